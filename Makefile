@@ -1,0 +1,159 @@
+# secretlet. `make help` lists the targets; everything that is built goes to build/ (build/asan/ with SANITIZE=...).
+#
+#   V=1                          show the commands
+#   SANITIZE=address,undefined   sanitizer build in build/asan/
+#   DEVELOPER=1                  -Werror and the long warning list
+#   T=NAME                       only the tests whose name contains NAME
+
+VERSION := $(shell cat VERSION)
+PREFIX ?= /usr
+BINDIR ?= $(PREFIX)/bin
+MANDIR ?= $(PREFIX)/share/man
+SYSCONFDIR ?= /etc
+DESTDIR ?=
+INSTALL ?= install
+
+PACKAGES := fuse3 libcurl yaml-0.1 libsodium jansson libsystemd libmicrohttpd libseccomp libcap-ng
+# Debian's packages: what the build needs, and what the tests, the demo and the benchmark need beside it
+DEPS_BUILD := gcc libc6-dev make pkg-config libfuse3-dev libcurl4-openssl-dev libyaml-dev libsodium-dev \
+	libjansson-dev libsystemd-dev libmicrohttpd-dev libseccomp-dev libcap-ng-dev
+DEPS_TEST := libcmocka-dev mandoc jq curl openssl ca-certificates util-linux procps psmisc inotify-tools \
+	strace crun runc busybox-static python3 git clang-format fuse3
+
+B := build$(if $(SANITIZE),/asan)
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2);)
+
+# clean, help and deps work without the libraries
+ifneq ($(filter-out help deps clean demo test e2e bench,$(or $(MAKECMDGOALS),all)),)
+MISSING := $(strip $(foreach p,$(PACKAGES),$(shell pkg-config --exists $(p) 2>/dev/null || echo $(p))))
+ifneq ($(MISSING),)
+$(error missing libraries: $(MISSING). `sudo make deps` installs them)
+endif
+endif
+
+LIB_CFLAGS = $(shell pkg-config --cflags $(PACKAGES))
+LIB_LIBS = $(shell pkg-config --libs $(PACKAGES))
+
+CC ?= gcc
+OPT ?= -O2 -g
+HARDEN := -fstack-protector-strong -fstack-clash-protection -fPIE $(if $(SANITIZE),,-D_FORTIFY_SOURCE=2) \
+	-ftrivial-auto-var-init=zero $(if $(findstring x86_64,$(shell uname -m)),-fcf-protection)
+WARN := -Wall -Wextra -Wformat=2 -Wno-unused-parameter -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
+	-Wwrite-strings -Wundef $(if $(DEVELOPER),-Werror -Wshadow -Wimplicit-fallthrough -Wvla -Wcast-qual)
+ALL_CFLAGS = -std=gnu17 -D_GNU_SOURCE -DSECRETLET_VERSION='"$(VERSION)"' -I. -MMD -MP $(OPT) $(HARDEN) $(WARN) \
+	$(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer) $(LIB_CFLAGS) $(CFLAGS)
+ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(LDFLAGS)
+LIBS = $(LIB_LIBS) -lpthread
+
+obj = $(patsubst %.c,$(B)/%.o,$(1))
+COMMON := $(call obj,$(filter-out common/wipe_malloc.c,$(wildcard common/*.c)))
+WIPE := $(if $(SANITIZE),,$(call obj,$(wildcard common/wipe_malloc.c)))
+FUSEFS := $(call obj,$(wildcard fusefs/*.c))
+AGENT := $(call obj,$(filter-out agent/main.c,$(wildcard agent/*.c)))
+APISERVER := $(call obj,$(filter-out test/apiserver/main.c,$(wildcard test/apiserver/*.c)))
+TESTLIB := $(call obj,$(wildcard test/lib/*.c))
+UNIT := $(patsubst %.c,$(B)/%,$(wildcard test/unit/test_*.c))
+INTEGRATION := $(patsubst %.c,$(B)/%,$(wildcard test/integration/test_*.c))
+TOOLS := $(patsubst %.c,$(B)/%,$(wildcard test/tools/*.c)) $(patsubst %.c,$(B)/%,$(wildcard test/bench/*.c))
+
+.DEFAULT_GOAL := all
+.PHONY: help all deps test test-run unit integration e2e e2e-run bench bench-run demo demo-run tools install uninstall \
+	clean layers headers format format-check man-check check
+.DELETE_ON_ERROR:
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n",$$1,$$2}' $(MAKEFILE_LIST)
+	@echo "  variables: V=1 SANITIZE=address,undefined DEVELOPER=1 T=NAME KEEP=1 (demo) PREFIX= DESTDIR="
+
+all: $(B)/secretlet ## build build/secretlet
+
+deps: ## install (apt-get) all that the build, the tests and the demo need
+	$(Q)test/deps $(DEPS_BUILD) $(DEPS_TEST)
+
+test: deps ## install what is needed, build, run unit and integration tests (also under ASan and UBSan)
+	$(Q)$(MAKE) --no-print-directory test-run
+
+test-run: layers headers man-check
+	$(Q)$(MAKE) --no-print-directory unit-build SANITIZE=address,undefined
+	$(Q)$(MAKE) --no-print-directory unit-build all tools
+	$(Q)test/run --build $(B) $(if $(T),--only '$(T)') unit asan integration
+
+check: all unit-build tools ## the tests without installing anything and without the sanitizer build
+	$(Q)test/run --build $(B) $(if $(T),--only '$(T)') unit integration
+
+unit-build: $(UNIT) $(INTEGRATION)
+.PHONY: unit-build
+
+e2e: deps ## what needs a real API server: KUBEBUILDER_ASSETS=folder with kube-apiserver and etcd
+	$(Q)$(MAKE) --no-print-directory e2e-run
+
+e2e-run: all tools
+	$(Q)test/run --build $(B) $(if $(T),--only '$(T)') e2e
+
+bench: deps ## figures, as ratios of side-by-side runs (KUBEBUILDER_ASSETS for the propagation figures)
+	$(Q)$(MAKE) --no-print-directory bench-run
+
+bench-run: all tools
+	$(Q)test/bench/run --build $(B)
+
+demo: deps ## show the main job on the examples: tree, live rotation, timing (KEEP=1 leaves it running)
+	$(Q)$(MAKE) --no-print-directory demo-run
+
+demo-run: all
+	$(Q)KEEP='$(KEEP)' test/demo --build $(B)
+
+tools: $(TOOLS) $(B)/apiserver ## the test API server and the test tools
+
+$(B)/secretlet: $(B)/agent/main.o $(AGENT) $(FUSEFS) $(COMMON) $(WIPE)
+	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
+$(B)/apiserver: $(B)/test/apiserver/main.o $(APISERVER) $(AGENT) $(COMMON)
+	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
+$(UNIT) $(INTEGRATION): $(B)/%: $(B)/%.o $(APISERVER) $(TESTLIB) $(AGENT) $(FUSEFS) $(COMMON)
+	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
+
+$(TOOLS): $(B)/%: $(B)/%.o $(COMMON)
+	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
+$(B)/%.o: %.c
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+layers: ## no include against the direction common <- fusefs <- agent <- test
+	@! grep -nE '#include "(fusefs|agent|test)/' common/*.[ch] || { echo "layers: common/ must not include these"; exit 1; }
+	@! grep -nE '#include "(agent|test)/' fusefs/*.[ch] || { echo "layers: fusefs/ must not include these"; exit 1; }
+	@! grep -nE '#include "test/' agent/*.[ch] || { echo "layers: agent/ must not include these"; exit 1; }
+
+headers: ## every header compiles alone
+	$(Q)for h in common/*.h fusefs/*.h agent/*.h $(wildcard test/*/*.h); do \
+		$(CC) $(filter-out -MMD -MP,$(ALL_CFLAGS)) -fsyntax-only -x c -Wno-pragma-once-outside-header $$h 2>/tmp/headers.$$$$ || \
+		$(CC) $(filter-out -MMD -MP,$(ALL_CFLAGS)) -fsyntax-only -x c $$h || exit 1; done; rm -f /tmp/headers.$$$$
+
+C_FILES = $(wildcard common/*.[ch] fusefs/*.[ch] agent/*.[ch] test/*/*.[ch])
+
+format: ## clang-format over all sources
+	$(Q)clang-format -i $(C_FILES)
+
+format-check: ## fails where clang-format would change something
+	$(Q)clang-format --dry-run --Werror $(C_FILES)
+
+man-check: ## mandoc's lint over the manual
+	$(Q)if command -v mandoc >/dev/null; then mandoc -T lint -W warning man/*.[1-9]; fi
+
+install: all ## into $(DESTDIR)$(PREFIX)
+	$(INSTALL) -D -m 0755 $(B)/secretlet $(DESTDIR)$(BINDIR)/secretlet
+	for p in man/*.[1-9]; do $(INSTALL) -D -m 0644 $$p $(DESTDIR)$(MANDIR)/man$${p##*.}/$${p##*/}; done
+	$(INSTALL) -D -m 0644 examples/secretlet.yaml $(DESTDIR)$(PREFIX)/share/doc/secretlet/examples/secretlet.yaml
+	$(INSTALL) -d -m 0755 $(DESTDIR)$(SYSCONFDIR)/secretlet
+
+uninstall: ## removes what install put there (not the configuration)
+	rm -f $(DESTDIR)$(BINDIR)/secretlet
+	for p in man/*.[1-9]; do rm -f $(DESTDIR)$(MANDIR)/man$${p##*.}/$${p##*/}; done
+	rm -rf $(DESTDIR)$(PREFIX)/share/doc/secretlet
+
+clean: ## removes build/
+	rm -rf build
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

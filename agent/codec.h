@@ -1,0 +1,18 @@
+/* Codec: JSON objects of the core/v1 API -> struct secret, struct pod. Unknown fields are ignored, as a client must;
+ * wrong types are an error that names the path, and nothing else is changed by it. */
+#pragma once
+
+#include "agent/pod.h"
+#include "agent/secret.h"
+#include "common/json.h"
+
+/* obj is a v1 Secret. data: base64 values, `null` is empty. Keys are checked (they become file names), the sum of
+ * decoded bytes is at most SECRET_BYTES_MAX. -EINVAL: see issue; -ENOMEM: the secret memory's budget is used up, or
+ * the heap; issue->reason says which. Value bytes never get into issue. */
+int codec_secret(const json_t *obj, struct secret **ret_s, struct json_issue *issue);
+/* obj is a v1 Pod. */
+int codec_pod(const json_t *obj, struct pod **ret_p, struct json_issue *issue);
+/* apiVersion and kind are what is expected. -EINVAL. */
+int codec_expect(const json_t *obj, const char *api_version, const char *kind, struct json_issue *issue);
+/* metadata.resourceVersion of any object or list; NULL if there is none. Borrowed. */
+const char *codec_resource_version(const json_t *obj);

@@ -1,0 +1,34 @@
+/* Configuration: /etc/secretlet/secretlet.yaml, kind SecretletConfiguration, and what the command line says over it.
+ * Field names are the kubelet's wherever it has them. */
+#pragma once
+
+#include "common/base.h"
+#include "common/err.h"
+#include "common/log.h"
+
+#define CONFIG_DEFAULT_PATH "/etc/secretlet/secretlet.yaml"
+#define CONFIG_API_VERSION "secretlet.config/v1alpha1"
+#define CONFIG_KIND "SecretletConfiguration"
+
+struct config {
+	char *path;          /* the file it came from; NULL: defaults only */
+	char *kubeconfig;    /* kubeconfig: exactly one of this and manifests_dir */
+	char *manifests_dir; /* manifestsDir */
+	char *node_name;     /* nodeName: default the host's name, lower case */
+	char *pods_dir;      /* podsDir: /var/lib/pods */
+	char *runtime_dir;   /* runtimeDir: /run/secretlet */
+	char *user;          /* user: secretlet; the agent's */
+	uint64_t secret_memory_limit; /* secretMemoryLimit: bytes, a Kubernetes quantity ("256Mi"); default 256Mi */
+	enum log_level log_level;     /* logLevel: info */
+};
+
+int config_new(struct config **ret_c);
+void config_free(struct config *c);
+DEFINE_CLEANUP(struct config *, config_free);
+#define cleanup_config cleanup(config_freep)
+
+/* Reads the file over what is in c. Relative paths in it are relative to its folder. Every error is
+ * `FILE:LINE:COLUMN: reason`; unknown fields are errors. -ENOENT when there is no such file. */
+int config_load(struct config *c, const char *path, struct err *e);
+/* Defaults what is still unset, makes paths absolute, and checks the whole. */
+int config_finish(struct config *c, struct err *e);

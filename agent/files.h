@@ -1,0 +1,51 @@
+/* Files: opening credential and manifest files for a process that may not. The keeper opens them on request, from a
+ * list that is fixed before the agent reads its first byte from the network; in tests they are opened directly. */
+#pragma once
+
+#include "common/err.h"
+#include "common/loop.h"
+
+struct files;
+
+/* fd is owned by the callee when r == 0; otherwise r is why not (-EACCES: not on the list). */
+typedef void (*files_open_fn)(void *userdata, int fd, int r);
+
+struct files_vtable {
+	int (*allow_file)(struct files *f, const char *path);
+	int (*allow_dir)(struct files *f, const char *path);
+	int (*open)(struct files *f, const char *path, files_open_fn fn, void *userdata);
+	void (*cancel)(struct files *f, void *userdata);
+	void (*free)(struct files *f);
+};
+struct files {
+	const struct files_vtable *vtable;
+};
+
+/* Puts a path on the list (absolute; a dir: every file directly or deeper beneath it). Only before the list is fixed:
+ * afterwards -EPERM. */
+static inline int files_allow_file(struct files *f, const char *path)
+{
+	return f->vtable->allow_file(f, path);
+}
+static inline int files_allow_dir(struct files *f, const char *path)
+{
+	return f->vtable->allow_dir(f, path);
+}
+/* Opens for reading (O_RDONLY|O_CLOEXEC|O_NOCTTY|O_NONBLOCK). fn is called once, later, from the loop. */
+static inline int files_open(struct files *f, const char *path, files_open_fn fn, void *userdata)
+{
+	return f->vtable->open(f, path, fn, userdata);
+}
+/* Requests with this userdata will not be answered any more. */
+static inline void files_cancel(struct files *f, void *userdata)
+{
+	f->vtable->cancel(f, userdata);
+}
+static inline void files_free(struct files *f)
+{
+	if (f)
+		f->vtable->free(f);
+}
+
+/* Opens by itself, without a list; for tests and for commands without a daemon. */
+int files_direct_new(struct loop *l, struct files **ret_f);

@@ -1,0 +1,62 @@
+/* Pod: the parts of a Pod object that concern its secret volumes. Immutable once made; shared by reference. */
+#pragma once
+
+#include "common/base.h"
+#include "common/err.h"
+
+enum pod_volume_kind {
+	POD_VOLUME_SECRET,
+	POD_VOLUME_OTHER, /* not ours; known for nested mount points */
+};
+struct pod_item {
+	char *key, *path;
+	bool has_mode;
+	mode_t mode;
+};
+struct pod_volume {
+	char *name;
+	enum pod_volume_kind kind;
+	char *secret_name;
+	bool optional;
+	mode_t default_mode; /* 0644 when the object does not say, as the API server defaults it */
+	struct pod_item *items;
+	size_t n_items;      /* 0: every key */
+};
+struct pod_mount {
+	char *volume, *mount_path, *sub_path; /* sub_path NULL: the whole volume */
+	bool has_sub_path_expr;               /* subPathExpr: needs the container's environment */
+	bool read_only;
+};
+enum pod_container_kind { POD_CONTAINER_INIT, POD_CONTAINER_REGULAR, POD_CONTAINER_EPHEMERAL };
+struct pod_container {
+	char *name;
+	enum pod_container_kind kind;
+	struct pod_mount *mounts;
+	size_t n_mounts;
+};
+struct pod {
+	size_t refs;
+	char *ns, *name, *uid, *resource_version, *node_name, *phase;
+	bool deleting;          /* metadata.deletionTimestamp is set */
+	bool mirror;            /* annotation kubernetes.io/config.mirror */
+	bool has_fs_group;
+	gid_t fs_group;
+	struct pod_volume *volumes;
+	size_t n_volumes;
+	struct pod_container *containers;
+	size_t n_containers;
+};
+
+int pod_new(struct pod **ret_p);
+struct pod *pod_ref(struct pod *p);
+void pod_unref(struct pod *p);
+DEFINE_CLEANUP(struct pod *, pod_unref);
+#define cleanup_pod cleanup(pod_unrefp)
+const struct pod_volume *pod_find_volume(const struct pod *p, const char *name);
+const struct pod_container *pod_find_container(const struct pod *p, const char *name);
+/* Some container (of any kind) mounts it. Others are not set up, as under the kubelet. */
+bool pod_mounts_volume(const struct pod *p, const char *volume);
+/* phase Succeeded or Failed: takes no volumes any more. */
+bool pod_is_finished(const struct pod *p);
+/* "default/web", for messages; lives as long as p. */
+const char *pod_display(const struct pod *p);

@@ -1,0 +1,41 @@
+/* Secret: one revision of a Secret object. Immutable once made; shared by reference. */
+#pragma once
+
+#include "common/base.h"
+#include "common/err.h"
+#include "common/secmem.h"
+
+#define SECRET_BYTES_MAX ((size_t)1048576) /* sum of decoded values: core/v1 MaxSecretSize */
+#define SECRET_KEY_MAX 253                 /* core validation: IsConfigMapKey */
+
+struct secret_key {
+	char *name;
+	struct secspan value;  /* in the secret's block */
+	struct digest digest;
+};
+struct label {
+	char *key, *value;
+};
+struct secret {
+	size_t refs;
+	char *ns, *name, *uid, *resource_version, *type;
+	bool immutable;
+	struct label *labels;    /* sorted by key */
+	size_t n_labels;
+	struct secblock *block;  /* all values */
+	struct secret_key *keys; /* sorted by name */
+	size_t n_keys;
+};
+
+/* An empty one with refs = 1, for the codec to fill. */
+int secret_new(struct secret **ret_s);
+struct secret *secret_ref(struct secret *s);
+void secret_unref(struct secret *s);
+DEFINE_CLEANUP(struct secret *, secret_unref);
+#define cleanup_secret_object cleanup(secret_unrefp)
+/* NULL: no such key. */
+const struct secret_key *secret_find_key(const struct secret *s, const char *name);
+/* Same uid, type, immutability, labels, keys and values. */
+bool secret_same(const struct secret *a, const struct secret *b);
+/* "" if the name may be a key of Secret.data, else the API server's sentence for why not. */
+const char *secret_key_problem(const char *name);

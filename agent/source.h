@@ -1,0 +1,86 @@
+/* Source: where Pods and Secrets come from. Two implementations: the API server (source_api.c) and a folder of
+ * manifests (source_manifests.c). Everything happens on the loop thread; a source calls its sink from the loop, never
+ * from inside a source_*() call. */
+#pragma once
+
+#include "agent/pod.h"
+#include "agent/secret.h"
+#include "common/err.h"
+
+struct source;
+
+/* What a source tells. Objects are borrowed for the call; take a reference to keep them. */
+struct source_sink {
+	/* A pod of this node is there or has changed. Finished pods are told too (phase). */
+	void (*pod_changed)(void *userdata, struct pod *pod);
+	/* The pod with this uid is gone. */
+	void (*pod_removed)(void *userdata, const char *uid);
+	/* The first complete list of pods has been told. May be called again after a relist. */
+	void (*pods_synced)(void *userdata);
+	/* The current revision of a wanted Secret; NULL: the source is sure that there is none. */
+	void (*secret_changed)(void *userdata, const char *ns, const char *name, struct secret *secret);
+	/* The Secret cannot be had at the moment (403, 5xx, rejected object, no connection). What was told last stays
+	 * valid. Told on each change of the reason, not for each retry. */
+	void (*secret_failed)(void *userdata, const char *ns, const char *name, const struct err *e);
+};
+
+struct source_health {
+	const char *kind;              /* "api-server" or "manifests" */
+	char location[256];            /* server URL or folder; no credentials */
+	bool connected;                /* the pod list is current: its watch runs (manifests: always) */
+	bool pods_synced;
+	uint64_t last_contact_usec;    /* CLOCK_REALTIME of the last answer; 0: never */
+	char last_error[ERR_TEXT_MAX]; /* "" when all is well */
+	size_t n_secrets;              /* wanted */
+	size_t n_secrets_synced;       /* of these, known to be there or absent */
+	size_t n_watches;              /* running */
+	size_t n_rejected;             /* objects refused and not yet corrected */
+	uint64_t n_requests;
+	size_t n_connections;
+};
+
+struct source_vtable {
+	int (*start)(struct source *s, struct err *e);
+	int (*want_secret)(struct source *s, const char *ns, const char *name);
+	void (*unwant_secret)(struct source *s, const char *ns, const char *name);
+	int (*refresh_secret)(struct source *s, const char *ns, const char *name);
+	void (*health)(const struct source *s, struct source_health *ret);
+	void (*free)(struct source *s);
+};
+struct source {
+	const struct source_vtable *vtable;
+};
+
+/* Begins; the constructor was called with all privileges, this runs without. */
+static inline int source_start(struct source *s, struct err *e)
+{
+	return s->vtable->start(s, e);
+}
+/* Called once when the first pod refers to the Secret, and unwant once when the last one has gone (the store counts).
+ * Answered by secret_changed or secret_failed, later. */
+static inline int source_want_secret(struct source *s, const char *ns, const char *name)
+{
+	return s->vtable->want_secret(s, ns, name);
+}
+static inline void source_unwant_secret(struct source *s, const char *ns, const char *name)
+{
+	s->vtable->unwant_secret(s, ns, name);
+}
+/* Fetch now; answered like want. -ENOENT: not wanted. */
+static inline int source_refresh_secret(struct source *s, const char *ns, const char *name)
+{
+	return s->vtable->refresh_secret(s, ns, name);
+}
+static inline void source_health(const struct source *s, struct source_health *ret)
+{
+	s->vtable->health(s, ret);
+}
+static inline void source_free(struct source *s)
+{
+	if (s)
+		s->vtable->free(s);
+}
+static inline void source_freep(struct source **s)
+{
+	source_free(*s);
+}

@@ -1,0 +1,17 @@
+/* The API server as a source: pods by spec.nodeName, one reflector for each wanted Secret by metadata.name, all over one
+ * shared set of HTTP/2 connections. */
+#pragma once
+
+#include "agent/files.h"
+#include "agent/source.h"
+#include "common/loop.h"
+
+struct source_api_options {
+	const char *kubeconfig; /* path */
+	const char *node_name;
+};
+
+/* Reads the kubeconfig and the files that it names (so: called with the privileges to do that), and puts the ones that
+ * can rotate on the list of `files`. e names the file, and line and column where they matter. */
+int source_api_new(struct loop *l, struct files *files, const struct source_api_options *options,
+		   const struct source_sink *sink, void *userdata, struct source **ret_s, struct err *e);

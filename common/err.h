@@ -1,0 +1,24 @@
+/* Errors for people: a code and one sentence, in fixed memory on the caller's stack. */
+#pragma once
+
+#include "common/base.h"
+
+#define ERR_TEXT_MAX 512
+
+struct err {
+	int code; /* negative errno; 0 while nothing was set */
+	char text[ERR_TEXT_MAX];
+};
+#define ERR_INIT ((struct err){ .code = 0 })
+
+/* Writes the sentence (printf-style; %m is errno's text) and returns `code` unchanged, so that
+ * `return err_set(e, -errno, "open %s: %m", path);` is the whole failure path. `e` may be NULL; code is
+ * negative. A text that is too long is cut and ends in "...". Keeps errno. Control characters that came in
+ * through %s are replaced by '?' so that foreign names cannot forge log lines. */
+int err_set(struct err *e, int code, const char *fmt, ...) attr_printf(3, 4);
+
+/* Puts "<context>: " in front of what e says and returns e->code (`code` if e is NULL or empty). */
+int err_wrap(struct err *e, int code, const char *fmt, ...) attr_printf(3, 4);
+
+/* The sentence, or strerror(-code) when nobody wrote one. Never NULL; valid as long as e is. */
+const char *err_text(const struct err *e);

@@ -1,0 +1,63 @@
+/* Locked memory for secret bytes: one region reserved at start, mlocked (on fault), left out of cores, wiped on
+ * free. Values are kept in refcounted blocks, one per Secret revision and not per key. */
+#pragma once
+
+#include "common/base.h"
+#include "common/err.h"
+
+struct secmem_stats {
+	size_t limit_bytes;  /* the budget */
+	size_t used_bytes;   /* handed out, with the allocator's own overhead */
+	size_t n_blocks;     /* live blocks */
+	bool locked;         /* the kernel has really locked the region (checked, not assumed) */
+};
+
+/* Reserves `limit_bytes` of address space: MAP_PRIVATE|MAP_ANONYMOUS, guard page at both ends, MADV_DONTDUMP,
+ * MADV_WIPEONFORK, mlock2(MLOCK_ONFAULT). Called once per process, while it still has CAP_IPC_LOCK, so that
+ * RLIMIT_MEMLOCK does not count; the lock stays when the capability is gone. When the lock is refused the region
+ * is usable all the same: the caller looks at secmem_stats().locked and decides. -EALREADY on a second call. */
+int secmem_init(size_t limit_bytes, struct err *e);
+/* Wipes and unmaps everything; for tests and the end of the process. */
+void secmem_deinit(void);
+struct secmem_stats secmem_stats(void);
+
+/* A refcounted piece of locked memory. Not thread-safe: one loop thread owns them. */
+struct secblock {
+	size_t refs;
+	size_t len;
+	uint8_t data[];
+};
+
+/* A new block of `len` bytes (0 is allowed), zeroed, refs = 1, 16-byte aligned.
+ * -ENOMEM: the budget is used up; e says how much was asked for and what the limit is. */
+int secblock_new(size_t len, struct secblock **ret_block, struct err *e);
+struct secblock *secblock_ref(struct secblock *b);
+/* Drops one reference; the last one wipes the bytes and gives the pages back. NULL is fine. */
+void secblock_unref(struct secblock *b);
+DEFINE_CLEANUP(struct secblock *, secblock_unref);
+#define cleanup_secblock cleanup(secblock_unrefp)
+
+/* A view into a block; owns nothing unless its holder took a reference on `block`. No format and no compare but
+ * secspan_eq on purpose. */
+struct secspan {
+	struct secblock *block; /* NULL: empty */
+	size_t off, len;
+};
+static inline const uint8_t *secspan_data(const struct secspan *s)
+{
+	return s->block ? s->block->data + s->off : (const uint8_t *)"";
+}
+/* Constant time in the bytes; lengths may differ. */
+bool secspan_eq(const struct secspan *a, const struct secspan *b);
+
+/* Content digest: BLAKE2b-128, keyed with a key drawn once per process, so that a digest that is logged or shown
+ * says nothing about a guessable value. */
+#define DIGEST_LEN 16
+struct digest {
+	uint8_t b[DIGEST_LEN];
+};
+struct digest digest_of(const void *data, size_t len);
+static inline bool digest_eq(const struct digest *a, const struct digest *b)
+{
+	return memcmp(a->b, b->b, DIGEST_LEN) == 0;
+}

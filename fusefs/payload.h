@@ -1,0 +1,49 @@
+/* Payload: what one volume is to contain, checked and brought into the form in which it is published. The path rules
+ * and their words are those of the kubelet's AtomicWriter (pkg/volume/util/atomic_writer.go, validatePath). */
+#pragma once
+
+#include "common/base.h"
+#include "common/err.h"
+#include "common/secmem.h"
+
+#define PAYLOAD_PATH_MAX 4096 /* AtomicWriter: maxPathLength */
+#define PAYLOAD_NAME_MAX 255  /* AtomicWriter: maxFileNameLength */
+
+struct payload_file {
+	char *path;              /* cleaned: "foo//bar" is foo/bar, "./a" is a */
+	struct secspan content;  /* holds a reference on its block */
+	struct digest digest;    /* of the content */
+	mode_t mode;             /* 0..0777, fsGroup's bits applied by payload_seal() */
+	uid_t uid;
+	gid_t gid;
+};
+
+struct payload {
+	struct payload_file *files; /* sorted by path once sealed */
+	size_t n_files;
+	char **mount_dirs;          /* folders for other volumes' nested mount points, cleaned, sorted */
+	size_t n_mount_dirs;
+	bool has_fs_group;
+	gid_t fs_group;
+	struct digest digest;       /* of everything above: equal digests publish nothing */
+	bool sealed;
+	size_t files_size, mount_dirs_size;
+};
+
+int payload_new(struct payload **ret_p);
+void payload_free(struct payload *p);
+DEFINE_CLEANUP(struct payload *, payload_free);
+#define cleanup_payload cleanup(payload_freep)
+
+/* Adds a file, or replaces the one with the same cleaned path (the last item of a list wins, as under the kubelet).
+ * The span's block gets one more reference. -EINVAL with the kubelet's sentence: `invalid path: ...`. */
+int payload_add(struct payload *p, const char *path, const struct secspan *content, const struct digest *digest,
+		mode_t mode, struct err *e);
+/* A folder that exists beside the keys and survives updates. Same path rules; clashes with keys are found by seal. */
+int payload_add_mount_dir(struct payload *p, const char *path, struct err *e);
+/* fsGroup as the kubelet applies it to read-only volumes (kubelet-visible modes: files |= 0440, folders 02755,
+ * volume root 03777; gid only). */
+void payload_set_fs_group(struct payload *p, gid_t gid);
+/* Sorts, applies fsGroup, computes the digest, finds what cannot be: "." as a file, a path that is file and folder at
+ * once, a key's link in the way of a mount folder. -EINVAL; e names the paths. */
+int payload_seal(struct payload *p, struct err *e);

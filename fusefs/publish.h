@@ -1,0 +1,60 @@
+/* Publish: from payloads to the kubelet's order of calls, and the queue to the publisher. One order at a time; for each
+ * volume only the newest payload counts. See tree.h for how a change becomes visible.
+ *
+ * A new volume: parent folders that are missing, then one mkdir of the volume folder that commits all of it.
+ * An update: mkdir ..<timestamp>, chmod it, symlink ..data_tmp, rename over ..data, symlink new top-level names, unlink
+ * gone ones, unlink the old version's files; its folders are removed PUBLISH_GRACE_USEC later, so that no path walk
+ * that was overtaken fails. */
+#pragma once
+
+#include "common/err.h"
+#include "common/loop.h"
+#include "fusefs/payload.h"
+#include "fusefs/tree.h"
+
+#define PUBLISH_GRACE_USEC (200 * USEC_PER_MSEC)
+
+struct publish;
+
+/* Where a volume is: <pod_uid>/volumes/<plugin>/<name>, plugin being "kubernetes.io~secret" and the like. */
+struct volume_path {
+	const char *pod_uid, *plugin, *name;
+};
+
+enum { PUBLISH_UNCHANGED = 1 };
+
+struct publish_result {
+	const char *version;     /* "..2026_11_22_02_52_48.1104889105", borrowed for the call */
+	uint64_t realtime_usec;  /* when ..data was switched */
+};
+/* r: 0 published (and read once through the mount, so that it is warm), PUBLISH_UNCHANGED, -ESTALE: overtaken by a newer
+ * payload or by the removal, otherwise why it failed; then the volume is as it was. res is NULL unless r >= 0. */
+typedef void (*publish_fn)(void *userdata, int r, const struct publish_result *res, const struct err *e);
+
+struct publish_stats {
+	uint64_t n_published, n_unchanged, n_failed, n_removed;
+	size_t n_queued;
+	bool attached;
+};
+
+/* Microseconds since the epoch come from clock_realtime(2) in here; the tests look at names and order only. */
+int publish_new(struct loop *l, struct tree *t, struct publish **ret_p);
+void publish_free(struct publish *p);
+DEFINE_CLEANUP(struct publish *, publish_free);
+
+/* A publisher process is there: its end of a SOCK_SEQPACKET pair (taken) and its pid. An order that was under way is
+ * given again. The socket's end of file detaches it (and `lost` is called if not NULL). */
+int publish_attach(struct publish *p, int take_fd, pid_t pid, void (*lost)(void *userdata), void *userdata);
+bool publish_is_publisher(const struct publish *p, pid_t pid);
+
+/* <pods>/by-name/<ns>/<name> -> ../../<uid>, made before the pod's first volume and kept until publish_remove_pod().
+ * A link of that name to another uid is replaced. */
+int publish_name_pod(struct publish *p, const char *uid, const char *ns, const char *name);
+/* Shows `payload` (sealed, taken in every case) as the volume's contents. fn is called exactly once, never from inside
+ * this call, unless publish_free() comes first. */
+int publish_volume(struct publish *p, const struct volume_path *at, struct payload *take_payload, publish_fn fn,
+		   void *userdata);
+/* Takes the volume (all volumes and the name link of the pod) out of the tree. Nothing there is a success. */
+int publish_remove_volume(struct publish *p, const struct volume_path *at, publish_fn fn, void *userdata);
+int publish_remove_pod(struct publish *p, const char *uid, publish_fn fn, void *userdata);
+struct publish_stats publish_stats(const struct publish *p);

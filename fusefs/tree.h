@@ -1,0 +1,99 @@
+/* Tree: the nodes under /var/lib/pods, their ids and lookup counts, and the changes that are staged for the publisher.
+ * It knows no FUSE types; ops.c translates.
+ *
+ * Nothing appears or goes by itself. publish.c *stages* a change (a folder with all that is in it, a link, a removal),
+ * orders the publisher to make the call of the same name, and the call arrives here as a commit. A call that matches
+ * nothing staged is refused with -EROFS, whoever makes it. So the kernel's caches are changed by the kernel itself, and
+ * every timeout is infinite.
+ *
+ * Ids are 64-bit, counted up, never reused; an id names one immutable content for ever. A node that is out of the tree
+ * lives on until the kernel has forgotten it (lookup count 0), so open files and subPath binds keep their bytes.
+ *
+ * Two kinds of children can be found by name but are not listed (hidden): what a retired version contained, until its
+ * folder is removed, and in a new version the top-level entries that only the old one had, until their links are gone.
+ * With them a path walk that is overtaken by an update still ends at the old bytes instead of at ENOENT. Hidden entries
+ * are answered with timeout 0. */
+#pragma once
+
+#include <sys/stat.h>
+
+#include "common/base.h"
+#include "common/err.h"
+#include "common/secmem.h"
+#include "fusefs/payload.h"
+
+#define TREE_ROOT_ID UINT64_C(1)
+
+struct tree;
+struct node;
+
+enum node_kind { NODE_DIR, NODE_FILE, NODE_LINK };
+
+struct tree_stats {
+	size_t n_nodes;      /* all that exist, detached ones included */
+	size_t n_detached;   /* out of the tree, still known to the kernel */
+	size_t content_bytes;
+};
+
+int tree_new(uint64_t now_realtime_usec, struct tree **ret_t);
+void tree_free(struct tree *t);
+DEFINE_CLEANUP(struct tree *, tree_free);
+struct tree_stats tree_stats(const struct tree *t);
+
+/* --- queries, for ops.c --- */
+
+/* NULL: no such id. */
+struct node *tree_node(const struct tree *t, uint64_t id);
+/* A committed child; hidden ones too, with *ret_hidden set. NULL: ENOENT. */
+struct node *tree_lookup(const struct tree *t, const struct node *parent, const char *name, bool *ret_hidden);
+/* Nothing can ever appear in this folder: negative answers may be cached for ever. */
+bool node_is_immutable(const struct node *n);
+uint64_t node_id(const struct node *n);
+enum node_kind node_kind(const struct node *n);
+const char *node_name(const struct node *n);
+/* NODE_LINK: the target. NODE_FILE: the bytes, valid while the node is. */
+const char *node_target(const struct node *n);
+const struct secspan *node_content(const struct node *n);
+void node_stat(const struct node *n, struct stat *ret_st);
+/* The first committed, listed child with an id greater than after_id (0: from the start); NULL at the end. Ids make
+ * cookies that stay good while the folder changes. */
+struct node *node_next_child(const struct node *n, uint64_t after_id);
+/* One more / `count` fewer references held by the kernel. Unknown ids are ignored. */
+void tree_ref_lookup(struct tree *t, struct node *n);
+void tree_forget(struct tree *t, uint64_t id, uint64_t count);
+
+/* --- staging, for publish.c; all are undone by tree_unstage() on the same node as long as they are not committed --- */
+
+/* A folder that will exist once mkdir has been called for it. Its staged children are committed with it if added
+ * with the tree_fill_* calls below. */
+int tree_stage_dir(struct tree *t, struct node *parent, const char *name, mode_t mode, gid_t gid, struct node **ret_n);
+/* A link that will exist once symlink has been called for it. If final_name is not NULL, a rename of the link over
+ * that name (in the same folder) is staged as well. */
+int tree_stage_link(struct tree *t, struct node *parent, const char *name, const char *target, const char *final_name,
+		    struct node **ret_n);
+/* unlink or rmdir of a committed child may come. A folder's whole subtree is detached by its rmdir. With retire, a
+ * file's unlink (or a sub folder's rmdir) only hides it until its version folder goes. */
+void tree_stage_removal(struct tree *t, struct node *n);
+/* chmod by the publisher may come (it changes nothing; the kernel's watchers get their ATTRIB). */
+void tree_unstage(struct tree *t, struct node *n);
+
+/* Fills a *staged* (not yet committed) folder: these children need no call of their own. */
+int tree_fill_dir(struct tree *t, struct node *dir, const char *name, mode_t mode, gid_t gid, struct node **ret_n);
+int tree_fill_link(struct tree *t, struct node *dir, const char *name, const char *target, struct node **ret_n);
+int tree_fill_file(struct tree *t, struct node *dir, const char *name, const struct payload_file *file,
+		   struct node **ret_n);
+/* Sets hidden on a filled or committed child (listed no more, found by name with timeout 0). */
+void tree_hide(struct tree *t, struct node *n);
+/* Takes a hidden child out of its folder for good. */
+void tree_drop_hidden(struct tree *t, struct node *n);
+/* From now on unlinks inside this version folder hide instead of removing. */
+void tree_retire(struct tree *t, struct node *version);
+
+/* --- commits, for ops.c: the publisher's calls. -EROFS: nothing like it is staged. Repeating a call that was
+ * committed gives what the VFS would give (-EEXIST, -ENOENT). --- */
+
+int tree_commit_mkdir(struct tree *t, struct node *parent, const char *name, struct node **ret_n);
+int tree_commit_symlink(struct tree *t, struct node *parent, const char *name, const char *target, struct node **ret_n);
+int tree_commit_rename(struct tree *t, struct node *parent, const char *name, struct node *to, const char *to_name);
+int tree_commit_unlink(struct tree *t, struct node *parent, const char *name);
+int tree_commit_rmdir(struct tree *t, struct node *parent, const char *name);
