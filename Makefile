@@ -128,8 +128,7 @@ layers: ## no include against the direction common <- fusefs <- agent <- test
 
 headers: ## every header compiles alone
 	$(Q)for h in common/*.h fusefs/*.h agent/*.h $(wildcard test/*/*.h); do \
-		$(CC) $(filter-out -MMD -MP,$(ALL_CFLAGS)) -fsyntax-only -x c -Wno-pragma-once-outside-header $$h 2>/tmp/headers.$$$$ || \
-		$(CC) $(filter-out -MMD -MP,$(ALL_CFLAGS)) -fsyntax-only -x c $$h || exit 1; done; rm -f /tmp/headers.$$$$
+		$(CC) $(filter-out -MMD -MP,$(ALL_CFLAGS)) -fsyntax-only -include $$h -x c /dev/null || exit 1; done
 
 C_FILES = $(wildcard common/*.[ch] fusefs/*.[ch] agent/*.[ch] test/*/*.[ch])
 

@@ -30,11 +30,7 @@ void json_setup(void);
 /* At most 2048 levels (jansson's own limit), duplicate keys refused, NUL in strings allowed. Secrets may be in it: e
  * gets position and reason, never the text near it. */
 int json_parse(const char *text, size_t len, json_t **ret_doc, struct err *e);
-static inline void json_decrefp(json_t **j)
-{
-	json_decref(*j);
-}
-#define cleanup_json cleanup(json_decrefp)
+#define cleanup_json cleanup(json_decrefp) /* json_decrefp() is jansson's own */
 
 /* Fills issue (may be NULL) with the path of `at` and the reason; returns -EINVAL. */
 int json_issue_set(struct json_issue *issue, const struct json_at *at, const char *fmt, ...) attr_printf(3, 4);

@@ -1,0 +1,8 @@
+/* Agent: the unprivileged process that holds the secrets, serves FUSE and talks to the API server. Started by the
+ * keeper with the fds of keeper.h. */
+#pragma once
+
+#include "agent/config.h"
+
+/* Returns the exit status. */
+int agent_run(const struct config *c);

@@ -1,0 +1,35 @@
+/* Control: HTTP and JSON over the control socket (libmicrohttpd on the loop). It knows paths, methods, status codes and
+ * peer credentials; what is answered comes from the agent through control_ops.
+ *
+ *   GET /v1/status                                  health, source, counts
+ *   GET /v1/pods                                    {"pods": [POD...]}
+ *   GET /v1/pods/NS/NAME  GET /v1/pods/UID          POD
+ *   GET /v1/pods/NS/NAME/wait?timeout=30s           POD once it is ready (200), or as it is when time is up (504)
+ *   GET /v1/pods/NS/NAME/containers/C/mounts        [OCI runtime-spec mount...]
+ *
+ * (UID may stand for NS/NAME everywhere.) Errors are {"error": "sentence"}. */
+#pragma once
+
+#include "common/err.h"
+#include "common/json.h"
+#include "common/loop.h"
+
+struct control;
+
+/* Each returns fresh JSON in *ret. -ENOENT becomes 404, -EINVAL 400, -EAGAIN 503, everything else 500; e has the
+ * sentence. `ref` is "NS/NAME" or a pod UID. */
+struct control_ops {
+	int (*status)(void *userdata, json_t **ret, struct err *e);
+	int (*pods)(void *userdata, json_t **ret, struct err *e);
+	/* A pod nobody knows (yet) is -ENOENT; wait keeps waiting then, too. POD has a boolean "ready". */
+	int (*pod)(void *userdata, const char *ref, json_t **ret, struct err *e);
+	int (*mounts)(void *userdata, const char *ref, const char *container, json_t **ret, struct err *e);
+};
+
+/* listen_fd: a listening unix socket (taken). Connections of peers other than root (and our own uid) get 403. */
+int control_new(struct loop *l, int take_listen_fd, const struct control_ops *ops, void *userdata,
+		struct control **ret_c, struct err *e);
+void control_free(struct control *c);
+DEFINE_CLEANUP(struct control *, control_free);
+/* Some pod's state has changed: requests that wait are looked at again. */
+void control_notify(struct control *c);

@@ -1,0 +1,55 @@
+/* A Kubernetes API server for tests: pods and secrets, get/list/watch with field selectors, limit/continue,
+ * resourceVersion, bookmarks, compaction (410), errors on demand, HTTP or HTTPS with client certificates or bearer
+ * tokens. Runs in threads of its own inside a test, or as the program build/apiserver. All calls are thread-safe. */
+#pragma once
+
+#include <jansson.h>
+
+#include "common/err.h"
+
+struct apiserver;
+
+struct apiserver_options {
+	uint16_t port;           /* 0: any free one */
+	const char *cert, *key;  /* PEM texts; NULL: plain HTTP */
+	const char *client_ca;   /* PEM text: client certificates are required and checked */
+	const char *token;       /* required as bearer token; NULL: not asked for */
+	unsigned bookmark_msec;  /* how often watches get a BOOKMARK; 0: only on apiserver_bookmark() */
+	bool node_authorizer;    /* secrets only one by one and only when a pod names them, as for system:node: */
+};
+
+int apiserver_start(const struct apiserver_options *o, struct apiserver **ret_a, struct err *e);
+void apiserver_stop(struct apiserver *a);
+uint16_t apiserver_port(const struct apiserver *a);
+/* "https://127.0.0.1:PORT" or "http://...". Borrowed. */
+const char *apiserver_url(const struct apiserver *a);
+
+/* Creates or replaces; sets uid (new objects), resourceVersion, creationTimestamp. kind is taken from the object (Secret,
+ * Pod). Returns the new resourceVersion. The JSON is borrowed. */
+uint64_t apiserver_put(struct apiserver *a, const json_t *object);
+/* The same from JSON text; asserts that it is JSON. */
+uint64_t apiserver_put_text(struct apiserver *a, const char *json_text);
+bool apiserver_delete(struct apiserver *a, const char *kind, const char *ns, const char *name);
+
+/* Forgets the history: watches from an older resourceVersion get 410. */
+void apiserver_compact(struct apiserver *a);
+/* Ends all running watches: cleanly, or in the middle of a line. */
+void apiserver_end_watches(struct apiserver *a, bool torn);
+/* Sends each running watch a BOOKMARK with the current resourceVersion. */
+void apiserver_bookmark(struct apiserver *a);
+/* Sends bytes as they are into all running watches of the kind ("Secret", "Pod"). */
+void apiserver_inject(struct apiserver *a, const char *kind, const char *bytes);
+/* The next n requests whose path contains `match` are answered with this status and body (a Status object when body is
+ * NULL) and Retry-After when retry_after >= 0. n = -1: until called again with n = 0. */
+void apiserver_fail(struct apiserver *a, const char *match, int status, const char *body, int retry_after, int n);
+/* Stops accepting and cuts all connections / starts again on the same port. */
+void apiserver_pause(struct apiserver *a);
+int apiserver_resume(struct apiserver *a, struct err *e);
+
+struct apiserver_counts {
+	uint64_t n_requests, n_get, n_list, n_watch, n_unauthorised, n_forbidden;
+	size_t n_watches_running, n_connections;
+};
+struct apiserver_counts apiserver_counts(struct apiserver *a);
+/* The target (path?query) of the i-th request since the start, "METHOD target"; NULL past the end. Caller frees. */
+char *apiserver_request(struct apiserver *a, size_t i);
