@@ -45,6 +45,7 @@ struct pod {
 	size_t n_volumes;
 	struct pod_container *containers;
 	size_t n_containers;
+	char *display;          /* pod_display()'s own */
 };
 
 int pod_new(struct pod **ret_p);

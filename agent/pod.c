@@ -1,0 +1,118 @@
+/* Pod: an immutable value shared by reference; no secret is in it, so it lives on the heap. */
+#include "agent/pod.h"
+
+#include "common/str.h"
+
+int pod_new(struct pod **ret_p)
+{
+	struct pod *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return -ENOMEM;
+	p->refs = 1;
+	*ret_p = p;
+	return 0;
+}
+
+struct pod *pod_ref(struct pod *p)
+{
+	assert(p && p->refs > 0);
+	p->refs++;
+	return p;
+}
+
+static void volume_deinit(struct pod_volume *v)
+{
+	for (size_t i = 0; i < v->n_items; i++) {
+		free(v->items[i].key);
+		free(v->items[i].path);
+	}
+	free(v->items);
+	free(v->name);
+	free(v->secret_name);
+}
+
+static void container_deinit(struct pod_container *c)
+{
+	for (size_t i = 0; i < c->n_mounts; i++) {
+		free(c->mounts[i].volume);
+		free(c->mounts[i].mount_path);
+		free(c->mounts[i].sub_path);
+	}
+	free(c->mounts);
+	free(c->name);
+}
+
+static void pod_free(struct pod *p)
+{
+	for (size_t i = 0; i < p->n_volumes; i++)
+		volume_deinit(&p->volumes[i]);
+	for (size_t i = 0; i < p->n_containers; i++)
+		container_deinit(&p->containers[i]);
+	free(p->volumes);
+	free(p->containers);
+	free(p->ns);
+	free(p->name);
+	free(p->uid);
+	free(p->resource_version);
+	free(p->node_name);
+	free(p->phase);
+	free(p->display);
+	free(p);
+}
+
+void pod_unref(struct pod *p)
+{
+	if (!p)
+		return;
+	assert(p->refs > 0);
+	if (--p->refs == 0)
+		pod_free(p);
+}
+
+const struct pod_volume *pod_find_volume(const struct pod *p, const char *name)
+{
+	for (size_t i = 0; i < p->n_volumes; i++)
+		if (str_eq(p->volumes[i].name, name))
+			return &p->volumes[i];
+	return NULL;
+}
+
+const struct pod_container *pod_find_container(const struct pod *p, const char *name)
+{
+	for (size_t i = 0; i < p->n_containers; i++)
+		if (str_eq(p->containers[i].name, name))
+			return &p->containers[i];
+	return NULL;
+}
+
+static bool container_mounts_volume(const struct pod_container *c, const char *volume)
+{
+	for (size_t i = 0; i < c->n_mounts; i++)
+		if (str_eq(c->mounts[i].volume, volume))
+			return true;
+	return false;
+}
+
+bool pod_mounts_volume(const struct pod *p, const char *volume)
+{
+	for (size_t i = 0; i < p->n_containers; i++)
+		if (container_mounts_volume(&p->containers[i], volume))
+			return true;
+	return false;
+}
+
+bool pod_is_finished(const struct pod *p)
+{
+	return str_eq(p->phase, "Succeeded") || str_eq(p->phase, "Failed");
+}
+
+const char *pod_display(const struct pod *p)
+{
+	/* Made when it is first asked for: the one thing in a pod that changes after it was made. */
+	struct pod *made = (struct pod *)(uintptr_t)p;
+
+	if (!made->display)
+		made->display = str_format("%s/%s", p->ns ? p->ns : "", p->name ? p->name : "");
+	return made->display ? made->display : p->name ? p->name : "";
+}
