@@ -1,0 +1,724 @@
+/* Codec: one pass over an object that reads what concerns us. Names that become folder or file names are checked here
+ * once more, although the API server has checked them, because everything behind this file relies on it: a server that
+ * lies must not get a path of its choice. An object is built completely or not at all. */
+#include "agent/codec.h"
+
+#include <inttypes.h>
+
+#include "common/b64.h"
+#include "common/map.h"
+#include "common/str.h"
+
+enum {
+	KEYS_MAX = 65536, /* of one Secret */
+	LIST_MAX = 10000, /* labels; volumes, items, containers, mounts of one Pod */
+	UID_MAX = 253,
+	MODE_MAX = 0777,
+	GROUP_ID_MAX = INT32_MAX, /* core validation: IsValidGroupID */
+	KEY_SHOWN_MAX = 64, /* so much of a foreign key is shown in a message */
+};
+
+static int no_memory(struct json_issue *issue, const struct json_at *at)
+{
+	json_issue_set(issue, at, "out of memory");
+	return -ENOMEM;
+}
+
+/* jansson iterates over non-const objects only; nothing is changed. */
+static json_t *for_iteration(const json_t *obj)
+{
+	return (json_t *)(uintptr_t)obj;
+}
+
+static int copy_str(const char *s, const struct json_at *at, char **ret, struct json_issue *issue)
+{
+	char *copy = s ? strdup(s) : NULL;
+
+	if (s && !copy)
+		return no_memory(issue, at);
+	free(*ret);
+	*ret = copy;
+	return 0;
+}
+
+/* *ret stays NULL when it is absent */
+static int dup_str(const json_t *obj, const char *key, const struct json_at *at, char **ret, struct json_issue *issue)
+{
+	const char *s = NULL;
+	int r;
+
+	r = json_get_str(obj, key, at, &s, issue);
+	return r < 0 ? r : copy_str(s, at, ret, issue);
+}
+
+static int dup_str_filled(const json_t *obj, const char *key, const struct json_at *at, char **ret,
+			  struct json_issue *issue)
+{
+	const struct json_at here = JSON_AT(at, key);
+	const char *s = NULL;
+	int r;
+
+	r = json_get_str_required(obj, key, at, &s, issue);
+	if (r < 0)
+		return r;
+	if (!*s)
+		return json_issue_set(issue, &here, "must not be empty");
+	return copy_str(s, at, ret, issue);
+}
+
+struct name_rule {
+	bool (*ok)(const char *name);
+	const char *problem;
+};
+
+static bool is_uid(const char *s)
+{
+	return *s && strlen(s) <= UID_MAX &&
+	       strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") == strlen(s);
+}
+
+static const struct name_rule RULE_LABEL = { str_is_dns_label, "is not a DNS-1123 label" };
+static const struct name_rule RULE_SUBDOMAIN = { str_is_dns_subdomain, "is not a DNS-1123 subdomain" };
+static const struct name_rule RULE_UID = { is_uid, "is not a UID: letters, digits and '-'" };
+
+static int dup_name(const json_t *obj, const char *key, const struct json_at *at, const struct name_rule *rule,
+		    char **ret, struct json_issue *issue)
+{
+	const struct json_at here = JSON_AT(at, key);
+	int r;
+
+	r = dup_str_filled(obj, key, at, ret, issue);
+	if (r < 0)
+		return r;
+	if (!rule->ok(*ret))
+		return json_issue_set(issue, &here, "%s", rule->problem);
+	return 0;
+}
+
+/* The array under key and its length; 0 when it is absent. */
+static int get_list(const json_t *obj, const char *key, const struct json_at *at, const json_t **ret_array,
+		    size_t *ret_n, struct json_issue *issue)
+{
+	const struct json_at here = JSON_AT(at, key);
+	const json_t *array = NULL;
+	int r;
+
+	r = json_get_array(obj, key, at, &array, issue);
+	if (r < 0)
+		return r;
+	if (json_array_size(array) > LIST_MAX)
+		return json_issue_set(issue, &here, "more than %d elements", LIST_MAX);
+	*ret_array = array;
+	*ret_n = json_array_size(array);
+	return 0;
+}
+
+static int expect_object(const json_t *value, const struct json_at *at, struct json_issue *issue)
+{
+	return json_is_object(value) ? 0 : json_issue_set(issue, at, "must be an object");
+}
+
+struct meta {
+	char **ns, **name, **uid, **resource_version;
+};
+
+static int read_meta(const json_t *obj, const struct meta *m, bool uid_required, const json_t **ret_meta,
+		     struct json_issue *issue)
+{
+	const struct json_at root = JSON_ROOT, at = JSON_AT(&root, "metadata");
+	const json_t *meta = NULL;
+	int r;
+
+	r = expect_object(obj, &root, issue);
+	if (r < 0)
+		return r;
+	r = json_get_object(obj, "metadata", &root, &meta, issue);
+	if (r < 0)
+		return r;
+	if (!meta)
+		return json_issue_set(issue, &at, "is missing");
+	r = dup_name(meta, "namespace", &at, &RULE_LABEL, m->ns, issue);
+	if (r < 0)
+		return r;
+	r = dup_name(meta, "name", &at, &RULE_SUBDOMAIN, m->name, issue);
+	if (r < 0)
+		return r;
+	r = uid_required ? dup_name(meta, "uid", &at, &RULE_UID, m->uid, issue)
+			 : dup_str(meta, "uid", &at, m->uid, issue);
+	if (r < 0)
+		return r;
+	r = dup_str(meta, "resourceVersion", &at, m->resource_version, issue);
+	if (r < 0)
+		return r;
+	*ret_meta = meta;
+	return 0;
+}
+
+/* ---- Secret ---- */
+
+/* "data[key]", the key cut and without anything that could disturb a message */
+static void show_key(const char *key, char text[static KEY_SHOWN_MAX + 16])
+{
+	int n = snprintf(text, KEY_SHOWN_MAX + 12, "data[%.*s%s]", KEY_SHOWN_MAX, key,
+			 strlen(key) > KEY_SHOWN_MAX ? "..." : "");
+
+	for (int i = 0; i < n && text[i]; i++)
+		if (text[i] < ' ' || text[i] > '~')
+			text[i] = '?';
+}
+
+static int key_issue(struct json_issue *issue, const char *key, const char *problem)
+{
+	const struct json_at root = JSON_ROOT;
+	char text[KEY_SHOWN_MAX + 16];
+
+	show_key(key, text);
+
+	const struct json_at at = JSON_AT(&root, text);
+
+	return json_issue_set(issue, &at, "%s", problem);
+}
+
+/* How many bytes it decodes to if it is base64; line breaks do not count. */
+static size_t decoded_len(const char *text, size_t len)
+{
+	size_t n_chars = 0, n_pads = 0;
+
+	for (size_t i = 0; i < len; i++) {
+		if (text[i] == '\r' || text[i] == '\n')
+			continue;
+		n_chars++;
+		n_pads += text[i] == '=';
+	}
+	return n_chars < 4 ? 0 : n_chars / 4 * 3 - MIN(n_pads, (size_t)2);
+}
+
+static int compare_keys(const void *a, const void *b)
+{
+	return strcmp(((const struct secret_key *)a)->name, ((const struct secret_key *)b)->name);
+}
+
+/* Names and lengths; *ret_total is the sum. */
+static int read_key_names(struct secret *s, const json_t *data, const struct json_at *at, size_t *ret_total,
+			  struct json_issue *issue)
+{
+	size_t total = 0;
+	const char *key;
+	json_t *value;
+
+	json_object_foreach(for_iteration(data), key, value)
+	{
+		const char *problem = secret_key_problem(key);
+		struct secret_key *k = &s->keys[s->n_keys];
+
+		if (*problem)
+			return key_issue(issue, key, problem);
+		if (!json_is_string(value) && !json_is_null(value))
+			return key_issue(issue, key, "must be a string");
+		k->name = strdup(key);
+		if (!k->name)
+			return no_memory(issue, at);
+		s->n_keys++;
+		k->value.len = decoded_len(json_string_value(value), json_string_length(value));
+		total += k->value.len;
+	}
+	*ret_total = total;
+	return 0;
+}
+
+static int read_values(struct secret *s, const json_t *data, struct json_issue *issue)
+{
+	size_t off = 0, len;
+
+	for (size_t i = 0; i < s->n_keys; i++) {
+		struct secret_key *k = &s->keys[i];
+		const json_t *value = json_object_get(data, k->name);
+		uint8_t *out = s->block->data + off;
+
+		len = 0;
+		if (json_is_string(value) &&
+		    b64_decode(json_string_value(value), json_string_length(value), out, k->value.len, &len) < 0)
+			return key_issue(issue, k->name, "illegal base64 data");
+		k->value = (struct secspan){ .block = s->block, .off = off, .len = len };
+		k->digest = digest_of(out, len);
+		off += len;
+	}
+	return 0;
+}
+
+static int read_data(struct secret *s, const json_t *obj, struct json_issue *issue)
+{
+	const struct json_at root = JSON_ROOT, at = JSON_AT(&root, "data");
+	const json_t *data = NULL;
+	struct err e = ERR_INIT;
+	size_t total = 0;
+	int r;
+
+	r = json_get_object(obj, "data", &root, &data, issue);
+	if (r < 0)
+		return r;
+	if (json_object_size(data) > KEYS_MAX)
+		return json_issue_set(issue, &at, "more than %d keys", KEYS_MAX);
+	if (json_object_size(data) > 0) {
+		s->keys = calloc(json_object_size(data), sizeof(*s->keys));
+		if (!s->keys)
+			return no_memory(issue, &at);
+		r = read_key_names(s, data, &at, &total, issue);
+		if (r < 0)
+			return r;
+		qsort(s->keys, s->n_keys, sizeof(*s->keys), compare_keys);
+	}
+	if (total > SECRET_BYTES_MAX)
+		return json_issue_set(issue, &at, "Too long: may not be more than %zu bytes", SECRET_BYTES_MAX);
+	r = secblock_new(total, &s->block, &e);
+	if (r < 0) {
+		json_issue_set(issue, &at, "%s", err_text(&e));
+		return r;
+	}
+	return read_values(s, data, issue);
+}
+
+static int compare_labels(const void *a, const void *b)
+{
+	return strcmp(((const struct label *)a)->key, ((const struct label *)b)->key);
+}
+
+static int read_labels(struct secret *s, const json_t *meta, struct json_issue *issue)
+{
+	const struct json_at root = JSON_ROOT, up = JSON_AT(&root, "metadata"), at = JSON_AT(&up, "labels");
+	const json_t *labels = NULL;
+	const char *key;
+	json_t *value;
+	int r;
+
+	r = json_get_object(meta, "labels", &up, &labels, issue);
+	if (r < 0 || json_object_size(labels) == 0)
+		return r;
+	if (json_object_size(labels) > LIST_MAX)
+		return json_issue_set(issue, &at, "more than %d labels", LIST_MAX);
+	s->labels = calloc(json_object_size(labels), sizeof(*s->labels));
+	if (!s->labels)
+		return no_memory(issue, &at);
+	json_object_foreach(for_iteration(labels), key, value)
+	{
+		struct label *l = &s->labels[s->n_labels++];
+
+		if (!json_is_string(value) && !json_is_null(value))
+			return json_issue_set(issue, &at, "values must be strings");
+		l->key = strdup(key);
+		l->value = strdup(json_is_string(value) ? json_string_value(value) : "");
+		if (!l->key || !l->value)
+			return no_memory(issue, &at);
+	}
+	qsort(s->labels, s->n_labels, sizeof(*s->labels), compare_labels);
+	return 0;
+}
+
+int codec_secret(const json_t *obj, struct secret **ret_s, struct json_issue *issue)
+{
+	const struct json_at root = JSON_ROOT;
+	cleanup_secret_object struct secret *s = NULL;
+	const json_t *meta = NULL;
+	int r;
+
+	if (secret_new(&s) < 0)
+		return no_memory(issue, &root);
+	r = read_meta(obj, &(struct meta){ &s->ns, &s->name, &s->uid, &s->resource_version }, false, &meta, issue);
+	if (r < 0)
+		return r;
+	r = dup_str(obj, "type", &root, &s->type, issue);
+	if (r < 0)
+		return r;
+	r = json_get_bool(obj, "immutable", &root, &s->immutable, issue);
+	if (r < 0)
+		return r;
+	r = read_labels(s, meta, issue);
+	if (r < 0)
+		return r;
+	r = read_data(s, obj, issue);
+	if (r < 0)
+		return r;
+	*ret_s = TAKE_PTR(s);
+	return 0;
+}
+
+/* ---- Pod ---- */
+
+static int read_mode(const json_t *obj, const char *key, const struct json_at *at, bool *ret_has, mode_t *ret_mode,
+		     struct json_issue *issue)
+{
+	const struct json_at here = JSON_AT(at, key);
+	int64_t mode = -1;
+	int r;
+
+	if (!json_object_get(obj, key) || json_is_null(json_object_get(obj, key)))
+		return 0;
+	r = json_get_int(obj, key, at, INT64_MIN, INT64_MAX, &mode, issue);
+	if (r < 0)
+		return r;
+	if (mode < 0 || mode > MODE_MAX)
+		return json_issue_set(issue, &here, "must be a number between 0 and 0777 (octal), both inclusive");
+	*ret_has = true;
+	*ret_mode = (mode_t)mode;
+	return 0;
+}
+
+static int read_item(struct pod_item *item, const json_t *obj, const struct json_at *at, struct json_issue *issue)
+{
+	int r;
+
+	r = expect_object(obj, at, issue);
+	if (r < 0)
+		return r;
+	r = dup_str_filled(obj, "key", at, &item->key, issue);
+	if (r < 0)
+		return r;
+	r = dup_str_filled(obj, "path", at, &item->path, issue);
+	if (r < 0)
+		return r;
+	return read_mode(obj, "mode", at, &item->has_mode, &item->mode, issue);
+}
+
+static int read_items(struct pod_volume *v, const json_t *secret, const struct json_at *up, struct json_issue *issue)
+{
+	const struct json_at list_at = JSON_AT(up, "items");
+	const json_t *array = NULL;
+	size_t n = 0;
+	int r;
+
+	r = get_list(secret, "items", up, &array, &n, issue);
+	if (r < 0 || n == 0)
+		return r;
+	v->items = calloc(n, sizeof(*v->items));
+	if (!v->items)
+		return no_memory(issue, &list_at);
+	v->n_items = n;
+	for (size_t i = 0; i < n; i++) {
+		const struct json_at at = JSON_AT_INDEX(&list_at, i);
+
+		r = read_item(&v->items[i], json_array_get(array, i), &at, issue);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int read_secret_volume(struct pod_volume *v, const json_t *secret, const struct json_at *at,
+			      struct json_issue *issue)
+{
+	bool has_mode = false;
+	int r;
+
+	v->kind = POD_VOLUME_SECRET;
+	v->default_mode = 0644;
+	r = dup_name(secret, "secretName", at, &RULE_SUBDOMAIN, &v->secret_name, issue);
+	if (r < 0)
+		return r;
+	r = json_get_bool(secret, "optional", at, &v->optional, issue);
+	if (r < 0)
+		return r;
+	r = read_mode(secret, "defaultMode", at, &has_mode, &v->default_mode, issue);
+	if (r < 0)
+		return r;
+	return read_items(v, secret, at, issue);
+}
+
+static int read_volume(struct pod_volume *v, const json_t *obj, const struct json_at *at, struct json_issue *issue)
+{
+	const struct json_at secret_at = JSON_AT(at, "secret");
+	const json_t *secret = NULL;
+	int r;
+
+	v->kind = POD_VOLUME_OTHER;
+	r = expect_object(obj, at, issue);
+	if (r < 0)
+		return r;
+	r = dup_name(obj, "name", at, &RULE_LABEL, &v->name, issue);
+	if (r < 0)
+		return r;
+	r = json_get_object(obj, "secret", at, &secret, issue);
+	if (r < 0)
+		return r;
+	return secret ? read_secret_volume(v, secret, &secret_at, issue) : 0;
+}
+
+static int unique_name(struct map *names, const char *name, void *owner, const struct json_at *up,
+		       struct json_issue *issue)
+{
+	const struct json_at at = JSON_AT(up, "name");
+	int r = map_add_str(names, name, owner);
+
+	if (r == -EEXIST)
+		return json_issue_set(issue, &at, "Duplicate value: \"%s\"", name);
+	return r < 0 ? no_memory(issue, &at) : 0;
+}
+
+static int read_volume_list(struct pod *p, const json_t *array, const struct json_at *list_at, struct map *names,
+			    struct json_issue *issue)
+{
+	int r;
+
+	for (size_t i = 0; i < p->n_volumes; i++) {
+		const struct json_at at = JSON_AT_INDEX(list_at, i);
+
+		r = read_volume(&p->volumes[i], json_array_get(array, i), &at, issue);
+		if (r < 0)
+			return r;
+		r = unique_name(names, p->volumes[i].name, &p->volumes[i], &at, issue);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int read_volumes(struct pod *p, const json_t *spec, const struct json_at *up, struct json_issue *issue)
+{
+	const struct json_at at = JSON_AT(up, "volumes");
+	struct map names = MAP_INIT;
+	const json_t *array = NULL;
+	size_t n = 0;
+	int r;
+
+	r = get_list(spec, "volumes", up, &array, &n, issue);
+	if (r < 0 || n == 0)
+		return r;
+	p->volumes = calloc(n, sizeof(*p->volumes));
+	if (!p->volumes)
+		return no_memory(issue, &at);
+	p->n_volumes = n;
+	r = read_volume_list(p, array, &at, &names, issue);
+	map_deinit(&names);
+	return r;
+}
+
+static int read_mount(struct pod_mount *m, const json_t *obj, const struct json_at *at, struct json_issue *issue)
+{
+	const char *sub_path = NULL, *expr = NULL;
+	int r;
+
+	r = expect_object(obj, at, issue);
+	if (r < 0)
+		return r;
+	r = dup_str_filled(obj, "name", at, &m->volume, issue);
+	if (r < 0)
+		return r;
+	r = dup_str_filled(obj, "mountPath", at, &m->mount_path, issue);
+	if (r < 0)
+		return r;
+	r = json_get_str(obj, "subPath", at, &sub_path, issue);
+	if (r < 0)
+		return r;
+	r = json_get_str(obj, "subPathExpr", at, &expr, issue);
+	if (r < 0)
+		return r;
+	r = copy_str(str_empty(sub_path) ? NULL : sub_path, at, &m->sub_path, issue);
+	if (r < 0)
+		return r;
+	m->has_sub_path_expr = !str_empty(expr);
+	return json_get_bool(obj, "readOnly", at, &m->read_only, issue);
+}
+
+static int read_container(struct pod_container *c, const json_t *obj, const struct json_at *up,
+			  struct json_issue *issue)
+{
+	const struct json_at list_at = JSON_AT(up, "volumeMounts");
+	const json_t *array = NULL;
+	size_t n = 0;
+	int r;
+
+	r = expect_object(obj, up, issue);
+	if (r < 0)
+		return r;
+	r = dup_name(obj, "name", up, &RULE_LABEL, &c->name, issue);
+	if (r < 0)
+		return r;
+	r = get_list(obj, "volumeMounts", up, &array, &n, issue);
+	if (r < 0 || n == 0)
+		return r;
+	c->mounts = calloc(n, sizeof(*c->mounts));
+	if (!c->mounts)
+		return no_memory(issue, &list_at);
+	c->n_mounts = n;
+	for (size_t i = 0; i < n; i++) {
+		const struct json_at at = JSON_AT_INDEX(&list_at, i);
+
+		r = read_mount(&c->mounts[i], json_array_get(array, i), &at, issue);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static const struct {
+	const char *key;
+	enum pod_container_kind kind;
+} CONTAINER_LISTS[] = {
+	{ "initContainers", POD_CONTAINER_INIT },
+	{ "containers", POD_CONTAINER_REGULAR },
+	{ "ephemeralContainers", POD_CONTAINER_EPHEMERAL },
+};
+
+static int read_container_list(struct pod *p, const json_t *array, size_t n, enum pod_container_kind kind,
+			       const struct json_at *list_at, struct map *names, struct json_issue *issue)
+{
+	int r;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct json_at at = JSON_AT_INDEX(list_at, i);
+		struct pod_container *c = &p->containers[p->n_containers++];
+
+		c->kind = kind;
+		r = read_container(c, json_array_get(array, i), &at, issue);
+		if (r < 0)
+			return r;
+		r = unique_name(names, c->name, c, &at, issue);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int read_containers(struct pod *p, const json_t *spec, const struct json_at *up, struct json_issue *issue)
+{
+	const json_t *arrays[ARRAY_SIZE(CONTAINER_LISTS)] = { 0 };
+	size_t n[ARRAY_SIZE(CONTAINER_LISTS)] = { 0 }, n_all = 0;
+	struct map names = MAP_INIT;
+	int r = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(CONTAINER_LISTS); i++) {
+		r = get_list(spec, CONTAINER_LISTS[i].key, up, &arrays[i], &n[i], issue);
+		if (r < 0)
+			return r;
+		n_all += n[i];
+	}
+	if (n_all == 0)
+		return 0;
+	p->containers = calloc(n_all, sizeof(*p->containers));
+	if (!p->containers)
+		return no_memory(issue, up);
+	for (size_t i = 0; i < ARRAY_SIZE(CONTAINER_LISTS) && r == 0; i++) {
+		const struct json_at at = JSON_AT(up, CONTAINER_LISTS[i].key);
+
+		r = read_container_list(p, arrays[i], n[i], CONTAINER_LISTS[i].kind, &at, &names, issue);
+	}
+	map_deinit(&names);
+	return r;
+}
+
+static int read_fs_group(struct pod *p, const json_t *spec, const struct json_at *up, struct json_issue *issue)
+{
+	const struct json_at at = JSON_AT(up, "securityContext");
+	const json_t *context = NULL;
+	int64_t group = -1;
+	int r;
+
+	r = json_get_object(spec, "securityContext", up, &context, issue);
+	if (r < 0 || !context)
+		return r;
+	r = json_get_int(context, "fsGroup", &at, 0, GROUP_ID_MAX, &group, issue);
+	if (r < 0 || group < 0)
+		return r;
+	p->has_fs_group = true;
+	p->fs_group = (gid_t)group;
+	return 0;
+}
+
+static int read_spec(struct pod *p, const json_t *obj, struct json_issue *issue)
+{
+	const struct json_at root = JSON_ROOT, at = JSON_AT(&root, "spec");
+	const json_t *spec = NULL;
+	int r;
+
+	r = json_get_object(obj, "spec", &root, &spec, issue);
+	if (r < 0)
+		return r;
+	if (!spec)
+		return json_issue_set(issue, &at, "is missing");
+	r = dup_str(spec, "nodeName", &at, &p->node_name, issue);
+	if (r < 0)
+		return r;
+	r = read_fs_group(p, spec, &at, issue);
+	if (r < 0)
+		return r;
+	r = read_volumes(p, spec, &at, issue);
+	if (r < 0)
+		return r;
+	return read_containers(p, spec, &at, issue);
+}
+
+static int read_pod_rest(struct pod *p, const json_t *obj, const json_t *meta, struct json_issue *issue)
+{
+	const struct json_at root = JSON_ROOT, meta_at = JSON_AT(&root, "metadata"),
+			     status_at = JSON_AT(&root, "status");
+	const json_t *annotations = NULL, *status = NULL;
+	const char *deleted = NULL;
+	int r;
+
+	r = json_get_str(meta, "deletionTimestamp", &meta_at, &deleted, issue);
+	if (r < 0)
+		return r;
+	p->deleting = deleted;
+	r = json_get_object(meta, "annotations", &meta_at, &annotations, issue);
+	if (r < 0)
+		return r;
+	p->mirror = annotations && json_object_get(annotations, "kubernetes.io/config.mirror");
+	r = json_get_object(obj, "status", &root, &status, issue);
+	if (r < 0)
+		return r;
+	return status ? dup_str(status, "phase", &status_at, &p->phase, issue) : 0;
+}
+
+int codec_pod(const json_t *obj, struct pod **ret_p, struct json_issue *issue)
+{
+	const struct json_at root = JSON_ROOT;
+	cleanup_pod struct pod *p = NULL;
+	const json_t *meta = NULL;
+	int r;
+
+	if (pod_new(&p) < 0)
+		return no_memory(issue, &root);
+	r = read_meta(obj, &(struct meta){ &p->ns, &p->name, &p->uid, &p->resource_version }, true, &meta, issue);
+	if (r < 0)
+		return r;
+	r = read_spec(p, obj, issue);
+	if (r < 0)
+		return r;
+	r = read_pod_rest(p, obj, meta, issue);
+	if (r < 0)
+		return r;
+	*ret_p = TAKE_PTR(p);
+	return 0;
+}
+
+/* ---- any object ---- */
+
+static int expect_str(const json_t *obj, const char *key, const char *expected, struct json_issue *issue)
+{
+	const struct json_at root = JSON_ROOT, at = JSON_AT(&root, key);
+	const char *s = NULL;
+	int r;
+
+	r = json_get_str_required(obj, key, &root, &s, issue);
+	if (r < 0)
+		return r;
+	return str_eq(s, expected) ? 0 : json_issue_set(issue, &at, "is not %s", expected);
+}
+
+int codec_expect(const json_t *obj, const char *api_version, const char *kind, struct json_issue *issue)
+{
+	const struct json_at root = JSON_ROOT;
+	int r;
+
+	r = expect_object(obj, &root, issue);
+	if (r < 0)
+		return r;
+	r = expect_str(obj, "apiVersion", api_version, issue);
+	return r < 0 ? r : expect_str(obj, "kind", kind, issue);
+}
+
+const char *codec_resource_version(const json_t *obj)
+{
+	const char *version = json_string_value(json_object_get(json_object_get(obj, "metadata"), "resourceVersion"));
+
+	return str_empty(version) ? NULL : version;
+}
