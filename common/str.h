@@ -30,6 +30,8 @@ const char *str_format_time(uint64_t realtime_usec, char text[static STR_TIME_MA
 bool str_is_dns_label(const char *s);
 bool str_is_dns_subdomain(const char *s);
 bool str_is_utf8(const char *s, size_t len);
+/* Bytes of the UTF-8 sequence that starts at s (strict: no surrogates, nothing overlong); 0: none does. */
+size_t str_utf8_len(const char *s, size_t len);
 /* Zeroes and frees a string that may hold a credential; NULL is fine. */
 void str_free_secret(char *s);
 static inline void str_free_secretp(char **s)
