@@ -18,8 +18,8 @@ struct backoff {
 };
 #define BACKOFF_INIT(p) ((struct backoff){ .policy = (p) })
 
-/* The delay before the next try; now is monotonic, random01 in [0,1). */
-uint64_t backoff_next(struct backoff *b, uint64_t now_usec, double random01);
+/* The delay before the next try; now is monotonic, r01 in [0,1). */
+uint64_t backoff_next(struct backoff *b, uint64_t now_usec, double r01);
 void backoff_reset(struct backoff *b);
 /* Uniform in [0,1) from the kernel's random numbers. */
 double random01(void);

@@ -1,0 +1,232 @@
+/* JSON. jansson quotes the document in its error texts; a Secret must not come out that way, so only the reason in
+ * front of the quote is passed on. */
+#include "common/json.h"
+
+#include <malloc.h>
+#include <stdarg.h>
+#include <sys/random.h>
+
+static void json_wipe_free(void *p)
+{
+	if (!p)
+		return;
+	explicit_bzero(p, malloc_usable_size(p));
+	free(p);
+}
+
+void json_setup(void)
+{
+	size_t seed = 0;
+
+	/* 0 lets jansson find a seed by itself */
+	if (getentropy(&seed, sizeof(seed)) < 0)
+		seed = 0;
+	json_set_alloc_funcs(malloc, json_wipe_free);
+	json_object_seed(seed);
+}
+
+/* Length of jansson's reason without what it quotes from the document. */
+static int reason_len(const char *text)
+{
+	static const char *const QUOTES[] = { " near ", " '\\", " 0x" };
+	size_t len = strlen(text);
+
+	for (size_t i = 0; i < ARRAY_SIZE(QUOTES); i++) {
+		const char *at = strstr(text, QUOTES[i]);
+
+		if (at)
+			len = MIN(len, (size_t)(at - text));
+	}
+	return (int)len;
+}
+
+int json_parse(const char *text, size_t len, json_t **ret_doc, struct err *e)
+{
+	json_error_t error;
+	json_t *doc;
+
+	doc = json_loadb(len > 0 ? text : "", len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+	if (doc) {
+		*ret_doc = doc;
+		return 0;
+	}
+	/* jansson says nothing when an allocation fails half way */
+	if (!error.text[0] || json_error_code(&error) == json_error_out_of_memory)
+		return err_set(e, -ENOMEM, "out of memory");
+	return err_set(e, -EINVAL, "line %d column %d: %.*s", error.line, error.column, reason_len(error.text),
+		       error.text);
+}
+
+/* Plain field names are written as `.name`, others (keys of a Secret, annotations) as `[name]`. */
+static bool key_is_plain(const char *key)
+{
+	return *key && key[strspn(key, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-$")] == '\0';
+}
+
+/* One element with its separator. Returns the length it would like to have, as snprintf does. */
+static size_t element_format(const struct json_at *at, char *text, size_t size)
+{
+	int n;
+
+	if (!at->key)
+		n = snprintf(text, size, "[%zu]", at->index);
+	else if (!key_is_plain(at->key))
+		n = snprintf(text, size, "[%s]", at->key);
+	else
+		n = snprintf(text, size, "%s%s", at->parent->parent ? "." : "", at->key);
+	return n < 0 ? 0 : (size_t)n;
+}
+
+/* Written from the leaf to the root into the end of a buffer: the part that matters stays when it is too long. */
+static void path_format(const struct json_at *at, char text[static JSON_PATH_MAX])
+{
+	char tail[JSON_PATH_MAX], element[JSON_PATH_MAX];
+	size_t start = sizeof(tail) - 1, n;
+	bool cut = false;
+
+	if (!at || !at->parent) {
+		snprintf(text, JSON_PATH_MAX, "document");
+		return;
+	}
+	tail[start] = '\0';
+	for (; at->parent && !cut; at = at->parent) {
+		n = element_format(at, element, sizeof(element));
+		cut = n > start - strlen("...");
+		if (cut)
+			break;
+		start -= n;
+		memcpy(tail + start, element, n);
+	}
+	snprintf(text, JSON_PATH_MAX, "%s%s", cut ? "..." : "", tail + start);
+	for (char *c = text; *c; c++)
+		if ((unsigned char)*c < 0x20 || *c == 0x7f)
+			*c = '?';
+}
+
+int json_issue_set(struct json_issue *issue, const struct json_at *at, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (!issue)
+		return -EINVAL;
+	path_format(at, issue->path);
+	va_start(ap, fmt);
+	if (vsnprintf(issue->reason, sizeof(issue->reason), fmt, ap) < 0)
+		issue->reason[0] = '\0';
+	va_end(ap);
+	return -EINVAL;
+}
+
+static const char *type_name(const json_t *value)
+{
+	switch (json_typeof(value)) {
+	case JSON_OBJECT:
+		return "an object";
+	case JSON_ARRAY:
+		return "an array";
+	case JSON_STRING:
+		return "a string";
+	case JSON_INTEGER:
+	case JSON_REAL:
+		return "a number";
+	case JSON_TRUE:
+	case JSON_FALSE:
+		return "a boolean";
+	case JSON_NULL:
+		return "null";
+	}
+	return "something else";
+}
+
+/* obj[key]; NULL if it is absent or null. */
+static const json_t *member(const json_t *obj, const char *key)
+{
+	const json_t *value = json_object_get(obj, key);
+
+	return json_is_null(value) ? NULL : value;
+}
+
+static int wrong_type(const json_t *value, const char *want, const char *key, const struct json_at *at,
+		      struct json_issue *issue)
+{
+	return json_issue_set(issue, &JSON_AT(at, key), "expected %s, found %s", want, type_name(value));
+}
+
+int json_get_str(const json_t *obj, const char *key, const struct json_at *at, const char **ret,
+		 struct json_issue *issue)
+{
+	const json_t *value = member(obj, key);
+
+	if (!value)
+		return 0;
+	if (!json_is_string(value))
+		return wrong_type(value, "a string", key, at, issue);
+	if (strlen(json_string_value(value)) != json_string_length(value))
+		return json_issue_set(issue, &JSON_AT(at, key), "contains a NUL character");
+	*ret = json_string_value(value);
+	return 0;
+}
+
+int json_get_str_required(const json_t *obj, const char *key, const struct json_at *at, const char **ret,
+			  struct json_issue *issue)
+{
+	if (!member(obj, key))
+		return json_issue_set(issue, &JSON_AT(at, key), "is required");
+	return json_get_str(obj, key, at, ret, issue);
+}
+
+int json_get_bool(const json_t *obj, const char *key, const struct json_at *at, bool *ret, struct json_issue *issue)
+{
+	const json_t *value = member(obj, key);
+
+	if (!value)
+		return 0;
+	if (!json_is_boolean(value))
+		return wrong_type(value, "a boolean", key, at, issue);
+	*ret = json_is_true(value);
+	return 0;
+}
+
+int json_get_int(const json_t *obj, const char *key, const struct json_at *at, int64_t min, int64_t max, int64_t *ret,
+		 struct json_issue *issue)
+{
+	const json_t *value = member(obj, key);
+	int64_t n;
+
+	if (!value)
+		return 0;
+	if (!json_is_integer(value))
+		return wrong_type(value, "an integer", key, at, issue);
+	n = json_integer_value(value);
+	if (n < min || n > max)
+		return json_issue_set(issue, &JSON_AT(at, key), "must be between %lld and %lld", (long long)min,
+				      (long long)max);
+	*ret = n;
+	return 0;
+}
+
+int json_get_object(const json_t *obj, const char *key, const struct json_at *at, const json_t **ret,
+		    struct json_issue *issue)
+{
+	const json_t *value = member(obj, key);
+
+	if (!value)
+		return 0;
+	if (!json_is_object(value))
+		return wrong_type(value, "an object", key, at, issue);
+	*ret = value;
+	return 0;
+}
+
+int json_get_array(const json_t *obj, const char *key, const struct json_at *at, const json_t **ret,
+		   struct json_issue *issue)
+{
+	const json_t *value = member(obj, key);
+
+	if (!value)
+		return 0;
+	if (!json_is_array(value))
+		return wrong_type(value, "an array", key, at, issue);
+	*ret = value;
+	return 0;
+}
