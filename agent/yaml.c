@@ -1021,24 +1021,24 @@ static const struct yaml_node *find_element(const struct yaml_node *n, const cha
 	return n->items[index];
 }
 
-/* Keys may hold dots and brackets ("data.tls.crt"): the longest key that fits is meant. */
+/* Keys may hold dots and brackets ("data.tls.crt", "data[tls.crt]"): the longest key that fits is meant. */
 static const struct yaml_node *find_member(const struct yaml_node *n, const char **path)
 {
+	const char *at = *path + (**path == '.' || **path == '['), *end = **path == '[' ? "]" : ".[";
 	const struct yaml_node *found = NULL;
-	const char *at = *path + (**path == '.');
 	size_t best = 0;
 
 	for (size_t i = 0; i < n->n_items; i++) {
 		const struct yaml_node *key = n->keys[i];
 		size_t len = key->scalar_len;
 
-		if (strncmp(at, key->scalar, len) != 0 || !strchr(".[", at[len]) || (found && len <= best))
+		if (strncmp(at, key->scalar, len) != 0 || !strchr(end, at[len]) || (found && len <= best))
 			continue;
 		found = n->items[i];
 		best = len;
 	}
 	if (found)
-		*path = at + best;
+		*path = at + best + (at[best] == ']');
 	return found;
 }
 

@@ -27,13 +27,14 @@ struct yaml_doc {
 };
 
 /* All documents of a stream. -EINVAL: e says `line:column: reason`. -E2BIG: too large, too deep, too many nodes.
- * Duplicate keys are an error. */
+ * Duplicate keys are an error; keys are what JSON will have (`on: x` is the key "true"); `<<` merges; tags other than
+ * YAML's own are refused. JSON is read as well, except for escaped surrogate pairs. */
 int yaml_parse(const char *text, size_t len, struct yaml_doc **ret_docs, size_t *ret_n_docs, struct err *e);
 void yaml_docs_free(struct yaml_doc *docs, size_t n_docs);
 /* The value for a key of a mapping; NULL if it is not there (or n is no mapping). */
 const struct yaml_node *yaml_get(const struct yaml_node *n, const char *key);
 /* The JSON value that Kubernetes' own YAML reader would make of it. -ENOMEM; -EINVAL (a key that is no scalar). */
 int yaml_to_json(const struct yaml_node *n, json_t **ret_json, struct err *e);
-/* The node at a path as json_issue has it ("spec.volumes[2].secret"), or the nearest one above it that exists; so that a
- * JSON issue gets a line. Never NULL if root is not. */
+/* The node at a path as json_issue has it ("spec.volumes[2].secret", "data[tls.crt]"), or the nearest one above it that
+ * exists; so that a JSON issue gets a line. Never NULL if root is not. */
 const struct yaml_node *yaml_find(const struct yaml_node *root, const char *path);
