@@ -7,9 +7,9 @@
 
 /* Fixed fd numbers that the children find. */
 enum {
-	KEEPER_FD_LINK = 3,      /* agent: SOCK_SEQPACKET to the keeper; publisher: SOCK_SEQPACKET to the agent */
-	KEEPER_FD_FUSE = 4,      /* agent: /dev/fuse; publisher: the private mount */
-	KEEPER_FD_CONTROL = 5,   /* agent: the listening control socket */
+	KEEPER_FD_LINK = 3, /* agent: SOCK_SEQPACKET to the keeper; publisher: SOCK_SEQPACKET to the agent */
+	KEEPER_FD_FUSE = 4, /* agent: /dev/fuse; publisher: the private mount */
+	KEEPER_FD_CONTROL = 5, /* agent: the listening control socket */
 };
 
 /* The whole of `secretlet run`. `args` are the command line's words after "run" (NULL-terminated), given on to the

@@ -1,0 +1,390 @@
+/* Agent: puts the modules together. The order of the start is the point: what needs privileges (locked memory, reading
+ * credentials, the list of files) comes first, then they are dropped, and only then anything from outside is read. */
+#include "agent/agent.h"
+
+#include <curl/curl.h>
+#include <sodium.h>
+
+#include "agent/control.h"
+#include "agent/files_keeper.h"
+#include "agent/keeper.h"
+#include "agent/link.h"
+#include "agent/mounts.h"
+#include "agent/pods.h"
+#include "agent/report.h"
+#include "agent/sandbox.h"
+#include "agent/source_api.h"
+#include "agent/source_manifests.h"
+#include "agent/store.h"
+#include "common/json.h"
+#include "common/loop.h"
+#include "fusefs/publish.h"
+#include "fusefs/session.h"
+#include "fusefs/tree.h"
+
+struct agent {
+	const struct config *config;
+	struct loop *loop;
+	struct loop_source *link_source;
+	int link;
+	struct files *files;
+	struct source *source;
+	struct store *store;
+	struct pods *pods;
+	struct tree *tree;
+	struct publish *publish;
+	struct session *session;
+	struct control *control;
+	struct report_state report;
+};
+
+/* --- what the source says --- */
+
+static void agent_pod_changed(void *userdata, struct pod *pod)
+{
+	struct agent *a = userdata;
+
+	pods_pod_changed(a->pods, pod);
+}
+
+static void agent_pod_removed(void *userdata, const char *uid)
+{
+	struct agent *a = userdata;
+
+	pods_pod_removed(a->pods, uid);
+}
+
+static void agent_pods_synced(void *userdata)
+{
+	struct agent *a = userdata;
+
+	log_debug(NULL, "the pods of this node are known: %zu", pods_count(a->pods));
+	control_notify(a->control);
+}
+
+static void agent_source_secret_changed(void *userdata, const char *ns, const char *name, struct secret *secret)
+{
+	struct agent *a = userdata;
+
+	store_secret_changed(a->store, ns, name, secret);
+}
+
+static void agent_source_secret_failed(void *userdata, const char *ns, const char *name, const struct err *e)
+{
+	struct agent *a = userdata;
+
+	store_secret_failed(a->store, ns, name, e);
+}
+
+static const struct source_sink agent_sink = {
+	.pod_changed = agent_pod_changed,
+	.pod_removed = agent_pod_removed,
+	.pods_synced = agent_pods_synced,
+	.secret_changed = agent_source_secret_changed,
+	.secret_failed = agent_source_secret_failed,
+};
+
+static void agent_store_changed(void *userdata, const struct store_entry *entry)
+{
+	struct agent *a = userdata;
+
+	pods_secret_changed(a->pods, entry);
+}
+
+static void agent_pods_changed(void *userdata)
+{
+	struct agent *a = userdata;
+
+	control_notify(a->control);
+}
+
+/* --- what the control socket asks --- */
+
+static int agent_answer(json_t *json, json_t **ret, struct err *e)
+{
+	if (!json)
+		return err_set(e, -ENOMEM, "out of memory");
+	*ret = json;
+	return 0;
+}
+
+static int agent_status(void *userdata, json_t **ret, struct err *e)
+{
+	struct agent *a = userdata;
+
+	return agent_answer(report_status(&a->report, loop_now(a->loop)), ret, e);
+}
+
+static int agent_pods(void *userdata, json_t **ret, struct err *e)
+{
+	struct agent *a = userdata;
+
+	return agent_answer(report_pods(&a->report), ret, e);
+}
+
+static int agent_find(struct agent *a, const char *ref, const struct pod_state **ret_s, struct err *e)
+{
+	struct source_health h = { .kind = "" };
+	const struct pod_state *s = pods_find(a->pods, ref);
+
+	if (s) {
+		*ret_s = s;
+		return 0;
+	}
+	source_health(a->source, &h);
+	if (!h.pods_synced)
+		return err_set(e, -ENOENT, "pod %s is not known yet: the first list of pods has not arrived", ref);
+	return err_set(e, -ENOENT, "no pod %s on node %s", ref, a->config->node_name);
+}
+
+static int agent_pod(void *userdata, const char *ref, json_t **ret, struct err *e)
+{
+	struct agent *a = userdata;
+	const struct pod_state *s;
+	int r;
+
+	r = agent_find(a, ref, &s, e);
+	if (r < 0)
+		return r;
+	return agent_answer(report_pod(&a->report, s), ret, e);
+}
+
+static int agent_mounts(void *userdata, const char *ref, const char *container, json_t **ret, struct err *e)
+{
+	struct agent *a = userdata;
+	const struct pod_state *s;
+	int r;
+
+	r = agent_find(a, ref, &s, e);
+	if (r < 0)
+		return r;
+	return mounts_make(s->pod, container, a->config->pods_dir, ret, e);
+}
+
+static const struct control_ops agent_control_ops = {
+	.status = agent_status,
+	.pods = agent_pods,
+	.pod = agent_pod,
+	.mounts = agent_mounts,
+};
+
+/* --- what the keeper says --- */
+
+static void agent_attach_publisher(struct agent *a, const struct link_message *m, int take_fd)
+{
+	int r;
+
+	if (take_fd < 0) {
+		log_error(NULL, "the keeper sent a publisher without its socket");
+		return;
+	}
+	r = publish_attach(a->publish, take_fd, m->value, NULL, NULL);
+	if (r < 0)
+		log_error(NULL, "attach the publisher (pid %d): %s", m->value, strerror(-r));
+	control_notify(a->control);
+}
+
+static void agent_link_readable(struct loop_source *s, int fd, uint32_t revents, void *userdata)
+{
+	static struct link_message m; /* 4 KiB, one thread */
+	struct agent *a = userdata;
+	int r, with;
+
+	for (;;) {
+		with = -1;
+		r = link_receive(fd, &m, &with);
+		if (r == -EAGAIN)
+			return;
+		if (r < 0) {
+			if (r != -EPIPE)
+				log_error(NULL, "a message of the keeper could not be read: %s", strerror(-r));
+			loop_exit(a->loop, EXIT_FAILURE);
+			return;
+		}
+		switch (m.type) {
+		case LINK_OPENED:
+			files_keeper_opened(a->files, &m, with);
+			break;
+		case LINK_PUBLISHER:
+			agent_attach_publisher(a, &m, with);
+			break;
+		case LINK_STOP:
+			loop_exit(a->loop, EXIT_SUCCESS);
+			return;
+		default:
+			close_fd(with);
+			log_warning(NULL, "unknown message %u of the keeper", m.type);
+		}
+	}
+}
+
+static void agent_session_ended(void *userdata, int r)
+{
+	struct agent *a = userdata;
+
+	/* unmounted by the keeper when it stops, or by a person: the keeper knows which */
+	log_info(NULL, "the file system was unmounted");
+	loop_exit(a->loop, EXIT_FAILURE);
+}
+
+/* --- start --- */
+
+static int agent_setup_memory(struct agent *a, struct err *e)
+{
+	int r;
+
+	if (sodium_init() < 0)
+		return err_set(e, -EIO, "libsodium cannot be initialised");
+	json_setup();
+	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+		return err_set(e, -EIO, "libcurl cannot be initialised");
+	r = secmem_init(a->config->secret_memory_limit, e);
+	if (r < 0)
+		return r;
+	if (!secmem_stats().locked)
+		log_warning(NULL,
+			    "secret memory cannot be locked: it may reach the swap (CAP_IPC_LOCK, LimitMEMLOCK=)");
+	return 0;
+}
+
+static int agent_setup_source(struct agent *a, struct err *e)
+{
+	const struct config *c = a->config;
+	int r;
+
+	r = files_keeper_new(a->link, &a->files);
+	if (r < 0)
+		return err_set(e, r, "out of memory");
+	if (c->kubeconfig) {
+		const struct source_api_options o = { .kubeconfig = c->kubeconfig, .node_name = c->node_name };
+
+		r = source_api_new(a->loop, a->files, &o, &agent_sink, a, &a->source, e);
+	} else {
+		const struct source_manifests_options o = { .dir = c->manifests_dir, .node_name = c->node_name };
+
+		r = source_manifests_new(a->loop, a->files, &o, &agent_sink, a, &a->source, e);
+	}
+	if (r < 0)
+		return r;
+	r = files_keeper_seal(a->files);
+	if (r < 0)
+		return err_set(e, r, "tell the keeper: %s", strerror(-r));
+	return 0;
+}
+
+static int agent_drop_privileges(const struct config *c, struct err *e)
+{
+	struct sandbox_user user;
+	int r;
+
+	r = sandbox_find_user(c->user, c->pods_dir, &user, e);
+	if (r < 0)
+		return r;
+	if (user.dynamic)
+		log_debug(NULL, "user %s does not exist; running as the unused uid %u", c->user, (unsigned)user.uid);
+	return sandbox_drop(&user, e);
+}
+
+static int agent_setup_fs(struct agent *a, struct err *e)
+{
+	struct timespec now;
+	int r;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	r = tree_new((uint64_t)now.tv_sec * USEC_PER_SEC, &a->tree);
+	if (r < 0)
+		return err_set(e, r, "tree: %s", strerror(-r));
+	r = publish_new(a->loop, a->tree, &a->publish);
+	if (r < 0)
+		return err_set(e, r, "publish: %s", strerror(-r));
+	return session_new(a->loop, KEEPER_FD_FUSE, a->tree, a->publish, agent_session_ended, a, &a->session, e);
+}
+
+static int agent_setup_pods(struct agent *a, struct err *e)
+{
+	int r;
+
+	r = store_new(agent_store_changed, a, &a->store);
+	if (r < 0)
+		return err_set(e, r, "store: %s", strerror(-r));
+	store_set_source(a->store, a->source);
+	r = pods_new(a->loop, a->store, a->publish, agent_pods_changed, a, &a->pods);
+	if (r < 0)
+		return err_set(e, r, "pods: %s", strerror(-r));
+	a->report = (struct report_state){ .config = a->config,
+					   .pods_dir = a->config->pods_dir,
+					   .pods = a->pods,
+					   .source = a->source,
+					   .session = a->session,
+					   .publish = a->publish,
+					   .tree = a->tree,
+					   .started_usec = loop_now(a->loop) };
+	return control_new(a->loop, KEEPER_FD_CONTROL, &agent_control_ops, a, &a->control, e);
+}
+
+static int agent_setup(struct agent *a, struct err *e)
+{
+	int r;
+
+	r = sandbox_begin(e);
+	if (r < 0)
+		return r;
+	r = loop_new(&a->loop);
+	if (r < 0)
+		return err_set(e, r, "event loop: %s", strerror(-r));
+	r = agent_setup_memory(a, e);
+	if (r < 0)
+		return r;
+	r = agent_setup_source(a, e);
+	if (r < 0)
+		return r;
+	r = agent_drop_privileges(a->config, e);
+	if (r < 0)
+		return r;
+	r = agent_setup_fs(a, e);
+	if (r < 0)
+		return r;
+	r = agent_setup_pods(a, e);
+	if (r < 0)
+		return r;
+	r = loop_add_io(a->loop, a->link, EPOLLIN, agent_link_readable, a, &a->link_source);
+	if (r < 0)
+		return err_set(e, r, "watch the link: %s", strerror(-r));
+	r = source_start(a->source, e);
+	if (r < 0)
+		return r;
+	r = link_send(a->link, LINK_READY, 0, 0, NULL, -1);
+	if (r < 0)
+		return err_set(e, r, "tell the keeper: %s", strerror(-r));
+	return 0;
+}
+
+static void agent_deinit(struct agent *a)
+{
+	control_free(a->control);
+	pods_free(a->pods);
+	source_free(a->source);
+	store_free(a->store);
+	session_free(a->session);
+	publish_free(a->publish);
+	tree_free(a->tree);
+	files_free(a->files);
+	loop_source_free(a->link_source);
+	loop_free(a->loop);
+	secmem_deinit();
+	curl_global_cleanup();
+}
+
+int agent_run(const struct config *c)
+{
+	cleanup(agent_deinit) struct agent a = { .config = c, .link = KEEPER_FD_LINK };
+	struct err e = ERR_INIT;
+	int r;
+
+	r = agent_setup(&a, &e);
+	if (r < 0) {
+		log_error(NULL, "%s", err_text(&e));
+		return EXIT_FAILURE;
+	}
+	return loop_run(a.loop) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

@@ -1,0 +1,732 @@
+/* Keeper: supervises. It owns the mount and every fd that must outlive a child, and does nothing that could block on
+ * the file system it has mounted: no path below the pods dir is ever touched here.
+ *
+ * A generation is one FUSE connection with its agent and publisher. The publisher may be replaced within a generation
+ * (the private mount stays); when the agent goes, the connection goes with it and the next generation mounts anew. */
+#include "agent/keeper.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <limits.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <systemd/sd-daemon.h>
+#include <sysexits.h>
+
+#include "agent/link.h"
+#include "common/backoff.h"
+#include "common/file.h"
+#include "common/log.h"
+#include "common/loop.h"
+#include "common/map.h"
+#include "common/str.h"
+#include "fusefs/mount.h"
+
+#define KEEPER_ALLOWED_MAX 4096
+#define KEEPER_STOP_USEC   (5 * USEC_PER_SEC)
+
+/* At once after the first death, then slower; a child that ran for a minute was healthy. */
+static const struct backoff_policy KEEPER_RESTART = { .first_usec = 50 * USEC_PER_MSEC,
+						      .max_usec = 10 * USEC_PER_SEC,
+						      .reset_usec = 60 * USEC_PER_SEC,
+						      .factor = 2.0,
+						      .jitter = 0.2 };
+
+struct child {
+	const char *name;
+	pid_t pid; /* 0: not running */
+	struct loop_source *watch, *restart;
+	struct backoff backoff;
+	unsigned n_starts;
+};
+
+struct allowed {
+	bool dir;
+	char path[];
+};
+
+struct keeper {
+	const struct config *config;
+	char *const *args;
+	struct loop *loop;
+	struct loop_source *sigterm, *sigint, *sighup, *link_source, *stop_timer;
+
+	char *pods_dir; /* resolved */
+	bool made_pods_dir, made_runtime_dir;
+	int lock, control, self; /* lock file, listening socket, our own binary */
+	char *lock_path, *control_path;
+
+	struct mount_fds mount; /* -1: not mounted */
+	bool mounted;
+	struct child agent, publisher;
+	int link; /* our end of the agent's link */
+	struct map allowed; /* path -> struct allowed */
+	bool sealed; /* the agent has fixed its list */
+	bool ready_once; /* some agent has served */
+	bool stopping;
+	int status; /* exit status */
+};
+
+/* --- start-up checks --- */
+
+static int keeper_lock(struct keeper *k, struct err *e)
+{
+	char pid[32] = "";
+	struct stat st;
+
+	k->lock_path = file_join(k->config->runtime_dir, "lock");
+	if (!k->lock_path)
+		return err_set(e, -ENOMEM, "out of memory");
+	do {
+		close_fd(k->lock);
+		k->lock = open(k->lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+		if (k->lock < 0)
+			return err_set(e, -errno, "open %s: %m", k->lock_path);
+		if (flock(k->lock, LOCK_EX | LOCK_NB) < 0) {
+			ssize_t n = pread(k->lock, pid, sizeof(pid) - 1, 0);
+
+			pid[n > 0 ? n : 0] = 0;
+			pid[strcspn(pid, "\n")] = 0;
+			k->lock = close_fd(k->lock);
+			return err_set(e, -EBUSY, "another secretlet (pid %s) already runs with %s",
+				       *pid ? pid : "unknown", k->config->runtime_dir);
+		}
+		/* one that was just ending has removed the file between our open and our lock */
+		if (fstat(k->lock, &st) < 0)
+			return err_set(e, -errno, "stat %s: %m", k->lock_path);
+	} while (st.st_nlink == 0);
+	snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
+	if (ftruncate(k->lock, 0) < 0 || pwrite(k->lock, pid, strlen(pid), 0) < 0)
+		return err_set(e, -errno, "write %s: %m", k->lock_path);
+	return 0;
+}
+
+static int keeper_listen(struct keeper *k, struct err *e)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	struct stat st;
+
+	k->control_path = file_join(k->config->runtime_dir, "control.sock");
+	if (!k->control_path)
+		return err_set(e, -ENOMEM, "out of memory");
+	if (strlen(k->control_path) >= sizeof(a.sun_path))
+		return err_set(e, -ENAMETOOLONG, "%s is too long for a unix socket (%zu characters at most)",
+			       k->control_path, sizeof(a.sun_path) - 1);
+	/* we hold the lock: a socket here is left over */
+	if (lstat(k->control_path, &st) == 0) {
+		if (!S_ISSOCK(st.st_mode))
+			return err_set(e, -EEXIST, "%s is in the way: it is not a socket", k->control_path);
+		if (unlink(k->control_path) < 0)
+			return err_set(e, -errno, "remove %s: %m", k->control_path);
+	}
+	memcpy(a.sun_path, k->control_path, strlen(k->control_path));
+	k->control = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (k->control < 0)
+		return err_set(e, -errno, "socket: %m");
+	/* the umask is 077: nobody else can connect between bind and chmod */
+	if (bind(k->control, (struct sockaddr *)&a, sizeof(a)) < 0 || chmod(k->control_path, 0600) < 0 ||
+	    listen(k->control, 64) < 0)
+		return err_set(e, -errno, "listen on %s: %m", k->control_path);
+	return 0;
+}
+
+static int keeper_prepare_pods_dir(struct keeper *k, struct err *e)
+{
+	const char *dir = k->config->pods_dir;
+	char fstype[64] = "";
+	enum mount_state state;
+	struct stat st;
+	int r;
+
+	/* lstat could hang in (or fail on) a mount of an earlier run, so the mount table is asked first */
+	r = mount_probe(dir, &state, fstype, sizeof(fstype), e);
+	if (r < 0)
+		return r;
+	if (state == MOUNT_DEAD) {
+		log_warning(LOG_F({ "dir", dir }), "clearing the dead mount of an earlier run");
+		r = mount_clear(dir, e);
+		if (r < 0)
+			return r;
+		r = mount_probe(dir, &state, fstype, sizeof(fstype), e);
+		if (r < 0)
+			return r;
+	}
+	if (state == MOUNT_ALIVE)
+		return err_set(e, -EBUSY, "pods dir %s is served by another secretlet", dir);
+	if (state != MOUNT_NONE)
+		return err_set(e, -EBUSY, "pods dir %s is already mounted by something else (%s)", dir, fstype);
+
+	if (lstat(dir, &st) < 0) {
+		if (errno != ENOENT)
+			return err_set(e, -errno, "pods dir %s: %m", dir);
+		r = file_mkdirs(dir, 0711, e);
+		if (r < 0)
+			return err_wrap(e, r, "pods dir");
+		k->made_pods_dir = true;
+	} else if (stat(dir, &st) < 0 || !S_ISDIR(st.st_mode)) {
+		return err_set(e, -ENOTDIR, "pods dir %s is not a folder", dir);
+	}
+	k->pods_dir = realpath(dir, NULL);
+	if (!k->pods_dir)
+		return err_set(e, -errno, "pods dir %s: %m", dir);
+	if (str_eq(k->pods_dir, dir))
+		return 0;
+	/* behind a link there may be a mount, too */
+	r = mount_probe(k->pods_dir, &state, fstype, sizeof(fstype), e);
+	if (r == 0 && state == MOUNT_DEAD)
+		return mount_clear(k->pods_dir, e);
+	if (r == 0 && state != MOUNT_NONE)
+		return err_set(e, -EBUSY, "pods dir %s is already mounted by something else (%s)", k->pods_dir, fstype);
+	return r;
+}
+
+static int keeper_check(struct keeper *k, struct err *e)
+{
+	const char *runtime_dir = k->config->runtime_dir;
+	cleanup_fd int fuse = -1;
+	struct stat st;
+	int r;
+
+	if (geteuid() != 0)
+		return err_set(e, -EPERM, "must be started by root: it mounts a file system");
+	fuse = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	if (fuse < 0)
+		return err_set(e, -errno, "open /dev/fuse: %m (is the fuse module loaded?)");
+	k->self = open("/proc/self/exe", O_PATH | O_CLOEXEC);
+	if (k->self < 0)
+		return err_set(e, -errno, "open /proc/self/exe: %m");
+
+	k->made_runtime_dir = lstat(runtime_dir, &st) < 0 && errno == ENOENT;
+	r = file_mkdirs(runtime_dir, 0755, e);
+	if (r < 0)
+		return err_wrap(e, r, "runtime dir");
+	r = keeper_lock(k, e);
+	if (r < 0)
+		return r;
+	r = keeper_prepare_pods_dir(k, e);
+	if (r < 0)
+		return r;
+	return keeper_listen(k, e);
+}
+
+/* --- children --- */
+
+/* In the child: puts fds where keeper.h says, resets what we inherited from the loop, and becomes `argv`. */
+static _Noreturn void child_exec(const struct keeper *k, char *const *argv, const int *fds, size_t n_fds)
+{
+	sigset_t none;
+	int high[4];
+
+	sigemptyset(&none);
+	for (int s = 1; s < NSIG; s++)
+		signal(s, SIG_DFL);
+	/* the keeper decides when children end; a terminal's ^C or systemd's SIGTERM goes to all of the group */
+	signal(SIGINT, SIG_IGN);
+	signal(SIGTERM, SIG_IGN);
+	signal(SIGHUP, SIG_IGN);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (size_t i = 0; i < n_fds; i++) {
+		high[i] = fcntl(fds[i], F_DUPFD, 64);
+		if (high[i] < 0)
+			_exit(EX_OSERR);
+	}
+	for (size_t i = 0; i < n_fds; i++) {
+		if (dup2(high[i], KEEPER_FD_LINK + (int)i) < 0)
+			_exit(EX_OSERR);
+		close(high[i]);
+	}
+	/* the binary's own fd closes itself on exec */
+	fexecve(k->self, argv, environ);
+	_exit(EX_OSERR);
+}
+
+static int child_spawn(struct keeper *k, struct child *c, char *const *argv, const int *fds, size_t n_fds,
+		       loop_child_fn died, struct err *e)
+{
+	int r;
+
+	c->pid = fork();
+	if (c->pid < 0) {
+		c->pid = 0;
+		return err_set(e, -errno, "fork: %m");
+	}
+	if (c->pid == 0)
+		child_exec(k, argv, fds, n_fds);
+	c->n_starts++;
+	r = loop_add_child(k->loop, c->pid, died, k, &c->watch);
+	if (r < 0) {
+		kill(c->pid, SIGKILL);
+		waitpid(c->pid, NULL, 0);
+		c->pid = 0;
+		return err_set(e, r, "watch %s: %s", c->name, strerror(-r));
+	}
+	return 0;
+}
+
+static void child_forget(struct child *c)
+{
+	loop_source_free(TAKE_PTR(c->watch));
+	c->pid = 0;
+}
+
+/* Kills and reaps at once. */
+static void child_kill(struct child *c)
+{
+	if (c->pid == 0)
+		return;
+	kill(c->pid, SIGKILL);
+	waitpid(c->pid, NULL, 0);
+	child_forget(c);
+}
+
+static const char *child_end(int code, int status, char text[static 64])
+{
+	if (code == CLD_EXITED)
+		snprintf(text, 64, "exited with status %d", status);
+	else
+		snprintf(text, 64, "was killed by %s", sigabbrev_np(status) ? sigabbrev_np(status) : "a signal");
+	return text;
+}
+
+static void keeper_publisher_died(struct loop_source *s, pid_t pid, int code, int status, void *userdata);
+static void keeper_agent_died(struct loop_source *s, pid_t pid, int code, int status, void *userdata);
+static void keeper_unmount(struct keeper *k);
+
+static int keeper_start_publisher(struct keeper *k, struct err *e)
+{
+	static char program[] = "secretlet-publisher", command[] = "internal-publisher";
+	char *const argv[] = { program, command, NULL };
+	cleanup_fd int ours = -1, theirs = -1;
+	int pair[2], r;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return err_set(e, -errno, "socketpair: %m");
+	ours = pair[0];
+	theirs = pair[1];
+	r = child_spawn(k, &k->publisher, argv, (int[]){ theirs, k->mount.private }, 2, keeper_publisher_died, e);
+	if (r < 0)
+		return r;
+	r = link_send(k->link, LINK_PUBLISHER, 0, k->publisher.pid, NULL, ours);
+	if (r < 0) {
+		child_kill(&k->publisher);
+		return err_set(e, r, "hand the publisher to the agent: %s", strerror(-r));
+	}
+	return 0;
+}
+
+static void keeper_publisher_restart(struct loop_source *s, void *userdata)
+{
+	struct keeper *k = userdata;
+	struct err e = ERR_INIT;
+
+	if (k->stopping || k->publisher.pid || !k->agent.pid)
+		return;
+	if (keeper_start_publisher(k, &e) < 0) {
+		log_error(NULL, "start the publisher: %s", err_text(&e));
+		loop_timer_set(k->publisher.restart,
+			       backoff_next(&k->publisher.backoff, loop_now(k->loop), random01()));
+	}
+}
+
+static void keeper_publisher_died(struct loop_source *s, pid_t pid, int code, int status, void *userdata)
+{
+	struct keeper *k = userdata;
+	char end[64];
+
+	child_forget(&k->publisher);
+	if (k->stopping)
+		return;
+	log_warning(NULL, "the publisher (pid %d) %s, starting another", (int)pid, child_end(code, status, end));
+	loop_timer_set(k->publisher.restart, backoff_next(&k->publisher.backoff, loop_now(k->loop), random01()));
+}
+
+/* --- the link: what the agent asks for --- */
+
+static void keeper_forget_allowed(struct keeper *k)
+{
+	struct allowed *a;
+
+	for (size_t it = 0; (a = map_next(&k->allowed, &it));) {
+		map_remove_str(&k->allowed, a->path);
+		free(a);
+	}
+	k->sealed = false;
+}
+
+static int keeper_allow(struct keeper *k, const char *path, bool dir)
+{
+	cleanup_free struct allowed *a = NULL;
+	size_t size = sizeof(*a) + strlen(path) + 1;
+	int r;
+
+	if (k->sealed)
+		return -EPERM;
+	if (path[0] != '/' || map_count(&k->allowed) >= KEEPER_ALLOWED_MAX)
+		return -EINVAL;
+	a = calloc(1, size);
+	if (!a)
+		return -ENOMEM;
+	a->dir = dir;
+	memcpy(a->path, path, strlen(path) + 1);
+	r = map_add_str(&k->allowed, a->path, a);
+	if (r == -EEXIST)
+		return 0;
+	if (r < 0)
+		return r;
+	TAKE_PTR(a);
+	return 0;
+}
+
+/* Beneath an allowed folder no component may lead out of it by name; links in it are the operator's own choice. */
+static bool keeper_is_allowed(const struct keeper *k, const char *path)
+{
+	struct allowed *a = map_get_str(&k->allowed, path);
+
+	if (a)
+		return true;
+	if (strstr(path, "/../") || strstr(path, "/./"))
+		return false;
+	for (size_t it = 0; (a = map_next(&k->allowed, &it));) {
+		size_t len = strlen(a->path);
+
+		if (a->dir && strncmp(path, a->path, len) == 0 && path[len] == '/' && path[len + 1] &&
+		    !str_eq(strrchr(path, '/'), "/.."))
+			return true;
+	}
+	return false;
+}
+
+static void keeper_open(struct keeper *k, const struct link_message *m)
+{
+	cleanup_fd int fd = -1;
+	int r = 0;
+
+	if (!k->sealed || !keeper_is_allowed(k, m->path)) {
+		log_warning(LOG_F({ "path", m->path }), "the agent asked for a file that is not on its list");
+		r = -EACCES;
+	} else {
+		fd = open(m->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+		if (fd < 0)
+			r = -errno;
+	}
+	r = link_send(k->link, LINK_OPENED, m->id, r, NULL, fd);
+	if (r < 0)
+		log_warning(LOG_F({ "path", m->path }), "answer the agent: %s", strerror(-r));
+}
+
+static void keeper_ready(struct keeper *k)
+{
+	if (!k->ready_once) {
+		log_info(LOG_F({ "dir", k->pods_dir }), "ready");
+		sd_notify(0, "READY=1\nSTATUS=serving");
+	}
+	k->ready_once = true;
+}
+
+static void keeper_handle(struct keeper *k, const struct link_message *m)
+{
+	int r = 0;
+
+	switch (m->type) {
+	case LINK_ALLOW_FILE:
+		r = keeper_allow(k, m->path, false);
+		break;
+	case LINK_ALLOW_DIR:
+		r = keeper_allow(k, m->path, true);
+		break;
+	case LINK_SEAL:
+		k->sealed = true;
+		break;
+	case LINK_OPEN:
+		keeper_open(k, m);
+		break;
+	case LINK_READY:
+		keeper_ready(k);
+		break;
+	default:
+		r = -EBADMSG;
+	}
+	if (r < 0)
+		log_warning(NULL, "message %u of the agent refused: %s", m->type, strerror(-r));
+}
+
+static void keeper_link_readable(struct loop_source *s, int fd, uint32_t revents, void *userdata)
+{
+	static struct link_message m; /* 4 KiB, one thread */
+	struct keeper *k = userdata;
+	int r, with;
+
+	for (;;) {
+		with = -1;
+		r = link_receive(fd, &m, &with);
+		if (r == -EAGAIN)
+			return;
+		if (r == -EPIPE) {
+			/* its death is told by the child watch */
+			loop_io_set_events(s, 0);
+			loop_source_free(TAKE_PTR(k->link_source));
+			return;
+		}
+		close_fd(with);
+		if (r < 0) {
+			log_warning(NULL, "a message of the agent could not be read: %s", strerror(-r));
+			continue;
+		}
+		keeper_handle(k, &m);
+	}
+}
+
+/* --- the agent --- */
+
+static int keeper_agent_argv(const struct keeper *k, char ***ret_argv)
+{
+	static char program[] = "secretlet-agent", command[] = "internal-agent", option[] = "--pods-dir";
+	size_t n = 0;
+	char **argv;
+
+	while (k->args[n])
+		n++;
+	argv = calloc(n + 5, sizeof(*argv));
+	if (!argv)
+		return -ENOMEM;
+	argv[0] = program;
+	argv[1] = command;
+	for (size_t i = 0; i < n; i++)
+		argv[i + 2] = k->args[i];
+	/* resolved here: the agent must not walk a path that ends in its own mount */
+	argv[n + 2] = option;
+	argv[n + 3] = k->pods_dir;
+	*ret_argv = argv;
+	return 0;
+}
+
+static int keeper_start_agent(struct keeper *k, struct err *e)
+{
+	cleanup_free char **argv = NULL;
+	cleanup_fd int theirs = -1;
+	int pair[2], r;
+
+	r = keeper_agent_argv(k, &argv);
+	if (r < 0)
+		return err_set(e, r, "out of memory");
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
+		return err_set(e, -errno, "socketpair: %m");
+	close_fd(k->link);
+	k->link = pair[0];
+	theirs = pair[1];
+	keeper_forget_allowed(k);
+	r = loop_add_io(k->loop, k->link, EPOLLIN, keeper_link_readable, k, &k->link_source);
+	if (r < 0)
+		return err_set(e, r, "watch the link: %s", strerror(-r));
+	return child_spawn(k, &k->agent, argv, (int[]){ theirs, k->mount.fuse, k->control }, 3, keeper_agent_died, e);
+}
+
+static int keeper_start_generation(struct keeper *k, struct err *e)
+{
+	int r;
+
+	r = mount_create(k->pods_dir, &k->mount, e);
+	if (r < 0)
+		return r;
+	k->mounted = true;
+	r = keeper_start_agent(k, e);
+	if (r < 0)
+		return r;
+	return keeper_start_publisher(k, e);
+}
+
+/* Everything of the present connection goes: children, fds, mount. */
+static void keeper_end_generation(struct keeper *k)
+{
+	child_kill(&k->publisher);
+	child_kill(&k->agent);
+	loop_source_free(TAKE_PTR(k->link_source));
+	k->link = close_fd(k->link);
+	keeper_unmount(k);
+}
+
+static void keeper_unmount(struct keeper *k)
+{
+	struct err e = ERR_INIT;
+
+	if (k->mounted && mount_clear(k->pods_dir, &e) < 0)
+		log_error(NULL, "%s", err_text(&e));
+	k->mounted = false;
+	k->mount.private = close_fd(k->mount.private);
+	k->mount.fuse = close_fd(k->mount.fuse);
+}
+
+static void keeper_agent_restart(struct loop_source *s, void *userdata)
+{
+	struct keeper *k = userdata;
+	struct err e = ERR_INIT;
+
+	if (k->stopping || k->agent.pid)
+		return;
+	if (keeper_start_generation(k, &e) < 0) {
+		log_error(NULL, "start the agent: %s", err_text(&e));
+		keeper_end_generation(k);
+		loop_timer_set(k->agent.restart, backoff_next(&k->agent.backoff, loop_now(k->loop), random01()));
+	}
+}
+
+static void keeper_agent_died(struct loop_source *s, pid_t pid, int code, int status, void *userdata)
+{
+	struct keeper *k = userdata;
+	uint64_t delay;
+	char end[64];
+
+	child_forget(&k->agent);
+	if (k->stopping) {
+		loop_exit(k->loop, k->status);
+		return;
+	}
+	keeper_end_generation(k);
+	if (!k->ready_once) {
+		/* it has said why: bad credentials, an unreadable folder; trying again would not help */
+		if (code != CLD_EXITED)
+			log_error(NULL, "the agent (pid %d) %s before it was ready", (int)pid,
+				  child_end(code, status, end));
+		loop_exit(k->loop, EXIT_FAILURE);
+		return;
+	}
+	delay = backoff_next(&k->agent.backoff, loop_now(k->loop), random01());
+	log_error(NULL, "the agent (pid %d) %s; unmounted, starting another in %u ms", (int)pid,
+		  child_end(code, status, end), (unsigned)(delay / USEC_PER_MSEC));
+	sd_notify(0, "STATUS=restarting the agent");
+	loop_timer_set(k->agent.restart, delay);
+}
+
+/* --- the end --- */
+
+static void keeper_stop_late(struct loop_source *s, void *userdata)
+{
+	struct keeper *k = userdata;
+
+	log_warning(NULL, "the agent did not stop in time and is killed");
+	loop_exit(k->loop, k->status);
+}
+
+static void keeper_stop(struct loop_source *s, int signo, void *userdata)
+{
+	struct keeper *k = userdata;
+
+	if (k->stopping)
+		return;
+	k->stopping = true;
+	log_info(NULL, "%s: stopping", sigabbrev_np(signo));
+	sd_notify(0, "STOPPING=1");
+	keeper_unmount(k);
+	child_kill(&k->publisher);
+	if (k->agent.pid == 0 || link_send(k->link, LINK_STOP, 0, 0, NULL, -1) < 0) {
+		loop_exit(k->loop, k->status);
+		return;
+	}
+	if (loop_timer_set(k->stop_timer, KEEPER_STOP_USEC) < 0)
+		loop_exit(k->loop, k->status);
+}
+
+static void keeper_reload(struct loop_source *s, int signo, void *userdata)
+{
+	log_info(NULL, "SIGHUP: nothing to reload; credentials and manifests are followed as they change");
+}
+
+static int keeper_setup_loop(struct keeper *k)
+{
+	int r;
+
+	r = loop_new(&k->loop);
+	if (r < 0)
+		return r;
+	r = loop_add_signal(k->loop, SIGTERM, keeper_stop, k, &k->sigterm);
+	if (r < 0)
+		return r;
+	r = loop_add_signal(k->loop, SIGINT, keeper_stop, k, &k->sigint);
+	if (r < 0)
+		return r;
+	r = loop_add_signal(k->loop, SIGHUP, keeper_reload, k, &k->sighup);
+	if (r < 0)
+		return r;
+	r = loop_add_timer(k->loop, keeper_agent_restart, k, &k->agent.restart);
+	if (r < 0)
+		return r;
+	r = loop_add_timer(k->loop, keeper_publisher_restart, k, &k->publisher.restart);
+	if (r < 0)
+		return r;
+	return loop_add_timer(k->loop, keeper_stop_late, k, &k->stop_timer);
+}
+
+static void keeper_deinit(struct keeper *k)
+{
+	keeper_end_generation(k);
+	keeper_forget_allowed(k);
+	map_deinit(&k->allowed);
+	if (k->control >= 0)
+		unlink(k->control_path);
+	if (k->lock >= 0)
+		unlink(k->lock_path);
+	if (k->lock >= 0 && k->made_runtime_dir)
+		rmdir(k->config->runtime_dir);
+	if (k->made_pods_dir && k->pods_dir)
+		rmdir(k->pods_dir);
+	close_fd(k->control);
+	close_fd(k->lock);
+	close_fd(k->self);
+	loop_source_free(k->sigterm);
+	loop_source_free(k->sigint);
+	loop_source_free(k->sighup);
+	loop_source_free(k->agent.restart);
+	loop_source_free(k->publisher.restart);
+	loop_source_free(k->stop_timer);
+	loop_free(k->loop);
+	free(k->pods_dir);
+	free(k->lock_path);
+	free(k->control_path);
+}
+
+int keeper_run(const struct config *c, char *const *args)
+{
+	cleanup(keeper_deinit) struct keeper k = {
+		.config = c,
+		.args = args,
+		.lock = -1,
+		.control = -1,
+		.self = -1,
+		.link = -1,
+		.mount = { .fuse = -1, .private = -1 },
+		.allowed = MAP_INIT,
+		.agent = { .name = "agent", .backoff = BACKOFF_INIT(&KEEPER_RESTART) },
+		.publisher = { .name = "publisher", .backoff = BACKOFF_INIT(&KEEPER_RESTART) },
+	};
+	struct err e = ERR_INIT;
+	int r;
+
+	r = keeper_check(&k, &e);
+	if (r < 0) {
+		log_error(NULL, "%s", err_text(&e));
+		return EXIT_FAILURE;
+	}
+	r = keeper_setup_loop(&k);
+	if (r < 0) {
+		log_error(NULL, "event loop: %s", strerror(-r));
+		return EXIT_FAILURE;
+	}
+	log_info(LOG_F({ "version", SECRETLET_VERSION }, { "node", c->node_name }, { "pods-dir", k.pods_dir }),
+		 "starting");
+	r = keeper_start_generation(&k, &e);
+	if (r < 0) {
+		log_error(NULL, "%s", err_text(&e));
+		return EXIT_FAILURE;
+	}
+	r = loop_run(k.loop);
+	if (r < 0)
+		log_error(NULL, "event loop: %s", strerror(-r));
+	else
+		log_info(NULL, "stopped");
+	return r == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

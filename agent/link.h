@@ -1,0 +1,34 @@
+/* Link: the messages between the keeper and the agent, over a SOCK_SEQPACKET pair, with at most one fd each. */
+#pragma once
+
+#include <limits.h>
+
+#include "common/base.h"
+
+enum link_type {
+	/* agent -> keeper */
+	LINK_ALLOW_FILE = 1, /* path may be opened later on */
+	LINK_ALLOW_DIR, /* path and every file beneath it may be opened later on */
+	LINK_SEAL, /* the list is complete: from now on the agent has no privileges and may not add to it */
+	LINK_OPEN, /* open path for reading; answered by LINK_OPENED with the same id */
+	LINK_READY, /* the agent serves */
+	/* keeper -> agent */
+	LINK_OPENED, /* value: 0 with an fd, or negative errno */
+	LINK_PUBLISHER, /* value: the publisher's pid; with the agent's end of its socket */
+	LINK_STOP, /* finish */
+};
+
+struct link_message {
+	uint32_t type;
+	uint32_t id;
+	int32_t value;
+	uint32_t path_len; /* without NUL; what is sent ends behind the path */
+	char path[PATH_MAX];
+};
+
+/* Sends one message, with `fd` (not taken) unless it is -1. path may be NULL. Does not block: -EAGAIN when the other
+ * side does not read. -ENAMETOOLONG. */
+int link_send(int link, enum link_type type, uint32_t id, int32_t value, const char *path, int fd);
+/* Receives one message. *ret_fd is the fd that came with it (owned by the caller) or -1. 0; -EAGAIN: none there;
+ * -EPIPE: the other side is gone; -EBADMSG: not one of ours (its fds are closed). The path is NUL-terminated. */
+int link_receive(int link, struct link_message *ret_m, int *ret_fd);

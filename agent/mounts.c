@@ -1,0 +1,88 @@
+/* Mounts: always read-only, whatever volumeMounts says, as the kubelet has it for secret volumes. The options name
+ * nosuid, nodev and noexec although our mount does not have them: a runtime sets exactly what it is told (runc and crun
+ * drop the source's flags), and none of them can keep a container from starting because the source has no locked flag. */
+#include "agent/mounts.h"
+
+#include "agent/views.h"
+#include "common/buf.h"
+#include "common/str.h"
+
+#define MOUNT_NAMES_MAX 512
+
+static int mounts_no_container(const struct pod *pod, const char *container, struct err *e)
+{
+	cleanup_buf struct buf names = BUF_INIT(MOUNT_NAMES_MAX);
+
+	for (size_t i = 0; i < pod->n_containers; i++) {
+		if (buf_printf(&names, "%s%s", i ? ", " : "", pod->containers[i].name) < 0)
+			break;
+	}
+	return err_set(e, -ENOENT, "pod %s has no container %s (it has: %s)", pod_display(pod), container,
+		       names.data ? names.data : "none");
+}
+
+/* core validation of volumeMounts[].subPath: relative, no ".." element */
+static bool sub_path_is_local(const char *path)
+{
+	if (*path == '/')
+		return false;
+	while (*path) {
+		size_t part = strcspn(path, "/");
+
+		if (part == 2 && path[0] == '.' && path[1] == '.')
+			return false;
+		path += part;
+		path += *path == '/';
+	}
+	return true;
+}
+
+static int mount_make(const struct pod *pod, const struct pod_mount *m, const char *pods_dir, json_t **ret,
+		      struct err *e)
+{
+	cleanup_free char *source = NULL;
+
+	if (m->has_sub_path_expr)
+		return err_set(e, -EINVAL, "volume mount %s of pod %s: subPathExpr needs the container's environment",
+			       m->volume, pod_display(pod));
+	if (m->sub_path && !sub_path_is_local(m->sub_path))
+		return err_set(e, -EINVAL,
+			       "volume mount %s of pod %s: subPath must be relative and must not contain '..'",
+			       m->volume, pod_display(pod));
+	source = str_format("%s/%s/volumes/%s/%s%s%s", pods_dir, pod->uid, VIEW_PLUGIN_SECRET, m->volume,
+			    str_empty(m->sub_path) ? "" : "/", str_empty(m->sub_path) ? "" : m->sub_path);
+	if (!source)
+		return err_set(e, -ENOMEM, "out of memory");
+	*ret = json_pack("{s:s, s:s, s:s, s:[s,s,s,s,s]}", "destination", m->mount_path, "type", "bind", "source",
+			 source, "options", "rbind", "ro", "nosuid", "nodev", "noexec");
+	if (!*ret)
+		return err_set(e, -EINVAL, "volume mount %s of pod %s: its paths are not UTF-8, or out of memory",
+			       m->volume, pod_display(pod));
+	return 0;
+}
+
+int mounts_make(const struct pod *pod, const char *container, const char *pods_dir, json_t **ret_mounts, struct err *e)
+{
+	const struct pod_container *c = pod_find_container(pod, container);
+	cleanup_json json_t *mounts = json_array();
+	int r;
+
+	if (!c)
+		return mounts_no_container(pod, container, e);
+	if (!mounts)
+		return err_set(e, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < c->n_mounts; i++) {
+		const struct pod_volume *volume = pod_find_volume(pod, c->mounts[i].volume);
+		json_t *mount;
+
+		if (!volume || volume->kind != POD_VOLUME_SECRET)
+			continue;
+		r = mount_make(pod, &c->mounts[i], pods_dir, &mount, e);
+		if (r < 0)
+			return r;
+		if (json_array_append_new(mounts, mount) < 0)
+			return err_set(e, -ENOMEM, "out of memory");
+	}
+	*ret_mounts = TAKE_PTR(mounts);
+	return 0;
+}

@@ -1,0 +1,622 @@
+/* Pods: level-triggered. Whatever happens (a pod, a Secret, an error), the volumes it concerns are looked at again from
+ * the start: make the view, publish it. publish.c finds out that nothing has changed, so being told too often costs
+ * little and being told in the wrong order costs nothing. */
+#include "agent/pods.h"
+
+#include <time.h>
+
+#include "agent/views.h"
+#include "common/log.h"
+#include "common/map.h"
+#include "common/str.h"
+
+/* per-volume operation backoff of the kubelet: 500 ms doubling to 2m2s */
+static const struct backoff_policy PODS_RETRY = { .first_usec = 500 * USEC_PER_MSEC,
+						  .max_usec = 122 * USEC_PER_SEC,
+						  .reset_usec = 300 * USEC_PER_SEC,
+						  .factor = 2.0,
+						  .jitter = 0.1 };
+
+/* A payload on its way to the publisher; outlives its volume if it must. */
+struct volume_flight {
+	struct volume *volume; /* NULL: the volume has gone meanwhile */
+	char *resource_version;
+	size_t n_files;
+	uint64_t n_bytes;
+};
+
+struct pods {
+	struct loop *loop;
+	struct store *store;
+	struct publish *publish;
+	pods_changed_fn fn;
+	void *userdata;
+	struct map by_uid;
+	struct pod_state **sorted;
+	size_t n_sorted, sorted_size;
+};
+
+static uint64_t realtime_usec(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / NSEC_PER_USEC;
+}
+
+static void volume_flight_free(struct volume_flight *f)
+{
+	free(f->resource_version);
+	free(f);
+}
+DEFINE_CLEANUP(struct volume_flight *, volume_flight_free);
+
+/* --- one volume --- */
+
+static const struct log_field *volume_fields(const struct volume *v, struct log_field fields[static 4])
+{
+	fields[0] = (struct log_field){ "pod", pod_display(v->pod->pod) };
+	fields[1] = (struct log_field){ "volume", v->spec->name };
+	fields[2] = (struct log_field){ "secret", v->spec->secret_name };
+	fields[3] = (struct log_field){ NULL, NULL };
+	return fields;
+}
+
+/* Says what is wrong with a volume, once for each reason. What is wrong with the source is the source's to say: it would
+ * be said again for every volume. */
+static void volume_set_error(struct volume *v, const char *text)
+{
+	struct log_field fields[4];
+
+	if (strcmp(v->error, text) == 0)
+		return;
+	snprintf(v->error, sizeof(v->error), "%s", text);
+	if (!*text)
+		return;
+	if (v->condition == VOLUME_READY && str_eq(text, v->entry->error))
+		log_debug(volume_fields(v, fields), "volume keeps its last good content: %s", text);
+	else if (v->condition == VOLUME_READY)
+		log_warning(volume_fields(v, fields), "volume keeps its last good content: %s", text);
+	else if (v->condition == VOLUME_WAITING)
+		log_info(volume_fields(v, fields), "volume waits: %s", text);
+	else
+		log_warning(volume_fields(v, fields), "volume cannot be set up: %s", text);
+}
+
+static void volume_changed(struct volume *v)
+{
+	v->pod->pods->fn(v->pod->pods->userdata);
+}
+
+static void volume_update(struct volume *v);
+
+static void volume_retry(struct loop_source *s, void *userdata)
+{
+	volume_update(userdata);
+}
+
+static void volume_retry_later(struct volume *v)
+{
+	struct loop *l = v->pod->pods->loop;
+
+	if (!v->retry && loop_add_timer(l, volume_retry, v, &v->retry) < 0)
+		return;
+	loop_timer_set(v->retry, backoff_next(&v->backoff, loop_now(l), random01()));
+}
+
+/* The flight's content is what is readable now, whether it had to be published or was there. */
+static void volume_settle(struct volume *v, struct volume_flight *f, bool unchanged, const struct publish_result *res)
+{
+	bool first = v->updated_usec == 0;
+	struct log_field fields[6];
+
+	free(v->resource_version);
+	v->resource_version = TAKE_PTR(f->resource_version);
+	snprintf(v->version, sizeof(v->version), "%s", res->version);
+	v->updated_usec = res->realtime_usec;
+	v->n_files = f->n_files;
+	v->n_bytes = f->n_bytes;
+	v->condition = VOLUME_READY;
+	backoff_reset(&v->backoff);
+	volume_set_error(v, v->entry->error);
+	volume_fields(v, fields);
+	fields[3] = (struct log_field){ "revision", v->resource_version };
+	fields[4] = (struct log_field){ "version", v->version };
+	fields[5] = (struct log_field){ NULL, NULL };
+	if (unchanged)
+		log_debug(fields, "volume is as it was");
+	else
+		log_info(fields, first ? "volume is ready" : "volume is updated");
+}
+
+static void volume_flight_landed(void *userdata, int r, const struct publish_result *res, const struct err *e)
+{
+	cleanup(volume_flight_freep) struct volume_flight *f = userdata;
+	struct volume *v = f->volume;
+
+	if (!v || v->flight != f)
+		return;
+	v->flight = NULL;
+	if (r >= 0) {
+		volume_settle(v, f, r == PUBLISH_UNCHANGED, res);
+	} else if (r != -ESTALE) {
+		if (v->condition != VOLUME_READY)
+			v->condition = VOLUME_FAILED;
+		volume_set_error(v, err_text(e));
+		volume_retry_later(v);
+	}
+	volume_changed(v);
+}
+
+static void volume_drop_flight(struct volume *v)
+{
+	if (v->flight)
+		v->flight->volume = NULL;
+	v->flight = NULL;
+}
+
+static int volume_publish(struct volume *v, struct view *view)
+{
+	cleanup(volume_flight_freep) struct volume_flight *f = calloc(1, sizeof(*f));
+	cleanup_payload struct payload *payload = TAKE_PTR(view->payload);
+	const struct volume_path at = { .pod_uid = v->pod->pod->uid,
+					.plugin = VIEW_PLUGIN_SECRET,
+					.name = v->spec->name };
+	int r;
+
+	if (!f)
+		return -ENOMEM;
+	f->resource_version = strdup(view->resource_version);
+	if (!f->resource_version)
+		return -ENOMEM;
+	f->volume = v;
+	f->n_files = view->n_files;
+	f->n_bytes = view->n_bytes;
+	r = publish_volume(v->pod->pods->publish, &at, TAKE_PTR(payload), volume_flight_landed, f);
+	if (r < 0)
+		return r;
+	volume_drop_flight(v);
+	v->flight = TAKE_PTR(f);
+	if (v->condition != VOLUME_READY)
+		v->condition = VOLUME_PUBLISHING;
+	return 0;
+}
+
+/* Looks at the volume again from the start. */
+static void volume_update(struct volume *v)
+{
+	struct err e = ERR_INIT;
+	struct view view;
+	int r;
+
+	r = view_make(v->pod->pod, v->spec, v->entry, &view, &e);
+	if (r == 0) {
+		r = volume_publish(v, &view);
+		if (r < 0) {
+			err_set(&e, r, "publish: %s", strerror(-r));
+			volume_retry_later(v);
+		}
+	}
+	if (r < 0) {
+		if (v->condition != VOLUME_READY)
+			v->condition = r == -EAGAIN || r == -ENOENT ? VOLUME_WAITING : VOLUME_FAILED;
+		volume_set_error(v, err_text(&e));
+	}
+	volume_changed(v);
+}
+
+static void volume_deinit(struct volume *v)
+{
+	volume_drop_flight(v);
+	loop_source_free(v->retry);
+	if (v->entry)
+		store_unref(v->pod->pods->store, v->entry);
+	free(v->resource_version);
+}
+
+/* --- one pod --- */
+
+static void volumes_free(struct volume *volumes, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		volume_deinit(&volumes[i]);
+	free(volumes);
+}
+
+static void pod_state_free(struct pod_state *s)
+{
+	volumes_free(s->volumes, s->n_volumes);
+	pod_unref(s->pod);
+	free(s->uid);
+	free(s);
+}
+
+static struct volume *pod_state_find_volume(const struct pod_state *s, const char *name)
+{
+	for (size_t i = 0; i < s->n_volumes; i++) {
+		if (str_eq(s->volumes[i].spec->name, name))
+			return &s->volumes[i];
+	}
+	return NULL;
+}
+
+/* Takes over what is known of a volume of the pod's previous revision. */
+static void volume_inherit(struct volume *v, struct volume *old)
+{
+	v->condition = old->condition == VOLUME_READY ? VOLUME_READY : VOLUME_WAITING;
+	v->resource_version = TAKE_PTR(old->resource_version);
+	memcpy(v->version, old->version, sizeof(v->version));
+	memcpy(v->error, old->error, sizeof(v->error));
+	v->updated_usec = old->updated_usec;
+	v->n_files = old->n_files;
+	v->n_bytes = old->n_bytes;
+}
+
+static int volume_init(struct volume *v, struct pod_state *s, const struct pod_volume *spec)
+{
+	v->pod = s;
+	v->spec = spec;
+	v->condition = VOLUME_WAITING;
+	v->backoff = BACKOFF_INIT(&PODS_RETRY);
+	return store_ref(s->pods->store, s->pod->ns, spec->secret_name, &v->entry);
+}
+
+/* The volumes that the pod has now. New references come before the old ones go, so that a shared Secret stays. */
+static int pod_state_make_volumes(struct pod_state *s, struct volume **ret_volumes, size_t *ret_n)
+{
+	const struct pod *pod = s->pod;
+	struct volume *volumes;
+	size_t n = 0;
+	int r;
+
+	volumes = calloc(pod->n_volumes + 1, sizeof(*volumes));
+	if (!volumes)
+		return -ENOMEM;
+	for (size_t i = 0; i < pod->n_volumes && !pod_is_finished(pod); i++) {
+		const struct pod_volume *spec = &pod->volumes[i];
+
+		if (spec->kind != POD_VOLUME_SECRET || !pod_mounts_volume(pod, spec->name))
+			continue;
+		r = volume_init(&volumes[n], s, spec);
+		if (r < 0) {
+			volumes_free(volumes, n);
+			return r;
+		}
+		n++;
+	}
+	*ret_volumes = volumes;
+	*ret_n = n;
+	return 0;
+}
+
+static void volume_removed(void *userdata, int r, const struct publish_result *res, const struct err *e)
+{
+	cleanup_free char *what = userdata;
+
+	if (r < 0 && r != -ESTALE)
+		log_error(NULL, "remove %s: %s", what, err_text(e));
+}
+
+static void volume_remove(struct pods *p, const char *uid, const char *name)
+{
+	const struct volume_path at = { .pod_uid = uid, .plugin = VIEW_PLUGIN_SECRET, .name = name };
+	char *what = str_format("volume %s of pod %s", name, uid);
+
+	if (what && publish_remove_volume(p->publish, &at, volume_removed, what) < 0) {
+		log_error(NULL, "remove %s: out of memory", what);
+		free(what);
+	}
+}
+
+static void pod_remove_volumes(struct pods *p, const char *uid)
+{
+	char *what = str_format("pod %s", uid);
+
+	if (what && publish_remove_pod(p->publish, uid, volume_removed, what) < 0) {
+		log_error(NULL, "remove %s: out of memory", what);
+		free(what);
+	}
+}
+
+/* Gives the state another revision of its pod. */
+static int pod_state_set_pod(struct pod_state *s, struct pod *pod)
+{
+	struct pod *old_pod = s->pod;
+	struct volume *old = s->volumes, *volumes;
+	size_t n_old = s->n_volumes, n;
+	int r;
+
+	s->pod = pod_ref(pod);
+	r = pod_state_make_volumes(s, &volumes, &n);
+	if (r < 0) {
+		pod_unref(s->pod);
+		s->pod = old_pod;
+		return r;
+	}
+	for (size_t i = 0; i < n; i++) {
+		struct volume *before = pod_state_find_volume(s, volumes[i].spec->name);
+
+		if (before)
+			volume_inherit(&volumes[i], before);
+	}
+	s->volumes = volumes;
+	s->n_volumes = n;
+	for (size_t i = 0; i < n_old; i++) {
+		if (n > 0 && !pod_state_find_volume(s, old[i].spec->name))
+			volume_remove(s->pods, pod->uid, old[i].spec->name);
+	}
+	if (n == 0 && n_old > 0)
+		pod_remove_volumes(s->pods, pod->uid);
+	volumes_free(old, n_old);
+	pod_unref(old_pod);
+	return 0;
+}
+
+bool pod_state_is_ready(const struct pod_state *s)
+{
+	for (size_t i = 0; i < s->n_volumes; i++) {
+		if (s->volumes[i].condition != VOLUME_READY)
+			return false;
+	}
+	return true;
+}
+
+/* --- does a new revision of a pod change anything for us? --- */
+
+static bool items_same(const struct pod_volume *a, const struct pod_volume *b)
+{
+	if (a->n_items != b->n_items)
+		return false;
+	for (size_t i = 0; i < a->n_items; i++) {
+		const struct pod_item *x = &a->items[i], *y = &b->items[i];
+
+		if (!str_eq(x->key, y->key) || !str_eq(x->path, y->path) || x->has_mode != y->has_mode ||
+		    x->mode != y->mode)
+			return false;
+	}
+	return true;
+}
+
+static bool volumes_same(const struct pod *a, const struct pod *b)
+{
+	if (a->n_volumes != b->n_volumes)
+		return false;
+	for (size_t i = 0; i < a->n_volumes; i++) {
+		const struct pod_volume *x = &a->volumes[i], *y = &b->volumes[i];
+
+		if (!str_eq(x->name, y->name) || x->kind != y->kind || !str_eq(x->secret_name, y->secret_name) ||
+		    x->optional != y->optional || x->default_mode != y->default_mode || !items_same(x, y))
+			return false;
+	}
+	return true;
+}
+
+static bool mounts_same(const struct pod_container *a, const struct pod_container *b)
+{
+	if (a->n_mounts != b->n_mounts)
+		return false;
+	for (size_t i = 0; i < a->n_mounts; i++) {
+		const struct pod_mount *x = &a->mounts[i], *y = &b->mounts[i];
+
+		if (!str_eq(x->volume, y->volume) || !str_eq(x->mount_path, y->mount_path))
+			return false;
+	}
+	return true;
+}
+
+static bool containers_same(const struct pod *a, const struct pod *b)
+{
+	if (a->n_containers != b->n_containers)
+		return false;
+	for (size_t i = 0; i < a->n_containers; i++) {
+		if (!str_eq(a->containers[i].name, b->containers[i].name) ||
+		    !mounts_same(&a->containers[i], &b->containers[i]))
+			return false;
+	}
+	return true;
+}
+
+static bool pod_same_view(const struct pod *a, const struct pod *b)
+{
+	return str_eq(a->ns, b->ns) && str_eq(a->name, b->name) && pod_is_finished(a) == pod_is_finished(b) &&
+	       a->has_fs_group == b->has_fs_group && a->fs_group == b->fs_group && volumes_same(a, b) &&
+	       containers_same(a, b);
+}
+
+/* The volumes point into the pod they were made from, so a revision that changes nothing for us only replaces what is
+ * shown of it. */
+static void pod_state_refresh(struct pod_state *s, struct pod *pod)
+{
+	for (size_t i = 0; i < s->n_volumes; i++)
+		s->volumes[i].spec = pod_find_volume(pod, s->volumes[i].spec->name);
+	pod_ref(pod);
+	pod_unref(s->pod);
+	s->pod = pod;
+}
+
+/* --- all pods --- */
+
+int pods_new(struct loop *l, struct store *store, struct publish *publish, pods_changed_fn fn, void *userdata,
+	     struct pods **ret_p)
+{
+	struct pods *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return -ENOMEM;
+	p->loop = l;
+	p->store = store;
+	p->publish = publish;
+	p->fn = fn;
+	p->userdata = userdata;
+	*ret_p = p;
+	return 0;
+}
+
+void pods_free(struct pods *p)
+{
+	if (!p)
+		return;
+	for (size_t i = 0; i < p->n_sorted; i++)
+		pod_state_free(p->sorted[i]);
+	map_deinit(&p->by_uid);
+	free(p->sorted);
+	free(p);
+}
+
+static int pod_state_compare(const struct pod_state *a, const struct pod_state *b)
+{
+	int r = strcmp(a->pod->ns, b->pod->ns);
+
+	if (r == 0)
+		r = strcmp(a->pod->name, b->pod->name);
+	return r;
+}
+
+/* Keeps `sorted` in order; pods of one name stay in the order in which they came. */
+static int pods_insert(struct pods *p, struct pod_state *s)
+{
+	size_t i;
+	int r;
+
+	if (p->n_sorted == p->sorted_size) {
+		size_t size = p->sorted_size ? p->sorted_size * 2 : 16;
+		struct pod_state **grown = reallocarray(p->sorted, size, sizeof(*grown));
+
+		if (!grown)
+			return -ENOMEM;
+		p->sorted = grown;
+		p->sorted_size = size;
+	}
+	r = map_add_str(&p->by_uid, s->uid, s);
+	if (r < 0)
+		return r;
+	for (i = p->n_sorted; i > 0 && pod_state_compare(p->sorted[i - 1], s) > 0; i--)
+		p->sorted[i] = p->sorted[i - 1];
+	p->sorted[i] = s;
+	p->n_sorted++;
+	return 0;
+}
+
+static void pods_take_out(struct pods *p, struct pod_state *s)
+{
+	size_t i = 0;
+
+	map_remove_str(&p->by_uid, s->uid);
+	while (p->sorted[i] != s)
+		i++;
+	memmove(&p->sorted[i], &p->sorted[i + 1], (p->n_sorted - i - 1) * sizeof(*p->sorted));
+	p->n_sorted--;
+}
+
+static int pods_add(struct pods *p, struct pod *pod, struct pod_state **ret_s)
+{
+	struct pod_state *s = calloc(1, sizeof(*s));
+	int r;
+
+	if (!s)
+		return -ENOMEM;
+	s->pods = p;
+	s->since_usec = realtime_usec();
+	s->pod = pod_ref(pod);
+	s->uid = strdup(pod->uid);
+	r = s->uid ? pods_insert(p, s) : -ENOMEM;
+	if (r < 0) {
+		pod_state_free(s);
+		return r;
+	}
+	*ret_s = s;
+	return 0;
+}
+
+static int pods_set_up(struct pods *p, struct pod *pod)
+{
+	struct pod_state *s = map_get_str(&p->by_uid, pod->uid);
+	int r;
+
+	if (s && pod_same_view(s->pod, pod)) {
+		pod_state_refresh(s, pod);
+		return 0;
+	}
+	if (!s) {
+		r = pods_add(p, pod, &s);
+		if (r < 0)
+			return r;
+	}
+	r = pod_state_set_pod(s, pod);
+	if (r < 0)
+		return r;
+	if (s->n_volumes == 0)
+		return 0;
+	r = publish_name_pod(p->publish, pod->uid, pod->ns, pod->name);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < s->n_volumes; i++)
+		volume_update(&s->volumes[i]);
+	return 0;
+}
+
+void pods_pod_changed(struct pods *p, struct pod *pod)
+{
+	int r;
+
+	if (pod->mirror) {
+		/* its volumes are those of the static pod under another uid; it may not refer to Secrets */
+		log_debug(LOG_F({ "pod", pod_display(pod) }), "mirror pod, not set up");
+		return;
+	}
+	r = pods_set_up(p, pod);
+	if (r < 0)
+		log_error(LOG_F({ "pod", pod_display(pod) }), "set up its volumes: %s", strerror(-r));
+	p->fn(p->userdata);
+}
+
+void pods_pod_removed(struct pods *p, const char *uid)
+{
+	struct pod_state *s = map_get_str(&p->by_uid, uid);
+
+	if (!s)
+		return;
+	log_info(LOG_F({ "pod", pod_display(s->pod) }, { "uid", uid }), "pod is gone, its volumes go with it");
+	pods_take_out(p, s);
+	pod_remove_volumes(p, s->pod->uid);
+	pod_state_free(s);
+	p->fn(p->userdata);
+}
+
+void pods_secret_changed(struct pods *p, const struct store_entry *entry)
+{
+	for (size_t i = 0; i < p->n_sorted; i++) {
+		struct pod_state *s = p->sorted[i];
+
+		for (size_t j = 0; j < s->n_volumes; j++) {
+			if (s->volumes[j].entry == entry)
+				volume_update(&s->volumes[j]);
+		}
+	}
+}
+
+size_t pods_count(const struct pods *p)
+{
+	return p->n_sorted;
+}
+
+const struct pod_state *pods_at(const struct pods *p, size_t i)
+{
+	return i < p->n_sorted ? p->sorted[i] : NULL;
+}
+
+const struct pod_state *pods_find(const struct pods *p, const char *ref)
+{
+	const char *slash = strchr(ref, '/');
+
+	if (!slash)
+		return map_get_str(&p->by_uid, ref);
+	for (size_t i = p->n_sorted; i > 0; i--) {
+		const struct pod *pod = p->sorted[i - 1]->pod;
+
+		if (strlen(pod->ns) == (size_t)(slash - ref) && strncmp(pod->ns, ref, slash - ref) == 0 &&
+		    str_eq(pod->name, slash + 1))
+			return p->sorted[i - 1];
+	}
+	return NULL;
+}

@@ -1,0 +1,71 @@
+/* Pods: this node's pods and the state of each of their secret volumes. Takes words from the source (through the agent)
+ * and from the store, makes views of them and has them published. Nothing that was published is taken away by an error:
+ * only a deleted or finished pod, or a changed spec, does that. */
+#pragma once
+
+#include "agent/pod.h"
+#include "agent/store.h"
+#include "common/backoff.h"
+#include "common/loop.h"
+#include "fusefs/publish.h"
+
+struct pods;
+struct volume_flight;
+
+enum volume_condition {
+	VOLUME_WAITING, /* for a Secret or a key; error says for what */
+	VOLUME_FAILED, /* it cannot be shown as it is specified; error says why */
+	VOLUME_PUBLISHING, /* on its way for the first time */
+	VOLUME_READY, /* readable; error set: the newest state of things cannot be shown, the last good one is */
+};
+
+/* Read-only outside pods.c. */
+struct volume {
+	struct pod_state *pod;
+	const struct pod_volume *spec; /* in pod->pod */
+	const struct store_entry *entry; /* one reference of ours */
+	enum volume_condition condition;
+	char error[ERR_TEXT_MAX];
+	/* of what is published */
+	char *resource_version;
+	char version[64]; /* "..2026_11_22_..." */
+	uint64_t updated_usec; /* CLOCK_REALTIME of the switch; 0: never */
+	size_t n_files;
+	uint64_t n_bytes;
+	/* on its way */
+	struct volume_flight *flight;
+	struct loop_source *retry;
+	struct backoff backoff;
+};
+
+struct pod_state {
+	struct pods *pods;
+	char *uid;
+	struct pod *pod;
+	uint64_t since_usec; /* CLOCK_REALTIME when we first heard of it */
+	struct volume *volumes; /* in the pod's order; none once it has finished */
+	size_t n_volumes;
+};
+
+/* Some pod or volume has another state now. */
+typedef void (*pods_changed_fn)(void *userdata);
+
+/* store and publish are borrowed and outlive it. */
+int pods_new(struct loop *l, struct store *store, struct publish *publish, pods_changed_fn fn, void *userdata,
+	     struct pods **ret_p);
+void pods_free(struct pods *p);
+DEFINE_CLEANUP(struct pods *, pods_free);
+
+/* From the source's sink. */
+void pods_pod_changed(struct pods *p, struct pod *pod);
+void pods_pod_removed(struct pods *p, const char *uid);
+/* From the store. */
+void pods_secret_changed(struct pods *p, const struct store_entry *entry);
+
+size_t pods_count(const struct pods *p);
+/* In the order of namespace and name. */
+const struct pod_state *pods_at(const struct pods *p, size_t i);
+/* "NS/NAME" (the newest of that name) or a UID; NULL: none. */
+const struct pod_state *pods_find(const struct pods *p, const char *ref);
+/* Every volume can be read (or the pod has finished and needs none). */
+bool pod_state_is_ready(const struct pod_state *s);

@@ -1,0 +1,194 @@
+/* Report: plain translation. What counts as healthy is decided here, in one place: problems[] is empty or says why not. */
+#include "agent/report.h"
+
+#include <stdarg.h>
+
+#include "agent/views.h"
+#include "common/log.h"
+#include "common/str.h"
+
+/* RFC 3339, or null for never */
+static json_t *report_time(uint64_t realtime_usec)
+{
+	char text[STR_TIME_MAX];
+
+	return realtime_usec ? json_string(str_format_time(realtime_usec, text)) : json_null();
+}
+
+static const char *condition_name(enum volume_condition c)
+{
+	static const char *const names[] = {
+		[VOLUME_WAITING] = "waiting",
+		[VOLUME_FAILED] = "failed",
+		[VOLUME_PUBLISHING] = "publishing",
+		[VOLUME_READY] = "ready",
+	};
+
+	return names[c];
+}
+
+static json_t *report_volume(const struct report_state *s, const struct volume *v)
+{
+	cleanup_free char *path =
+		str_format("%s/%s/volumes/%s/%s", s->pods_dir, v->pod->uid, VIEW_PLUGIN_SECRET, v->spec->name);
+
+	if (!path)
+		return NULL;
+	return json_pack("{s:s, s:s, s:s, s:b, s:s, s:s, s:s, s:s, s:o, s:I, s:I, s:s}", "name", v->spec->name, "type",
+			 "secret", "secret", v->spec->secret_name, "optional", v->spec->optional, "path", path, "state",
+			 condition_name(v->condition), "resourceVersion",
+			 v->resource_version ? v->resource_version : "", "version", v->version, "updated",
+			 report_time(v->updated_usec), "files", (json_int_t)v->n_files, "bytes", (json_int_t)v->n_bytes,
+			 "error", v->error);
+}
+
+json_t *report_pod(const struct report_state *s, const struct pod_state *pod)
+{
+	cleanup_json json_t *volumes = json_array();
+
+	for (size_t i = 0; i < pod->n_volumes; i++) {
+		if (json_array_append_new(volumes, report_volume(s, &pod->volumes[i])) < 0)
+			return NULL;
+	}
+	return json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:o, s:O}", "namespace", pod->pod->ns, "name", pod->pod->name,
+			 "uid", pod->uid, "phase", pod->pod->phase ? pod->pod->phase : "", "ready",
+			 pod_state_is_ready(pod), "finished", pod_is_finished(pod->pod), "since",
+			 report_time(pod->since_usec), "volumes", volumes);
+}
+
+json_t *report_pods(const struct report_state *s)
+{
+	cleanup_json json_t *pods = json_array();
+
+	for (size_t i = 0; i < pods_count(s->pods); i++) {
+		if (json_array_append_new(pods, report_pod(s, pods_at(s->pods, i))) < 0)
+			return NULL;
+	}
+	return json_pack("{s:O}", "pods", pods);
+}
+
+struct totals {
+	size_t n_pods, n_pods_ready;
+	size_t n_volumes, n_ready, n_waiting, n_failed, n_stale;
+};
+
+static struct totals report_totals(const struct pods *pods)
+{
+	struct totals t = { .n_pods = pods_count(pods) };
+
+	for (size_t i = 0; i < t.n_pods; i++) {
+		const struct pod_state *s = pods_at(pods, i);
+
+		t.n_pods_ready += pod_state_is_ready(s);
+		for (size_t j = 0; j < s->n_volumes; j++) {
+			enum volume_condition c = s->volumes[j].condition;
+
+			t.n_volumes++;
+			t.n_ready += c == VOLUME_READY;
+			t.n_waiting += c == VOLUME_WAITING || c == VOLUME_PUBLISHING;
+			t.n_failed += c == VOLUME_FAILED;
+			t.n_stale += c == VOLUME_READY && s->volumes[j].error[0];
+		}
+	}
+	return t;
+}
+
+static void problem_add(json_t *problems, const char *fmt, ...) attr_printf(2, 3);
+static void problem_add(json_t *problems, const char *fmt, ...)
+{
+	char text[ERR_TEXT_MAX + 64];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	json_array_append_new(problems, json_string(text));
+}
+
+static json_t *report_problems(const struct report_state *s, const struct totals *t, const struct source_health *h)
+{
+	struct secmem_stats mem = secmem_stats();
+	json_t *problems = json_array();
+
+	if (!h->pods_synced)
+		problem_add(problems, "the pods of this node are not known yet%s%s", h->last_error[0] ? ": " : "",
+			    h->last_error);
+	else if (!h->connected)
+		problem_add(problems, "no connection to %s%s%s", h->location, h->last_error[0] ? ": " : "",
+			    h->last_error);
+	if (h->n_rejected > 0)
+		problem_add(problems, "%zu objects were rejected: %s", h->n_rejected, h->last_error);
+	if (t->n_failed > 0)
+		problem_add(problems, "%zu volumes cannot be set up", t->n_failed);
+	if (t->n_waiting > 0)
+		problem_add(problems, "%zu volumes wait", t->n_waiting);
+	if (t->n_stale > 0)
+		problem_add(problems, "%zu volumes show their last good content", t->n_stale);
+	if (!publish_stats(s->publish).attached)
+		problem_add(problems, "no publisher is running");
+	if (!mem.locked)
+		problem_add(problems, "secret memory is not locked");
+	return problems;
+}
+
+static json_t *report_fuse(const struct session *session)
+{
+	const struct session_stats *st = session_stats(session);
+	const char *const *missing = session_missing(session);
+	cleanup_json json_t *requests = json_object();
+	cleanup_json json_t *lost = json_array();
+
+	for (unsigned i = 0; i < SESSION_OPCODES; i++) {
+		if (st->requests[i] && session_opcode_name(i))
+			json_object_set_new(requests, session_opcode_name(i),
+					    json_integer((json_int_t)st->requests[i]));
+	}
+	for (; *missing; missing++)
+		json_array_append_new(lost, json_string(*missing));
+	return json_pack("{s:O, s:I, s:O}", "requests", requests, "refused", (json_int_t)st->n_refused, "missing",
+			 lost);
+}
+
+static json_t *report_source(const struct source_health *h)
+{
+	return json_pack("{s:s, s:s, s:b, s:b, s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "kind", h->kind, "location",
+			 h->location, "connected", h->connected, "podsSynced", h->pods_synced, "lastContact",
+			 report_time(h->last_contact_usec), "lastError", h->last_error, "secrets",
+			 (json_int_t)h->n_secrets, "secretsSynced", (json_int_t)h->n_secrets_synced, "watches",
+			 (json_int_t)h->n_watches, "rejected", (json_int_t)h->n_rejected, "requests",
+			 (json_int_t)h->n_requests, "connections", (json_int_t)h->n_connections);
+}
+
+static json_t *report_publisher(const struct publish *publish)
+{
+	struct publish_stats st = publish_stats(publish);
+
+	return json_pack("{s:b, s:I, s:I, s:I, s:I, s:I}", "attached", st.attached, "published",
+			 (json_int_t)st.n_published, "unchanged", (json_int_t)st.n_unchanged, "failed",
+			 (json_int_t)st.n_failed, "removed", (json_int_t)st.n_removed, "queued",
+			 (json_int_t)st.n_queued);
+}
+
+json_t *report_status(const struct report_state *s, uint64_t now_usec)
+{
+	struct secmem_stats mem = secmem_stats();
+	struct totals t = report_totals(s->pods);
+	cleanup_json json_t *problems = NULL;
+	struct source_health h = { .kind = "" };
+
+	source_health(s->source, &h);
+	problems = report_problems(s, &t, &h);
+	return json_pack(
+		"{s:s, s:b, s:O, s:s, s:s, s:I, s:o, s:{s:I, s:I}, s:{s:I, s:I, s:I, s:I, s:I},"
+		" s:{s:I, s:I, s:I, s:b}, s:{s:I, s:I, s:I}, s:o, s:o, s:{s:I}}",
+		"version", SECRETLET_VERSION, "healthy", json_array_size(problems) == 0, "problems", problems,
+		"nodeName", s->config->node_name, "podsDir", s->pods_dir, "uptimeSeconds",
+		(json_int_t)((now_usec - s->started_usec) / USEC_PER_SEC), "source", report_source(&h), "pods", "total",
+		(json_int_t)t.n_pods, "ready", (json_int_t)t.n_pods_ready, "volumes", "total", (json_int_t)t.n_volumes,
+		"ready", (json_int_t)t.n_ready, "waiting", (json_int_t)t.n_waiting, "failed", (json_int_t)t.n_failed,
+		"stale", (json_int_t)t.n_stale, "secretMemory", "usedBytes", (json_int_t)mem.used_bytes, "limitBytes",
+		(json_int_t)mem.limit_bytes, "blocks", (json_int_t)mem.n_blocks, "locked", mem.locked, "tree", "nodes",
+		(json_int_t)tree_stats(s->tree).n_nodes, "detached", (json_int_t)tree_stats(s->tree).n_detached,
+		"contentBytes", (json_int_t)tree_stats(s->tree).content_bytes, "fuse", report_fuse(s->session),
+		"publisher", report_publisher(s->publish), "log", "dropped", (json_int_t)log_dropped());
+}

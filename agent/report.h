@@ -1,0 +1,26 @@
+/* Report: the agent's state as the JSON of the control API. Names, revisions, counts and reasons; never a value. */
+#pragma once
+
+#include "agent/config.h"
+#include "agent/pods.h"
+#include "agent/source.h"
+#include "common/json.h"
+#include "fusefs/publish.h"
+#include "fusefs/session.h"
+
+struct report_state {
+	const struct config *config;
+	const char *pods_dir;
+	const struct pods *pods;
+	const struct source *source;
+	const struct session *session;
+	const struct publish *publish;
+	const struct tree *tree;
+	uint64_t started_usec; /* CLOCK_MONOTONIC */
+};
+
+/* Each returns NULL when out of memory. */
+json_t *report_status(const struct report_state *s, uint64_t now_usec);
+json_t *report_pod(const struct report_state *s, const struct pod_state *pod);
+/* {"pods": [...]} */
+json_t *report_pods(const struct report_state *s);

@@ -1,0 +1,173 @@
+/* Store: a map from "namespace/name" to what is known. An error never takes away a revision that was good: it is kept
+ * beside it until the source has something better to say. */
+#include "agent/store.h"
+
+#include <time.h>
+
+#include "common/map.h"
+#include "common/str.h"
+
+struct store_item {
+	struct store_entry entry; /* first: the public view */
+	char *key; /* "ns/name"; ns and name point into `names` */
+	char *names;
+};
+
+struct store {
+	struct map items;
+	struct source *source;
+	store_changed_fn fn;
+	void *userdata;
+};
+
+static uint64_t realtime_usec(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / NSEC_PER_USEC;
+}
+
+static void store_item_free(struct store_item *item)
+{
+	secret_unref(item->entry.secret);
+	free(item->key);
+	free(item->names);
+	free(item);
+}
+DEFINE_CLEANUP(struct store_item *, store_item_free);
+
+int store_new(store_changed_fn fn, void *userdata, struct store **ret_st)
+{
+	struct store *st = calloc(1, sizeof(*st));
+
+	if (!st)
+		return -ENOMEM;
+	st->fn = fn;
+	st->userdata = userdata;
+	*ret_st = st;
+	return 0;
+}
+
+void store_free(struct store *st)
+{
+	struct store_item *item;
+
+	if (!st)
+		return;
+	for (size_t it = 0; (item = map_next(&st->items, &it));) {
+		map_remove_str(&st->items, item->key);
+		store_item_free(item);
+	}
+	map_deinit(&st->items);
+	free(st);
+}
+
+void store_set_source(struct store *st, struct source *source)
+{
+	st->source = source;
+}
+
+static struct store_item *store_item_find(const struct store *st, const char *ns, const char *name)
+{
+	cleanup_free char *key = str_format("%s/%s", ns, name);
+
+	return key ? map_get_str(&st->items, key) : NULL;
+}
+
+static int store_item_new(const char *ns, const char *name, struct store_item **ret_item)
+{
+	cleanup(store_item_freep) struct store_item *item = calloc(1, sizeof(*item));
+	size_t ns_len = strlen(ns);
+
+	if (!item)
+		return -ENOMEM;
+	item->key = str_format("%s/%s", ns, name);
+	item->names = str_format("%s/%s", ns, name);
+	if (!item->key || !item->names)
+		return -ENOMEM;
+	item->names[ns_len] = 0;
+	item->entry.ns = item->names;
+	item->entry.name = item->names + ns_len + 1;
+	item->entry.n_refs = 1;
+	*ret_item = TAKE_PTR(item);
+	return 0;
+}
+
+int store_ref(struct store *st, const char *ns, const char *name, const struct store_entry **ret_entry)
+{
+	cleanup(store_item_freep) struct store_item *fresh = NULL;
+	struct store_item *item = store_item_find(st, ns, name);
+	int r;
+
+	if (item) {
+		item->entry.n_refs++;
+		*ret_entry = &item->entry;
+		return 0;
+	}
+	r = store_item_new(ns, name, &fresh);
+	if (r < 0)
+		return r;
+	r = map_add_str(&st->items, fresh->key, fresh);
+	if (r < 0)
+		return r;
+	r = source_want_secret(st->source, ns, name);
+	if (r < 0) {
+		map_remove_str(&st->items, fresh->key);
+		return r;
+	}
+	*ret_entry = &TAKE_PTR(fresh)->entry;
+	return 0;
+}
+
+void store_unref(struct store *st, const struct store_entry *entry)
+{
+	struct store_item *item = store_item_find(st, entry->ns, entry->name);
+
+	assert(item && &item->entry == entry && item->entry.n_refs > 0);
+	if (--item->entry.n_refs > 0)
+		return;
+	source_unwant_secret(st->source, entry->ns, entry->name);
+	map_remove_str(&st->items, item->key);
+	store_item_free(item);
+}
+
+const struct store_entry *store_find(const struct store *st, const char *ns, const char *name)
+{
+	struct store_item *item = store_item_find(st, ns, name);
+
+	return item ? &item->entry : NULL;
+}
+
+const struct store_entry *store_next(const struct store *st, size_t *it)
+{
+	struct store_item *item = map_next(&st->items, it);
+
+	return item ? &item->entry : NULL;
+}
+
+void store_secret_changed(struct store *st, const char *ns, const char *name, struct secret *secret)
+{
+	struct store_item *item = store_item_find(st, ns, name);
+	struct secret *old;
+
+	if (!item)
+		return;
+	old = item->entry.secret;
+	item->entry.secret = secret ? secret_ref(secret) : NULL;
+	item->entry.state = secret ? STORE_PRESENT : STORE_ABSENT;
+	item->entry.error[0] = 0;
+	item->entry.synced_usec = realtime_usec();
+	st->fn(st->userdata, &item->entry);
+	secret_unref(old);
+}
+
+void store_secret_failed(struct store *st, const char *ns, const char *name, const struct err *e)
+{
+	struct store_item *item = store_item_find(st, ns, name);
+
+	if (!item)
+		return;
+	snprintf(item->entry.error, sizeof(item->entry.error), "%s", err_text(e));
+	st->fn(st->userdata, &item->entry);
+}

@@ -1,0 +1,46 @@
+/* Store: the Secrets that this node's pods refer to, counted; their current revision and what is wrong with them. It
+ * stands between the source (one reflector for each wanted Secret) and the pods. */
+#pragma once
+
+#include "agent/secret.h"
+#include "agent/source.h"
+#include "common/err.h"
+
+struct store;
+
+enum store_state {
+	STORE_UNSYNCED, /* nobody knows yet whether there is one */
+	STORE_ABSENT, /* the source is sure that there is none */
+	STORE_PRESENT,
+};
+
+struct store_entry {
+	const char *ns, *name;
+	size_t n_refs;
+	enum store_state state;
+	struct secret *secret; /* STORE_PRESENT; also the last good one while error is set */
+	char error[ERR_TEXT_MAX]; /* why it cannot be brought up to date; "" when all is well */
+	uint64_t synced_usec; /* CLOCK_REALTIME of the last word from the source; 0: none */
+};
+
+/* An entry's state, secret or error has changed. Not called from inside store_ref() or store_unref(). */
+typedef void (*store_changed_fn)(void *userdata, const struct store_entry *entry);
+
+int store_new(store_changed_fn fn, void *userdata, struct store **ret_st);
+void store_free(struct store *st);
+DEFINE_CLEANUP(struct store *, store_free);
+/* Before the first store_ref(); borrowed. */
+void store_set_source(struct store *st, struct source *source);
+
+/* One more reference; the first one makes the source want it. The entry is valid until the matching store_unref().
+ * -ENOMEM and what the source says. */
+int store_ref(struct store *st, const char *ns, const char *name, const struct store_entry **ret_entry);
+/* The last one makes the source forget it, and the bytes go. */
+void store_unref(struct store *st, const struct store_entry *entry);
+/* NULL: not referenced. */
+const struct store_entry *store_find(const struct store *st, const char *ns, const char *name);
+const struct store_entry *store_next(const struct store *st, size_t *it);
+
+/* From the source's sink. */
+void store_secret_changed(struct store *st, const char *ns, const char *name, struct secret *secret);
+void store_secret_failed(struct store *st, const char *ns, const char *name, const struct err *e);
