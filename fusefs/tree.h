@@ -39,6 +39,8 @@ int tree_new(uint64_t now_realtime_usec, struct tree **ret_t);
 void tree_free(struct tree *t);
 DEFINE_CLEANUP(struct tree *, tree_free);
 struct tree_stats tree_stats(const struct tree *t);
+/* The time that nodes get which are staged from now on, and folders that change. */
+void tree_set_time(struct tree *t, uint64_t now_realtime_usec);
 
 /* --- queries, for ops.c --- */
 
@@ -51,6 +53,8 @@ bool node_is_immutable(const struct node *n);
 uint64_t node_id(const struct node *n);
 enum node_kind node_kind(const struct node *n);
 const char *node_name(const struct node *n);
+/* NULL: the root, or a node that is out of the tree. */
+struct node *node_parent(const struct node *n);
 /* NODE_LINK: the target. NODE_FILE: the bytes, valid while the node is. */
 const char *node_target(const struct node *n);
 const struct secspan *node_content(const struct node *n);
@@ -62,9 +66,16 @@ struct node *node_next_child(const struct node *n, uint64_t after_id);
 void tree_ref_lookup(struct tree *t, struct node *n);
 void tree_forget(struct tree *t, uint64_t id, uint64_t count);
 
-/* --- staging, for publish.c; all are undone by tree_unstage() on the same node as long as they are not committed --- */
+/* --- for publish.c, which may look at what is not committed yet ---
+ *
+ * A child by name whether committed or not, and whether a staged node's calls have all come (mkdir; symlink and, where
+ * one is staged, rename). */
+struct node *tree_find(const struct tree *t, const struct node *parent, const char *name);
+bool node_is_committed(const struct node *n);
 
-/* A folder that will exist once mkdir has been called for it. Its staged children are committed with it if added
+/* Staging. All are undone by tree_unstage() on the same node as long as they are not committed.
+ *
+ * A folder that will exist once mkdir has been called for it. Its staged children are committed with it if added
  * with the tree_fill_* calls below. */
 int tree_stage_dir(struct tree *t, struct node *parent, const char *name, mode_t mode, gid_t gid, struct node **ret_n);
 /* A link that will exist once symlink has been called for it. If final_name is not NULL, a rename of the link over
@@ -82,6 +93,8 @@ int tree_fill_dir(struct tree *t, struct node *dir, const char *name, mode_t mod
 int tree_fill_link(struct tree *t, struct node *dir, const char *name, const char *target, struct node **ret_n);
 int tree_fill_file(struct tree *t, struct node *dir, const char *name, const struct payload_file *file,
 		   struct node **ret_n);
+/* A copy of a committed node with all that is in it, with ids of its own. */
+int tree_fill_copy(struct tree *t, struct node *dir, const struct node *src, struct node **ret_n);
 /* Sets hidden on a filled or committed child (listed no more, found by name with timeout 0). */
 void tree_hide(struct tree *t, struct node *n);
 /* Takes a hidden child out of its folder for good. */

@@ -1,0 +1,735 @@
+/* The tree. Two maps find everything: ids to nodes, and {folder, name} to directory entries. An entry is an object of
+ * its own, so that a rename only lets the target's entry point to the other node: a commit never allocates and so can
+ * never fail for want of memory; all that is allocated is allocated when a change is staged.
+ *
+ * A folder's children are an array. Ids only grow and a child is appended when it gets its id, so the array is ordered
+ * by id, and a readdir cookie (the last id that was listed) is found by bisection however the folder has changed.
+ * Staged children are in the array too and are skipped by readers. Subtrees are walked with work lists, never with
+ * recursion: how deep they are is decided by somebody else. */
+#include "fusefs/tree.h"
+
+#include "common/list.h"
+#include "common/map.h"
+
+#define FIRST_ID   3 /* cookies 1 and 2 are "." and ".." */
+#define BLOCK_SIZE 4096
+
+struct entry {
+	struct node *node; /* NULL: the name is reserved for a staged rename */
+	uint64_t parent_id;
+	char name[];
+};
+
+struct children {
+	struct node **v;
+	size_t n, size, n_dirs;
+};
+
+struct node {
+	uint64_t id, n_lookup;
+	struct node *parent; /* NULL: the root or detached */
+	struct entry *entry; /* NULL: likewise */
+	struct entry *final; /* staged rename: the entry that it will take over */
+	struct list work;
+	const struct node *original; /* while tree_fill_copy() runs */
+	uint64_t changed_usec;
+	enum node_kind kind;
+	mode_t mode;
+	uid_t uid;
+	gid_t gid;
+	bool committed : 1, hidden : 1, removal : 1, retired : 1, immutable : 1;
+	union {
+		struct children dir;
+		char *target;
+		struct secspan content;
+	};
+};
+
+struct tree {
+	struct map by_id, by_name;
+	struct node *root;
+	struct list todo; /* of the one walk that is under way; empty otherwise */
+	uint64_t next_id, now_usec;
+	struct tree_stats stats;
+};
+
+/* --- entries and nodes --- */
+
+static size_t entry_key_len(const char *name)
+{
+	return sizeof(struct entry) - offsetof(struct entry, parent_id) + strlen(name);
+}
+
+static_assert(sizeof(struct entry) == offsetof(struct entry, name),
+	      "the map's key is parent_id and name, without a gap");
+
+static struct entry *entry_find(const struct tree *t, const struct node *parent, const char *name)
+{
+	struct {
+		uint64_t parent_id;
+		char name[PAYLOAD_NAME_MAX + 1];
+	} key = { .parent_id = parent->id };
+	size_t len = strlen(name);
+
+	if (len > PAYLOAD_NAME_MAX)
+		return NULL;
+	memcpy(key.name, name, len);
+	return map_get(&t->by_name, &key, entry_key_len(name));
+}
+
+static int entry_add(struct tree *t, const struct node *parent, const char *name, struct entry **ret_e)
+{
+	size_t len = strlen(name);
+	struct entry *e;
+	int r;
+
+	if (len == 0 || len > PAYLOAD_NAME_MAX)
+		return -ENAMETOOLONG;
+	e = calloc(1, sizeof *e + len + 1);
+	if (!e)
+		return -ENOMEM;
+	e->parent_id = parent->id;
+	memcpy(e->name, name, len);
+	r = map_add(&t->by_name, &e->parent_id, entry_key_len(name), e);
+	if (r < 0) {
+		free(e);
+		return r;
+	}
+	*ret_e = e;
+	return 0;
+}
+
+static void entry_free(struct tree *t, struct entry *e)
+{
+	if (!e)
+		return;
+	map_remove(&t->by_name, &e->parent_id, entry_key_len(e->name));
+	free(e);
+}
+
+/* Index of the first child with an id greater than `id`. */
+static size_t children_after(const struct children *c, uint64_t id)
+{
+	size_t lo = 0, hi = c->n;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (c->v[mid]->id > id)
+			hi = mid;
+		else
+			lo = mid + 1;
+	}
+	return lo;
+}
+
+static int children_reserve(struct children *c)
+{
+	size_t size = c->size ? c->size * 2 : 4;
+	struct node **v;
+
+	if (c->n < c->size)
+		return 0;
+	v = reallocarray(c->v, size, sizeof *v);
+	if (!v)
+		return -ENOMEM;
+	c->v = v;
+	c->size = size;
+	return 0;
+}
+
+static void children_remove(struct children *c, const struct node *n)
+{
+	size_t i = children_after(c, n->id - 1);
+
+	assert(i < c->n && c->v[i] == n);
+	memmove(c->v + i, c->v + i + 1, (c->n - i - 1) * sizeof *c->v);
+	c->n--;
+}
+
+static bool is_listed(const struct node *n)
+{
+	return n->committed && !n->hidden;
+}
+
+/* Keeps the parent's link count and time right when a child appears (+1) or goes (-1). */
+static void parent_changed(struct tree *t, struct node *n, int by)
+{
+	if (n->kind == NODE_DIR)
+		n->parent->dir.n_dirs += by;
+	n->parent->changed_usec = t->now_usec;
+}
+
+static void node_free(struct tree *t, struct node *n)
+{
+	map_remove(&t->by_id, &n->id, sizeof n->id);
+	t->stats.n_nodes--;
+	switch (n->kind) {
+	case NODE_DIR:
+		free(n->dir.v);
+		break;
+	case NODE_LINK:
+		free(n->target);
+		break;
+	case NODE_FILE:
+		t->stats.content_bytes -= n->content.len;
+		secblock_unref(n->content.block);
+		break;
+	}
+	free(n);
+}
+
+static int node_new(struct tree *t, enum node_kind kind, mode_t mode, gid_t gid, struct node **ret_n)
+{
+	struct node *n = calloc(1, sizeof *n);
+	int r;
+
+	if (!n)
+		return -ENOMEM;
+	n->id = t->next_id++;
+	n->kind = kind;
+	n->mode = mode;
+	n->gid = gid;
+	n->changed_usec = t->now_usec;
+	list_init(&n->work);
+	r = map_add(&t->by_id, &n->id, sizeof n->id, n);
+	if (r < 0) {
+		free(n);
+		return r;
+	}
+	t->stats.n_nodes++;
+	*ret_n = n;
+	return 0;
+}
+
+/* A new child, in the folder but not committed. -EEXIST: the name is taken. */
+static int child_new(struct tree *t, struct node *parent, const char *name, enum node_kind kind, mode_t mode, gid_t gid,
+		     struct node **ret_n)
+{
+	struct entry *e;
+	struct node *n;
+	int r;
+
+	assert(parent->kind == NODE_DIR);
+	r = children_reserve(&parent->dir);
+	if (r < 0)
+		return r;
+	r = entry_add(t, parent, name, &e);
+	if (r < 0)
+		return r;
+	r = node_new(t, kind, mode, gid, &n);
+	if (r < 0) {
+		entry_free(t, e);
+		return r;
+	}
+	e->node = n;
+	n->entry = e;
+	n->parent = parent;
+	n->immutable = parent->immutable || (kind == NODE_DIR && name[0] == '.' && name[1] == '.');
+	parent->dir.v[parent->dir.n++] = n;
+	*ret_n = n;
+	return 0;
+}
+
+/* No name and no parent any more; it lives on only as long as the kernel knows it. */
+static void node_orphan(struct tree *t, struct node *n)
+{
+	if (n->final && !n->final->node)
+		entry_free(t, n->final);
+	entry_free(t, n->entry);
+	n->entry = n->final = NULL;
+	n->parent = NULL;
+	n->committed = n->removal = false;
+	n->hidden = true;
+	if (n->n_lookup == 0)
+		node_free(t, n);
+	else
+		t->stats.n_detached++;
+}
+
+static void node_detach(struct tree *t, struct node *n)
+{
+	if (is_listed(n))
+		parent_changed(t, n, -1);
+	children_remove(&n->parent->dir, n);
+
+	list_append(&t->todo, &n->work);
+	while ((n = list_first(&t->todo, struct node, work))) {
+		list_remove(&n->work);
+		if (n->kind == NODE_DIR) {
+			for (size_t i = 0; i < n->dir.n; i++)
+				list_append(&t->todo, &n->dir.v[i]->work);
+			n->dir.n = n->dir.n_dirs = 0;
+		}
+		node_orphan(t, n);
+	}
+}
+
+/* --- the tree --- */
+
+int tree_new(uint64_t now_realtime_usec, struct tree **ret_t)
+{
+	struct tree *t = calloc(1, sizeof *t);
+	int r;
+
+	if (!t)
+		return -ENOMEM;
+	list_init(&t->todo);
+	t->now_usec = now_realtime_usec;
+	t->next_id = TREE_ROOT_ID;
+	r = node_new(t, NODE_DIR, 0711, 0, &t->root);
+	if (r < 0) {
+		tree_free(t);
+		return r;
+	}
+	t->root->committed = true;
+	t->next_id = FIRST_ID;
+	*ret_t = t;
+	return 0;
+}
+
+void tree_free(struct tree *t)
+{
+	struct node *n;
+	struct entry *e;
+
+	if (!t)
+		return;
+	for (size_t it = 0; (e = map_next(&t->by_name, &it));)
+		entry_free(t, e);
+	for (size_t it = 0; (n = map_next(&t->by_id, &it));)
+		node_free(t, n);
+	map_deinit(&t->by_name);
+	map_deinit(&t->by_id);
+	free(t);
+}
+
+struct tree_stats tree_stats(const struct tree *t)
+{
+	return t->stats;
+}
+
+void tree_set_time(struct tree *t, uint64_t now_realtime_usec)
+{
+	t->now_usec = now_realtime_usec;
+}
+
+/* --- queries --- */
+
+struct node *tree_node(const struct tree *t, uint64_t id)
+{
+	return map_get(&t->by_id, &id, sizeof id);
+}
+
+struct node *tree_find(const struct tree *t, const struct node *parent, const char *name)
+{
+	struct entry *e = entry_find(t, parent, name);
+
+	return e ? e->node : NULL;
+}
+
+struct node *tree_lookup(const struct tree *t, const struct node *parent, const char *name, bool *ret_hidden)
+{
+	struct node *n = tree_find(t, parent, name);
+	bool hidden = false;
+
+	if (!n || !n->committed)
+		return NULL;
+	/* what is in a hidden folder is as short-lived as the folder */
+	for (const struct node *up = n; up && !hidden; up = up->parent)
+		hidden = up->hidden;
+	*ret_hidden = hidden;
+	return n;
+}
+
+bool node_is_immutable(const struct node *n)
+{
+	return n->immutable;
+}
+
+bool node_is_committed(const struct node *n)
+{
+	return n->committed && !n->final;
+}
+
+uint64_t node_id(const struct node *n)
+{
+	return n->id;
+}
+
+enum node_kind node_kind(const struct node *n)
+{
+	return n->kind;
+}
+
+const char *node_name(const struct node *n)
+{
+	return n->entry ? n->entry->name : "";
+}
+
+struct node *node_parent(const struct node *n)
+{
+	return n->parent;
+}
+
+const char *node_target(const struct node *n)
+{
+	assert(n->kind == NODE_LINK);
+	return n->target;
+}
+
+const struct secspan *node_content(const struct node *n)
+{
+	assert(n->kind == NODE_FILE);
+	return &n->content;
+}
+
+static struct timespec timespec_from_usec(uint64_t usec)
+{
+	return (struct timespec){ .tv_sec = usec / USEC_PER_SEC, .tv_nsec = usec % USEC_PER_SEC * NSEC_PER_USEC };
+}
+
+void node_stat(const struct node *n, struct stat *ret_st)
+{
+	static const mode_t types[] = { [NODE_DIR] = S_IFDIR, [NODE_FILE] = S_IFREG, [NODE_LINK] = S_IFLNK };
+	struct stat st = { 0 };
+
+	st.st_ino = n->id;
+	st.st_mode = types[n->kind] | n->mode;
+	st.st_uid = n->uid;
+	st.st_gid = n->gid;
+	/* a name that only an overtaken path walk can find is gone for everybody else: watchers of it have to see the
+	 * end of the file and not to wait for ever */
+	st.st_nlink = n->hidden ? 0 : n->kind == NODE_DIR ? 2 + n->dir.n_dirs : 1;
+	if (n->kind == NODE_FILE)
+		st.st_size = n->content.len;
+	else if (n->kind == NODE_LINK)
+		st.st_size = strlen(n->target);
+	st.st_blksize = BLOCK_SIZE;
+	if (n->kind == NODE_FILE)
+		st.st_blocks = (st.st_size + BLOCK_SIZE - 1) / BLOCK_SIZE * (BLOCK_SIZE / 512);
+	st.st_mtim = st.st_ctim = st.st_atim = timespec_from_usec(n->changed_usec);
+	*ret_st = st;
+}
+
+struct node *node_next_child(const struct node *n, uint64_t after_id)
+{
+	if (n->kind != NODE_DIR)
+		return NULL;
+	for (size_t i = children_after(&n->dir, after_id); i < n->dir.n; i++)
+		if (is_listed(n->dir.v[i]))
+			return n->dir.v[i];
+	return NULL;
+}
+
+void tree_ref_lookup(struct tree *t, struct node *n)
+{
+	if (n != t->root)
+		n->n_lookup++;
+}
+
+void tree_forget(struct tree *t, uint64_t id, uint64_t count)
+{
+	struct node *n = tree_node(t, id);
+
+	if (!n || n == t->root)
+		return;
+	n->n_lookup -= MIN(count, n->n_lookup);
+	if (n->n_lookup == 0 && !n->parent) {
+		t->stats.n_detached--;
+		node_free(t, n);
+	}
+}
+
+/* --- staging --- */
+
+int tree_stage_dir(struct tree *t, struct node *parent, const char *name, mode_t mode, gid_t gid, struct node **ret_n)
+{
+	return child_new(t, parent, name, NODE_DIR, mode, gid, ret_n);
+}
+
+static int link_new(struct tree *t, struct node *parent, const char *name, const char *target, struct node **ret_n)
+{
+	/* as the kernel does it: in a setgid folder the group is the folder's */
+	gid_t gid = parent->mode & S_ISGID ? parent->gid : 0;
+	cleanup_free char *copy = strdup(target);
+	struct node *n;
+	int r;
+
+	if (!copy)
+		return -ENOMEM;
+	r = child_new(t, parent, name, NODE_LINK, 0777, gid, &n);
+	if (r < 0)
+		return r;
+	n->target = TAKE_PTR(copy);
+	*ret_n = n;
+	return 0;
+}
+
+int tree_stage_link(struct tree *t, struct node *parent, const char *name, const char *target, const char *final_name,
+		    struct node **ret_n)
+{
+	struct entry *final = NULL;
+	struct node *n;
+	int r;
+
+	if (final_name) {
+		final = entry_find(t, parent, final_name);
+		r = final ? 0 : entry_add(t, parent, final_name, &final);
+		if (r < 0)
+			return r;
+	}
+	r = link_new(t, parent, name, target, &n);
+	if (r < 0) {
+		if (final && !final->node)
+			entry_free(t, final);
+		return r;
+	}
+	n->final = final;
+	*ret_n = n;
+	return 0;
+}
+
+void tree_stage_removal(struct tree *t, struct node *n)
+{
+	assert(n->parent);
+	n->removal = true;
+}
+
+void tree_unstage(struct tree *t, struct node *n)
+{
+	n->removal = false;
+	if (!n->committed && n->parent) {
+		node_detach(t, n);
+		return;
+	}
+	/* its symlink call has come already, only the rename is taken back */
+	if (n->final && !n->final->node)
+		entry_free(t, n->final);
+	n->final = NULL;
+}
+
+static void fill_commit(struct tree *t, struct node *n)
+{
+	n->committed = true;
+	parent_changed(t, n, 1);
+}
+
+int tree_fill_dir(struct tree *t, struct node *dir, const char *name, mode_t mode, gid_t gid, struct node **ret_n)
+{
+	int r = child_new(t, dir, name, NODE_DIR, mode, gid, ret_n);
+
+	if (r < 0)
+		return r;
+	fill_commit(t, *ret_n);
+	return 0;
+}
+
+int tree_fill_link(struct tree *t, struct node *dir, const char *name, const char *target, struct node **ret_n)
+{
+	int r = link_new(t, dir, name, target, ret_n);
+
+	if (r < 0)
+		return r;
+	fill_commit(t, *ret_n);
+	return 0;
+}
+
+int tree_fill_file(struct tree *t, struct node *dir, const char *name, const struct payload_file *file,
+		   struct node **ret_n)
+{
+	struct node *n;
+	int r;
+
+	r = child_new(t, dir, name, NODE_FILE, file->mode & 0777, file->gid, &n);
+	if (r < 0)
+		return r;
+	n->uid = file->uid;
+	n->content = file->content;
+	if (n->content.block)
+		secblock_ref(n->content.block);
+	t->stats.content_bytes += n->content.len;
+	fill_commit(t, n);
+	*ret_n = n;
+	return 0;
+}
+
+static int fill_like(struct tree *t, struct node *dir, const struct node *src, struct node **ret_n)
+{
+	struct payload_file file = { .mode = src->mode, .uid = src->uid, .gid = src->gid };
+
+	switch (src->kind) {
+	case NODE_DIR:
+		return tree_fill_dir(t, dir, node_name(src), src->mode, src->gid, ret_n);
+	case NODE_LINK:
+		return tree_fill_link(t, dir, node_name(src), src->target, ret_n);
+	default:
+		file.content = src->content;
+		return tree_fill_file(t, dir, node_name(src), &file, ret_n);
+	}
+}
+
+/* The children of copy->original into copy; folders among them go to the work list. */
+static int fill_children(struct tree *t, struct node *copy)
+{
+	const struct node *child;
+	int r;
+
+	for (uint64_t id = 0; (child = node_next_child(copy->original, id)); id = child->id) {
+		struct node *n;
+
+		r = fill_like(t, copy, child, &n);
+		if (r < 0)
+			return r;
+		if (child->kind == NODE_DIR) {
+			n->original = child;
+			list_append(&t->todo, &n->work);
+		}
+	}
+	return 0;
+}
+
+int tree_fill_copy(struct tree *t, struct node *dir, const struct node *src, struct node **ret_n)
+{
+	struct node *top, *copy;
+	int r;
+
+	r = fill_like(t, dir, src, &top);
+	if (r < 0)
+		return r;
+	if (src->kind == NODE_DIR) {
+		top->original = src;
+		list_append(&t->todo, &top->work);
+	}
+	while ((copy = list_first(&t->todo, struct node, work))) {
+		list_remove(&copy->work);
+		if (r == 0)
+			r = fill_children(t, copy);
+		copy->original = NULL;
+	}
+	if (r < 0) {
+		node_detach(t, top);
+		return r;
+	}
+	*ret_n = top;
+	return 0;
+}
+
+void tree_hide(struct tree *t, struct node *n)
+{
+	if (is_listed(n))
+		parent_changed(t, n, -1);
+	n->hidden = true;
+}
+
+void tree_drop_hidden(struct tree *t, struct node *n)
+{
+	assert(n->hidden && n->parent);
+	node_detach(t, n);
+}
+
+void tree_retire(struct tree *t, struct node *version)
+{
+	version->retired = true;
+}
+
+/* --- commits --- */
+
+int tree_commit_mkdir(struct tree *t, struct node *parent, const char *name, struct node **ret_n)
+{
+	struct node *n = tree_find(t, parent, name);
+
+	if (n && n->committed)
+		return -EEXIST;
+	if (!n || n->kind != NODE_DIR)
+		return -EROFS;
+	fill_commit(t, n);
+	*ret_n = n;
+	return 0;
+}
+
+int tree_commit_symlink(struct tree *t, struct node *parent, const char *name, const char *target, struct node **ret_n)
+{
+	struct node *n = tree_find(t, parent, name);
+
+	if (n && n->committed)
+		return -EEXIST;
+	if (!n || n->kind != NODE_LINK || strcmp(n->target, target) != 0)
+		return -EROFS;
+	fill_commit(t, n);
+	*ret_n = n;
+	return 0;
+}
+
+int tree_commit_rename(struct tree *t, struct node *parent, const char *name, struct node *to, const char *to_name)
+{
+	struct node *n = tree_find(t, parent, name);
+	struct entry *final;
+
+	if (!n || !n->committed)
+		return -ENOENT;
+	if (!n->final || parent != to || strcmp(n->final->name, to_name) != 0)
+		return -EROFS;
+
+	final = n->final;
+	n->final = NULL;
+	if (final->node) {
+		struct node *old = final->node;
+		struct entry *own = n->entry;
+
+		/* the old node leaves with the name that the new one gives up */
+		n->entry = final;
+		final->node = n;
+		old->entry = own;
+		own->node = old;
+		node_detach(t, old);
+	} else {
+		entry_free(t, n->entry);
+		n->entry = final;
+		final->node = n;
+	}
+	n->changed_usec = parent->changed_usec = t->now_usec;
+	return 0;
+}
+
+static bool is_in_retired(const struct node *n)
+{
+	for (; n; n = n->parent)
+		if (n->retired)
+			return true;
+	return false;
+}
+
+int tree_commit_unlink(struct tree *t, struct node *parent, const char *name)
+{
+	struct node *n = tree_find(t, parent, name);
+
+	if (!n || !n->committed || n->hidden)
+		return -ENOENT;
+	if (n->kind == NODE_DIR)
+		return -EISDIR;
+	if (!n->removal)
+		return -EROFS;
+
+	n->removal = false;
+	if (is_in_retired(parent))
+		tree_hide(t, n);
+	else
+		node_detach(t, n);
+	return 0;
+}
+
+int tree_commit_rmdir(struct tree *t, struct node *parent, const char *name)
+{
+	struct node *n = tree_find(t, parent, name);
+
+	if (!n || !n->committed || n->hidden)
+		return -ENOENT;
+	if (n->kind != NODE_DIR)
+		return -ENOTDIR;
+	if (!n->removal)
+		return -EROFS;
+
+	node_detach(t, n);
+	return 0;
+}
