@@ -16,7 +16,7 @@ INSTALL ?= install
 PACKAGES := fuse3 libcurl yaml-0.1 libsodium jansson libsystemd libmicrohttpd libseccomp libcap-ng
 # Debian's packages: what the build needs, and what the tests, the demo and the benchmark need beside it
 DEPS_BUILD := gcc libc6-dev make pkg-config libfuse3-dev libcurl4-openssl-dev libyaml-dev libsodium-dev \
-	libjansson-dev libsystemd-dev libmicrohttpd-dev libseccomp-dev libcap-ng-dev
+	libjansson-dev libsystemd-dev libmicrohttpd-dev libgnutls28-dev libseccomp-dev libcap-ng-dev
 DEPS_TEST := libcmocka-dev mandoc jq curl openssl ca-certificates util-linux procps psmisc inotify-tools \
 	strace crun runc busybox-static python3 git clang-format fuse3
 
@@ -108,11 +108,11 @@ tools: $(TOOLS) $(B)/apiserver ## the test API server and the test tools
 $(B)/secretlet: $(B)/agent/main.o $(AGENT) $(FUSEFS) $(COMMON) $(WIPE)
 	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
-$(B)/apiserver: $(B)/test/apiserver/main.o $(APISERVER) $(AGENT) $(COMMON)
-	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+$(B)/apiserver: $(B)/test/apiserver/main.o $(APISERVER) $(COMMON)
+	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) -lgnutls
 
 $(UNIT) $(INTEGRATION): $(B)/%: $(B)/%.o $(APISERVER) $(TESTLIB) $(AGENT) $(FUSEFS) $(COMMON)
-	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
+	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) -lgnutls -lcmocka
 
 $(TOOLS): $(B)/%: $(B)/%.o $(COMMON)
 	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
