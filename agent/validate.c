@@ -1,0 +1,636 @@
+/* Validate: core/v1's validation and defaulting for the part of a Pod and a Secret that concerns us, with the API
+ * server's sentences ("Required value", "Duplicate value: ..."), so that a manifest that is refused here is refused by a
+ * cluster for the same reason. One rule is left out on purpose: a container needs no image here. */
+#include "agent/validate.h"
+
+#include <inttypes.h>
+
+#include "common/b64.h"
+#include "common/map.h"
+#include "common/str.h"
+
+#define SHOWN "%.64s" /* so much of a foreign name is shown */
+#define LABEL_RULE                                                                                                     \
+	"a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must "              \
+	"start and end with an alphanumeric character (at most 63)"
+#define SUBDOMAIN_RULE                                                                                                 \
+	"a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and "          \
+	"must start and end with an alphanumeric character (at most 253)"
+
+static int required(struct json_issue *issue, const struct json_at *at)
+{
+	return json_issue_set(issue, at, "Required value");
+}
+
+static int no_memory(struct json_issue *issue, const struct json_at *at)
+{
+	json_issue_set(issue, at, "out of memory");
+	return -ENOMEM;
+}
+
+static int invalid(struct json_issue *issue, const struct json_at *at, const char *value, const char *rule)
+{
+	return json_issue_set(issue, at, "Invalid value: \"" SHOWN "\": %s", value, rule);
+}
+
+/* jansson has no const iteration; nothing is changed. */
+static json_t *for_iteration(const json_t *obj)
+{
+	return (json_t *)(uintptr_t)obj;
+}
+
+/* A string that must be there and not empty. */
+static int get_filled(const json_t *obj, const char *key, const struct json_at *at, const char **ret,
+		      struct json_issue *issue)
+{
+	const char *s = NULL;
+	int r;
+
+	r = json_get_str(obj, key, at, &s, issue);
+	if (r < 0)
+		return r;
+	if (str_empty(s))
+		return required(issue, &JSON_AT(at, key));
+	*ret = s;
+	return 0;
+}
+
+static int expect_object(const json_t *value, const struct json_at *at, struct json_issue *issue)
+{
+	return json_is_object(value) ? 0 : json_issue_set(issue, at, "must be an object");
+}
+
+/* known ends with NULL */
+static int refuse_unknown(const json_t *obj, const struct json_at *at, const char *const known[],
+			  struct json_issue *issue)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach(for_iteration(obj), key, value)
+	{
+		size_t i = 0;
+
+		while (known[i] && !str_eq(known[i], key))
+			i++;
+		if (!known[i])
+			return json_issue_set(issue, &JSON_AT(at, key), "unknown field");
+	}
+	return 0;
+}
+
+/* Calls fn for each element of an array that may be absent. */
+typedef int (*each_fn)(const json_t *element, const struct json_at *at, void *userdata, struct json_issue *issue);
+
+static int for_each(const json_t *obj, const char *key, const struct json_at *up, each_fn fn, void *userdata,
+		    struct json_issue *issue)
+{
+	const struct json_at list_at = JSON_AT(up, key);
+	const json_t *array = NULL;
+	int r;
+
+	r = json_get_array(obj, key, up, &array, issue);
+	for (size_t i = 0; r == 0 && i < json_array_size(array); i++) {
+		const struct json_at at = JSON_AT_INDEX(&list_at, i);
+		const json_t *element = json_array_get(array, i);
+
+		r = expect_object(element, &at, issue);
+		if (r == 0)
+			r = fn(element, &at, userdata, issue);
+	}
+	return r;
+}
+
+/* ---- metadata ---- */
+
+static int check_strings(const json_t *obj, const char *key, const struct json_at *up, struct json_issue *issue)
+{
+	const struct json_at at = JSON_AT(up, key);
+	const json_t *strings = NULL;
+	const char *name;
+	json_t *value;
+	int r;
+
+	r = json_get_object(obj, key, up, &strings, issue);
+	if (r < 0 || !strings)
+		return r;
+	json_object_foreach(for_iteration(strings), name, value)
+	{
+		if (!json_is_string(value) && !json_is_null(value))
+			return json_issue_set(issue, &JSON_AT(&at, name), "must be a string (put it in quotes)");
+	}
+	return 0;
+}
+
+static int default_namespace(json_t *meta, const struct json_at *at, struct json_issue *issue)
+{
+	const struct json_at here = JSON_AT(at, "namespace");
+	const char *ns = NULL;
+	int r;
+
+	r = json_get_str(meta, "namespace", at, &ns, issue);
+	if (r < 0)
+		return r;
+	if (str_empty(ns))
+		return json_object_set_new(meta, "namespace", json_string("default")) < 0 ? no_memory(issue, &here) : 0;
+	return str_is_dns_label(ns) ? 0 : invalid(issue, &here, ns, LABEL_RULE);
+}
+
+static int validate_meta(json_t *obj, json_t **ret_meta, struct json_issue *issue)
+{
+	const struct json_at root = JSON_ROOT, at = JSON_AT(&root, "metadata");
+	json_t *meta = json_object_get(obj, "metadata");
+	const char *name = NULL;
+	int r;
+
+	if (!meta || json_is_null(meta))
+		return required(issue, &JSON_AT(&at, "name"));
+	r = expect_object(meta, &at, issue);
+	if (r < 0)
+		return r;
+	r = get_filled(meta, "name", &at, &name, issue);
+	if (r < 0)
+		return r;
+	if (!str_is_dns_subdomain(name))
+		return invalid(issue, &JSON_AT(&at, "name"), name, SUBDOMAIN_RULE);
+	r = default_namespace(meta, &at, issue);
+	if (r < 0)
+		return r;
+	r = check_strings(meta, "labels", &at, issue);
+	if (r < 0)
+		return r;
+	r = check_strings(meta, "annotations", &at, issue);
+	if (r < 0)
+		return r;
+	*ret_meta = meta;
+	return 0;
+}
+
+/* ---- Secret ---- */
+
+static int check_data(const json_t *obj, const char *field, const json_t **ret_data, struct json_issue *issue)
+{
+	const struct json_at root = JSON_ROOT, at = JSON_AT(&root, field);
+	const json_t *data = NULL;
+	const char *key;
+	json_t *value;
+	int r;
+
+	r = json_get_object(obj, field, &root, &data, issue);
+	if (r < 0)
+		return r;
+	json_object_foreach(for_iteration(data), key, value)
+	{
+		const char *problem = secret_key_problem(key);
+
+		if (*problem)
+			return invalid(issue, &JSON_AT(&at, key), key, problem);
+		if (!json_is_string(value) && !json_is_null(value))
+			return json_issue_set(issue, &JSON_AT(&at, key), "must be a string (put it in quotes)");
+	}
+	*ret_data = data;
+	return 0;
+}
+
+static int set_encoded(json_t *data, const char *key, const json_t *value)
+{
+	cleanup_secret char *text = NULL;
+
+	if (b64_encode(json_string_value(value), json_string_length(value), &text) < 0)
+		return -ENOMEM;
+	return json_object_set_new(data, key, json_string(text)) < 0 ? -ENOMEM : 0;
+}
+
+static int merge_string_data(json_t *obj, struct json_issue *issue)
+{
+	const struct json_at root = JSON_ROOT, at = JSON_AT(&root, "stringData");
+	const json_t *strings = NULL, *data = NULL;
+	const char *key;
+	json_t *value;
+	int r;
+
+	r = check_data(obj, "data", &data, issue);
+	if (r < 0)
+		return r;
+	r = check_data(obj, "stringData", &strings, issue);
+	if (r < 0)
+		return r;
+	if (!data && json_object_set_new(obj, "data", json_object()) < 0)
+		return no_memory(issue, &at);
+	json_object_foreach(for_iteration(strings), key, value)
+	{
+		if (set_encoded(json_object_get(obj, "data"), key, value) < 0)
+			return no_memory(issue, &at);
+	}
+	json_object_del(obj, "stringData");
+	return 0;
+}
+
+static int default_type(json_t *obj, const char **ret_type, struct json_issue *issue)
+{
+	const struct json_at root = JSON_ROOT;
+	const char *type = NULL;
+	int r;
+
+	r = json_get_str(obj, "type", &root, &type, issue);
+	if (r < 0)
+		return r;
+	if (str_empty(type) && json_object_set_new(obj, "type", json_string("Opaque")) < 0)
+		return no_memory(issue, &JSON_AT(&root, "type"));
+	*ret_type = str_empty(type) ? "Opaque" : type;
+	return 0;
+}
+
+/* What a type asks for; the keys are alternatives or all needed. */
+enum type_rule { RULE_ALL, RULE_ANY, RULE_FILLED, RULE_JSON };
+static const struct {
+	const char *type;
+	enum type_rule rule;
+	const char *keys[2];
+} types[] = {
+	{ "kubernetes.io/dockercfg", RULE_JSON, { ".dockercfg" } },
+	{ "kubernetes.io/dockerconfigjson", RULE_JSON, { ".dockerconfigjson" } },
+	{ "kubernetes.io/basic-auth", RULE_ANY, { "username", "password" } },
+	{ "kubernetes.io/ssh-auth", RULE_FILLED, { "ssh-privatekey" } },
+	{ "kubernetes.io/tls", RULE_ALL, { "tls.crt", "tls.key" } },
+};
+
+static int check_json_value(const json_t *value, const struct json_at *at, struct json_issue *issue)
+{
+	cleanup_json json_t *doc = NULL;
+	size_t len = json_string_length(value), size = b64_decoded_max(len);
+	uint8_t *bytes = malloc(size + 1);
+	int r;
+
+	if (!bytes)
+		return no_memory(issue, at);
+	r = b64_decode(len > 0 ? json_string_value(value) : "", len, bytes, size, &len);
+	if (r == 0)
+		r = json_parse((const char *)bytes, len, &doc, NULL);
+	explicit_bzero(bytes, size);
+	free(bytes);
+	if (r == 0 && json_is_object(doc))
+		return 0;
+	return json_issue_set(issue, at,
+			      "Invalid value: \"<secret contents redacted>\": must be a JSON object in base64");
+}
+
+static int check_keys(const json_t *data, enum type_rule rule, const char *const keys[2], struct json_issue *issue)
+{
+	const struct json_at root = JSON_ROOT, up = JSON_AT(&root, "data");
+	const json_t *first = json_object_get(data, keys[0]);
+
+	if (rule == RULE_ANY && !first && !json_object_get(data, keys[1]))
+		return json_issue_set(issue, &JSON_AT(&up, keys[0]), "Required value (or data.%s)", keys[1]);
+	for (size_t i = 0; rule != RULE_ANY && i < 2 && keys[i]; i++)
+		if (!json_object_get(data, keys[i]))
+			return required(issue, &JSON_AT(&up, keys[i]));
+	if (rule == RULE_FILLED && json_string_length(first) == 0)
+		return required(issue, &JSON_AT(&up, keys[0]));
+	return rule == RULE_JSON ? check_json_value(first, &JSON_AT(&up, keys[0]), issue) : 0;
+}
+
+static int check_token_annotation(const json_t *meta, struct json_issue *issue)
+{
+	const struct json_at root = JSON_ROOT, up = JSON_AT(&root, "metadata"), at = JSON_AT(&up, "annotations");
+	const char *account = NULL;
+
+	return get_filled(json_object_get(meta, "annotations"), "kubernetes.io/service-account.name", &at, &account,
+			  issue);
+}
+
+static int check_type(const json_t *obj, const json_t *meta, const char *type, struct json_issue *issue)
+{
+	if (str_eq(type, "kubernetes.io/service-account-token"))
+		return check_token_annotation(meta, issue);
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+		if (str_eq(types[i].type, type))
+			return check_keys(json_object_get(obj, "data"), types[i].rule, types[i].keys, issue);
+	return 0;
+}
+
+int validate_secret(json_t *obj, struct json_issue *issue)
+{
+	static const char *const known[] = { "apiVersion", "kind",	"metadata", "data",
+					     "stringData", "immutable", "type",	    NULL };
+	const struct json_at root = JSON_ROOT;
+	const char *type = NULL;
+	json_t *meta = NULL;
+	bool immutable;
+	int r;
+
+	r = expect_object(obj, &root, issue);
+	if (r < 0)
+		return r;
+	r = validate_meta(obj, &meta, issue);
+	if (r < 0)
+		return r;
+	r = refuse_unknown(obj, &root, known, issue);
+	if (r < 0)
+		return r;
+	r = json_get_bool(obj, "immutable", &root, &immutable, issue);
+	if (r < 0)
+		return r;
+	r = merge_string_data(obj, issue);
+	if (r < 0)
+		return r;
+	r = default_type(obj, &type, issue);
+	if (r < 0)
+		return r;
+	return check_type(obj, meta, type, issue);
+}
+
+static bool same_data(const struct secret *a, const struct secret *b)
+{
+	if (a->n_keys != b->n_keys)
+		return false;
+	for (size_t i = 0; i < a->n_keys; i++)
+		if (!str_eq(a->keys[i].name, b->keys[i].name) || a->keys[i].value.len != b->keys[i].value.len ||
+		    !digest_eq(&a->keys[i].digest, &b->keys[i].digest))
+			return false;
+	return true;
+}
+
+int validate_secret_update(const struct secret *old, const struct secret *fresh, struct json_issue *issue)
+{
+	const struct json_at root = JSON_ROOT;
+
+	if (!str_eq(old->type, fresh->type))
+		return invalid(issue, &JSON_AT(&root, "type"), fresh->type, "field is immutable");
+	if (!old->immutable)
+		return 0;
+	if (!fresh->immutable)
+		return json_issue_set(issue, &JSON_AT(&root, "immutable"),
+				      "Forbidden: field is immutable when `immutable` is set");
+	if (!same_data(old, fresh))
+		return json_issue_set(issue, &JSON_AT(&root, "data"),
+				      "Forbidden: field is immutable when `immutable` is set");
+	return 0;
+}
+
+/* ---- Pod ---- */
+
+/* Names that were seen, to find one twice; keys are borrowed from the document. */
+static int remember(struct map *names, const char *name, const struct json_at *at, struct json_issue *issue)
+{
+	static char present;
+	int r = map_add_str(names, name, &present);
+
+	if (r == -EEXIST)
+		return json_issue_set(issue, at, "Duplicate value: \"" SHOWN "\"", name);
+	return r < 0 ? no_memory(issue, at) : 0;
+}
+
+static int check_mode(const json_t *obj, const char *key, const struct json_at *at, struct json_issue *issue)
+{
+	int64_t mode = 0;
+	int r;
+
+	r = json_get_int(obj, key, at, INT64_MIN, INT64_MAX, &mode, issue);
+	if (r < 0)
+		return r;
+	if (mode < 0 || mode > 0777)
+		return json_issue_set(issue, &JSON_AT(at, key),
+				      "Invalid value: %" PRId64
+				      ": must be a number between 0 and 0777 (octal), both inclusive",
+				      mode);
+	return 0;
+}
+
+static bool has_dotdot(const char *path)
+{
+	for (; *path; path += *path == '/') {
+		size_t len = strcspn(path, "/");
+
+		if (len == 2 && path[0] == '.' && path[1] == '.')
+			return true;
+		path += len;
+	}
+	return false;
+}
+
+static int check_descending(const char *path, const struct json_at *at, struct json_issue *issue)
+{
+	if (*path == '/')
+		return invalid(issue, at, path, "must be a relative path");
+	if (has_dotdot(path))
+		return invalid(issue, at, path, "must not contain '..'");
+	return 0;
+}
+
+static int check_item(const json_t *item, const struct json_at *at, void *userdata, struct json_issue *issue)
+{
+	static const char *const known[] = { "key", "path", "mode", NULL };
+	const struct json_at path_at = JSON_AT(at, "path");
+	const char *key = NULL, *path = NULL;
+	int r;
+
+	r = refuse_unknown(item, at, known, issue);
+	if (r < 0)
+		return r;
+	r = get_filled(item, "key", at, &key, issue);
+	if (r < 0)
+		return r;
+	r = get_filled(item, "path", at, &path, issue);
+	if (r < 0)
+		return r;
+	r = check_descending(path, &path_at, issue);
+	if (r < 0)
+		return r;
+	if (str_starts(path, ".."))
+		return invalid(issue, &path_at, path, "must not start with '..'");
+	return check_mode(item, "mode", at, issue);
+}
+
+static int check_secret_volume(const json_t *secret, const struct json_at *at, struct json_issue *issue)
+{
+	static const char *const known[] = { "secretName", "items", "defaultMode", "optional", NULL };
+	const char *name = NULL;
+	bool optional;
+	int r;
+
+	r = refuse_unknown(secret, at, known, issue);
+	if (r < 0)
+		return r;
+	r = get_filled(secret, "secretName", at, &name, issue);
+	if (r < 0)
+		return r;
+	if (!str_is_dns_subdomain(name))
+		return invalid(issue, &JSON_AT(at, "secretName"), name, SUBDOMAIN_RULE);
+	r = json_get_bool(secret, "optional", at, &optional, issue);
+	if (r < 0)
+		return r;
+	r = check_mode(secret, "defaultMode", at, issue);
+	if (r < 0)
+		return r;
+	return for_each(secret, "items", at, check_item, NULL, issue);
+}
+
+static int check_name(const json_t *obj, const struct json_at *up, struct map *names, struct json_issue *issue)
+{
+	const struct json_at at = JSON_AT(up, "name");
+	const char *name = NULL;
+	int r;
+
+	r = get_filled(obj, "name", up, &name, issue);
+	if (r < 0)
+		return r;
+	if (!str_is_dns_label(name))
+		return invalid(issue, &at, name, LABEL_RULE);
+	return remember(names, name, &at, issue);
+}
+
+static int check_volume(const json_t *volume, const struct json_at *at, void *userdata, struct json_issue *issue)
+{
+	const json_t *secret = NULL;
+	const char *key;
+	size_t n_types = 0;
+	json_t *value;
+	int r;
+
+	r = check_name(volume, at, userdata, issue);
+	if (r < 0)
+		return r;
+	json_object_foreach(for_iteration(volume), key, value)
+	{
+		if (str_eq(key, "name") || json_is_null(value))
+			continue;
+		if (++n_types > 1)
+			return json_issue_set(issue, &JSON_AT(at, key),
+					      "Forbidden: may not specify more than 1 volume type");
+	}
+	r = json_get_object(volume, "secret", at, &secret, issue);
+	if (r < 0 || !secret)
+		return r;
+	return check_secret_volume(secret, &JSON_AT(at, "secret"), issue);
+}
+
+struct mounts {
+	const struct map *volumes;
+	struct map paths;
+};
+
+static int check_mount(const json_t *mount, const struct json_at *at, void *userdata, struct json_issue *issue)
+{
+	static const char *const known[] = { "name",	 "mountPath",	     "subPath",		  "subPathExpr",
+					     "readOnly", "mountPropagation", "recursiveReadOnly", NULL };
+	const struct json_at path_at = JSON_AT(at, "mountPath"), sub_at = JSON_AT(at, "subPath");
+	const char *name = NULL, *path = NULL, *sub = NULL, *expr = NULL;
+	struct mounts *mounts = userdata;
+	static char present;
+	int r;
+
+	r = refuse_unknown(mount, at, known, issue);
+	if (r < 0)
+		return r;
+	r = get_filled(mount, "name", at, &name, issue);
+	if (r < 0)
+		return r;
+	if (!map_get_str(mounts->volumes, name))
+		return json_issue_set(issue, &JSON_AT(at, "name"), "Not found: \"" SHOWN "\"", name);
+	r = get_filled(mount, "mountPath", at, &path, issue);
+	if (r < 0)
+		return r;
+	r = map_add_str(&mounts->paths, path, &present);
+	if (r < 0)
+		return r == -EEXIST ? invalid(issue, &path_at, path, "must be unique") : no_memory(issue, &path_at);
+	r = json_get_str(mount, "subPath", at, &sub, issue);
+	if (r < 0)
+		return r;
+	r = json_get_str(mount, "subPathExpr", at, &expr, issue);
+	if (r < 0)
+		return r;
+	if (!str_empty(sub) && !str_empty(expr))
+		return invalid(issue, &JSON_AT(at, "subPathExpr"), expr,
+			       "subPathExpr and subPath are mutually exclusive");
+	r = str_empty(sub) ? 0 : check_descending(sub, &sub_at, issue);
+	if (r < 0)
+		return r;
+	return str_empty(expr) ? 0 : check_descending(expr, &JSON_AT(at, "subPathExpr"), issue);
+}
+
+struct names {
+	struct map volumes, containers;
+};
+
+static int check_container(const json_t *container, const struct json_at *at, void *userdata, struct json_issue *issue)
+{
+	struct names *names = userdata;
+	struct mounts mounts = { .volumes = &names->volumes, .paths = MAP_INIT };
+	int r;
+
+	r = check_name(container, at, &names->containers, issue);
+	if (r < 0)
+		return r;
+	r = for_each(container, "volumeMounts", at, check_mount, &mounts, issue);
+	map_deinit(&mounts.paths);
+	return r;
+}
+
+static int check_node_name(const json_t *spec, const struct json_at *at, struct json_issue *issue)
+{
+	const char *name = NULL;
+	int r;
+
+	r = json_get_str(spec, "nodeName", at, &name, issue);
+	if (r < 0)
+		return r;
+	if (!str_empty(name) && !str_is_dns_subdomain(name))
+		return invalid(issue, &JSON_AT(at, "nodeName"), name, SUBDOMAIN_RULE);
+	return 0;
+}
+
+static int check_spec(const json_t *spec, const struct json_at *at, struct names *names, struct json_issue *issue)
+{
+	static const char *const lists[] = { "initContainers", "containers", "ephemeralContainers" };
+	const json_t *containers = NULL;
+	int r;
+
+	r = check_node_name(spec, at, issue);
+	if (r < 0)
+		return r;
+	r = for_each(spec, "volumes", at, check_volume, &names->volumes, issue);
+	if (r < 0)
+		return r;
+	r = json_get_array(spec, "containers", at, &containers, issue);
+	if (r < 0)
+		return r;
+	if (json_array_size(containers) == 0)
+		return required(issue, &JSON_AT(at, "containers"));
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+		r = for_each(spec, lists[i], at, check_container, names, issue);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int validate_pod(json_t *obj, struct json_issue *issue)
+{
+	const struct json_at root = JSON_ROOT, spec_at = JSON_AT(&root, "spec");
+	struct names names = { MAP_INIT, MAP_INIT };
+	const json_t *spec = NULL;
+	json_t *meta = NULL;
+	int r;
+
+	r = expect_object(obj, &root, issue);
+	if (r < 0)
+		return r;
+	r = validate_meta(obj, &meta, issue);
+	if (r < 0)
+		return r;
+	r = json_get_object(obj, "spec", &root, &spec, issue);
+	if (r < 0)
+		return r;
+	if (!spec)
+		return required(issue, &spec_at);
+	r = check_spec(spec, &spec_at, &names, issue);
+	map_deinit(&names.volumes);
+	map_deinit(&names.containers);
+	if (r < 0)
+		return r;
+
+	json_object_del(obj, "status");
+	json_object_del(meta, "deletionTimestamp");
+	return 0;
+}
