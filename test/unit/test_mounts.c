@@ -1,0 +1,120 @@
+/* Mounts: the OCI mounts of one container. */
+#include "agent/mounts.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+#define S(text) ((char[]){ text })
+
+static struct pod_volume volumes[] = {
+	{ .name = S("creds"), .kind = POD_VOLUME_SECRET, .secret_name = S("db") },
+	{ .name = S("scratch"), .kind = POD_VOLUME_OTHER },
+};
+static struct pod_mount web_mounts[] = {
+	{ .volume = S("scratch"), .mount_path = S("/tmp") },
+	{ .volume = S("creds"), .mount_path = S("/etc/creds") },
+	{ .volume = S("creds"), .mount_path = S("/etc/pw"), .sub_path = S("password") },
+};
+static struct pod_mount dotdot_mount = { .volume = S("creds"), .mount_path = S("/x"), .sub_path = S("a/../../b") };
+static struct pod_mount absolute_mount = { .volume = S("creds"), .mount_path = S("/x"), .sub_path = S("/etc/shadow") };
+static struct pod_mount expr_mount = { .volume = S("creds"), .mount_path = S("/x"), .has_sub_path_expr = true };
+static struct pod_container containers[] = {
+	{ .name = S("web"), .mounts = web_mounts, .n_mounts = 3 },
+	{ .name = S("dotdot"), .mounts = &dotdot_mount, .n_mounts = 1 },
+	{ .name = S("absolute"), .mounts = &absolute_mount, .n_mounts = 1 },
+	{ .name = S("expr"), .mounts = &expr_mount, .n_mounts = 1 },
+	{ .name = S("none") },
+};
+
+/* Pods come from the codec; this one is put together by hand but made by pod_new(). */
+static struct pod *pod_make(void)
+{
+	static struct pod *pod;
+
+	assert_int_equal(pod_new(&pod), 0);
+	pod->ns = strdup("default");
+	pod->name = strdup("p");
+	pod->uid = strdup("1-2-3");
+	pod->volumes = volumes;
+	pod->n_volumes = ARRAY_SIZE(volumes);
+	pod->containers = containers;
+	pod->n_containers = ARRAY_SIZE(containers);
+	return pod;
+}
+
+static void pod_drop(struct pod *pod)
+{
+	pod->volumes = NULL;
+	pod->n_volumes = 0;
+	pod->containers = NULL;
+	pod->n_containers = 0;
+	pod_unref(pod);
+}
+
+static void a_container_gets_its_secret_mounts_and_no_others(void **state)
+{
+	cleanup_json json_t *expected =
+		json_pack("[{s:s, s:s, s:s, s:[s,s,s,s,s]}, {s:s, s:s, s:s, s:[s,s,s,s,s]}]", "destination",
+			  "/etc/creds", "type", "bind", "source", "/pods/1-2-3/volumes/kubernetes.io~secret/creds",
+			  "options", "rbind", "ro", "nosuid", "nodev", "noexec", "destination", "/etc/pw", "type",
+			  "bind", "source", "/pods/1-2-3/volumes/kubernetes.io~secret/creds/password", "options",
+			  "rbind", "ro", "nosuid", "nodev", "noexec");
+	cleanup_json json_t *mounts = NULL;
+	struct pod *pod = pod_make();
+	struct err e = ERR_INIT;
+
+	assert_non_null(expected);
+	assert_int_equal(mounts_make(pod, "web", "/pods", &mounts, &e), 0);
+	assert_true(json_equal(mounts, expected));
+	pod_drop(pod);
+}
+
+static void a_container_without_secrets_gets_an_empty_list(void **state)
+{
+	cleanup_json json_t *mounts = NULL;
+	struct pod *pod = pod_make();
+	struct err e = ERR_INIT;
+
+	assert_int_equal(mounts_make(pod, "none", "/pods", &mounts, &e), 0);
+	assert_int_equal(json_array_size(mounts), 0);
+	pod_drop(pod);
+}
+
+static void what_cannot_be_mounted_is_refused_by_name(void **state)
+{
+	static const struct {
+		const char *container;
+		int r;
+		const char *words;
+	} cases[] = {
+		{ "nobody", -ENOENT, "has no container nobody (it has: web, dotdot, absolute, expr, none)" },
+		{ "dotdot", -EINVAL, "must not contain '..'" },
+		{ "absolute", -EINVAL, "must be relative" },
+		{ "expr", -EINVAL, "subPathExpr" },
+	};
+	struct pod *pod = pod_make();
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		json_t *mounts = NULL;
+		struct err e = ERR_INIT;
+
+		assert_int_equal(mounts_make(pod, cases[i].container, "/p", &mounts, &e), cases[i].r);
+		assert_null(mounts);
+		assert_non_null(strstr(err_text(&e), cases[i].words));
+	}
+	pod_drop(pod);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_container_gets_its_secret_mounts_and_no_others),
+		cmocka_unit_test(a_container_without_secrets_gets_an_empty_list),
+		cmocka_unit_test(what_cannot_be_mounted_is_refused_by_name),
+	};
+
+	json_setup();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

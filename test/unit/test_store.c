@@ -1,0 +1,187 @@
+/* Store: references and what a source says of them (kubelet-parity 8.6: only what is referenced is fetched, counted). */
+#include "agent/store.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+#include "common/map.h"
+
+/* A source that only counts. */
+static struct fake {
+	struct source base;
+	int n_wants, n_unwants, refuse;
+	char last[128];
+} fake;
+static int n_changes;
+
+static int fake_want(struct source *s, const char *ns, const char *name)
+{
+	if (fake.refuse)
+		return fake.refuse;
+	fake.n_wants++;
+	snprintf(fake.last, sizeof(fake.last), "%s/%s", ns, name);
+	return 0;
+}
+
+static void fake_unwant(struct source *s, const char *ns, const char *name)
+{
+	fake.n_unwants++;
+	snprintf(fake.last, sizeof(fake.last), "%s/%s", ns, name);
+}
+
+static const struct source_vtable fake_vtable = { .want_secret = fake_want, .unwant_secret = fake_unwant };
+
+static void on_change(void *userdata, const struct store_entry *entry)
+{
+	n_changes++;
+}
+
+static int setup(void **state)
+{
+	struct store *st;
+
+	fake = (struct fake){ .base = { .vtable = &fake_vtable } };
+	n_changes = 0;
+	assert_int_equal(store_new(on_change, NULL, &st), 0);
+	store_set_source(st, &fake.base);
+	*state = st;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	store_free(*state);
+	return 0;
+}
+
+static struct secret *secret_make(const char *rv)
+{
+	struct secret *s;
+
+	assert_int_equal(secret_new(&s), 0);
+	s->ns = strdup("ns");
+	s->name = strdup("a");
+	s->uid = strdup("u");
+	s->type = strdup("Opaque");
+	s->resource_version = strdup(rv);
+	return s;
+}
+
+static void many_references_are_one_want_and_one_unwant(void **state)
+{
+	const struct store_entry *e[20];
+	struct store *st = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(e); i++)
+		assert_int_equal(store_ref(st, "ns", "a", &e[i]), 0);
+	assert_int_equal(fake.n_wants, 1);
+	assert_ptr_equal(e[0], e[19]);
+	assert_int_equal(e[0]->n_refs, 20);
+	for (size_t i = 0; i < ARRAY_SIZE(e); i++) {
+		assert_int_equal(fake.n_unwants, 0);
+		store_unref(st, e[i]);
+	}
+	assert_int_equal(fake.n_unwants, 1);
+	assert_null(store_find(st, "ns", "a"));
+}
+
+static void the_same_name_in_two_namespaces_is_two_secrets(void **state)
+{
+	const struct store_entry *a, *b;
+	struct store *st = *state;
+
+	assert_int_equal(store_ref(st, "ns1", "a", &a), 0);
+	assert_int_equal(store_ref(st, "ns2", "a", &b), 0);
+	assert_ptr_not_equal(a, b);
+	assert_string_equal(a->ns, "ns1");
+	assert_string_equal(b->ns, "ns2");
+	store_unref(st, a);
+	assert_string_equal(fake.last, "ns1/a");
+	assert_ptr_equal(store_find(st, "ns2", "a"), b);
+	store_unref(st, b);
+}
+
+static void an_error_keeps_the_last_good_revision(void **state)
+{
+	cleanup_secret_object struct secret *s = secret_make("7");
+	struct store *st = *state;
+	const struct store_entry *a;
+	struct err e = ERR_INIT;
+
+	assert_int_equal(store_ref(st, "ns", "a", &a), 0);
+	assert_int_equal(a->state, STORE_UNSYNCED);
+	store_secret_changed(st, "ns", "a", s);
+	assert_int_equal(a->state, STORE_PRESENT);
+	err_set(&e, -EIO, "connection refused");
+	store_secret_failed(st, "ns", "a", &e);
+	assert_int_equal(a->state, STORE_PRESENT);
+	assert_ptr_equal(a->secret, s);
+	assert_string_equal(a->error, "connection refused");
+	store_secret_changed(st, "ns", "a", s);
+	assert_string_equal(a->error, "");
+	store_secret_changed(st, "ns", "a", NULL);
+	assert_int_equal(a->state, STORE_ABSENT);
+	assert_null(a->secret);
+	assert_int_equal(n_changes, 4);
+	store_unref(st, a);
+}
+
+static void an_error_before_the_first_answer_leaves_it_unsynced(void **state)
+{
+	struct store *st = *state;
+	const struct store_entry *a;
+	struct err e = ERR_INIT;
+
+	assert_int_equal(store_ref(st, "ns", "a", &a), 0);
+	err_set(&e, -EACCES, "forbidden");
+	store_secret_failed(st, "ns", "a", &e);
+	assert_int_equal(a->state, STORE_UNSYNCED);
+	assert_string_equal(a->error, "forbidden");
+	store_unref(st, a);
+}
+
+static void words_about_what_nobody_wants_are_ignored(void **state)
+{
+	cleanup_secret_object struct secret *s = secret_make("7");
+	struct store *st = *state;
+	struct err e = ERR_INIT;
+
+	err_set(&e, -EIO, "x");
+	store_secret_changed(st, "ns", "a", s);
+	store_secret_failed(st, "ns", "a", &e);
+	assert_int_equal(n_changes, 0);
+	assert_null(store_find(st, "ns", "a"));
+	assert_int_equal(s->refs, 1);
+}
+
+static void a_source_that_refuses_leaves_nothing_behind(void **state)
+{
+	const struct store_entry *a = NULL;
+	struct store *st = *state;
+
+	fake.refuse = -ENOMEM;
+	assert_int_equal(store_ref(st, "ns", "a", &a), -ENOMEM);
+	assert_null(a);
+	assert_null(store_find(st, "ns", "a"));
+	fake.refuse = 0;
+	assert_int_equal(store_ref(st, "ns", "a", &a), 0);
+	store_unref(st, a);
+}
+
+#define with_store(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		with_store(many_references_are_one_want_and_one_unwant),
+		with_store(the_same_name_in_two_namespaces_is_two_secrets),
+		with_store(an_error_keeps_the_last_good_revision),
+		with_store(an_error_before_the_first_answer_leaves_it_unsynced),
+		with_store(words_about_what_nobody_wants_are_ignored),
+		with_store(a_source_that_refuses_leaves_nothing_behind),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,231 @@
+/* Views: kubelet-parity of secret_test.go (payloads) and nested_volumes_test.go (nested mount points). */
+#include "agent/views.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+#include "agent/codec.h"
+
+static json_t *json_from(const char *text)
+{
+	struct err e = ERR_INIT;
+	json_t *j = NULL;
+
+	if (json_parse(text, strlen(text), &j, &e) < 0)
+		fail_msg("%s", err_text(&e));
+	return j;
+}
+
+static struct pod *pod_from(const char *text)
+{
+	cleanup_json json_t *j = json_from(text);
+	struct json_issue issue = { .path = "" };
+	struct pod *pod = NULL;
+
+	if (codec_pod(j, &pod, &issue) < 0)
+		fail_msg("%s: %s", issue.path, issue.reason);
+	return pod;
+}
+
+/* foo=foo, bar=bar, bin=\0\1\2, empty="" */
+static struct secret *secret_make(void)
+{
+	static const char text[] = "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"name\":\"s\","
+				   "\"namespace\":\"ns\",\"uid\":\"su\",\"resourceVersion\":\"7\"},\"data\":{"
+				   "\"foo\":\"Zm9v\",\"bar\":\"YmFy\",\"bin\":\"AAEC\",\"empty\":\"\"}}";
+	cleanup_json json_t *j = json_from(text);
+	struct json_issue issue = { .path = "" };
+	struct secret *s = NULL;
+
+	if (codec_secret(j, &s, &issue) < 0)
+		fail_msg("%s: %s", issue.path, issue.reason);
+	return s;
+}
+
+#define POD(volume_fields, spec_fields)                                                                                \
+	"{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"p\",\"namespace\":\"ns\","                   \
+	"\"uid\":\"u1\"},\"spec\":{" spec_fields "\"volumes\":[{\"name\":\"v\",\"secret\":{"                           \
+	"\"secretName\":\"s\"" volume_fields "}}],\"containers\":[{\"name\":\"c\",\"volumeMounts\":["                  \
+	"{\"name\":\"v\",\"mountPath\":\"/v\"}]}]}}"
+#define ITEMS(list)		   ",\"items\":[" list "]"
+#define ITEM(key, path)		   "{\"key\":\"" key "\",\"path\":\"" path "\"}"
+#define ITEM_MODE(key, path, mode) "{\"key\":\"" key "\",\"path\":\"" path "\",\"mode\":" mode "}"
+
+static const struct {
+	const char *name, *pod;
+	const char *files; /* "path:mode path:mode" */
+} payload_cases[] = {
+	{ "every key", POD("", ""), "bar:644 bin:644 empty:644 foo:644" },
+	{ "defaultMode", POD(",\"defaultMode\":256", ""), "bar:400 bin:400 empty:400 foo:400" },
+	{ "one item", POD(ITEMS(ITEM("foo", "path/to/foo.txt")), ""), "path/to/foo.txt:644" },
+	{ "deep items",
+	  POD(ITEMS(ITEM("foo", "path/to/1/2/3/foo.txt") "," ITEM("bar", "another/path/to/the/esteemed/bar.bin")), ""),
+	  "another/path/to/the/esteemed/bar.bin:644 path/to/1/2/3/foo.txt:644" },
+	{ "item mode over defaultMode",
+	  POD(",\"defaultMode\":256" ITEMS(ITEM_MODE("foo", "a", "420") "," ITEM("bar", "b")), ""), "a:644 b:400" },
+	{ "an empty list of items is none", POD(ITEMS(""), ""), "bar:644 bin:644 empty:644 foo:644" },
+	{ "the last item of a path wins", POD(ITEMS(ITEM("foo", "a") "," ITEM_MODE("bar", "a", "384")), ""), "a:600" },
+	{ "a missing key of an optional volume is skipped",
+	  POD(",\"optional\":true" ITEMS(ITEM("zab", "z") "," ITEM("foo", "f")), ""), "f:644" },
+	{ "fsGroup adds the group's bits", POD(",\"defaultMode\":256", "\"securityContext\":{\"fsGroup\":1001},"),
+	  "bar:440 bin:440 empty:440 foo:440" },
+};
+
+static void payloads_are_the_kubelets(void **state)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(payload_cases); i++) {
+		cleanup_pod struct pod *pod = pod_from(payload_cases[i].pod);
+		cleanup_secret_object struct secret *secret = secret_make();
+		struct store_entry entry = { .ns = "ns", .name = "s", .state = STORE_PRESENT, .secret = secret };
+		struct err e = ERR_INIT;
+		char files[512] = "";
+		struct view view;
+
+		if (view_make(pod, &pod->volumes[0], &entry, &view, &e) < 0)
+			fail_msg("%s: %s", payload_cases[i].name, err_text(&e));
+		for (size_t j = 0; j < view.payload->n_files; j++) {
+			size_t len = strlen(files);
+
+			snprintf(files + len, sizeof(files) - len, "%s%s:%o", j ? " " : "", view.payload->files[j].path,
+				 view.payload->files[j].mode);
+		}
+		payload_free(view.payload);
+		if (strcmp(files, payload_cases[i].files) != 0)
+			fail_msg("%s: %s", payload_cases[i].name, files);
+		assert_string_equal(view.resource_version, "7");
+	}
+}
+
+static const struct {
+	const char *pod;
+	enum store_state state;
+	const char *error;
+	int r;
+	const char *words;
+} refusals[] = {
+	{ POD("", ""), STORE_UNSYNCED, "", -EAGAIN, "secret \"s\" has not been fetched yet" },
+	{ POD("", ""), STORE_UNSYNCED, "secrets \"s\" is forbidden", -EAGAIN, "secrets \"s\" is forbidden" },
+	{ POD(",\"optional\":true", ""), STORE_UNSYNCED, "no route", -EAGAIN, "no route" },
+	{ POD("", ""), STORE_ABSENT, "", -ENOENT, "secret \"s\" not found" },
+	{ POD(ITEMS(ITEM("zab", "z")), ""), STORE_PRESENT, "", -ENOENT, "references non-existent secret key: zab" },
+	{ POD(ITEMS(ITEM("foo", "a") "," ITEM("bar", "a/b")), ""), STORE_PRESENT, "", -EINVAL, "a/b" },
+	{ POD(ITEMS(ITEM("foo", "..a")), ""), STORE_PRESENT, "", -EINVAL, "must not start with '..'" },
+};
+
+static void what_cannot_be_shown_says_why(void **state)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(refusals); i++) {
+		cleanup_pod struct pod *pod = pod_from(refusals[i].pod);
+		cleanup_secret_object struct secret *secret = secret_make();
+		struct store_entry entry = { .ns = "ns", .name = "s", .state = refusals[i].state };
+		struct view view = { .n_files = 99 };
+		struct err e = ERR_INIT;
+
+		snprintf(entry.error, sizeof(entry.error), "%s", refusals[i].error);
+		if (entry.state == STORE_PRESENT)
+			entry.secret = secret;
+		assert_int_equal(view_make(pod, &pod->volumes[0], &entry, &view, &e), refusals[i].r);
+		if (!strstr(err_text(&e), refusals[i].words))
+			fail_msg("%s", err_text(&e));
+		assert_int_equal(view.n_files, 99); /* untouched */
+	}
+}
+
+static void an_absent_optional_secret_is_an_empty_volume(void **state)
+{
+	cleanup_pod struct pod *pod = pod_from(POD(",\"optional\":true", ""));
+	struct store_entry entry = { .ns = "ns", .name = "s", .state = STORE_ABSENT };
+	struct err e = ERR_INIT;
+	struct view view;
+
+	assert_int_equal(view_make(pod, &pod->volumes[0], &entry, &view, &e), 0);
+	assert_int_equal(view.payload->n_files, 0);
+	assert_string_equal(view.resource_version, "");
+	payload_free(view.payload);
+}
+
+/* --- nested mount points --- */
+
+static int collect(void *userdata, const char *path)
+{
+	char *text = userdata;
+	size_t len = strlen(text);
+
+	snprintf(text + len, 256 - len, "%s%s", len ? " " : "", path);
+	return 0;
+}
+
+#define M(v, path)	"{\"name\":\"" v "\",\"mountPath\":\"" path "\"}"
+#define C(name, mounts) "{\"name\":\"" name "\",\"volumeMounts\":[" mounts "]}"
+#define NESTED_POD(containers)                                                                                         \
+	"{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"p\",\"namespace\":\"ns\","                   \
+	"\"uid\":\"u\"},\"spec\":{\"volumes\":[{\"name\":\"vol1\",\"secret\":{\"secretName\":\"s\"}},"                 \
+	"{\"name\":\"vol2\",\"emptyDir\":{}}],\"containers\":[" containers "]}}"
+
+static const struct {
+	const char *name, *pod, *expected; /* NULL: refused */
+} nested_cases[] = {
+	{ "none", NESTED_POD(C("c", M("vol1", "/dir"))), "" },
+	{ "one", NESTED_POD(C("c", M("vol1", "/dir") "," M("vol2", "/dir/nested"))), "nested" },
+	{ "unsorted and doubly nested",
+	  NESTED_POD(C("c", M("vol2", "/dir/nested/double") "," M("vol2", "/dir/nested") "," M("vol1", "/dir") "," //
+		       M("vol2", "/dir/nested2"))),
+	  "nested nested2" },
+	{ "mounted twice",
+	  NESTED_POD(C("c", M("vol1", "/dir") "," M("vol2", "/dir/nested") "," M("vol1", "/other") "," //
+		       M("vol2", "/other/nested2"))),
+	  "nested nested2" },
+	{ "in two containers",
+	  NESTED_POD(
+		  C("a", M("vol1", "/dir") "," M("vol2", "/dir/x")) "," C("b", M("vol1", "/d") "," M("vol2", "/d/y"))),
+	  "x y" },
+	{ "in another container is not nested", NESTED_POD(C("a", M("vol1", "/dir")) "," C("b", M("vol2", "/dir/x"))),
+	  "" },
+	{ "a common prefix is no parent", NESTED_POD(C("c", M("vol1", "/mnt/dir") "," M("vol2", "/mnt/dir_ignore"))),
+	  "" },
+	{ "unclean paths", NESTED_POD(C("c", M("vol1", "/dir/") "," M("vol2", "/dir//a/../b/./c/"))), "b/c" },
+	{ "an escaping path", NESTED_POD(C("c", M("vol1", "foo/../../dir"))), NULL },
+};
+
+static void nested_mount_points_are_the_kubelets(void **state)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(nested_cases); i++) {
+		cleanup_pod struct pod *pod = pod_from(nested_cases[i].pod);
+		struct err e = ERR_INIT;
+		char found[256] = "";
+		int r;
+
+		r = view_nested_mounts(pod, "vol1", collect, found, &e);
+		assert_int_equal(r, nested_cases[i].expected ? 0 : -EINVAL);
+		if (r == 0 && strcmp(found, nested_cases[i].expected) != 0)
+			fail_msg("%s: %s", nested_cases[i].name, found);
+	}
+}
+
+static int setup(void **state)
+{
+	struct err e = ERR_INIT;
+
+	json_setup();
+	return secmem_init(4 << 20, &e);
+}
+
+static int teardown(void **state)
+{
+	secmem_deinit();
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(payloads_are_the_kubelets),
+		cmocka_unit_test(what_cannot_be_shown_says_why),
+		cmocka_unit_test(an_absent_optional_secret_is_an_empty_volume),
+		cmocka_unit_test(nested_mount_points_are_the_kubelets),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
