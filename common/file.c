@@ -168,12 +168,12 @@ int file_mkdirs(const char *path, mode_t mode, struct err *e)
 	if (!copy)
 		return err_set(e, -ENOMEM, "create folder %s: out of memory", path);
 
-	for (char *slash = copy; (slash = strchr(slash + 1, '/'));) {
-		if (slash[-1] == '/')
+	for (char *c = copy; *c; c++) {
+		if (*c != '/' || c == copy || c[-1] == '/')
 			continue;
-		*slash = '\0';
+		*c = '\0';
 		r = mkdir_one(copy, mode, e);
-		*slash = '/';
+		*c = '/';
 		if (r < 0)
 			return r;
 	}

@@ -127,8 +127,9 @@ static const char *type_name(const json_t *value)
 	case JSON_STRING:
 		return "a string";
 	case JSON_INTEGER:
-	case JSON_REAL:
 		return "a number";
+	case JSON_REAL:
+		return "a number with a fraction or exponent";
 	case JSON_TRUE:
 	case JSON_FALSE:
 		return "a boolean";

@@ -1,0 +1,184 @@
+/* Base64: Go's StdEncoding is the measure, in what it takes (line ends anywhere, stray bits) and in what it refuses. */
+#include "common/b64.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+static const struct {
+	const char *text, *data; /* data NULL: refused */
+} CASES[] = {
+	{ "", "" },
+	{ "Zg==", "f" },
+	{ "Zm8=", "fo" },
+	{ "Zm9v", "foo" },
+	{ "Zm9vYg==", "foob" },
+	{ "Zm9vYmFy", "foobar" },
+	{ "+/+/", "\xfb\xff\xbf" },
+	{ "\n", "" },
+	{ "\r\n\r\n", "" },
+	{ "Zm9v\n", "foo" },
+	{ "Zm\r\n9v\nYmFy", "foobar" },
+	{ "Z\ng\n=\n=\n", "f" },
+	{ "Zm8\n=\r\n", "fo" },
+	{ "Zh==", "f" }, /* bits behind the last byte: Go looks away */
+	{ "Zm9=", "fo" },
+	{ "Z", NULL },
+	{ "Zg", NULL },
+	{ "Zm8", NULL },
+	{ "Zg=", NULL },
+	{ "=", NULL },
+	{ "==", NULL },
+	{ "====", NULL },
+	{ "Z=", NULL },
+	{ "Z===", NULL },
+	{ "Zg=g", NULL },
+	{ "Zg===", NULL },
+	{ "Zg==Zg==", NULL },
+	{ "Zm8=Z", NULL },
+	{ "Zm8==", NULL },
+	{ "Zm9v=", NULL },
+	{ "Zm9v====", NULL },
+	{ "Zm9vZ", NULL },
+	{ "Zm9vYg=", NULL },
+	{ "Zm 9v", NULL },
+	{ " Zm9v", NULL },
+	{ "Zm9v ", NULL },
+	{ "Zm9\t", NULL },
+	{ "Zm9-", NULL }, /* URL alphabet */
+	{ "Zm9_", NULL },
+	{ "Zm9.", NULL },
+	{ "Zm9:", NULL },
+	{ "Zm9@", NULL },
+	{ "Zm9[", NULL },
+	{ "Zm9`", NULL },
+	{ "Zm9{", NULL },
+	{ "Zm\xc3\xa9", NULL },
+	{ "Zm9\xff", NULL },
+};
+
+static void decode_takes_and_refuses_what_go_does(void **state)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
+		const char *text = CASES[i].text, *data = CASES[i].data;
+		uint8_t out[32];
+		size_t len = 4711;
+		int r = b64_decode(text, strlen(text), out, sizeof(out), &len);
+
+		if (r != (data ? 0 : -EINVAL))
+			fail_msg("\"%s\" gave %d", text, r);
+		assert_int_equal(len, data ? strlen(data) : 4711);
+		if (data)
+			assert_memory_equal(out, data, len);
+	}
+}
+
+static void nul_is_not_base64(void **state)
+{
+	uint8_t out[8];
+	size_t len;
+
+	assert_int_equal(b64_decode("Zm9\0", 4, out, sizeof(out), &len), -EINVAL);
+	assert_int_equal(b64_decode("Zm9v\0", 5, out, sizeof(out), &len), -EINVAL);
+}
+
+static void every_byte_outside_the_alphabet_is_refused(void **state)
+{
+	static const char ALPHABET[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+	for (unsigned c = 0; c < 256; c++) {
+		char text[4] = { 'A', 'A', 'A', (char)c };
+		const char *at = c ? strchr(ALPHABET, (int)c) : NULL;
+		uint8_t out[3];
+		size_t len = 0;
+		int r = b64_decode(text, 4, out, sizeof(out), &len);
+
+		if (at) {
+			assert_int_equal(r, 0);
+			assert_int_equal(len, 3);
+			assert_int_equal(out[2], at - ALPHABET);
+		} else if (c == '=') {
+			assert_int_equal(r, 0);
+			assert_int_equal(len, 2);
+		} else {
+			assert_int_equal(r, -EINVAL);
+		}
+	}
+}
+
+static void bound_is_enough_for_all_that_is_valid(void **state)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
+		size_t n = strlen(CASES[i].text), max = b64_decoded_max(n), len;
+		cleanup_free uint8_t *out = malloc(max + 1);
+
+		assert_int_equal(b64_decode(CASES[i].text, n, out, max, &len), CASES[i].data ? 0 : -EINVAL);
+	}
+}
+
+static void too_small_memory_is_said_and_left_clean(void **state)
+{
+	uint8_t out[6];
+	size_t len = 4711;
+
+	for (size_t size = 0; size < 6; size++) {
+		memset(out, 0, sizeof(out));
+		assert_int_equal(b64_decode("Zm9vYmFy", 8, out, size, &len), -ENOBUFS);
+		assert_int_equal(len, 4711);
+		for (size_t i = 0; i < sizeof(out); i++)
+			assert_int_equal(out[i], 0);
+	}
+	assert_int_equal(b64_decode("Zm9vYmFy", 8, out, 6, &len), 0);
+}
+
+static void refused_text_leaves_no_bytes_behind(void **state)
+{
+	uint8_t out[16] = { 0 };
+	size_t len;
+
+	assert_int_equal(b64_decode("Zm9vYmFy!", 9, out, sizeof(out), &len), -EINVAL);
+	for (size_t i = 0; i < sizeof(out); i++)
+		assert_int_equal(out[i], 0);
+}
+
+static void encode_and_decode_are_inverse(void **state)
+{
+	uint8_t data[301], out[301];
+
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = (uint8_t)(i * 89 + i / 3);
+	for (size_t n = 0; n <= sizeof(data); n++) {
+		cleanup_free char *text = NULL;
+		size_t len;
+
+		assert_int_equal(b64_encode(data, n, &text), 0);
+		assert_int_equal(strlen(text), (n + 2) / 3 * 4);
+		assert_int_equal(b64_decode(text, strlen(text), out, n, &len), 0);
+		assert_int_equal(len, n);
+		assert_memory_equal(out, data, n);
+	}
+}
+
+static void absurd_length_is_refused_by_encode(void **state)
+{
+	char *text = NULL;
+
+	assert_int_equal(b64_encode("x", SIZE_MAX, &text), -ENOMEM);
+	assert_null(text);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(decode_takes_and_refuses_what_go_does),
+		cmocka_unit_test(nul_is_not_base64),
+		cmocka_unit_test(every_byte_outside_the_alphabet_is_refused),
+		cmocka_unit_test(bound_is_enough_for_all_that_is_valid),
+		cmocka_unit_test(too_small_memory_is_said_and_left_clean),
+		cmocka_unit_test(refused_text_leaves_no_bytes_behind),
+		cmocka_unit_test(encode_and_decode_are_inverse),
+		cmocka_unit_test(absurd_length_is_refused_by_encode),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
