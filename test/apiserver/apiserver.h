@@ -10,12 +10,12 @@
 struct apiserver;
 
 struct apiserver_options {
-	uint16_t port;           /* 0: any free one */
-	const char *cert, *key;  /* PEM texts; NULL: plain HTTP */
-	const char *client_ca;   /* PEM text: client certificates are required and checked */
-	const char *token;       /* required as bearer token; NULL: not asked for */
-	unsigned bookmark_msec;  /* how often watches get a BOOKMARK; 0: only on apiserver_bookmark() */
-	bool node_authorizer;    /* secrets only one by one and only when a pod names them, as for system:node: */
+	uint16_t port; /* 0: any free one */
+	const char *cert, *key; /* PEM texts; NULL: plain HTTP */
+	const char *client_ca; /* PEM text: client certificates are required and checked */
+	const char *token; /* required as bearer token; NULL: not asked for */
+	unsigned bookmark_msec; /* how often watches get a BOOKMARK; 0: only on apiserver_bookmark() */
+	bool node_authorizer; /* secrets only one by one and only when a pod names them, as for system:node: */
 };
 
 int apiserver_start(const struct apiserver_options *o, struct apiserver **ret_a, struct err *e);
