@@ -24,8 +24,9 @@ uint16_t apiserver_port(const struct apiserver *a);
 /* "https://127.0.0.1:PORT" or "http://...". Borrowed. */
 const char *apiserver_url(const struct apiserver *a);
 
-/* Creates or replaces; sets uid (new objects), resourceVersion, creationTimestamp. kind is taken from the object (Secret,
- * Pod). Returns the new resourceVersion. The JSON is borrowed. */
+/* Creates or replaces; sets uid (new objects), resourceVersion, creationTimestamp, and the defaults that the server sets.
+ * kind is taken from the object (Secret, Pod). Returns the new resourceVersion. The JSON is borrowed, and not validated:
+ * what comes by HTTP is. */
 uint64_t apiserver_put(struct apiserver *a, const json_t *object);
 /* The same from JSON text; asserts that it is JSON. */
 uint64_t apiserver_put_text(struct apiserver *a, const char *json_text);
@@ -39,8 +40,9 @@ void apiserver_end_watches(struct apiserver *a, bool torn);
 void apiserver_bookmark(struct apiserver *a);
 /* Sends bytes as they are into all running watches of the kind ("Secret", "Pod"). */
 void apiserver_inject(struct apiserver *a, const char *kind, const char *bytes);
-/* The next n requests whose path contains `match` are answered with this status and body (a Status object when body is
- * NULL) and Retry-After when retry_after >= 0. n = -1: until called again with n = 0. */
+/* The next n requests whose target (path?query) contains `match` are answered with this status and body (a Status object
+ * when body is NULL) and Retry-After when retry_after >= 0; status 0 cuts the connection instead. n = -1: until called
+ * again with n = 0. */
 void apiserver_fail(struct apiserver *a, const char *match, int status, const char *body, int retry_after, int n);
 /* Stops accepting and cuts all connections / starts again on the same port. */
 void apiserver_pause(struct apiserver *a);
