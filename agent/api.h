@@ -1,0 +1,41 @@
+/* API: the paths, query strings and Status objects of the Kubernetes API, as far as we speak it. No policy. */
+#pragma once
+
+#include "common/err.h"
+#include "common/json.h"
+
+/* What is listed and watched. All texts are borrowed. */
+struct api_resource {
+	const char *plural; /* "secrets" */
+	const char *kind; /* "Secret" */
+	const char *list_kind; /* "SecretList" */
+	const char *ns; /* NULL: all namespaces */
+	const char *field; /* field selector "metadata.name=value"; NULL: none */
+	const char *field_value;
+};
+
+struct api_list {
+	unsigned limit; /* 0: all at once */
+	const char *resource_version; /* NULL or "": the most recent; "0": any */
+	const char *continue_token; /* NULL: the first page; else resource_version is not sent */
+};
+/* "/api/v1/namespaces/NS/secrets?fieldSelector=metadata.name%3DNAME&limit=500&resourceVersion=0". -ENOMEM. */
+int api_list_target(const struct api_resource *resource, const struct api_list *list, char **ret_target);
+/* "...&watch=true", with bookmarks. */
+int api_watch_target(const struct api_resource *resource, const char *resource_version, unsigned timeout_sec,
+		     char **ret_target);
+
+/* Why a request failed, from the HTTP status and the Status object in the body if there is one. */
+struct api_failure {
+	int code; /* HTTP status, or Status.code in an ERROR event */
+	char reason[64]; /* Status.reason: "Forbidden", "Expired"; "" when there is none */
+	int64_t retry_after_sec; /* details.retryAfterSeconds; -1: not said */
+	bool version_too_large; /* cause ResourceVersionTooLarge, or the text of it */
+	struct err err; /* Status.message, or "server answered 503 Service Unavailable" */
+};
+/* body: the response's, may be anything. */
+void api_failure_from_body(int http_status, const char *body, size_t len, struct api_failure *ret);
+/* status: the object of an ERROR event. */
+void api_failure_from_status(const json_t *status, struct api_failure *ret);
+/* 410 or reason Expired or Gone: the resource version is too old. */
+bool api_failure_is_expired(const struct api_failure *f);

@@ -1,0 +1,685 @@
+/* HTTP: libcurl's multi_socket interface on the loop. One multi handle shares its connections among all requests: with
+ * HTTP/2 up to the server's limit of streams on each, then curl opens one more; with HTTP/1.1 one each.
+ *
+ * curl allows next to nothing from inside its callbacks, and ours may do anything. So a request that is started is only
+ * queued and added by a deferred call, and one that is cancelled while curl is on the stack is marked, answers curl's
+ * next callback with an error, and is removed when curl has returned ("the graveyard"). */
+#include "agent/http.h"
+
+#include <curl/curl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include "common/list.h"
+#include "common/str.h"
+
+enum {
+	CONNECT_TIMEOUT_MSEC = 30000,
+	KEEPALIVE_IDLE_SEC = 30,
+	KEEPALIVE_INTERVAL_SEC = 15,
+	UNACKED_MSEC = 30000, /* a dead peer is noticed although data is on its way to it */
+	STREAMS_MAX = 250, /* the API server's own default; it may announce less */
+	CACHED_CONNECTIONS_MAX = 16, /* idle ones kept open */
+	BUFFER_LONG_LIVED = 1024, /* curl's minimum */
+	BUFFER_DEFAULT = 16384,
+	RETRY_AFTER_MAX_SEC = 3600,
+};
+
+/* A token's header, shared by the requests that were started while it was valid. */
+struct headers {
+	size_t refs;
+	struct curl_slist *list;
+};
+
+struct http {
+	struct loop *loop;
+	struct loop_source *timer, *start_soon;
+	CURLM *multi;
+	char *server; /* without a trailing slash, for people */
+	char *base; /* what requests are made of: the same, or with tls_server_name for the host */
+	char *host_header;
+	struct curl_slist *connect_to;
+	struct http_options options;
+	struct headers *headers;
+	struct list queued, running, graveyard;
+	bool https, direct; /* direct: a loopback address, for which no proxy is asked */
+	bool in_curl;
+	struct http_stats stats;
+};
+
+struct http_request {
+	struct list link;
+	struct http *http;
+	CURL *easy;
+	struct headers *headers;
+	const struct http_callbacks *callbacks;
+	void *userdata;
+	bool added, cancelled, has_head;
+	int status;
+	uint64_t silence_usec, timeout_usec;
+	char error[CURL_ERROR_SIZE];
+};
+
+/* ---- headers ---- */
+
+static void headers_unref(struct headers *h)
+{
+	if (!h || --h->refs > 0)
+		return;
+	for (struct curl_slist *s = h->list; s; s = s->next)
+		explicit_bzero(s->data, strlen(s->data));
+	curl_slist_free_all(h->list);
+	free(h);
+}
+DEFINE_CLEANUP(struct headers *, headers_unref);
+
+static int headers_add(struct headers *h, const char *name, const char *value)
+{
+	cleanup_secret char *line = str_format("%s: %s", name, value);
+	struct curl_slist *list = line ? curl_slist_append(h->list, line) : NULL;
+
+	if (!list)
+		return -ENOMEM;
+	h->list = list;
+	return 0;
+}
+
+static int headers_new(const struct http *h, const char *token, struct headers **ret)
+{
+	cleanup(headers_unrefp) struct headers *hs = calloc(1, sizeof(*hs));
+	cleanup_secret char *bearer = token ? str_format("Bearer %s", token) : NULL;
+	int r;
+
+	if (!hs || (token && !bearer))
+		return -ENOMEM;
+	hs->refs = 1;
+	r = headers_add(hs, "Accept", "application/json");
+	if (r < 0)
+		return r;
+	r = h->host_header ? headers_add(hs, "Host", h->host_header) : 0;
+	if (r < 0)
+		return r;
+	r = bearer ? headers_add(hs, "Authorization", bearer) : 0;
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(hs);
+	return 0;
+}
+
+int http_set_token(struct http *h, const char *token)
+{
+	struct headers *fresh = NULL;
+	int r;
+
+	r = headers_new(h, h->https ? token : NULL, &fresh);
+	if (r < 0)
+		return r;
+	headers_unref(h->headers);
+	h->headers = fresh;
+	return 0;
+}
+
+/* ---- requests: life ---- */
+
+static void request_free(struct http_request *r)
+{
+	if (r->added)
+		curl_multi_remove_handle(r->http->multi, r->easy);
+	curl_easy_cleanup(r->easy);
+	list_remove(&r->link);
+	headers_unref(r->headers);
+	free(r);
+}
+
+void http_cancel(struct http_request *r)
+{
+	if (!r || r->cancelled)
+		return;
+	if (r->added)
+		r->http->stats.n_running--;
+	if (!r->http->in_curl) {
+		request_free(r);
+		return;
+	}
+	r->cancelled = true;
+	list_remove(&r->link);
+	list_append(&r->http->graveyard, &r->link);
+}
+
+static void bury(struct http *h)
+{
+	struct http_request *r;
+
+	while ((r = list_first(&h->graveyard, struct http_request, link)))
+		request_free(r);
+}
+
+static const char *reason_of(const struct http_request *r, CURLcode code, char text[static 128])
+{
+	long os_errno = 0;
+
+	curl_easy_getinfo(r->easy, CURLINFO_OS_ERRNO, &os_errno);
+	switch (code) {
+	case CURLE_COULDNT_CONNECT:
+		snprintf(text, 128, "%s", os_errno ? strerror((int)os_errno) : "could not connect");
+		return text;
+	case CURLE_OPERATION_TIMEDOUT:
+		return r->has_head ? "nothing more came in time" : "no answer in time";
+	case CURLE_GOT_NOTHING:
+		return "connection closed without an answer";
+	case CURLE_PARTIAL_FILE:
+	case CURLE_RECV_ERROR:
+	case CURLE_HTTP2:
+	case CURLE_HTTP2_STREAM:
+		return "connection lost";
+	case CURLE_SEND_ERROR:
+		return "connection lost while asking";
+	default:
+		return *r->error ? r->error : curl_easy_strerror(code);
+	}
+}
+
+static int errno_of(const struct http_request *r, CURLcode code)
+{
+	long os_errno = 0;
+
+	curl_easy_getinfo(r->easy, CURLINFO_OS_ERRNO, &os_errno);
+	switch (code) {
+	case CURLE_COULDNT_CONNECT:
+		return os_errno ? -(int)os_errno : -ECONNREFUSED;
+	case CURLE_OPERATION_TIMEDOUT:
+		return -ETIMEDOUT;
+	case CURLE_COULDNT_RESOLVE_HOST:
+	case CURLE_COULDNT_RESOLVE_PROXY:
+		return -EHOSTUNREACH;
+	case CURLE_OUT_OF_MEMORY:
+		return -ENOMEM;
+	case CURLE_PEER_FAILED_VERIFICATION:
+	case CURLE_SSL_CONNECT_ERROR:
+	case CURLE_SSL_CERTPROBLEM:
+		return -EPROTO;
+	default:
+		return -EIO;
+	}
+}
+
+static void describe(const struct http_request *r, CURLcode code, struct err *e)
+{
+	char text[128];
+
+	err_set(e, errno_of(r, code), "%s %s: %s", r->has_head ? "read from" : "connect to", r->http->server,
+		reason_of(r, code, text));
+}
+
+static void finish(struct http_request *r, CURLcode code)
+{
+	const struct http_callbacks *callbacks = r->callbacks;
+	struct http_result result = { .status = r->status, .retry_after_sec = -1 };
+	void *userdata = r->userdata;
+	curl_off_t retry_after = 0;
+
+	if (code == CURLE_OK && !r->has_head)
+		code = CURLE_GOT_NOTHING;
+	if (code != CURLE_OK)
+		describe(r, code, &result.err);
+	if (curl_easy_getinfo(r->easy, CURLINFO_RETRY_AFTER, &retry_after) == CURLE_OK && retry_after > 0)
+		result.retry_after_sec = MIN(retry_after, RETRY_AFTER_MAX_SEC);
+	r->http->stats.n_running--;
+	request_free(r);
+	callbacks->done(userdata, &result);
+}
+
+/* Hands out what has ended. A done callback may cancel others, whose messages curl forgets then, so it is asked anew
+ * each time. */
+static void settle(struct http *h)
+{
+	struct http_request *r;
+	CURLMsg *m;
+	int left;
+
+	bury(h);
+	while ((m = curl_multi_info_read(h->multi, &left))) {
+		if (m->msg != CURLMSG_DONE)
+			continue;
+		curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&r);
+		finish(r, m->data.result);
+	}
+}
+
+/* ---- callbacks of curl ---- */
+
+static size_t on_header(char *line, size_t size, size_t n, void *userdata)
+{
+	struct http_request *r = userdata;
+	size_t len = size * n;
+	long status = 0;
+
+	if (r->cancelled)
+		return 0;
+	if (r->has_head || len > 2 || (line[0] != '\r' && line[0] != '\n'))
+		return len;
+	/* the empty line at the end of the head; of interim ones (1xx) another follows */
+	curl_easy_getinfo(r->easy, CURLINFO_RESPONSE_CODE, &status);
+	if (status < 200)
+		return len;
+	r->has_head = true;
+	r->status = (int)status;
+	if (r->callbacks->head)
+		r->callbacks->head(r->userdata, r->status);
+	return r->cancelled ? 0 : len;
+}
+
+static size_t on_body(char *data, size_t size, size_t n, void *userdata)
+{
+	struct http_request *r = userdata;
+
+	if (r->cancelled)
+		return 0;
+	r->callbacks->body(r->userdata, data, size * n);
+	return r->cancelled ? 0 : size * n;
+}
+
+static curl_socket_t on_open_socket(void *userdata, curlsocktype purpose, struct curl_sockaddr *address)
+{
+	struct http *h = userdata;
+	unsigned unacked = UNACKED_MSEC;
+	int fd;
+
+	fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+	if (fd < 0)
+		return CURL_SOCKET_BAD;
+	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacked, sizeof(unacked));
+	h->stats.n_connections++;
+	return fd;
+}
+
+static int on_close_socket(void *userdata, curl_socket_t fd)
+{
+	struct http *h = userdata;
+
+	h->stats.n_connections--;
+	close_fd(fd);
+	return 0;
+}
+
+/* ---- the loop's side ---- */
+
+static void socket_action(struct http *h, curl_socket_t fd, int events)
+{
+	int running;
+
+	assert(!h->in_curl);
+	h->in_curl = true;
+	curl_multi_socket_action(h->multi, fd, events, &running);
+	h->in_curl = false;
+	settle(h);
+}
+
+static void on_ready(struct loop_source *s, int fd, uint32_t revents, void *userdata)
+{
+	int events = 0;
+
+	if (revents & (EPOLLIN | EPOLLHUP))
+		events |= CURL_CSELECT_IN;
+	if (revents & EPOLLOUT)
+		events |= CURL_CSELECT_OUT;
+	if (revents & EPOLLERR)
+		events |= CURL_CSELECT_ERR;
+	socket_action(userdata, fd, events);
+}
+
+static void on_time(struct loop_source *s, void *userdata)
+{
+	socket_action(userdata, CURL_SOCKET_TIMEOUT, 0);
+}
+
+static int on_timer_wanted(CURLM *multi, long msec, void *userdata)
+{
+	struct http *h = userdata;
+
+	if (msec < 0) {
+		loop_timer_off(h->timer);
+		return 0;
+	}
+	return loop_timer_set(h->timer, (uint64_t)msec * USEC_PER_MSEC) < 0 ? -1 : 0;
+}
+
+static int on_socket_wanted(CURL *easy, curl_socket_t fd, int what, void *userdata, void *fd_data)
+{
+	struct http *h = userdata;
+	struct loop_source *s = fd_data;
+	uint32_t events = 0;
+
+	if (what == CURL_POLL_REMOVE) {
+		loop_source_free(s);
+		curl_multi_assign(h->multi, fd, NULL);
+		return 0;
+	}
+	if (what & CURL_POLL_IN)
+		events |= EPOLLIN;
+	if (what & CURL_POLL_OUT)
+		events |= EPOLLOUT;
+	if (s)
+		return loop_io_set_events(s, events) < 0 ? -1 : 0;
+	if (loop_add_io(h->loop, fd, events, on_ready, h, &s) < 0)
+		return -1;
+	curl_multi_assign(h->multi, fd, s);
+	return 0;
+}
+
+static void start_queued(struct loop_source *s, void *userdata)
+{
+	struct http *h = userdata;
+	struct list batch = LIST_INIT(batch);
+	struct http_request *r;
+
+	/* what a done callback starts meanwhile is for the next round */
+	while ((r = list_first(&h->queued, struct http_request, link))) {
+		list_remove(&r->link);
+		list_append(&batch, &r->link);
+	}
+	while ((r = list_first(&batch, struct http_request, link))) {
+		list_remove(&r->link);
+		list_append(&h->running, &r->link);
+		h->stats.n_requests++;
+		h->stats.n_running++;
+		if (curl_multi_add_handle(h->multi, r->easy) == CURLM_OK)
+			r->added = true;
+		else
+			finish(r, CURLE_OUT_OF_MEMORY);
+	}
+}
+
+/* ---- requests: making ---- */
+
+/* Remembers the first failure, so that a row of them is checked once. */
+#define SET(option, value)                                                                                             \
+	do {                                                                                                           \
+		if (code == CURLE_OK)                                                                                  \
+			code = curl_easy_setopt(r->easy, option, value);                                               \
+	} while (0)
+
+static struct curl_blob blob_of(const char *text)
+{
+	return (struct curl_blob){ .data = (void *)(uintptr_t)text, .len = strlen(text), .flags = CURL_BLOB_NOCOPY };
+}
+
+static CURLcode set_tls(struct http_request *r)
+{
+	const struct http_options *o = &r->http->options;
+	CURLcode code = CURLE_OK;
+	struct curl_blob blob;
+
+	SET(CURLOPT_SSL_VERIFYPEER, o->insecure ? 0L : 1L);
+	SET(CURLOPT_SSL_VERIFYHOST, o->insecure ? 0L : 2L);
+	SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+	if (o->ca) {
+		blob = blob_of(o->ca);
+		SET(CURLOPT_CAINFO_BLOB, &blob);
+		SET(CURLOPT_CAPATH, NULL);
+	}
+	if (o->cert) {
+		blob = blob_of(o->cert);
+		SET(CURLOPT_SSLCERT_BLOB, &blob);
+		blob = blob_of(o->key);
+		SET(CURLOPT_SSLKEY_BLOB, &blob);
+		SET(CURLOPT_KEYPASSWD, ""); /* OpenSSL must never ask on a terminal */
+	}
+	SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
+	SET(CURLOPT_PIPEWAIT, 1L);
+	return code;
+}
+
+static CURLcode set_network(struct http_request *r)
+{
+	struct http *h = r->http;
+	CURLcode code = CURLE_OK;
+
+	SET(CURLOPT_NOSIGNAL, 1L);
+	SET(CURLOPT_PROTOCOLS_STR, h->https ? "https" : "http");
+	SET(CURLOPT_FOLLOWLOCATION, 0L);
+	SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+	SET(CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
+	SET(CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_TIMEOUT_MSEC);
+	SET(CURLOPT_TCP_NODELAY, 1L);
+	SET(CURLOPT_TCP_KEEPALIVE, 1L);
+	SET(CURLOPT_TCP_KEEPIDLE, (long)KEEPALIVE_IDLE_SEC);
+	SET(CURLOPT_TCP_KEEPINTVL, (long)KEEPALIVE_INTERVAL_SEC);
+	SET(CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
+	SET(CURLOPT_OPENSOCKETDATA, h);
+	SET(CURLOPT_CLOSESOCKETFUNCTION, on_close_socket);
+	SET(CURLOPT_CLOSESOCKETDATA, h);
+	if (h->direct)
+		SET(CURLOPT_PROXY, "");
+	if (h->connect_to)
+		SET(CURLOPT_CONNECT_TO, h->connect_to);
+	if (h->https)
+		return code == CURLE_OK ? set_tls(r) : code;
+	SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+	return code;
+}
+
+static CURLcode set_request(struct http_request *r, const char *url, const struct http_get *get)
+{
+	CURLcode code = CURLE_OK;
+
+	SET(CURLOPT_URL, url);
+	SET(CURLOPT_PRIVATE, r);
+	SET(CURLOPT_ERRORBUFFER, r->error);
+	SET(CURLOPT_USERAGENT, r->http->options.user_agent);
+	SET(CURLOPT_HTTPHEADER, r->headers->list);
+	SET(CURLOPT_HEADERFUNCTION, on_header);
+	SET(CURLOPT_HEADERDATA, r);
+	SET(CURLOPT_WRITEFUNCTION, on_body);
+	SET(CURLOPT_WRITEDATA, r);
+	SET(CURLOPT_BUFFERSIZE, (long)(get->long_lived ? BUFFER_LONG_LIVED : BUFFER_DEFAULT));
+	if (get->timeout_usec)
+		SET(CURLOPT_TIMEOUT_MS, (long)(get->timeout_usec / USEC_PER_MSEC));
+	if (get->silence_usec) {
+		SET(CURLOPT_LOW_SPEED_LIMIT, 1L);
+		SET(CURLOPT_LOW_SPEED_TIME, (long)MAX(get->silence_usec / USEC_PER_SEC, UINT64_C(1)));
+	}
+	return code == CURLE_OK ? set_network(r) : code;
+}
+
+int http_get(struct http *h, const struct http_get *get, const struct http_callbacks *callbacks, void *userdata,
+	     struct http_request **ret_r)
+{
+	cleanup_free char *url = str_format("%s%s", h->base, get->target);
+	struct http_request *r = url ? calloc(1, sizeof(*r)) : NULL;
+
+	if (!r)
+		return -ENOMEM;
+	list_init(&r->link);
+	r->http = h;
+	r->callbacks = callbacks;
+	r->userdata = userdata;
+	r->headers = h->headers;
+	r->headers->refs++;
+	r->easy = curl_easy_init();
+	if (!r->easy || set_request(r, url, get) != CURLE_OK || loop_defer_set(h->start_soon) < 0) {
+		request_free(r);
+		return -ENOMEM;
+	}
+	list_append(&h->queued, &r->link);
+	*ret_r = r;
+	return 0;
+}
+#undef SET
+
+/* ---- the client ---- */
+
+struct url {
+	char *scheme, *host, *port, *shown_port;
+};
+
+static void url_deinit(struct url *u)
+{
+	curl_free(u->scheme);
+	curl_free(u->host);
+	curl_free(u->port);
+	curl_free(u->shown_port);
+}
+
+static bool has_part(CURLU *u, CURLUPart part)
+{
+	char *text = NULL;
+	bool has = curl_url_get(u, part, &text, 0) == CURLUE_OK;
+
+	curl_free(text);
+	return has;
+}
+
+static int parse_parts(CURLU *u, const char *server, struct url *ret, struct err *e)
+{
+	if (!u)
+		return -ENOMEM;
+	if (curl_url_set(u, CURLUPART_URL, server, 0) != CURLUE_OK)
+		return err_set(e, -EINVAL, "\"%s\" is not a URL with https:// or http://", server);
+	if (has_part(u, CURLUPART_USER) || has_part(u, CURLUPART_PASSWORD) || has_part(u, CURLUPART_OPTIONS))
+		return err_set(e, -EINVAL, "the URL must not hold a user or a password");
+	if (has_part(u, CURLUPART_QUERY) || has_part(u, CURLUPART_FRAGMENT))
+		return err_set(e, -EINVAL, "\"%s\" must not have a query or a fragment", server);
+	if (curl_url_get(u, CURLUPART_SCHEME, &ret->scheme, 0) != CURLUE_OK ||
+	    curl_url_get(u, CURLUPART_HOST, &ret->host, 0) != CURLUE_OK ||
+	    curl_url_get(u, CURLUPART_PORT, &ret->port, CURLU_DEFAULT_PORT) != CURLUE_OK)
+		return err_set(e, -EINVAL, "\"%s\" is not a URL with https:// or http://", server);
+	if (!str_eq(ret->scheme, "https") && !str_eq(ret->scheme, "http"))
+		return err_set(e, -EINVAL, "\"%s\" is not a URL with https:// or http://", server);
+	return 0;
+}
+
+static bool is_loopback(const char *host)
+{
+	return str_eq(host, "localhost") || str_starts(host, "127.") || str_eq(host, "[::1]");
+}
+
+/* curl takes the name to check from the URL, so the URL gets the other name, and is connected to the real host. */
+static int use_server_name(struct http *h, const struct url *u)
+{
+	const char *name = h->options.tls_server_name, *path = strchr(strstr(h->server, "://") + 3, '/');
+	cleanup_free char *to = str_format("%s:%s:%s:%s", name, u->port, u->host, u->port);
+
+	h->connect_to = to ? curl_slist_append(NULL, to) : NULL;
+	h->host_header = str_format("%s:%s", u->host, u->port);
+	h->base = str_format("https://%s:%s%s", name, u->port, path ? path : "");
+	return h->connect_to && h->host_header && h->base ? 0 : -ENOMEM;
+}
+
+static int take_url(struct http *h, const struct url *u)
+{
+	h->https = str_eq(u->scheme, "https");
+	h->direct = is_loopback(u->host);
+	h->server = strdup(h->options.server);
+	if (!h->server)
+		return -ENOMEM;
+	for (size_t len = strlen(h->server); len > 0 && h->server[len - 1] == '/'; len--)
+		h->server[len - 1] = '\0';
+	if (h->https && h->options.tls_server_name)
+		return use_server_name(h, u);
+	h->base = strdup(h->server);
+	return h->base ? 0 : -ENOMEM;
+}
+
+static int take_server(struct http *h, struct err *e)
+{
+	CURLU *parser = curl_url();
+	struct url u = { NULL };
+	int r;
+
+	r = parse_parts(parser, h->options.server, &u, e);
+	if (r == 0)
+		r = take_url(h, &u);
+	curl_url_cleanup(parser);
+	url_deinit(&u);
+	return r == -ENOMEM ? err_set(e, r, "out of memory") : r;
+}
+
+static int make_multi(struct http *h)
+{
+	h->multi = curl_multi_init();
+	if (!h->multi)
+		return -ENOMEM;
+	if (curl_multi_setopt(h->multi, CURLMOPT_SOCKETFUNCTION, on_socket_wanted) != CURLM_OK ||
+	    curl_multi_setopt(h->multi, CURLMOPT_SOCKETDATA, h) != CURLM_OK ||
+	    curl_multi_setopt(h->multi, CURLMOPT_TIMERFUNCTION, on_timer_wanted) != CURLM_OK ||
+	    curl_multi_setopt(h->multi, CURLMOPT_TIMERDATA, h) != CURLM_OK ||
+	    curl_multi_setopt(h->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_MULTIPLEX) != CURLM_OK ||
+	    curl_multi_setopt(h->multi, CURLMOPT_MAX_CONCURRENT_STREAMS, (long)STREAMS_MAX) != CURLM_OK ||
+	    curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, (long)CACHED_CONNECTIONS_MAX) != CURLM_OK)
+		return -EINVAL;
+	return 0;
+}
+
+int http_new(struct loop *l, const struct http_options *o, struct http **ret_h, struct err *e)
+{
+	cleanup(http_freep) struct http *h = calloc(1, sizeof(*h));
+	int r;
+
+	if (!h || curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
+		free(TAKE_PTR(h));
+		return err_set(e, -ENOMEM, "out of memory");
+	}
+	h->loop = l;
+	h->options = *o;
+	list_init(&h->queued);
+	list_init(&h->running);
+	list_init(&h->graveyard);
+	r = take_server(h, e);
+	if (r < 0)
+		return r;
+	r = loop_add_timer(l, on_time, h, &h->timer);
+	if (r < 0)
+		return err_set(e, r, "timer: %s", strerror(-r));
+	r = loop_add_defer(l, start_queued, h, &h->start_soon);
+	if (r < 0)
+		return err_set(e, r, "deferred call: %s", strerror(-r));
+	r = make_multi(h);
+	if (r < 0)
+		return err_set(e, r, "libcurl: %s", strerror(-r));
+	r = http_set_token(h, NULL);
+	if (r < 0)
+		return err_set(e, r, "out of memory");
+	*ret_h = TAKE_PTR(h);
+	return 0;
+}
+
+static void cancel_all(struct list *requests)
+{
+	struct http_request *r;
+
+	while ((r = list_first(requests, struct http_request, link)))
+		http_cancel(r);
+}
+
+void http_free(struct http *h)
+{
+	if (!h)
+		return;
+	assert(!h->in_curl);
+	cancel_all(&h->queued);
+	cancel_all(&h->running);
+	bury(h);
+	if (h->multi)
+		curl_multi_cleanup(h->multi);
+	loop_source_free(h->timer);
+	loop_source_free(h->start_soon);
+	headers_unref(h->headers);
+	curl_slist_free_all(h->connect_to);
+	free(h->host_header);
+	free(h->base);
+	free(h->server);
+	free(h);
+	curl_global_cleanup();
+}
+
+const char *http_server(const struct http *h)
+{
+	return h->server;
+}
+
+struct http_stats http_stats(const struct http *h)
+{
+	return h->stats;
+}

@@ -1,0 +1,62 @@
+/* HTTP: GET requests to one server on the loop, over as few connections as the server's stream limit allows. Credentials
+ * stay in memory; nothing of them is ever given to curl as a path. Loop thread only. */
+#pragma once
+
+#include "common/err.h"
+#include "common/loop.h"
+
+struct http;
+struct http_request;
+
+/* All texts are borrowed until http_free(). */
+struct http_options {
+	const char *server; /* "https://host:port/prefix"; http:// is spoken without credentials */
+	const char *tls_server_name; /* SNI and name in the certificate, if not the URL's host */
+	const char *ca; /* PEM; NULL: the system's */
+	const char *cert, *key; /* PEM of the client certificate; NULL: none */
+	bool insecure; /* the server's certificate is not checked */
+	const char *user_agent;
+};
+
+/* -EINVAL: not an absolute http(s) URL without user, query and fragment; e says what. */
+int http_new(struct loop *l, const struct http_options *o, struct http **ret_h, struct err *e);
+/* Cancels what runs. Not from inside a request's callback. */
+void http_free(struct http *h);
+DEFINE_CLEANUP(struct http *, http_free);
+/* The bearer token of requests that start from now on (copied); NULL: none. -ENOMEM. */
+int http_set_token(struct http *h, const char *token);
+/* The server's URL without a trailing slash. */
+const char *http_server(const struct http *h);
+
+struct http_result {
+	int status; /* 0: no complete head came */
+	int64_t retry_after_sec; /* -1: the server did not say */
+	/* code 0: the response came to its proper end; else why not ("connect to https://...: Connection refused").
+	 * -ECONNREFUSED and -ETIMEDOUT are what they say. */
+	struct err err;
+};
+/* Called from the loop, never from inside http_get(). Each may cancel any request, its own included. */
+struct http_callbacks {
+	void (*head)(void *userdata, int status);
+	void (*body)(void *userdata, const char *data, size_t len);
+	/* Last and once, unless it is cancelled; the request is gone afterwards. */
+	void (*done)(void *userdata, const struct http_result *result);
+};
+struct http_get {
+	const char *target; /* "/api/v1/..."; appended to the server's URL */
+	uint64_t timeout_usec; /* for all of it; 0: none */
+	uint64_t silence_usec; /* so long without a byte is an error (whole seconds); 0: any time */
+	bool long_lived; /* a watch: many at once, little data */
+};
+/* -ENOMEM. Everything else that goes wrong is told through done. */
+int http_get(struct http *h, const struct http_get *get, const struct http_callbacks *callbacks, void *userdata,
+	     struct http_request **ret_r);
+/* No callback is called for it from here on. NULL is fine. */
+void http_cancel(struct http_request *r);
+
+struct http_stats {
+	uint64_t n_requests; /* started since http_new() */
+	size_t n_running;
+	size_t n_connections; /* sockets open now */
+};
+struct http_stats http_stats(const struct http *h);

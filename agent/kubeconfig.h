@@ -1,0 +1,29 @@
+/* Kubeconfig: the file that says which API server, and with which credentials. What would change how we authenticate and
+ * is not supported (exec plugins, passwords, impersonation, proxies) is refused by name and never passed over. */
+#pragma once
+
+#include "common/base.h"
+#include "common/err.h"
+
+/* The current context's cluster and user. Texts of files were read already. */
+struct kubeconfig {
+	char *server; /* as it is in the file */
+	char *tls_server_name; /* NULL: the server's host */
+	bool insecure; /* insecure-skip-tls-verify */
+	char *ca; /* PEM; NULL: the system's */
+	char *client_cert; /* PEM; NULL: none */
+	char *client_key; /* PEM, secret */
+	char *token; /* secret; of tokenFile if there is one */
+	char *token_file; /* absolute; NULL: the token does not change */
+};
+
+#define KUBECONFIG_TOKEN_MAX 65536
+
+/* Every error is `FILE:LINE:COLUMN: reason`, or names the file that could not be read. */
+int kubeconfig_load(const char *path, struct kubeconfig **ret_k, struct err *e);
+void kubeconfig_free(struct kubeconfig *k);
+DEFINE_CLEANUP(struct kubeconfig *, kubeconfig_free);
+#define cleanup_kubeconfig cleanup(kubeconfig_freep)
+/* Reads a token from an fd of token_file: white space around it is dropped; empty, or with control characters in it:
+ * -EINVAL. */
+int kubeconfig_read_token(int fd, const char *name, char **ret_token, struct err *e);

@@ -1,0 +1,687 @@
+/* Reflector: the states are
+ *
+ *   LISTING --complete--> WATCHING --ended--> WATCHING (from the last resource version)
+ *      ^  \                  |  \--expired--> LISTING
+ *      |   \--failed--v      v--failed
+ *      +-----------WAITING (then LISTING or WATCHING)
+ *
+ * What a failure leads to is decided in two places, list_failed() and watch_failed(). A list never empties anything
+ * before it is complete, so what was told last stays in force through any trouble.
+ *
+ * Two backoffs: one that is quick at first for an object that was never seen, because a node is not allowed to read a
+ * fresh pod's Secret until the authorizer has noticed the pod (some milliseconds, sometimes seconds), and client-go's
+ * for all else. */
+#include "agent/reflector.h"
+
+#include <inttypes.h>
+
+#include "agent/codec.h"
+#include "agent/frames.h"
+#include "common/backoff.h"
+#include "common/buf.h"
+#include "common/log.h"
+#include "common/str.h"
+
+enum {
+	PAGE_SIZE = 500,
+	WATCH_MIN_SEC = 1800, /* each watch ends by itself after a random time in [min, 2 * min) */
+	WATCH_MARGIN_SEC = 60,
+	SHORT_WATCHES_MAX = 3, /* in a row, with events, before it is taken for trouble */
+	FRESH_TRIES = 12, /* about 10 s */
+	FAILURE_BODY_MAX = 65536,
+	VERSION_MAX = 1024,
+	CONTINUE_MAX = 8192,
+};
+static const uint64_t LIST_SILENCE_USEC = 30 * USEC_PER_SEC;
+static const uint64_t LIST_TIMEOUT_USEC = 300 * USEC_PER_SEC;
+static const uint64_t SHORT_WATCH_USEC = USEC_PER_SEC;
+
+enum state { STATE_NEW, STATE_LISTING, STATE_WATCHING, STATE_WAITING, STATE_STOPPED };
+
+/* What an event made of the watch. */
+enum verdict { VERDICT_NONE, VERDICT_EXPIRED, VERDICT_FAILED };
+
+struct reflector {
+	const struct api_resource *resource;
+	const struct reflector_env *env;
+	const struct reflector_handler *handler;
+	void *userdata;
+
+	enum state state, next; /* next: after WAITING */
+	bool synced;
+	char *version; /* the last one seen; NULL: none */
+	char *failure; /* what was told to failed(); NULL: all is well */
+
+	struct buf body; /* of a list, or of an answer that is no 200 */
+	int status; /* 0: no head yet */
+
+	char *continue_token; /* the next page's */
+	bool list_latest; /* ask for the most recent state, not for one at least as new as `version` */
+	bool list_unlimited; /* a page had expired: all in one */
+
+	struct frames frames;
+	uint64_t watch_since; /* when the head came */
+	uint64_t n_events; /* of this watch */
+	unsigned n_expired; /* in a row, without an event in between */
+	unsigned n_refused; /* watches in a row that did not begin */
+	unsigned n_short; /* watches in a row that were over at once */
+	bool odd_told; /* something was ignored and logged during this watch */
+	enum verdict verdict;
+	struct api_failure watch_failure;
+
+	struct backoff backoff, fresh;
+	unsigned n_fresh;
+};
+
+static void start_list(struct reflector *r);
+static void start_watch(struct reflector *r);
+
+/* ---- telling ---- */
+
+/* Telling runs foreign code, which may stop us: whoever calls these looks at is_stopped() before going on. */
+static bool is_stopped(const struct reflector *r)
+{
+	return r->state == STATE_STOPPED;
+}
+
+static void tell_failed(struct reflector *r, const struct err *e, int status)
+{
+	char *text;
+
+	if (r->failure && str_eq(r->failure, err_text(e)))
+		return;
+	text = strdup(err_text(e));
+	free(r->failure);
+	r->failure = text;
+	r->handler->failed(r->userdata, e, status);
+}
+
+static void tell_recovered(struct reflector *r)
+{
+	if (!r->failure)
+		return;
+	free(TAKE_PTR(r->failure));
+	r->handler->recovered(r->userdata);
+}
+
+static void log_odd(struct reflector *r, const char *what)
+{
+	const struct api_resource *resource = r->resource;
+
+	if (r->odd_told)
+		return;
+	r->odd_told = true;
+	log_warning(
+		LOG_F({ "kind", resource->kind }, { "namespace", resource->ns }, { "selector", resource->field_value }),
+		"ignored in the watch: %s", what);
+}
+
+/* ---- waiting ---- */
+
+static void wait_then(struct reflector *r, enum state next, uint64_t delay_usec)
+{
+	r->state = STATE_WAITING;
+	r->next = next;
+	r->env->wake_after(r->userdata, delay_usec);
+}
+
+static bool is_fresh_trouble(const struct reflector *r, int status, int code)
+{
+	return !r->synced && r->n_fresh < FRESH_TRIES && (status == 403 || status == 404 || code == -ECONNREFUSED);
+}
+
+static uint64_t next_delay(struct reflector *r, int status, int code, int64_t retry_after_sec)
+{
+	double random = r->env->random01(r->userdata);
+	uint64_t now = r->env->now(r->userdata), delay, wished;
+
+	if (is_fresh_trouble(r, status, code)) {
+		r->n_fresh++;
+		delay = backoff_next(&r->fresh, now, random);
+	} else {
+		delay = backoff_next(&r->backoff, now, random);
+	}
+	wished = retry_after_sec > 0 ? (uint64_t)retry_after_sec * USEC_PER_SEC : 0;
+	/* all clients that were sent away must not come back at the same moment */
+	return wished > delay ? wished + (uint64_t)(random * (double)delay) : delay;
+}
+
+static void fail_then(struct reflector *r, enum state next, const struct err *e, int status, int64_t retry_after_sec)
+{
+	wait_then(r, next, next_delay(r, status, e->code, retry_after_sec));
+	tell_failed(r, e, status);
+}
+
+static void end_request(struct reflector *r)
+{
+	buf_deinit(&r->body);
+	r->body = BUF_INIT(REFLECTOR_LIST_BYTES_MAX);
+	frames_reset(&r->frames);
+	r->status = 0;
+}
+
+static void start_request(struct reflector *r, enum state state, const struct reflector_get *get, int r_target)
+{
+	struct err e = ERR_INIT;
+	int r_get;
+
+	end_request(r);
+	r->state = state;
+	r_get = r_target < 0 ? r_target : r->env->get(r->userdata, get);
+	if (r_get == 0)
+		return;
+	err_set(&e, r_get, "start a request: %s", strerror(-r_get));
+	fail_then(r, state, &e, 0, -1);
+}
+
+/* ---- listing ---- */
+
+static const char *list_version(const struct reflector *r)
+{
+	if (r->list_latest)
+		return "";
+	return r->version ? r->version : "0";
+}
+
+static void start_list(struct reflector *r)
+{
+	const char *version = list_version(r);
+	/* with any other version a limit would keep the server from answering out of its cache */
+	bool pages = !r->list_unlimited && (str_empty(version) || str_eq(version, "0"));
+	const struct api_list list = { .limit = pages ? PAGE_SIZE : 0,
+				       .resource_version = version,
+				       .continue_token = r->continue_token };
+	cleanup_free char *target = NULL;
+	int r_target;
+
+	r_target = api_list_target(r->resource, &list, &target);
+	start_request(r, STATE_LISTING,
+		      &(struct reflector_get){
+			      .target = target, .timeout_usec = LIST_TIMEOUT_USEC, .silence_usec = LIST_SILENCE_USEC },
+		      r_target);
+}
+
+static void restart_list(struct reflector *r)
+{
+	free(TAKE_PTR(r->continue_token));
+	start_list(r);
+}
+
+static void list_failed(struct reflector *r, const struct api_failure *f)
+{
+	bool had_page = r->continue_token, was_latest = r->list_latest;
+
+	free(TAKE_PTR(r->continue_token));
+	if (had_page && api_failure_is_expired(f) && !r->list_unlimited) {
+		r->list_unlimited = true;
+		start_list(r);
+		return;
+	}
+	if (api_failure_is_expired(f) || f->version_too_large) {
+		r->list_latest = true;
+		if (!was_latest) {
+			start_list(r);
+			return;
+		}
+	}
+	fail_then(r, STATE_LISTING, &f->err, f->code, f->retry_after_sec);
+}
+
+static void list_broken(struct reflector *r, const char *why)
+{
+	struct api_failure f = { .retry_after_sec = -1 };
+
+	err_set(&f.err, -EBADMSG, "the server's list of %s: %s", r->resource->plural, why);
+	list_failed(r, &f);
+}
+
+/* Whether an object is what was asked for; a server or a proxy in between may answer something else. */
+static const char *odd_object(const struct reflector *r, const json_t *obj)
+{
+	const struct api_resource *resource = r->resource;
+	const json_t *meta = json_object_get(obj, "metadata");
+	const char *name = json_string_value(json_object_get(meta, "name"));
+	const char *ns = json_string_value(json_object_get(meta, "namespace"));
+
+	if (!json_is_object(obj))
+		return "something that is no object";
+	if (resource->ns && !str_eq(ns, resource->ns))
+		return "an object of another namespace";
+	if (str_eq(resource->field, "metadata.name") && !str_eq(name, resource->field_value))
+		return "an object with another name";
+	return NULL;
+}
+
+static void tell_items(struct reflector *r, const json_t *items)
+{
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach(items, i, item)
+	{
+		const char *odd = odd_object(r, item);
+
+		if (odd)
+			log_odd(r, odd);
+		else
+			r->handler->object(r->userdata, REFLECTOR_LISTED, item);
+		if (is_stopped(r))
+			return;
+	}
+}
+
+static int keep_version(struct reflector *r, const json_t *obj)
+{
+	const char *version = codec_resource_version(obj);
+	char *copy;
+
+	if (!version || strlen(version) > VERSION_MAX)
+		return -EINVAL;
+	if (str_eq(version, r->version))
+		return 0;
+	copy = strdup(version);
+	if (!copy)
+		return -ENOMEM;
+	free(r->version);
+	r->version = copy;
+	return 0;
+}
+
+static int keep_continue(struct reflector *r, const json_t *list)
+{
+	const char *token = json_string_value(json_object_get(json_object_get(list, "metadata"), "continue"));
+
+	free(TAKE_PTR(r->continue_token));
+	if (str_empty(token))
+		return 0;
+	if (strlen(token) > CONTINUE_MAX)
+		return -EINVAL;
+	r->continue_token = strdup(token);
+	return r->continue_token ? 0 : -ENOMEM;
+}
+
+static void list_complete(struct reflector *r)
+{
+	r->list_latest = r->list_unlimited = false;
+	r->synced = true;
+	r->n_fresh = 0;
+	backoff_reset(&r->fresh);
+	r->handler->list_end(r->userdata);
+	if (!is_stopped(r))
+		tell_recovered(r);
+	if (!is_stopped(r))
+		start_watch(r);
+}
+
+static void take_page(struct reflector *r, const json_t *list)
+{
+	const json_t *items = json_object_get(list, "items");
+	bool first = !r->continue_token;
+
+	if (!json_is_null(items) && !json_is_array(items)) {
+		list_broken(r, "items must be an array");
+		return;
+	}
+	if (first)
+		r->handler->list_begin(r->userdata);
+	if (!is_stopped(r))
+		tell_items(r, items);
+	if (is_stopped(r))
+		return;
+	if (keep_continue(r, list) < 0) {
+		list_broken(r, "the continue token is too long");
+		return;
+	}
+	if (r->continue_token) {
+		start_list(r);
+		return;
+	}
+	if (keep_version(r, list) < 0) {
+		list_broken(r, "it has no resourceVersion");
+		return;
+	}
+	list_complete(r);
+}
+
+static void list_arrived(struct reflector *r)
+{
+	cleanup_json json_t *doc = NULL;
+	struct json_issue issue = { .reason = "" };
+	struct err e = ERR_INIT;
+
+	if (json_parse(r->body.len ? r->body.data : "", r->body.len, &doc, &e) < 0) {
+		list_broken(r, err_text(&e));
+		return;
+	}
+	end_request(r);
+	if (codec_expect(doc, "v1", r->resource->list_kind, &issue) < 0) {
+		err_set(&e, -EBADMSG, "%s %s", issue.path, issue.reason);
+		list_broken(r, err_text(&e));
+		return;
+	}
+	take_page(r, doc);
+}
+
+static void list_done(struct reflector *r, const struct http_result *result)
+{
+	struct api_failure f = { .retry_after_sec = result->retry_after_sec };
+
+	if (result->err.code == 0 && result->status == 200) {
+		list_arrived(r);
+		return;
+	}
+	if (result->err.code != 0) {
+		f.err = result->err;
+	} else {
+		api_failure_from_body(result->status, r->body.data, r->body.len, &f);
+		f.retry_after_sec = MAX(f.retry_after_sec, result->retry_after_sec);
+	}
+	list_failed(r, &f);
+}
+
+/* ---- watching ---- */
+
+static void start_watch(struct reflector *r)
+{
+	unsigned timeout_sec = WATCH_MIN_SEC + (unsigned)(r->env->random01(r->userdata) * WATCH_MIN_SEC);
+	cleanup_free char *target = NULL;
+	int r_target;
+
+	r->n_events = 0;
+	r->odd_told = false;
+	r->verdict = VERDICT_NONE;
+	r_target = api_watch_target(r->resource, r->version, timeout_sec, &target);
+	start_request(r, STATE_WATCHING,
+		      &(struct reflector_get){ .target = target,
+					       .timeout_usec = (timeout_sec + WATCH_MARGIN_SEC) * USEC_PER_SEC,
+					       .is_watch = true },
+		      r_target);
+}
+
+/* The first time at once; again and again only with pauses. */
+static void watch_expired(struct reflector *r)
+{
+	if (r->n_expired++ == 0)
+		restart_list(r);
+	else
+		wait_then(r, STATE_LISTING, next_delay(r, 410, 0, -1));
+}
+
+/* The watch did not begin. The version is still good when the server was not there or was busy, and asking again from
+ * it is cheap. But where only watches fail, lists must keep us up to date. */
+static void watch_failed(struct reflector *r, const struct api_failure *f)
+{
+	bool keeps_version = f->err.code == -ECONNREFUSED || f->code == 429;
+	bool may_keep_version = f->code == 0 || f->code >= 500;
+
+	if (api_failure_is_expired(f)) {
+		watch_expired(r);
+		return;
+	}
+	r->n_refused++;
+	fail_then(r, keeps_version || (may_keep_version && r->n_refused == 1) ? STATE_WATCHING : STATE_LISTING, &f->err,
+		  f->code, f->retry_after_sec);
+}
+
+/* The watch had begun and its stream is over. */
+static void watch_ended(struct reflector *r, const struct http_result *result)
+{
+	bool is_short = r->env->now(r->userdata) - r->watch_since < SHORT_WATCH_USEC;
+	struct err e = ERR_INIT;
+
+	r->n_short = is_short ? r->n_short + 1 : 0;
+	if (frames_pending(&r->frames) > 0 && result->err.code == 0) {
+		err_set(&e, -EBADMSG, "the watch of %s ended in the middle of a message", r->resource->plural);
+		fail_then(r, STATE_LISTING, &e, 0, -1);
+	} else if (is_short && (r->n_events == 0 || r->n_short > SHORT_WATCHES_MAX)) {
+		log_debug(LOG_F({ "namespace", r->resource->ns }, { "selector", r->resource->field_value }),
+			  "very short watch of %s", r->resource->plural);
+		wait_then(r, STATE_LISTING, next_delay(r, 0, result->err.code, -1));
+	} else {
+		start_watch(r);
+	}
+}
+
+static void watch_done(struct reflector *r, const struct http_result *result)
+{
+	struct api_failure f = { .retry_after_sec = result->retry_after_sec };
+
+	if (r->status == 200) {
+		watch_ended(r, result);
+		return;
+	}
+	if (result->err.code != 0) {
+		f.err = result->err;
+	} else {
+		api_failure_from_body(result->status, r->body.data, r->body.len, &f);
+		f.retry_after_sec = MAX(f.retry_after_sec, result->retry_after_sec);
+	}
+	watch_failed(r, &f);
+}
+
+static const struct {
+	const char *type;
+	enum reflector_event event;
+} EVENTS[] = {
+	{ "ADDED", REFLECTOR_ADDED },
+	{ "MODIFIED", REFLECTOR_MODIFIED },
+	{ "DELETED", REFLECTOR_DELETED },
+};
+
+static void take_object(struct reflector *r, const char *type, const json_t *obj)
+{
+	const char *odd = odd_object(r, obj);
+
+	for (size_t i = 0; i < ARRAY_SIZE(EVENTS); i++) {
+		if (!str_eq(type, EVENTS[i].type))
+			continue;
+		if (odd)
+			log_odd(r, odd);
+		else if (keep_version(r, obj) < 0)
+			log_odd(r, "an object without resourceVersion");
+		else
+			r->handler->object(r->userdata, EVENTS[i].event, obj);
+		return;
+	}
+	log_odd(r, "an event of unknown type");
+}
+
+/* Positive: the watch is over, r->verdict says why. */
+static int take_error(struct reflector *r, const json_t *status)
+{
+	api_failure_from_status(status, &r->watch_failure);
+	r->verdict = api_failure_is_expired(&r->watch_failure) ? VERDICT_EXPIRED : VERDICT_FAILED;
+	return 1;
+}
+
+static int take_event(struct reflector *r, const json_t *doc)
+{
+	const char *type = json_string_value(json_object_get(doc, "type"));
+	const json_t *obj = json_object_get(doc, "object");
+	struct json_issue issue;
+
+	if (!type || !json_is_object(obj))
+		return -EBADMSG;
+	if (str_eq(type, "ERROR"))
+		return take_error(r, obj);
+	r->n_events++;
+	r->n_expired = 0;
+	if (codec_expect(obj, "v1", r->resource->kind, &issue) < 0)
+		log_odd(r, "an object of another kind");
+	else if (!str_eq(type, "BOOKMARK"))
+		take_object(r, type, obj);
+	else if (keep_version(r, obj) < 0)
+		log_odd(r, "a bookmark without resourceVersion");
+	return is_stopped(r) ? 1 : 0;
+}
+
+static int take_frame(void *userdata, const char *text, size_t len)
+{
+	cleanup_json json_t *doc = NULL;
+	struct reflector *r = userdata;
+	struct err e = ERR_INIT;
+	int r_event;
+
+	r_event = json_parse(text, len, &doc, &e);
+	if (r_event == 0) {
+		err_set(&e, -EBADMSG, "neither event nor object in it");
+		r_event = take_event(r, doc);
+	}
+	if (r_event >= 0)
+		return r_event;
+	r->watch_failure = (struct api_failure){ .retry_after_sec = -1 };
+	err_set(&r->watch_failure.err, -EBADMSG, "a message in the watch of %s: %s", r->resource->plural, err_text(&e));
+	r->verdict = VERDICT_FAILED;
+	return 1;
+}
+
+static void watch_body(struct reflector *r, const char *data, size_t len)
+{
+	int r_feed = frames_feed(&r->frames, data, len, take_frame, r);
+
+	if (r_feed == 0 || is_stopped(r))
+		return;
+	if (r_feed < 0) {
+		r->watch_failure = (struct api_failure){ .retry_after_sec = -1 };
+		err_set(&r->watch_failure.err, r_feed, "a message in the watch of %s: %s", r->resource->plural,
+			r_feed == -EFBIG ? "more than 4 MiB" : strerror(-r_feed));
+		r->verdict = VERDICT_FAILED;
+	}
+	r->env->cancel(r->userdata);
+	end_request(r);
+	if (r->verdict == VERDICT_EXPIRED)
+		watch_expired(r);
+	else
+		fail_then(r, STATE_LISTING, &r->watch_failure.err, r->watch_failure.code,
+			  r->watch_failure.retry_after_sec);
+}
+
+/* ---- from outside ---- */
+
+void reflector_head(struct reflector *r, int status)
+{
+	if (is_stopped(r))
+		return;
+	r->status = status;
+	if (r->state != STATE_WATCHING || status != 200)
+		return;
+	r->watch_since = r->env->now(r->userdata);
+	r->n_refused = 0;
+	tell_recovered(r);
+}
+
+/* An answer longer than anybody would make it: what is known of a failure will do, a list is refused. */
+static void body_too_long(struct reflector *r)
+{
+	struct http_result result = { .status = r->status, .retry_after_sec = -1 };
+
+	r->env->cancel(r->userdata);
+	if (r->status == 200)
+		err_set(&result.err, -EFBIG, "the server's list of %s is too large", r->resource->plural);
+	reflector_done(r, &result);
+}
+
+void reflector_body(struct reflector *r, const char *data, size_t len)
+{
+	size_t max = r->status == 200 ? REFLECTOR_LIST_BYTES_MAX : FAILURE_BODY_MAX;
+
+	if (is_stopped(r))
+		return;
+	if (r->state == STATE_WATCHING && r->status == 200)
+		watch_body(r, data, len);
+	else if (r->body.len + len > max || buf_add(&r->body, data, len) < 0)
+		body_too_long(r);
+}
+
+void reflector_done(struct reflector *r, const struct http_result *result)
+{
+	if (r->state == STATE_LISTING)
+		list_done(r, result);
+	else if (r->state == STATE_WATCHING)
+		watch_done(r, result);
+	if (r->state == STATE_WAITING || r->state == STATE_STOPPED)
+		end_request(r);
+}
+
+void reflector_wake(struct reflector *r)
+{
+	if (r->state != STATE_WAITING)
+		return;
+	if (r->next == STATE_WATCHING)
+		start_watch(r);
+	else
+		restart_list(r);
+}
+
+void reflector_start(struct reflector *r)
+{
+	assert(r->state == STATE_NEW);
+	start_list(r);
+}
+
+static void drop_what_runs(struct reflector *r)
+{
+	if (r->state == STATE_LISTING || r->state == STATE_WATCHING)
+		r->env->cancel(r->userdata);
+	if (r->state == STATE_WAITING)
+		r->env->wake_off(r->userdata);
+}
+
+void reflector_stop(struct reflector *r)
+{
+	drop_what_runs(r);
+	r->state = STATE_STOPPED;
+}
+
+void reflector_refresh(struct reflector *r)
+{
+	assert(r->state != STATE_NEW);
+	if (is_stopped(r))
+		return;
+	drop_what_runs(r);
+	r->list_latest = true;
+	restart_list(r);
+}
+
+bool reflector_is_synced(const struct reflector *r)
+{
+	return r->synced;
+}
+
+bool reflector_is_watching(const struct reflector *r)
+{
+	return r->state == STATE_WATCHING && r->status == 200;
+}
+
+int reflector_new(const struct api_resource *resource, const struct reflector_env *env,
+		  const struct reflector_handler *handler, void *userdata, struct reflector **ret_r)
+{
+	struct reflector *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return -ENOMEM;
+	r->resource = resource;
+	r->env = env;
+	r->handler = handler;
+	r->userdata = userdata;
+	r->state = STATE_NEW;
+	r->body = BUF_INIT(REFLECTOR_LIST_BYTES_MAX);
+	r->frames = FRAMES_INIT(FRAMES_BYTES_MAX);
+	r->backoff = BACKOFF_INIT(&BACKOFF_REFLECTOR);
+	r->fresh = BACKOFF_INIT(&BACKOFF_FRESH);
+	*ret_r = r;
+	return 0;
+}
+
+void reflector_free(struct reflector *r)
+{
+	if (!r)
+		return;
+	reflector_stop(r);
+	buf_deinit(&r->body);
+	frames_deinit(&r->frames);
+	free(r->version);
+	free(r->failure);
+	free(r->continue_token);
+	free(r);
+}

@@ -1,0 +1,71 @@
+/* Reflector: keeps up with one kind of object at the API server: list, watch, relist, with resource versions,
+ * bookmarks, 410 and backoff as client-go's reflector has them. A state machine: requests, time and chance come from its
+ * environment, so all of it is tested without a server and without sleeping. */
+#pragma once
+
+#include "agent/api.h"
+#include "agent/http.h"
+#include "common/json.h"
+
+struct reflector;
+
+#define REFLECTOR_LIST_BYTES_MAX ((size_t)(32 * 1024 * 1024)) /* of one page */
+
+struct reflector_get {
+	const char *target; /* path and query */
+	uint64_t timeout_usec; /* of the whole request */
+	uint64_t silence_usec; /* 0: it may be silent */
+	bool is_watch;
+};
+
+struct reflector_env {
+	uint64_t (*now)(void *userdata); /* monotonic, microseconds */
+	double (*random01)(void *userdata); /* in [0,1) */
+	/* Starts a request; one at a time. It is answered later, by reflector_head(), reflector_body()... and
+	 * reflector_done(), and never from inside get(). Negative errno: it could not be started. */
+	int (*get)(void *userdata, const struct reflector_get *get);
+	/* The request that runs will not be answered any more. */
+	void (*cancel)(void *userdata);
+	/* Calls reflector_wake() once, later. A new call replaces the old one. */
+	void (*wake_after)(void *userdata, uint64_t delay_usec);
+	void (*wake_off)(void *userdata);
+};
+
+enum reflector_event { REFLECTOR_LISTED, REFLECTOR_ADDED, REFLECTOR_MODIFIED, REFLECTOR_DELETED };
+
+/* Each may call reflector_stop(), none reflector_free() or reflector_refresh(). */
+struct reflector_handler {
+	/* A list comes: LISTED objects, maybe in pages, maybe begun again. */
+	void (*list_begin)(void *userdata);
+	/* obj is borrowed. It is of the right kind, name and namespace. */
+	void (*object)(void *userdata, enum reflector_event event, const json_t *obj);
+	/* The list is complete: what was not in it is not there. */
+	void (*list_end)(void *userdata);
+	/* Something has failed and is tried again; told once for each change of the sentence. status: the HTTP status, 0 if
+	 * there was no answer. Everything told before stays valid. */
+	void (*failed)(void *userdata, const struct err *e, int status);
+	/* What had failed works. */
+	void (*recovered)(void *userdata);
+};
+
+/* resource, env, handler and their texts are borrowed until reflector_free(). */
+int reflector_new(const struct api_resource *resource, const struct reflector_env *env,
+		  const struct reflector_handler *handler, void *userdata, struct reflector **ret_r);
+void reflector_free(struct reflector *r);
+DEFINE_CLEANUP(struct reflector *, reflector_free);
+void reflector_start(struct reflector *r);
+/* Cancels what runs; nothing is called any more. */
+void reflector_stop(struct reflector *r);
+/* Drops what runs and lists now, asking for the most recent state. Not before reflector_start(). */
+void reflector_refresh(struct reflector *r);
+
+/* From the environment. */
+void reflector_head(struct reflector *r, int status);
+void reflector_body(struct reflector *r, const char *data, size_t len);
+void reflector_done(struct reflector *r, const struct http_result *result);
+void reflector_wake(struct reflector *r);
+
+/* The first list was complete. */
+bool reflector_is_synced(const struct reflector *r);
+/* A watch runs: the server has answered it. */
+bool reflector_is_watching(const struct reflector *r);
