@@ -347,6 +347,11 @@ bool node_is_immutable(const struct node *n)
 	return n->immutable;
 }
 
+bool node_is_linked(const struct node *n)
+{
+	return n->committed;
+}
+
 bool node_is_committed(const struct node *n)
 {
 	return n->committed && !n->final;
@@ -622,10 +627,11 @@ void tree_hide(struct tree *t, struct node *n)
 	n->hidden = true;
 }
 
-void tree_drop_hidden(struct tree *t, struct node *n)
+void tree_drop_hidden(struct tree *t, struct node *dir)
 {
-	assert(n->hidden && n->parent);
-	node_detach(t, n);
+	for (size_t i = dir->dir.n; i-- > 0;)
+		if (dir->dir.v[i]->hidden)
+			node_detach(t, dir->dir.v[i]);
 }
 
 void tree_retire(struct tree *t, struct node *version)

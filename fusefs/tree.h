@@ -66,11 +66,12 @@ struct node *node_next_child(const struct node *n, uint64_t after_id);
 void tree_ref_lookup(struct tree *t, struct node *n);
 void tree_forget(struct tree *t, uint64_t id, uint64_t count);
 
-/* --- for publish.c, which may look at what is not committed yet ---
- *
- * A child by name whether committed or not, and whether a staged node's calls have all come (mkdir; symlink and, where
- * one is staged, rename). */
+/* --- for publish.c, which may look at what is not committed yet --- */
+
+/* A child by name whether committed or not. */
 struct node *tree_find(const struct tree *t, const struct node *parent, const char *name);
+/* A staged node: its mkdir or symlink call has come; all of its calls have (a rename too, where one is staged). */
+bool node_is_linked(const struct node *n);
 bool node_is_committed(const struct node *n);
 
 /* Staging. All are undone by tree_unstage() on the same node as long as they are not committed.
@@ -97,8 +98,8 @@ int tree_fill_file(struct tree *t, struct node *dir, const char *name, const str
 int tree_fill_copy(struct tree *t, struct node *dir, const struct node *src, struct node **ret_n);
 /* Sets hidden on a filled or committed child (listed no more, found by name with timeout 0). */
 void tree_hide(struct tree *t, struct node *n);
-/* Takes a hidden child out of its folder for good. */
-void tree_drop_hidden(struct tree *t, struct node *n);
+/* Takes the hidden children of a folder out of it for good. */
+void tree_drop_hidden(struct tree *t, struct node *dir);
 /* From now on unlinks inside this version folder hide instead of removing. */
 void tree_retire(struct tree *t, struct node *version);
 

@@ -1,0 +1,247 @@
+/* Mount: by the new mount calls, which need no path but the mount point's and name what they refuse in a log of their
+ * own. glibc 2.36 has wrappers for all of them. Which mounts are there is read from mountinfo (proc_pid_mountinfo(5)).
+ *
+ * A dead mount and one whose daemon hangs look alike from outside, except that statfs(2) on a dead one fails at once;
+ * it is asked by a child, because on a hanging one it would never return. */
+#include "fusefs/mount.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <sys/wait.h>
+
+#include "common/file.h"
+
+#define MOUNTINFO_MAX	   (64u << 20)
+#define PROBE_TIMEOUT_MSEC 1000
+#define MOUNTS_MAX	   64 /* stacked on one path; more is a loop of somebody's */
+
+/* --- mountinfo --- */
+
+/* Undoes the \ooo escapes in place. */
+static void unescape(char *s)
+{
+	char *out = s;
+
+	while (*s) {
+		if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] >= '0' && s[2] <= '7' && s[3] >= '0' &&
+		    s[3] <= '7') {
+			*out++ = (s[1] - '0') << 6 | (s[2] - '0') << 3 | (s[3] - '0');
+			s += 4;
+		} else {
+			*out++ = *s++;
+		}
+	}
+	*out = 0;
+}
+
+/* "36 35 98:0 /root /mount/point opts [optional...] - fstype source superopts"; false: not such a line. */
+static bool line_parse(char *line, char **ret_path, char **ret_fstype)
+{
+	char *path = NULL, *dash = strstr(line, " - ");
+	char *save = NULL;
+	int field = 0;
+
+	if (!dash)
+		return false;
+	*dash = 0;
+	for (char *s = strtok_r(line, " ", &save); s; s = strtok_r(NULL, " ", &save))
+		if (field++ == 4)
+			path = s;
+	if (!path)
+		return false;
+	unescape(path);
+	*ret_path = path;
+	*ret_fstype = dash + 3;
+	(*ret_fstype)[strcspn(*ret_fstype, " ")] = 0;
+	return true;
+}
+
+/* The file system type of the topmost mount on this path; "" if there is none. */
+static int top_fstype(const char *path, char *fstype, size_t size, struct err *e)
+{
+	cleanup_free char *text = NULL;
+	char *save = NULL;
+	size_t len;
+	int r;
+
+	r = file_read(AT_FDCWD, "/proc/self/mountinfo", MOUNTINFO_MAX, &text, &len, e);
+	if (r < 0)
+		return r;
+	*fstype = 0;
+	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		char *at, *type;
+
+		/* of several mounts on one path the last line is the topmost */
+		if (line_parse(line, &at, &type) && str_eq(at, path))
+			snprintf(fstype, size, "%s", type);
+	}
+	return 0;
+}
+
+static bool is_ours(const char *fstype)
+{
+	return str_eq(fstype, MOUNT_FSTYPE);
+}
+
+/* --- alive or dead --- */
+
+static bool is_dead_errno(int error)
+{
+	return error == ENOTCONN || error == ECONNABORTED;
+}
+
+/* Whether statfs(2) says that the daemon is gone. No answer in time: it hangs, which is not dead. */
+static int probe_dead(const char *path, bool *ret_dead)
+{
+	cleanup_fd int pidfd = -1;
+	struct pollfd p;
+	int status = 0;
+	pid_t pid = fork();
+
+	if (pid < 0)
+		return -errno;
+	if (pid == 0) {
+		struct statfs st;
+
+		_exit(statfs(path, &st) < 0 && is_dead_errno(errno));
+	}
+	pidfd = syscall(SYS_pidfd_open, pid, 0);
+	p = (struct pollfd){ .fd = pidfd, .events = POLLIN };
+	if (pidfd >= 0 && poll(&p, 1, PROBE_TIMEOUT_MSEC) == 1) {
+		waitpid(pid, &status, 0);
+	} else {
+		/* a child that waits for a hanging daemon may not even be killable: it is reaped if it is gone, and left
+		 * to whoever reaps this process's orphans if it is not */
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, WNOHANG);
+	}
+	*ret_dead = WIFEXITED(status) && WEXITSTATUS(status) == 1;
+	return 0;
+}
+
+int mount_probe(const char *pods_dir, enum mount_state *ret_state, char *ret_fstype, size_t fstype_size, struct err *e)
+{
+	char fstype[64];
+	bool dead = false;
+	int r;
+
+	r = top_fstype(pods_dir, fstype, sizeof fstype, e);
+	if (r < 0)
+		return r;
+	if (!*fstype) {
+		*ret_state = MOUNT_NONE;
+	} else if (!is_ours(fstype)) {
+		*ret_state = MOUNT_FOREIGN;
+	} else {
+		r = probe_dead(pods_dir, &dead);
+		if (r < 0)
+			return err_set(e, r, "cannot ask whether %s is alive: %s", pods_dir, strerror(-r));
+		*ret_state = dead ? MOUNT_DEAD : MOUNT_ALIVE;
+	}
+	if (ret_fstype)
+		snprintf(ret_fstype, fstype_size, "%s", fstype);
+	return 0;
+}
+
+int mount_clear(const char *pods_dir, struct err *e)
+{
+	char fstype[64];
+	int r;
+
+	for (int i = 0; i < MOUNTS_MAX; i++) {
+		r = top_fstype(pods_dir, fstype, sizeof fstype, e);
+		if (r < 0)
+			return r;
+		if (!is_ours(fstype))
+			return 0;
+		if (umount2(pods_dir, MNT_DETACH | UMOUNT_NOFOLLOW) < 0)
+			return err_set(e, -errno, "unmount %s: %m", pods_dir);
+	}
+	return err_set(e, -ELOOP, "too many mounts on %s", pods_dir);
+}
+
+/* --- mounting --- */
+
+/* The first line of the fs context's log: "e fuse: Bad value for 'fd'". */
+static int context_error(int fs, int code, const char *what, struct err *e)
+{
+	char text[256] = "";
+	ssize_t n = read(fs, text, sizeof text - 1);
+
+	if (n <= 2)
+		return err_set(e, code, "%s: %s", what, strerror(-code));
+	text[n] = 0;
+	text[strcspn(text, "\n")] = 0;
+	return err_set(e, code, "%s: %s (%s)", what, strerror(-code), text + 2);
+}
+
+static int context_new(int fuse, int *ret_fs, struct err *e)
+{
+	cleanup_fd int fs = fsopen("fuse", FSOPEN_CLOEXEC);
+	char fd_text[16];
+	const struct {
+		const char *key, *value; /* no value: a flag */
+	} options[] = {
+		{ "source", "secretlet" }, { "subtype", strchr(MOUNT_FSTYPE, '.') + 1 },
+		{ "fd", fd_text },	   { "rootmode", "40711" }, /* octal, S_IFDIR | 0711 */
+		{ "user_id", "0" },	   { "group_id", "0" },
+		{ "allow_other", NULL },   { "default_permissions", NULL },
+	};
+
+	if (fs < 0)
+		return err_set(e, -errno, "fsopen fuse: %m");
+	snprintf(fd_text, sizeof fd_text, "%d", fuse);
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
+		unsigned cmd = options[i].value ? FSCONFIG_SET_STRING : FSCONFIG_SET_FLAG;
+
+		if (fsconfig(fs, cmd, options[i].key, options[i].value, 0) < 0)
+			return context_error(fs, -errno, options[i].key, e);
+	}
+	if (fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+		return context_error(fs, -errno, "fsconfig create", e);
+	*ret_fs = TAKE_FD(fs);
+	return 0;
+}
+
+/* The writable twin of a mount that is attached already. */
+static int private_clone(int public, int *ret_private, struct err *e)
+{
+	struct mount_attr writable = { .attr_clr = MOUNT_ATTR_RDONLY };
+	cleanup_fd int private = open_tree(public, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+
+	if (private < 0)
+		return err_set(e, -errno, "open_tree: %m");
+	if (mount_setattr(private, "", AT_EMPTY_PATH, &writable, sizeof writable) < 0)
+		return err_set(e, -errno, "mount_setattr: %m");
+	*ret_private = TAKE_FD(private);
+	return 0;
+}
+
+int mount_create(const char *pods_dir, struct mount_fds *ret_fds, struct err *e)
+{
+	cleanup_fd int fuse = open("/dev/fuse", O_RDWR | O_CLOEXEC), fs = -1, public = -1;
+	int r;
+
+	if (fuse < 0)
+		return err_set(e, -errno, "open /dev/fuse: %m");
+	r = context_new(fuse, &fs, e);
+	if (r < 0)
+		return err_wrap(e, r, "mount");
+	public = fsmount(fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_RDONLY);
+	if (public < 0)
+		return context_error(fs, -errno, "fsmount", e);
+	if (move_mount(public, "", AT_FDCWD, pods_dir, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+		return err_set(e, -errno, "mount on %s: %m", pods_dir);
+
+	r = private_clone(public, &ret_fds->private, e);
+	if (r < 0) {
+		umount2(pods_dir, MNT_DETACH | UMOUNT_NOFOLLOW);
+		return r;
+	}
+	ret_fds->fuse = TAKE_FD(fuse);
+	return 0;
+}

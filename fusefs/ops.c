@@ -1,0 +1,343 @@
+/* Ops: each operation is one query or one commit, and exactly one reply. Nothing here waits, allocates or logs.
+ *
+ * Who may change something is decided by the pid alone: with ALLOW_IDMAP the kernel fills uid and gid with -1. Read
+ * permission is the kernel's business (default_permissions). OPEN and OPENDIR are answered ENOSYS once; from then on
+ * the kernel opens by itself and keeps pages and listings, which is right because a node's content never changes. */
+#include "fusefs/ops.h"
+
+#include <linux/limits.h>
+
+#include "fusefs/publish.h"
+#include "fusefs/tree.h"
+
+#define FOREVER_SEC   1e9 /* fits into the kernel's jiffies, unlike ULONG_MAX seconds */
+#define READDIR_MAX   (64u << 10)
+#define COOKIE_DOT    1
+#define COOKIE_DOTDOT 2 /* greater ones are node ids */
+
+/* INIT asks for these and no others; session.c adds what libfuse does not know. ATOMIC_O_TRUNC, libfuse's default, must
+ * not be among them: with ENOSYS for OPEN the kernel would take a file for truncated that nobody truncated. */
+#define CAPABILITIES (FUSE_CAP_ASYNC_READ | FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_EXPLICIT_INVAL_DATA)
+
+static struct ops *ops_of(fuse_req_t req)
+{
+	return fuse_req_userdata(req);
+}
+
+static void op_init(void *userdata, struct fuse_conn_info *conn)
+{
+	conn->want = CAPABILITIES & conn->capable;
+	conn->max_write = 4096;
+}
+
+/* --- queries --- */
+
+static void reply_node(fuse_req_t req, struct node *n, bool hidden)
+{
+	struct ops *o = ops_of(req);
+	struct fuse_entry_param param = {
+		.ino = node_id(n),
+		.attr_timeout = hidden ? 0 : FOREVER_SEC,
+		.entry_timeout = hidden ? 0 : FOREVER_SEC,
+	};
+
+	node_stat(n, &param.attr);
+	tree_ref_lookup(o->tree, n);
+	/* the caller may be gone meanwhile: then the kernel has not counted this one */
+	if (fuse_reply_entry(req, &param) < 0)
+		tree_forget(o->tree, param.ino, 1);
+}
+
+static void op_lookup(fuse_req_t req, fuse_ino_t parent_id, const char *name)
+{
+	struct ops *o = ops_of(req);
+	struct node *parent = tree_node(o->tree, parent_id), *n;
+	bool hidden;
+
+	if (!parent || node_kind(parent) != NODE_DIR) {
+		fuse_reply_err(req, ESTALE);
+		return;
+	}
+	n = tree_lookup(o->tree, parent, name, &hidden);
+	if (n)
+		reply_node(req, n, hidden);
+	else if (node_is_immutable(parent))
+		fuse_reply_entry(req, &(struct fuse_entry_param){ .ino = 0, .entry_timeout = FOREVER_SEC });
+	else
+		fuse_reply_err(req, ENOENT);
+}
+
+static void op_forget(fuse_req_t req, fuse_ino_t id, uint64_t count)
+{
+	tree_forget(ops_of(req)->tree, id, count);
+	fuse_reply_none(req);
+}
+
+static void op_forget_multi(fuse_req_t req, size_t n, struct fuse_forget_data *forgets)
+{
+	for (size_t i = 0; i < n; i++)
+		tree_forget(ops_of(req)->tree, forgets[i].ino, forgets[i].nlookup);
+	fuse_reply_none(req);
+}
+
+static void reply_attr(fuse_req_t req, const struct node *n)
+{
+	struct stat st;
+
+	node_stat(n, &st);
+	fuse_reply_attr(req, &st, st.st_nlink ? FOREVER_SEC : 0);
+}
+
+static void op_getattr(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
+{
+	struct node *n = tree_node(ops_of(req)->tree, id);
+
+	if (n)
+		reply_attr(req, n);
+	else
+		fuse_reply_err(req, ESTALE);
+}
+
+static void op_readlink(fuse_req_t req, fuse_ino_t id)
+{
+	struct node *n = tree_node(ops_of(req)->tree, id);
+
+	if (n && node_kind(n) == NODE_LINK)
+		fuse_reply_readlink(req, node_target(n));
+	else
+		fuse_reply_err(req, n ? EINVAL : ESTALE);
+}
+
+static void op_open(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
+{
+	fuse_reply_err(req, ENOSYS);
+}
+
+/* The bytes go from locked memory to the kernel without a copy that would have to be wiped. */
+static void op_read(fuse_req_t req, fuse_ino_t id, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	struct node *n = tree_node(ops_of(req)->tree, id);
+	const struct secspan *content;
+
+	if (!n || node_kind(n) != NODE_FILE) {
+		fuse_reply_err(req, n ? EISDIR : ESTALE);
+		return;
+	}
+	content = node_content(n);
+	if (off < 0 || (size_t)off >= content->len)
+		fuse_reply_buf(req, NULL, 0);
+	else
+		fuse_reply_buf(req, (const char *)secspan_data(content) + off, MIN(size, content->len - off));
+}
+
+struct listing {
+	fuse_req_t req;
+	char *buf;
+	size_t len, size;
+};
+
+/* false: it does not fit any more. */
+static bool listing_add(struct listing *l, const char *name, const struct node *n, uint64_t cookie)
+{
+	struct stat st;
+	size_t need;
+
+	node_stat(n, &st);
+	need = fuse_add_direntry(l->req, l->buf + l->len, l->size - l->len, name, &st, cookie);
+	if (need > l->size - l->len)
+		return false;
+	l->len += need;
+	return true;
+}
+
+static void op_readdir(fuse_req_t req, fuse_ino_t id, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	static char buf[READDIR_MAX]; /* names, no secrets; there is one thread */
+	struct listing l = { .req = req, .buf = buf, .size = MIN(size, sizeof buf) };
+	struct node *dir = tree_node(ops_of(req)->tree, id), *n;
+	uint64_t cookie = off;
+	bool fits = true;
+
+	if (!dir || node_kind(dir) != NODE_DIR) {
+		fuse_reply_err(req, dir ? ENOTDIR : ESTALE);
+		return;
+	}
+	if (cookie < COOKIE_DOT)
+		fits = listing_add(&l, ".", dir, COOKIE_DOT);
+	if (fits && cookie < COOKIE_DOTDOT)
+		fits = listing_add(&l, "..", node_parent(dir) ?: dir, COOKIE_DOTDOT);
+	cookie = MAX(cookie, COOKIE_DOTDOT);
+	while (fits && (n = node_next_child(dir, cookie))) {
+		cookie = node_id(n);
+		fits = listing_add(&l, node_name(n), n, cookie);
+	}
+	fuse_reply_buf(req, l.buf, l.len);
+}
+
+static void op_statfs(fuse_req_t req, fuse_ino_t id)
+{
+	struct tree_stats stats = tree_stats(ops_of(req)->tree);
+
+	fuse_reply_statfs(req, &(struct statvfs){
+				       .f_bsize = 4096,
+				       .f_frsize = 4096,
+				       .f_blocks = (stats.content_bytes + 4095) / 4096,
+				       .f_files = stats.n_nodes,
+				       .f_namemax = PAYLOAD_NAME_MAX,
+			       });
+}
+
+/* --- changes: refused, unless the publisher makes one that is staged --- */
+
+static void refuse(fuse_req_t req)
+{
+	++*ops_of(req)->n_refused;
+	fuse_reply_err(req, EROFS);
+}
+
+static struct node *folder_for(fuse_req_t req, fuse_ino_t id)
+{
+	struct node *n;
+
+	if (!publish_is_publisher(ops_of(req)->publish, fuse_req_ctx(req)->pid))
+		return NULL;
+	n = tree_node(ops_of(req)->tree, id);
+	return n && node_kind(n) == NODE_DIR ? n : NULL;
+}
+
+static void reply_commit(fuse_req_t req, int r, struct node *n)
+{
+	if (r == -EROFS)
+		refuse(req);
+	else if (r < 0 || !n)
+		fuse_reply_err(req, -r);
+	else
+		reply_node(req, n, false);
+}
+
+static void op_mkdir(fuse_req_t req, fuse_ino_t parent_id, const char *name, mode_t mode)
+{
+	struct node *parent = folder_for(req, parent_id), *n = NULL;
+
+	reply_commit(req, parent ? tree_commit_mkdir(ops_of(req)->tree, parent, name, &n) : -EROFS, n);
+}
+
+static void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent_id, const char *name)
+{
+	struct node *parent = folder_for(req, parent_id), *n = NULL;
+
+	reply_commit(req, parent ? tree_commit_symlink(ops_of(req)->tree, parent, name, target, &n) : -EROFS, n);
+}
+
+static void op_rename(fuse_req_t req, fuse_ino_t parent_id, const char *name, fuse_ino_t to_id, const char *to_name,
+		      unsigned flags)
+{
+	struct node *parent = folder_for(req, parent_id), *to = folder_for(req, to_id);
+	int r = -EROFS;
+
+	if (parent && to && flags == 0)
+		r = tree_commit_rename(ops_of(req)->tree, parent, name, to, to_name);
+	reply_commit(req, r, NULL);
+}
+
+static void op_unlink(fuse_req_t req, fuse_ino_t parent_id, const char *name)
+{
+	struct node *parent = folder_for(req, parent_id);
+
+	reply_commit(req, parent ? tree_commit_unlink(ops_of(req)->tree, parent, name) : -EROFS, NULL);
+}
+
+static void op_rmdir(fuse_req_t req, fuse_ino_t parent_id, const char *name)
+{
+	struct node *parent = folder_for(req, parent_id);
+
+	reply_commit(req, parent ? tree_commit_rmdir(ops_of(req)->tree, parent, name) : -EROFS, NULL);
+}
+
+/* The publisher's chmod of a folder to the bits that it has: it changes nothing and wakes the folder's watchers. */
+static void op_setattr(fuse_req_t req, fuse_ino_t id, struct stat *attr, int to_set, struct fuse_file_info *fi)
+{
+	struct node *dir = folder_for(req, id);
+	struct stat st;
+
+	if (!dir || (to_set & ~FUSE_SET_ATTR_CTIME) != FUSE_SET_ATTR_MODE) {
+		refuse(req);
+		return;
+	}
+	node_stat(dir, &st);
+	if ((attr->st_mode & 0777) == (st.st_mode & 0777))
+		reply_attr(req, dir);
+	else
+		refuse(req);
+}
+
+static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t dev)
+{
+	refuse(req);
+}
+
+static void op_link(fuse_req_t req, fuse_ino_t id, fuse_ino_t parent, const char *name)
+{
+	refuse(req);
+}
+
+static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
+{
+	refuse(req);
+}
+
+static void op_write(fuse_req_t req, fuse_ino_t id, const char *buf, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	refuse(req);
+}
+
+static void op_fallocate(fuse_req_t req, fuse_ino_t id, int mode, off_t off, off_t len, struct fuse_file_info *fi)
+{
+	refuse(req);
+}
+
+static void op_setxattr(fuse_req_t req, fuse_ino_t id, const char *name, const char *value, size_t size, int flags)
+{
+	refuse(req);
+}
+
+static void op_removexattr(fuse_req_t req, fuse_ino_t id, const char *name)
+{
+	refuse(req);
+}
+
+static void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t off_in, struct fuse_file_info *fi_in,
+			       fuse_ino_t out, off_t off_out, struct fuse_file_info *fi_out, size_t len, int flags)
+{
+	refuse(req);
+}
+
+/* What is missing is answered ENOSYS by libfuse, once: FLUSH, RELEASE and FSYNC then cost nothing, xattrs are not
+ * supported, locks are local to the node. */
+const struct fuse_lowlevel_ops OPS_TABLE = {
+	.init = op_init,
+	.lookup = op_lookup,
+	.forget = op_forget,
+	.forget_multi = op_forget_multi,
+	.getattr = op_getattr,
+	.readlink = op_readlink,
+	.open = op_open,
+	.opendir = op_open,
+	.read = op_read,
+	.readdir = op_readdir,
+	.statfs = op_statfs,
+	.mkdir = op_mkdir,
+	.symlink = op_symlink,
+	.rename = op_rename,
+	.unlink = op_unlink,
+	.rmdir = op_rmdir,
+	.setattr = op_setattr,
+	.mknod = op_mknod,
+	.link = op_link,
+	.create = op_create,
+	.write = op_write,
+	.fallocate = op_fallocate,
+	.setxattr = op_setxattr,
+	.removexattr = op_removexattr,
+	.copy_file_range = op_copy_file_range,
+};

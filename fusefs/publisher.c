@@ -1,0 +1,235 @@
+/* Publisher: runs orders. Everything it needs is in static memory or on the stack and opened before the filter is on,
+ * so that about fifteen system calls are enough for ever. Contents are read with sendfile(2) into /dev/null: they come
+ * into the kernel's page cache and never into this process.
+ *
+ * Without capabilities uid 0 is an ordinary user that owns the folders of the tree, which is all that it takes. */
+#include "fusefs/publisher.h"
+
+#include <cap-ng.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <seccomp.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+
+#include "common/log.h"
+#include "fusefs/order.h"
+
+#define SENDFILE_MAX (1u << 20)
+
+struct publisher {
+	int socket, root, null;
+};
+
+static int run_read_file(const struct publisher *p, const char *path)
+{
+	cleanup_fd int fd = openat(p->root, path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st;
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	do
+		n = sendfile(p->null, fd, NULL, SENDFILE_MAX);
+	while (n > 0);
+	if (n < 0)
+		return -errno;
+	/* reading makes the cached access time stale; asking here saves the first reader from it */
+	return fstatat(fd, "", &st, AT_EMPTY_PATH) < 0 ? -errno : 0;
+}
+
+static int run_read_link(const struct publisher *p, const char *path)
+{
+	char target[ORDER_PATH_MAX];
+	struct stat st;
+
+	if (readlinkat(p->root, path, target, sizeof target) < 0)
+		return -errno;
+	return fstatat(p->root, path, &st, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+}
+
+/* The kernel keeps a listing only for the folder's time of change that it knows when the listing begins: so stat, read,
+ * and stat again for the access time. */
+static int run_read_dir(const struct publisher *p, const char *path)
+{
+	static char entries[32 << 10];
+	cleanup_fd int fd = openat(p->root, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st;
+	long n;
+
+	if (fd < 0 || fstatat(fd, "", &st, AT_EMPTY_PATH) < 0)
+		return -errno;
+	do
+		n = syscall(SYS_getdents64, fd, entries, sizeof entries);
+	while (n > 0);
+	return n < 0 || fstatat(fd, "", &st, AT_EMPTY_PATH) < 0 ? -errno : 0;
+}
+
+static int run_step(const struct publisher *p, const struct order_step *s, const char *path, const char *path2)
+{
+	struct stat st;
+	int r;
+
+	switch (s->op) {
+	case ORDER_MKDIR:
+		r = mkdirat(p->root, path, 0755);
+		break;
+	case ORDER_CHMOD:
+		r = fchmodat(p->root, path, 0755, 0);
+		break;
+	case ORDER_SYMLINK:
+		r = symlinkat(path2, p->root, path);
+		break;
+	case ORDER_RENAME:
+		r = renameat(p->root, path, p->root, path2);
+		break;
+	case ORDER_UNLINK:
+		r = unlinkat(p->root, path, 0);
+		break;
+	case ORDER_RMDIR:
+		r = unlinkat(p->root, path, AT_REMOVEDIR);
+		break;
+	case ORDER_STAT:
+		r = fstatat(p->root, path, &st, AT_SYMLINK_NOFOLLOW);
+		break;
+	case ORDER_READ_FILE:
+		return run_read_file(p, path);
+	case ORDER_READ_LINK:
+		return run_read_link(p, path);
+	case ORDER_READ_DIR:
+		return run_read_dir(p, path);
+	default:
+		return -EINVAL;
+	}
+	return r < 0 ? -errno : 0;
+}
+
+static uint64_t now_realtime_usec(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return ts.tv_sec * USEC_PER_SEC + ts.tv_nsec / NSEC_PER_USEC;
+}
+
+/* A path of `len` bytes with its NUL at *at; NULL if there is no such thing in the message. */
+static const char *path_get(const char *msg, size_t size, size_t *at, size_t len)
+{
+	const char *path = msg + *at;
+
+	if (len == 0 || len > ORDER_PATH_MAX || len > size - *at || path[len - 1] != 0)
+		return NULL;
+	*at += len;
+	return path;
+}
+
+static void run_order(const struct publisher *p, const char *msg, size_t size, struct order_answer *a)
+{
+	struct order_head head;
+	size_t at = sizeof head;
+
+	memcpy(&head, msg, sizeof head);
+	*a = (struct order_answer){ .id = head.id, .failed = ORDER_DONE };
+	for (uint32_t i = 0; i < head.n_steps; i++) {
+		struct order_step s = { 0 };
+		const char *path = NULL, *path2 = NULL;
+		bool good = false;
+		int r = -EBADMSG;
+
+		if (size - at >= sizeof s) {
+			memcpy(&s, msg + at, sizeof s);
+			at += sizeof s;
+			path = path_get(msg, size, &at, s.path_len);
+			path2 = s.path2_len ? path_get(msg, size, &at, s.path2_len) : "";
+			good = path && path2;
+		}
+		if (good)
+			r = run_step(p, &s, path, path2);
+		if (r < 0 && (!good || (s.ignored != ORDER_IGNORE_ALL && s.ignored != -r))) {
+			a->failed = s.index;
+			a->error = -r;
+			return;
+		}
+		if (s.mark)
+			a->realtime_usec = now_realtime_usec();
+	}
+}
+
+static int filter_load(void)
+{
+	static const int calls[] = {
+		SCMP_SYS(recvfrom),   SCMP_SYS(sendto),	    SCMP_SYS(mkdirat),	     SCMP_SYS(fchmodat),
+		SCMP_SYS(symlinkat),  SCMP_SYS(renameat),   SCMP_SYS(renameat2),     SCMP_SYS(unlinkat),
+		SCMP_SYS(close),      SCMP_SYS(newfstatat), SCMP_SYS(getdents64),    SCMP_SYS(sendfile),
+		SCMP_SYS(readlinkat), SCMP_SYS(exit_group), SCMP_SYS(clock_gettime),
+	};
+	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_KILL_PROCESS);
+	int r = 0;
+
+	if (!ctx)
+		return -ENOMEM;
+	for (size_t i = 0; i < ARRAY_SIZE(calls) && r == 0; i++)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, calls[i], 0);
+	if (r == 0)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(openat), 1,
+				     SCMP_A2(SCMP_CMP_MASKED_EQ, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY));
+	if (r == 0)
+		r = seccomp_load(ctx);
+	/* the context is not given back: free(3) could need a call that is not allowed any more */
+	return r;
+}
+
+static int confine(void)
+{
+	const struct rlimit none = { 0, 0 };
+	int r;
+
+	/* only a privileged parent can grant groups in the first place; without CAP_SETGID they stay as they are */
+	if (setgroups(0, NULL) < 0 && errno != EPERM)
+		return -errno;
+	capng_clear(CAPNG_SELECT_BOTH);
+	if (capng_apply(CAPNG_SELECT_CAPS) != 0)
+		return -EPERM;
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ||
+	    setrlimit(RLIMIT_CORE, &none) < 0)
+		return -errno;
+	r = filter_load();
+	return r;
+}
+
+int publisher_run(int socket, int private_mount)
+{
+	static char msg[ORDER_MAX];
+	struct publisher p = { .socket = socket, .root = private_mount };
+	int r;
+
+	p.null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	if (p.null < 0) {
+		log_error(NULL, "open /dev/null: %m");
+		_exit(1);
+	}
+	r = confine();
+	if (r < 0) {
+		log_error(NULL, "cannot confine the publisher: %s", strerror(-r));
+		_exit(1);
+	}
+
+	for (;;) {
+		ssize_t n = recv(p.socket, msg, sizeof msg, 0);
+		struct order_answer a;
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < (ssize_t)sizeof(struct order_head))
+			_exit(n == 0 || (n < 0 && errno == ECONNRESET) ? 0 : 1);
+		run_order(&p, msg, n, &a);
+		if (send(p.socket, &a, sizeof a, MSG_NOSIGNAL) < 0)
+			_exit(0);
+	}
+}
