@@ -1,0 +1,313 @@
+/* Manifest: YAML tree -> JSON -> validate -> codec, object by object, so that one bad object in a file does not take the
+ * others with it. The YAML tree is kept until the end, because it alone knows where things are: an issue's path is looked
+ * up in it to get a line. */
+#include "agent/manifest.h"
+
+#include <inttypes.h>
+#include <sodium.h>
+
+#include "agent/codec.h"
+#include "agent/validate.h"
+#include "agent/yaml.h"
+#include "common/str.h"
+
+#define SHOWN "%.64s"
+
+struct reader {
+	const char *file;
+	uint64_t *revision;
+	struct manifest_object *objects;
+	size_t n_objects, size;
+	struct err *e;
+};
+
+void manifest_object_deinit(struct manifest_object *o)
+{
+	free(o->key);
+	free(o->ns);
+	free(o->name);
+	free(o->problem);
+	secret_unref(o->secret);
+	pod_unref(o->pod);
+	json_decref(o->json);
+	*o = (struct manifest_object){ .kind = MANIFEST_UNKNOWN };
+}
+
+void manifest_objects_free(struct manifest_object *objects, size_t n_objects)
+{
+	for (size_t i = 0; objects && i < n_objects; i++)
+		manifest_object_deinit(&objects[i]);
+	free(objects);
+}
+
+static int no_memory(struct reader *r)
+{
+	return err_set(r->e, -ENOMEM, "%s: out of memory", r->file);
+}
+
+/* ---- one object ---- */
+
+static const char *kind_name(enum manifest_kind kind)
+{
+	return kind == MANIFEST_POD ? "pod" : kind == MANIFEST_SECRET ? "secret" : "object";
+}
+
+/* Sets o->problem; `reason` may be cut. */
+static int refuse(struct reader *r, struct manifest_object *o, const struct yaml_node *at, const char *path,
+		  const char *reason)
+{
+	struct err text = ERR_INIT;
+
+	err_set(&text, -EINVAL, "%s:%zu:%zu: %s%s%s: %s", r->file, at->line, at->column,
+		o->key ? o->key : kind_name(o->kind), path ? ": " : "", path ? path : "", reason);
+	o->problem = strdup(text.text);
+	return o->problem ? 0 : no_memory(r);
+}
+
+/* What the issue calls data may have been written as stringData. */
+static const struct yaml_node *find_issue(const struct yaml_node *root, const char *path)
+{
+	const struct yaml_node *n = yaml_find(root, path);
+	char other[JSON_PATH_MAX + 16];
+
+	if (n != root || !str_starts(path, "data"))
+		return n;
+	snprintf(other, sizeof(other), "stringData%.*s", JSON_PATH_MAX, path + strlen("data"));
+	return yaml_find(root, other);
+}
+
+static int refuse_issue(struct reader *r, struct manifest_object *o, const struct yaml_node *root,
+			const struct json_issue *issue)
+{
+	return refuse(r, o, find_issue(root, issue->path), issue->path, issue->reason);
+}
+
+/* Of an object that may be refused later: enough to know whose last good version is to be kept. */
+static int read_identity(struct reader *r, struct manifest_object *o, const struct yaml_node *root)
+{
+	const struct yaml_node *meta = yaml_get(root, "metadata");
+	const struct yaml_node *name = yaml_get(meta, "name"), *ns = yaml_get(meta, "namespace");
+	const char *ns_text = ns && ns->kind == YAML_STRING && ns->scalar_len > 0 ? ns->scalar : "default";
+
+	if (!name || name->kind != YAML_STRING || !str_is_dns_subdomain(name->scalar) || !str_is_dns_label(ns_text))
+		return 0;
+	o->ns = strdup(ns_text);
+	o->name = strdup(name->scalar);
+	o->key = str_format("%s %s/%s", kind_name(o->kind), ns_text, name->scalar);
+	return o->ns && o->name && o->key ? 0 : no_memory(r);
+}
+
+/* Shaped like a UUID (version 8: by our own rule, RFC 9562), so that whoever sorts pods by uid finds what it expects. */
+static void derive_uid(const char *key, char uid[static 37])
+{
+	static const char domain[] = "secretlet manifest uid";
+	unsigned char h[16];
+
+	crypto_generichash(h, sizeof(h), (const unsigned char *)key, strlen(key), (const unsigned char *)domain,
+			   sizeof(domain) - 1);
+	h[6] = (h[6] & 0x0f) | 0x80;
+	h[8] = (h[8] & 0x3f) | 0x80;
+	snprintf(uid, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", h[0], h[1], h[2],
+		 h[3], h[4], h[5], h[6], h[7], h[8], h[9], h[10], h[11], h[12], h[13], h[14], h[15]);
+}
+
+/* What a server gives to an object when it stores it. */
+static int set_server_fields(struct reader *r, const struct manifest_object *o, json_t *obj)
+{
+	json_t *meta = json_object_get(obj, "metadata"), *uid = json_object_get(meta, "uid");
+	char text[37];
+
+	if (!uid || json_is_null(uid)) {
+		derive_uid(o->key, text);
+		if (json_object_set_new(meta, "uid", json_string(text)) < 0)
+			return no_memory(r);
+	}
+	snprintf(text, sizeof(text), "%" PRIu64, ++*r->revision);
+	return json_object_set_new(meta, "resourceVersion", json_string(text)) < 0 ? no_memory(r) : 0;
+}
+
+/* "by-name" is a folder beside the pods' folders. */
+static int check_pod_uid(const struct pod *p, struct json_issue *issue)
+{
+	const struct json_at root = JSON_ROOT, meta = JSON_AT(&root, "metadata"), at = JSON_AT(&meta, "uid");
+
+	return str_eq(p->uid, "by-name") ? json_issue_set(issue, &at, "is reserved") : 0;
+}
+
+/* -EINVAL and -ENOMEM with an issue: the object is refused. */
+static int decode(struct reader *r, struct manifest_object *o, json_t *obj, struct json_issue *issue)
+{
+	int k;
+
+	k = o->kind == MANIFEST_POD ? validate_pod(obj, issue) : validate_secret(obj, issue);
+	if (k < 0)
+		return k;
+	k = set_server_fields(r, o, obj);
+	if (k < 0)
+		return k;
+	k = o->kind == MANIFEST_POD ? codec_pod(obj, &o->pod, issue) : codec_secret(obj, &o->secret, issue);
+	if (k < 0)
+		return k;
+	return o->pod ? check_pod_uid(o->pod, issue) : 0;
+}
+
+static int read_object(struct reader *r, struct manifest_object *o, const struct yaml_node *root)
+{
+	cleanup_json json_t *obj = NULL;
+	struct json_issue issue = { .reason = "" };
+	struct err e = ERR_INIT;
+	const char *reason;
+	int k;
+
+	k = read_identity(r, o, root);
+	if (k < 0)
+		return k;
+	k = yaml_to_json(root, &obj, &e);
+	if (k < 0) {
+		/* "line:column: reason" */
+		reason = strchr(err_text(&e), ' ');
+		return k == -ENOMEM ? no_memory(r) : refuse(r, o, root, NULL, reason ? reason + 1 : err_text(&e));
+	}
+	k = decode(r, o, obj, &issue);
+	if (k < 0) {
+		secret_unref(TAKE_PTR(o->secret));
+		pod_unref(TAKE_PTR(o->pod));
+		return *issue.reason ? refuse_issue(r, o, root, &issue) : k;
+	}
+	if (o->kind == MANIFEST_POD) {
+		json_object_del(json_object_get(obj, "metadata"), "resourceVersion");
+		o->json = TAKE_PTR(obj);
+	}
+	return 0;
+}
+
+/* ---- documents ---- */
+
+static int add_object(struct reader *r, const struct yaml_node *at, struct manifest_object **ret_o)
+{
+	if (r->n_objects == r->size) {
+		size_t size = r->size ? r->size * 2 : 4;
+		struct manifest_object *objects = reallocarray(r->objects, size, sizeof(*objects));
+
+		if (!objects)
+			return no_memory(r);
+		r->objects = objects;
+		r->size = size;
+	}
+	*ret_o = &r->objects[r->n_objects++];
+	**ret_o = (struct manifest_object){ .line = at->line, .column = at->column };
+	return 0;
+}
+
+static int refuse_node(struct reader *r, const struct yaml_node *at, const char *path, const char *reason)
+{
+	struct manifest_object *o = NULL;
+	int k;
+
+	k = add_object(r, at, &o);
+	return k < 0 ? k : refuse(r, o, at, path, reason);
+}
+
+static const char *text_of(const struct yaml_node *n)
+{
+	return n && n->kind == YAML_STRING ? n->scalar : "";
+}
+
+enum { KIND_POD, KIND_SECRET, KIND_LIST, KIND_REFUSED };
+
+/* KIND_REFUSED: it has been noted. */
+static int read_kind(struct reader *r, const struct yaml_node *root, int *ret_kind)
+{
+	static const char *const kinds[] = { "Pod", "Secret", "List" };
+	const struct yaml_node *kind = yaml_get(root, "kind"), *version = yaml_get(root, "apiVersion");
+	char reason[256];
+
+	*ret_kind = KIND_REFUSED;
+	if (root->kind != YAML_MAPPING)
+		return refuse_node(r, root, NULL, "must be a mapping (`field: value` lines)");
+	if (!*text_of(kind))
+		return refuse_node(r, kind ? kind : root, "kind", "Required value");
+	if (!*text_of(version))
+		return refuse_node(r, version ? version : root, "apiVersion", "Required value");
+	for (int i = 0; i < KIND_REFUSED; i++)
+		if (str_eq(kind->scalar, kinds[i]) && str_eq(version->scalar, "v1")) {
+			*ret_kind = i;
+			return 0;
+		}
+	snprintf(reason, sizeof(reason),
+		 "\"" SHOWN "\" of \"" SHOWN "\" is not read here; Pod, Secret and List of v1 are", kind->scalar,
+		 version->scalar);
+	return refuse_node(r, kind, "kind", reason);
+}
+
+static int read_plain(struct reader *r, const struct yaml_node *root, int kind)
+{
+	struct manifest_object *o = NULL;
+	int k;
+
+	k = add_object(r, root, &o);
+	if (k < 0)
+		return k;
+	o->kind = kind == KIND_POD ? MANIFEST_POD : MANIFEST_SECRET;
+	return read_object(r, o, root);
+}
+
+static int read_list(struct reader *r, const struct yaml_node *root)
+{
+	const struct yaml_node *items = yaml_get(root, "items");
+	int kind, k;
+
+	if (!items || items->kind == YAML_NULL)
+		return 0;
+	if (items->kind != YAML_SEQUENCE)
+		return refuse_node(r, items, "items", "must be a list");
+	for (size_t i = 0; i < items->n_items; i++) {
+		const struct yaml_node *item = items->items[i];
+
+		k = read_kind(r, item, &kind);
+		if (k == 0 && kind == KIND_LIST)
+			k = refuse_node(r, item, "kind", "a List must not be in a List");
+		else if (k == 0 && kind != KIND_REFUSED)
+			k = read_plain(r, item, kind);
+		if (k < 0)
+			return k;
+	}
+	return 0;
+}
+
+static int read_document(struct reader *r, const struct yaml_node *root)
+{
+	int kind, k;
+
+	/* also what a template leaves when its condition is false */
+	if (!root || root->kind == YAML_NULL)
+		return 0;
+	k = read_kind(r, root, &kind);
+	if (k < 0 || kind == KIND_REFUSED)
+		return k;
+	return kind == KIND_LIST ? read_list(r, root) : read_plain(r, root, kind);
+}
+
+int manifest_parse(const char *file, const char *text, size_t len, uint64_t *revision,
+		   struct manifest_object **ret_objects, size_t *ret_n_objects, struct err *e)
+{
+	struct reader r = { .file = file, .revision = revision, .e = e };
+	struct yaml_doc *docs = NULL;
+	struct err reason = ERR_INIT;
+	size_t n_docs = 0;
+	int k;
+
+	k = yaml_parse(text, len, &docs, &n_docs, &reason);
+	if (k < 0)
+		return err_set(e, k, "%s:%s", file, err_text(&reason));
+	for (size_t i = 0; k == 0 && i < n_docs; i++)
+		k = read_document(&r, docs[i].root);
+	yaml_docs_free(docs, n_docs);
+	if (k < 0) {
+		manifest_objects_free(r.objects, r.n_objects);
+		return k;
+	}
+	*ret_objects = r.objects;
+	*ret_n_objects = r.n_objects;
+	return 0;
+}

@@ -1,0 +1,30 @@
+/* Manifest: the text of one YAML or JSON file -> the Pods and Secrets in it, validated and defaulted as the API server
+ * does it, or for each one that is refused the sentence that says why, with file, line and column. */
+#pragma once
+
+#include "agent/pod.h"
+#include "agent/secret.h"
+#include "common/json.h"
+
+enum manifest_kind { MANIFEST_UNKNOWN, MANIFEST_POD, MANIFEST_SECRET };
+
+struct manifest_object {
+	enum manifest_kind kind;
+	char *key; /* "secret default/db"; NULL: not even that is known (and so problem is set) */
+	char *ns, *name; /* NULL with key */
+	size_t line, column; /* where the object begins */
+	struct secret *secret; /* a good Secret */
+	struct pod *pod; /* a good Pod */
+	json_t *json; /* a Pod: what was read, to tell whether it has changed */
+	char *problem; /* refused: `FILE:LINE:COLUMN: KIND NS/NAME: PATH: REASON`; NULL: it is good */
+};
+
+/* All objects of all documents, Lists taken apart, in the order of the text. `file` is for messages only. Each object
+ * gets the next *revision as its resourceVersion, and, unless it has one, a uid that depends on kind, namespace and name
+ * alone, so that a pod's folder keeps its name. -EINVAL, -E2BIG: not YAML, e has `FILE:LINE:COLUMN: reason`; -ENOMEM.
+ * Empty documents are skipped. */
+int manifest_parse(const char *file, const char *text, size_t len, uint64_t *revision,
+		   struct manifest_object **ret_objects, size_t *ret_n_objects, struct err *e);
+/* Frees what an object holds, not the struct itself. */
+void manifest_object_deinit(struct manifest_object *o);
+void manifest_objects_free(struct manifest_object *objects, size_t n_objects);

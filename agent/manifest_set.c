@@ -1,0 +1,702 @@
+/* Manifest set. Three layers of state:
+ *
+ *   file   -> entries: what a file says at the moment, in its order. An entry that was refused keeps the last good object
+ *             of the same name from the same file.
+ *   object: one for each name that some entry claims, with the version that counts (`secret` or `pod`), which changes
+ *             only in settle().
+ *   want:   Secrets that the store has asked for; `pending` ones are answered one by one from a list, because the sink
+ *             may want and unwant while it is called.
+ *
+ * settle() is a plain recomputation over all entries in the order of file and text. With a few thousand objects that is
+ * well under a millisecond, and there is no incremental state that could go wrong. */
+#include "agent/manifest_set.h"
+
+#include "agent/validate.h"
+#include "common/list.h"
+#include "common/log.h"
+#include "common/map.h"
+#include "common/str.h"
+
+/* A refusal; the serial number tells the newest. */
+struct problem {
+	char *text; /* NULL: none */
+	uint64_t serial;
+};
+
+struct entry {
+	struct manifest_object o; /* o.problem is moved to `refused` */
+	struct problem refused; /* wrong in itself */
+	struct problem conflict; /* wrong because of another object or of its earlier version */
+};
+
+struct file {
+	char *name;
+	bool dropped;
+	struct problem problem; /* the file as a whole */
+	struct entry *entries;
+	size_t n_entries;
+};
+
+struct object {
+	char *key;
+	enum manifest_kind kind;
+	struct secret *secret;
+	struct pod *pod;
+	json_t *json;
+	bool told; /* a pod the sink knows */
+	char *problem;
+
+	/* during settle() */
+	bool claimed, changed;
+	const struct entry *decider; /* the entry that counts; NULL: none is good */
+	const struct file *decider_file;
+	const char *complaint; /* becomes `problem` */
+};
+
+struct want {
+	struct list link; /* in `pending`, or in no list */
+	bool refresh;
+	struct secret *told; /* what the sink knows */
+	char *ns, *name;
+	char key[];
+};
+
+struct manifest_set {
+	char *node_name;
+	const struct source_sink *sink;
+	void *userdata;
+	struct map files; /* by name */
+	struct map objects; /* by key */
+	struct map uids; /* of pods that count -> object */
+	struct map wants; /* by key */
+	struct list pending;
+	uint64_t serial;
+	bool settled; /* once at least */
+};
+
+/* ---- problems ---- */
+
+static void problem_clear(struct problem *p)
+{
+	free(TAKE_PTR(p->text));
+}
+
+/* Logged when it is new. */
+static void problem_set(struct manifest_set *s, struct problem *p, const char *text)
+{
+	if (str_eq(p->text, text))
+		return;
+	problem_clear(p);
+	p->text = strdup(text);
+	p->serial = ++s->serial;
+	log_warning(NULL, "%s", text);
+}
+
+/* ---- files ---- */
+
+static void entry_deinit(struct entry *en)
+{
+	manifest_object_deinit(&en->o);
+	problem_clear(&en->refused);
+	problem_clear(&en->conflict);
+}
+
+static void entries_free(struct entry *entries, size_t n_entries)
+{
+	for (size_t i = 0; entries && i < n_entries; i++)
+		entry_deinit(&entries[i]);
+	free(entries);
+}
+
+static void file_free(struct file *f)
+{
+	if (!f)
+		return;
+	entries_free(f->entries, f->n_entries);
+	problem_clear(&f->problem);
+	free(f->name);
+	free(f);
+}
+DEFINE_CLEANUP(struct file *, file_free);
+
+static int get_file(struct manifest_set *s, const char *name, struct file **ret_f)
+{
+	cleanup(file_freep) struct file *f = NULL;
+	int r;
+
+	*ret_f = map_get_str(&s->files, name);
+	if (*ret_f)
+		return 0;
+	f = calloc(1, sizeof(*f));
+	if (!f)
+		return -ENOMEM;
+	f->name = strdup(name);
+	if (!f->name)
+		return -ENOMEM;
+	r = map_add_str(&s->files, f->name, f);
+	if (r < 0)
+		return r;
+	*ret_f = TAKE_PTR(f);
+	return 0;
+}
+
+static bool is_good(const struct entry *en)
+{
+	return en->o.secret || en->o.pod;
+}
+
+/* What an earlier reading of the file is good for: last good versions, and refusals that need not be logged again. */
+static void carry_over(struct entry *fresh, struct map *by_key, struct map *by_text)
+{
+	struct entry *old = fresh->o.key ? map_get_str(by_key, fresh->o.key) : NULL;
+
+	if (fresh->refused.text && old && is_good(old)) {
+		fresh->o.secret = TAKE_PTR(old->o.secret);
+		fresh->o.pod = TAKE_PTR(old->o.pod);
+		fresh->o.json = TAKE_PTR(old->o.json);
+	}
+	if (old && old->conflict.text) {
+		fresh->conflict = old->conflict;
+		old->conflict.text = NULL;
+	}
+	old = fresh->refused.text ? map_get_str(by_text, fresh->refused.text) : NULL;
+	if (old)
+		fresh->refused.serial = old->refused.serial;
+}
+
+/* Without memory for the tables nothing is carried over; the caller sees -ENOMEM first. */
+static int index_entries(struct file *f, struct map *by_key, struct map *by_text)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < f->n_entries && r != -ENOMEM; i++) {
+		struct entry *en = &f->entries[i];
+
+		if (en->o.key)
+			r = map_add_str(by_key, en->o.key, en);
+		if (en->refused.text && r != -ENOMEM)
+			r = map_add_str(by_text, en->refused.text, en);
+	}
+	return r == -ENOMEM ? r : 0;
+}
+
+static int replace_entries(struct manifest_set *s, struct file *f, struct manifest_object *objects, size_t n_objects)
+{
+	struct map by_key = MAP_INIT, by_text = MAP_INIT;
+	struct entry *entries = calloc(n_objects + 1, sizeof(*entries));
+	int r;
+
+	if (!entries)
+		return -ENOMEM;
+	r = index_entries(f, &by_key, &by_text);
+	for (size_t i = 0; r == 0 && i < n_objects; i++) {
+		struct entry *en = &entries[i];
+
+		en->o = objects[i];
+		objects[i] = (struct manifest_object){ .kind = MANIFEST_UNKNOWN };
+		en->refused.text = TAKE_PTR(en->o.problem);
+		carry_over(en, &by_key, &by_text);
+		if (en->refused.text && !en->refused.serial) {
+			en->refused.serial = ++s->serial;
+			log_warning(NULL, "%s", en->refused.text);
+		}
+	}
+	map_deinit(&by_key);
+	map_deinit(&by_text);
+	if (r < 0) {
+		free(entries);
+		return r;
+	}
+	entries_free(f->entries, f->n_entries);
+	f->entries = entries;
+	f->n_entries = n_objects;
+	return 0;
+}
+
+int manifest_set_put(struct manifest_set *s, const char *file, struct manifest_object *take_objects, size_t n_objects)
+{
+	struct file *f = NULL;
+	int r;
+
+	r = get_file(s, file, &f);
+	if (r == 0)
+		r = replace_entries(s, f, take_objects, n_objects);
+	manifest_objects_free(take_objects, n_objects);
+	if (r < 0)
+		return r;
+	problem_clear(&f->problem);
+	f->dropped = false;
+	return 0;
+}
+
+int manifest_set_fail(struct manifest_set *s, const char *file, const char *problem)
+{
+	struct file *f = NULL;
+	int r;
+
+	r = get_file(s, file, &f);
+	if (r < 0)
+		return r;
+	problem_set(s, &f->problem, problem);
+	f->dropped = false;
+	return 0;
+}
+
+void manifest_set_drop(struct manifest_set *s, const char *file)
+{
+	struct file *f = map_get_str(&s->files, file);
+
+	if (f)
+		f->dropped = true;
+}
+
+static int compare_files(const void *a, const void *b)
+{
+	return strcmp((*(struct file *const *)a)->name, (*(struct file *const *)b)->name);
+}
+
+/* Sorted by name; dropped ones are freed. */
+static int sort_files(struct manifest_set *s, struct file ***ret_files, size_t *ret_n)
+{
+	struct file **files = calloc(map_count(&s->files) + 1, sizeof(*files));
+	struct file *f;
+	size_t n = 0;
+
+	if (!files)
+		return -ENOMEM;
+	for (size_t it = 0; (f = map_next(&s->files, &it));) {
+		if (f->dropped) {
+			map_remove_str(&s->files, f->name);
+			file_free(f);
+			continue;
+		}
+		files[n++] = f;
+	}
+	qsort(files, n, sizeof(*files), compare_files);
+	*ret_files = files;
+	*ret_n = n;
+	return 0;
+}
+
+/* ---- wants ---- */
+
+static void want_free(struct want *w)
+{
+	if (!w)
+		return;
+	list_remove(&w->link);
+	secret_unref(w->told);
+	free(w->ns);
+	free(w->name);
+	free(w);
+}
+DEFINE_CLEANUP(struct want *, want_free);
+
+static void make_pending(struct manifest_set *s, struct want *w)
+{
+	list_remove(&w->link);
+	list_append(&s->pending, &w->link);
+}
+
+/* The key as manifest.c makes it; fresh memory. */
+static char *secret_key_of(const char *ns, const char *name)
+{
+	return str_format("secret %s/%s", ns, name);
+}
+
+static struct want *find_want(const struct manifest_set *s, const char *ns, const char *name)
+{
+	cleanup_free char *key = secret_key_of(ns, name);
+
+	return key ? map_get_str(&s->wants, key) : NULL;
+}
+
+int manifest_set_want(struct manifest_set *s, const char *ns, const char *name)
+{
+	cleanup_free char *key = secret_key_of(ns, name);
+	cleanup(want_freep) struct want *w = NULL;
+	int r;
+
+	if (!key)
+		return -ENOMEM;
+	w = calloc(1, sizeof(*w) + strlen(key) + 1);
+	if (!w)
+		return -ENOMEM;
+	list_init(&w->link);
+	memcpy(w->key, key, strlen(key) + 1);
+	w->ns = strdup(ns);
+	w->name = strdup(name);
+	if (!w->ns || !w->name)
+		return -ENOMEM;
+	r = map_add_str(&s->wants, w->key, w);
+	if (r < 0)
+		return r;
+	make_pending(s, TAKE_PTR(w));
+	return 0;
+}
+
+void manifest_set_unwant(struct manifest_set *s, const char *ns, const char *name)
+{
+	struct want *w = find_want(s, ns, name);
+
+	if (!w)
+		return;
+	map_remove_str(&s->wants, w->key);
+	want_free(w);
+}
+
+int manifest_set_refresh(struct manifest_set *s, const char *ns, const char *name)
+{
+	struct want *w = find_want(s, ns, name);
+
+	if (!w)
+		return -ENOENT;
+	w->refresh = true;
+	return 0;
+}
+
+/* The sink may drop the want: it is not looked at after the last call. */
+static void tell_one(struct manifest_set *s, struct want *w)
+{
+	const struct object *obj = map_get_str(&s->objects, w->key);
+	struct secret *secret = obj ? obj->secret : NULL;
+	cleanup_free char *ns = strdup(w->ns), *name = strdup(w->name);
+	struct err e = ERR_INIT;
+	bool known = secret && w->told == secret;
+
+	if (!ns || !name)
+		return;
+	if (obj && obj->problem)
+		err_set(&e, -EINVAL, "%s", obj->problem);
+	secret_unref(w->told);
+	w->told = secret ? secret_ref(secret) : NULL;
+	if (!e.code || (secret && !known))
+		s->sink->secret_changed(s->userdata, ns, name, secret);
+	if (e.code)
+		s->sink->secret_failed(s->userdata, ns, name, &e);
+}
+
+void manifest_set_tell(struct manifest_set *s)
+{
+	struct want *w;
+
+	while (s->settled && (w = list_first(&s->pending, struct want, link))) {
+		list_remove(&w->link);
+		tell_one(s, w);
+	}
+}
+
+/* ---- objects ---- */
+
+static void object_free(struct object *obj)
+{
+	if (!obj)
+		return;
+	secret_unref(obj->secret);
+	pod_unref(obj->pod);
+	json_decref(obj->json);
+	free(obj->problem);
+	free(obj->key);
+	free(obj);
+}
+DEFINE_CLEANUP(struct object *, object_free);
+
+static int claim(struct manifest_set *s, const struct entry *en)
+{
+	cleanup(object_freep) struct object *obj = map_get_str(&s->objects, en->o.key);
+	int r;
+
+	if (obj) {
+		TAKE_PTR(obj)->claimed = true;
+		return 0;
+	}
+	obj = calloc(1, sizeof(*obj));
+	if (!obj)
+		return -ENOMEM;
+	obj->key = strdup(en->o.key);
+	obj->kind = en->o.kind;
+	obj->claimed = true;
+	if (!obj->key)
+		return -ENOMEM;
+	r = map_add_str(&s->objects, obj->key, obj);
+	if (r < 0)
+		return r;
+	TAKE_PTR(obj);
+	return 0;
+}
+
+static void forget_pod(struct manifest_set *s, struct object *obj)
+{
+	cleanup_pod struct pod *pod = TAKE_PTR(obj->pod);
+
+	if (!pod)
+		return;
+	map_remove_str(&s->uids, pod->uid);
+	if (obj->told)
+		s->sink->pod_removed(s->userdata, pod->uid);
+	obj->told = false;
+}
+
+static void remove_unclaimed(struct manifest_set *s)
+{
+	struct object *obj;
+
+	for (size_t it = 0; (obj = map_next(&s->objects, &it));) {
+		struct want *w;
+
+		if (obj->claimed)
+			continue;
+		w = map_get_str(&s->wants, obj->key);
+		if (w)
+			make_pending(s, w);
+		log_info(NULL, "%s is gone from the manifests", obj->key);
+		map_remove_str(&s->objects, obj->key);
+		forget_pod(s, obj);
+		object_free(obj);
+	}
+}
+
+/* The entry shares the version that counts when it says the same: the bytes are in locked memory once. */
+static void adopt_secret(struct manifest_set *s, struct object *obj, struct entry *en, struct err *conflict)
+{
+	struct json_issue issue = { .reason = "" };
+
+	if (obj->secret == en->o.secret)
+		return;
+	if (obj->secret && secret_same(obj->secret, en->o.secret)) {
+		secret_unref(en->o.secret);
+		en->o.secret = secret_ref(obj->secret);
+		return;
+	}
+	if (obj->secret && validate_secret_update(obj->secret, en->o.secret, &issue) < 0) {
+		err_set(conflict, -EINVAL, "%s: %s", issue.path, issue.reason);
+		return;
+	}
+	secret_unref(obj->secret);
+	obj->secret = secret_ref(en->o.secret);
+	obj->changed = true;
+}
+
+static void adopt_pod(struct manifest_set *s, struct object *obj, struct entry *en, struct err *conflict)
+{
+	const struct object *other = map_get_str(&s->uids, en->o.pod->uid);
+
+	if (obj->pod == en->o.pod)
+		return;
+	if (obj->pod && json_equal(obj->json, en->o.json)) {
+		pod_unref(en->o.pod);
+		en->o.pod = pod_ref(obj->pod);
+		json_decref(en->o.json);
+		en->o.json = json_incref(obj->json);
+		return;
+	}
+	if (other && other != obj) {
+		err_set(conflict, -EINVAL, "metadata.uid: is the uid of %s as well", other->key);
+		return;
+	}
+	if (obj->pod && !str_eq(obj->pod->uid, en->o.pod->uid))
+		forget_pod(s, obj);
+	if (obj->pod)
+		map_remove_str(&s->uids, obj->pod->uid);
+	if (map_add_str(&s->uids, en->o.pod->uid, obj) < 0)
+		err_set(conflict, -ENOMEM, "out of memory");
+	pod_unref(obj->pod);
+	json_decref(obj->json);
+	obj->pod = pod_ref(en->o.pod);
+	obj->json = json_incref(en->o.json);
+	obj->changed = true;
+}
+
+/* What the entry does to its object; conflict is set if it may not. */
+static void decide(struct manifest_set *s, const struct file *f, struct entry *en, struct object *obj,
+		   struct err *conflict)
+{
+	if (obj->decider) {
+		err_set(conflict, -EEXIST, "is in %s:%zu as well, which comes first", obj->decider_file->name,
+			obj->decider->o.line);
+		return;
+	}
+	obj->decider = en;
+	obj->decider_file = f;
+	if (en->o.kind == MANIFEST_SECRET)
+		adopt_secret(s, obj, en, conflict);
+	else
+		adopt_pod(s, obj, en, conflict);
+}
+
+static void settle_entry(struct manifest_set *s, const struct file *f, struct entry *en)
+{
+	struct object *obj = en->o.key ? map_get_str(&s->objects, en->o.key) : NULL;
+	struct err conflict = ERR_INIT, text = ERR_INIT;
+
+	if (!obj)
+		return;
+	if (is_good(en))
+		decide(s, f, en, obj, &conflict);
+	if (!conflict.code) {
+		problem_clear(&en->conflict);
+	} else {
+		err_set(&text, conflict.code, "%s:%zu:%zu: %s: %s", f->name, en->o.line, en->o.column, en->o.key,
+			conflict.text);
+		problem_set(s, &en->conflict, text.text);
+	}
+	/* that of the entry that counts; without one, the first */
+	if (obj->decider == en || (!obj->decider && !obj->complaint)) {
+		obj->complaint = en->refused.text ? en->refused.text : en->conflict.text;
+		obj->complaint = obj->complaint ? obj->complaint : f->problem.text;
+	}
+}
+
+static void begin(struct manifest_set *s)
+{
+	struct object *obj;
+
+	for (size_t it = 0; (obj = map_next(&s->objects, &it));) {
+		obj->claimed = obj->changed = false;
+		obj->decider = NULL;
+		obj->decider_file = NULL;
+		obj->complaint = NULL;
+	}
+}
+
+/* Returns whether the complaint is another than before. */
+static bool update_problem(struct object *obj)
+{
+	if (str_eq(obj->problem, obj->complaint))
+		return false;
+	free(obj->problem);
+	obj->problem = obj->complaint ? strdup(obj->complaint) : NULL;
+	return true;
+}
+
+static bool is_ours(const struct manifest_set *s, const struct pod *pod)
+{
+	return str_empty(pod->node_name) || str_eq(pod->node_name, s->node_name);
+}
+
+static void tell_pod(struct manifest_set *s, struct object *obj)
+{
+	bool ours = is_ours(s, obj->pod);
+
+	if (obj->told && !ours)
+		s->sink->pod_removed(s->userdata, obj->pod->uid);
+	obj->told = ours;
+	if (ours)
+		s->sink->pod_changed(s->userdata, obj->pod);
+}
+
+static void tell_all(struct manifest_set *s)
+{
+	struct object *obj;
+	struct want *w;
+
+	for (size_t it = 0; (obj = map_next(&s->objects, &it));) {
+		bool changed = update_problem(obj) || obj->changed;
+
+		w = map_get_str(&s->wants, obj->key);
+		if (w && changed)
+			make_pending(s, w);
+		if (obj->pod && obj->changed)
+			tell_pod(s, obj);
+	}
+	for (size_t it = 0; (w = map_next(&s->wants, &it));) {
+		if (w->refresh)
+			make_pending(s, w);
+		w->refresh = false;
+	}
+}
+
+void manifest_set_settle(struct manifest_set *s)
+{
+	cleanup_free struct file **files = NULL;
+	size_t n_files = 0;
+	bool first = !s->settled;
+	int r;
+
+	r = sort_files(s, &files, &n_files);
+	if (r < 0) {
+		log_error(NULL, "manifests: out of memory; what was known before stays");
+		return;
+	}
+	begin(s);
+	for (size_t i = 0; i < n_files; i++)
+		for (size_t k = 0; k < files[i]->n_entries; k++)
+			if (files[i]->entries[k].o.key && claim(s, &files[i]->entries[k]) < 0)
+				log_error(NULL, "%s: out of memory", files[i]->entries[k].o.key);
+	remove_unclaimed(s);
+	for (size_t i = 0; i < n_files; i++)
+		for (size_t k = 0; k < files[i]->n_entries; k++)
+			settle_entry(s, files[i], &files[i]->entries[k]);
+	tell_all(s);
+	s->settled = true;
+	if (first)
+		s->sink->pods_synced(s->userdata);
+	manifest_set_tell(s);
+}
+
+/* ---- the whole ---- */
+
+static void count_problem(const struct problem *p, struct manifest_set_stats *stats, uint64_t *newest)
+{
+	if (!p->text)
+		return;
+	stats->n_rejected++;
+	if (p->serial < *newest)
+		return;
+	*newest = p->serial;
+	stats->last_error = p->text;
+}
+
+struct manifest_set_stats manifest_set_stats(const struct manifest_set *s)
+{
+	struct manifest_set_stats stats = { .n_wanted = map_count(&s->wants), .last_error = "" };
+	uint64_t newest = 0;
+	struct file *f;
+
+	for (size_t it = 0; (f = map_next(&s->files, &it));) {
+		count_problem(&f->problem, &stats, &newest);
+		for (size_t i = 0; i < f->n_entries; i++) {
+			count_problem(&f->entries[i].refused, &stats, &newest);
+			count_problem(&f->entries[i].conflict, &stats, &newest);
+		}
+	}
+	return stats;
+}
+
+int manifest_set_new(const char *node_name, const struct source_sink *sink, void *userdata, struct manifest_set **ret_s)
+{
+	cleanup(manifest_set_freep) struct manifest_set *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return -ENOMEM;
+	list_init(&s->pending);
+	s->sink = sink;
+	s->userdata = userdata;
+	s->node_name = strdup(node_name ? node_name : "");
+	if (!s->node_name)
+		return -ENOMEM;
+	*ret_s = TAKE_PTR(s);
+	return 0;
+}
+
+void manifest_set_free(struct manifest_set *s)
+{
+	struct object *obj;
+	struct want *w;
+	struct file *f;
+
+	if (!s)
+		return;
+	for (size_t it = 0; (f = map_next(&s->files, &it));)
+		file_free(f);
+	for (size_t it = 0; (w = map_next(&s->wants, &it));)
+		want_free(w);
+	for (size_t it = 0; (obj = map_next(&s->objects, &it));)
+		object_free(obj);
+	map_deinit(&s->files);
+	map_deinit(&s->wants);
+	map_deinit(&s->objects);
+	map_deinit(&s->uids);
+	free(s->node_name);
+	free(s);
+}

@@ -1,0 +1,45 @@
+/* Manifest set: the objects of all manifest files together -> which Pods and Secrets there are, told to a source's sink.
+ *
+ * What a file gives replaces what it gave before. An object that is refused keeps its last good version for as long as
+ * some file names it; of one that two files have, the one in the first file by name counts. Updates follow the API
+ * server's rules against the version that counts (type, immutability), and a refusal is logged once.
+ *
+ * Files are put, failed and dropped first; manifest_set_settle() then works out what that means and tells it, so that an
+ * object that moves from one file to another in one go is never seen missing. */
+#pragma once
+
+#include "agent/manifest.h"
+#include "agent/source.h"
+
+struct manifest_set;
+
+struct manifest_set_stats {
+	size_t n_wanted;
+	size_t n_rejected; /* objects and files refused and not yet corrected */
+	const char *last_error; /* the newest of these; "" if there is none; valid until the next call */
+};
+
+/* Pods whose spec.nodeName is another than node_name are not told. The sink is called by settle and tell only. */
+int manifest_set_new(const char *node_name, const struct source_sink *sink, void *userdata,
+		     struct manifest_set **ret_s);
+void manifest_set_free(struct manifest_set *s);
+DEFINE_CLEANUP(struct manifest_set *, manifest_set_free);
+
+/* Takes the objects in every case. -ENOMEM: nothing has changed. */
+int manifest_set_put(struct manifest_set *s, const char *file, struct manifest_object *take_objects, size_t n_objects);
+/* The file cannot be read: it keeps what it gave before. `problem` is the whole sentence. -ENOMEM. */
+int manifest_set_fail(struct manifest_set *s, const char *file, const char *problem);
+/* The file is gone. */
+void manifest_set_drop(struct manifest_set *s, const char *file);
+/* Works out what has changed and tells it; the first time, pods_synced as well. */
+void manifest_set_settle(struct manifest_set *s);
+
+/* Secrets that somebody wants to hear of. Answered by the next settle or, after the first, tell. -EEXIST, -ENOMEM. */
+int manifest_set_want(struct manifest_set *s, const char *ns, const char *name);
+void manifest_set_unwant(struct manifest_set *s, const char *ns, const char *name);
+/* Answers once more at the next settle. -ENOENT: not wanted. */
+int manifest_set_refresh(struct manifest_set *s, const char *ns, const char *name);
+/* Answers what is still to be answered; nothing before the first settle. */
+void manifest_set_tell(struct manifest_set *s);
+
+struct manifest_set_stats manifest_set_stats(const struct manifest_set *s);

@@ -1,0 +1,619 @@
+/* Manifests source: watches the folder and reads its files; what they mean together is manifest_set.c's business.
+ *
+ * Files are never read while they are being written, as far as inotify can tell: a file is read when its writer has closed
+ * it or when it was renamed into place. IN_CREATE alone says that a writer has just begun, except for symbolic and hard
+ * links, which are complete when they appear. Events are gathered until the folder has been quiet for a moment, so that a
+ * change of several files is taken as one.
+ *
+ * This process may have no right to the folder by its path: it lists it through an fd that was opened before privileges
+ * were dropped, and files come from `files`. Nothing but the listing and reading of regular files touches a disk here.
+ *
+ * When the folder itself goes away, everything that was read stays, and the path is tried again until a folder is there. */
+#include "agent/source_manifests.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdalign.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "agent/manifest_set.h"
+#include "agent/yaml.h"
+#include "common/file.h"
+#include "common/list.h"
+#include "common/log.h"
+#include "common/map.h"
+#include "common/str.h"
+
+#define FILES_MAX     10000
+#define OPENING_MAX   16 /* requests at the keeper at one time */
+#define QUIET_USEC    (20 * USEC_PER_MSEC)
+#define WAIT_MAX_USEC (100 * USEC_PER_MSEC)
+#define RETRY_USEC (2 * USEC_PER_SEC)
+#define WATCH_MASK                                                                                                     \
+	(IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_CREATE | IN_DELETE_SELF | IN_MOVE_SELF |        \
+	 IN_ONLYDIR)
+
+struct manifest_file {
+	struct list queue_link; /* in `queue`, or in no list */
+	struct manifests *owner;
+	char *path;
+	const char *name; /* in path */
+	bool listed; /* was there when the folder was listed last */
+	bool is_link;
+	bool changed; /* to be read with the next batch */
+	bool created; /* somebody has begun to write it */
+	bool opening;
+};
+
+struct manifests {
+	struct source source;
+	struct loop *loop;
+	struct files *files;
+	struct manifest_set *set;
+	char *dir; /* resolved */
+	int dir_fd, inotify_fd, wd; /* wd -1: the folder is gone */
+	struct loop_source *io, *batch_timer, *retry_timer, *defer;
+	struct map known; /* by name -> struct manifest_file */
+	struct list queue; /* to be opened */
+	size_t n_opening;
+	bool read_all, settle, settled;
+	uint64_t revision; /* the last resourceVersion */
+	uint64_t batch_since_usec; /* 0: no batch is being gathered */
+	uint64_t last_contact_usec, n_requests;
+};
+
+static struct manifests *manifests_of(const struct source *s)
+{
+	return container_of((struct source *)(uintptr_t)s, struct manifests, source);
+}
+
+static uint64_t realtime_usec(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / NSEC_PER_USEC;
+}
+
+static bool is_manifest_name(const char *name)
+{
+	static const char *const endings[] = { ".yaml", ".yml", ".json" };
+	size_t len = strlen(name);
+
+	for (size_t i = 0; *name != '.' && i < ARRAY_SIZE(endings); i++) {
+		size_t n = strlen(endings[i]);
+
+		if (len > n && str_eq(name + len - n, endings[i]))
+			return true;
+	}
+	return false;
+}
+
+/* ---- files ---- */
+
+static void file_free(struct manifest_file *f)
+{
+	if (!f)
+		return;
+	list_remove(&f->queue_link);
+	free(f->path);
+	free(f);
+}
+DEFINE_CLEANUP(struct manifest_file *, file_free);
+
+static int get_file(struct manifests *m, const char *name, struct manifest_file **ret_f)
+{
+	cleanup(file_freep) struct manifest_file *f = NULL;
+	int r;
+
+	*ret_f = map_get_str(&m->known, name);
+	if (*ret_f)
+		return 0;
+	if (map_count(&m->known) >= FILES_MAX)
+		return -E2BIG;
+	f = calloc(1, sizeof(*f));
+	if (!f)
+		return -ENOMEM;
+	list_init(&f->queue_link);
+	f->owner = m;
+	f->path = str_format("%s/%s", str_eq(m->dir, "/") ? "" : m->dir, name);
+	if (!f->path)
+		return -ENOMEM;
+	f->name = strrchr(f->path, '/') + 1;
+	r = map_add_str(&m->known, f->name, f);
+	if (r < 0)
+		return r;
+	*ret_f = TAKE_PTR(f);
+	return 0;
+}
+
+static void forget_file(struct manifests *m, struct manifest_file *f)
+{
+	manifest_set_drop(m->set, f->path);
+	map_remove_str(&m->known, f->name);
+	file_free(f);
+}
+
+/* ---- reading ---- */
+
+static void fail_file(struct manifests *m, const struct manifest_file *f, const struct err *e)
+{
+	if (manifest_set_fail(m->set, f->path, err_text(e)) < 0)
+		log_error(NULL, "%s: out of memory", f->path);
+}
+
+static int parse_file(struct manifests *m, const struct manifest_file *f, const char *text, size_t len, struct err *e)
+{
+	struct manifest_object *objects = NULL;
+	size_t n_objects = 0;
+	int r;
+
+	r = manifest_parse(f->path, text, len, &m->revision, &objects, &n_objects, e);
+	if (r < 0)
+		return r;
+	r = manifest_set_put(m->set, f->path, objects, n_objects);
+	return r < 0 ? err_set(e, r, "%s: out of memory", f->path) : 0;
+}
+
+static int read_file(struct manifests *m, const struct manifest_file *f, int fd, struct err *e)
+{
+	char *text = NULL;
+	struct stat st;
+	size_t len = 0;
+	int r;
+
+	if (fstat(fd, &st) < 0)
+		return err_set(e, -errno, "%s: %m", f->path);
+	if (!S_ISREG(st.st_mode))
+		return err_set(e, -EINVAL, "%s: is not a regular file", f->path);
+	/* a writer has just begun; its close will be told. A second name of a file is complete at once. */
+	if (f->created && !f->is_link && st.st_nlink == 1)
+		return 0;
+
+	r = file_read_fd(fd, f->path, YAML_BYTES_MAX, &text, &len, e);
+	if (r < 0)
+		return r;
+	r = parse_file(m, f, text, len, e);
+	explicit_bzero(text, len);
+	free(text);
+	return r;
+}
+
+static void pump(struct manifests *m);
+
+static void opened(void *userdata, int take_fd, int r)
+{
+	struct manifest_file *f = userdata;
+	struct manifests *m = f->owner;
+	cleanup_fd int fd = take_fd;
+	struct err e = ERR_INIT;
+
+	f->opening = false;
+	m->n_opening--;
+	/* the folder went away meanwhile: what was read stays */
+	if (m->wd < 0)
+		r = -ECANCELED;
+	if (r == -ENOENT || r == -ENOTDIR) {
+		forget_file(m, f);
+	} else if (r < 0 && r != -ECANCELED) {
+		err_set(&e, r, "%s: %s", f->path, strerror(-r));
+		fail_file(m, f, &e);
+	} else if (r == 0) {
+		r = read_file(m, f, fd, &e);
+		if (r < 0)
+			fail_file(m, f, &e);
+		f->created = false;
+	}
+	pump(m);
+}
+
+/* Opens what waits; when nothing is left, the batch is complete. */
+static void pump(struct manifests *m)
+{
+	struct manifest_file *f;
+	struct err e = ERR_INIT;
+	int r;
+
+	while (m->n_opening < OPENING_MAX && (f = list_first(&m->queue, struct manifest_file, queue_link))) {
+		list_remove(&f->queue_link);
+		m->n_requests++;
+		r = files_open(m->files, f->path, opened, f);
+		if (r < 0) {
+			err_set(&e, r, "%s: %s", f->path, strerror(-r));
+			fail_file(m, f, &e);
+			continue;
+		}
+		f->opening = true;
+		m->n_opening++;
+	}
+	if (m->n_opening > 0 || !m->settle)
+		return;
+	m->settle = false;
+	m->settled = true;
+	m->last_contact_usec = realtime_usec();
+	manifest_set_settle(m->set);
+}
+
+/* ---- the folder ---- */
+
+static void gather(struct manifests *m)
+{
+	uint64_t now_usec = loop_now(m->loop), left_usec;
+
+	if (!m->batch_since_usec)
+		m->batch_since_usec = now_usec;
+	left_usec = m->batch_since_usec + WAIT_MAX_USEC;
+	left_usec = left_usec > now_usec ? left_usec - now_usec : 0;
+	if (loop_timer_set(m->batch_timer, MIN(left_usec, QUIET_USEC)) < 0)
+		log_error(NULL, "%s: no timer; changes will not be seen", m->dir);
+}
+
+static int note_listed(struct manifests *m, const struct dirent *d)
+{
+	struct manifest_file *f = NULL;
+	int r;
+
+	if (!is_manifest_name(d->d_name) || d->d_type == DT_DIR)
+		return 0;
+	r = get_file(m, d->d_name, &f);
+	if (r < 0)
+		return r;
+	f->listed = true;
+	/* a file system that does not tell gets no worse than an early reading */
+	f->is_link = d->d_type == DT_LNK || d->d_type == DT_UNKNOWN;
+	return 0;
+}
+
+static int list_folder(struct manifests *m, struct err *e)
+{
+	struct manifest_file *f;
+	struct dirent *d;
+	int fd, r = 0;
+	DIR *dir;
+
+	for (size_t it = 0; (f = map_next(&m->known, &it));)
+		f->listed = false;
+	fd = fcntl(m->dir_fd, F_DUPFD_CLOEXEC, 3);
+	dir = fd >= 0 ? fdopendir(fd) : NULL;
+	if (!dir) {
+		r = err_set(e, -errno, "%s: %m", m->dir);
+		close_fd(fd);
+		return r;
+	}
+	/* the offset is shared with the fd that was listed before */
+	rewinddir(dir);
+	while (r == 0 && (errno = 0, d = readdir(dir)))
+		r = note_listed(m, d);
+	if (r == -E2BIG)
+		err_set(e, r, "%s: more than %d manifest files", m->dir, FILES_MAX);
+	else if (r < 0)
+		err_set(e, r, "%s: out of memory", m->dir);
+	else if (errno)
+		r = err_set(e, -errno, "%s: %m", m->dir);
+	closedir(dir);
+	return r;
+}
+
+static void queue_changed(struct manifests *m)
+{
+	struct manifest_file *f;
+
+	for (size_t it = 0; (f = map_next(&m->known, &it));) {
+		bool wanted = m->read_all || f->changed || f->created || !f->listed;
+
+		if (!wanted)
+			continue;
+		/* its answer may be older than the change: once more, with the next batch */
+		if (f->opening) {
+			f->changed = true;
+			gather(m);
+			continue;
+		}
+		f->created = f->created && !f->changed && !m->read_all;
+		f->changed = false;
+		list_remove(&f->queue_link);
+		list_append(&m->queue, &f->queue_link);
+	}
+	m->read_all = false;
+}
+
+static void read_batch(struct loop_source *source, void *userdata)
+{
+	struct manifests *m = userdata;
+	struct err e = ERR_INIT;
+
+	m->batch_since_usec = 0;
+	if (m->wd < 0)
+		return;
+	if (list_folder(m, &e) < 0) {
+		/* without the whole list nobody knows what is gone */
+		if (manifest_set_fail(m->set, m->dir, err_text(&e)) < 0)
+			log_error(NULL, "%s", err_text(&e));
+		loop_timer_set(m->retry_timer, RETRY_USEC);
+		return;
+	}
+	manifest_set_drop(m->set, m->dir);
+	queue_changed(m);
+	m->settle = true;
+	pump(m);
+}
+
+static void folder_gone(struct manifests *m)
+{
+	struct err e = ERR_INIT;
+
+	if (m->wd < 0)
+		return;
+	inotify_rm_watch(m->inotify_fd, m->wd);
+	m->wd = -1;
+	loop_timer_off(m->batch_timer);
+	m->batch_since_usec = 0;
+	err_set(&e, -ENOENT, "%s: the manifests folder is gone; what was read from it stays", m->dir);
+	if (manifest_set_fail(m->set, m->dir, err_text(&e)) < 0)
+		log_error(NULL, "%s", err_text(&e));
+	loop_timer_set(m->retry_timer, RETRY_USEC);
+}
+
+static int watch_folder(struct manifests *m, struct err *e)
+{
+	cleanup_fd int fd = -1;
+	int wd;
+
+	fd = open(m->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return err_set(e, -errno, "manifests folder %s: %m", m->dir);
+	wd = inotify_add_watch(m->inotify_fd, m->dir, WATCH_MASK);
+	if (wd < 0)
+		return err_set(e, -errno, "watch manifests folder %s: %m", m->dir);
+	close_fd(m->dir_fd);
+	m->dir_fd = TAKE_FD(fd);
+	m->wd = wd;
+	return 0;
+}
+
+static void retry_folder(struct loop_source *source, void *userdata)
+{
+	struct manifests *m = userdata;
+
+	if (watch_folder(m, NULL) < 0) {
+		loop_timer_set(m->retry_timer, RETRY_USEC);
+		return;
+	}
+	log_info(NULL, "%s: the manifests folder is watched again", m->dir);
+	m->read_all = true;
+	gather(m);
+}
+
+/* ---- events ---- */
+
+static bool has_links(const struct manifests *m)
+{
+	const struct manifest_file *f;
+
+	for (size_t it = 0; (f = map_next(&m->known, &it));)
+		if (f->is_link)
+			return true;
+	return false;
+}
+
+static void handle_name(struct manifests *m, const char *name, uint32_t mask)
+{
+	struct manifest_file *f = NULL;
+
+	if (!is_manifest_name(name)) {
+		/* links may lead through it: `..data` of a mounted ConfigMap */
+		if (!(mask & IN_MOVED_TO) || !has_links(m))
+			return;
+		m->read_all = true;
+		gather(m);
+		return;
+	}
+	if (mask & IN_ISDIR)
+		return;
+	gather(m);
+	/* of a name that is not known: the folder is full, or memory is short; the listing says so */
+	if (get_file(m, name, &f) < 0)
+		return;
+	if (mask & IN_CREATE)
+		f->created = true;
+	else
+		f->changed = true;
+}
+
+static void handle_event(struct manifests *m, const struct inotify_event *ev)
+{
+	if (ev->mask & IN_Q_OVERFLOW) {
+		log_warning(NULL, "%s: too many changes at once; all files are read again", m->dir);
+		m->read_all = true;
+		gather(m);
+		return;
+	}
+	/* of a folder that was watched earlier */
+	if (ev->wd != m->wd)
+		return;
+	if (ev->mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT | IN_IGNORED))
+		folder_gone(m);
+	else if (ev->len > 0)
+		handle_name(m, ev->name, ev->mask);
+}
+
+static void readable(struct loop_source *source, int fd, uint32_t revents, void *userdata)
+{
+	alignas(struct inotify_event) char room[16 * (sizeof(struct inotify_event) + NAME_MAX + 1)];
+	struct manifests *m = userdata;
+	ssize_t n;
+
+	n = read(fd, room, sizeof(room));
+	if (n < 0 && errno != EAGAIN && errno != EINTR)
+		log_error(NULL, "%s: inotify: %m", m->dir);
+	for (ssize_t at = 0; at < n;) {
+		const struct inotify_event *ev = (const struct inotify_event *)(room + at);
+
+		at += sizeof(*ev) + ev->len;
+		handle_event(m, ev);
+	}
+}
+
+static void answer(struct loop_source *source, void *userdata)
+{
+	struct manifests *m = userdata;
+
+	manifest_set_tell(m->set);
+}
+
+/* ---- the source ---- */
+
+static int manifests_start(struct source *s, struct err *e)
+{
+	struct manifests *m = manifests_of(s);
+	int r;
+
+	r = loop_add_io(m->loop, m->inotify_fd, EPOLLIN, readable, m, &m->io);
+	if (r < 0)
+		return err_set(e, r, "%s: cannot watch: %s", m->dir, strerror(-r));
+	m->read_all = true;
+	r = loop_timer_set(m->batch_timer, 0);
+	if (r < 0)
+		return err_set(e, r, "%s: no timer: %s", m->dir, strerror(-r));
+	return 0;
+}
+
+static int manifests_want(struct source *s, const char *ns, const char *name)
+{
+	struct manifests *m = manifests_of(s);
+	int r;
+
+	r = manifest_set_want(m->set, ns, name);
+	if (r < 0)
+		return r;
+	r = loop_defer_set(m->defer);
+	if (r < 0)
+		manifest_set_unwant(m->set, ns, name);
+	return r;
+}
+
+static void manifests_unwant(struct source *s, const char *ns, const char *name)
+{
+	manifest_set_unwant(manifests_of(s)->set, ns, name);
+}
+
+static int manifests_refresh(struct source *s, const char *ns, const char *name)
+{
+	struct manifests *m = manifests_of(s);
+	int r;
+
+	r = manifest_set_refresh(m->set, ns, name);
+	if (r < 0)
+		return r;
+	m->read_all = true;
+	return loop_timer_set(m->batch_timer, 0);
+}
+
+static void manifests_health(const struct source *s, struct source_health *ret)
+{
+	const struct manifests *m = manifests_of(s);
+	struct manifest_set_stats stats = manifest_set_stats(m->set);
+
+	*ret = (struct source_health){
+		.kind = "manifests",
+		.connected = true,
+		.pods_synced = m->settled,
+		.last_contact_usec = m->last_contact_usec,
+		.n_secrets = stats.n_wanted,
+		.n_secrets_synced = m->settled ? stats.n_wanted : 0,
+		.n_watches = m->wd >= 0,
+		.n_rejected = stats.n_rejected,
+		.n_requests = m->n_requests,
+	};
+	snprintf(ret->location, sizeof(ret->location), "%s", m->dir);
+	snprintf(ret->last_error, sizeof(ret->last_error), "%s", stats.last_error);
+}
+
+static void manifests_free(struct source *s)
+{
+	struct manifests *m = manifests_of(s);
+	struct manifest_file *f;
+
+	for (size_t it = 0; (f = map_next(&m->known, &it));) {
+		if (f->opening)
+			files_cancel(m->files, f);
+		file_free(f);
+	}
+	map_deinit(&m->known);
+	loop_source_free(m->io);
+	loop_source_free(m->batch_timer);
+	loop_source_free(m->retry_timer);
+	loop_source_free(m->defer);
+	manifest_set_free(m->set);
+	close_fd(m->inotify_fd);
+	close_fd(m->dir_fd);
+	free(m->dir);
+	free(m);
+}
+
+static const struct source_vtable manifests_vtable = {
+	.start = manifests_start,
+	.want_secret = manifests_want,
+	.unwant_secret = manifests_unwant,
+	.refresh_secret = manifests_refresh,
+	.health = manifests_health,
+	.free = manifests_free,
+};
+
+static int open_folder(struct manifests *m, const char *dir, struct err *e)
+{
+	int r;
+
+	m->dir = realpath(dir, NULL);
+	if (!m->dir)
+		return err_set(e, -errno, "manifests folder %s: %m", dir);
+	m->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	if (m->inotify_fd < 0)
+		return err_set(e, -errno, "inotify: %m");
+	r = watch_folder(m, e);
+	if (r < 0)
+		return r;
+	r = files_allow_dir(m->files, m->dir);
+	return r < 0 ? err_set(e, r, "manifests folder %s: %s", m->dir, strerror(-r)) : 0;
+}
+
+static int add_sources(struct manifests *m, struct err *e)
+{
+	if (loop_add_timer(m->loop, read_batch, m, &m->batch_timer) < 0 ||
+	    loop_add_timer(m->loop, retry_folder, m, &m->retry_timer) < 0 ||
+	    loop_add_defer(m->loop, answer, m, &m->defer) < 0)
+		return err_set(e, -ENOMEM, "out of memory");
+	return 0;
+}
+
+int source_manifests_new(struct loop *l, struct files *files, const struct source_manifests_options *options,
+			 const struct source_sink *sink, void *userdata, struct source **ret_s, struct err *e)
+{
+	struct manifests *m = calloc(1, sizeof(*m));
+	int r;
+
+	if (!m)
+		return err_set(e, -ENOMEM, "out of memory");
+	m->source.vtable = &manifests_vtable;
+	m->loop = l;
+	m->files = files;
+	m->dir_fd = m->inotify_fd = m->wd = -1;
+	list_init(&m->queue);
+
+	r = manifest_set_new(options->node_name, sink, userdata, &m->set);
+	if (r < 0)
+		err_set(e, r, "out of memory");
+	if (r == 0)
+		r = open_folder(m, options->dir, e);
+	if (r == 0)
+		r = add_sources(m, e);
+	if (r < 0) {
+		manifests_free(&m->source);
+		return r;
+	}
+	*ret_s = &m->source;
+	return 0;
+}
