@@ -1,0 +1,50 @@
+/* Options: one table of all command line options, of which each command takes a subset. */
+#pragma once
+
+#include "common/base.h"
+#include "common/err.h"
+#include "common/log.h"
+
+enum option_id {
+	OPTION_CONFIG,
+	OPTION_KUBECONFIG,
+	OPTION_MANIFESTS,
+	OPTION_NODE_NAME,
+	OPTION_PODS_DIR,
+	OPTION_RUNTIME_DIR,
+	OPTION_USER,
+	OPTION_LOG_LEVEL,
+	OPTION_OUTPUT,
+	OPTION_TIMEOUT,
+	OPTION_QUIET,
+	OPTION_HELP,
+	OPTIONS_N,
+};
+#define OPTION_BIT(id) (UINT32_C(1) << (id))
+
+enum options_output { OUTPUT_TABLE, OUTPUT_JSON };
+
+#define OPTIONS_RUNTIME_DIR   "/run/secretlet"
+#define OPTIONS_WAIT_USEC     (30 * USEC_PER_SEC)
+#define OPTIONS_WAIT_MAX_USEC (7 * 24 * 3600 * USEC_PER_SEC)
+
+/* What a command line says. All strings are borrowed from argv; NULL: not given. */
+struct options {
+	const char *config, *kubeconfig, *manifests, *node_name, *pods_dir, *user;
+	const char *runtime_dir; /* OPTIONS_RUNTIME_DIR unless has_runtime_dir */
+	bool has_runtime_dir;
+	enum log_level log_level;
+	bool has_log_level;
+	enum options_output output;
+	bool has_output;
+	uint64_t timeout_usec;
+	bool quiet, help;
+	char *const *args; /* the words that are no options */
+	size_t n_args;
+};
+
+/* Parses argv (argv[0] is the command's name, argv[argc] NULL) with the options whose bits are in `allowed`;
+ * --help always is. Options and words may be mixed: argv is put in order. -EINVAL: e names what is wrong. */
+int options_parse(uint32_t allowed, int argc, char **argv, struct options *ret_o, struct err *e);
+/* One line for each allowed option, as --help shows them. */
+void options_print(FILE *f, uint32_t allowed);

@@ -1,0 +1,28 @@
+/* Table: rows of text in aligned columns, for people. Text may come from anywhere: what could steer a terminal is
+ * escaped. */
+#pragma once
+
+#include "common/base.h"
+
+struct table;
+
+enum table_style { TABLE_PLAIN, TABLE_GOOD, TABLE_BUSY, TABLE_BAD };
+
+/* headers: n_columns titles, or NULL for none. -ENOMEM. */
+int table_new(size_t n_columns, const char *const *headers, struct table **ret_t);
+void table_free(struct table *t);
+DEFINE_CLEANUP(struct table *, table_free);
+#define cleanup_table cleanup(table_freep)
+/* The next cell, left to right; after the last column a new row begins. NULL or "" shows as "-". Out of memory is kept
+ * for table_print(). */
+void table_add(struct table *t, enum table_style style, const char *text);
+void table_addf(struct table *t, enum table_style style, const char *fmt, ...) attr_printf(3, 4);
+/* A line of its own, to the left of the rows after it, which are indented. */
+void table_add_heading(struct table *t, const char *text);
+/* All of it; colour: styles as terminal colours. -ENOMEM, when something could not be added. */
+int table_print(const struct table *t, FILE *f, bool colour);
+
+/* The text with control characters (C0, DEL, C1) as \xNN; what is not UTF-8 too. NULL: out of memory. */
+char *table_escape(const char *text);
+/* f is a terminal whose user did not ask for no colours. */
+bool table_wants_colour(FILE *f);
