@@ -1,0 +1,160 @@
+/* Client: requests to a running daemon over its control socket, one curl handle for each. What the daemon sends is
+ * bounded and parsed as anybody else's would be. */
+
+#include "agent/client.h"
+
+#include <curl/curl.h>
+#include <sys/un.h>
+
+#include "common/buf.h"
+#include "common/str.h"
+
+#define REPLY_MAX     ((size_t)64 * 1024 * 1024)
+#define REF_PARTS_MAX ((size_t)512)
+
+static void curl_cleanupp(CURL **c)
+{
+	if (*c)
+		curl_easy_cleanup(*c);
+}
+#define cleanup_curl cleanup(curl_cleanupp)
+
+void client_reply_deinit(struct client_reply *r)
+{
+	json_decref(r->json);
+	r->json = NULL;
+}
+
+static size_t on_body(char *data, size_t size, size_t n, void *userdata)
+{
+	return buf_add(userdata, data, size * n) < 0 ? 0 : size * n;
+}
+
+static int curl_new(CURL **ret_curl)
+{
+	CURL *c;
+
+	/* no TLS here: the library's tables stay unloaded */
+	if (curl_global_init(CURL_GLOBAL_NOTHING) != CURLE_OK)
+		return -ENOMEM;
+	c = curl_easy_init();
+	if (!c)
+		return -ENOMEM;
+	*ret_curl = c;
+	return 0;
+}
+
+static int curl_prepare(CURL *c, const char *socket_path, const char *url, uint64_t timeout_usec, struct buf *body)
+{
+	long timeout_msec = (long)MAX(timeout_usec / USEC_PER_MSEC, UINT64_C(1));
+	CURLcode code = CURLE_OK;
+
+#define SET(option, value) (code = code != CURLE_OK ? code : curl_easy_setopt(c, option, value))
+	SET(CURLOPT_UNIX_SOCKET_PATH, socket_path);
+	SET(CURLOPT_URL, url);
+	SET(CURLOPT_PROTOCOLS_STR, "http");
+	SET(CURLOPT_PATH_AS_IS, 1L);
+	SET(CURLOPT_PROXY, "");
+	SET(CURLOPT_NOSIGNAL, 1L);
+	SET(CURLOPT_TIMEOUT_MS, timeout_msec);
+	SET(CURLOPT_WRITEFUNCTION, on_body);
+	SET(CURLOPT_WRITEDATA, body);
+#undef SET
+	return code == CURLE_OK ? 0 : -ENOMEM;
+}
+
+static int refuse_unreachable(const char *socket_path, int why, struct err *e)
+{
+	switch (why) {
+	case ENOENT:
+		return err_set(e, -ENOTCONN, "cannot reach secretlet at %s: no such file: is `secretlet run` running?",
+			       socket_path);
+	case ECONNREFUSED:
+		return err_set(e, -ENOTCONN,
+			       "cannot reach secretlet at %s: nobody listens there: is `secretlet run` running?",
+			       socket_path);
+	case EACCES:
+	case EPERM:
+		return err_set(e, -ENOTCONN, "cannot reach secretlet at %s: permission denied: only root may use it",
+			       socket_path);
+	default:
+		return err_set(e, -ENOTCONN, "cannot reach secretlet at %s: %s", socket_path, strerror(why));
+	}
+}
+
+static int refuse(CURL *c, CURLcode code, const char *socket_path, struct err *e)
+{
+	long why = 0;
+
+	switch (code) {
+	case CURLE_COULDNT_CONNECT:
+		curl_easy_getinfo(c, CURLINFO_OS_ERRNO, &why);
+		return refuse_unreachable(socket_path, why ? (int)why : ECONNREFUSED, e);
+	case CURLE_OPERATION_TIMEDOUT:
+		return err_set(e, -ETIMEDOUT, "secretlet at %s does not answer", socket_path);
+	case CURLE_OUT_OF_MEMORY:
+		return err_set(e, -ENOMEM, "out of memory");
+	case CURLE_WRITE_ERROR:
+		return err_set(e, -EPROTO, "the answer of secretlet at %s is too large", socket_path);
+	default:
+		return err_set(e, -ECONNRESET, "the connection to secretlet at %s broke: %s", socket_path,
+			       curl_easy_strerror(code));
+	}
+}
+
+int client_get(const char *runtime_dir, const char *path, uint64_t timeout_usec, struct client_reply *ret,
+	       struct err *e)
+{
+	cleanup_buf struct buf body = BUF_INIT(REPLY_MAX);
+	cleanup_free char *socket_path = NULL, *url = NULL;
+	cleanup_curl CURL *c = NULL;
+	struct err why = ERR_INIT;
+	json_t *json = NULL;
+	long status = 0;
+	CURLcode code;
+	int r;
+
+	if (str_printf(&socket_path, "%s/control.sock", runtime_dir) < 0 ||
+	    str_printf(&url, "http://secretlet%s", path) < 0)
+		return err_set(e, -ENOMEM, "out of memory");
+	if (strlen(socket_path) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
+		return err_set(e, -ENAMETOOLONG, "%s: too long for the address of a socket", socket_path);
+	r = curl_new(&c);
+	if (r >= 0)
+		r = curl_prepare(c, socket_path, url, timeout_usec, &body);
+	if (r < 0)
+		return err_set(e, r, "out of memory");
+
+	code = curl_easy_perform(c);
+	if (code != CURLE_OK)
+		return refuse(c, code, socket_path, e);
+	curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &status);
+	if (json_parse(body.len ? body.data : "", body.len, &json, &why) < 0)
+		return err_set(e, -EPROTO, "secretlet at %s: the answer (HTTP %ld) is no JSON: %s", socket_path, status,
+			       err_text(&why));
+	*ret = (struct client_reply){ .status = (unsigned)status, .json = json };
+	return 0;
+}
+
+int client_pod_path(const char *ref, const char *suffix, char **ret_path, struct err *e)
+{
+	const char *slash = strchr(ref, '/'), *second = slash ? slash + 1 : NULL;
+	char *parts[2] = { NULL, NULL };
+	CURL *c = NULL;
+	int r = -ENOMEM;
+
+	if (str_empty(ref) || slash == ref || (second && (!*second || strchr(second, '/'))) ||
+	    strlen(ref) > REF_PARTS_MAX)
+		return err_set(e, -EINVAL, "'%s' is no pod: NAMESPACE/NAME or a UID is expected", ref);
+	if (curl_new(&c) < 0)
+		return err_set(e, -ENOMEM, "out of memory");
+	parts[0] = curl_easy_escape(c, ref, slash ? (int)(slash - ref) : 0);
+	parts[1] = second ? curl_easy_escape(c, second, 0) : NULL;
+	if (parts[0] && (!second || parts[1]))
+		r = str_printf(ret_path, "/v1/pods/%s%s%s%s", parts[0], second ? "/" : "", second ? parts[1] : "",
+			       suffix);
+	curl_free(parts[0]);
+	curl_free(parts[1]);
+	curl_easy_cleanup(c);
+	return r < 0 ? err_set(e, r, "out of memory") : 0;
+}

@@ -1,0 +1,759 @@
+/* Control: HTTP and JSON over the control socket. libmicrohttpd parses the requests, because a process that holds
+ * secrets is no place for a hand-written HTTP parser; its epoll fd is one more fd of our loop and its next time-out one
+ * more timer, so it runs on the loop thread and all is answered there.
+ *
+ * - A request is answered in the second call of its handler: an answer in the first one would make libmicrohttpd close
+ *   the connection.
+ * - A wait is a suspended request. While it is suspended nobody reads its connection, so a source of our own watches for
+ *   the client's leaving: otherwise abandoned waits would fill the connection limit. Notifications are coalesced to one
+ *   look at the waits in WAIT_LOOK_USEC.
+ * - libmicrohttpd's own unescaping is off: "%2F" must not become a separator, nor "%00" an end. */
+
+#include "agent/control.h"
+
+#include <fcntl.h>
+#include <microhttpd.h>
+#include <stdarg.h>
+#include <sys/socket.h>
+
+#include "common/buf.h"
+#include "common/list.h"
+#include "common/log.h"
+#include "common/str.h"
+
+/* Limits: connections and waits (a runtime may wait for each of a node's 110 pods at once, and `status` must still get
+ * in), memory of a connection, its idle time, body and path of a request, size of an answer. */
+#define CONNECTIONS_MAX	    256
+#define WAITS_MAX	    192
+#define CONNECTION_MEMORY   ((size_t)8 * 1024)
+#define CONNECTION_IDLE_SEC 10
+#define BODY_MAX	    ((size_t)64 * 1024)
+#define PATH_MAX_BYTES	    ((size_t)1024)
+#define PARTS_MAX	    7
+#define ANSWER_MAX	    ((size_t)16 * 1024 * 1024)
+#define WAIT_DEFAULT_USEC   (30 * USEC_PER_SEC)
+#define WAIT_MAX_USEC	    (600 * USEC_PER_SEC)
+#define WAIT_LOOK_USEC	    (5 * USEC_PER_MSEC)
+#define REF_MAX		    512
+
+struct control {
+	struct loop *loop;
+	struct MHD_Daemon *daemon;
+	const struct control_ops *ops;
+	void *userdata;
+	struct loop_source *io, *timeout, *again; /* libmicrohttpd: its epoll, its timer, more to do now */
+	struct loop_source *look; /* look at the waits */
+	struct list waits;
+	size_t n_waits;
+	unsigned n_connections; /* after the last run */
+	uint64_t looked_usec;
+};
+
+struct request {
+	struct control *control;
+	struct MHD_Connection *connection;
+	size_t body_len;
+	/* a wait: */
+	struct list link;
+	char *ref;
+	struct loop_source *timer, *hangup;
+	/* what a wait ended with; 0: it has not */
+	unsigned status;
+	json_t *answer;
+};
+
+/* The decoded parts of a path, "v1" first. */
+struct path {
+	char text[PATH_MAX_BYTES + 1];
+	const char *parts[PARTS_MAX];
+	size_t n_parts;
+};
+
+/* What a handler answers: a status with JSON, or a wait begins. */
+struct answer {
+	unsigned status;
+	json_t *json;
+	bool wait;
+};
+
+static json_t *json_error(const char *sentence)
+{
+	return json_pack("{s:s}", "error", sentence);
+}
+
+static int answer_error(struct answer *a, unsigned status, const struct err *e)
+{
+	a->status = status;
+	a->json = json_error(err_text(e));
+	return a->json ? 0 : -ENOMEM;
+}
+
+/* What an op returned -> the answer. */
+static int answer_op(struct answer *a, int r, json_t *json, const struct err *e)
+{
+	if (r >= 0) {
+		*a = (struct answer){ .status = MHD_HTTP_OK, .json = json };
+		return 0;
+	}
+	switch (r) {
+	case -ENOENT:
+		return answer_error(a, MHD_HTTP_NOT_FOUND, e);
+	case -EINVAL:
+		return answer_error(a, MHD_HTTP_BAD_REQUEST, e);
+	case -EAGAIN:
+		return answer_error(a, MHD_HTTP_SERVICE_UNAVAILABLE, e);
+	default:
+		return answer_error(a, MHD_HTTP_INTERNAL_SERVER_ERROR, e);
+	}
+}
+
+/* Replies */
+
+static int dump_to_buf(const char *data, size_t len, void *userdata)
+{
+	return buf_add(userdata, data, len) < 0 ? -1 : 0;
+}
+
+static struct MHD_Response *response_new(const json_t *json)
+{
+	cleanup_buf struct buf b = BUF_INIT(ANSWER_MAX);
+	struct MHD_Response *response;
+	size_t len;
+	char *text;
+
+	/* other people's texts are in it: only ASCII leaves here, so that no terminal can be steered */
+	if (json_dump_callback(json, dump_to_buf, &b, JSON_INDENT(2) | JSON_ENSURE_ASCII) < 0 ||
+	    buf_add_str(&b, "\n") < 0)
+		return NULL;
+	len = b.len;
+	text = buf_take(&b);
+	if (!text)
+		return NULL;
+	response = MHD_create_response_from_buffer(len, text, MHD_RESPMEM_MUST_FREE);
+	if (!response)
+		free(text);
+	return response;
+}
+
+static struct MHD_Response *response_failed(void)
+{
+	static char text[] = "{\"error\": \"the answer is too large or there is no memory for it\"}\n";
+
+	return MHD_create_response_from_buffer(sizeof(text) - 1, text, MHD_RESPMEM_PERSISTENT);
+}
+
+static enum MHD_Result reply(struct request *rq, unsigned status, const json_t *json)
+{
+	struct MHD_Response *response = json ? response_new(json) : NULL;
+	enum MHD_Result ok;
+
+	if (!response) {
+		response = response_failed();
+		status = MHD_HTTP_INTERNAL_SERVER_ERROR;
+	}
+	if (!response)
+		return MHD_NO;
+	MHD_add_response_header(response, "Content-Type", "application/json");
+	MHD_add_response_header(response, "Cache-Control", "no-store");
+	if (status == MHD_HTTP_METHOD_NOT_ALLOWED)
+		MHD_add_response_header(response, "Allow", "GET, HEAD");
+	if (status == MHD_HTTP_FORBIDDEN)
+		MHD_add_response_header(response, "Connection", "close");
+	ok = MHD_queue_response(rq->connection, status, response);
+	MHD_destroy_response(response);
+	return ok;
+}
+
+static enum MHD_Result reply_error(struct request *rq, unsigned status, const char *sentence)
+{
+	json_t *json = json_error(sentence);
+	enum MHD_Result ok = reply(rq, status, json);
+
+	json_decref(json);
+	return ok;
+}
+
+/* Waits */
+
+static bool wait_is_over(const struct request *rq)
+{
+	return rq->status != 0;
+}
+
+/* Out of the list; its sources end. The request itself ends in on_completed(). */
+static void wait_leave(struct request *rq)
+{
+	if (!rq->ref)
+		return;
+	loop_source_free(TAKE_PTR(rq->timer));
+	loop_source_free(TAKE_PTR(rq->hangup));
+	list_remove(&rq->link);
+	free(TAKE_PTR(rq->ref));
+	rq->control->n_waits--;
+}
+
+static void wait_end(struct request *rq, unsigned status, json_t *take_answer)
+{
+	struct control *c = rq->control;
+
+	rq->status = status;
+	rq->answer = take_answer;
+	wait_leave(rq);
+	MHD_resume_connection(rq->connection);
+	loop_defer_set(c->again);
+}
+
+/* Ends the wait if the pod is ready, cannot be had at all, or the time is up. */
+static void wait_look(struct request *rq, bool expired)
+{
+	struct control *c = rq->control;
+	struct err e = ERR_INIT;
+	json_t *pod = NULL;
+	int r;
+
+	r = c->ops->pod(c->userdata, rq->ref, &pod, &e);
+	if (r >= 0 && json_is_true(json_object_get(pod, "ready"))) {
+		wait_end(rq, MHD_HTTP_OK, pod);
+	} else if (r < 0 && r != -ENOENT && r != -EAGAIN) {
+		wait_end(rq, MHD_HTTP_INTERNAL_SERVER_ERROR, json_error(err_text(&e)));
+	} else if (expired) {
+		wait_end(rq, MHD_HTTP_GATEWAY_TIMEOUT, r >= 0 ? pod : json_error(err_text(&e)));
+	} else if (r >= 0) {
+		json_decref(pod);
+	}
+}
+
+static void on_wait_expired(struct loop_source *s, void *userdata)
+{
+	wait_look(userdata, true);
+}
+
+static void on_wait_hangup(struct loop_source *s, int fd, uint32_t revents, void *userdata)
+{
+	struct request *rq = userdata;
+
+	/* nobody reads it: the write fails and libmicrohttpd closes the connection */
+	wait_end(rq, MHD_HTTP_GATEWAY_TIMEOUT, json_error("the client has gone"));
+}
+
+static int wait_watch(struct request *rq, uint64_t timeout_usec)
+{
+	const union MHD_ConnectionInfo *info;
+	struct loop *l = rq->control->loop;
+	int r;
+
+	info = MHD_get_connection_info(rq->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+	if (!info)
+		return -EBADF;
+	r = loop_add_timer(l, on_wait_expired, rq, &rq->timer);
+	if (r >= 0)
+		r = loop_timer_set(rq->timer, timeout_usec);
+	/* no events: HUP comes anyway, and it comes only when both directions are closed */
+	if (r >= 0)
+		r = loop_add_io(l, info->connect_fd, 0, on_wait_hangup, rq, &rq->hangup);
+	return r;
+}
+
+/* 1: the request waits now; 0: it is answered in *a. */
+static int wait_begin(struct request *rq, const char *ref, uint64_t timeout_usec, struct answer *a)
+{
+	struct control *c = rq->control;
+	struct err e = ERR_INIT;
+	json_t *pod = NULL;
+	int r;
+
+	r = c->ops->pod(c->userdata, ref, &pod, &e);
+	if (r < 0 && r != -ENOENT && r != -EAGAIN)
+		return answer_op(a, r, NULL, &e);
+	if (r >= 0 && json_is_true(json_object_get(pod, "ready")))
+		return answer_op(a, 0, pod, NULL);
+	if (timeout_usec == 0) {
+		*a = (struct answer){ .status = MHD_HTTP_GATEWAY_TIMEOUT,
+				      .json = r >= 0 ? pod : json_error(err_text(&e)) };
+		return a->json ? 0 : -ENOMEM;
+	}
+	json_decref(pod);
+	if (c->n_waits >= WAITS_MAX) {
+		err_set(&e, -EAGAIN, "%d requests wait already", WAITS_MAX);
+		return answer_error(a, MHD_HTTP_SERVICE_UNAVAILABLE, &e);
+	}
+
+	rq->ref = strdup(ref);
+	if (!rq->ref)
+		return -ENOMEM;
+	list_append(&c->waits, &rq->link);
+	c->n_waits++;
+	r = wait_watch(rq, timeout_usec);
+	if (r < 0) {
+		wait_leave(rq);
+		return r;
+	}
+	MHD_suspend_connection(rq->connection);
+	return 1;
+}
+
+static void on_look(struct loop_source *s, void *userdata)
+{
+	struct control *c = userdata;
+	struct request *rq;
+
+	c->looked_usec = loop_now(c->loop);
+	list_for_each (rq, &c->waits, link)
+		wait_look(rq, false);
+}
+
+void control_notify(struct control *c)
+{
+	uint64_t now = loop_now(c->loop), due = c->looked_usec + WAIT_LOOK_USEC;
+
+	if (!list_empty(&c->waits))
+		loop_timer_set(c->look, due > now ? due - now : 0);
+}
+
+/* Routes: what a path's parts must be. Words are themselves; the others stand for a parameter. */
+
+static const char PART_NAMESPACE[] = "namespace", PART_POD[] = "pod name", PART_UID[] = "pod UID",
+		  PART_CONTAINER[] = "container name";
+
+static bool is_uid(const char *s)
+{
+	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
+	size_t len = strlen(s);
+
+	return len > 0 && len <= 253 && strspn(s, allowed) == len && s[0] != '.';
+}
+
+static bool part_is_valid(const char *kind, const char *value)
+{
+	if (kind == PART_NAMESPACE || kind == PART_CONTAINER)
+		return str_is_dns_label(value);
+	if (kind == PART_POD)
+		return str_is_dns_subdomain(value);
+	return is_uid(value);
+}
+
+static bool part_is_word(const char *kind)
+{
+	return kind != PART_NAMESPACE && kind != PART_POD && kind != PART_UID && kind != PART_CONTAINER;
+}
+
+static int on_status(struct request *rq, const char *ref, const char *container, struct answer *a)
+{
+	const struct control *c = rq->control;
+	struct err e = ERR_INIT;
+	json_t *json = NULL;
+	int r = c->ops->status(c->userdata, &json, &e);
+
+	return answer_op(a, r, json, &e);
+}
+
+static int on_pods(struct request *rq, const char *ref, const char *container, struct answer *a)
+{
+	const struct control *c = rq->control;
+	struct err e = ERR_INIT;
+	json_t *json = NULL;
+	int r = c->ops->pods(c->userdata, &json, &e);
+
+	return answer_op(a, r, json, &e);
+}
+
+static int on_pod(struct request *rq, const char *ref, const char *container, struct answer *a)
+{
+	const struct control *c = rq->control;
+	struct err e = ERR_INIT;
+	json_t *json = NULL;
+	int r = c->ops->pod(c->userdata, ref, &json, &e);
+
+	return answer_op(a, r, json, &e);
+}
+
+static int on_mounts(struct request *rq, const char *ref, const char *container, struct answer *a)
+{
+	const struct control *c = rq->control;
+	struct err e = ERR_INIT;
+	json_t *json = NULL;
+	int r = c->ops->mounts(c->userdata, ref, container, &json, &e);
+
+	return answer_op(a, r, json, &e);
+}
+
+static int on_wait(struct request *rq, const char *ref, const char *container, struct answer *a)
+{
+	const char *text = MHD_lookup_connection_value(rq->connection, MHD_GET_ARGUMENT_KIND, "timeout");
+	uint64_t timeout_usec = WAIT_DEFAULT_USEC;
+	struct err e = ERR_INIT;
+
+	if (text && (str_parse_duration(text, &timeout_usec) < 0 || timeout_usec > WAIT_MAX_USEC)) {
+		err_set(&e, -EINVAL, "timeout: '%s' is no duration of at most 10m", text);
+		return answer_error(a, MHD_HTTP_BAD_REQUEST, &e);
+	}
+	return wait_begin(rq, ref, timeout_usec, a);
+}
+
+struct route {
+	const char *parts[PARTS_MAX];
+	int (*answer)(struct request *rq, const char *ref, const char *container, struct answer *a);
+};
+
+static const struct route routes[] = {
+	{ { "v1", "status" }, on_status },
+	{ { "v1", "pods" }, on_pods },
+	{ { "v1", "pods", PART_UID }, on_pod },
+	{ { "v1", "pods", PART_UID, "wait" }, on_wait }, /* see uid_waits() */
+	{ { "v1", "pods", PART_NAMESPACE, PART_POD }, on_pod },
+	{ { "v1", "pods", PART_NAMESPACE, PART_POD, "wait" }, on_wait },
+	{ { "v1", "pods", PART_UID, "containers", PART_CONTAINER, "mounts" }, on_mounts },
+	{ { "v1", "pods", PART_NAMESPACE, PART_POD, "containers", PART_CONTAINER, "mounts" }, on_mounts },
+};
+
+/* UIDs as the API server (UUID) and the kubelet (static pods: 32 hexadecimal digits) make them. */
+static bool is_usual_uid(const char *s)
+{
+	static const char hex[] = "0123456789abcdef";
+	size_t len = strlen(s), n_digits = 0;
+
+	for (size_t i = 0; i < len; i++) {
+		bool dash = len == 36 && (i == 8 || i == 13 || i == 18 || i == 23);
+
+		if (dash ? s[i] != '-' : !strchr(hex, s[i]))
+			return false;
+		n_digits += !dash;
+	}
+	return n_digits == 32;
+}
+
+/* "/v1/pods/X/wait": a wait for the pod with UID X, or the pod named "wait" in namespace X? The first if X looks like a
+ * UID, cannot be a namespace, or is the UID of a pod that is here. */
+static bool uid_waits(const struct control *c, const char *x)
+{
+	json_t *pod = NULL;
+
+	if (is_usual_uid(x) || !str_is_dns_label(x))
+		return true;
+	if (c->ops->pod(c->userdata, x, &pod, NULL) < 0)
+		return false;
+	json_decref(pod);
+	return true;
+}
+
+static bool route_fits(const struct control *c, const struct route *route, const struct path *p)
+{
+	for (size_t i = 0; i < PARTS_MAX; i++) {
+		const char *want = route->parts[i], *have = i < p->n_parts ? p->parts[i] : NULL;
+
+		if (!want || !have) {
+			if (want || have)
+				return false;
+			break;
+		}
+		if (part_is_word(want) && !str_eq(want, have))
+			return false;
+	}
+	if (route->parts[2] == PART_UID && str_eq(route->parts[3], "wait"))
+		return uid_waits(c, p->parts[2]);
+	return true;
+}
+
+/* Checks the parameters and calls the route's answer. */
+static int route_answer(struct request *rq, const struct route *route, const struct path *p, struct answer *a)
+{
+	const char *container = NULL;
+	struct err e = ERR_INIT;
+	char ref[REF_MAX] = "";
+
+	for (size_t i = 0; i < p->n_parts; i++) {
+		const char *kind = route->parts[i];
+
+		if (part_is_word(kind))
+			continue;
+		if (!part_is_valid(kind, p->parts[i])) {
+			err_set(&e, -EINVAL, "'%s' cannot be a %s", p->parts[i], kind);
+			return answer_error(a, MHD_HTTP_BAD_REQUEST, &e);
+		}
+		if (kind == PART_CONTAINER)
+			container = p->parts[i];
+		else if (kind == PART_POD)
+			snprintf(ref, sizeof(ref), "%s/%s", p->parts[i - 1], p->parts[i]);
+		else
+			snprintf(ref, sizeof(ref), "%s", p->parts[i]);
+	}
+	return route->answer(rq, ref, container, a);
+}
+
+static int hex_digit(char c)
+{
+	static const char digits[] = "0123456789abcdef0123456789ABCDEF";
+	const char *d = c ? strchr(digits, c) : NULL;
+
+	return d ? (int)((d - digits) % 16) : -1;
+}
+
+/* In place. -EINVAL: not percent-encoding, or a NUL. */
+static int percent_decode(char *s)
+{
+	char *out = s;
+
+	for (; *s; s++) {
+		int high, low;
+
+		if (*s != '%') {
+			*out++ = *s;
+			continue;
+		}
+		high = hex_digit(s[1]);
+		low = high < 0 ? -1 : hex_digit(s[2]);
+		if (low < 0 || high * 16 + low == 0)
+			return -EINVAL;
+		*out++ = (char)(high * 16 + low);
+		s += 2;
+	}
+	*out = '\0';
+	return 0;
+}
+
+/* -ENOENT: no path of ours has this shape. */
+static int path_parse(const char *url, struct path *ret)
+{
+	size_t len = strlen(url);
+	char *rest = ret->text, *part;
+
+	ret->n_parts = 0;
+	if (url[0] != '/' || len > PATH_MAX_BYTES)
+		return -ENOENT;
+	memcpy(ret->text, url + 1, len);
+	while ((part = strsep(&rest, "/"))) {
+		if (!*part || ret->n_parts == PARTS_MAX)
+			return -ENOENT;
+		if (percent_decode(part) < 0)
+			return -EINVAL;
+		ret->parts[ret->n_parts++] = part;
+	}
+	return 0;
+}
+
+static enum MHD_Result dispatch(struct request *rq, const char *url, const char *method)
+{
+	const struct route *route = NULL;
+	struct answer a = { .status = 0 };
+	enum MHD_Result ok;
+	struct path path;
+	int r;
+
+	r = path_parse(url, &path);
+	if (r == -EINVAL)
+		return reply_error(rq, MHD_HTTP_BAD_REQUEST, "the path is not percent-encoded correctly");
+	for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(routes) && !route; i++)
+		if (route_fits(rq->control, &routes[i], &path))
+			route = &routes[i];
+	if (!route)
+		return reply_error(rq, MHD_HTTP_NOT_FOUND, "no such path");
+	if (!str_eq(method, MHD_HTTP_METHOD_GET) && !str_eq(method, MHD_HTTP_METHOD_HEAD))
+		return reply_error(rq, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET is possible here");
+
+	r = route_answer(rq, route, &path, &a);
+	if (r > 0)
+		return MHD_YES; /* it waits */
+	if (r < 0)
+		return reply_error(rq, MHD_HTTP_INTERNAL_SERVER_ERROR, strerror(-r));
+	ok = reply(rq, a.status, a.json);
+	json_decref(a.json);
+	return ok;
+}
+
+/* libmicrohttpd's callbacks */
+
+static bool peer_is_allowed(struct MHD_Connection *connection)
+{
+	const union MHD_ConnectionInfo *info;
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+
+	info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+	if (!info || getsockopt(info->connect_fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
+		return false;
+	return peer.uid == 0 || peer.uid == geteuid();
+}
+
+static enum MHD_Result request_begin(struct control *c, struct MHD_Connection *connection, void **con_cls)
+{
+	struct request *rq = calloc(1, sizeof(*rq));
+
+	if (!rq)
+		return MHD_NO;
+	rq->control = c;
+	rq->connection = connection;
+	list_init(&rq->link);
+	*con_cls = rq;
+	/* answered before anything more of it is read */
+	if (!peer_is_allowed(connection))
+		return reply_error(rq, MHD_HTTP_FORBIDDEN, "only root may use this socket");
+	return MHD_YES;
+}
+
+static enum MHD_Result on_request(void *userdata, struct MHD_Connection *connection, const char *url,
+				  const char *method, const char *version, const char *body, size_t *body_len,
+				  void **con_cls)
+{
+	struct control *c = userdata;
+	struct request *rq = *con_cls;
+
+	if (!rq)
+		return request_begin(c, connection, con_cls);
+	if (*body_len > 0) {
+		rq->body_len += *body_len;
+		*body_len = 0;
+		return rq->body_len > BODY_MAX ? MHD_NO : MHD_YES;
+	}
+	if (wait_is_over(rq))
+		return reply(rq, rq->status, rq->answer);
+	return dispatch(rq, url, method);
+}
+
+static void on_completed(void *userdata, struct MHD_Connection *connection, void **con_cls,
+			 enum MHD_RequestTerminationCode code)
+{
+	struct request *rq = *con_cls;
+
+	if (!rq)
+		return;
+	*con_cls = NULL;
+	wait_leave(rq);
+	json_decref(rq->answer);
+	free(rq);
+}
+
+static size_t keep_escapes(void *userdata, struct MHD_Connection *connection, char *s)
+{
+	return strlen(s);
+}
+
+static void on_daemon_log(void *userdata, const char *fmt, va_list ap) __attribute__((__format__(__printf__, 2, 0)));
+static void on_daemon_log(void *userdata, const char *fmt, va_list ap)
+{
+	char text[256];
+	size_t len;
+
+	vsnprintf(text, sizeof(text), fmt, ap);
+	len = strcspn(text, "\n");
+	text[len] = '\0';
+	log_debug(NULL, "control: %s", text);
+}
+
+/* libmicrohttpd on the loop */
+
+static unsigned n_connections(const struct control *c)
+{
+	const union MHD_DaemonInfo *info = MHD_get_daemon_info(c->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
+
+	return info ? info->num_connections : 0;
+}
+
+static void daemon_run(struct control *c)
+{
+	unsigned n_before = c->n_connections;
+	MHD_UNSIGNED_LONG_LONG msec;
+
+	if (MHD_run(c->daemon) != MHD_YES)
+		log_debug(NULL, "control: a run of the HTTP server failed");
+	c->n_connections = n_connections(c);
+	/* a daemon that was full listens again only in the run after the one that ended a connection */
+	if (c->n_connections < n_before)
+		loop_defer_set(c->again);
+	if (MHD_get_timeout(c->daemon, &msec) != MHD_YES)
+		loop_timer_off(c->timeout);
+	else if (msec == 0)
+		loop_defer_set(c->again);
+	else
+		loop_timer_set(c->timeout, MIN(msec, 3600000) * USEC_PER_MSEC);
+}
+
+static void on_daemon_io(struct loop_source *s, int fd, uint32_t revents, void *userdata)
+{
+	daemon_run(userdata);
+}
+
+static void on_daemon_due(struct loop_source *s, void *userdata)
+{
+	daemon_run(userdata);
+}
+
+static int daemon_start(struct control *c, int take_listen_fd, struct err *e)
+{
+	cleanup_fd int fd = take_listen_fd;
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+		return err_set(e, -errno, "control socket: %m");
+	c->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
+				     on_request, c, MHD_OPTION_EXTERNAL_LOGGER, on_daemon_log, c,
+				     MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, c,
+				     MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, c, MHD_OPTION_CONNECTION_LIMIT,
+				     (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY,
+				     MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)CONNECTION_IDLE_SEC, MHD_OPTION_END);
+	if (!c->daemon)
+		return err_set(e, -EIO, "control socket: the HTTP server does not start: %m");
+	TAKE_FD(fd);
+	return 0;
+}
+
+static int daemon_attach(struct control *c)
+{
+	const union MHD_DaemonInfo *info = MHD_get_daemon_info(c->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+	int r;
+
+	if (!info || info->epoll_fd < 0)
+		return -ENOTSUP;
+	r = loop_add_io(c->loop, info->epoll_fd, EPOLLIN, on_daemon_io, c, &c->io);
+	if (r >= 0)
+		r = loop_add_timer(c->loop, on_daemon_due, c, &c->timeout);
+	if (r >= 0)
+		r = loop_add_defer(c->loop, on_daemon_due, c, &c->again);
+	if (r >= 0)
+		r = loop_add_timer(c->loop, on_look, c, &c->look);
+	return r;
+}
+
+int control_new(struct loop *l, int take_listen_fd, const struct control_ops *ops, void *userdata,
+		struct control **ret_c, struct err *e)
+{
+	cleanup(control_freep) struct control *c = NULL;
+	int r;
+
+	c = calloc(1, sizeof(*c));
+	if (!c) {
+		close_fd(take_listen_fd);
+		return err_set(e, -ENOMEM, "control socket: out of memory");
+	}
+	c->loop = l;
+	c->ops = ops;
+	c->userdata = userdata;
+	list_init(&c->waits);
+	r = daemon_start(c, take_listen_fd, e);
+	if (r < 0)
+		return r;
+	r = daemon_attach(c);
+	if (r < 0)
+		return err_set(e, r, "control socket: %s", strerror(-r));
+	*ret_c = TAKE_PTR(c);
+	return 0;
+}
+
+void control_free(struct control *c)
+{
+	struct request *rq;
+
+	if (!c)
+		return;
+	/* a suspended connection at the end is a panic of libmicrohttpd's */
+	list_for_each (rq, &c->waits, link) {
+		wait_leave(rq);
+		MHD_resume_connection(rq->connection);
+	}
+	loop_source_free(c->io);
+	loop_source_free(c->timeout);
+	loop_source_free(c->again);
+	loop_source_free(c->look);
+	if (c->daemon)
+		MHD_stop_daemon(c->daemon);
+	free(c);
+}
