@@ -1,0 +1,323 @@
+/* Command line: the table of subcommands, their help, and what they share. */
+
+#include "agent/cli.h"
+
+#include <stdarg.h>
+#include <time.h>
+
+#include "common/str.h"
+
+#define REQUEST_USEC (10 * USEC_PER_SEC)
+
+struct command {
+	const char *name;
+	int (*run)(const struct options *o, char *const *words);
+	uint32_t options;
+	size_t min_args, max_args;
+	const char *usage; /* after the name */
+	const char *help; /* one line; NULL: for the daemon's own use */
+	const char *text; /* what else there is to say */
+};
+
+#define OPTIONS_RUN                                                                                                    \
+	(OPTION_BIT(OPTION_CONFIG) | OPTION_BIT(OPTION_KUBECONFIG) | OPTION_BIT(OPTION_MANIFESTS) |                    \
+	 OPTION_BIT(OPTION_NODE_NAME) | OPTION_BIT(OPTION_PODS_DIR) | OPTION_BIT(OPTION_RUNTIME_DIR) |                 \
+	 OPTION_BIT(OPTION_USER) | OPTION_BIT(OPTION_LOG_LEVEL))
+#define OPTIONS_LIST (OPTION_BIT(OPTION_RUNTIME_DIR) | OPTION_BIT(OPTION_OUTPUT))
+#define OPTIONS_WAIT (OPTIONS_LIST | OPTION_BIT(OPTION_TIMEOUT) | OPTION_BIT(OPTION_QUIET))
+
+static const struct command commands[] = {
+	{ "run", cli_run, OPTIONS_RUN, 0, 0, "[OPTION...]", "run the daemon, in the foreground",
+	  "One of --kubeconfig and --manifests is needed, here or in the configuration. What the\n"
+	  "command line says wins over the configuration." },
+	{ "status", cli_status, OPTIONS_LIST, 0, 0, "[OPTION...]", "show the daemon's health, source and counts",
+	  "Exits 0 only if all is well." },
+	{ "pods", cli_pods, OPTIONS_LIST, 0, 1, "[OPTION...] [NAMESPACE/POD]", "list the pods of this node", NULL },
+	{ "volumes", cli_volumes, OPTIONS_LIST, 0, 1, "[OPTION...] [NAMESPACE/POD]",
+	  "list the secret volumes: state, revision, last error", NULL },
+	{ "wait", cli_wait, OPTIONS_WAIT, 1, 1, "[OPTION...] NAMESPACE/POD",
+	  "wait until every volume of a pod is ready",
+	  "Exits 0 once they are; else 1, with the reasons on stderr. A pod or a daemon that is not\n"
+	  "there yet is waited for, too." },
+	{ "mounts", cli_mounts, OPTIONS_LIST, 2, 2, "[OPTION...] NAMESPACE/POD CONTAINER",
+	  "print a container's mounts for an OCI runtime, as JSON", NULL },
+	{ "version", cli_version, 0, 0, 0, "", "print the version", NULL },
+	{ "internal-agent", cli_internal_agent, OPTIONS_RUN, 0, 0, "", NULL, NULL },
+	{ "internal-publisher", cli_internal_publisher, 0, 0, 0, "", NULL, NULL },
+};
+
+static const struct command *command_find(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		if (str_eq(commands[i].name, name))
+			return &commands[i];
+	return NULL;
+}
+
+static void say(const char *fmt, ...) attr_printf(1, 2);
+static void say(const char *fmt, ...)
+{
+	cleanup_free char *escaped = NULL;
+	char text[ERR_TEXT_MAX + 128];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	escaped = table_escape(text);
+	fprintf(stderr, "secretlet: %s\n", escaped ?: "out of memory");
+}
+
+static void help_print(FILE *f)
+{
+	fputs("usage: secretlet COMMAND [OPTION...]\n\n"
+	      "Kubernetes Secrets as files for the pods of this node.\n\n"
+	      "Commands:\n",
+	      f);
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		if (commands[i].help)
+			fprintf(f, "  %-10s %s\n", commands[i].name, commands[i].help);
+	fprintf(f, "  %-10s %s\n\n", "help", "show this help, or that of a command");
+	fputs("`secretlet COMMAND --help` shows a command's options, secretlet(8) says it all.\n", f);
+}
+
+static void command_help_print(const struct command *c, FILE *f)
+{
+	fprintf(f, "usage: secretlet %s%s%s\n\n%s\n", c->name, *c->usage ? " " : "", c->usage, c->help ?: "");
+	if (c->max_args > 0)
+		fputs("NAMESPACE/POD may also be a pod's UID.\n", f);
+	if (c->text)
+		fprintf(f, "%s\n", c->text);
+	fputs("\nOptions:\n", f);
+	options_print(f, c->options);
+}
+
+static int refuse_command(const char *word)
+{
+	say("unknown %s %s; see secretlet --help", word[0] == '-' ? "option" : "command", word);
+	return CLI_USAGE;
+}
+
+static int help(int argc, char **argv)
+{
+	const struct command *c = NULL;
+
+	if (argc > 1 && !str_eq(argv[1], "help") && !str_starts(argv[1], "-")) {
+		c = command_find(argv[1]);
+		if (!c || !c->help)
+			return refuse_command(argv[1]);
+	}
+	if (c)
+		command_help_print(c, stdout);
+	else
+		help_print(stdout);
+	return CLI_OK;
+}
+
+static int refuse_usage(const struct command *c, const char *sentence)
+{
+	if (c->help)
+		say("%s: %s; see secretlet %s --help", c->name, sentence, c->name);
+	else
+		say("%s: %s; see secretlet --help", c->name, sentence);
+	return CLI_USAGE;
+}
+
+static int command_run(const struct command *c, int argc, char **argv)
+{
+	struct err e = ERR_INIT;
+	struct options o;
+	int r;
+
+	r = options_parse(c->options, argc, argv, &o, &e);
+	if (r < 0)
+		return refuse_usage(c, err_text(&e));
+	if (o.help) {
+		command_help_print(c, stdout);
+		return CLI_OK;
+	}
+	if (o.n_args > c->max_args) {
+		err_set(&e, -EINVAL, "too many words: '%s'", o.args[c->max_args]);
+		return refuse_usage(c, err_text(&e));
+	}
+	if (o.n_args < c->min_args) {
+		err_set(&e, -EINVAL, "words are missing: secretlet %s %s", c->name, c->usage);
+		return refuse_usage(c, err_text(&e));
+	}
+	return c->run(&o, argv + 1);
+}
+
+static int dispatch(int argc, char **argv)
+{
+	const struct command *c;
+
+	if (argc < 2) {
+		help_print(stderr);
+		return CLI_USAGE;
+	}
+	if (str_eq(argv[1], "help") || str_eq(argv[1], "--help") || str_eq(argv[1], "-h"))
+		return help(argc - 1, argv + 1);
+	if (str_eq(argv[1], "--version") || str_eq(argv[1], "-V"))
+		return cli_version(NULL, NULL);
+	c = command_find(argv[1]);
+	if (!c)
+		return refuse_command(argv[1]);
+	return command_run(c, argc - 1, argv + 1);
+}
+
+int cli_main(int argc, char **argv)
+{
+	int status = dispatch(argc, argv);
+
+	if (fflush(stdout) < 0 || ferror(stdout)) {
+		say("write: %s", strerror(errno));
+		return status == CLI_OK ? CLI_FAILED : status;
+	}
+	return status;
+}
+
+int cli_fail(enum cli_status status, const struct err *e)
+{
+	say("%s", err_text(e));
+	return status;
+}
+
+int cli_fail_memory(void)
+{
+	say("out of memory");
+	return CLI_FAILED;
+}
+
+int cli_fail_request(int r, const struct err *e)
+{
+	return cli_fail(r == -ENOTCONN || r == -ETIMEDOUT || r == -ECONNRESET ? CLI_UNREACHABLE : CLI_FAILED, e);
+}
+
+int cli_fail_reply(const struct client_reply *reply)
+{
+	const char *sentence = cli_str(reply->json, "error");
+
+	if (*sentence)
+		say("%s", sentence);
+	else
+		say("the daemon answered with HTTP status %u", reply->status);
+	return CLI_FAILED;
+}
+
+int cli_fetch(const struct options *o, const char *path, json_t **ret_json)
+{
+	cleanup_client_reply struct client_reply reply = { .status = 0 };
+	struct err e = ERR_INIT;
+	int r;
+
+	r = client_get(o->runtime_dir, path, REQUEST_USEC, &reply, &e);
+	if (r < 0)
+		return cli_fail_request(r, &e);
+	if (reply.status != 200)
+		return cli_fail_reply(&reply);
+	*ret_json = TAKE_PTR(reply.json);
+	return CLI_OK;
+}
+
+int cli_fetch_pods(const struct options *o, json_t **ret_json, json_t **ret_array)
+{
+	cleanup_free char *path = NULL;
+	cleanup_json json_t *json = NULL;
+	struct err e = ERR_INIT;
+	json_t *array;
+	int r;
+
+	if (o->n_args == 0) {
+		r = cli_fetch(o, "/v1/pods", &json);
+		if (r != CLI_OK)
+			return r;
+		array = json_incref(json_object_get(json, "pods"));
+	} else {
+		r = client_pod_path(o->args[0], "", &path, &e);
+		if (r < 0)
+			return cli_fail(CLI_USAGE, &e);
+		r = cli_fetch(o, path, &json);
+		if (r != CLI_OK)
+			return r;
+		array = json_pack("[O]", json);
+	}
+	if (!array) {
+		err_set(&e, -EPROTO, "the daemon's answer has no pods in it");
+		return cli_fail(CLI_FAILED, &e);
+	}
+	*ret_json = TAKE_PTR(json);
+	*ret_array = array;
+	return CLI_OK;
+}
+
+/* Jansson leaves DEL as it is; everything else is ASCII or escaped by now. */
+static int print_to_stdout(const char *data, size_t len, void *userdata)
+{
+	for (size_t i = 0; i < len; i++)
+		if (data[i] == 0x7f)
+			fputs("\\u007f", stdout);
+		else
+			putchar(data[i]);
+	return 0;
+}
+
+int cli_print_json(const json_t *json)
+{
+	if (json_dump_callback(json, print_to_stdout, NULL, JSON_INDENT(2) | JSON_ENSURE_ASCII | JSON_ENCODE_ANY) < 0)
+		return cli_fail_memory();
+	putchar('\n');
+	return CLI_OK;
+}
+
+int cli_table_new(size_t n_columns, const char *const *headers, struct table **ret_t)
+{
+	return table_new(n_columns, headers, ret_t) < 0 ? cli_fail_memory() : CLI_OK;
+}
+
+int cli_print_table(struct table *take_table)
+{
+	cleanup_table struct table *t = take_table;
+
+	if (table_print(t, stdout, table_wants_colour(stdout)) < 0)
+		return cli_fail_memory();
+	return CLI_OK;
+}
+
+const char *cli_str(const json_t *obj, const char *key)
+{
+	return json_string_value(json_object_get(obj, key)) ?: "";
+}
+
+int64_t cli_int(const json_t *obj, const char *key)
+{
+	return json_integer_value(json_object_get(obj, key));
+}
+
+bool cli_bool(const json_t *obj, const char *key)
+{
+	return json_is_true(json_object_get(obj, key));
+}
+
+const char *cli_since(const char *rfc3339, char text[static STR_AGE_MAX])
+{
+	struct tm tm = { .tm_year = 0 };
+	struct timespec now;
+	time_t then;
+
+	/* fractions of a second may follow */
+	if (!strptime(rfc3339, "%Y-%m-%dT%H:%M:%S", &tm)) {
+		text[0] = '-';
+		text[1] = '\0';
+		return text;
+	}
+	then = timegm(&tm);
+	clock_gettime(CLOCK_REALTIME, &now);
+	return str_format_age(now.tv_sec > then ? (uint64_t)(now.tv_sec - then) * USEC_PER_SEC : 0, text);
+}
+
+enum table_style cli_volume_style(const char *state)
+{
+	if (str_eq(state, "ready"))
+		return TABLE_GOOD;
+	return str_eq(state, "failed") ? TABLE_BAD : TABLE_BUSY;
+}

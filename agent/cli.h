@@ -1,0 +1,58 @@
+/* Command line: the subcommands and what they share. Each returns an exit status. */
+#pragma once
+
+#include "agent/client.h"
+#include "agent/config.h"
+#include "agent/options.h"
+#include "agent/table.h"
+#include "common/json.h"
+#include "common/str.h"
+
+enum cli_status {
+	CLI_OK = 0,
+	CLI_FAILED = 1, /* also: not healthy, not ready */
+	CLI_USAGE = 2,
+	CLI_UNREACHABLE = 3, /* no daemon answers */
+};
+
+/* main() without the process's set-up. */
+int cli_main(int argc, char **argv);
+
+/* `words` are the command line's words after the command (in getopt's order), NULL-terminated. */
+int cli_run(const struct options *o, char *const *words);
+int cli_internal_agent(const struct options *o, char *const *words);
+int cli_internal_publisher(const struct options *o, char *const *words);
+int cli_status(const struct options *o, char *const *words);
+int cli_pods(const struct options *o, char *const *words);
+int cli_volumes(const struct options *o, char *const *words);
+int cli_wait(const struct options *o, char *const *words);
+int cli_mounts(const struct options *o, char *const *words);
+int cli_version(const struct options *o, char *const *words);
+
+/* What a command's run starts with: the file, what the command line says over it, defaults, checks. */
+int cli_load_config(const struct options *o, struct config **ret_c, struct err *e);
+
+/* Says e's sentence on stderr and returns `status`. */
+int cli_fail(enum cli_status status, const struct err *e);
+int cli_fail_memory(void);
+/* The exit status for what client_get() returned; says why on stderr. */
+int cli_fail_request(int r, const struct err *e);
+/* The same for an answer other than 200: its "error". */
+int cli_fail_reply(const struct client_reply *reply);
+/* GET with the usual time limit. CLI_OK: *ret_json; else the exit status, and the reason was said. */
+int cli_fetch(const struct options *o, const char *path, json_t **ret_json);
+/* All pods, or the one that the command line names, as an array. */
+int cli_fetch_pods(const struct options *o, json_t **ret_json, json_t **ret_array);
+int cli_print_json(const json_t *json);
+/* table_new() that reports. */
+int cli_table_new(size_t n_columns, const char *const *headers, struct table **ret_t);
+/* Prints and frees. */
+int cli_print_table(struct table *take_table);
+
+/* Members of an answer; what is not there or of another type reads as "", 0, false. */
+const char *cli_str(const json_t *obj, const char *key);
+int64_t cli_int(const json_t *obj, const char *key);
+bool cli_bool(const json_t *obj, const char *key);
+/* "3m4s" since an RFC 3339 time; "-" if it is none. Returns text. */
+const char *cli_since(const char *rfc3339, char text[static STR_AGE_MAX]);
+enum table_style cli_volume_style(const char *state);

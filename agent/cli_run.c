@@ -1,0 +1,153 @@
+/* secretlet run, and the two processes that it starts: configuration, then the keeper, the agent or the publisher. */
+
+#include "agent/cli.h"
+
+#include <curl/curl.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+
+#include "agent/agent.h"
+#include "agent/keeper.h"
+#include "common/log.h"
+#include "common/str.h"
+#include "fusefs/publisher.h"
+
+static int replace(char **s, const char *value)
+{
+	char *copy;
+
+	if (!value)
+		return 0;
+	copy = strdup(value);
+	if (!copy)
+		return -ENOMEM;
+	free(*s);
+	*s = copy;
+	return 0;
+}
+
+/* A source on the command line replaces the file's, of whichever kind that is. */
+static int override_source(struct config *c, const struct options *o)
+{
+	int r;
+
+	if (o->kubeconfig || o->manifests) {
+		free(TAKE_PTR(c->kubeconfig));
+		free(TAKE_PTR(c->manifests_dir));
+	}
+	r = replace(&c->kubeconfig, o->kubeconfig);
+	if (r < 0)
+		return r;
+	return replace(&c->manifests_dir, o->manifests);
+}
+
+static int override(struct config *c, const struct options *o)
+{
+	int r;
+
+	r = override_source(c, o);
+	if (r >= 0)
+		r = replace(&c->node_name, o->node_name);
+	if (r >= 0)
+		r = replace(&c->pods_dir, o->pods_dir);
+	if (r >= 0 && o->has_runtime_dir)
+		r = replace(&c->runtime_dir, o->runtime_dir);
+	if (r >= 0)
+		r = replace(&c->user, o->user);
+	if (r >= 0 && o->has_log_level)
+		c->log_level = o->log_level;
+	return r;
+}
+
+int cli_load_config(const struct options *o, struct config **ret_c, struct err *e)
+{
+	cleanup_config struct config *c = NULL;
+	int r;
+
+	r = config_new(&c);
+	if (r < 0)
+		return err_set(e, r, "out of memory");
+	r = config_load(c, o->config ?: CONFIG_DEFAULT_PATH, e);
+	if (r < 0 && (r != -ENOENT || o->config))
+		return r;
+	if (e)
+		*e = ERR_INIT;
+	r = override(c, o);
+	if (r < 0)
+		return err_set(e, r, "out of memory");
+	r = config_finish(c, e);
+	if (r < 0)
+		return r;
+	*ret_c = TAKE_PTR(c);
+	return 0;
+}
+
+/* A daemon's process begins: log, signals, configuration. */
+static int begin(const char *program, const struct options *o, struct config **ret_c)
+{
+	struct err e = ERR_INIT;
+	int r;
+
+	log_init(program, o->has_log_level ? o->log_level : LOG_LEVEL_INFO);
+	signal(SIGPIPE, SIG_IGN);
+	r = cli_load_config(o, ret_c, &e);
+	if (r < 0) {
+		log_error(NULL, "%s", err_text(&e));
+		return CLI_FAILED;
+	}
+	log_set_level((*ret_c)->log_level);
+	return CLI_OK;
+}
+
+int cli_run(const struct options *o, char *const *words)
+{
+	cleanup_config struct config *c = NULL;
+	int r = begin("keeper", o, &c);
+
+	return r == CLI_OK ? keeper_run(c, words) : r;
+}
+
+static bool is_socket(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
+}
+
+static bool is_open(int fd)
+{
+	return fcntl(fd, F_GETFD) >= 0;
+}
+
+static int refuse_person(void)
+{
+	fputs("secretlet: this command is started by secretlet run only\n", stderr);
+	return CLI_USAGE;
+}
+
+int cli_internal_agent(const struct options *o, char *const *words)
+{
+	cleanup_config struct config *c = NULL;
+	int r;
+
+	if (!is_socket(KEEPER_FD_LINK) || !is_open(KEEPER_FD_FUSE) || !is_socket(KEEPER_FD_CONTROL))
+		return refuse_person();
+	r = begin("agent", o, &c);
+	if (r != CLI_OK)
+		return r;
+	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
+		log_error(NULL, "the HTTP library does not start");
+		return CLI_FAILED;
+	}
+	return agent_run(c);
+}
+
+int cli_internal_publisher(const struct options *o, char *const *words)
+{
+	if (!is_socket(KEEPER_FD_LINK) || !is_open(KEEPER_FD_FUSE))
+		return refuse_person();
+	log_init("publisher", LOG_LEVEL_INFO);
+	signal(SIGPIPE, SIG_IGN);
+	return publisher_run(KEEPER_FD_LINK, KEEPER_FD_FUSE);
+}

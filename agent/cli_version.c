@@ -1,0 +1,9 @@
+/* secretlet version */
+
+#include "agent/cli.h"
+
+int cli_version(const struct options *o, char *const *words)
+{
+	puts("secretlet " SECRETLET_VERSION);
+	return CLI_OK;
+}

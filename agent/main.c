@@ -1,0 +1,32 @@
+/* main: what every process of secretlet needs before it does anything else. The command line is cli.c's. */
+
+#include <fcntl.h>
+#include <sodium.h>
+#include <sys/stat.h>
+
+#include "agent/cli.h"
+#include "common/base.h"
+#include "common/json.h"
+
+/* 0, 1 and 2 are open from here on: no file or socket can get one of these numbers and be written to as stdout. */
+static int std_fds_open(void)
+{
+	int fd;
+
+	do {
+		fd = open("/dev/null", O_RDWR);
+		if (fd < 0)
+			return -errno;
+	} while (fd <= STDERR_FILENO);
+	close(fd);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	if (std_fds_open() < 0 || sodium_init() < 0)
+		return CLI_FAILED;
+	umask(0077);
+	json_setup();
+	return cli_main(argc, argv);
+}
