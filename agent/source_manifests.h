@@ -1,21 +1,21 @@
 /* A folder of Pod and Secret manifests as a source: for nodes without a cluster and for trying secretlet out. It plays
- * the API server's part, so it validates and defaults what the API server validates and defaults. */
-**Read are *.yaml, *.yml and*.json directly in the folder, but no hidden files;
-links are followed.A file is read when *its writer closes it or when it is renamed into place;
-what it gave before is then replaced as a whole.A file that is *no YAML keeps all that it gave,
-	an object that is refused keeps its last good version;
-both are logged once and counted *(source_health)
-	.A changed Pod is a new revision of the same pod : its uid depends on namespace and name,
-	unless the *manifest has one.**When the folder is removed or replaced, everything that was read stays,
-	and its path is tried again every few seconds;
-*whether that works without privileges depends on the folder's mode. */
+ * the API server's part, so it validates and defaults what the API server validates and defaults.
+ *
+ * Read are *.yaml, *.yml and *.json directly in the folder, but no hidden files; links are followed. A file is read when
+ * its writer closes it or when it is renamed into place; what it gave before is then replaced as a whole. A file that is
+ * no YAML keeps all that it gave, an object that is refused keeps its last good version; both are logged once and counted
+ * (source_health). A changed Pod is a new revision of the same pod: its uid depends on namespace and name, unless the
+ * manifest has one.
+ *
+ * When the folder is removed or replaced, everything that was read stays, and its path is tried again every few seconds;
+ * whether that works without privileges depends on the folder's mode. */
 #pragma once
 
 #include "agent/files.h"
 #include "agent/source.h"
 #include "common/loop.h"
 
-	struct source_manifests_options {
+struct source_manifests_options {
 	const char *dir; /* path */
 	const char *node_name; /* pods with another spec.nodeName are not ours; without one they are */
 };
