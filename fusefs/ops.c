@@ -218,15 +218,21 @@ static void reply_commit(fuse_req_t req, int r, struct node *n)
 static void op_mkdir(fuse_req_t req, fuse_ino_t parent_id, const char *name, mode_t mode)
 {
 	struct node *parent = folder_for(req, parent_id), *n = NULL;
+	int r = -EROFS;
 
-	reply_commit(req, parent ? tree_commit_mkdir(ops_of(req)->tree, parent, name, &n) : -EROFS, n);
+	if (parent)
+		r = tree_commit_mkdir(ops_of(req)->tree, parent, name, &n);
+	reply_commit(req, r, n);
 }
 
 static void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent_id, const char *name)
 {
 	struct node *parent = folder_for(req, parent_id), *n = NULL;
+	int r = -EROFS;
 
-	reply_commit(req, parent ? tree_commit_symlink(ops_of(req)->tree, parent, name, target, &n) : -EROFS, n);
+	if (parent)
+		r = tree_commit_symlink(ops_of(req)->tree, parent, name, target, &n);
+	reply_commit(req, r, n);
 }
 
 static void op_rename(fuse_req_t req, fuse_ino_t parent_id, const char *name, fuse_ino_t to_id, const char *to_name,
