@@ -1152,8 +1152,8 @@ static int setup(void **state)
 	struct err e = ERR_INIT;
 
 	curl_global_init(CURL_GLOBAL_DEFAULT);
-	certs_dir = strdup("/tmp/test_apiserver.XXXXXX");
-	if (!mkdtemp(certs_dir) || certs_make(certs_dir, &e) < 0) {
+	certs_dir = str_format("%s/apiserver.XXXXXX", getenv("TEST_DIR") ? getenv("TEST_DIR") : "/tmp");
+	if (!certs_dir || !mkdtemp(certs_dir) || certs_make(certs_dir, &e) < 0) {
 		fprintf(stderr, "%s\n", err_text(&e));
 		return -1;
 	}

@@ -1,0 +1,117 @@
+#!/usr/bin/env bash
+# timeout: 120
+# The test runner itself: all the ways in which a test can go wrong count as failures. Its "programs" are scripts in a
+# tree of their own.
+set -u
+here=$(dirname "$(realpath "$0")")
+# shellcheck source=../lib/tap.sh
+. "$here/../lib/tap.sh"
+
+tree=$TEST_DIR/tree
+program() { # program NAME <BODY: a compiled test
+	mkdir -p "$tree/test/unit" "$tree/build/test/unit"
+	echo "cmocka_unit_test($1_case)" >"$tree/test/unit/test_$1.c"
+	{ echo '#!/usr/bin/env bash'; cat; } >"$tree/build/test/unit/test_$1"
+	chmod +x "$tree/build/test/unit/test_$1"
+}
+script() { # script NAME <BODY: an e2e script
+	mkdir -p "$tree/test/e2e"
+	{ echo '#!/usr/bin/env bash'; cat; } >"$tree/test/e2e/$1.sh"
+	chmod +x "$tree/test/e2e/$1.sh"
+}
+running() { pgrep -f "$1" >/dev/null; }
+empty_run() { "$here/../run" --root "$tree" --build "$tree/build" "$@" >"$TEST_DIR/out"; }
+# counts NAME LINE SUITE...: runs everything in the tree and removes it
+counts() {
+	local name=$1 line=$2 rc
+	shift 2
+	KEEP=0 "$here/../run" --root "$tree" --build "$tree/build" "$@" >"$TEST_DIR/out" 2>&1
+	rc=$?
+	check_equal "$name" "$(tail -n 1 "$TEST_DIR/out")" "$line"
+	case $line in
+	*" 0 failed"*) check_equal "$name: exit status" "$rc" 0 ;;
+	*) check_equal "$name: exit status" "$rc" 1 ;;
+	esac
+	rm -rf "$tree"
+}
+
+program good <<<'echo "1..2"; echo "ok 1 - a"; echo "ok 2 - b"'
+counts "success" "2 passed, 0 failed, 0 skipped" unit
+
+program bad <<<'echo "1..2"; echo "ok 1 - a"; echo "not ok 2 - b"; exit 1'
+counts "a failing case" "1 passed, 1 failed, 0 skipped" unit
+check "a failing case: its name is shown" grep -q "FAIL  unit/test_bad: not ok: b" "$TEST_DIR/out"
+check "a failing case: says how to run it again" grep -q "repro: .*--only test_bad unit" "$TEST_DIR/out"
+
+program quiet <<<'echo "1..1"; echo "not ok 1 - a"; exit 0'
+counts "a failing case with exit status 0" "0 passed, 1 failed, 0 skipped" unit
+
+program status <<<'echo "1..1"; echo "ok 1 - a"; exit 3'
+counts "an exit status without a failing case" "1 passed, 1 failed, 0 skipped" unit
+
+program crash <<<'echo "1..3"; echo "ok 1 - a"; kill -SEGV $$'
+counts "a crash in the middle" "1 passed, 2 failed, 0 skipped" unit
+program crash <<<'echo "1..1"; echo "ok 1 - a"; kill -SEGV $$'
+counts "a crash after the last case" "1 passed, 1 failed, 0 skipped" unit
+check "a crash: says the signal" grep -q "killed by SIGSEGV" "$TEST_DIR/out"
+
+program early <<<'echo "1..3"; echo "ok 1 - a"; exit 0'
+counts "fewer results than planned" "1 passed, 2 failed, 0 skipped" unit
+program plan <<<'echo "ok 1 - a"; exit 0'
+counts "no plan" "1 passed, 1 failed, 0 skipped" unit
+program silent <<<'exit 0'
+counts "no output at all" "0 passed, 1 failed, 0 skipped" unit
+program group <<<'echo "1..2"; echo "not ok 0 - t [  FAILED  ] GROUP SETUP"; exit 1'
+counts "a failing group setup" "0 passed, 3 failed, 0 skipped" unit
+
+program skipping <<<'echo "1..2"; echo "ok 1 - a"; echo "not ok 2 # SKIP b"'
+counts "a skipped case as cmocka writes it" "1 passed, 0 failed, 1 skipped" unit
+
+mkdir -p "$tree/test/unit" && echo >"$tree/test/unit/test_unbuilt.c"
+counts "a program that was not built" "0 passed, 1 failed, 0 skipped" unit
+mkdir -p "$tree"
+check "nothing to run fails" not empty_run unit
+
+program asan <<<'echo "1..1"; echo "ok 1 - a"; echo "==1==ERROR: AddressSanitizer: heap-use-after-free" >&2'
+counts "a sanitizer's report in a program that goes on" "1 passed, 1 failed, 0 skipped" unit
+
+script hang <<'S'
+# timeout: 1
+(setsid sleep 1234 &)
+echo "ok 1 - a"
+sleep 1234
+S
+counts "a hang" "1 passed, 1 failed, 0 skipped" e2e
+check "a hang: what was running is shown" grep -q "running:.*sleep" "$TEST_DIR/out"
+check "a hang: nothing is left of it" not running "^sleep 1234"
+
+script daemon <<<'(setsid sleep 4321 &) ; echo "ok 1 - a"; echo "1..1"'
+counts "a process that is left" "1 passed, 0 failed, 0 skipped" e2e
+check "a process that is left: is named" grep -q "left running, killed: sleep" "$TEST_DIR/out"
+check "a process that is left: is killed" not running "^sleep 4321"
+
+script plain <<<'exit 0'
+counts "a script without TAP" "1 passed, 0 failed, 0 skipped" e2e
+script plain <<<'exit 1'
+counts "a failing script without TAP" "0 passed, 1 failed, 0 skipped" e2e
+script end <<<'echo "ok 1 - a"'
+counts "a script that prints results and no plan" "1 passed, 1 failed, 0 skipped" e2e
+script skipped <<<'echo "there is no moon tonight"; exit 77'
+counts "a script that skips itself" "0 passed, 0 failed, 1 skipped" e2e
+check "a script that skips itself: says why" grep -q "skipped: there is no moon tonight" "$TEST_DIR/out"
+script log <<<'echo "x.c:1:2: runtime error: signed integer overflow" >"$TEST_DIR/agent.log"; echo "ok 1 - a"; echo 1..1'
+counts "a sanitizer's report in a log" "1 passed, 1 failed, 0 skipped" e2e
+script mount <<<'mount -t tmpfs none "$TEST_DIR" && echo "ok 1 - a"; echo 1..1'
+counts "a mount stays inside" "1 passed, 0 failed, 0 skipped" e2e
+check "a mount stays inside: it is gone" not grep -q secretlet-test /proc/self/mountinfo
+
+program one <<<'echo 1..1; echo "ok 1 - $TEST_FILTER"'
+program two <<<'echo 1..1; echo "ok 1 - $TEST_FILTER"'
+counts "only one program" "1 passed, 0 failed, 0 skipped" --only test_two unit
+program one <<<'echo 1..1; echo "not ok 1 - $TEST_FILTER"; exit 1'
+program two <<<'echo 1..1; echo "ok 1 - $TEST_FILTER"'
+counts "only one test" "0 passed, 1 failed, 0 skipped" --only one_ca unit
+check "only one test: as a filter" grep -q 'not ok: \*one_ca\*' "$TEST_DIR/out"
+program one <<<'echo 1..1; echo "ok 1 - a"'
+check "only what does not exist fails" not empty_run --only nonesuch unit
+tap_done
