@@ -2,6 +2,7 @@
 
 #include "agent/cli.h"
 
+#include <ctype.h>
 #include <stdarg.h>
 #include <time.h>
 
@@ -83,7 +84,9 @@ static void help_print(FILE *f)
 
 static void command_help_print(const struct command *c, FILE *f)
 {
-	fprintf(f, "usage: secretlet %s%s%s\n\n%s\n", c->name, *c->usage ? " " : "", c->usage, c->help ?: "");
+	fprintf(f, "usage: secretlet %s%s%s\n\n", c->name, *c->usage ? " " : "", c->usage);
+	if (c->help)
+		fprintf(f, "%c%s.\n", toupper(c->help[0]), c->help + 1);
 	if (c->max_args > 0)
 		fputs("NAMESPACE/POD may also be a pod's UID.\n", f);
 	if (c->text)
@@ -188,9 +191,9 @@ int cli_fail_memory(void)
 	return CLI_FAILED;
 }
 
-int cli_fail_request(int r, const struct err *e)
+int cli_request_status(int r)
 {
-	return cli_fail(r == -ENOTCONN || r == -ETIMEDOUT || r == -ECONNRESET ? CLI_UNREACHABLE : CLI_FAILED, e);
+	return r == -ENOTCONN || r == -ETIMEDOUT || r == -ECONNRESET ? CLI_UNREACHABLE : CLI_FAILED;
 }
 
 int cli_fail_reply(const struct client_reply *reply)
@@ -212,7 +215,7 @@ int cli_fetch(const struct options *o, const char *path, json_t **ret_json)
 
 	r = client_get(o->runtime_dir, path, REQUEST_USEC, &reply, &e);
 	if (r < 0)
-		return cli_fail_request(r, &e);
+		return cli_fail(cli_request_status(r), &e);
 	if (reply.status != 200)
 		return cli_fail_reply(&reply);
 	*ret_json = TAKE_PTR(reply.json);

@@ -35,9 +35,9 @@ int cli_load_config(const struct options *o, struct config **ret_c, struct err *
 /* Says e's sentence on stderr and returns `status`. */
 int cli_fail(enum cli_status status, const struct err *e);
 int cli_fail_memory(void);
-/* The exit status for what client_get() returned; says why on stderr. */
-int cli_fail_request(int r, const struct err *e);
-/* The same for an answer other than 200: its "error". */
+/* The exit status for what client_get() returned when it failed. */
+int cli_request_status(int r);
+/* Says the "error" of an answer other than 200. */
 int cli_fail_reply(const struct client_reply *reply);
 /* GET with the usual time limit. CLI_OK: *ret_json; else the exit status, and the reason was said. */
 int cli_fetch(const struct options *o, const char *path, json_t **ret_json);

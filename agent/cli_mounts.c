@@ -15,12 +15,10 @@ static int print_table(const json_t *mounts)
 	r = cli_table_new(ARRAY_SIZE(headers), headers, &t);
 	if (r != CLI_OK)
 		return r;
-	json_array_foreach(mounts, i, mount)
-	{
+	json_array_foreach (mounts, i, mount) {
 		char options[128] = "";
 
-		json_array_foreach(json_object_get(mount, "options"), j, option)
-		{
+		json_array_foreach (json_object_get(mount, "options"), j, option) {
 			size_t len = strlen(options);
 
 			snprintf(options + len, sizeof(options) - len, "%s%s", len ? "," : "",

@@ -89,6 +89,7 @@ static void add_counts(struct table *t, const json_t *pods, const json_t *volume
 	table_addf(t, TABLE_PLAIN, "%" PRIi64 " of %" PRIi64, cli_int(volumes, "ready"), cli_int(volumes, "total"));
 	add_int(t, "waiting", volumes, "waiting");
 	add_int(t, "failed", volumes, "failed");
+	add_int(t, "outdated", volumes, "stale");
 }
 
 static void add_memory(struct table *t, const json_t *memory)
@@ -103,7 +104,7 @@ static void add_memory(struct table *t, const json_t *memory)
 	add_bool(t, "locked", cli_bool(memory, "locked"));
 }
 
-static void add_fuse(struct table *t, const json_t *fuse)
+static void add_fuse(struct table *t, const json_t *fuse, const json_t *tree)
 {
 	cleanup_buf struct buf requests = BUF_INIT(LINE_MAX_BYTES), missing = BUF_INIT(LINE_MAX_BYTES);
 	const json_t *value;
@@ -111,12 +112,14 @@ static void add_fuse(struct table *t, const json_t *fuse)
 	size_t i;
 
 	/* what does not fit a line is not needed on it: -o json has it all */
-	json_object_foreach((json_t *)json_object_get(fuse, "requests"), name, value) if (json_integer_value(value) > 0)
-		buf_printf(&requests, "%s%s %" PRIi64, requests.len ? ", " : "", name,
-			   (int64_t)json_integer_value(value));
-	json_array_foreach(json_object_get(fuse, "missing"), i, value)
+	json_object_foreach ((json_t *)json_object_get(fuse, "requests"), name, value)
+		if (json_integer_value(value) > 0)
+			buf_printf(&requests, "%s%s %" PRIi64, requests.len ? ", " : "", name,
+				   (int64_t)json_integer_value(value));
+	json_array_foreach (json_object_get(fuse, "missing"), i, value)
 		buf_printf(&missing, "%s%s", missing.len ? ", " : "", json_string_value(value) ?: "");
 	table_add_heading(t, "file system");
+	add_int(t, "nodes", tree, "nodes");
 	add_str(t, "requests", requests.data);
 	add_int(t, "refused", fuse, "refused");
 	add_str(t, "missing", missing.data);
@@ -144,8 +147,7 @@ static void print_health(const json_t *status)
 		return;
 	}
 	fputs("not healthy", stdout);
-	json_array_foreach(json_object_get(status, "problems"), i, problem)
-	{
+	json_array_foreach (json_object_get(status, "problems"), i, problem) {
 		cleanup_free char *text = table_escape(json_string_value(problem) ?: "");
 
 		printf("%s%s", first ? ": " : "; ", text ?: "out of memory");
@@ -166,7 +168,7 @@ static int print_table(const json_t *status)
 	add_source(t, json_object_get(status, "source"));
 	add_counts(t, json_object_get(status, "pods"), json_object_get(status, "volumes"));
 	add_memory(t, json_object_get(status, "secretMemory"));
-	add_fuse(t, json_object_get(status, "fuse"));
+	add_fuse(t, json_object_get(status, "fuse"), json_object_get(status, "tree"));
 	add_publisher(t, json_object_get(status, "publisher"));
 	table_add_heading(t, "log");
 	add_int(t, "dropped", json_object_get(status, "log"), "dropped");

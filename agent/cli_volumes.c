@@ -37,7 +37,8 @@ int cli_volumes(const struct options *o, char *const *words)
 	r = cli_table_new(ARRAY_SIZE(headers), headers, &t);
 	if (r != CLI_OK)
 		return r;
-	json_array_foreach(pods, i, pod) json_array_foreach(json_object_get(pod, "volumes"), j, volume)
-		add_volume(t, pod, volume);
+	json_array_foreach (pods, i, pod)
+		json_array_foreach (json_object_get(pod, "volumes"), j, volume)
+			add_volume(t, pod, volume);
 	return cli_print_table(t);
 }

@@ -81,8 +81,7 @@ static void say_why_not(const struct options *o, const json_t *pod)
 	const json_t *volume;
 	size_t i;
 
-	json_array_foreach(json_object_get(pod, "volumes"), i, volume)
-	{
+	json_array_foreach (json_object_get(pod, "volumes"), i, volume) {
 		cleanup_free char *line = NULL, *escaped = NULL;
 		const char *state = cli_str(volume, "state"), *error = cli_str(volume, "error");
 
@@ -121,7 +120,7 @@ int cli_wait(const struct options *o, char *const *words)
 	if (r == -EINVAL)
 		return cli_fail(CLI_USAGE, &e);
 	if (r < 0)
-		return cli_fail_request(r, &e);
+		return o->quiet ? cli_request_status(r) : cli_fail(cli_request_status(r), &e);
 	if (reply.status != 200)
 		return not_ready(o, &reply);
 	n_volumes = json_array_size(json_object_get(reply.json, "volumes"));
