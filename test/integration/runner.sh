@@ -85,7 +85,7 @@ counts "a hang" "1 passed, 1 failed, 0 skipped" e2e
 check "a hang: what was running is shown" grep -q "running:.*sleep" "$TEST_DIR/out"
 check "a hang: nothing is left of it" not running "^sleep 1234"
 
-script daemon <<<'(setsid sleep 4321 &) ; echo "ok 1 - a"; echo "1..1"'
+script daemon <<<'(setsid sleep 4321 &) ; until pgrep -f "^sleep 4321"; do sleep 0.01; done; echo "ok 1 - a"; echo "1..1"'
 counts "a process that is left" "1 passed, 0 failed, 0 skipped" e2e
 check "a process that is left: is named" grep -q "left running, killed: sleep" "$TEST_DIR/out"
 check "a process that is left: is killed" not running "^sleep 4321"
