@@ -27,6 +27,7 @@
 #include "fusefs/mount.h"
 
 #define KEEPER_ALLOWED_MAX 4096
+#define CHILD_FD_HIGH 64
 #define KEEPER_STOP_USEC   (5 * USEC_PER_SEC)
 
 /* At once after the first death, then slower; a child that ran for a minute was healthy. */
@@ -219,7 +220,7 @@ static int keeper_check(struct keeper *k, struct err *e)
 static _Noreturn void child_exec(const struct keeper *k, char *const *argv, const int *fds, size_t n_fds)
 {
 	sigset_t none;
-	int high[4];
+	int high[4], self;
 
 	sigemptyset(&none);
 	for (int s = 1; s < NSIG; s++)
@@ -230,8 +231,10 @@ static _Noreturn void child_exec(const struct keeper *k, char *const *argv, cons
 	signal(SIGHUP, SIG_IGN);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	/* out of the way of the fixed numbers first, the binary's own fd too */
+	self = fcntl(k->self, F_DUPFD_CLOEXEC, CHILD_FD_HIGH);
 	for (size_t i = 0; i < n_fds; i++) {
-		high[i] = fcntl(fds[i], F_DUPFD, 64);
+		high[i] = fcntl(fds[i], F_DUPFD, CHILD_FD_HIGH);
 		if (high[i] < 0)
 			_exit(EX_OSERR);
 	}
@@ -240,8 +243,7 @@ static _Noreturn void child_exec(const struct keeper *k, char *const *argv, cons
 			_exit(EX_OSERR);
 		close(high[i]);
 	}
-	/* the binary's own fd closes itself on exec */
-	fexecve(k->self, argv, environ);
+	fexecve(self, argv, environ);
 	_exit(EX_OSERR);
 }
 
