@@ -1,6 +1,10 @@
 /* HTTP: libcurl's multi_socket interface on the loop. One multi handle shares its connections among all requests: with
  * HTTP/2 up to the server's limit of streams on each, then curl opens one more; with HTTP/1.1 one each.
  *
+ * curl 7.88 forgets data of an HTTP/2 stream in its own buffers when more than one buffer full has come, until the
+ * socket becomes readable for some other reason; so a stream that has delivered is made to look again ("nudged") until
+ * it has nothing more. With that, buffers can be small, which counts with a thousand watches.
+ *
  * curl allows next to nothing from inside its callbacks, and ours may do anything. So a request that is started is only
  * queued and added by a deferred call, and one that is cancelled while curl is on the stack is marked, answers curl's
  * next callback with an error, and is removed when curl has returned ("the graveyard"). */
@@ -34,7 +38,7 @@ struct headers {
 
 struct http {
 	struct loop *loop;
-	struct loop_source *timer, *start_soon;
+	struct loop_source *timer, *run_now, *start_soon;
 	CURLM *multi;
 	char *server; /* without a trailing slash, for people */
 	char *base; /* what requests are made of: the same, or with tls_server_name for the host */
@@ -42,14 +46,14 @@ struct http {
 	struct curl_slist *connect_to;
 	struct http_options options;
 	struct headers *headers;
-	struct list queued, running, graveyard;
+	struct list queued, running, graveyard, nudged;
 	bool https, direct; /* direct: a loopback address, for which no proxy is asked */
 	bool in_curl;
 	struct http_stats stats;
 };
 
 struct http_request {
-	struct list link;
+	struct list link, nudge_link;
 	struct http *http;
 	CURL *easy;
 	struct headers *headers;
@@ -128,6 +132,7 @@ static void request_free(struct http_request *r)
 		curl_multi_remove_handle(r->http->multi, r->easy);
 	curl_easy_cleanup(r->easy);
 	list_remove(&r->link);
+	list_remove(&r->nudge_link);
 	headers_unref(r->headers);
 	free(r);
 }
@@ -276,6 +281,8 @@ static size_t on_body(char *data, size_t size, size_t n, void *userdata)
 
 	if (r->cancelled)
 		return 0;
+	if (list_empty(&r->nudge_link))
+		list_append(&r->http->nudged, &r->nudge_link);
 	r->callbacks->body(r->userdata, data, size * n);
 	return r->cancelled ? 0 : size * n;
 }
@@ -305,6 +312,22 @@ static int on_close_socket(void *userdata, curl_socket_t fd)
 
 /* ---- the loop's side ---- */
 
+/* Holding an upload that there is not and letting it go on is curl's only way to be told "look at this one now". */
+static void nudge(struct http *h)
+{
+	struct http_request *r;
+	long version = 0;
+
+	while ((r = list_first(&h->nudged, struct http_request, nudge_link))) {
+		list_remove(&r->nudge_link);
+		curl_easy_getinfo(r->easy, CURLINFO_HTTP_VERSION, &version);
+		if (version != CURL_HTTP_VERSION_2_0)
+			continue;
+		curl_easy_pause(r->easy, CURLPAUSE_SEND);
+		curl_easy_pause(r->easy, CURLPAUSE_CONT);
+	}
+}
+
 static void socket_action(struct http *h, curl_socket_t fd, int events)
 {
 	int running;
@@ -314,6 +337,7 @@ static void socket_action(struct http *h, curl_socket_t fd, int events)
 	curl_multi_socket_action(h->multi, fd, events, &running);
 	h->in_curl = false;
 	settle(h);
+	nudge(h);
 }
 
 static void on_ready(struct loop_source *s, int fd, uint32_t revents, void *userdata)
@@ -338,10 +362,12 @@ static int on_timer_wanted(CURLM *multi, long msec, void *userdata)
 {
 	struct http *h = userdata;
 
-	if (msec < 0) {
+	if (msec <= 0)
 		loop_timer_off(h->timer);
+	if (msec < 0)
 		return 0;
-	}
+	if (msec == 0)
+		return loop_defer_set(h->run_now) < 0 ? -1 : 0;
 	return loop_timer_set(h->timer, (uint64_t)msec * USEC_PER_MSEC) < 0 ? -1 : 0;
 }
 
@@ -492,6 +518,7 @@ int http_get(struct http *h, const struct http_get *get, const struct http_callb
 	if (!r)
 		return -ENOMEM;
 	list_init(&r->link);
+	list_init(&r->nudge_link);
 	r->http = h;
 	r->callbacks = callbacks;
 	r->userdata = userdata;
@@ -626,12 +653,16 @@ int http_new(struct loop *l, const struct http_options *o, struct http **ret_h, 
 	list_init(&h->queued);
 	list_init(&h->running);
 	list_init(&h->graveyard);
+	list_init(&h->nudged);
 	r = take_server(h, e);
 	if (r < 0)
 		return r;
 	r = loop_add_timer(l, on_time, h, &h->timer);
 	if (r < 0)
 		return err_set(e, r, "timer: %s", strerror(-r));
+	r = loop_add_defer(l, on_time, h, &h->run_now);
+	if (r < 0)
+		return err_set(e, r, "deferred call: %s", strerror(-r));
 	r = loop_add_defer(l, start_queued, h, &h->start_soon);
 	if (r < 0)
 		return err_set(e, r, "deferred call: %s", strerror(-r));
@@ -664,6 +695,7 @@ void http_free(struct http *h)
 	if (h->multi)
 		curl_multi_cleanup(h->multi);
 	loop_source_free(h->timer);
+	loop_source_free(h->run_now);
 	loop_source_free(h->start_soon);
 	headers_unref(h->headers);
 	curl_slist_free_all(h->connect_to);
