@@ -27,7 +27,7 @@
 #include "fusefs/mount.h"
 
 #define KEEPER_ALLOWED_MAX 4096
-#define CHILD_FD_HIGH 64
+#define CHILD_FD_HIGH	   64
 #define KEEPER_STOP_USEC   (5 * USEC_PER_SEC)
 
 /* At once after the first death, then slower; a child that ran for a minute was healthy. */
@@ -343,7 +343,10 @@ static void keeper_publisher_died(struct loop_source *s, pid_t pid, int code, in
 	child_forget(&k->publisher);
 	if (k->stopping)
 		return;
-	log_warning(NULL, "the publisher (pid %d) %s, starting another", (int)pid, child_end(code, status, end));
+	/* it ends by itself only when the agent has gone, whose death is another event */
+	if (code != CLD_EXITED || status != EXIT_SUCCESS)
+		log_warning(NULL, "the publisher (pid %d) %s, starting another", (int)pid,
+			    child_end(code, status, end));
 	loop_timer_set(k->publisher.restart, backoff_next(&k->publisher.backoff, loop_now(k->loop), random01()));
 }
 
@@ -424,7 +427,9 @@ static void keeper_open(struct keeper *k, const struct link_message *m)
 static void keeper_ready(struct keeper *k)
 {
 	if (!k->ready_once) {
-		log_info(LOG_F({ "dir", k->pods_dir }), "ready");
+		log_info(LOG_F({ "version", SECRETLET_VERSION }, { "node", k->config->node_name },
+			       { "pods-dir", k->pods_dir }),
+			 "ready");
 		sd_notify(0, "READY=1\nSTATUS=serving");
 	}
 	k->ready_once = true;
@@ -718,8 +723,6 @@ int keeper_run(const struct config *c, char *const *args)
 		log_error(NULL, "event loop: %s", strerror(-r));
 		return EXIT_FAILURE;
 	}
-	log_info(LOG_F({ "version", SECRETLET_VERSION }, { "node", c->node_name }, { "pods-dir", k.pods_dir }),
-		 "starting");
 	r = keeper_start_generation(&k, &e);
 	if (r < 0) {
 		log_error(NULL, "%s", err_text(&e));
@@ -728,7 +731,7 @@ int keeper_run(const struct config *c, char *const *args)
 	r = loop_run(k.loop);
 	if (r < 0)
 		log_error(NULL, "event loop: %s", strerror(-r));
-	else
+	else if (k.ready_once)
 		log_info(NULL, "stopped");
 	return r == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

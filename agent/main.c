@@ -11,14 +11,12 @@
 /* 0, 1 and 2 are open from here on: no file or socket can get one of these numbers and be written to as stdout. */
 static int std_fds_open(void)
 {
-	int fd;
-
-	do {
-		fd = open("/dev/null", O_RDWR);
-		if (fd < 0)
-			return -errno;
-	} while (fd <= STDERR_FILENO);
-	close(fd);
+	for (int std = STDIN_FILENO; std <= STDERR_FILENO; std++) {
+		if (fcntl(std, F_GETFD) >= 0)
+			continue;
+		if (open("/dev/null", O_RDWR) != std) /* the lowest free number */
+			return -EBADF;
+	}
 	return 0;
 }
 

@@ -77,6 +77,8 @@ static void volume_set_error(struct volume *v, const char *text)
 		log_debug(volume_fields(v, fields), "volume keeps its last good content: %s", text);
 	else if (v->condition == VOLUME_READY)
 		log_warning(volume_fields(v, fields), "volume keeps its last good content: %s", text);
+	else if (v->condition == VOLUME_WAITING && v->entry->state == STORE_UNSYNCED && !v->entry->error[0])
+		log_debug(volume_fields(v, fields), "volume waits: %s", text); /* asked for just now */
 	else if (v->condition == VOLUME_WAITING)
 		log_info(volume_fields(v, fields), "volume waits: %s", text);
 	else
