@@ -301,21 +301,22 @@ bool cli_bool(const json_t *obj, const char *key)
 	return json_is_true(json_object_get(obj, key));
 }
 
+const char *cli_age(int64_t seconds, char text[static STR_AGE_MAX])
+{
+	/* a clock that was set back is no reason for a negative age */
+	if (seconds <= 0)
+		return memcpy(text, "0s", sizeof("0s"));
+	return str_format_age((uint64_t)seconds * USEC_PER_SEC, text);
+}
+
 const char *cli_since(const char *rfc3339, char text[static STR_AGE_MAX])
 {
 	struct tm tm = { .tm_year = 0 };
-	struct timespec now;
-	time_t then;
 
 	/* fractions of a second may follow */
-	if (!strptime(rfc3339, "%Y-%m-%dT%H:%M:%S", &tm)) {
-		text[0] = '-';
-		text[1] = '\0';
-		return text;
-	}
-	then = timegm(&tm);
-	clock_gettime(CLOCK_REALTIME, &now);
-	return str_format_age(now.tv_sec > then ? (uint64_t)(now.tv_sec - then) * USEC_PER_SEC : 0, text);
+	if (!strptime(rfc3339, "%Y-%m-%dT%H:%M:%S", &tm))
+		return memcpy(text, "-", sizeof("-"));
+	return cli_age(time(NULL) - timegm(&tm), text);
 }
 
 enum table_style cli_volume_style(const char *state)

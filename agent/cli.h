@@ -53,6 +53,8 @@ int cli_print_table(struct table *take_table);
 const char *cli_str(const json_t *obj, const char *key);
 int64_t cli_int(const json_t *obj, const char *key);
 bool cli_bool(const json_t *obj, const char *key);
+/* "3m4s"; at least "0s". Returns text. */
+const char *cli_age(int64_t seconds, char text[static STR_AGE_MAX]);
 /* "3m4s" since an RFC 3339 time; "-" if it is none. Returns text. */
 const char *cli_since(const char *rfc3339, char text[static STR_AGE_MAX]);
 enum table_style cli_volume_style(const char *state);

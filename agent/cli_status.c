@@ -54,7 +54,7 @@ static void add_daemon(struct table *t, const json_t *status)
 	add_str(t, "version", cli_str(status, "version"));
 	add_str(t, "node", cli_str(status, "nodeName"));
 	add_str(t, "pods dir", cli_str(status, "podsDir"));
-	add_str(t, "up", str_format_age((uint64_t)MAX(cli_int(status, "uptimeSeconds"), 0) * USEC_PER_SEC, age));
+	add_str(t, "up", cli_age(cli_int(status, "uptimeSeconds"), age));
 }
 
 static void add_source(struct table *t, const json_t *source)

@@ -1,0 +1,166 @@
+/* Table: alignment, and that no text can steer a terminal. */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "agent/table.h"
+
+static void print(const struct table *t, bool colour, char *text, size_t size)
+{
+	cleanup_file FILE *f = fmemopen(text, size, "w");
+
+	assert_non_null(f);
+	assert_int_equal(table_print(t, f, colour), 0);
+}
+
+static void columns_are_as_wide_as_their_widest_cell(void **state)
+{
+	static const char *const headers[] = { "POD", "N", "ERROR" };
+	cleanup_table struct table *t = NULL;
+	char text[512] = "";
+
+	assert_int_equal(table_new(3, headers, &t), 0);
+	table_add(t, TABLE_PLAIN, "a");
+	table_addf(t, TABLE_PLAIN, "%d", 100000);
+	table_add(t, TABLE_PLAIN, "");
+	table_add(t, TABLE_PLAIN, "default/web");
+	table_add(t, TABLE_PLAIN, NULL);
+	table_add(t, TABLE_PLAIN, "not found");
+	print(t, false, text, sizeof(text));
+	assert_string_equal(text, "POD          N       ERROR\n"
+				  "a            100000  -\n"
+				  "default/web  -       not found\n");
+}
+
+static void a_table_without_rows_is_its_headers(void **state)
+{
+	static const char *const headers[] = { "A", "B" };
+	cleanup_table struct table *t = NULL;
+	char text[64] = "";
+
+	assert_int_equal(table_new(2, headers, &t), 0);
+	print(t, false, text, sizeof(text));
+	assert_string_equal(text, "A  B\n");
+}
+
+static void rows_below_headings_are_indented(void **state)
+{
+	cleanup_table struct table *t = NULL;
+	char text[256] = "";
+
+	assert_int_equal(table_new(2, NULL, &t), 0);
+	table_add_heading(t, "a long heading is no column");
+	table_add(t, TABLE_PLAIN, "key");
+	table_add(t, TABLE_PLAIN, "value");
+	table_add_heading(t, "b");
+	table_add(t, TABLE_PLAIN, "longer");
+	table_add(t, TABLE_PLAIN, "v");
+	print(t, false, text, sizeof(text));
+	assert_string_equal(text, "a long heading is no column\n"
+				  "  key     value\n"
+				  "b\n"
+				  "  longer  v\n");
+}
+
+static void colours_are_written_only_when_wanted(void **state)
+{
+	cleanup_table struct table *t = NULL;
+	char text[256] = "";
+
+	assert_int_equal(table_new(2, NULL, &t), 0);
+	table_add(t, TABLE_GOOD, "ready");
+	table_add(t, TABLE_PLAIN, "x");
+	table_add(t, TABLE_BAD, "failed");
+	table_add(t, TABLE_PLAIN, "y");
+	print(t, true, text, sizeof(text));
+	assert_string_equal(text, "\033[32mready\033[0m   x\n\033[31mfailed\033[0m  y\n");
+	print(t, false, text, sizeof(text));
+	assert_string_equal(text, "ready   x\nfailed  y\n");
+}
+
+static void no_text_can_steer_a_terminal(void **state)
+{
+	static const struct {
+		const char *text, *escaped;
+	} cases[] = {
+		{ "", "" },
+		{ "plain text, with \"quotes\" \\ and 'more'", "plain text, with \"quotes\" \\ and 'more'" },
+		{ "\033[2J", "\\x1b[2J" },
+		{ "a\nb\r\tc\x7f", "a\\x0ab\\x0d\\x09c\\x7f" },
+		{ "\x9b"
+		  "31m",
+		  "\\x9b31m" },
+		{ "\xc2\x9b"
+		  "31m",
+		  "\\xc2\\x9b31m" },
+		{ "\xc2\xa0", "\xc2\xa0" },
+		{ "gr\xc3\xbc\xc3\x9f", "gr\xc3\xbc\xc3\x9f" },
+		{ "\xe2\x82\xac\xf0\x9f\x98\x80", "\xe2\x82\xac\xf0\x9f\x98\x80" },
+		{ "\xe2\x82", "\\xe2\\x82" },
+		{ "\xe2\x82\033", "\\xe2\\x82\\x1b" },
+		{ "\xc0\xaf", "\\xc0\\xaf" },
+		{ "\xff\xfe", "\\xff\\xfe" },
+		{ "\xed\xa0\x80", "\\xed\\xa0\\x80" },
+		{ "\xf4\x90\x80\x80", "\\xf4\\x90\\x80\\x80" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		cleanup_free char *escaped = table_escape(cases[i].text);
+
+		assert_non_null(escaped);
+		assert_string_equal(escaped, cases[i].escaped);
+	}
+}
+
+static void cells_are_escaped_and_measured(void **state)
+{
+	cleanup_table struct table *t = NULL;
+	char text[256] = "";
+
+	assert_int_equal(table_new(2, NULL, &t), 0);
+	table_add(t, TABLE_PLAIN, "gr\xc3\xbc\xc3\x9f");
+	table_add(t, TABLE_PLAIN, "1");
+	table_add(t, TABLE_PLAIN, "\033");
+	table_addf(t, TABLE_PLAIN, "%s", "\n");
+	print(t, false, text, sizeof(text));
+	assert_string_equal(text, "gr\xc3\xbc\xc3\x9f  1\n\\x1b  \\x0a\n");
+}
+
+static void a_text_without_an_end_is_cut(void **state)
+{
+	cleanup_free char *longer = calloc(1, 100001), *escaped = NULL;
+
+	assert_non_null(longer);
+	memset(longer, '\033', 100000);
+	escaped = table_escape(longer);
+	assert_non_null(escaped);
+	assert_true(strlen(escaped) <= 4096);
+}
+
+static void a_file_is_never_coloured(void **state)
+{
+	cleanup_file FILE *f = tmpfile();
+
+	assert_non_null(f);
+	assert_false(table_wants_colour(f));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(columns_are_as_wide_as_their_widest_cell),
+		cmocka_unit_test(a_table_without_rows_is_its_headers),
+		cmocka_unit_test(rows_below_headings_are_indented),
+		cmocka_unit_test(colours_are_written_only_when_wanted),
+		cmocka_unit_test(no_text_can_steer_a_terminal),
+		cmocka_unit_test(cells_are_escaped_and_measured),
+		cmocka_unit_test(a_text_without_an_end_is_cut),
+		cmocka_unit_test(a_file_is_never_coloured),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
