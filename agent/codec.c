@@ -156,27 +156,14 @@ static int read_meta(const json_t *obj, const struct meta *m, bool uid_required,
 
 /* ---- Secret ---- */
 
-/* "data[key]", the key cut and without anything that could disturb a message */
-static void show_key(const char *key, char text[static KEY_SHOWN_MAX + 16])
-{
-	int n = snprintf(text, KEY_SHOWN_MAX + 12, "data[%.*s%s]", KEY_SHOWN_MAX, key,
-			 strlen(key) > KEY_SHOWN_MAX ? "..." : "");
-
-	for (int i = 0; i < n && text[i]; i++)
-		if (text[i] < ' ' || text[i] > '~')
-			text[i] = '?';
-}
-
+/* The path of data's key: json.c writes it as `data.key` or `data[key.name]`; cut, because a foreign key may be long. */
 static int key_issue(struct json_issue *issue, const char *key, const char *problem)
 {
-	const struct json_at root = JSON_ROOT;
-	char text[KEY_SHOWN_MAX + 16];
+	const struct json_at root = JSON_ROOT, up = JSON_AT(&root, "data");
+	char shown[KEY_SHOWN_MAX + sizeof("...")];
 
-	show_key(key, text);
-
-	const struct json_at at = JSON_AT(&root, text);
-
-	return json_issue_set(issue, &at, "%s", problem);
+	snprintf(shown, sizeof(shown), "%.*s%s", KEY_SHOWN_MAX, key, strlen(key) > KEY_SHOWN_MAX ? "..." : "");
+	return json_issue_set(issue, &JSON_AT(&up, shown), "%s", problem);
 }
 
 /* How many bytes it decodes to if it is base64; line breaks do not count. */

@@ -1,0 +1,805 @@
+/* The manifests source on a real folder: what it tells its sink while files come, change, break and go. Each test has a
+ * folder, a loop and a sink of its own. "Nothing was told" is checked by a marker: a Secret that is written after the
+ * change and waited for, since batches are taken in order. */
+#include "agent/source_manifests.h"
+
+#include <fcntl.h>
+#include <ftw.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <cmocka.h>
+
+#include "common/buf.h"
+#include "common/file.h"
+#include "common/json.h"
+#include "common/log.h"
+#include "common/str.h"
+
+#define NODE	      "node-1"
+#define DEADLINE_USEC (20 * USEC_PER_SEC)
+
+struct world {
+	char dir[64];
+	struct loop *loop;
+	struct files *files;
+	struct source *source;
+	char *log[512]; /* what the sink was told, one line each */
+	size_t n_log, n_seen;
+	size_t n_markers;
+};
+
+/* ---- the sink ---- */
+
+static void note(struct world *w, char *take_line)
+{
+	assert_non_null(take_line);
+	assert_true(w->n_log < ARRAY_SIZE(w->log));
+	w->log[w->n_log++] = take_line;
+}
+
+static void on_pod_changed(void *userdata, struct pod *pod)
+{
+	note(userdata, str_format("pod %s %zu volumes", pod_display(pod), pod->n_volumes));
+}
+
+static void on_pod_removed(void *userdata, const char *uid)
+{
+	note(userdata, str_format("removed %s", uid));
+}
+
+static void on_pods_synced(void *userdata)
+{
+	note(userdata, str_format("synced"));
+}
+
+static void on_secret_changed(void *userdata, const char *ns, const char *name, struct secret *secret)
+{
+	struct buf b = BUF_INIT(4096);
+
+	assert_int_equal(buf_printf(&b, "secret %s/%s", ns, name), 0);
+	for (size_t i = 0; secret && i < secret->n_keys; i++)
+		assert_int_equal(buf_printf(&b, " %s=%.*s", secret->keys[i].name, (int)secret->keys[i].value.len,
+					    (const char *)secspan_data(&secret->keys[i].value)),
+				 0);
+	if (!secret)
+		assert_int_equal(buf_add_str(&b, " absent"), 0);
+	note(userdata, buf_take(&b));
+}
+
+static void on_secret_failed(void *userdata, const char *ns, const char *name, const struct err *e)
+{
+	note(userdata, str_format("failed %s/%s %s", ns, name, err_text(e)));
+}
+
+static const struct source_sink sink = {
+	.pod_changed = on_pod_changed,
+	.pod_removed = on_pod_removed,
+	.pods_synced = on_pods_synced,
+	.secret_changed = on_secret_changed,
+	.secret_failed = on_secret_failed,
+};
+
+/* ---- the folder ---- */
+
+static char *path_in(struct world *w, const char *name)
+{
+	char *path = file_join(w->dir, name);
+
+	assert_non_null(path);
+	return path;
+}
+
+/* As editors and `kubectl`-like tools do it: complete before it appears. */
+static void put(struct world *w, const char *name, const char *text)
+{
+	cleanup_free char *path = path_in(w, name);
+	struct err e = ERR_INIT;
+
+	assert_int_equal(file_write_atomic(path, text, strlen(text), 0600, &e), 0);
+}
+
+static int begin_writing(struct world *w, const char *name, const char *text)
+{
+	cleanup_free char *path = path_in(w, name);
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	assert_true(fd >= 0);
+	assert_int_equal(file_write_all(fd, text, strlen(text)), 0);
+	return fd;
+}
+
+static void drop(struct world *w, const char *name)
+{
+	cleanup_free char *path = path_in(w, name);
+
+	assert_int_equal(unlink(path), 0);
+}
+
+static void put_secret(struct world *w, const char *file, const char *name, const char *value)
+{
+	cleanup_free char *text = str_format(
+		"apiVersion: v1\nkind: Secret\nmetadata: {name: %s}\nstringData: {k: \"%s\"}\n", name, value);
+
+	assert_non_null(text);
+	put(w, file, text);
+}
+
+/* ---- waiting ---- */
+
+static uint64_t now_usec(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / NSEC_PER_USEC;
+}
+
+static void fail_with_log(struct world *w, const char *wanted)
+{
+	for (size_t i = 0; i < w->n_log; i++)
+		print_error("%s %s\n", i < w->n_seen ? "  " : "->", w->log[i]);
+	fail_msg("not told: %s", wanted);
+}
+
+/* The next line that was told must be this one; lines end at the given text if it ends in "...". */
+static void expect(struct world *w, const char *line)
+{
+	uint64_t until_usec = now_usec() + DEADLINE_USEC;
+	size_t len = strlen(line);
+	bool open_end = len > 3 && str_eq(line + len - 3, "...");
+
+	while (w->n_log == w->n_seen && now_usec() < until_usec)
+		assert_true(loop_run_once(w->loop, 100 * USEC_PER_MSEC) >= 0);
+	if (w->n_log == w->n_seen ||
+	    (open_end ? strncmp(w->log[w->n_seen], line, len - 3) != 0 : !str_eq(w->log[w->n_seen], line)))
+		fail_with_log(w, line);
+	w->n_seen++;
+}
+
+static void want(struct world *w, const char *name)
+{
+	assert_int_equal(source_want_secret(w->source, "default", name), 0);
+}
+
+/* Everything that was changed before is taken and told when this returns; it must have been nothing. */
+static void expect_nothing(struct world *w)
+{
+	cleanup_free char *value = str_format("%zu", ++w->n_markers);
+	cleanup_free char *line = str_format("secret default/marker k=%zu", w->n_markers);
+
+	if (w->n_markers == 1) {
+		want(w, "marker");
+		expect(w, "secret default/marker absent");
+	}
+	put_secret(w, "zz-marker.yaml", "marker", value);
+	expect(w, line);
+}
+
+static struct source_health health(struct world *w)
+{
+	struct source_health h;
+
+	source_health(w->source, &h);
+	return h;
+}
+
+/* ---- a world ---- */
+
+static int new_world(void **state)
+{
+	struct world *w = calloc(1, sizeof(*w));
+
+	assert_non_null(w);
+	snprintf(w->dir, sizeof(w->dir), "/tmp/test_source_manifests.XXXXXX");
+	assert_non_null(mkdtemp(w->dir));
+	assert_int_equal(loop_new(&w->loop), 0);
+	assert_int_equal(files_direct_new(w->loop, &w->files), 0);
+	*state = w;
+	return 0;
+}
+
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
+{
+	return remove(path);
+}
+
+static int free_world(void **state)
+{
+	struct world *w = *state;
+
+	source_free(w->source);
+	files_free(w->files);
+	loop_free(w->loop);
+	for (size_t i = 0; i < w->n_log; i++)
+		free(w->log[i]);
+	nftw(w->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	free(w);
+	return 0;
+}
+
+static void begin(struct world *w)
+{
+	const struct source_manifests_options o = { .dir = w->dir, .node_name = NODE };
+	struct err e = ERR_INIT;
+
+	if (source_manifests_new(w->loop, w->files, &o, &sink, w, &w->source, &e) < 0)
+		fail_msg("%s", err_text(&e));
+	assert_int_equal(source_start(w->source, &e), 0);
+}
+
+#define POD_WEB                                                                                                        \
+	"apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec:\n"                                                    \
+	"  volumes:\n  - name: a\n    secret: {secretName: db}\n"                                                      \
+	"  containers:\n  - name: main\n    volumeMounts: [{name: a, mountPath: /a}]\n"
+#define POD_WEB_BARE "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec:\n  containers: [{name: main}]\n"
+
+/* ---- the tests ---- */
+
+static void nothing_is_told_before_start_and_from_inside_a_call(void **state)
+{
+	struct world *w = *state;
+	const struct source_manifests_options o = { .dir = w->dir, .node_name = NODE };
+	struct err e = ERR_INIT;
+
+	put(w, "web.yaml", POD_WEB);
+	assert_int_equal(source_manifests_new(w->loop, w->files, &o, &sink, w, &w->source, &e), 0);
+	assert_int_equal(source_start(w->source, &e), 0);
+	want(w, "db");
+	assert_int_equal(w->n_log, 0);
+	expect(w, "pod default/web 1 volumes");
+	expect(w, "synced");
+	expect(w, "secret default/db absent");
+}
+
+static void a_folder_that_is_none_is_refused_by_name(void **state)
+{
+	struct world *w = *state;
+	struct source_manifests_options o = { .dir = "/nonexistent/manifests", .node_name = NODE };
+	cleanup_free char *file = path_in(w, "file.yaml");
+	struct err e = ERR_INIT;
+
+	assert_int_equal(source_manifests_new(w->loop, w->files, &o, &sink, w, &w->source, &e), -ENOENT);
+	assert_string_equal(err_text(&e), "manifests folder /nonexistent/manifests: No such file or directory");
+	put(w, "file.yaml", POD_WEB);
+	o.dir = file;
+	assert_int_equal(source_manifests_new(w->loop, w->files, &o, &sink, w, &w->source, &e), -ENOTDIR);
+	assert_non_null(strstr(err_text(&e), file));
+	assert_null(w->source);
+}
+
+static void an_empty_folder_is_synced(void **state)
+{
+	struct world *w = *state;
+	struct source_health h;
+
+	begin(w);
+	assert_false(health(w).pods_synced);
+	expect(w, "synced");
+	h = health(w);
+	assert_true(h.pods_synced);
+	assert_true(h.connected);
+	assert_string_equal(h.kind, "manifests");
+	assert_string_equal(h.location, w->dir);
+	assert_string_equal(h.last_error, "");
+	assert_int_equal(h.n_watches, 1);
+	assert_true(h.last_contact_usec > 0);
+}
+
+static void files_that_come_change_and_go_are_told(void **state)
+{
+	struct world *w = *state;
+
+	begin(w);
+	expect(w, "synced");
+	want(w, "db");
+	expect(w, "secret default/db absent");
+	put(w, "web.yaml", POD_WEB);
+	expect(w, "pod default/web 1 volumes");
+	put_secret(w, "db.yaml", "db", "one");
+	expect(w, "secret default/db k=one");
+	put_secret(w, "db.yaml", "db", "two");
+	expect(w, "secret default/db k=two");
+	put(w, "web.yaml", POD_WEB_BARE);
+	expect(w, "pod default/web 0 volumes");
+	drop(w, "db.yaml");
+	expect(w, "secret default/db absent");
+	drop(w, "web.yaml");
+	expect(w, "removed ...");
+	expect_nothing(w);
+}
+
+static void an_object_that_vanishes_from_its_file_is_removed(void **state)
+{
+	struct world *w = *state;
+
+	put(w, "all.yaml",
+	    "# two\napiVersion: v1\nkind: Secret\nmetadata: {name: a}\nstringData: {k: A}\n---\n# nothing here\n---\n"
+	    "apiVersion: v1\nkind: Secret\nmetadata: {name: b}\nstringData: {k: B}\n...\n");
+	begin(w);
+	expect(w, "synced");
+	want(w, "a");
+	expect(w, "secret default/a k=A");
+	want(w, "b");
+	expect(w, "secret default/b k=B");
+	put_secret(w, "all.yaml", "b", "B");
+	expect(w, "secret default/a absent");
+	expect_nothing(w);
+}
+
+static void unwanted_secrets_are_not_told(void **state)
+{
+	struct world *w = *state;
+
+	put_secret(w, "db.yaml", "db", "one");
+	begin(w);
+	expect(w, "synced");
+	expect_nothing(w);
+	want(w, "db");
+	expect(w, "secret default/db k=one");
+	source_unwant_secret(w->source, "default", "db");
+	put_secret(w, "db.yaml", "db", "two");
+	expect_nothing(w);
+}
+
+static void the_same_content_again_is_not_told(void **state)
+{
+	struct world *w = *state;
+
+	put(w, "web.yaml", POD_WEB);
+	put_secret(w, "db.yaml", "db", "one");
+	begin(w);
+	expect(w, "pod default/web 1 volumes");
+	expect(w, "synced");
+	want(w, "db");
+	expect(w, "secret default/db k=one");
+	put(w, "web.yaml", "# a comment\n" POD_WEB);
+	put(w, "db.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: db}\ndata: {k: b25l}\n");
+	expect_nothing(w);
+}
+
+static void refresh_reads_again_and_answers(void **state)
+{
+	struct world *w = *state;
+
+	put_secret(w, "db.yaml", "db", "one");
+	begin(w);
+	expect(w, "synced");
+	assert_int_equal(source_refresh_secret(w->source, "default", "db"), -ENOENT);
+	want(w, "db");
+	expect(w, "secret default/db k=one");
+	assert_int_equal(source_refresh_secret(w->source, "default", "db"), 0);
+	expect(w, "secret default/db k=one");
+}
+
+static void a_file_is_read_when_its_writer_has_closed_it(void **state)
+{
+	struct world *w = *state;
+	int fd;
+
+	put_secret(w, "db.yaml", "db", "one");
+	begin(w);
+	expect(w, "synced");
+	want(w, "db");
+	expect(w, "secret default/db k=one");
+
+	/* half of it is good YAML by itself */
+	fd = begin_writing(w, "db.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: db}\n");
+	expect_nothing(w);
+	assert_int_equal(file_write_all(fd, "stringData: {k: two}\n", 21), 0);
+	expect_nothing(w);
+	close(fd);
+	expect(w, "secret default/db k=two");
+
+	/* a new file, too */
+	want(w, "new");
+	expect(w, "secret default/new absent");
+	fd = begin_writing(w, "new.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: new}\n");
+	expect_nothing(w);
+	assert_int_equal(file_write_all(fd, "stringData: {k: new}\n", 21), 0);
+	close(fd);
+	expect(w, "secret default/new k=new");
+	assert_int_equal(health(w).n_rejected, 0);
+}
+
+static void a_refused_object_keeps_its_last_good_version(void **state)
+{
+	struct world *w = *state;
+	cleanup_free char *reason =
+		str_format("%s/db.yaml:5:5: secret default/db: data.k: illegal base64 data", w->dir);
+	cleanup_free char *line = str_format("failed default/db %s", reason);
+
+	put_secret(w, "db.yaml", "db", "one");
+	begin(w);
+	expect(w, "synced");
+	want(w, "db");
+	expect(w, "secret default/db k=one");
+	put(w, "db.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: db}\ndata:\n k: \"~~~\"\n");
+	expect(w, line);
+	assert_int_equal(health(w).n_rejected, 1);
+	assert_string_equal(health(w).last_error, reason);
+	/* the same refusal again is no news */
+	put(w, "db.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: db}\ndata:\n k: \"~~~\"\n#\n");
+	expect_nothing(w);
+	/* corrected: told even though the bytes are the old ones */
+	put_secret(w, "db.yaml", "db", "one");
+	expect(w, "secret default/db k=one");
+	assert_int_equal(health(w).n_rejected, 0);
+	assert_string_equal(health(w).last_error, "");
+}
+
+static void the_others_in_a_file_are_not_held_up_by_a_refused_one(void **state)
+{
+	struct world *w = *state;
+
+	put(w, "all.yaml",
+	    "apiVersion: v1\nkind: Secret\nmetadata: {name: bad}\nstringData: {'a*b': x}\n---\n"
+	    "apiVersion: v1\nkind: Secret\nmetadata: {name: good}\nstringData: {k: x}\n---\n"
+	    "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: good}\n---\n"
+	    "just words\n");
+	begin(w);
+	expect(w, "synced");
+	want(w, "good");
+	expect(w, "secret default/good k=x");
+	want(w, "bad");
+	expect(w, "failed default/bad ...");
+	assert_non_null(
+		strstr(w->log[w->n_seen - 1], "all.yaml:4:21: secret default/bad: stringData[a*b]: Invalid value"));
+	assert_int_equal(health(w).n_rejected, 3);
+}
+
+static void a_file_that_is_no_yaml_keeps_what_it_gave(void **state)
+{
+	struct world *w = *state;
+	cleanup_free char *line = str_format("failed default/db %s/db.yaml:1:7: ...", w->dir);
+
+	put_secret(w, "db.yaml", "db", "one");
+	put(w, "web.yaml", POD_WEB);
+	begin(w);
+	expect(w, "pod default/web 1 volumes");
+	expect(w, "synced");
+	want(w, "db");
+	expect(w, "secret default/db k=one");
+	put(w, "db.yaml", "kind: \x01\x02");
+	expect(w, line);
+	put(w, "web.yaml", "kind: [");
+	expect_nothing(w);
+	assert_int_equal(health(w).n_rejected, 2);
+	put(w, "web.yaml", POD_WEB);
+	expect_nothing(w);
+	assert_int_equal(health(w).n_rejected, 1);
+	/* without any bytes it is YAML: the file gives nothing any more */
+	put(w, "db.yaml", "");
+	expect(w, "secret default/db absent");
+	assert_int_equal(health(w).n_rejected, 0);
+}
+
+static void the_first_file_by_name_has_the_object(void **state)
+{
+	struct world *w = *state;
+
+	put_secret(w, "b.yaml", "db", "from b");
+	begin(w);
+	expect(w, "synced");
+	want(w, "db");
+	expect(w, "secret default/db k=from b");
+	put_secret(w, "c.yaml", "db", "from c");
+	expect_nothing(w);
+	assert_int_equal(health(w).n_rejected, 1);
+	assert_non_null(strstr(health(w).last_error, "/c.yaml:1:1: secret default/db: is in "));
+	assert_non_null(strstr(health(w).last_error, "/b.yaml:1 as well, which comes first"));
+	put_secret(w, "a.yaml", "db", "from a");
+	expect(w, "secret default/db k=from a");
+	assert_int_equal(health(w).n_rejected, 2);
+	drop(w, "a.yaml");
+	expect(w, "secret default/db k=from b");
+	drop(w, "b.yaml");
+	expect(w, "secret default/db k=from c");
+	expect_nothing(w);
+	assert_int_equal(health(w).n_rejected, 0);
+}
+
+static void an_object_that_moves_to_another_file_is_never_missing(void **state)
+{
+	struct world *w = *state;
+	cleanup_free char *from = path_in(w, "b.yaml"), *to = path_in(w, "a.yaml");
+
+	put(w, "b.yaml", POD_WEB);
+	begin(w);
+	expect(w, "pod default/web 1 volumes");
+	expect(w, "synced");
+	assert_int_equal(rename(from, to), 0);
+	expect_nothing(w);
+}
+
+static void an_immutable_secret_stays(void **state)
+{
+	static const char text[] =
+		"apiVersion: v1\nkind: Secret\nmetadata: {name: db}\nimmutable: %s\nstringData: {k: %s}\n";
+	struct world *w = *state;
+	cleanup_free char *one = str_format(text, "true", "one"), *two = str_format(text, "true", "two"),
+			  *open = str_format(text, "false", "one");
+
+	put(w, "db.yaml", one);
+	begin(w);
+	expect(w, "synced");
+	want(w, "db");
+	expect(w, "secret default/db k=one");
+	put(w, "db.yaml", two);
+	expect(w, "failed default/db ...");
+	assert_non_null(strstr(w->log[w->n_seen - 1],
+			       "secret default/db: data: Forbidden: field is immutable when `immutable` is set"));
+	put(w, "db.yaml", open);
+	expect(w, "failed default/db ...");
+	assert_non_null(strstr(w->log[w->n_seen - 1], "secret default/db: immutable: Forbidden: field is immutable"));
+	/* deleted and made anew is another matter */
+	drop(w, "db.yaml");
+	expect(w, "secret default/db absent");
+	put(w, "db.yaml", two);
+	expect(w, "secret default/db k=two");
+}
+
+static void the_type_of_a_secret_stays(void **state)
+{
+	struct world *w = *state;
+
+	put_secret(w, "db.yaml", "db", "one");
+	begin(w);
+	expect(w, "synced");
+	want(w, "db");
+	expect(w, "secret default/db k=one");
+	put(w, "db.yaml",
+	    "apiVersion: v1\nkind: Secret\nmetadata: {name: db}\ntype: example.com/x\nstringData: {k: two}\n");
+	expect(w, "failed default/db ...");
+	assert_non_null(strstr(w->log[w->n_seen - 1], "type: Invalid value: \"example.com/x\": field is immutable"));
+}
+
+static void a_pod_of_another_node_is_not_ours(void **state)
+{
+	struct world *w = *state;
+
+	put(w, "web.yaml",
+	    "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec: {nodeName: other, containers: [{name: c}]}\n");
+	begin(w);
+	expect(w, "synced");
+	put(w, "web.yaml",
+	    "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec: {nodeName: " NODE ", containers: [{name: c}]}\n");
+	expect(w, "pod default/web 0 volumes");
+	put(w, "web.yaml",
+	    "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec: {nodeName: other, containers: [{name: c}]}\n");
+	expect(w, "removed ...");
+	drop(w, "web.yaml");
+	expect_nothing(w);
+}
+
+static void a_uid_is_taken_and_belongs_to_one_pod(void **state)
+{
+	static const char text[] =
+		"apiVersion: v1\nkind: Pod\nmetadata: {name: %s, uid: %s}\nspec: {containers: [{name: c}]}\n";
+	struct world *w = *state;
+	cleanup_free char *one = str_format(text, "one", "11111111-2222"),
+			  *two = str_format(text, "two", "11111111-2222"),
+			  *other = str_format(text, "one", "33333333-4444");
+
+	put(w, "one.yaml", one);
+	begin(w);
+	expect(w, "pod default/one 0 volumes");
+	expect(w, "synced");
+	put(w, "two.yaml", two);
+	expect_nothing(w);
+	assert_non_null(
+		strstr(health(w).last_error, "pod default/two: metadata.uid: is the uid of pod default/one as well"));
+	put(w, "one.yaml", other);
+	expect(w, "removed 11111111-2222");
+	/* in no order */
+	while (w->n_log < w->n_seen + 2)
+		assert_true(loop_run_once(w->loop, 100 * USEC_PER_MSEC) >= 0);
+	w->n_seen += 2;
+	expect_nothing(w);
+	drop(w, "one.yaml");
+	expect(w, "removed 33333333-4444");
+}
+
+static void links_are_followed_and_may_be_swapped(void **state)
+{
+	struct world *w = *state;
+	cleanup_free char *v1 = path_in(w, "..v1"), *v2 = path_in(w, "..v2"), *data = path_in(w, "..data"),
+			  *tmp = path_in(w, "..data_tmp"), *link = path_in(w, "db.yaml"),
+			  *dangling = path_in(w, "no.yaml");
+
+	/* as a mounted ConfigMap looks */
+	assert_int_equal(mkdir(v1, 0755), 0);
+	assert_int_equal(mkdir(v2, 0755), 0);
+	put_secret(w, "..v1/db.yaml", "db", "one");
+	put_secret(w, "..v2/db.yaml", "db", "two");
+	assert_int_equal(symlink("..v1", data), 0);
+	begin(w);
+	expect(w, "synced");
+	want(w, "db");
+	expect(w, "secret default/db absent");
+	assert_int_equal(symlink("..data/db.yaml", link), 0);
+	expect(w, "secret default/db k=one");
+	assert_int_equal(symlink("..v2", tmp), 0);
+	assert_int_equal(rename(tmp, data), 0);
+	expect(w, "secret default/db k=two");
+	assert_int_equal(symlink("nothing", dangling), 0);
+	expect_nothing(w);
+	assert_int_equal(health(w).n_rejected, 0);
+}
+
+static void a_second_name_of_a_file_is_read_at_once(void **state)
+{
+	struct world *w = *state;
+	cleanup_free char *hidden = path_in(w, ".hidden"), *name = path_in(w, "db.yaml");
+
+	put_secret(w, ".hidden", "db", "one");
+	begin(w);
+	expect(w, "synced");
+	want(w, "db");
+	expect(w, "secret default/db absent");
+	assert_int_equal(link(hidden, name), 0);
+	expect(w, "secret default/db k=one");
+}
+
+static void only_manifest_names_are_read(void **state)
+{
+	static const char *const names[] = {
+		".db.yaml", "db.yaml~", "db.yaml.swp", "db.txt", "README", ".yaml", "4913"
+	};
+	struct world *w = *state;
+	cleanup_free char *sub = path_in(w, "sub.yaml");
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		put_secret(w, names[i], "db", "wrong");
+	assert_int_equal(mkdir(sub, 0755), 0);
+	put_secret(w, "sub.yaml/db.yaml", "db", "wrong");
+	begin(w);
+	expect(w, "synced");
+	want(w, "db");
+	expect(w, "secret default/db absent");
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		put_secret(w, names[i], "db", "wrong still");
+	expect_nothing(w);
+	assert_int_equal(health(w).n_rejected, 0);
+	put_secret(w, "db.yml", "db", "right");
+	expect(w, "secret default/db k=right");
+	drop(w, "db.yml");
+	expect(w, "secret default/db absent");
+	put(w, "db.json",
+	    "{\n\t\"apiVersion\": \"v1\", \"kind\": \"Secret\",\n\t\"metadata\": {\"name\": \"db\"}, "
+	    "\"data\": {\"k\": \"anNvbg==\"}\n}\n");
+	expect(w, "secret default/db k=json");
+}
+
+static void what_is_no_regular_file_is_refused(void **state)
+{
+	struct world *w = *state;
+	cleanup_free char *fifo = path_in(w, "fifo.yaml"), *dir = path_in(w, "dir"), *link = path_in(w, "link.yaml");
+
+	assert_int_equal(mkfifo(fifo, 0600), 0);
+	assert_int_equal(mkdir(dir, 0755), 0);
+	assert_int_equal(symlink("dir", link), 0);
+	begin(w);
+	expect(w, "synced");
+	assert_int_equal(health(w).n_rejected, 2);
+	assert_non_null(strstr(health(w).last_error, "is not a regular file"));
+}
+
+static void a_list_is_taken_apart(void **state)
+{
+	struct world *w = *state;
+
+	put(w, "list.yaml",
+	    "apiVersion: v1\nkind: List\nitems:\n"
+	    "- apiVersion: v1\n  kind: Secret\n  metadata: {name: a, namespace: other}\n  data: {k: QQ==}\n"
+	    "- apiVersion: v1\n  kind: Pod\n  metadata: {name: p}\n  spec: {}\n"
+	    "- apiVersion: v1\n  kind: List\n"
+	    "- kind: Secret\n");
+	begin(w);
+	expect(w, "synced");
+	assert_int_equal(source_want_secret(w->source, "other", "a"), 0);
+	expect(w, "secret other/a k=A");
+	assert_int_equal(health(w).n_rejected, 3);
+}
+
+static void many_changes_at_once_are_one(void **state)
+{
+	struct world *w = *state;
+
+	begin(w);
+	expect(w, "synced");
+	want(w, "db");
+	expect(w, "secret default/db absent");
+	for (int i = 0; i < 200; i++) {
+		char value[16];
+
+		snprintf(value, sizeof(value), "%d", i);
+		put_secret(w, "db.yaml", "db", value);
+	}
+	/* the loop did not run meanwhile: one batch */
+	expect(w, "secret default/db k=199");
+	expect_nothing(w);
+}
+
+static void the_folder_may_go_and_come_back(void **state)
+{
+	struct world *w = *state;
+	cleanup_free char *away = str_format("%s.away", w->dir);
+
+	put_secret(w, "db.yaml", "db", "one");
+	begin(w);
+	expect(w, "synced");
+	want(w, "db");
+	expect(w, "secret default/db k=one");
+	assert_int_equal(rename(w->dir, away), 0);
+	while (health(w).n_watches > 0)
+		assert_true(loop_run_once(w->loop, 100 * USEC_PER_MSEC) >= 0);
+	assert_non_null(strstr(health(w).last_error, "the manifests folder is gone; what was read from it stays"));
+	assert_int_equal(w->n_log, w->n_seen);
+	assert_int_equal(mkdir(w->dir, 0755), 0);
+	put_secret(w, "db.yaml", "db", "two");
+	expect(w, "secret default/db k=two");
+	assert_string_equal(health(w).last_error, "");
+	assert_int_equal(nftw(away, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+}
+
+static void a_source_can_be_freed_while_files_are_being_opened(void **state)
+{
+	struct world *w = *state;
+
+	for (int i = 0; i < 40; i++) {
+		char name[32];
+
+		snprintf(name, sizeof(name), "s%d.yaml", i);
+		put_secret(w, name, "db", "one");
+	}
+	begin(w);
+	assert_true(loop_run_once(w->loop, USEC_PER_SEC) >= 0);
+	source_free(w->source);
+	w->source = NULL;
+	for (int i = 0; i < 5; i++)
+		assert_true(loop_run_once(w->loop, 0) >= 0);
+	assert_int_equal(w->n_log, 0);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, new_world, free_world)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(nothing_is_told_before_start_and_from_inside_a_call),
+		TEST(a_folder_that_is_none_is_refused_by_name),
+		TEST(an_empty_folder_is_synced),
+		TEST(files_that_come_change_and_go_are_told),
+		TEST(an_object_that_vanishes_from_its_file_is_removed),
+		TEST(unwanted_secrets_are_not_told),
+		TEST(the_same_content_again_is_not_told),
+		TEST(refresh_reads_again_and_answers),
+		TEST(a_file_is_read_when_its_writer_has_closed_it),
+		TEST(a_refused_object_keeps_its_last_good_version),
+		TEST(the_others_in_a_file_are_not_held_up_by_a_refused_one),
+		TEST(a_file_that_is_no_yaml_keeps_what_it_gave),
+		TEST(the_first_file_by_name_has_the_object),
+		TEST(an_object_that_moves_to_another_file_is_never_missing),
+		TEST(an_immutable_secret_stays),
+		TEST(the_type_of_a_secret_stays),
+		TEST(a_pod_of_another_node_is_not_ours),
+		TEST(a_uid_is_taken_and_belongs_to_one_pod),
+		TEST(links_are_followed_and_may_be_swapped),
+		TEST(a_second_name_of_a_file_is_read_at_once),
+		TEST(only_manifest_names_are_read),
+		TEST(what_is_no_regular_file_is_refused),
+		TEST(a_list_is_taken_apart),
+		TEST(many_changes_at_once_are_one),
+		TEST(the_folder_may_go_and_come_back),
+		TEST(a_source_can_be_freed_while_files_are_being_opened),
+	};
+	struct err e = ERR_INIT;
+
+	json_setup();
+	if (secmem_init(16 << 20, &e) < 0)
+		return 1;
+	log_set_level(LOG_LEVEL_ERROR);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
