@@ -66,6 +66,9 @@ pid_t rig_publisher_pid(const struct rig *rig);
 void rig_start_publisher(struct rig *rig);
 void rig_kill_publisher(struct rig *rig);
 
+/* Tables of files leave out what is 0. */
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+
 /* One file of a payload. len 0: the text's length. */
 struct rig_file {
 	const char *path, *text;
