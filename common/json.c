@@ -6,6 +6,17 @@
 #include <stdarg.h>
 #include <sys/random.h>
 
+/* jansson's scanner takes a failed allocation for a syntax error; this knows better. */
+static _Thread_local bool out_of_memory;
+
+static void *json_note_malloc(size_t size)
+{
+	void *p = malloc(size);
+
+	out_of_memory |= !p;
+	return p;
+}
+
 static void json_wipe_free(void *p)
 {
 	if (!p)
@@ -21,7 +32,7 @@ void json_setup(void)
 	/* 0 lets jansson find a seed by itself */
 	if (getentropy(&seed, sizeof(seed)) < 0)
 		seed = 0;
-	json_set_alloc_funcs(malloc, json_wipe_free);
+	json_set_alloc_funcs(json_note_malloc, json_wipe_free);
 	json_object_seed(seed);
 }
 
@@ -45,13 +56,13 @@ int json_parse(const char *text, size_t len, json_t **ret_doc, struct err *e)
 	json_error_t error;
 	json_t *doc;
 
+	out_of_memory = false;
 	doc = json_loadb(len > 0 ? text : "", len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
 	if (doc) {
 		*ret_doc = doc;
 		return 0;
 	}
-	/* jansson says nothing when an allocation fails half way */
-	if (!error.text[0] || json_error_code(&error) == json_error_out_of_memory)
+	if (out_of_memory)
 		return err_set(e, -ENOMEM, "out of memory");
 	return err_set(e, -EINVAL, "line %d column %d: %.*s", error.line, error.column, reason_len(error.text),
 		       error.text);

@@ -28,11 +28,12 @@ struct json_at {
 /* Once per process, before the first JSON. */
 void json_setup(void);
 /* At most 2048 levels (jansson's own limit), duplicate keys refused, NUL in strings allowed. Secrets may be in it: e
- * gets position and reason, never the text near it. */
+ * gets position and reason, never the text near it. -EINVAL: not such a document; -ENOMEM. */
 int json_parse(const char *text, size_t len, json_t **ret_doc, struct err *e);
 #define cleanup_json cleanup(json_decrefp) /* json_decrefp() is jansson's own */
 
-/* Fills issue (may be NULL) with the path of `at` and the reason; returns -EINVAL. */
+/* Fills issue (may be NULL) with the path of `at` (the root is called "document"; keys that are no plain field names
+ * stand in brackets: data[tls.crt]) and the reason; returns -EINVAL. */
 int json_issue_set(struct json_issue *issue, const struct json_at *at, const char *fmt, ...) attr_printf(3, 4);
 
 /* Getters. `null` counts as absent, as Go's decoder has it. Absent: 0 and *ret is untouched, unless the name ends in

@@ -39,7 +39,8 @@ int loop_timer_set(struct loop_source *s, uint64_t delay_usec);
 void loop_timer_off(struct loop_source *s);
 /* Blocks the signal in this thread and takes it from signalfd. */
 int loop_add_signal(struct loop *l, int signo, loop_signal_fn fn, void *userdata, struct loop_source **ret_source);
-/* Waits for the child by pidfd and reaps it. */
+/* Waits for the child by pidfd and reaps it. Blocks SIGCHLD in this thread, which sd-event asks for: whoever starts
+ * programs resets the signal mask. */
 int loop_add_child(struct loop *l, pid_t pid, loop_child_fn fn, void *userdata, struct loop_source **ret_source);
 /* Runs once per loop_defer_set() before the next wait; off until set. */
 int loop_add_defer(struct loop *l, loop_fn fn, void *userdata, struct loop_source **ret_source);

@@ -12,10 +12,12 @@ struct secmem_stats {
 	bool locked;         /* the kernel has really locked the region (checked, not assumed) */
 };
 
-/* Reserves `limit_bytes` of address space: MAP_PRIVATE|MAP_ANONYMOUS, guard page at both ends, MADV_DONTDUMP,
- * MADV_WIPEONFORK, mlock2(MLOCK_ONFAULT). Called once per process, while it still has CAP_IPC_LOCK, so that
- * RLIMIT_MEMLOCK does not count; the lock stays when the capability is gone. When the lock is refused the region
- * is usable all the same: the caller looks at secmem_stats().locked and decides. -EALREADY on a second call. */
+/* Reserves `limit_bytes` (rounded up to pages) of address space: MAP_PRIVATE|MAP_ANONYMOUS, guard page at both ends,
+ * MADV_DONTDUMP, MADV_WIPEONFORK, mlock2(MLOCK_ONFAULT). Called once per process, while it still has CAP_IPC_LOCK, so
+ * that RLIMIT_MEMLOCK does not count; the lock stays when the capability is gone. When the lock is refused the region
+ * is usable all the same: the caller looks at secmem_stats().locked and decides. -EALREADY on a second call, -EINVAL: 0
+ * or above 32 GiB. A forked child sees only zeros there and must not unref what it inherited: a damaged header ends the
+ * process. */
 int secmem_init(size_t limit_bytes, struct err *e);
 /* Wipes and unmaps everything; for tests and the end of the process. */
 void secmem_deinit(void);
