@@ -102,14 +102,14 @@ static void *watch_thread(void *arg)
 
 /* --- the reader --- */
 
-static void value_make(size_t i, char text[static 32])
+static void value_make(size_t i, char text[static 48])
 {
-	snprintf(text, 32, "value-%08zu-of-bench", i);
+	snprintf(text, 48, "value-%08zu-of-bench", i);
 }
 
 static void *read_thread(void *arg)
 {
-	char expected[32], bytes[64];
+	char expected[48], bytes[64];
 
 	for (size_t i = 0; i < n_updates && !stop; i++) {
 		value_make(i, expected);
@@ -202,7 +202,7 @@ int main(int argc, char **argv)
 	if (!written || !event || !readable || !wanted)
 		fail("start", "out of memory");
 	for (size_t i = 0; i < n_updates; i++) {
-		char text[32];
+		char text[48];
 
 		value_make(i, text);
 		if (b64_encode(text, strlen(text), &wanted[i]) < 0)
