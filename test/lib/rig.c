@@ -116,6 +116,11 @@ struct publish *rig_publisher(struct rig *rig)
 	return rig->publish;
 }
 
+struct loop *rig_loop(struct rig *rig)
+{
+	return rig->loop;
+}
+
 struct session *rig_session(struct rig *rig)
 {
 	return rig->session;

@@ -23,11 +23,12 @@ const char *rig_scratch(const struct rig *rig);
 /* A writable bind of the tree for this process, which is not the publisher: made on first use. */
 const char *rig_writable(struct rig *rig);
 
-/* Runs fn(rig, arg) on the loop's thread and waits for it. Only there may these three be used. */
+/* Runs fn(rig, arg) on the loop's thread and waits for it. Only there may these be used. */
 void rig_call(struct rig *rig, void (*fn)(struct rig *rig, void *arg), void *arg);
 struct tree *rig_tree(struct rig *rig);
 struct publish *rig_publisher(struct rig *rig);
 struct session *rig_session(struct rig *rig);
+struct loop *rig_loop(struct rig *rig);
 
 struct rig_result {
 	int r;

@@ -1,0 +1,473 @@
+/* Pods, store and views on a really mounted tree: what a pod's volumes show through its life (kubelet-parity 5), with a
+ * source that is driven by the test. */
+#include "agent/pods.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+#include "agent/codec.h"
+#include "common/file.h"
+#include "common/str.h"
+#include "test/lib/rig.h"
+
+static struct fixture {
+	struct rig *rig;
+	struct store *store;
+	struct pods *pods;
+	struct source source;
+	int n_wants, n_unwants;
+	const char *text, *name; /* arguments of a call on the loop's thread */
+	struct err error;
+	bool yes;
+	char answer[ERR_TEXT_MAX];
+} f;
+
+/* --- a source that does nothing by itself --- */
+
+static int source_want(struct source *s, const char *ns, const char *name)
+{
+	f.n_wants++;
+	return 0;
+}
+
+static void source_unwant(struct source *s, const char *ns, const char *name)
+{
+	f.n_unwants++;
+}
+
+static const struct source_vtable source_vtable = { .want_secret = source_want, .unwant_secret = source_unwant };
+
+static void store_changed(void *userdata, const struct store_entry *entry)
+{
+	pods_secret_changed(f.pods, entry);
+}
+
+static void pods_changed(void *userdata)
+{
+}
+
+static void make_on_loop(struct rig *rig, void *arg)
+{
+	f.source.vtable = &source_vtable;
+	assert(store_new(store_changed, NULL, &f.store) == 0);
+	store_set_source(f.store, &f.source);
+	assert(pods_new(rig_loop(rig), f.store, rig_publisher(rig), pods_changed, NULL, &f.pods) == 0);
+}
+
+static void free_on_loop(struct rig *rig, void *arg)
+{
+	pods_free(f.pods);
+	store_free(f.store);
+}
+
+static int setup(void **state)
+{
+	f = (struct fixture){ .rig = rig_new(NULL) };
+	rig_call(f.rig, make_on_loop, NULL);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	rig_call(f.rig, free_on_loop, NULL);
+	rig_free(f.rig);
+	return 0;
+}
+
+/* --- what the test says to pods and store --- */
+
+static json_t *json_from(const char *text)
+{
+	struct err e = ERR_INIT;
+	json_t *j = NULL;
+
+	if (json_parse(text, strlen(text), &j, &e) < 0) {
+		fprintf(stderr, "%s: %s\n", text, err_text(&e));
+		abort();
+	}
+	return j;
+}
+
+static void pod_on_loop(struct rig *rig, void *arg)
+{
+	cleanup_json json_t *j = json_from(f.text);
+	cleanup_pod struct pod *pod = NULL;
+
+	assert(codec_pod(j, &pod, NULL) == 0);
+	pods_pod_changed(f.pods, pod);
+}
+
+/* A pod "ns/<name>" with one volume "v" (its secret's fields given) that is mounted; extra fields for the object. */
+static void say_pod(const char *name, const char *uid, const char *secret, const char *more)
+{
+	cleanup_free char *text =
+		str_format("{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"%s\",\"namespace\":\"ns\","
+			   "\"uid\":\"%s\"},"
+			   "\"spec\":{\"volumes\":[{\"name\":\"v\",\"secret\":{%s}}],\"containers\":[{\"name\":\"c\","
+			   "\"volumeMounts\":[{\"name\":\"v\",\"mountPath\":\"/v\"}]}]}%s}",
+			   name, uid, secret, more);
+
+	f.text = text;
+	rig_call(f.rig, pod_on_loop, NULL);
+}
+
+#define SECRET(name) "\"secretName\":\"" name "\""
+
+static void pod_removed_on_loop(struct rig *rig, void *arg)
+{
+	pods_pod_removed(f.pods, arg);
+}
+
+static void say_pod_removed(const char *uid)
+{
+	rig_call(f.rig, pod_removed_on_loop, (void *)(uintptr_t)uid);
+}
+
+static void secret_on_loop(struct rig *rig, void *arg)
+{
+	cleanup_secret_object struct secret *s = NULL;
+	cleanup_json json_t *j = NULL;
+
+	if (f.text) {
+		j = json_from(f.text);
+		assert(codec_secret(j, &s, NULL) == 0);
+	}
+	store_secret_changed(f.store, "ns", f.name, s);
+}
+
+/* data: JSON fields of base64 values, NULL: the Secret does not exist */
+static void say_secret(const char *name, const char *rv, const char *data)
+{
+	cleanup_free char *text = NULL;
+
+	if (data)
+		text = str_format(
+			"{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"name\":\"%s\",\"namespace\":"
+			"\"ns\",\"uid\":\"su\",\"resourceVersion\":\"%s\"},\"data\":{%s}}",
+			name, rv, data);
+	f.text = text;
+	f.name = name;
+	rig_call(f.rig, secret_on_loop, NULL);
+}
+
+#define ONE "\"k\":\"b25l\"" /* k=one */
+#define TWO "\"k\":\"dHdv\"" /* k=two */
+
+static void failed_on_loop(struct rig *rig, void *arg)
+{
+	store_secret_failed(f.store, "ns", f.name, &f.error);
+}
+
+static void say_secret_failed(const char *name, const char *why)
+{
+	f.name = name;
+	err_set(&f.error, -EIO, "%s", why);
+	rig_call(f.rig, failed_on_loop, NULL);
+}
+
+/* --- what it asks --- */
+
+static bool is_condition(struct rig *rig, void *arg)
+{
+	const struct pod_state *s = pods_find(f.pods, f.name);
+	enum volume_condition *c = arg;
+
+	return s && s->n_volumes == 1 && s->volumes[0].condition == *c && !s->volumes[0].flight;
+}
+
+static void expect_condition(const char *ref, enum volume_condition c)
+{
+	f.name = ref;
+	assert_true(rig_until(f.rig, is_condition, &c));
+}
+
+static void error_on_loop(struct rig *rig, void *arg)
+{
+	const struct pod_state *s = pods_find(f.pods, f.name);
+
+	snprintf(f.answer, sizeof(f.answer), "%s", s->volumes[0].error);
+}
+
+static const char *volume_error(const char *ref)
+{
+	f.name = ref;
+	rig_call(f.rig, error_on_loop, NULL);
+	return f.answer;
+}
+
+static void expect_file(const char *uid, const char *key, const char *content)
+{
+	char bytes[64] = "";
+	cleanup_fd int fd = open(rig_path(f.rig, uid, "v", key), O_RDONLY | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_true(read(fd, bytes, sizeof(bytes) - 1) >= 0);
+	assert_string_equal(bytes, content);
+}
+
+static bool nothing_queued(struct rig *rig, void *arg)
+{
+	return publish_stats(rig_publisher(rig)).n_queued == 0;
+}
+
+static void expect_no_folder(const char *uid)
+{
+	assert_true(rig_until(f.rig, nothing_queued, NULL));
+	assert_int_equal(access(rig_path(f.rig, uid, "v", NULL), F_OK), -1);
+	assert_int_equal(errno, ENOENT);
+}
+
+static void published_on_loop(struct rig *rig, void *arg)
+{
+	*(uint64_t *)arg = publish_stats(rig_publisher(rig)).n_published;
+}
+
+static uint64_t n_published(void)
+{
+	uint64_t n;
+
+	rig_call(f.rig, published_on_loop, &n);
+	return n;
+}
+
+/* --- the tests --- */
+
+static void a_secret_that_is_late_completes_its_pod(void **state)
+{
+	say_pod("p", "u1", SECRET("s"), "");
+	expect_condition("ns/p", VOLUME_WAITING);
+	assert_int_equal(f.n_wants, 1);
+	expect_no_folder("u1");
+	say_secret("s", "1", NULL);
+	expect_condition("ns/p", VOLUME_WAITING);
+	assert_string_equal(volume_error("ns/p"), "secret \"s\" not found");
+	expect_no_folder("u1");
+	say_secret("s", "2", ONE);
+	expect_condition("ns/p", VOLUME_READY);
+	expect_file("u1", "k", "one");
+}
+
+static void a_reason_to_wait_is_shown(void **state)
+{
+	say_pod("p", "u1", SECRET("s"), "");
+	say_secret_failed("s", "secrets \"s\" is forbidden");
+	expect_condition("ns/p", VOLUME_WAITING);
+	assert_string_equal(volume_error("ns/p"), "secrets \"s\" is forbidden");
+	say_secret("s", "2", ONE);
+	expect_condition("ns/p", VOLUME_READY);
+	assert_string_equal(volume_error("ns/p"), "");
+}
+
+static void two_pods_share_one_secret(void **state)
+{
+	say_pod("p", "u1", SECRET("s"), "");
+	say_pod("q", "u2", SECRET("s"), "");
+	assert_int_equal(f.n_wants, 1);
+	say_secret("s", "1", ONE);
+	expect_condition("ns/p", VOLUME_READY);
+	expect_condition("ns/q", VOLUME_READY);
+	say_secret("s", "2", TWO);
+	expect_condition("ns/p", VOLUME_READY);
+	expect_condition("ns/q", VOLUME_READY);
+	expect_file("u1", "k", "two");
+	expect_file("u2", "k", "two");
+	say_pod_removed("u1");
+	assert_int_equal(f.n_unwants, 0);
+	expect_no_folder("u1");
+	expect_file("u2", "k", "two");
+	say_pod_removed("u2");
+	assert_int_equal(f.n_unwants, 1);
+	expect_no_folder("u2");
+}
+
+static void errors_never_take_away_what_was_shown(void **state)
+{
+	say_pod("p", "u1", SECRET("s"), "");
+	say_secret("s", "1", ONE);
+	expect_condition("ns/p", VOLUME_READY);
+	say_secret_failed("s", "connection refused");
+	expect_condition("ns/p", VOLUME_READY);
+	assert_string_equal(volume_error("ns/p"), "connection refused");
+	expect_file("u1", "k", "one");
+	say_secret("s", "2", NULL); /* deleted, not optional */
+	expect_condition("ns/p", VOLUME_READY);
+	assert_string_equal(volume_error("ns/p"), "secret \"s\" not found");
+	expect_file("u1", "k", "one");
+	say_secret("s", "3", TWO); /* and created again */
+	expect_condition("ns/p", VOLUME_READY);
+	assert_string_equal(volume_error("ns/p"), "");
+	expect_file("u1", "k", "two");
+}
+
+static void an_optional_secret_comes_and_goes(void **state)
+{
+	say_pod("p", "u1", SECRET("s") ",\"optional\":true", "");
+	expect_condition("ns/p", VOLUME_WAITING); /* nobody knows yet */
+	say_secret("s", "1", NULL);
+	expect_condition("ns/p", VOLUME_READY);
+	assert_int_equal(access(rig_path(f.rig, "u1", "v", "..data"), F_OK), 0);
+	assert_int_equal(access(rig_path(f.rig, "u1", "v", "k"), F_OK), -1);
+	say_secret("s", "2", ONE);
+	expect_condition("ns/p", VOLUME_READY);
+	expect_file("u1", "k", "one");
+	say_secret("s", "3", NULL);
+	expect_condition("ns/p", VOLUME_READY);
+	assert_int_equal(access(rig_path(f.rig, "u1", "v", "k"), F_OK), -1);
+}
+
+static void a_pod_that_finishes_gives_everything_back(void **state)
+{
+	say_pod("p", "u1", SECRET("s"), "");
+	say_secret("s", "1", ONE);
+	expect_condition("ns/p", VOLUME_READY);
+	say_pod("p", "u1", SECRET("s"), ",\"status\":{\"phase\":\"Succeeded\"}");
+	expect_no_folder("u1");
+	assert_int_equal(f.n_unwants, 1);
+}
+
+static void an_update_of_a_pod_that_changes_nothing_for_us_costs_nothing(void **state)
+{
+	uint64_t before;
+
+	say_pod("p", "u1", SECRET("s"), "");
+	say_secret("s", "1", ONE);
+	expect_condition("ns/p", VOLUME_READY);
+	before = n_published();
+	for (int i = 0; i < 100; i++)
+		say_pod("p", "u1", SECRET("s"), i % 2 ? ",\"status\":{\"phase\":\"Running\"}" : "");
+	say_secret("s", "2", ONE); /* same bytes, other revision */
+	expect_condition("ns/p", VOLUME_READY);
+	assert_int_equal(n_published(), before);
+	assert_int_equal(f.n_wants, 1);
+	assert_int_equal(f.n_unwants, 0);
+	say_secret("s", "3", TWO); /* and it still follows */
+	expect_condition("ns/p", VOLUME_READY);
+	expect_file("u1", "k", "two");
+}
+
+static void a_changed_mode_alone_is_shown(void **state)
+{
+	struct stat st;
+
+	say_pod("p", "u1", SECRET("s"), "");
+	say_secret("s", "1", ONE);
+	expect_condition("ns/p", VOLUME_READY);
+	say_pod("p", "u1", SECRET("s") ",\"defaultMode\":256", "");
+	expect_condition("ns/p", VOLUME_READY);
+	assert_int_equal(stat(rig_path(f.rig, "u1", "v", "k"), &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0400);
+}
+
+static void a_pod_that_changes_its_secret_gives_the_old_one_back(void **state)
+{
+	say_pod("p", "u1", SECRET("s"), "");
+	say_secret("s", "1", ONE);
+	expect_condition("ns/p", VOLUME_READY);
+	say_pod("p", "u1", SECRET("t"), "");
+	assert_int_equal(f.n_wants, 2);
+	assert_int_equal(f.n_unwants, 1);
+	expect_file("u1", "k", "one"); /* until there is something to take its place */
+	say_secret("t", "2", TWO);
+	expect_condition("ns/p", VOLUME_READY);
+	expect_file("u1", "k", "two");
+}
+
+static void what_cannot_be_shown_fails_with_a_reason_and_can_be_mended(void **state)
+{
+	say_pod("p", "u1", SECRET("s") ",\"items\":[{\"key\":\"k\",\"path\":\"a\"},{\"key\":\"k\",\"path\":\"a/b\"}]",
+		"");
+	say_secret("s", "1", ONE);
+	expect_condition("ns/p", VOLUME_FAILED);
+	assert_true(volume_error("ns/p")[0]);
+	expect_no_folder("u1");
+	say_pod("p", "u1", SECRET("s") ",\"items\":[{\"key\":\"nokey\",\"path\":\"a\"}]", "");
+	expect_condition("ns/p", VOLUME_WAITING);
+	assert_string_equal(volume_error("ns/p"), "references non-existent secret key: nokey");
+	say_pod("p", "u1", SECRET("s") ",\"items\":[{\"key\":\"k\",\"path\":\"a\"}]", "");
+	expect_condition("ns/p", VOLUME_READY);
+	expect_file("u1", "a", "one");
+}
+
+static void read_link(const char *path, char text[static 256])
+{
+	ssize_t n = readlink(path, text, 255);
+
+	assert_true(n > 0);
+	text[n] = 0;
+}
+
+static void a_pod_replaced_under_the_same_name_keeps_the_name(void **state)
+{
+	cleanup_free char *link = str_format("%s/by-name/ns/p", rig_dir(f.rig));
+	char target[256];
+
+	say_pod("p", "u1", SECRET("s"), "");
+	say_secret("s", "1", ONE);
+	expect_condition("u1", VOLUME_READY);
+	say_pod("p", "u2", SECRET("s"), "");
+	expect_condition("u2", VOLUME_READY);
+	say_pod_removed("u1");
+	expect_no_folder("u1");
+	read_link(link, target);
+	assert_string_equal(target, "../../u2");
+	expect_file("u2", "k", "one");
+}
+
+static void a_pod_that_comes_back_with_its_uid_is_set_up_again(void **state)
+{
+	say_pod("p", "u1", SECRET("s"), "");
+	say_secret("s", "1", ONE);
+	expect_condition("ns/p", VOLUME_READY);
+	say_pod_removed("u1");
+	say_pod("p", "u1", SECRET("s"), "");
+	say_secret("s", "1", ONE);
+	expect_condition("ns/p", VOLUME_READY);
+	expect_file("u1", "k", "one");
+}
+
+static void mirror_pods_are_left_alone(void **state)
+{
+	f.text =
+		"{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"m\",\"namespace\":\"ns\",\"uid\":"
+		"\"u1\","
+		"\"annotations\":{\"kubernetes.io/config.mirror\":\"x\"}},\"spec\":{\"volumes\":[{\"name\":\"v\","
+		"\"secret\":{\"secretName\":\"s\"}}],\"containers\":[{\"name\":\"c\",\"volumeMounts\":[{\"name\":\"v\","
+		"\"mountPath\":\"/v\"}]}]}}";
+	rig_call(f.rig, pod_on_loop, NULL);
+	assert_int_equal(f.n_wants, 0);
+	assert_int_equal(pods_count(f.pods), 0);
+}
+
+static void removing_a_pod_that_nobody_knows_is_nothing(void **state)
+{
+	say_pod_removed("nobody");
+	assert_int_equal(f.n_unwants, 0);
+}
+
+#define with_rig(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		with_rig(a_secret_that_is_late_completes_its_pod),
+		with_rig(a_reason_to_wait_is_shown),
+		with_rig(two_pods_share_one_secret),
+		with_rig(errors_never_take_away_what_was_shown),
+		with_rig(an_optional_secret_comes_and_goes),
+		with_rig(a_pod_that_finishes_gives_everything_back),
+		with_rig(an_update_of_a_pod_that_changes_nothing_for_us_costs_nothing),
+		with_rig(a_changed_mode_alone_is_shown),
+		with_rig(a_pod_that_changes_its_secret_gives_the_old_one_back),
+		with_rig(what_cannot_be_shown_fails_with_a_reason_and_can_be_mended),
+		with_rig(a_pod_replaced_under_the_same_name_keeps_the_name),
+		with_rig(a_pod_that_comes_back_with_its_uid_is_set_up_again),
+		with_rig(mirror_pods_are_left_alone),
+		with_rig(removing_a_pod_that_nobody_knows_is_nothing),
+	};
+
+	json_setup();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
