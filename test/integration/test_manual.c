@@ -1,0 +1,193 @@
+/* The manual and --help: every command and option is in both, and nothing else is. */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "common/file.h"
+#include "common/str.h"
+#include "test/lib/program.h"
+
+#define NAMES_MAX      64
+#define NAME_MAX_BYTES 64
+#define MANUAL_MAX     ((size_t)256 * 1024)
+
+/* A set of names, in the order of their first mention. */
+struct names {
+	char names[NAMES_MAX][NAME_MAX_BYTES];
+	size_t n;
+};
+
+static bool names_have(const struct names *s, const char *name)
+{
+	for (size_t i = 0; i < s->n; i++)
+		if (str_eq(s->names[i], name))
+			return true;
+	return false;
+}
+
+static void names_add(struct names *s, const char *name, size_t len)
+{
+	char copy[NAME_MAX_BYTES];
+
+	assert_true(len > 0 && len < sizeof(copy));
+	snprintf(copy, sizeof(copy), "%.*s", (int)len, name);
+	if (names_have(s, copy))
+		return;
+	assert_true(s->n < NAMES_MAX);
+	memcpy(s->names[s->n++], copy, sizeof(copy));
+}
+
+static size_t word_len(const char *s)
+{
+	return strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789-");
+}
+
+/* The commands of `secretlet --help`: "  name   what it does". */
+static void help_commands(struct names *ret)
+{
+	cleanup_program_result struct program_result r = program_run((const char *const[]){ "--help", NULL });
+	const char *p = strstr(r.out, "Commands:\n");
+
+	assert_int_equal(r.status, 0);
+	assert_non_null(p);
+	for (p += strlen("Commands:\n"); str_starts(p, "  "); p = strchr(p, '\n') + 1)
+		names_add(ret, p + 2, word_len(p + 2));
+	assert_true(ret->n >= 8);
+}
+
+/* The options of one command's help: "  -x, --name ARG   what it does". */
+static void help_options(const char *command, struct names *ret_longs, struct names *ret_letters)
+{
+	cleanup_program_result struct program_result r = program_run((const char *const[]){ command, "--help", NULL });
+	const char *p = strstr(r.out, "\nOptions:\n");
+
+	assert_int_equal(r.status, 0);
+	assert_non_null(p);
+	for (p += strlen("\nOptions:\n"); str_starts(p, "  -"); p = strchr(p, '\n') + 1) {
+		assert_true(str_starts(p + 4, ", --"));
+		names_add(ret_letters, p + 3, 1);
+		names_add(ret_longs, p + 8, word_len(p + 8));
+	}
+	assert_true(ret_longs->n >= 1);
+}
+
+static char *manual(void)
+{
+	const char *path = program_source("man/secretlet.8");
+	struct err e = ERR_INIT;
+	char *text = NULL;
+	size_t len;
+
+	assert_non_null(path);
+	if (file_read(-1, path, MANUAL_MAX, &text, &len, &e) < 0)
+		fail_msg("%s", err_text(&e));
+	return text;
+}
+
+/* The arguments of a macro: every "Fl -name" with what = "Fl -", all over the page. */
+static void manual_names(const char *text, const char *what, struct names *ret)
+{
+	for (const char *p = text; (p = strstr(p, what)); p++) {
+		const char *name = p + strlen(what);
+
+		if (word_len(name) > 0 && strchr(" .\n", p[-1]))
+			names_add(ret, name, word_len(name));
+	}
+}
+
+static void assert_same(const struct names *help, const struct names *manual, const char *what)
+{
+	for (size_t i = 0; i < help->n; i++)
+		if (!names_have(manual, help->names[i]))
+			fail_msg("%s %s is in --help but not in the manual", what, help->names[i]);
+	for (size_t i = 0; i < manual->n; i++)
+		if (!names_have(help, manual->names[i]))
+			fail_msg("%s %s is in the manual but not in --help", what, manual->names[i]);
+}
+
+static int needs_program(void **state)
+{
+	return program_path() ? 0 : -1;
+}
+
+static void commands_are_in_the_manual(void **state)
+{
+	cleanup_free char *text = manual();
+	struct names help = { .n = 0 }, in_manual = { .n = 0 };
+
+	help_commands(&help);
+	manual_names(text, "Cm ", &in_manual);
+	assert_same(&help, &in_manual, "command");
+	for (size_t i = 0; i < help.n; i++) {
+		cleanup_free char *section = str_format("\n.Ss secretlet %s\n", help.names[i]);
+
+		if (!strstr(text, section))
+			fail_msg("command %s has no section in the manual", help.names[i]);
+	}
+}
+
+static void options_are_in_the_manual(void **state)
+{
+	cleanup_free char *text = manual();
+	struct names commands = { .n = 0 }, longs = { .n = 0 }, letters = { .n = 0 }, in_manual = { .n = 0 };
+
+	help_commands(&commands);
+	for (size_t i = 0; i < commands.n; i++)
+		if (!str_eq(commands.names[i], "help"))
+			help_options(commands.names[i], &longs, &letters);
+	/* the one option that is a command */
+	names_add(&longs, "version", strlen("version"));
+	manual_names(text, "Fl -", &in_manual);
+	assert_same(&longs, &in_manual, "option");
+
+	in_manual.n = 0;
+	manual_names(text, ".It Fl ", &in_manual);
+	assert_same(&letters, &in_manual, "option");
+}
+
+/* Each command's synopsis has the command's options, and no other ones. */
+static void each_synopsis_has_the_options_of_its_command(void **state)
+{
+	cleanup_free char *text = manual(), *synopsis = NULL;
+	struct names commands = { .n = 0 };
+	const char *begin = strstr(text, "\n.Sh SYNOPSIS\n"), *end = strstr(text, "\n.Sh DESCRIPTION\n");
+
+	assert_non_null(begin);
+	assert_non_null(end);
+	synopsis = strndup(begin, (size_t)(end - begin));
+	assert_non_null(synopsis);
+	help_commands(&commands);
+	for (size_t i = 0; i < commands.n; i++) {
+		struct names longs = { .n = 0 }, letters = { .n = 0 }, in_manual = { .n = 0 };
+		cleanup_free char *start = str_format("\n.Cm %s\n", commands.names[i]), *part = NULL;
+		char *at = strstr(synopsis, start), *next;
+
+		if (!at)
+			fail_msg("command %s has no synopsis", commands.names[i]);
+		if (str_eq(commands.names[i], "help"))
+			continue;
+		part = strdup(at + 1);
+		next = strstr(part, "\n.Nm\n");
+		if (next)
+			*next = '\0';
+		manual_names(part, "Fl -", &in_manual);
+		names_add(&in_manual, "help", strlen("help"));
+		help_options(commands.names[i], &longs, &letters);
+		assert_same(&longs, &in_manual, commands.names[i]);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(commands_are_in_the_manual, needs_program),
+		cmocka_unit_test_setup(options_are_in_the_manual, needs_program),
+		cmocka_unit_test_setup(each_synopsis_has_the_options_of_its_command, needs_program),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
