@@ -1,6 +1,10 @@
 /* HTTP: libcurl's multi_socket interface on the loop. One multi handle shares its connections among all requests: with
  * HTTP/2 up to the server's limit of streams on each, then curl opens one more; with HTTP/1.1 one each.
  *
+ * curl opens a connection for every request that finds no room at that moment, even while one is being opened that
+ * would have room for all. So requests are given to curl one by one, each when the one before it has found its place;
+ * when a connection cannot be opened, all that wait for it fail together.
+ *
  * curl 7.88 forgets data of an HTTP/2 stream in its own buffers when more than one buffer full has come, until the
  * socket becomes readable for some other reason; so a stream that has delivered is made to look again ("nudged") until
  * it has nothing more. With that, buffers can be small, which counts with a thousand watches.
@@ -28,6 +32,8 @@ enum {
 	BUFFER_LONG_LIVED = 1024, /* curl's minimum */
 	BUFFER_DEFAULT = 16384,
 	RETRY_AFTER_MAX_SEC = 3600,
+	OPENERS_MAX = 16, /* connections that are opened at the same time where each request needs its own */
+	STARTS_PER_TURN = 64,
 };
 
 /* A token's header, shared by the requests that were started while it was valid. */
@@ -48,7 +54,9 @@ struct http {
 	struct headers *headers;
 	struct list queued, running, graveyard, nudged;
 	bool https, direct; /* direct: a loopback address, for which no proxy is asked */
+	bool multiplexes; /* HTTP/2, as far as we know */
 	bool in_curl;
+	size_t n_unplaced; /* given to curl, without a connection yet */
 	struct http_stats stats;
 };
 
@@ -59,7 +67,7 @@ struct http_request {
 	struct headers *headers;
 	const struct http_callbacks *callbacks;
 	void *userdata;
-	bool added, cancelled, has_head;
+	bool added, placed, cancelled, has_head;
 	int status;
 	uint64_t silence_usec, timeout_usec;
 	char error[CURL_ERROR_SIZE];
@@ -126,8 +134,21 @@ int http_set_token(struct http *h, const char *token)
 
 /* ---- requests: life ---- */
 
+static void placed(struct http_request *r)
+{
+	struct http *h = r->http;
+
+	if (r->placed || !r->added)
+		return;
+	r->placed = true;
+	h->n_unplaced--;
+	if (!list_empty(&h->queued))
+		loop_defer_set(h->start_soon);
+}
+
 static void request_free(struct http_request *r)
 {
+	placed(r);
 	if (r->added)
 		curl_multi_remove_handle(r->http->multi, r->easy);
 	curl_easy_cleanup(r->easy);
@@ -217,11 +238,35 @@ static void describe(const struct http_request *r, CURLcode code, struct err *e)
 		reason_of(r, code, text));
 }
 
+/* It never got a connection, and neither will those that wait behind it. */
+static void fail_queued(struct http *h, const struct err *e)
+{
+	const struct http_result result = { .retry_after_sec = -1, .err = *e };
+	struct list batch = LIST_INIT(batch);
+	const struct http_callbacks *callbacks;
+	struct http_request *r;
+	void *userdata;
+
+	/* what a done callback starts meanwhile gets a try of its own */
+	while ((r = list_first(&h->queued, struct http_request, link))) {
+		list_remove(&r->link);
+		list_append(&batch, &r->link);
+	}
+	while ((r = list_first(&batch, struct http_request, link))) {
+		callbacks = r->callbacks;
+		userdata = r->userdata;
+		request_free(r);
+		callbacks->done(userdata, &result);
+	}
+}
+
 static void finish(struct http_request *r, CURLcode code)
 {
 	const struct http_callbacks *callbacks = r->callbacks;
 	struct http_result result = { .status = r->status, .retry_after_sec = -1 };
+	bool had_place = r->placed;
 	void *userdata = r->userdata;
+	struct http *h = r->http;
 	curl_off_t retry_after = 0;
 
 	if (code == CURLE_OK && !r->has_head)
@@ -230,9 +275,11 @@ static void finish(struct http_request *r, CURLcode code)
 		describe(r, code, &result.err);
 	if (curl_easy_getinfo(r->easy, CURLINFO_RETRY_AFTER, &retry_after) == CURLE_OK && retry_after > 0)
 		result.retry_after_sec = MIN(retry_after, RETRY_AFTER_MAX_SEC);
-	r->http->stats.n_running--;
+	h->stats.n_running--;
 	request_free(r);
 	callbacks->done(userdata, &result);
+	if (code != CURLE_OK && !had_place)
+		fail_queued(h, &result.err);
 }
 
 /* Hands out what has ended. A done callback may cancel others, whose messages curl forgets then, so it is asked anew
@@ -254,11 +301,19 @@ static void settle(struct http *h)
 
 /* ---- callbacks of curl ---- */
 
+static int on_placed(void *userdata, char *remote_ip, char *local_ip, int remote_port, int local_port)
+{
+	struct http_request *r = userdata;
+
+	placed(r);
+	return r->cancelled ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
+}
+
 static size_t on_header(char *line, size_t size, size_t n, void *userdata)
 {
 	struct http_request *r = userdata;
 	size_t len = size * n;
-	long status = 0;
+	long status = 0, version = 0;
 
 	if (r->cancelled)
 		return 0;
@@ -270,6 +325,8 @@ static size_t on_header(char *line, size_t size, size_t n, void *userdata)
 		return len;
 	r->has_head = true;
 	r->status = (int)status;
+	curl_easy_getinfo(r->easy, CURLINFO_HTTP_VERSION, &version);
+	r->http->multiplexes = version == CURL_HTTP_VERSION_2_0;
 	if (r->callbacks->head)
 		r->callbacks->head(r->userdata, r->status);
 	return r->cancelled ? 0 : len;
@@ -394,27 +451,36 @@ static int on_socket_wanted(CURL *easy, curl_socket_t fd, int what, void *userda
 	return 0;
 }
 
+static void start(struct http_request *r)
+{
+	struct http *h = r->http;
+
+	list_remove(&r->link);
+	list_append(&h->running, &r->link);
+	h->stats.n_requests++;
+	h->stats.n_running++;
+	if (curl_multi_add_handle(h->multi, r->easy) != CURLM_OK) {
+		finish(r, CURLE_OUT_OF_MEMORY);
+		return;
+	}
+	r->added = true;
+	h->n_unplaced++;
+	socket_action(h, CURL_SOCKET_TIMEOUT, 0); /* takes its place at once if there is room for it */
+}
+
 static void start_queued(struct loop_source *s, void *userdata)
 {
 	struct http *h = userdata;
-	struct list batch = LIST_INIT(batch);
 	struct http_request *r;
 
-	/* what a done callback starts meanwhile is for the next round */
-	while ((r = list_first(&h->queued, struct http_request, link))) {
-		list_remove(&r->link);
-		list_append(&batch, &r->link);
+	for (unsigned i = 0; i < STARTS_PER_TURN && h->n_unplaced < (h->multiplexes ? 1 : OPENERS_MAX); i++) {
+		r = list_first(&h->queued, struct http_request, link);
+		if (!r)
+			return;
+		start(r);
 	}
-	while ((r = list_first(&batch, struct http_request, link))) {
-		list_remove(&r->link);
-		list_append(&h->running, &r->link);
-		h->stats.n_requests++;
-		h->stats.n_running++;
-		if (curl_multi_add_handle(h->multi, r->easy) == CURLM_OK)
-			r->added = true;
-		else
-			finish(r, CURLE_OUT_OF_MEMORY);
-	}
+	if (h->n_unplaced == 0 && !list_empty(&h->queued))
+		loop_defer_set(h->start_soon);
 }
 
 /* ---- requests: making ---- */
@@ -453,7 +519,6 @@ static CURLcode set_tls(struct http_request *r)
 		SET(CURLOPT_KEYPASSWD, ""); /* OpenSSL must never ask on a terminal */
 	}
 	SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
-	SET(CURLOPT_PIPEWAIT, 1L);
 	return code;
 }
 
@@ -499,6 +564,8 @@ static CURLcode set_request(struct http_request *r, const char *url, const struc
 	SET(CURLOPT_HEADERDATA, r);
 	SET(CURLOPT_WRITEFUNCTION, on_body);
 	SET(CURLOPT_WRITEDATA, r);
+	SET(CURLOPT_PREREQFUNCTION, on_placed);
+	SET(CURLOPT_PREREQDATA, r);
 	SET(CURLOPT_BUFFERSIZE, (long)(get->long_lived ? BUFFER_LONG_LIVED : BUFFER_DEFAULT));
 	if (get->timeout_usec)
 		SET(CURLOPT_TIMEOUT_MS, (long)(get->timeout_usec / USEC_PER_MSEC));
@@ -598,6 +665,7 @@ static int take_url(struct http *h, const struct url *u)
 {
 	h->https = str_eq(u->scheme, "https");
 	h->direct = is_loopback(u->host);
+	h->multiplexes = h->https;
 	h->server = strdup(h->options.server);
 	if (!h->server)
 		return -ENOMEM;
