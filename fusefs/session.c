@@ -239,7 +239,7 @@ int session_new(struct loop *l, int take_fuse_fd, struct tree *t, struct publish
 {
 	static const struct fuse_custom_io io = { .read = io_read, .writev = io_writev };
 	char *argv[] = { (char[]){ "secretlet" }, NULL };
-	struct fuse_args args = FUSE_ARGS_INIT(1, argv);
+	cleanup(fuse_opt_free_args) struct fuse_args args = FUSE_ARGS_INIT(1, argv);
 	cleanup_fd int fd = take_fuse_fd;
 	cleanup(session_freep) struct session *s = NULL;
 	int flags, r;
