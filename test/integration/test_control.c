@@ -7,20 +7,17 @@
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 
 #include "agent/client.h"
 #include "agent/control.h"
-#include "common/loop.h"
 #include "common/str.h"
+#include "test/lib/served.h"
 
 #define UID_WEB	      "4c2f9d5e-8a61-4b0e-9c39-2f7a4f2a1d10"
 #define PATIENCE_USEC (20 * USEC_PER_SEC)
@@ -29,15 +26,10 @@
  * `late` is set; "default/broken" whose look-up fails. */
 struct server {
 	char dir[64], path[96];
-	struct loop *loop;
-	struct control *control;
-	struct loop_source *command_source;
-	int command; /* eventfd: NOTIFY or STOP */
-	pthread_t thread;
+	struct served *served;
 	atomic_bool ready, late, starting;
 	atomic_int n_looks;
 };
-enum { COMMAND_NOTIFY = 1, COMMAND_STOP = 1000 };
 
 static int fake_status(void *userdata, json_t **ret, struct err *e)
 {
@@ -94,95 +86,25 @@ static const struct control_ops fake_ops = {
 	.mounts = fake_mounts,
 };
 
-static void on_command(struct loop_source *source, int fd, uint32_t revents, void *userdata)
-{
-	struct server *s = userdata;
-	uint64_t n;
-
-	assert_int_equal(read(fd, &n, sizeof(n)), sizeof(n));
-	if (n >= COMMAND_STOP)
-		loop_exit(s->loop, 0);
-	else
-		control_notify(s->control);
-}
-
-static void *server_thread(void *userdata)
-{
-	struct server *s = userdata;
-
-	loop_run(s->loop);
-	/* some tests have waits open here */
-	control_free(TAKE_PTR(s->control));
-	return NULL;
-}
-
-static int listen_at(const char *path)
-{
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	assert_true(fd >= 0);
-	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", path);
-	assert_int_equal(bind(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
-	assert_int_equal(listen(fd, 128), 0);
-	assert_int_equal(chmod(path, 0666), 0);
-	return fd;
-}
-
-static int connect_to(const char *path)
-{
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	if (fd < 0)
-		return -1;
-	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", path);
-	if (connect(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0)
-		return close_fd(fd);
-	return fd;
-}
-
-static void server_command(struct server *s, uint64_t n)
-{
-	assert_int_equal(write(s->command, &n, sizeof(n)), sizeof(n));
-}
-
 static int setup(void **state)
 {
 	struct server *s = calloc(1, sizeof(*s));
-	struct err e = ERR_INIT;
 
 	assert_non_null(s);
 	snprintf(s->dir, sizeof(s->dir), "/tmp/test-control-XXXXXX");
 	assert_non_null(mkdtemp(s->dir));
 	assert_int_equal(chmod(s->dir, 0755), 0);
 	snprintf(s->path, sizeof(s->path), "%s/control.sock", s->dir);
-	s->command = eventfd(0, EFD_CLOEXEC);
-	assert_true(s->command >= 0);
-	assert_int_equal(loop_new(&s->loop), 0);
-	assert_int_equal(control_new(s->loop, listen_at(s->path), &fake_ops, s, &s->control, &e), 0);
-	assert_int_equal(loop_add_io(s->loop, s->command, EPOLLIN, on_command, s, &s->command_source), 0);
-	assert_int_equal(pthread_create(&s->thread, NULL, server_thread, s), 0);
+	s->served = served_start(s->dir, &fake_ops, s);
 	*state = s;
 	return 0;
-}
-
-static void server_stop(struct server *s)
-{
-	if (!s->loop)
-		return;
-	server_command(s, COMMAND_STOP);
-	pthread_join(s->thread, NULL);
-	loop_source_free(TAKE_PTR(s->command_source));
-	loop_free(TAKE_PTR(s->loop));
 }
 
 static int teardown(void **state)
 {
 	struct server *s = *state;
 
-	server_stop(s);
-	close(s->command);
+	served_stop(s->served);
 	unlink(s->path);
 	rmdir(s->dir);
 	free(s);
@@ -208,7 +130,7 @@ static unsigned get(struct server *s, const char *path, json_t **ret_json)
 /* Sends bytes and reads until the end, or until nothing comes any more. Returns the HTTP status, 0: there was none. */
 static unsigned talk_msec(const char *path, const char *bytes, size_t len, char *answer, size_t size, int patience_msec)
 {
-	cleanup_fd int fd = connect_to(path);
+	cleanup_fd int fd = served_connect(path);
 	struct pollfd p = { .fd = fd, .events = POLLIN };
 	unsigned status = 0;
 	size_t have = 0;
@@ -538,10 +460,10 @@ static void wait_ends_when_the_pod_is_ready(void **state)
 
 	waiter_start(&w, s, "/v1/pods/default/web/wait?timeout=10m");
 	wait_until_looked(s, 1);
-	server_command(s, COMMAND_NOTIFY); /* still not ready: waits on */
+	served_notify(s->served); /* still not ready: waits on */
 	wait_until_looked(s, 2);
 	s->ready = true;
-	server_command(s, COMMAND_NOTIFY);
+	served_notify(s->served);
 	assert_int_equal(waiter_end(&w), 200);
 }
 
@@ -553,7 +475,7 @@ static void wait_for_a_pod_that_comes_later(void **state)
 	waiter_start(&w, s, "/v1/pods/default/late/wait?timeout=10m");
 	wait_until_looked(s, 1);
 	s->late = true;
-	server_command(s, COMMAND_NOTIFY);
+	served_notify(s->served);
 	assert_int_equal(waiter_end(&w), 200);
 }
 
@@ -578,7 +500,7 @@ static void fifty_waits_end_together(void **state)
 	wait_until_looked(s, ARRAY_SIZE(waiters));
 	assert_int_equal(get(s, "/v1/status", NULL), 200);
 	s->ready = true;
-	server_command(s, COMMAND_NOTIFY);
+	served_notify(s->served);
 	for (size_t i = 0; i < ARRAY_SIZE(waiters); i++)
 		assert_int_equal(waiter_end(&waiters[i]), 200);
 }
@@ -586,7 +508,7 @@ static void fifty_waits_end_together(void **state)
 static int begin_wait(struct server *s)
 {
 	static const char request[] = "GET /v1/pods/default/web/wait?timeout=10m HTTP/1.1\r\nHost: x\r\n\r\n";
-	int fd = connect_to(s->path);
+	int fd = served_connect(s->path);
 
 	assert_true(fd >= 0);
 	assert_int_equal(send(fd, request, strlen(request), MSG_NOSIGNAL), strlen(request));
@@ -631,7 +553,7 @@ static void idle_connections_beyond_the_limit_wait_their_turn(void **state)
 	struct waiter w;
 
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
-		fds[i] = connect_to(s->path);
+		fds[i] = served_connect(s->path);
 		assert_true(fds[i] >= 0);
 	}
 	waiter_start(&w, s, "/v1/status");
@@ -652,7 +574,7 @@ static void the_end_with_waits_open_is_clean(void **state)
 		fds[i] = begin_wait(s);
 	}
 	wait_until_looked(s, 40);
-	server_stop(s);
+	served_stop(TAKE_PTR(s->served));
 	for (size_t i = 0; i < ARRAY_SIZE(waiters); i++) {
 		assert_int_equal(waiter_end(&waiters[i]), 0);
 		close(fds[i]);
@@ -668,7 +590,7 @@ static void client_says_that_nobody_is_there(void **state)
 	struct err e = ERR_INIT;
 	char sentence[256];
 
-	server_stop(s);
+	served_stop(TAKE_PTR(s->served));
 	assert_int_equal(client_get(s->dir, "/v1/status", PATIENCE_USEC, &reply, &e), -ENOTCONN);
 	snprintf(sentence, sizeof(sentence),
 		 "cannot reach secretlet at %s: nobody listens there: is `secretlet run` running?", s->path);
@@ -722,15 +644,14 @@ static void client_refuses_what_is_no_answer(void **state)
 	};
 	struct server *s = *state;
 
-	server_stop(s);
+	served_stop(TAKE_PTR(s->served));
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		cleanup_client_reply struct client_reply reply = { .status = 0 };
 		struct stranger st = { .answer = cases[i].answer };
 		pthread_t thread;
 		int r;
 
-		unlink(s->path);
-		st.listen_fd = listen_at(s->path);
+		st.listen_fd = served_listen(s->path);
 		assert_int_equal(pthread_create(&thread, NULL, stranger_thread, &st), 0);
 		r = client_get(s->dir, "/v1/status", PATIENCE_USEC, &reply, NULL);
 		pthread_join(thread, NULL);
@@ -746,9 +667,8 @@ static void client_gives_up_when_nothing_comes(void **state)
 	struct server *s = *state;
 	int fd;
 
-	server_stop(s);
-	unlink(s->path);
-	fd = listen_at(s->path);
+	served_stop(TAKE_PTR(s->served));
+	fd = served_listen(s->path);
 	assert_int_equal(client_get(s->dir, "/v1/status", 50 * USEC_PER_MSEC, &reply, NULL), -ETIMEDOUT);
 	close(fd);
 }
