@@ -144,36 +144,36 @@ static int node_new(struct parser *p, enum yaml_kind kind, size_t line, size_t c
 
 /* ---- what a plain scalar is ---- */
 
+/* Go's yaml.v2, resolve.go; each list ends with NULL. */
+static const char *const null_words[] = { "", "~", "null", "Null", "NULL", NULL };
+static const char *const true_words[] = {
+	"y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON", NULL
+};
+static const char *const false_words[] = { "n",	    "N",     "no",  "No",  "NO",  "false",
+					   "False", "FALSE", "off", "Off", "OFF", NULL };
+static const char *const float_words[] = { ".nan",  ".NaN",  ".NAN",  ".inf",  ".Inf",	".INF", "+.inf",
+					   "+.Inf", "+.INF", "-.inf", "-.Inf", "-.INF", NULL };
+
 static const struct {
-	const char *word;
+	const char *const *list;
 	enum yaml_kind kind;
-	bool value;
 } words[] = {
-	{ "", YAML_NULL, false },	{ "~", YAML_NULL, false },	{ "null", YAML_NULL, false },
-	{ "Null", YAML_NULL, false },	{ "NULL", YAML_NULL, false },	{ "y", YAML_BOOL, true },
-	{ "Y", YAML_BOOL, true },	{ "yes", YAML_BOOL, true },	{ "Yes", YAML_BOOL, true },
-	{ "YES", YAML_BOOL, true },	{ "true", YAML_BOOL, true },	{ "True", YAML_BOOL, true },
-	{ "TRUE", YAML_BOOL, true },	{ "on", YAML_BOOL, true },	{ "On", YAML_BOOL, true },
-	{ "ON", YAML_BOOL, true },	{ "n", YAML_BOOL, false },	{ "N", YAML_BOOL, false },
-	{ "no", YAML_BOOL, false },	{ "No", YAML_BOOL, false },	{ "NO", YAML_BOOL, false },
-	{ "false", YAML_BOOL, false },	{ "False", YAML_BOOL, false },	{ "FALSE", YAML_BOOL, false },
-	{ "off", YAML_BOOL, false },	{ "Off", YAML_BOOL, false },	{ "OFF", YAML_BOOL, false },
-	{ ".nan", YAML_FLOAT, false },	{ ".NaN", YAML_FLOAT, false },	{ ".NAN", YAML_FLOAT, false },
-	{ ".inf", YAML_FLOAT, false },	{ ".Inf", YAML_FLOAT, false },	{ ".INF", YAML_FLOAT, false },
-	{ "+.inf", YAML_FLOAT, false }, { "+.Inf", YAML_FLOAT, false }, { "+.INF", YAML_FLOAT, false },
-	{ "-.inf", YAML_FLOAT, false }, { "-.Inf", YAML_FLOAT, false }, { "-.INF", YAML_FLOAT, false },
+	{ null_words, YAML_NULL },
+	{ true_words, YAML_BOOL },
+	{ false_words, YAML_BOOL },
+	{ float_words, YAML_FLOAT },
 };
 
-static bool find_word(const char *s, size_t len, enum yaml_kind *ret_kind, bool *ret_value)
+static bool is_in(const char *const *list, const char *s, size_t len)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
-		if (strlen(words[i].word) != len || memcmp(words[i].word, s, len) != 0)
-			continue;
-		*ret_kind = words[i].kind;
-		*ret_value = words[i].value;
-		return true;
-	}
-	return false;
+	while (*list && (strlen(*list) != len || memcmp(*list, s, len) != 0))
+		list++;
+	return *list;
+}
+
+static bool is_true(const struct yaml_node *n)
+{
+	return is_in(true_words, n->scalar, n->scalar_len);
 }
 
 /* A copy without underscores ("1_000"). False: too long, or not all of it can belong to a number. */
@@ -264,13 +264,12 @@ static bool parse_float(const char *text, double *ret_value)
 static enum yaml_kind plain_kind(const char *s, size_t len)
 {
 	char text[NUMBER_MAX];
-	enum yaml_kind kind;
 	int64_t integer;
 	double real;
-	bool value;
 
-	if (find_word(s, len, &kind, &value))
-		return kind;
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		if (is_in(words[i].list, s, len))
+			return words[i].kind;
 	if (!number_text(s, len, text))
 		return YAML_STRING;
 	if (parse_int(text, &integer))
@@ -367,16 +366,12 @@ static int number_to_json(const struct yaml_node *n, json_t **ret_json, struct e
 /* Of a collection: an empty one. */
 static int leaf_to_json(const struct yaml_node *n, json_t **ret_json, struct err *e)
 {
-	enum yaml_kind kind;
-	bool value = false;
-
 	switch (n->kind) {
 	case YAML_NULL:
 		*ret_json = json_null();
 		break;
 	case YAML_BOOL:
-		find_word(n->scalar, n->scalar_len, &kind, &value);
-		*ret_json = json_boolean(value);
+		*ret_json = json_boolean(is_true(n));
 		break;
 	case YAML_INT:
 	case YAML_FLOAT:
@@ -451,8 +446,6 @@ static int key_to_text(struct parser *p, struct yaml_node *key)
 	char text[NUMBER_MAX], *fresh;
 	int64_t integer;
 	double real = 0;
-	enum yaml_kind kind;
-	bool value = false;
 
 	if (!key->scalar)
 		return fail_at(p, -EINVAL, key->line, key->column, "a key must be a scalar");
@@ -464,11 +457,11 @@ static int key_to_text(struct parser *p, struct yaml_node *key)
 		return 0;
 
 	if (key->kind == YAML_BOOL) {
-		find_word(key->scalar, key->scalar_len, &kind, &value);
-		fresh = strdup(value ? "true" : "false");
-	} else if (!number_text(key->scalar, key->scalar_len, text)) {
+		fresh = strdup(is_true(key) ? "true" : "false");
+	} else if (!number_text(key->scalar, key->scalar_len, text) ||
+		   !(parse_int(text, &integer) || parse_float(text, &real))) {
 		return fail_at(p, -EINVAL, key->line, key->column, "not a number that can be a key");
-	} else if (parse_int(text, &integer) || (parse_float(text, &real) && whole_number(real, &integer))) {
+	} else if (parse_int(text, &integer) || whole_number(real, &integer)) {
 		fresh = str_format("%" PRId64, integer);
 	} else {
 		fresh = str_format("%g", real);

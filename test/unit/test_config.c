@@ -1,0 +1,483 @@
+/* Configuration: every field, every refusal with its exact place, and the example file that ships. */
+#include "agent/config.h"
+
+#include <ctype.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+#include "common/file.h"
+#include "common/str.h"
+
+#define HEAD "apiVersion: secretlet.config/v1alpha1\nkind: SecretletConfiguration\n"
+
+static char dir[64], file[96];
+
+static int make_dir(void **state)
+{
+	snprintf(dir, sizeof(dir), "/tmp/test_config.XXXXXX");
+	if (!mkdtemp(dir))
+		return -1;
+	snprintf(file, sizeof(file), "%s/secretlet.yaml", dir);
+	return 0;
+}
+
+static int remove_dir(void **state)
+{
+	unlink(file);
+	return rmdir(dir);
+}
+
+static int load(struct config *c, const char *text, struct err *e)
+{
+	assert_int_equal(file_write_atomic(file, text, strlen(text), 0600, NULL), 0);
+	return config_load(c, file, e);
+}
+
+static struct config *loaded(const char *text)
+{
+	struct config *c = NULL;
+	struct err e = ERR_INIT;
+
+	assert_int_equal(config_new(&c), 0);
+	if (load(c, text, &e) < 0)
+		fail_msg("%s", err_text(&e));
+	return c;
+}
+
+/* ---- the file ---- */
+
+static void every_field_is_read(void **state)
+{
+	cleanup_config struct config *c = loaded(HEAD "kubeconfig: /k\nnodeName: node-1\npodsDir: /p\nruntimeDir: /r\n"
+						      "user: agent\nsecretMemoryLimit: 8Mi\nlogLevel: debug\n");
+	cleanup_config struct config *m = loaded(HEAD "manifestsDir: /m\n");
+
+	assert_string_equal(c->path, file);
+	assert_string_equal(c->kubeconfig, "/k");
+	assert_null(c->manifests_dir);
+	assert_string_equal(c->node_name, "node-1");
+	assert_string_equal(c->pods_dir, "/p");
+	assert_string_equal(c->runtime_dir, "/r");
+	assert_string_equal(c->user, "agent");
+	assert_int_equal(c->secret_memory_limit, 8 << 20);
+	assert_int_equal(c->log_level, LOG_LEVEL_DEBUG);
+	assert_string_equal(m->manifests_dir, "/m");
+	assert_int_equal(m->log_level, LOG_LEVEL_INFO);
+}
+
+static void a_path_is_relative_to_the_file(void **state)
+{
+	cleanup_config struct config *c = loaded(HEAD "kubeconfig: a/kubelet.conf\n");
+	cleanup_free char *path = file_join(dir, "a/kubelet.conf");
+
+	assert_string_equal(c->kubeconfig, path);
+}
+
+static void null_is_absent(void **state)
+{
+	cleanup_config struct config *c =
+		loaded(HEAD "nodeName: ~\npodsDir:\nsecretMemoryLimit: null\nlogLevel:\n---\n");
+
+	assert_null(c->node_name);
+	assert_null(c->pods_dir);
+	assert_int_equal(c->secret_memory_limit, 0);
+	assert_int_equal(c->log_level, LOG_LEVEL_INFO);
+}
+
+static const struct {
+	const char *text;
+	uint64_t bytes;
+} QUANTITIES[] = {
+	{ "2Mi", 2 << 20 },	  { "2097152", 2097152 },   { "'2097152'", 2097152 }, { "3M", 3000000 },
+	{ "3000k", 3000000 },	  { "4096Ki", 4 << 20 },    { "1.5Gi", 1610612736 },  { "2.5M", 2500000 },
+	{ "2097152.5", 2097153 }, { "2097151.9", 2097152 }, { "1G", 1000000000 },     { "64Gi", UINT64_C(64) << 30 },
+	{ "0.25Gi", 256 << 20 },  { "5.Mi", 5 << 20 },
+};
+
+static void quantities_are_kubernetes_quantities(void **state)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(QUANTITIES); i++) {
+		cleanup_free char *text = str_format(HEAD "secretMemoryLimit: %s\n", QUANTITIES[i].text);
+		cleanup_config struct config *c = loaded(text);
+
+		if (c->secret_memory_limit != QUANTITIES[i].bytes)
+			fail_msg("%s: %llu", QUANTITIES[i].text, (unsigned long long)c->secret_memory_limit);
+	}
+}
+
+#define NOT_A_QUANTITY ": secretMemoryLimit: must be a quantity of bytes, such as 256Mi"
+#define OUT_OF_BOUNDS  ": secretMemoryLimit: must be between 2Mi and 64Gi"
+
+/* Every text begins with HEAD unless it has a kind of its own. */
+static const struct {
+	const char *text, *reason; /* reason follows the file's name */
+} REFUSED[] = {
+	/* the document */
+	{ "", ":1:1: the file is empty" },
+	{ "# nothing\n---\n", ":1:1: the file is empty" },
+	{ "- kind\n", ":1:1: must be a mapping (`field: value` lines)" },
+	{ "words", ":1:1: must be a mapping (`field: value` lines)" },
+	{ "a: 1\na: 2\n", ":2:1: this key is there already" },
+	{ "a: [\n", ":2:1: did not find expected node content" },
+	{ HEAD "---\n" HEAD, ":4:1: a second document; the configuration is a single one" },
+	/* what it is */
+	{ "kind: SecretletConfiguration\n", ":1:1: apiVersion: is missing; it must be secretlet.config/v1alpha1" },
+	{ "apiVersion: secretlet.config/v1alpha1\n", ":1:1: kind: is missing; it must be SecretletConfiguration" },
+	{ "apiVersion: secretlet.config/v1alpha1\nkind:\n",
+	  ":2:6: kind: is missing; it must be SecretletConfiguration" },
+	{ "apiVersion: v1\nkind: Config\nclusters: []\n", ":1:13: apiVersion: must be secretlet.config/v1alpha1" },
+	{ "apiVersion: secretlet.config/v1alpha1\nkind: Secret\n", ":2:7: kind: must be SecretletConfiguration" },
+	{ "apiVersion: 1\nkind: x\n", ":1:13: apiVersion: must be a string (put it in quotes)" },
+	/* fields */
+	{ HEAD "podDir: /p\n", ":3:1: unknown field `podDir`; did you mean `podsDir`?" },
+	{ HEAD "PodsDir: /p\n", ":3:1: unknown field `PodsDir`; did you mean `podsDir`?" },
+	{ HEAD "kubeConfig: /p\n", ":3:1: unknown field `kubeConfig`; did you mean `kubeconfig`?" },
+	{ HEAD "manifestDir: /p\n", ":3:1: unknown field `manifestDir`; did you mean `manifestsDir`?" },
+	{ HEAD "users: x\n", ":3:1: unknown field `users`; did you mean `user`?" },
+	{ HEAD "loglevels: x\n", ":3:1: unknown field `loglevels`; did you mean `logLevel`?" },
+	{ HEAD "x: 1\n", ":3:1: unknown field `x`" },
+	{ HEAD "staticPodPath: /x\n", ":3:1: unknown field `staticPodPath`" },
+	{ HEAD "yes: 1\n", ":3:1: unknown field `true`" },
+	{ HEAD "kubeconfig: /k\nmanifestsDir: /m\n", ":4:1: kubeconfig and manifestsDir exclude each other" },
+	/* types */
+	{ HEAD "podsDir: 1\n", ":3:10: podsDir: must be a string (put it in quotes)" },
+	{ HEAD "podsDir: [/p]\n", ":3:10: podsDir: must be a string" },
+	{ HEAD "user: {a: b}\n", ":3:7: user: must be a string" },
+	{ HEAD "user: yes\n", ":3:7: user: must be a string (put it in quotes)" },
+	{ HEAD "nodeName: 0x10\n", ":3:11: nodeName: must be a string (put it in quotes)" },
+	{ HEAD "podsDir: \"/p\\0x\"\n", ":3:10: podsDir: must not contain NUL" },
+	{ HEAD "podsDir: ''\n", ":3:10: podsDir: must not be empty" },
+	{ HEAD "kubeconfig: \"\"\n", ":3:13: kubeconfig: must not be empty" },
+	{ HEAD "user: ''\n", ":3:7: user: must not be empty" },
+	/* values */
+	{ HEAD "podsDir: /a/../b\n", ":3:10: podsDir: must not contain `..`" },
+	{ HEAD "podsDir: ..\n", ":3:10: podsDir: must not contain `..`" },
+	{ HEAD "runtimeDir: /\n", ":3:13: runtimeDir: must not be the root folder" },
+	{ HEAD "podsDir: //./\n", ":3:10: podsDir: must not be the root folder" },
+	{ HEAD "nodeName: Node\n", ":3:11: nodeName: a node's name consists of lower-case letters, ..." },
+	{ HEAD "nodeName: a_b\n", ":3:11: nodeName: a node's name ..." },
+	{ HEAD "nodeName: -a\n", ":3:11: nodeName: a node's name ..." },
+	{ HEAD "user: 'a b'\n", ":3:7: user: a user's name consists of letters, digits, `_`, `-` and `.`" },
+	{ HEAD "user: a:b\n", ":3:7: user: a user's name consists of ..." },
+	{ HEAD "user: '-a'\n", ":3:7: user: a user's name has at most 32 characters and does not begin with `-`" },
+	{ HEAD "user: a23456789012345678901234567890123\n", ":3:7: user: a user's name has at most 32 ..." },
+	{ HEAD "user: root\n", ":3:7: user: must not be root: the agent runs without privileges" },
+	{ HEAD "user: '0'\n", ":3:7: user: must not be root: the agent runs without privileges" },
+	{ HEAD "logLevel: loud\n", ":3:11: logLevel: must be one of error, warning, info, debug" },
+	{ HEAD "logLevel: ''\n", ":3:11: logLevel: must be one of error, warning, info, debug" },
+	{ HEAD "secretMemoryLimit: much\n", ":3:20" NOT_A_QUANTITY },
+	{ HEAD "secretMemoryLimit: ''\n", ":3:20" NOT_A_QUANTITY },
+	{ HEAD "secretMemoryLimit: .\n", ":3:20" NOT_A_QUANTITY },
+	{ HEAD "secretMemoryLimit: Mi\n", ":3:20" NOT_A_QUANTITY },
+	{ HEAD "secretMemoryLimit: -1\n", ":3:20" NOT_A_QUANTITY },
+	{ HEAD "secretMemoryLimit: 256MiB\n", ":3:20" NOT_A_QUANTITY },
+	{ HEAD "secretMemoryLimit: 256 Mi\n", ":3:20" NOT_A_QUANTITY },
+	{ HEAD "secretMemoryLimit: 256mi\n", ":3:20" NOT_A_QUANTITY },
+	{ HEAD "secretMemoryLimit: 1.2.3Gi\n", ":3:20" NOT_A_QUANTITY },
+	{ HEAD "secretMemoryLimit: 0x2000000\n", ":3:20" NOT_A_QUANTITY },
+	{ HEAD "secretMemoryLimit: 1234567890123456789\n", ":3:20" NOT_A_QUANTITY },
+	{ HEAD "secretMemoryLimit: 1Mi\n", ":3:20" OUT_OF_BOUNDS },
+	{ HEAD "secretMemoryLimit: 0\n", ":3:20" OUT_OF_BOUNDS },
+	{ HEAD "secretMemoryLimit: 64.1Gi\n", ":3:20" OUT_OF_BOUNDS },
+	{ HEAD "secretMemoryLimit: 999999999999999999Gi\n", ":3:20" OUT_OF_BOUNDS },
+	{ HEAD "secretMemoryLimit: true\n", ":3:20: secretMemoryLimit: must be a string (put it in quotes)" },
+	{ HEAD "secretMemoryLimit: [1]\n", ":3:20: secretMemoryLimit: must be a string" },
+};
+
+static bool matches(const char *text, const char *pattern)
+{
+	size_t len = strlen(pattern);
+
+	return str_eq(pattern + len - 3, "...") ? strncmp(text, pattern, len - 3) == 0 : str_eq(text, pattern);
+}
+
+static void mistakes_are_named_with_their_place(void **state)
+{
+	size_t n_wrong = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(REFUSED); i++) {
+		cleanup_config struct config *c = NULL;
+		cleanup_free char *reason = NULL;
+		struct err e = ERR_INIT;
+		int r;
+
+		assert_int_equal(config_new(&c), 0);
+		r = load(c, REFUSED[i].text, &e);
+		reason = str_format("%s%s", file, REFUSED[i].reason);
+		assert_non_null(reason);
+		if (r == -EINVAL && e.code == r && matches(err_text(&e), reason) && !c->path && !c->pods_dir)
+			continue;
+		print_error("%s\n%d: %s\nnot: %s\n", REFUSED[i].text, r, err_text(&e), reason);
+		n_wrong++;
+	}
+	assert_int_equal(n_wrong, 0);
+}
+
+static void a_file_that_is_not_there_is_told_apart(void **state)
+{
+	cleanup_config struct config *c = NULL;
+	struct err e = ERR_INIT;
+
+	assert_int_equal(config_new(&c), 0);
+	assert_int_equal(config_load(c, "/nonexistent/secretlet.yaml", &e), -ENOENT);
+	assert_non_null(strstr(err_text(&e), "/nonexistent/secretlet.yaml"));
+	assert_true(config_load(c, dir, &e) < 0);
+}
+
+static void a_bad_file_changes_nothing(void **state)
+{
+	cleanup_config struct config *c = loaded(HEAD "manifestsDir: /m\nlogLevel: error\nsecretMemoryLimit: 8Mi\n");
+	struct err e = ERR_INIT;
+
+	assert_int_equal(load(c, HEAD "manifestsDir: /n\nlogLevel: debug\nsecretMemoryLimit: 9Mi\nx: 1\n", &e),
+			 -EINVAL);
+	assert_string_equal(c->manifests_dir, "/m");
+	assert_int_equal(c->log_level, LOG_LEVEL_ERROR);
+	assert_int_equal(c->secret_memory_limit, 8 << 20);
+}
+
+static void a_second_file_is_read_over_the_first(void **state)
+{
+	cleanup_config struct config *c = loaded(HEAD "manifestsDir: /m\nuser: one\n");
+	struct err e = ERR_INIT;
+
+	assert_int_equal(load(c, HEAD "user: two\n", &e), 0);
+	assert_string_equal(c->manifests_dir, "/m");
+	assert_string_equal(c->user, "two");
+}
+
+/* ---- the whole ---- */
+
+static struct config *with(const char *manifests_dir, const char *pods_dir, const char *runtime_dir)
+{
+	struct config *c = NULL;
+
+	assert_int_equal(config_new(&c), 0);
+	c->manifests_dir = manifests_dir ? strdup(manifests_dir) : NULL;
+	c->pods_dir = pods_dir ? strdup(pods_dir) : NULL;
+	c->runtime_dir = runtime_dir ? strdup(runtime_dir) : NULL;
+	c->node_name = strdup("node");
+	return c;
+}
+
+static void the_rest_is_defaulted(void **state)
+{
+	cleanup_config struct config *c = with("/m", NULL, NULL);
+	struct err e = ERR_INIT;
+
+	assert_int_equal(config_finish(c, &e), 0);
+	assert_string_equal(c->pods_dir, "/var/lib/pods");
+	assert_string_equal(c->runtime_dir, "/run/secretlet");
+	assert_string_equal(c->user, "secretlet");
+	assert_int_equal(c->secret_memory_limit, 256 << 20);
+	assert_int_equal(c->log_level, LOG_LEVEL_INFO);
+	assert_null(c->path);
+}
+
+static void the_node_is_named_like_the_host(void **state)
+{
+	cleanup_config struct config *c = with("/m", NULL, NULL);
+	char name[256] = "";
+	struct err e = ERR_INIT;
+
+	assert_int_equal(gethostname(name, sizeof(name) - 1), 0);
+	for (char *s = name; *s; s++)
+		*s = tolower((unsigned char)*s);
+	free(c->node_name);
+	c->node_name = NULL;
+	if (!str_is_dns_subdomain(name))
+		skip();
+	assert_int_equal(config_finish(c, &e), 0);
+	assert_string_equal(c->node_name, name);
+}
+
+static void paths_become_absolute_and_clean(void **state)
+{
+	cleanup_config struct config *c = with("m/./x//", "/a//b/", "./r");
+	cleanup_free char *cwd = getcwd(NULL, 0);
+	cleanup_free char *manifests = str_format("%s/m/x", str_eq(cwd, "/") ? "" : cwd),
+			  *runtime = str_format("%s/r", str_eq(cwd, "/") ? "" : cwd);
+	struct err e = ERR_INIT;
+
+	assert_int_equal(config_finish(c, &e), 0);
+	assert_string_equal(c->manifests_dir, manifests);
+	assert_string_equal(c->pods_dir, "/a/b");
+	assert_string_equal(c->runtime_dir, runtime);
+}
+
+static void one_source_is_needed(void **state)
+{
+	cleanup_config struct config *none = with(NULL, NULL, NULL), *both = with("/m", NULL, NULL),
+				     *from_file = with(NULL, NULL, NULL);
+	struct err e = ERR_INIT;
+
+	assert_int_equal(config_finish(none, &e), -EINVAL);
+	assert_string_equal(err_text(&e),
+			    "nothing says where Secrets come from: give --kubeconfig FILE (from an API server) "
+			    "or --manifests DIR (from a folder), or set kubeconfig or manifestsDir in "
+			    "/etc/secretlet/secretlet.yaml");
+	from_file->path = strdup("/x.yaml");
+	assert_int_equal(config_finish(from_file, &e), -EINVAL);
+	assert_non_null(strstr(err_text(&e), "manifestsDir in /x.yaml"));
+	both->kubeconfig = strdup("/k");
+	assert_int_equal(config_finish(both, &e), -EINVAL);
+	assert_string_equal(err_text(&e),
+			    "kubeconfig (/k) and manifestsDir (/m) are both given; Secrets come from one place: "
+			    "--kubeconfig FILE or --manifests DIR");
+}
+
+static const struct {
+	const char *manifests_dir, *pods_dir, *runtime_dir, *reason;
+} PLACES[] = {
+	{ "/m", "/", "/r", "podsDir: /: must not be the root folder" },
+	{ "/m", "/p", "//", "runtimeDir: //: must not be the root folder" },
+	{ "/m", "/p/../r", "/r", "podsDir: /p/../r: must not contain `..`" },
+	{ "/m", "", "/r", "podsDir: must not be empty" },
+	{ "", "/p", "/r", "manifestsDir: must not be empty" },
+	{ "/m", "/p", "/p", "podsDir (/p) and runtimeDir (/p): one must not be inside the other" },
+	{ "/m", "/p/x", "/p/", "podsDir (/p/x) and runtimeDir (/p): one must not be inside the other" },
+	{ "/m", "/p", "/p//x", "podsDir (/p) and runtimeDir (/p/x): one must not be inside the other" },
+	{ "/p/m", "/p", "/r", "manifestsDir (/p/m): must not be inside podsDir (/p)" },
+	{ "/p", "/p", "/r", "manifestsDir (/p): must not be inside podsDir (/p)" },
+	{ "/m", "/p",
+	  "/r/"
+	  "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789",
+	  "runtimeDir: /r/"
+	  "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789: "
+	  "must have at most 90 characters (a socket's path is short)" },
+};
+
+static void places_that_cannot_be_are_refused(void **state)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(PLACES); i++) {
+		cleanup_config struct config *c =
+			with(PLACES[i].manifests_dir, PLACES[i].pods_dir, PLACES[i].runtime_dir);
+		struct err e = ERR_INIT;
+
+		assert_int_equal(config_finish(c, &e), -EINVAL);
+		assert_string_equal(err_text(&e), PLACES[i].reason);
+	}
+}
+
+static void places_beside_each_other_are_fine(void **state)
+{
+	cleanup_config struct config *c = with("/pods-manifests", "/pods", "/pods-run");
+	struct err e = ERR_INIT;
+
+	assert_int_equal(config_finish(c, &e), 0);
+}
+
+static void what_the_command_line_says_is_checked_too(void **state)
+{
+	cleanup_config struct config *node = with("/m", NULL, NULL), *user = with("/m", NULL, NULL),
+				     *memory = with("/m", NULL, NULL);
+	struct err e = ERR_INIT;
+
+	free(node->node_name);
+	node->node_name = strdup("Node");
+	assert_int_equal(config_finish(node, &e), -EINVAL);
+	assert_true(str_starts(err_text(&e), "nodeName: Node: a node's name consists of"));
+	user->user = strdup("root");
+	assert_int_equal(config_finish(user, &e), -EINVAL);
+	assert_string_equal(err_text(&e), "user: root: must not be root: the agent runs without privileges");
+	memory->secret_memory_limit = 1;
+	assert_int_equal(config_finish(memory, &e), -EINVAL);
+	assert_string_equal(err_text(&e), "secretMemoryLimit: must be between 2Mi and 64Gi");
+}
+
+/* ---- what ships ---- */
+
+static const char *const FIELDS[] = { "apiVersion", "kind",	  "kubeconfig", "manifestsDir",	     "nodeName",
+				      "podsDir",    "runtimeDir", "user",	"secretMemoryLimit", "logLevel" };
+
+static void expect_every_field(const char *path, const char *before, const char *after)
+{
+	cleanup_free char *text = NULL;
+	size_t len = 0;
+
+	assert_int_equal(file_read(AT_FDCWD, path, 1 << 20, &text, &len, NULL), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(FIELDS); i++) {
+		cleanup_free char *field = str_format("%s%s%s", before, FIELDS[i], after);
+
+		if (!strstr(text, field))
+			fail_msg("%s does not have %s", path, FIELDS[i]);
+	}
+}
+
+/* "#podsDir: x" becomes "podsDir: x", for every field but one. */
+static char *uncomment(const char *path, const char *except)
+{
+	char *text = NULL;
+	size_t len = 0;
+
+	assert_int_equal(file_read(AT_FDCWD, path, 1 << 20, &text, &len, NULL), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(FIELDS); i++) {
+		cleanup_free char *line = str_format("\n#%s: ", FIELDS[i]);
+		char *at = strstr(text, line);
+
+		if (at && !str_eq(FIELDS[i], except))
+			memmove(at + 1, at + 2, strlen(at + 2) + 1);
+	}
+	return text;
+}
+
+static void the_example_has_every_field_and_is_read(void **state)
+{
+	static const char path[] = "examples/secretlet.yaml";
+	cleanup_config struct config *c = NULL, *all = NULL;
+	cleanup_free char *text = NULL;
+	struct err e = ERR_INIT;
+
+	if (access(path, R_OK) < 0)
+		skip();
+	assert_int_equal(config_new(&c), 0);
+	if (config_load(c, path, &e) < 0 || config_finish(c, &e) < 0)
+		fail_msg("%s", err_text(&e));
+	expect_every_field(path, "", ": ");
+
+	/* what is commented out shows the defaults */
+	text = uncomment(path, "manifestsDir");
+	assert_int_equal(config_new(&all), 0);
+	if (load(all, text, &e) < 0 || config_finish(all, &e) < 0)
+		fail_msg("%s", err_text(&e));
+	assert_string_equal(all->node_name, "worker-1.example.com");
+	assert_string_equal(all->pods_dir, c->pods_dir);
+	assert_string_equal(all->runtime_dir, c->runtime_dir);
+	assert_string_equal(all->user, c->user);
+	assert_int_equal(all->secret_memory_limit, c->secret_memory_limit);
+	assert_int_equal(all->log_level, c->log_level);
+}
+
+static void the_manual_has_every_field(void **state)
+{
+	if (access("man/secretlet.yaml.5", R_OK) < 0)
+		skip();
+	expect_every_field("man/secretlet.yaml.5", ".It Ic ", "");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_field_is_read),
+		cmocka_unit_test(a_path_is_relative_to_the_file),
+		cmocka_unit_test(null_is_absent),
+		cmocka_unit_test(quantities_are_kubernetes_quantities),
+		cmocka_unit_test(mistakes_are_named_with_their_place),
+		cmocka_unit_test(a_file_that_is_not_there_is_told_apart),
+		cmocka_unit_test(a_bad_file_changes_nothing),
+		cmocka_unit_test(a_second_file_is_read_over_the_first),
+		cmocka_unit_test(the_rest_is_defaulted),
+		cmocka_unit_test(the_node_is_named_like_the_host),
+		cmocka_unit_test(paths_become_absolute_and_clean),
+		cmocka_unit_test(one_source_is_needed),
+		cmocka_unit_test(places_that_cannot_be_are_refused),
+		cmocka_unit_test(places_beside_each_other_are_fine),
+		cmocka_unit_test(what_the_command_line_says_is_checked_too),
+		cmocka_unit_test(the_example_has_every_field_and_is_read),
+		cmocka_unit_test(the_manual_has_every_field),
+	};
+
+	return cmocka_run_group_tests(tests, make_dir, remove_dir);
+}
