@@ -22,8 +22,13 @@
 #include "common/map.h"
 #include "fusefs/order.h"
 
+/* Versions in their grace, per volume: at least RETIRED_MIN. More while they are small, because a reader that is not
+ * scheduled for some milliseconds can be overtaken by several quick updates. */
+#define RETIRED_MIN	  4
+#define RETIRED_MAX	  64
+#define RETIRED_BYTES_MAX (1u << 20)
+
 #define VERSION_MAX   64
-#define RETIRED_MAX   4 /* versions in their grace, per volume */
 #define BY_NAME	      "by-name"
 #define DATA_LINK     "..data"
 #define DATA_TMP      "..data_tmp"
@@ -36,8 +41,9 @@ struct volume {
 	struct digest digest; /* of what is published */
 	bool good; /* false: nothing is, or nobody knows how far the last update came */
 	uint64_t realtime_usec;
+	size_t bytes; /* locked memory that the published version holds on to */
 	struct list retired; /* oldest first */
-	size_t n_retired;
+	size_t n_retired, retired_bytes;
 };
 
 /* A version in its grace. */
@@ -45,6 +51,7 @@ struct retired {
 	struct list link, in_volume; /* all of them, and those of the volume; oldest first */
 	struct volume *volume;
 	uint64_t due_usec;
+	size_t bytes;
 	char version[VERSION_MAX];
 };
 
@@ -114,6 +121,7 @@ static void retired_free(struct retired *r)
 	list_remove(&r->link);
 	list_remove(&r->in_volume);
 	r->volume->n_retired--;
+	r->volume->retired_bytes -= r->bytes;
 	free(r);
 }
 
@@ -199,10 +207,12 @@ static void volume_retire(struct publish *p, struct volume *v, const char *versi
 		return;
 	r->volume = v;
 	r->due_usec = loop_now(p->loop) + PUBLISH_GRACE_USEC;
+	r->bytes = v->bytes;
 	snprintf(r->version, sizeof r->version, "%s", version);
 	list_append(&p->retired, &r->link);
 	list_append(&v->retired, &r->in_volume);
 	v->n_retired++;
+	v->retired_bytes += r->bytes;
 	timer_arm(p);
 }
 
@@ -758,7 +768,7 @@ static int remove_stale_versions(struct publish *p, struct job *j, struct volume
 {
 	int r;
 
-	while (v->n_retired >= RETIRED_MAX)
+	while (v->n_retired >= RETIRED_MIN && (v->n_retired >= RETIRED_MAX || v->retired_bytes > RETIRED_BYTES_MAX))
 		retired_free(list_first(&v->retired, struct retired, in_volume));
 	for (struct node *c = node_next_child(vol, 0); c; c = node_next_child(vol, node_id(c))) {
 		const char *name = node_name(c);
@@ -983,6 +993,22 @@ static void job_fail(struct publish *p, struct job *j, int r)
 		job_finish(p, j, r);
 }
 
+/* A block is one Secret's revision, and its files follow each other more often than not: good enough for a limit. */
+static size_t payload_bytes(const struct payload *pl)
+{
+	const struct secblock *last = NULL;
+	size_t sum = 0;
+
+	for (size_t i = 0; i < pl->n_files; i++) {
+		const struct secblock *block = pl->files[i].content.block;
+
+		if (block && block != last)
+			sum += block->len;
+		last = block;
+	}
+	return sum;
+}
+
 static void volume_published(struct publish *p, struct job *j)
 {
 	struct node *vol = find_path(p, j->path);
@@ -998,6 +1024,7 @@ static void volume_published(struct publish *p, struct job *j)
 	v->realtime_usec = j->realtime_usec;
 	if (j->old_version[0])
 		volume_retire(p, v, j->old_version);
+	v->bytes = payload_bytes(j->payload);
 }
 
 static void job_done(struct publish *p, struct job *j)

@@ -275,25 +275,41 @@ static void an_overtaken_walk_finds_the_old_version_in_its_grace(void **state)
 	assert_false(look_exists(rig_path(rig, "walk", "v", old)));
 }
 
-static void many_quick_updates_keep_few_versions(void **state)
+static int count_versions(const char *uid)
 {
-	cleanup_free char *versions = NULL;
-	char text[16];
+	cleanup_free char *names = look_list(rig_path(rig, uid, "v", NULL), "k");
 	int n = 0;
 
-	for (int i = 0; i < 20; i++) {
-		snprintf(text, sizeof text, "%d", i);
-		assert_int_equal(publish("quick", FILES({ "k", text }, { "sub/k", text }), NULL), 0);
-	}
-	versions = look_list(rig_path(rig, "quick", "v", NULL), "k");
-	for (const char *s = versions; (s = strstr(s, "..20")); s++)
+	for (const char *at = names; (at = strstr(at, "..20")); at++)
 		n++;
-	assert_true(n <= 1 + 4);
+	return n;
+}
+
+static void quick_updates_of_big_values_keep_few_versions(void **state)
+{
+	static char big[400 << 10];
+
+	for (int i = 0; i < 20; i++) {
+		memset(big, 'a' + i, sizeof big);
+		assert_int_equal(publish("quick", FILES({ "k", big, 0, sizeof big }, { "sub/k", "x" }), NULL), 0);
+		look_is_bytes(rig_path(rig, "quick", "v", "k"), big, sizeof big);
+		assert_true(count_versions("quick") <= 1 + 4);
+	}
 	rig_settle(rig);
-	free(versions);
-	versions = look_list(rig_path(rig, "quick", "v", NULL), NULL);
-	assert_non_null(strstr(versions, "..data k sub "));
-	assert_null(strstr(strstr(versions, "..20") + 1, "..20"));
+	assert_int_equal(count_versions("quick"), 1);
+}
+
+static void quick_updates_of_small_values_are_bounded_too(void **state)
+{
+	char text[16];
+
+	for (int i = 0; i < 200; i++) {
+		snprintf(text, sizeof text, "%d", i);
+		assert_int_equal(publish("quick-small", FILES({ "k", text }), NULL), 0);
+	}
+	assert_true(count_versions("quick-small") <= 1 + 64);
+	rig_settle(rig);
+	assert_int_equal(count_versions("quick-small"), 1);
 }
 
 static void only_the_newest_waiting_payload_is_published(void **state)
@@ -721,7 +737,8 @@ int main(void)
 		cmocka_unit_test(updates_end_as_under_the_kubelet),
 		cmocka_unit_test(an_open_file_keeps_the_old_bytes),
 		cmocka_unit_test(an_overtaken_walk_finds_the_old_version_in_its_grace),
-		cmocka_unit_test(many_quick_updates_keep_few_versions),
+		cmocka_unit_test(quick_updates_of_big_values_keep_few_versions),
+		cmocka_unit_test(quick_updates_of_small_values_are_bounded_too),
 		cmocka_unit_test(only_the_newest_waiting_payload_is_published),
 		cmocka_unit_test(watchers_see_what_the_kubelet_causes),
 		cmocka_unit_test(an_unchanged_payload_wakes_nobody),
