@@ -1,4 +1,5 @@
-/* The manual and --help: every command and option is in both, and nothing else is. */
+/* The manual against --help and the example configuration: every command, option and field is in both, and nothing else
+ * is. */
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -75,9 +76,9 @@ static void help_options(const char *command, struct names *ret_longs, struct na
 	assert_true(ret_longs->n >= 1);
 }
 
-static char *manual(void)
+static char *source(const char *name)
 {
-	const char *path = program_source("man/secretlet.8");
+	const char *path = program_source(name);
 	struct err e = ERR_INIT;
 	char *text = NULL;
 	size_t len;
@@ -116,7 +117,7 @@ static int needs_program(void **state)
 
 static void commands_are_in_the_manual(void **state)
 {
-	cleanup_free char *text = manual();
+	cleanup_free char *text = source("man/secretlet.8");
 	struct names help = { .n = 0 }, in_manual = { .n = 0 };
 
 	help_commands(&help);
@@ -132,7 +133,7 @@ static void commands_are_in_the_manual(void **state)
 
 static void options_are_in_the_manual(void **state)
 {
-	cleanup_free char *text = manual();
+	cleanup_free char *text = source("man/secretlet.8");
 	struct names commands = { .n = 0 }, longs = { .n = 0 }, letters = { .n = 0 }, in_manual = { .n = 0 };
 
 	help_commands(&commands);
@@ -152,7 +153,7 @@ static void options_are_in_the_manual(void **state)
 /* Each command's synopsis has the command's options, and no other ones. */
 static void each_synopsis_has_the_options_of_its_command(void **state)
 {
-	cleanup_free char *text = manual(), *synopsis = NULL;
+	cleanup_free char *text = source("man/secretlet.8"), *synopsis = NULL;
 	struct names commands = { .n = 0 };
 	const char *begin = strstr(text, "\n.Sh SYNOPSIS\n"), *end = strstr(text, "\n.Sh DESCRIPTION\n");
 
@@ -181,12 +182,49 @@ static void each_synopsis_has_the_options_of_its_command(void **state)
 	}
 }
 
+/* "field: value" lines, those that are commented out ("#field: value") too. */
+static void example_fields(const char *text, struct names *ret)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+
+	for (const char *p = text; p; p = strchr(p, '\n')) {
+		size_t len;
+
+		p += *p == '\n';
+		p += *p == '#';
+		len = strspn(p, letters);
+		if (len > 0 && p[len] == ':')
+			names_add(ret, p, len);
+	}
+}
+
+static void configuration_fields_are_in_the_manual(void **state)
+{
+	cleanup_free char *page = source("man/secretlet.yaml.5"), *example = source("examples/secretlet.yaml");
+	struct names in_manual = { .n = 0 }, in_example = { .n = 0 };
+
+	for (const char *p = page; (p = strstr(p, "\n.It Li ")); p++) {
+		const char *name = p + strlen("\n.It Li ");
+
+		names_add(&in_manual, name, strcspn(name, " \n"));
+	}
+	example_fields(example, &in_example);
+	assert_true(in_manual.n >= 10);
+	for (size_t i = 0; i < in_manual.n; i++)
+		if (!names_have(&in_example, in_manual.names[i]))
+			fail_msg("field %s is in the manual but not in the example", in_manual.names[i]);
+	for (size_t i = 0; i < in_example.n; i++)
+		if (!names_have(&in_manual, in_example.names[i]))
+			fail_msg("field %s is in the example but not in the manual", in_example.names[i]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(commands_are_in_the_manual, needs_program),
 		cmocka_unit_test_setup(options_are_in_the_manual, needs_program),
 		cmocka_unit_test_setup(each_synopsis_has_the_options_of_its_command, needs_program),
+		cmocka_unit_test(configuration_fields_are_in_the_manual),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
