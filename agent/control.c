@@ -16,20 +16,19 @@
 #include <stdarg.h>
 #include <sys/socket.h>
 
+#include "agent/urlpath.h"
 #include "common/buf.h"
 #include "common/list.h"
 #include "common/log.h"
 #include "common/str.h"
 
 /* Limits: connections and waits (a runtime may wait for each of a node's 110 pods at once, and `status` must still get
- * in), memory of a connection, its idle time, body and path of a request, size of an answer. */
+ * in), memory of a connection, its idle time, body of a request, size of an answer. */
 #define CONNECTIONS_MAX	    256
 #define WAITS_MAX	    192
 #define CONNECTION_MEMORY   ((size_t)8 * 1024)
 #define CONNECTION_IDLE_SEC 10
 #define BODY_MAX	    ((size_t)64 * 1024)
-#define PATH_MAX_BYTES	    ((size_t)1024)
-#define PARTS_MAX	    7
 #define ANSWER_MAX	    ((size_t)16 * 1024 * 1024)
 #define WAIT_DEFAULT_USEC   (30 * USEC_PER_SEC)
 #define WAIT_MAX_USEC	    (600 * USEC_PER_SEC)
@@ -62,23 +61,22 @@ struct request {
 	json_t *answer;
 };
 
-/* The decoded parts of a path, "v1" first. */
-struct path {
-	char text[PATH_MAX_BYTES + 1];
-	const char *parts[PARTS_MAX];
-	size_t n_parts;
-};
-
-/* What a handler answers: a status with JSON, or a wait begins. */
 struct answer {
 	unsigned status;
 	json_t *json;
-	bool wait;
 };
 
+/* The sentence may quote the request, and so be no UTF-8: then it is without the bytes that are not ASCII. */
 static json_t *json_error(const char *sentence)
 {
-	return json_pack("{s:s}", "error", sentence);
+	char text[ERR_TEXT_MAX];
+
+	snprintf(text, sizeof(text), "%s", sentence);
+	if (!str_is_utf8(text, strlen(text)))
+		for (char *s = text; *s; s++)
+			if ((unsigned char)*s >= 0x80)
+				*s = '?';
+	return json_pack("{s:s}", "error", text);
 }
 
 static int answer_error(struct answer *a, unsigned status, const struct err *e)
@@ -390,8 +388,10 @@ static int on_wait(struct request *rq, const char *ref, const char *container, s
 	return wait_begin(rq, ref, timeout_usec, a);
 }
 
+/* ref and container are what the path says, "" and NULL where it says none. Returns 0 with *a filled, or 1: the answer
+ * comes later (a wait has begun). */
 struct route {
-	const char *parts[PARTS_MAX];
+	const char *parts[URLPATH_PARTS_MAX];
 	int (*answer)(struct request *rq, const char *ref, const char *container, struct answer *a);
 };
 
@@ -436,9 +436,9 @@ static bool uid_waits(const struct control *c, const char *x)
 	return true;
 }
 
-static bool route_fits(const struct control *c, const struct route *route, const struct path *p)
+static bool route_fits(const struct control *c, const struct route *route, const struct urlpath *p)
 {
-	for (size_t i = 0; i < PARTS_MAX; i++) {
+	for (size_t i = 0; i < URLPATH_PARTS_MAX; i++) {
 		const char *want = route->parts[i], *have = i < p->n_parts ? p->parts[i] : NULL;
 
 		if (!want || !have) {
@@ -455,7 +455,7 @@ static bool route_fits(const struct control *c, const struct route *route, const
 }
 
 /* Checks the parameters and calls the route's answer. */
-static int route_answer(struct request *rq, const struct route *route, const struct path *p, struct answer *a)
+static int route_answer(struct request *rq, const struct route *route, const struct urlpath *p, struct answer *a)
 {
 	const char *container = NULL;
 	struct err e = ERR_INIT;
@@ -480,66 +480,15 @@ static int route_answer(struct request *rq, const struct route *route, const str
 	return route->answer(rq, ref, container, a);
 }
 
-static int hex_digit(char c)
-{
-	static const char digits[] = "0123456789abcdef0123456789ABCDEF";
-	const char *d = c ? strchr(digits, c) : NULL;
-
-	return d ? (int)((d - digits) % 16) : -1;
-}
-
-/* In place. -EINVAL: not percent-encoding, or a NUL. */
-static int percent_decode(char *s)
-{
-	char *out = s;
-
-	for (; *s; s++) {
-		int high, low;
-
-		if (*s != '%') {
-			*out++ = *s;
-			continue;
-		}
-		high = hex_digit(s[1]);
-		low = high < 0 ? -1 : hex_digit(s[2]);
-		if (low < 0 || high * 16 + low == 0)
-			return -EINVAL;
-		*out++ = (char)(high * 16 + low);
-		s += 2;
-	}
-	*out = '\0';
-	return 0;
-}
-
-/* -ENOENT: no path of ours has this shape. */
-static int path_parse(const char *url, struct path *ret)
-{
-	size_t len = strlen(url);
-	char *rest = ret->text, *part;
-
-	ret->n_parts = 0;
-	if (url[0] != '/' || len > PATH_MAX_BYTES)
-		return -ENOENT;
-	memcpy(ret->text, url + 1, len);
-	while ((part = strsep(&rest, "/"))) {
-		if (!*part || ret->n_parts == PARTS_MAX)
-			return -ENOENT;
-		if (percent_decode(part) < 0)
-			return -EINVAL;
-		ret->parts[ret->n_parts++] = part;
-	}
-	return 0;
-}
-
 static enum MHD_Result dispatch(struct request *rq, const char *url, const char *method)
 {
 	const struct route *route = NULL;
 	struct answer a = { .status = 0 };
 	enum MHD_Result ok;
-	struct path path;
+	struct urlpath path;
 	int r;
 
-	r = path_parse(url, &path);
+	r = urlpath_parse(url, &path);
 	if (r == -EINVAL)
 		return reply_error(rq, MHD_HTTP_BAD_REQUEST, "the path is not percent-encoded correctly");
 	for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(routes) && !route; i++)

@@ -240,6 +240,8 @@ static void bad_paths_and_parameters_are_refused(void **state)
 		{ "/v1/pods/Default/web", 400 },
 		{ "/v1/pods/default/web_1", 400 },
 		{ "/v1/pods/a%20b", 400 },
+		{ "/v1/pods/%ff%fe", 400 },
+		{ "/v1/pods/gr%c3%bc", 400 },
 		{ "/v1/pods/a%1b%5b2J", 400 },
 		{ "/v1/pods/default/web/containers/a.b/mounts", 400 },
 		{ "/v1/pods/default/web/containers/%2e%2e/mounts", 400 },
