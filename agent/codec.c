@@ -193,8 +193,7 @@ static int read_key_names(struct secret *s, const json_t *data, const struct jso
 	const char *key;
 	json_t *value;
 
-	json_object_foreach(for_iteration(data), key, value)
-	{
+	json_object_foreach (for_iteration(data), key, value) {
 		const char *problem = secret_key_problem(key);
 		struct secret_key *k = &s->keys[s->n_keys];
 
@@ -286,8 +285,7 @@ static int read_labels(struct secret *s, const json_t *meta, struct json_issue *
 	s->labels = calloc(json_object_size(labels), sizeof(*s->labels));
 	if (!s->labels)
 		return no_memory(issue, &at);
-	json_object_foreach(for_iteration(labels), key, value)
-	{
+	json_object_foreach (for_iteration(labels), key, value) {
 		struct label *l = &s->labels[s->n_labels++];
 
 		if (!json_is_string(value) && !json_is_null(value))

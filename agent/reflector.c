@@ -52,6 +52,7 @@ struct reflector {
 	char *version; /* the last one seen; NULL: none */
 	char *failure; /* what was told to failed(); NULL: all is well */
 
+	bool runs; /* a request is under way */
 	struct buf body; /* of a list, or of an answer that is no 200 */
 	int status; /* 0: no head yet */
 
@@ -152,6 +153,14 @@ static void fail_then(struct reflector *r, enum state next, const struct err *e,
 	tell_failed(r, e, status);
 }
 
+static void cancel_request(struct reflector *r)
+{
+	if (!r->runs)
+		return;
+	r->runs = false;
+	r->env->cancel(r->userdata);
+}
+
 static void end_request(struct reflector *r)
 {
 	buf_deinit(&r->body);
@@ -168,7 +177,8 @@ static void start_request(struct reflector *r, enum state state, const struct re
 	end_request(r);
 	r->state = state;
 	r_get = r_target < 0 ? r_target : r->env->get(r->userdata, get);
-	if (r_get == 0)
+	r->runs = r_get == 0;
+	if (r->runs)
 		return;
 	err_set(&e, r_get, "start a request: %s", strerror(-r_get));
 	fail_then(r, state, &e, 0, -1);
@@ -257,8 +267,7 @@ static void tell_items(struct reflector *r, const json_t *items)
 	const json_t *item;
 	size_t i;
 
-	json_array_foreach(items, i, item)
-	{
+	json_array_foreach (items, i, item) {
 		const char *odd = odd_object(r, item);
 
 		if (odd)
@@ -547,7 +556,7 @@ static void watch_body(struct reflector *r, const char *data, size_t len)
 			r_feed == -EFBIG ? "more than 4 MiB" : strerror(-r_feed));
 		r->verdict = VERDICT_FAILED;
 	}
-	r->env->cancel(r->userdata);
+	cancel_request(r);
 	end_request(r);
 	if (r->verdict == VERDICT_EXPIRED)
 		watch_expired(r);
@@ -575,7 +584,7 @@ static void body_too_long(struct reflector *r)
 {
 	struct http_result result = { .status = r->status, .retry_after_sec = -1 };
 
-	r->env->cancel(r->userdata);
+	cancel_request(r);
 	if (r->status == 200)
 		err_set(&result.err, -EFBIG, "the server's list of %s is too large", r->resource->plural);
 	reflector_done(r, &result);
@@ -595,6 +604,7 @@ void reflector_body(struct reflector *r, const char *data, size_t len)
 
 void reflector_done(struct reflector *r, const struct http_result *result)
 {
+	r->runs = false;
 	if (r->state == STATE_LISTING)
 		list_done(r, result);
 	else if (r->state == STATE_WATCHING)
@@ -621,8 +631,7 @@ void reflector_start(struct reflector *r)
 
 static void drop_what_runs(struct reflector *r)
 {
-	if (r->state == STATE_LISTING || r->state == STATE_WATCHING)
-		r->env->cancel(r->userdata);
+	cancel_request(r);
 	if (r->state == STATE_WAITING)
 		r->env->wake_off(r->userdata);
 }

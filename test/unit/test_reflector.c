@@ -1,0 +1,925 @@
+/* Reflector: played through without a server, a clock or chance. What it asks for is compared as URLs, what it tells as
+ * lines. */
+#include "agent/reflector.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+#include "common/backoff.h"
+#include "common/buf.h"
+#include "common/log.h"
+#include "common/str.h"
+
+#define BASE	     "/api/v1/namespaces/ns/secrets?"
+#define SELECTOR     "fieldSelector=metadata.name%3Dx"
+#define LIST_FIRST   BASE SELECTOR "&limit=500&resourceVersion=0"
+#define LIST_AT(rv)  BASE SELECTOR "&resourceVersion=" rv
+#define LIST_LATEST  BASE SELECTOR "&limit=500"
+#define WATCH_AT(rv) BASE "allowWatchBookmarks=true&" SELECTOR "&resourceVersion=" rv "&timeoutSeconds=2700&watch=true"
+
+struct world {
+	struct reflector *r;
+	uint64_t now, delay; /* delay: of wake_after; 0: none asked for */
+	char *target; /* of the request that runs; NULL: none */
+	unsigned n_requests, n_cancelled;
+	struct reflector_get get;
+	int get_result;
+	double random;
+	struct buf told;
+	bool stop_at_object;
+};
+
+/* ---- the environment ---- */
+
+static uint64_t env_now(void *userdata)
+{
+	return ((struct world *)userdata)->now;
+}
+
+static double env_random01(void *userdata)
+{
+	return ((struct world *)userdata)->random;
+}
+
+static int env_get(void *userdata, const struct reflector_get *get)
+{
+	struct world *w = userdata;
+
+	assert_null(w->target); /* one at a time */
+	if (w->get_result < 0)
+		return w->get_result;
+	w->target = strdup(get->target);
+	w->get = *get;
+	w->n_requests++;
+	return 0;
+}
+
+static void env_cancel(void *userdata)
+{
+	struct world *w = userdata;
+
+	assert_non_null(w->target);
+	free(TAKE_PTR(w->target));
+	w->n_cancelled++;
+}
+
+static void env_wake_after(void *userdata, uint64_t delay_usec)
+{
+	((struct world *)userdata)->delay = delay_usec;
+}
+
+static void env_wake_off(void *userdata)
+{
+	((struct world *)userdata)->delay = 0;
+}
+
+static const struct reflector_env ENV = {
+	.now = env_now,
+	.random01 = env_random01,
+	.get = env_get,
+	.cancel = env_cancel,
+	.wake_after = env_wake_after,
+	.wake_off = env_wake_off,
+};
+
+/* ---- the handler ---- */
+
+static void tell(struct world *w, const char *fmt, ...) attr_printf(2, 3);
+static void tell(struct world *w, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	assert_int_equal(buf_vprintf(&w->told, fmt, ap), 0);
+	va_end(ap);
+}
+
+static void on_list_begin(void *userdata)
+{
+	tell(userdata, "begin;");
+}
+
+static void on_object(void *userdata, enum reflector_event event, const json_t *obj)
+{
+	static const char *const NAMES[] = { "LISTED", "ADDED", "MODIFIED", "DELETED" };
+	const json_t *meta = json_object_get(obj, "metadata");
+	struct world *w = userdata;
+
+	tell(w, "%s %s;", NAMES[event], json_string_value(json_object_get(meta, "resourceVersion")));
+	if (w->stop_at_object)
+		reflector_stop(w->r);
+}
+
+static void on_list_end(void *userdata)
+{
+	tell(userdata, "end;");
+}
+
+static void on_failed(void *userdata, const struct err *e, int status)
+{
+	tell(userdata, "failed %d: %s;", status, err_text(e));
+}
+
+static void on_recovered(void *userdata)
+{
+	tell(userdata, "recovered;");
+}
+
+static const struct reflector_handler HANDLER = {
+	.list_begin = on_list_begin,
+	.object = on_object,
+	.list_end = on_list_end,
+	.failed = on_failed,
+	.recovered = on_recovered,
+};
+
+/* ---- the play ---- */
+
+static const struct api_resource RESOURCE = {
+	.plural = "secrets",
+	.kind = "Secret",
+	.list_kind = "SecretList",
+	.ns = "ns",
+	.field = "metadata.name",
+	.field_value = "x",
+};
+
+static int setup(void **state)
+{
+	struct world *w = calloc(1, sizeof(*w));
+
+	w->now = 1000 * USEC_PER_SEC;
+	w->random = 0.5;
+	w->told = BUF_INIT(1 << 20);
+	assert_int_equal(reflector_new(&RESOURCE, &ENV, &HANDLER, w, &w->r), 0);
+	*state = w;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct world *w = *state;
+
+	reflector_free(w->r);
+	free(w->target);
+	buf_deinit(&w->told);
+	free(w);
+	return 0;
+}
+
+/* What was told since the last time. */
+static void assert_told(struct world *w, const char *expected)
+{
+	assert_string_equal(w->told.data ? w->told.data : "", expected);
+	buf_clear(&w->told);
+}
+
+static void assert_asks(struct world *w, const char *target)
+{
+	assert_non_null(w->target);
+	assert_string_equal(w->target, target);
+}
+
+static void assert_waits(struct world *w, uint64_t min_usec, uint64_t max_usec)
+{
+	assert_null(w->target);
+	if (w->delay < min_usec || w->delay > max_usec)
+		fail_msg("waits %llu usec", (unsigned long long)w->delay);
+}
+
+static void wake(struct world *w)
+{
+	w->now += w->delay;
+	w->delay = 0;
+	reflector_wake(w->r);
+}
+
+static void done(struct world *w, int status, int64_t retry_after_sec, int code, const char *text)
+{
+	struct http_result result = { .status = status, .retry_after_sec = retry_after_sec };
+
+	if (code < 0)
+		err_set(&result.err, code, "%s", text);
+	assert_non_null(w->target);
+	free(TAKE_PTR(w->target));
+	reflector_done(w->r, &result);
+}
+
+static void end(struct world *w)
+{
+	done(w, 200, -1, 0, NULL);
+}
+
+static void lose(struct world *w, int code, const char *text)
+{
+	done(w, 0, -1, code, text);
+}
+
+static void send(struct world *w, const char *text)
+{
+	reflector_body(w->r, text, strlen(text));
+}
+
+static void answer(struct world *w, int status, const char *body)
+{
+	reflector_head(w->r, status);
+	if (w->target)
+		send(w, body);
+	if (w->target)
+		done(w, status, -1, 0, NULL);
+}
+
+static void answer_status(struct world *w, int status, const char *reason, const char *message)
+{
+	cleanup_free char *body = str_format("{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"code\":%d,\"reason\":\"%s\","
+					     "\"message\":\"%s\"}",
+					     status, reason, message);
+
+	answer(w, status, body);
+}
+
+#define OBJECT(rv)                                                                                                     \
+	"{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"namespace\":\"ns\",\"name\":\"x\","                \
+	"\"resourceVersion\":\"" rv "\"}}"
+#define LIST(rv, items)                                                                                                \
+	"{\"apiVersion\":\"v1\",\"kind\":\"SecretList\",\"metadata\":{\"resourceVersion\":\"" rv                       \
+	"\"},\"items\":[" items "]}"
+#define PAGE(rv, next, items)                                                                                          \
+	"{\"apiVersion\":\"v1\",\"kind\":\"SecretList\",\"metadata\":{\"resourceVersion\":\"" rv                       \
+	"\",\"continue\":\"" next "\"},\"items\":[" items "]}"
+#define EVENT(type, object) "{\"type\":\"" type "\",\"object\":" object "}\n"
+#define EXPIRED                                                                                                        \
+	"{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"code\":410,\"reason\":\"Expired\",\"message\":\"too old\"}"
+
+/* Up to a running watch from 10. */
+static void watch_from_10(struct world *w)
+{
+	reflector_start(w->r);
+	assert_asks(w, LIST_FIRST);
+	answer(w, 200, LIST("10", OBJECT("5")));
+	assert_asks(w, WATCH_AT("10"));
+	reflector_head(w->r, 200);
+	assert_told(w, "begin;LISTED 5;end;");
+	assert_true(reflector_is_watching(w->r));
+}
+
+/* ---- list and watch ---- */
+
+static void list_then_watch_then_events(void **state)
+{
+	struct world *w = *state;
+
+	assert_false(reflector_is_synced(w->r));
+	watch_from_10(w);
+	assert_true(reflector_is_synced(w->r));
+	assert_true(w->get.is_watch);
+	assert_true(w->get.timeout_usec > 2700 * USEC_PER_SEC);
+	send(w, EVENT("MODIFIED", OBJECT("11")));
+	send(w, EVENT("DELETED", OBJECT("12")) EVENT("ADDED", OBJECT("13")));
+	assert_told(w, "MODIFIED 11;DELETED 12;ADDED 13;");
+	end(w);
+	assert_asks(w, WATCH_AT("13"));
+	assert_told(w, "");
+}
+
+static void empty_list_is_complete(void **state)
+{
+	static const char *const BODIES[] = { LIST("10", ""),
+					      "{\"apiVersion\":\"v1\",\"kind\":\"SecretList\",\"metadata\":"
+					      "{\"resourceVersion\":\"10\"},\"items\":null}" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(BODIES); i++) {
+		struct world *w;
+
+		setup((void **)&w);
+		reflector_start(w->r);
+		answer(w, 200, BODIES[i]);
+		assert_told(w, "begin;end;");
+		assert_asks(w, WATCH_AT("10"));
+		teardown((void **)&w);
+	}
+}
+
+static void events_arrive_whole_however_they_are_cut(void **state)
+{
+	const char *stream = EVENT("MODIFIED", OBJECT("11")) "\n\r\n" EVENT("MODIFIED", OBJECT("12"));
+	struct world *w = *state;
+
+	watch_from_10(w);
+	for (const char *p = stream; *p; p++)
+		reflector_body(w->r, p, 1);
+	assert_told(w, "MODIFIED 11;MODIFIED 12;");
+}
+
+static void pages_are_one_list(void **state)
+{
+	struct world *w = *state;
+
+	reflector_start(w->r);
+	answer(w, 200, PAGE("10", "to ken&", OBJECT("3")));
+	assert_asks(w, BASE SELECTOR "&limit=500&continue=to%20ken%26");
+	assert_false(reflector_is_synced(w->r));
+	answer(w, 200, LIST("10", OBJECT("5")));
+	assert_told(w, "begin;LISTED 3;LISTED 5;end;");
+	assert_asks(w, WATCH_AT("10"));
+}
+
+static void expired_page_makes_one_list_of_all(void **state)
+{
+	struct world *w = *state;
+
+	reflector_start(w->r);
+	answer(w, 200, PAGE("10", "t", OBJECT("3")));
+	answer_status(w, 410, "Expired", "the continue token is too old");
+	assert_asks(w, LIST_AT("0"));
+	answer(w, 200, LIST("11", OBJECT("5")));
+	assert_told(w, "begin;LISTED 3;begin;LISTED 5;end;");
+	assert_asks(w, WATCH_AT("11"));
+}
+
+/* ---- 410 ---- */
+
+static void watch_410_relists_once(void **state)
+{
+	struct world *w = *state;
+
+	watch_from_10(w);
+	send(w, EVENT("MODIFIED", OBJECT("11")));
+	end(w);
+	answer_status(w, 410, "Expired", "too old resource version");
+	assert_asks(w, LIST_AT("11"));
+	answer(w, 200, LIST("20", OBJECT("15")));
+	assert_asks(w, WATCH_AT("20"));
+	assert_told(w, "MODIFIED 11;begin;LISTED 15;end;");
+	assert_int_equal(w->n_cancelled, 0);
+}
+
+static void error_event_expired_relists(void **state)
+{
+	struct world *w = *state;
+
+	watch_from_10(w);
+	send(w, EVENT("ERROR", EXPIRED));
+	assert_int_equal(w->n_cancelled, 1);
+	assert_asks(w, LIST_AT("10"));
+	answer(w, 200, LIST("20", ""));
+	assert_told(w, "begin;end;");
+}
+
+static void expired_again_and_again_is_slowed_down(void **state)
+{
+	struct world *w = *state;
+
+	watch_from_10(w);
+	send(w, EVENT("ERROR", EXPIRED));
+	answer(w, 200, LIST("10", ""));
+	reflector_head(w->r, 200);
+	send(w, EVENT("ERROR", EXPIRED));
+	assert_waits(w, 800 * USEC_PER_MSEC, 1600 * USEC_PER_MSEC);
+	wake(w);
+	assert_asks(w, LIST_AT("10"));
+}
+
+static void expired_list_asks_for_the_latest(void **state)
+{
+	struct world *w = *state;
+
+	watch_from_10(w);
+	send(w, EVENT("ERROR", EXPIRED));
+	answer_status(w, 410, "Expired", "gone");
+	assert_asks(w, LIST_LATEST);
+	answer_status(w, 410, "Expired", "gone");
+	assert_waits(w, 800 * USEC_PER_MSEC, 1600 * USEC_PER_MSEC);
+	assert_told(w, "failed 410: gone;");
+	wake(w);
+	assert_asks(w, LIST_LATEST);
+	answer(w, 200, LIST("20", ""));
+	assert_told(w, "begin;end;recovered;");
+	send(w, EVENT("ERROR", EXPIRED));
+}
+
+static void too_large_version_asks_for_the_latest(void **state)
+{
+	static const char *const BODIES[] = {
+		"{\"kind\":\"Status\",\"code\":504,\"reason\":\"Timeout\",\"message\":\"Too large resource version: "
+		"20\"}",
+		"{\"kind\":\"Status\",\"code\":504,\"reason\":\"Timeout\",\"message\":\"later\",\"details\":{"
+		"\"causes\":"
+		"[{\"reason\":\"ResourceVersionTooLarge\",\"message\":\"Too large\"}]}}",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(BODIES); i++) {
+		struct world *w;
+
+		setup((void **)&w);
+		watch_from_10(w);
+		send(w, EVENT("ERROR", EXPIRED));
+		answer(w, 504, BODIES[i]);
+		assert_asks(w, LIST_LATEST);
+		teardown((void **)&w);
+	}
+}
+
+/* ---- bookmarks and the end of a watch ---- */
+
+static void bookmark_moves_the_version_and_tells_nothing(void **state)
+{
+	struct world *w = *state;
+
+	watch_from_10(w);
+	send(w, EVENT("BOOKMARK",
+		      "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"resourceVersion\":\"150\"}}"));
+	w->now += 60 * USEC_PER_SEC;
+	end(w);
+	assert_asks(w, WATCH_AT("150"));
+	assert_told(w, "");
+}
+
+static void watch_that_lasted_is_followed_by_another(void **state)
+{
+	struct world *w = *state;
+
+	watch_from_10(w);
+	w->now += 2 * USEC_PER_SEC;
+	end(w);
+	assert_asks(w, WATCH_AT("10"));
+	reflector_head(w->r, 200);
+	w->now += 2 * USEC_PER_SEC;
+	done(w, 200, -1, -EIO, "connection lost");
+	assert_asks(w, WATCH_AT("10"));
+	assert_told(w, "");
+}
+
+static void very_short_watch_backs_off_and_relists(void **state)
+{
+	struct world *w = *state;
+
+	watch_from_10(w);
+	end(w);
+	assert_waits(w, 800 * USEC_PER_MSEC, 1600 * USEC_PER_MSEC);
+	wake(w);
+	assert_asks(w, LIST_AT("10"));
+}
+
+static void short_watches_with_events_do_not_spin_for_ever(void **state)
+{
+	struct world *w = *state;
+	unsigned n = 0;
+
+	watch_from_10(w);
+	for (; w->target && n < 20; n++) {
+		send(w, EVENT("BOOKMARK", OBJECT("11")));
+		end(w);
+		if (w->target)
+			reflector_head(w->r, 200);
+	}
+	assert_in_range(n, 2, 10);
+	assert_waits(w, 800 * USEC_PER_MSEC, 1600 * USEC_PER_MSEC);
+}
+
+static void torn_watch_backs_off_and_relists(void **state)
+{
+	struct world *w = *state;
+
+	watch_from_10(w);
+	send(w, EVENT("MODIFIED", OBJECT("11")) "{\"type\":\"MODI");
+	end(w);
+	assert_waits(w, 800 * USEC_PER_MSEC, 1600 * USEC_PER_MSEC);
+	assert_told(w, "MODIFIED 11;failed 0: the watch of secrets ended in the middle of a message;");
+	wake(w);
+	assert_asks(w, LIST_AT("11"));
+	answer(w, 200, LIST("12", OBJECT("12")));
+	assert_told(w, "begin;LISTED 12;end;recovered;");
+}
+
+static void connection_lost_in_the_middle_of_an_event_resumes(void **state)
+{
+	struct world *w = *state;
+
+	watch_from_10(w);
+	send(w, EVENT("MODIFIED", OBJECT("11")) "{\"type\":\"MODI");
+	done(w, 200, -1, -EIO, "connection lost");
+	assert_asks(w, WATCH_AT("11"));
+	reflector_head(w->r, 200);
+	send(w, EVENT("MODIFIED", OBJECT("12")));
+	assert_told(w, "MODIFIED 11;MODIFIED 12;");
+}
+
+static void garbage_ends_the_watch(void **state)
+{
+	static const char *const GARBAGE[] = {
+		"garbage\n",
+		"{\"type\":\"ADDED\"}\n",
+		"{\"object\":{}}\n",
+		"{\"type\":7,\"object\":{}}\n",
+		"{\"type\":\"ADDED\",\"object\":[]}\n",
+		"[]\n",
+		"{\"type\":\"ADDED\",\"type\":\"ADDED\",\"object\":{}}\n",
+		"\x00\x01\n",
+		"{\"type\":\"ADDED\",\"object\":{}} trailing\n",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(GARBAGE); i++) {
+		struct world *w;
+
+		setup((void **)&w);
+		watch_from_10(w);
+		reflector_body(w->r, GARBAGE[i], strlen(GARBAGE[i]) ? strlen(GARBAGE[i]) : 3);
+		assert_int_equal(w->n_cancelled, 1);
+		assert_waits(w, 800 * USEC_PER_MSEC, 1600 * USEC_PER_MSEC);
+		assert_true(str_starts(w->told.data, "failed 0: a message in the watch of secrets: "));
+		assert_null(strstr(w->told.data, "garbage"));
+		buf_clear(&w->told);
+		wake(w);
+		assert_asks(w, LIST_AT("10"));
+		teardown((void **)&w);
+	}
+}
+
+static void endless_event_is_refused(void **state)
+{
+	struct world *w = *state;
+	char chunk[65536];
+
+	memset(chunk, 'x', sizeof(chunk));
+	watch_from_10(w);
+	for (size_t i = 0; i < 80 && w->target; i++)
+		reflector_body(w->r, chunk, sizeof(chunk));
+	assert_int_equal(w->n_cancelled, 1);
+	assert_told(w, "failed 0: a message in the watch of secrets: more than 4 MiB;");
+}
+
+static void what_was_not_asked_for_is_passed_over(void **state)
+{
+	static const char *const ODD[] = {
+		EVENT("ADDED",
+		      "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"namespace\":\"ns\",\"name\":\"x\","
+		      "\"resourceVersion\":\"11\"}}"),
+		EVENT("ADDED",
+		      "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"namespace\":\"ns\",\"name\":\"y\","
+		      "\"resourceVersion\":\"11\"}}"),
+		EVENT("ADDED",
+		      "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"namespace\":\"no\",\"name\":\"x\","
+		      "\"resourceVersion\":\"11\"}}"),
+		EVENT("ADDED",
+		      "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"namespace\":\"ns\",\"name\":\"x\"}}"),
+		EVENT("ADDED", "{}"),
+		EVENT("RENAMED", OBJECT("11")),
+		EVENT("BOOKMARK", "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{}}"),
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(ODD); i++) {
+		struct world *w;
+
+		setup((void **)&w);
+		watch_from_10(w);
+		send(w, ODD[i]);
+		send(w, EVENT("MODIFIED", OBJECT("12")));
+		assert_told(w, "MODIFIED 12;");
+		assert_true(reflector_is_watching(w->r));
+		teardown((void **)&w);
+	}
+}
+
+static void wrong_version_of_a_stranger_is_not_kept(void **state)
+{
+	struct world *w = *state;
+
+	watch_from_10(w);
+	send(w, EVENT("ADDED",
+		      "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"namespace\":\"ns\",\"name\":\"y\","
+		      "\"resourceVersion\":\"99\"}}"));
+	end(w);
+	assert_asks(w, WATCH_AT("10"));
+}
+
+/* ---- failures ---- */
+
+static void refused_connection_keeps_the_version(void **state)
+{
+	struct world *w = *state;
+	uint64_t last = 0;
+
+	watch_from_10(w);
+	w->now += 2 * USEC_PER_SEC;
+	end(w);
+	for (unsigned i = 0; i < 8; i++) {
+		assert_asks(w, WATCH_AT("10"));
+		lose(w, -ECONNREFUSED, "connect to https://x: Connection refused");
+		assert_null(w->target);
+		assert_true(w->delay >= last);
+		assert_true(w->delay <= 60 * USEC_PER_SEC);
+		last = w->delay;
+		wake(w);
+	}
+	assert_true(last >= 30 * USEC_PER_SEC);
+	assert_told(w, "failed 0: connect to https://x: Connection refused;");
+	reflector_head(w->r, 200);
+	assert_told(w, "recovered;");
+}
+
+static void failed_watches_lead_to(void **state)
+{
+	static const struct {
+		int status;
+		const char *first, *second; /* what is asked after the first and after the second failure */
+	} CASES[] = {
+		{ 429, WATCH_AT("10"), WATCH_AT("10") },
+		{ 500, WATCH_AT("10"), LIST_AT("10") },
+		{ 503, WATCH_AT("10"), LIST_AT("10") },
+		{ 504, WATCH_AT("10"), LIST_AT("10") },
+		{ 403, LIST_AT("10"), NULL },
+		{ 401, LIST_AT("10"), NULL },
+		{ 404, LIST_AT("10"), NULL },
+		{ 400, LIST_AT("10"), NULL },
+		{ 302, LIST_AT("10"), NULL },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
+		struct world *w;
+
+		setup((void **)&w);
+		watch_from_10(w);
+		w->now += 2 * USEC_PER_SEC;
+		end(w);
+		answer_status(w, CASES[i].status, "Because", "go away");
+		assert_waits(w, 800 * USEC_PER_MSEC, 1600 * USEC_PER_MSEC);
+		wake(w);
+		assert_asks(w, CASES[i].first);
+		if (CASES[i].second) {
+			answer_status(w, CASES[i].status, "Because", "go away");
+			assert_waits(w, 1600 * USEC_PER_MSEC, 3200 * USEC_PER_MSEC);
+			wake(w);
+			assert_asks(w, CASES[i].second);
+		}
+		teardown((void **)&w);
+	}
+}
+
+static void failed_list_is_tried_again_and_told_once(void **state)
+{
+	struct world *w = *state;
+	static const int STATUSES[] = { 403, 404, 429, 500, 503, 401 };
+
+	watch_from_10(w);
+	send(w, EVENT("ERROR", EXPIRED));
+	for (size_t i = 0; i < ARRAY_SIZE(STATUSES); i++) {
+		assert_asks(w, LIST_AT("10"));
+		answer_status(w, STATUSES[i], "Because", "go away");
+		assert_waits(w, 1, 60 * USEC_PER_SEC);
+		wake(w);
+	}
+	assert_told(w, "failed 403: go away;");
+	lose(w, -ETIMEDOUT, "too late");
+	assert_told(w, "failed 0: too late;");
+	wake(w);
+	answer(w, 200, LIST("11", ""));
+	assert_told(w, "begin;end;recovered;");
+}
+
+static void bodies_that_are_no_list_are_failures(void **state)
+{
+	static const char *const BODIES[] = {
+		"",
+		"no",
+		"[]",
+		"{}",
+		"{\"apiVersion\":\"v1\",\"kind\":\"PodList\",\"metadata\":{\"resourceVersion\":\"1\"}}",
+		"{\"apiVersion\":\"v1\",\"kind\":\"SecretList\",\"metadata\":{},\"items\":[]}",
+		"{\"apiVersion\":\"v1\",\"kind\":\"SecretList\",\"metadata\":{\"resourceVersion\":\"1\"},\"items\":{}}",
+		"{\"apiVersion\":\"v1\",\"kind\":\"SecretList\",\"metadata\":{\"resourceVersion\":\"1\"},\"items\":[]",
+		"<html>login</html>",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(BODIES); i++) {
+		struct world *w;
+
+		setup((void **)&w);
+		reflector_start(w->r);
+		answer(w, 200, BODIES[i]);
+		assert_waits(w, 1, 2 * USEC_PER_SEC);
+		assert_non_null(strstr(w->told.data, "failed 0: the server's list of secrets: "));
+		assert_null(strstr(w->told.data, "end;"));
+		assert_false(reflector_is_synced(w->r));
+		wake(w);
+		assert_asks(w, LIST_FIRST);
+		teardown((void **)&w);
+	}
+}
+
+static void endless_list_is_refused(void **state)
+{
+	cleanup_free char *chunk = calloc(1, 1 << 20);
+	struct world *w = *state;
+
+	reflector_start(w->r);
+	reflector_head(w->r, 200);
+	for (size_t i = 0; i < 40 && w->target; i++)
+		reflector_body(w->r, chunk, 1 << 20);
+	assert_int_equal(w->n_cancelled, 1);
+	assert_told(w, "failed 0: the server's list of secrets is too large;");
+}
+
+static void endless_failure_is_cut(void **state)
+{
+	struct world *w = *state;
+	char chunk[4096];
+
+	memset(chunk, 'x', sizeof(chunk));
+	reflector_start(w->r);
+	reflector_head(w->r, 503);
+	for (size_t i = 0; i < 40 && w->target; i++)
+		reflector_body(w->r, chunk, sizeof(chunk));
+	assert_told(w, "failed 503: the server answered 503 Service Unavailable;");
+}
+
+static void fresh_objects_403_is_retried_quickly_at_first(void **state)
+{
+	struct world *w = *state;
+	uint64_t waited = 0;
+	unsigned quick = 0;
+
+	reflector_start(w->r);
+	for (unsigned i = 0; i < 20; i++) {
+		answer_status(w, 403, "Forbidden", "no relationship found");
+		quick += w->delay < 200 * USEC_PER_MSEC;
+		waited += w->delay;
+		wake(w);
+	}
+	assert_true(quick >= 4);
+	assert_true(waited > 60 * USEC_PER_SEC);
+	assert_told(w, "failed 403: no relationship found;");
+	answer(w, 200, LIST("10", OBJECT("5")));
+	assert_told(w, "begin;LISTED 5;end;recovered;");
+}
+
+static void first_retry_of_a_fresh_403_comes_within_milliseconds(void **state)
+{
+	struct world *w = *state;
+
+	reflector_start(w->r);
+	answer_status(w, 403, "Forbidden", "no relationship found");
+	assert_waits(w, 1, 10 * USEC_PER_MSEC);
+}
+
+static void busy_server_is_never_asked_quickly(void **state)
+{
+	static const int STATUSES[] = { 429, 500, 503 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(STATUSES); i++) {
+		struct world *w;
+
+		setup((void **)&w);
+		reflector_start(w->r);
+		answer_status(w, STATUSES[i], "Busy", "busy");
+		assert_waits(w, 800 * USEC_PER_MSEC, 1600 * USEC_PER_MSEC);
+		teardown((void **)&w);
+	}
+}
+
+static void retry_after_is_waited_for(void **state)
+{
+	struct world *w = *state;
+
+	reflector_start(w->r);
+	reflector_head(w->r, 429);
+	done(w, 429, 7, 0, NULL);
+	assert_waits(w, 7 * USEC_PER_SEC, 9 * USEC_PER_SEC);
+	wake(w);
+	answer(w, 503,
+	       "{\"kind\":\"Status\",\"code\":503,\"message\":\"later\",\"details\":{\"retryAfterSeconds\":9}}");
+	assert_waits(w, 9 * USEC_PER_SEC, 12 * USEC_PER_SEC);
+}
+
+static void error_event_is_a_failure_with_its_message(void **state)
+{
+	struct world *w = *state;
+
+	watch_from_10(w);
+	send(w, EVENT("ERROR",
+		      "{\"kind\":\"Status\",\"code\":500,\"reason\":\"InternalError\",\"message\":\"etcd is away\"}"));
+	assert_told(w, "failed 500: etcd is away;");
+	assert_waits(w, 800 * USEC_PER_MSEC, 1600 * USEC_PER_MSEC);
+	wake(w);
+	assert_asks(w, LIST_AT("10"));
+}
+
+static void request_that_cannot_start_is_tried_again(void **state)
+{
+	struct world *w = *state;
+
+	w->get_result = -ENOMEM;
+	reflector_start(w->r);
+	assert_told(w, "failed 0: start a request: Cannot allocate memory;");
+	assert_waits(w, 1, 2 * USEC_PER_SEC);
+	w->get_result = 0;
+	wake(w);
+	assert_asks(w, LIST_FIRST);
+}
+
+/* ---- refresh and stop ---- */
+
+static void refresh_asks_for_the_latest_from_any_state(void **state)
+{
+	struct world *w = *state;
+
+	watch_from_10(w);
+	reflector_refresh(w->r); /* watching */
+	assert_asks(w, LIST_LATEST);
+	reflector_refresh(w->r); /* listing */
+	assert_asks(w, LIST_LATEST);
+	answer_status(w, 500, "Because", "no");
+	assert_true(w->delay > 0);
+	reflector_refresh(w->r); /* waiting */
+	assert_int_equal(w->delay, 0);
+	assert_asks(w, LIST_LATEST);
+	answer(w, 200, LIST("12", OBJECT("12")));
+	assert_told(w, "failed 500: no;begin;LISTED 12;end;recovered;");
+	assert_asks(w, WATCH_AT("12"));
+}
+
+static void stopped_reflector_is_silent(void **state)
+{
+	struct world *w = *state;
+
+	watch_from_10(w);
+	reflector_stop(w->r);
+	assert_null(w->target);
+	reflector_head(w->r, 200);
+	reflector_body(w->r, "garbage\n", 8);
+	reflector_wake(w->r);
+	reflector_refresh(w->r);
+	assert_null(w->target);
+	assert_told(w, "");
+}
+
+static void stop_from_the_handler_of_an_event_ends_it(void **state)
+{
+	struct world *w = *state;
+
+	watch_from_10(w);
+	w->stop_at_object = true;
+	send(w, EVENT("MODIFIED", OBJECT("11")) EVENT("MODIFIED", OBJECT("12")));
+	assert_told(w, "MODIFIED 11;");
+	assert_null(w->target);
+}
+
+static void stop_from_the_handler_of_a_list_ends_it(void **state)
+{
+	struct world *w = *state;
+
+	reflector_start(w->r);
+	w->stop_at_object = true;
+	answer(w, 200, LIST("10", OBJECT("5")));
+	assert_told(w, "begin;LISTED 5;");
+	assert_null(w->target);
+	assert_int_equal(w->delay, 0);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(list_then_watch_then_events),
+		TEST(empty_list_is_complete),
+		TEST(events_arrive_whole_however_they_are_cut),
+		TEST(pages_are_one_list),
+		TEST(expired_page_makes_one_list_of_all),
+		TEST(watch_410_relists_once),
+		TEST(error_event_expired_relists),
+		TEST(expired_again_and_again_is_slowed_down),
+		TEST(expired_list_asks_for_the_latest),
+		TEST(too_large_version_asks_for_the_latest),
+		TEST(bookmark_moves_the_version_and_tells_nothing),
+		TEST(watch_that_lasted_is_followed_by_another),
+		TEST(very_short_watch_backs_off_and_relists),
+		TEST(short_watches_with_events_do_not_spin_for_ever),
+		TEST(torn_watch_backs_off_and_relists),
+		TEST(connection_lost_in_the_middle_of_an_event_resumes),
+		TEST(garbage_ends_the_watch),
+		TEST(endless_event_is_refused),
+		TEST(what_was_not_asked_for_is_passed_over),
+		TEST(wrong_version_of_a_stranger_is_not_kept),
+		TEST(refused_connection_keeps_the_version),
+		TEST(failed_watches_lead_to),
+		TEST(failed_list_is_tried_again_and_told_once),
+		TEST(bodies_that_are_no_list_are_failures),
+		TEST(endless_list_is_refused),
+		TEST(endless_failure_is_cut),
+		TEST(fresh_objects_403_is_retried_quickly_at_first),
+		TEST(first_retry_of_a_fresh_403_comes_within_milliseconds),
+		TEST(busy_server_is_never_asked_quickly),
+		TEST(retry_after_is_waited_for),
+		TEST(error_event_is_a_failure_with_its_message),
+		TEST(request_that_cannot_start_is_tried_again),
+		TEST(refresh_asks_for_the_latest_from_any_state),
+		TEST(stopped_reflector_is_silent),
+		TEST(stop_from_the_handler_of_an_event_ends_it),
+		TEST(stop_from_the_handler_of_a_list_ends_it),
+	};
+
+	json_setup();
+	log_init("test", LOG_LEVEL_ERROR);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
