@@ -82,18 +82,29 @@ static int refuse_issue(struct reader *r, struct manifest_object *o, const struc
 	return refuse(r, o, find_issue(root, issue->path), issue->path, issue->reason);
 }
 
-/* Of an object that may be refused later: enough to know whose last good version is to be kept. */
+/* A name's text; `otherwise` when it is absent or empty, NULL when it is no string (`namespace: n` is a boolean). */
+static const char *name_text(const struct yaml_node *n, const char *otherwise)
+{
+	if (!n || n->kind == YAML_NULL)
+		return otherwise;
+	if (n->kind != YAML_STRING || strlen(n->scalar) != n->scalar_len)
+		return NULL;
+	return *n->scalar ? n->scalar : otherwise;
+}
+
+/* Of an object that may be refused later: enough to know whose last good version is to be kept. What validate accepts
+ * has a key. */
 static int read_identity(struct reader *r, struct manifest_object *o, const struct yaml_node *root)
 {
 	const struct yaml_node *meta = yaml_get(root, "metadata");
-	const struct yaml_node *name = yaml_get(meta, "name"), *ns = yaml_get(meta, "namespace");
-	const char *ns_text = ns && ns->kind == YAML_STRING && ns->scalar_len > 0 ? ns->scalar : "default";
+	const char *name = name_text(yaml_get(meta, "name"), NULL),
+		   *ns = name_text(yaml_get(meta, "namespace"), "default");
 
-	if (!name || name->kind != YAML_STRING || !str_is_dns_subdomain(name->scalar) || !str_is_dns_label(ns_text))
+	if (!name || !ns || !str_is_dns_subdomain(name) || !str_is_dns_label(ns))
 		return 0;
-	o->ns = strdup(ns_text);
-	o->name = strdup(name->scalar);
-	o->key = str_format("%s %s/%s", kind_name(o->kind), ns_text, name->scalar);
+	o->ns = strdup(ns);
+	o->name = strdup(name);
+	o->key = str_format("%s %s/%s", kind_name(o->kind), ns, name);
 	return o->ns && o->name && o->key ? 0 : no_memory(r);
 }
 
@@ -142,6 +153,7 @@ static int decode(struct reader *r, struct manifest_object *o, json_t *obj, stru
 	k = o->kind == MANIFEST_POD ? validate_pod(obj, issue) : validate_secret(obj, issue);
 	if (k < 0)
 		return k;
+	assert(o->key);
 	k = set_server_fields(r, o, obj);
 	if (k < 0)
 		return k;

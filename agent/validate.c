@@ -235,9 +235,13 @@ static int default_type(json_t *obj, const char **ret_type, struct json_issue *i
 	r = json_get_str(obj, "type", &root, &type, issue);
 	if (r < 0)
 		return r;
-	if (str_empty(type) && json_object_set_new(obj, "type", json_string("Opaque")) < 0)
+	if (!str_empty(type)) {
+		*ret_type = type;
+		return 0;
+	}
+	if (json_object_set_new(obj, "type", json_string("Opaque")) < 0)
 		return no_memory(issue, &JSON_AT(&root, "type"));
-	*ret_type = str_empty(type) ? "Opaque" : type;
+	*ret_type = "Opaque";
 	return 0;
 }
 

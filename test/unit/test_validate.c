@@ -1,0 +1,456 @@
+/* Validate: each rule of the API server that concerns us, once kept and once broken, in its words and with its path.
+ * Texts are YAML, because that is where they come from. */
+#include "agent/validate.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+#include "agent/codec.h"
+#include "agent/yaml.h"
+#include "common/str.h"
+
+static json_t *read_json(const char *text)
+{
+	struct yaml_doc *docs = NULL;
+	struct err e = ERR_INIT;
+	size_t n_docs = 0;
+	json_t *obj = NULL;
+
+	if (yaml_parse(text, strlen(text), &docs, &n_docs, &e) < 0 || yaml_to_json(docs[0].root, &obj, &e) < 0)
+		fail_msg("%s: %s", text, err_text(&e));
+	yaml_docs_free(docs, n_docs);
+	return obj;
+}
+
+struct refusal {
+	const char *text, *path, *reason;
+};
+
+static bool ends_open(const char *text, const char *pattern)
+{
+	size_t len = strlen(pattern);
+
+	return len > 3 && str_eq(pattern + len - 3, "...") ? strncmp(text, pattern, len - 3) == 0
+							   : str_eq(text, pattern);
+}
+
+static void expect_refusals(int (*validate)(json_t *obj, struct json_issue *issue), const struct refusal *refusals,
+			    size_t n)
+{
+	size_t n_wrong = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		cleanup_json json_t *obj = read_json(refusals[i].text);
+		struct json_issue issue = { .path = "", .reason = "" };
+		int r = validate(obj, &issue);
+
+		if (r == (refusals[i].reason ? -EINVAL : 0) &&
+		    str_eq(issue.path, refusals[i].path ? refusals[i].path : "") &&
+		    ends_open(issue.reason, refusals[i].reason ? refusals[i].reason : ""))
+			continue;
+		print_error("%s: %d: %s: %s\n", refusals[i].text, r, issue.path, issue.reason);
+		n_wrong++;
+	}
+	assert_int_equal(n_wrong, 0);
+}
+
+#define MUST_BE_STRING	"must be a string (put it in quotes)"
+#define SUBDOMAIN(name) "Invalid value: \"" name "\": a lowercase RFC 1123 subdomain must consist of ..."
+#define LABEL(name)	"Invalid value: \"" name "\": a lowercase RFC 1123 label must consist of ..."
+#define L63		"a23456789012345678901234567890123456789012345678901234567890123"
+#define L251                                                                                                           \
+	L63 "." L63 "." L63 "."                                                                                        \
+	    "b2345678901234567890123456789012345678901234567890123456789"
+
+/* reason NULL: it is good */
+static const struct refusal META[] = {
+	{ "metadata: {name: a}", NULL, NULL },
+	{ "metadata: {name: a.b-c.0, namespace: n-1}", NULL, NULL },
+	{ "metadata: {name: a, labels: {x: z}, annotations: {x: ~}}", NULL, NULL },
+	{ "metadata: {name: a, unknown: 1}", NULL, NULL },
+	{ "metadata: {name: " L251 "}", NULL, NULL },
+	{ "metadata: {name: a, namespace: " L63 "}", NULL, NULL },
+	{ "[]", "document", "must be an object" },
+	{ "x", "document", "must be an object" },
+	{ "{}", "metadata.name", "Required value" },
+	{ "metadata: ~", "metadata.name", "Required value" },
+	{ "metadata: x", "metadata", "must be an object" },
+	{ "metadata: {}", "metadata.name", "Required value" },
+	{ "metadata: {name: ''}", "metadata.name", "Required value" },
+	{ "metadata: {name: ~}", "metadata.name", "Required value" },
+	{ "metadata: {generateName: a-}", "metadata.name", "Required value" },
+	{ "metadata: {name: 12}", "metadata.name", "expected a string, found a number" },
+	{ "metadata: {name: A}", "metadata.name", SUBDOMAIN("A") },
+	{ "metadata: {name: a_b}", "metadata.name", SUBDOMAIN("a_b") },
+	{ "metadata: {name: -a}", "metadata.name", SUBDOMAIN("-a") },
+	{ "metadata: {name: a.}", "metadata.name", SUBDOMAIN("a.") },
+	{ "metadata: {name: a..b}", "metadata.name", SUBDOMAIN("a..b") },
+	{ "metadata: {name: ../x}", "metadata.name", SUBDOMAIN("../x") },
+	{ "metadata: {name: " L251 ".abc}", "metadata.name", "Invalid value: ..." },
+	{ "metadata: {name: \"a\\0b\"}", "metadata.name", "contains a NUL character" },
+	{ "metadata: {name: a, namespace: A}", "metadata.namespace", LABEL("A") },
+	{ "metadata: {name: a, namespace: a.b}", "metadata.namespace", LABEL("a.b") },
+	{ "metadata: {name: a, namespace: " L63 "x}", "metadata.namespace", "Invalid value: ..." },
+	{ "metadata: {name: a, namespace: 1}", "metadata.namespace", "expected a string, found a number" },
+	{ "metadata: {name: a, labels: [x]}", "metadata.labels", "expected an object, found an array" },
+	{ "metadata: {name: a, labels: {x: 1}}", "metadata.labels.x", MUST_BE_STRING },
+	{ "metadata: {name: a, annotations: {a/b: yes}}", "metadata.annotations[a/b]", MUST_BE_STRING },
+};
+
+static void metadata_follows_the_rules(void **state)
+{
+	expect_refusals(validate_secret, META, ARRAY_SIZE(META));
+}
+
+/* ---- Secret ---- */
+
+#define S	 "metadata: {name: a}\n"
+#define REDACTED "Invalid value: \"<secret contents redacted>\": must be a JSON object in base64"
+
+static const struct refusal SECRETS[] = {
+	{ S "apiVersion: v1\nkind: Secret\ntype: Opaque\nimmutable: true\ndata: {}\nstringData: {}", NULL, NULL },
+	{ S "data: ~\nstringData: ~\ntype: ''\nimmutable: ~", NULL, NULL },
+	{ S "data: {.key: '', a-B_c.1: ~}", NULL, NULL },
+	{ S "type: anything/at-all", NULL, NULL },
+	{ S "type: bootstrap.kubernetes.io/token", NULL, NULL },
+	/* fields */
+	{ S "stringdata: {a: b}", "stringdata", "unknown field" },
+	{ S "Data: {a: b}", "Data", "unknown field" },
+	{ S "spec: {}", "spec", "unknown field" },
+	{ S "immutable: 'true'", "immutable", "expected a boolean, found a string" },
+	{ S "immutable: 1", "immutable", "expected a boolean, found a number" },
+	{ S "type: 1", "type", "expected a string, found a number" },
+	{ S "data: [a]", "data", "expected an object, found an array" },
+	{ S "data: x", "data", "expected an object, found a string" },
+	{ S "stringData: x", "stringData", "expected an object, found a string" },
+	/* keys */
+	{ S "data: {'a*b': ''}", "data[a*b]", "Invalid value: \"a*b\": a valid config key must consist of ..." },
+	{ S "data: {'': ''}", "data[]", "Invalid value: \"\": a valid config key must consist of ..." },
+	{ S "data: {.: ''}", "data[.]", "Invalid value: \".\": must not be '.'" },
+	{ S "data: {..: ''}", "data[..]", "Invalid value: \"..\": must not be '..'" },
+	{ S "data: {..a: ''}", "data[..a]", "Invalid value: \"..a\": must not start with '..'" },
+	{ S "data: {a/b: ''}", "data[a/b]", "Invalid value: \"a/b\": ..." },
+	{ S "stringData: {a b: ''}", "stringData[a b]", "Invalid value: \"a b\": ..." },
+	{ S "stringData: {..2026: ''}", "stringData[..2026]", "Invalid value: \"..2026\": must not start with '..'" },
+	/* values */
+	{ S "data: {a: 1}", "data.a", MUST_BE_STRING },
+	{ S "data: {a: {}}", "data.a", MUST_BE_STRING },
+	{ S "stringData: {port: 8080}", "stringData.port", MUST_BE_STRING },
+	{ S "stringData: {tls.crt: yes}", "stringData[tls.crt]", MUST_BE_STRING },
+	/* types; "e30=" is {}, "W10=" is [] */
+	{ S "type: kubernetes.io/tls\ndata: {tls.crt: '', tls.key: ''}", NULL, NULL },
+	{ S "type: kubernetes.io/tls\nstringData: {tls.crt: a, tls.key: b}", NULL, NULL },
+	{ S "type: kubernetes.io/tls", "data[tls.crt]", "Required value" },
+	{ S "type: kubernetes.io/tls\ndata: {tls.crt: ''}", "data[tls.key]", "Required value" },
+	{ S "type: kubernetes.io/tls\ndata: {tls.key: ''}", "data[tls.crt]", "Required value" },
+	{ S "type: kubernetes.io/basic-auth\ndata: {username: ''}", NULL, NULL },
+	{ S "type: kubernetes.io/basic-auth\nstringData: {password: x}", NULL, NULL },
+	{ S "type: kubernetes.io/basic-auth\ndata: {user: ''}", "data.username", "Required value (or data.password)" },
+	{ S "type: kubernetes.io/ssh-auth\ndata: {ssh-privatekey: YQ==}", NULL, NULL },
+	{ S "type: kubernetes.io/ssh-auth\ndata: {ssh-privatekey: ''}", "data.ssh-privatekey", "Required value" },
+	{ S "type: kubernetes.io/ssh-auth", "data.ssh-privatekey", "Required value" },
+	{ S "type: kubernetes.io/dockerconfigjson\ndata: {.dockerconfigjson: e30=}", NULL, NULL },
+	{ S "type: kubernetes.io/dockerconfigjson\nstringData: {.dockerconfigjson: '{\"auths\": {}}'}", NULL, NULL },
+	{ S "type: kubernetes.io/dockerconfigjson\ndata: {.dockercfg: e30=}", "data[.dockerconfigjson]",
+	  "Required value" },
+	{ S "type: kubernetes.io/dockerconfigjson\ndata: {.dockerconfigjson: ''}", "data[.dockerconfigjson]",
+	  REDACTED },
+	{ S "type: kubernetes.io/dockerconfigjson\ndata: {.dockerconfigjson: ~}", "data[.dockerconfigjson]", REDACTED },
+	{ S "type: kubernetes.io/dockerconfigjson\ndata: {.dockerconfigjson: W10=}", "data[.dockerconfigjson]",
+	  REDACTED },
+	{ S "type: kubernetes.io/dockerconfigjson\ndata: {.dockerconfigjson: '{}'}", "data[.dockerconfigjson]",
+	  REDACTED },
+	{ S "type: kubernetes.io/dockerconfigjson\nstringData: {.dockerconfigjson: bad}", "data[.dockerconfigjson]",
+	  REDACTED },
+	{ S "type: kubernetes.io/dockercfg\ndata: {.dockercfg: e30=}", NULL, NULL },
+	{ S "type: kubernetes.io/dockercfg\nstringData: {.dockercfg: '{'}", "data[.dockercfg]", REDACTED },
+	{ S "type: kubernetes.io/dockercfg", "data[.dockercfg]", "Required value" },
+	{ "metadata: {name: a, annotations: {kubernetes.io/service-account.name: x}}\n"
+	  "type: kubernetes.io/service-account-token",
+	  NULL, NULL },
+	{ "metadata: {name: a, annotations: {kubernetes.io/service-account.name: ''}}\n"
+	  "type: kubernetes.io/service-account-token",
+	  "metadata.annotations[kubernetes.io/service-account.name]", "Required value" },
+	{ S "type: kubernetes.io/service-account-token", "metadata.annotations[kubernetes.io/service-account.name]",
+	  "Required value" },
+};
+
+static void secrets_follow_the_rules(void **state)
+{
+	expect_refusals(validate_secret, SECRETS, ARRAY_SIZE(SECRETS));
+}
+
+static void a_secret_is_defaulted(void **state)
+{
+	cleanup_json json_t *obj = read_json("metadata: {name: a}");
+	cleanup_json json_t *wanted = read_json("metadata: {name: a, namespace: default}\ntype: Opaque\ndata: {}");
+
+	assert_int_equal(validate_secret(obj, NULL), 0);
+	assert_true(json_equal(obj, wanted));
+}
+
+static void string_data_is_laid_over_data(void **state)
+{
+	cleanup_json json_t *obj = read_json(S "data: {a: b25l, b: dHdv}\nstringData: {b: \"x\\0y\", c: '', d: ~}");
+	cleanup_json json_t *wanted = read_json("metadata: {name: a, namespace: default}\ntype: Opaque\n"
+						"data: {a: b25l, b: eAB5, c: '', d: ''}");
+
+	assert_int_equal(validate_secret(obj, NULL), 0);
+	assert_true(json_equal(obj, wanted));
+}
+
+static void a_value_never_gets_into_an_issue(void **state)
+{
+	static const char *const texts[] = {
+		S "stringData: {'a*': HUNTER2}",
+		S "type: kubernetes.io/dockercfg\nstringData: {.dockercfg: HUNTER2}",
+		S "type: kubernetes.io/tls\nstringData: {a: HUNTER2}",
+		S "data: {a: [HUNTER2]}",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		cleanup_json json_t *obj = read_json(texts[i]);
+		struct json_issue issue;
+
+		assert_int_equal(validate_secret(obj, &issue), -EINVAL);
+		assert_null(strstr(issue.path, "HUNTER2"));
+		assert_null(strstr(issue.reason, "HUNTER2"));
+	}
+}
+
+/* ---- updates ---- */
+
+static const struct {
+	const char *old, *fresh, *path, *reason;
+} UPDATES[] = {
+	{ "data: {k: YQ==}", "data: {k: Yg==}", NULL, NULL },
+	{ "data: {k: YQ==}", "data: {k: YQ==}\nimmutable: true", NULL, NULL },
+	{ "immutable: true", "immutable: true", NULL, NULL },
+	{ "immutable: true\ndata: {k: YQ==}", "immutable: true\nstringData: {k: a}", NULL, NULL },
+	{ "type: Opaque", "{}", NULL, NULL },
+	{ "type: Opaque", "type: x", "type", "Invalid value: \"x\": field is immutable" },
+	{ "immutable: true", "type: x", "type", "Invalid value: \"x\": field is immutable" },
+	{ "immutable: true", "immutable: false", "immutable", "Forbidden: field is immutable when `immutable` is set" },
+	{ "immutable: true", "{}", "immutable", "Forbidden: field is immutable when `immutable` is set" },
+	{ "immutable: true\ndata: {k: YQ==}", "immutable: true\ndata: {k: Yg==}", "data",
+	  "Forbidden: field is immutable when `immutable` is set" },
+	{ "immutable: true\ndata: {k: YQ==}", "immutable: true\ndata: {k: YWE=}", "data",
+	  "Forbidden: field is immutable when `immutable` is set" },
+	{ "immutable: true\ndata: {k: YQ==}", "immutable: true\ndata: {l: YQ==}", "data",
+	  "Forbidden: field is immutable when `immutable` is set" },
+	{ "immutable: true\ndata: {k: YQ==}", "immutable: true\ndata: {k: YQ==, l: ''}", "data",
+	  "Forbidden: field is immutable when `immutable` is set" },
+	{ "immutable: true\ndata: {k: ''}", "immutable: true", "data",
+	  "Forbidden: field is immutable when `immutable` is set" },
+};
+
+static struct secret *secret_of(const char *text)
+{
+	cleanup_json json_t *obj = read_json(text);
+	struct json_issue issue;
+	struct secret *s = NULL;
+
+	json_object_set_new(obj, "metadata", json_pack("{s:s}", "name", "a"));
+	assert_int_equal(validate_secret(obj, &issue), 0);
+	assert_int_equal(codec_secret(obj, &s, &issue), 0);
+	return s;
+}
+
+static void updates_follow_the_rules(void **state)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(UPDATES); i++) {
+		cleanup_secret_object struct secret *old = secret_of(UPDATES[i].old),
+						    *fresh = secret_of(UPDATES[i].fresh);
+		struct json_issue issue = { .path = "", .reason = "" };
+
+		assert_int_equal(validate_secret_update(old, fresh, &issue), UPDATES[i].reason ? -EINVAL : 0);
+		assert_string_equal(issue.path, UPDATES[i].path ? UPDATES[i].path : "");
+		assert_string_equal(issue.reason, UPDATES[i].reason ? UPDATES[i].reason : "");
+	}
+}
+
+static void the_size_is_limited(void **state)
+{
+	cleanup_free char *fits = malloc(SECRET_BYTES_MAX + 2);
+	cleanup_secret_object struct secret *s = NULL;
+	cleanup_json json_t *good = NULL, *bad = NULL;
+	struct json_issue issue;
+
+	memset(fits, 'x', SECRET_BYTES_MAX + 1);
+	fits[SECRET_BYTES_MAX + 1] = '\0';
+	bad = json_pack("{s:{s:s},s:{s:s}}", "metadata", "name", "a", "stringData", "k", fits);
+	fits[SECRET_BYTES_MAX] = '\0';
+	good = json_pack("{s:{s:s},s:{s:s}}", "metadata", "name", "a", "stringData", "k", fits);
+	assert_int_equal(validate_secret(good, &issue), 0);
+	assert_int_equal(codec_secret(good, &s, &issue), 0);
+	assert_int_equal(validate_secret(bad, &issue), 0);
+	assert_int_equal(codec_secret(bad, &s, &issue), -EINVAL);
+	assert_string_equal(issue.path, "data");
+	assert_string_equal(issue.reason, "Too long: may not be more than 1048576 bytes");
+}
+
+/* ---- Pod ---- */
+
+#define P	     "metadata: {name: a}\n"
+#define C	     "containers: [{name: c}]"
+#define VOLUME(text) P "spec: {" C ", volumes: [{name: v, secret: {" text "}}]}"
+#define ITEM(text)   VOLUME("secretName: s, items: [{key: k, path: p}, {" text "}]")
+#define MOUNT(text)                                                                                                    \
+	P "spec: {volumes: [{name: v}], containers: [{name: c, volumeMounts: [{name: v, mountPath: /a}, {" text "}]}]" \
+	  "}"
+#define MODE_RULE ": must be a number between 0 and 0777 (octal), both inclusive"
+#define AT_VOLUME "spec.volumes[0].secret."
+#define AT_ITEM	  "spec.volumes[0].secret.items[1]."
+#define AT_MOUNT  "spec.containers[0].volumeMounts[1]."
+
+static const struct refusal PODS[] = {
+	{ P "spec: {" C "}", NULL, NULL },
+	{ P "spec: {" C ", nodeName: n.example, dnsPolicy: x, unknown: {a: 1}}", NULL, NULL },
+	{ P "spec: {" C ", nodeName: ''}", NULL, NULL },
+	{ P, "spec", "Required value" },
+	{ P "spec: []", "spec", "expected an object, found an array" },
+	{ P "spec: {}", "spec.containers", "Required value" },
+	{ P "spec: {containers: []}", "spec.containers", "Required value" },
+	{ P "spec: {containers: ~, initContainers: [{name: c}]}", "spec.containers", "Required value" },
+	{ P "spec: {containers: {}}", "spec.containers", "expected an array, found an object" },
+	{ P "spec: {" C ", nodeName: Node}", "spec.nodeName", SUBDOMAIN("Node") },
+	/* containers */
+	{ P "spec: {containers: [x]}", "spec.containers[0]", "must be an object" },
+	{ P "spec: {containers: [{}]}", "spec.containers[0].name", "Required value" },
+	{ P "spec: {containers: [{name: ''}]}", "spec.containers[0].name", "Required value" },
+	{ P "spec: {containers: [{name: A}]}", "spec.containers[0].name", LABEL("A") },
+	{ P "spec: {containers: [{name: a.b}]}", "spec.containers[0].name", LABEL("a.b") },
+	{ P "spec: {containers: [{name: c}, {name: c}]}", "spec.containers[1].name", "Duplicate value: \"c\"" },
+	{ P "spec: {" C ", initContainers: [{name: c}]}", "spec.containers[0].name", "Duplicate value: \"c\"" },
+	{ P "spec: {" C ", ephemeralContainers: [{name: c}]}", "spec.ephemeralContainers[0].name",
+	  "Duplicate value: \"c\"" },
+	/* volumes */
+	{ P "spec: {" C ", volumes: [{name: v}, {name: w, emptyDir: {}}, {name: x, configMap: {}, secret: ~}]}", NULL,
+	  NULL },
+	{ P "spec: {" C ", volumes: [x]}", "spec.volumes[0]", "must be an object" },
+	{ P "spec: {" C ", volumes: [{}]}", "spec.volumes[0].name", "Required value" },
+	{ P "spec: {" C ", volumes: [{name: V}]}", "spec.volumes[0].name", LABEL("V") },
+	{ P "spec: {" C ", volumes: [{name: ../v}]}", "spec.volumes[0].name", LABEL("../v") },
+	{ P "spec: {" C ", volumes: [{name: v}, {name: v}]}", "spec.volumes[1].name", "Duplicate value: \"v\"" },
+	{ P "spec: {" C ", volumes: [{name: v, emptyDir: {}, secret: {secretName: s}}]}", "spec.volumes[0].secret",
+	  "Forbidden: may not specify more than 1 volume type" },
+	{ P "spec: {" C ", volumes: [{name: v, secret: x}]}", "spec.volumes[0].secret",
+	  "expected an object, found a string" },
+	/* secret volumes */
+	{ VOLUME("secretName: s"), NULL, NULL },
+	{ VOLUME("secretName: s, defaultMode: 0777, optional: true, items: []"), NULL, NULL },
+	{ VOLUME("secretName: s, defaultMode: 0"), NULL, NULL },
+	{ VOLUME(""), AT_VOLUME "secretName", "Required value" },
+	{ VOLUME("secretName: ''"), AT_VOLUME "secretName", "Required value" },
+	{ VOLUME("secretname: s"), AT_VOLUME "secretname", "unknown field" },
+	{ VOLUME("name: s"), AT_VOLUME "name", "unknown field" },
+	{ VOLUME("secretName: A"), AT_VOLUME "secretName", SUBDOMAIN("A") },
+	{ VOLUME("secretName: a/b"), AT_VOLUME "secretName", SUBDOMAIN("a/b") },
+	{ VOLUME("secretName: s, defaultMode: 01000"), AT_VOLUME "defaultMode", "Invalid value: 512" MODE_RULE },
+	{ VOLUME("secretName: s, defaultMode: -1"), AT_VOLUME "defaultMode", "Invalid value: -1" MODE_RULE },
+	{ VOLUME("secretName: s, defaultMode: 644"), AT_VOLUME "defaultMode", "Invalid value: 644" MODE_RULE },
+	{ VOLUME("secretName: s, defaultMode: '0644'"), AT_VOLUME "defaultMode",
+	  "expected an integer, found a string" },
+	{ VOLUME("secretName: s, defaultMode: 0.5"), AT_VOLUME "defaultMode",
+	  "expected an integer, found a number ..." },
+	{ VOLUME("secretName: s, optional: 'yes'"), AT_VOLUME "optional", "expected a boolean, found a string" },
+	{ VOLUME("secretName: s, items: {}"), AT_VOLUME "items", "expected an array, found an object" },
+	/* items */
+	{ ITEM("key: k, path: a/b/..c, mode: 0400"), NULL, NULL },
+	{ ITEM("key: k, path: p"), NULL, NULL },
+	{ ITEM(""), AT_ITEM "key", "Required value" },
+	{ ITEM("path: p"), AT_ITEM "key", "Required value" },
+	{ ITEM("key: k"), AT_ITEM "path", "Required value" },
+	{ ITEM("key: k, path: ''"), AT_ITEM "path", "Required value" },
+	{ ITEM("key: k, path: /p"), AT_ITEM "path", "Invalid value: \"/p\": must be a relative path" },
+	{ ITEM("key: k, path: ../foo"), AT_ITEM "path", "Invalid value: \"../foo\": must not contain '..'" },
+	{ ITEM("key: k, path: foo/../bar"), AT_ITEM "path", "Invalid value: \"foo/../bar\": must not contain '..'" },
+	{ ITEM("key: k, path: foo/.."), AT_ITEM "path", "Invalid value: \"foo/..\": must not contain '..'" },
+	{ ITEM("key: k, path: ..foo"), AT_ITEM "path", "Invalid value: \"..foo\": must not start with '..'" },
+	{ ITEM("key: k, path: ..."), AT_ITEM "path", "Invalid value: \"...\": must not start with '..'" },
+	{ ITEM("key: k, path: p, mode: 01000"), AT_ITEM "mode", "Invalid value: 512" MODE_RULE },
+	{ ITEM("key: k, path: p, defaultMode: 0400"), AT_ITEM "defaultMode", "unknown field" },
+	{ ITEM("key: 1, path: p"), AT_ITEM "key", "expected a string, found a number" },
+	/* mounts */
+	{ MOUNT("name: v, mountPath: /b, subPath: x/y, readOnly: true, mountPropagation: None, recursiveReadOnly: "
+		"Disabled"),
+	  NULL, NULL },
+	{ MOUNT("name: v, mountPath: relative"), NULL, NULL },
+	{ MOUNT(""), AT_MOUNT "name", "Required value" },
+	{ MOUNT("name: w, mountPath: /b"), AT_MOUNT "name", "Not found: \"w\"" },
+	{ MOUNT("name: v"), AT_MOUNT "mountPath", "Required value" },
+	{ MOUNT("name: v, mountPath: ''"), AT_MOUNT "mountPath", "Required value" },
+	{ MOUNT("name: v, mountPath: /a"), AT_MOUNT "mountPath", "Invalid value: \"/a\": must be unique" },
+	{ MOUNT("name: v, mountpath: /b"), AT_MOUNT "mountpath", "unknown field" },
+	{ MOUNT("name: v, mountPath: /b, subPath: /x"), AT_MOUNT "subPath",
+	  "Invalid value: \"/x\": must be a relative path" },
+	{ MOUNT("name: v, mountPath: /b, subPath: x/../y"), AT_MOUNT "subPath",
+	  "Invalid value: \"x/../y\": must not contain '..'" },
+	{ MOUNT("name: v, mountPath: /b, subPathExpr: ../$(X)"), AT_MOUNT "subPathExpr",
+	  "Invalid value: \"../$(X)\": must not contain '..'" },
+	{ MOUNT("name: v, mountPath: /b, subPath: x, subPathExpr: z"), AT_MOUNT "subPathExpr",
+	  "Invalid value: \"z\": subPathExpr and subPath are mutually exclusive" },
+	{ P "spec: {containers: [{name: c, volumeMounts: x}]}", "spec.containers[0].volumeMounts",
+	  "expected an array, found a string" },
+	{ P "spec: {" C ", initContainers: [{name: i, volumeMounts: [{name: v, mountPath: /a}]}]}",
+	  "spec.initContainers[0].volumeMounts[0].name", "Not found: \"v\"" },
+};
+
+static void pods_follow_the_rules(void **state)
+{
+	expect_refusals(validate_pod, PODS, ARRAY_SIZE(PODS));
+}
+
+static void pods_have_metadata_too(void **state)
+{
+	struct refusal refusals[ARRAY_SIZE(META)];
+	size_t n = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(META); i++)
+		if (META[i].reason)
+			refusals[n++] = META[i];
+	expect_refusals(validate_pod, refusals, n);
+}
+
+static void two_containers_may_mount_at_the_same_place(void **state)
+{
+	cleanup_json json_t *obj = read_json(P "spec: {volumes: [{name: v}], containers: [\n"
+					       "{name: c, volumeMounts: [{name: v, mountPath: /a}]},\n"
+					       "{name: d, volumeMounts: [{name: v, mountPath: /a}]}]}");
+
+	assert_int_equal(validate_pod(obj, NULL), 0);
+}
+
+static void only_a_server_sets_status_and_deletion(void **state)
+{
+	cleanup_json json_t *obj = read_json("metadata: {name: a, deletionTimestamp: '2026-01-01T00:00:00Z'}\n"
+					     "spec: {" C "}\nstatus: {phase: Succeeded}");
+	cleanup_json json_t *wanted = read_json("metadata: {name: a, namespace: default}\nspec: {" C "}");
+
+	assert_int_equal(validate_pod(obj, NULL), 0);
+	assert_true(json_equal(obj, wanted));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(metadata_follows_the_rules),
+		cmocka_unit_test(secrets_follow_the_rules),
+		cmocka_unit_test(a_secret_is_defaulted),
+		cmocka_unit_test(string_data_is_laid_over_data),
+		cmocka_unit_test(a_value_never_gets_into_an_issue),
+		cmocka_unit_test(updates_follow_the_rules),
+		cmocka_unit_test(the_size_is_limited),
+		cmocka_unit_test(pods_follow_the_rules),
+		cmocka_unit_test(pods_have_metadata_too),
+		cmocka_unit_test(two_containers_may_mount_at_the_same_place),
+		cmocka_unit_test(only_a_server_sets_status_and_deletion),
+	};
+	struct err e = ERR_INIT;
+
+	json_setup();
+	if (secmem_init(16 << 20, &e) < 0)
+		return 1;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
