@@ -246,13 +246,27 @@ static void attach_fn(struct rig *rig, void *arg)
 	must(publish_attach(rig->publish, a->fd, a->pid, NULL, NULL) == 0, "attach");
 }
 
+/* The publisher is this program again, in a process of its own making: a fork of a process with threads must not
+ * allocate (in the sanitizer build it would wait for a lock that nobody holds any more). */
+#define PUBLISHER_ENV "RIG_PUBLISHER"
+
+__attribute__((constructor)) static void publisher_main(void)
+{
+	if (getenv(PUBLISHER_ENV))
+		_exit(publisher_run(3, 4));
+}
+
 static _Noreturn void publisher_child(int socket, int private)
 {
+	char *const argv[] = { (char[]){ "rig-publisher" }, NULL };
+	char *const env[] = { (char[]){ PUBLISHER_ENV "=1" }, NULL };
+
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	socket = dup2(socket, 3 + (private == 3) * 2);
-	private = dup2(private, 4);
-	close_range(6, ~0u, 0);
-	_exit(publisher_run(socket, private));
+	socket = fcntl(socket, F_DUPFD, 10);
+	private = fcntl(private, F_DUPFD, 10);
+	if (dup2(socket, 3) == 3 && dup2(private, 4) == 4 && close_range(5, ~0u, 0) == 0)
+		execve("/proc/self/exe", argv, env);
+	_exit(127);
 }
 
 void rig_start_publisher(struct rig *rig)
@@ -262,10 +276,8 @@ void rig_start_publisher(struct rig *rig)
 	must(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) == 0, "socketpair");
 	rig->publisher = fork();
 	must(rig->publisher >= 0, "fork");
-	if (rig->publisher == 0) {
-		close(fds[0]);
+	if (rig->publisher == 0)
 		publisher_child(fds[1], rig->mounts.private);
-	}
 	close(fds[1]);
 	rig_call(rig, attach_fn, &(struct attach){ fds[0], rig->publisher });
 }
