@@ -54,6 +54,9 @@ stop() { # stop SIGNAL
 }
 mounted() { grep -q " $pods " /proc/self/mountinfo; }
 field() { grep "^$2:" "/proc/$1/status" | cut -f 2; }
+gone() { # gone PID: ended, reaped or not (nobody may be there to reap an orphan)
+	[ ! -d "/proc/$1" ] || [ "$(field "$1" State | cut -c 1)" = Z ]
+}
 refuses() { # refuses NAME WORDS COMMAND...: exit status 1 or 2, the words on stderr, no mount
 	local name=$1 words=$2 out rc
 	shift 2
@@ -180,8 +183,8 @@ agent=$(child agent) publisher=$(child publisher)
 stop TERM
 check_equal "SIGTERM: exit status" $? 0
 check "SIGTERM: unmounted" not mounted
-check "SIGTERM: no agent" test ! -d "/proc/$agent"
-check "SIGTERM: no publisher" test ! -d "/proc/$publisher"
+check "SIGTERM: no agent" gone "$agent"
+check "SIGTERM: no publisher" gone "$publisher"
 check "SIGTERM: no runtime folder" test ! -e "$run"
 check "SIGTERM: no pods folder" test ! -e "$pods"
 start
@@ -196,7 +199,7 @@ check "starts a third time" started
 agent=$(child agent)
 kill -9 "$keeper"
 wait "$keeper" 2>/dev/null
-check "the agent goes with the keeper" eventually 10 test "! -d /proc/$agent"
+check "the agent goes with the keeper" eventually 10 gone "$agent"
 check "the dead mount is there" mounted
 start
 check "the dead mount is cleared and the pod is ready" started
