@@ -1,24 +1,23 @@
-/* YAML: libyaml's events gathered into a tree.
+/* YAML: libyaml's events gathered into a tree (yaml_tree.c has what is done with one, yaml_scalar.c the typing).
  *
  * Why not libyaml's own document API: it keeps no bound on what aliases expand to, has no merge keys, and types nothing.
  * Here every node is counted when it is made, an alias is a copy that is counted like text that was written out, and all
  * walks are loops over a stack of YAML_DEPTH_MAX frames: hostile input ends in -E2BIG, never in a deep C stack.
  *
- * Plain scalars are typed the way the Kubernetes API machinery's own reader (sigs.k8s.io/yaml, which is Go's yaml.v2) does
- * it: YAML 1.1's words for booleans, 0644 is octal, dates are strings. A key of a mapping becomes the text that JSON will
- * have ("on: x" is the key "true"), as that reader makes it, and so duplicates are found by what they become.
+ * A key of a mapping becomes the text that JSON will have ("on: x" is the key "true"), as Kubernetes' own reader makes it,
+ * and so duplicates are found by what they become.
  *
  * Text may be a secret: error sentences hold positions and reasons only, and what a node held is wiped with it. */
 #include "agent/yaml.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <yaml.h>
 
+#include "agent/yaml_scalar.h"
+#include "agent/yaml_tree.h"
 #include "common/str.h"
 
 #define ANCHORS_MAX 1024 /* in one document; they are searched one by one */
-#define NUMBER_MAX  128 /* characters of a plain number; longer ones are strings */
 
 struct anchor {
 	char *name;
@@ -53,50 +52,6 @@ struct parser {
 
 /* ---- nodes ---- */
 
-static void leaf_free(struct yaml_node *n)
-{
-	if (!n)
-		return;
-	if (n->scalar)
-		explicit_bzero(n->scalar, n->scalar_len);
-	free(n->scalar);
-	free(n->items);
-	free(n->keys);
-	free(n);
-}
-
-/* No tree is deeper than YAML_DEPTH_MAX collections and a leaf: the parser sees to that. */
-static void node_free(struct yaml_node *root)
-{
-	struct yaml_node *stack[YAML_DEPTH_MAX + 1];
-	size_t depth = 0;
-
-	if (!root)
-		return;
-	stack[depth++] = root;
-	while (depth > 0) {
-		struct yaml_node *n = stack[depth - 1];
-
-		if (n->n_items == 0) {
-			leaf_free(n);
-			depth--;
-			continue;
-		}
-		n->n_items--;
-		if (n->keys)
-			leaf_free(n->keys[n->n_items]);
-		stack[depth++] = n->items[n->n_items];
-	}
-}
-DEFINE_CLEANUP(struct yaml_node *, node_free);
-
-void yaml_docs_free(struct yaml_doc *docs, size_t n_docs)
-{
-	for (size_t i = 0; docs && i < n_docs; i++)
-		node_free(docs[i].root);
-	free(docs);
-}
-
 static int fail_at(struct parser *p, int code, size_t line, size_t column, const char *reason)
 {
 	return err_set(p->e, code, "%zu:%zu: %s", line, column, reason);
@@ -116,7 +71,7 @@ static int no_memory(struct parser *p)
 static int node_new(struct parser *p, enum yaml_kind kind, size_t line, size_t column, const char *scalar, size_t len,
 		    struct yaml_node **ret_n)
 {
-	cleanup(node_freep) struct yaml_node *n = NULL;
+	cleanup(yaml_node_freep) struct yaml_node *n = NULL;
 
 	if (p->n_nodes >= YAML_NODES_MAX)
 		return fail_at(p, -E2BIG, line, column, "too many values (aliases count in full)");
@@ -142,142 +97,7 @@ static int node_new(struct parser *p, enum yaml_kind kind, size_t line, size_t c
 	return 0;
 }
 
-/* ---- what a plain scalar is ---- */
-
-/* Go's yaml.v2, resolve.go; each list ends with NULL. */
-static const char *const null_words[] = { "", "~", "null", "Null", "NULL", NULL };
-static const char *const true_words[] = {
-	"y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON", NULL
-};
-static const char *const false_words[] = { "n",	    "N",     "no",  "No",  "NO",  "false",
-					   "False", "FALSE", "off", "Off", "OFF", NULL };
-static const char *const float_words[] = { ".nan",  ".NaN",  ".NAN",  ".inf",  ".Inf",	".INF", "+.inf",
-					   "+.Inf", "+.INF", "-.inf", "-.Inf", "-.INF", NULL };
-
-static const struct {
-	const char *const *list;
-	enum yaml_kind kind;
-} words[] = {
-	{ null_words, YAML_NULL },
-	{ true_words, YAML_BOOL },
-	{ false_words, YAML_BOOL },
-	{ float_words, YAML_FLOAT },
-};
-
-static bool is_in(const char *const *list, const char *s, size_t len)
-{
-	while (*list && (strlen(*list) != len || memcmp(*list, s, len) != 0))
-		list++;
-	return *list;
-}
-
-static bool is_true(const struct yaml_node *n)
-{
-	return is_in(true_words, n->scalar, n->scalar_len);
-}
-
-/* A copy without underscores ("1_000"). False: too long, or not all of it can belong to a number. */
-static bool number_text(const char *s, size_t len, char text[static NUMBER_MAX])
-{
-	size_t n = 0;
-
-	if (len == 0 || len >= NUMBER_MAX || !strchr("+-.0123456789", s[0]) || memchr(s, '\0', len))
-		return false;
-	for (size_t i = 0; i < len; i++)
-		if (s[i] != '_')
-			text[n++] = s[i];
-	text[n] = '\0';
-	return true;
-}
-
-static int digit_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return 16;
-}
-
-/* strconv.ParseInt(s, 0, 64). */
-static bool parse_int(const char *text, int64_t *ret_value)
-{
-	bool negative = *text == '-';
-	uint64_t value = 0, limit = negative ? (uint64_t)INT64_MAX + 1 : INT64_MAX;
-	int base = 10;
-
-	if (*text == '+' || *text == '-')
-		text++;
-	if (text[0] == '0' && text[1]) {
-		char c = text[1] | 0x20;
-
-		base = c == 'x' ? 16 : c == 'b' ? 2 : 8;
-		text += c == 'x' || c == 'b' || c == 'o' ? 2 : 1;
-	}
-	if (!*text)
-		return false;
-	for (; *text; text++) {
-		int digit = digit_value(*text);
-
-		if (digit >= base || value > (limit - digit) / base)
-			return false;
-		value = value * base + digit;
-	}
-	*ret_value = negative ? (int64_t)(0 - value) : (int64_t)value;
-	return true;
-}
-
-/* [-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)? */
-static bool parse_float(const char *text, double *ret_value)
-{
-	static const char digits[] = "0123456789";
-	const char *s = text;
-	size_t n;
-
-	s += *s == '+' || *s == '-';
-	n = strspn(s, digits);
-	s += n;
-	if (*s == '.') {
-		size_t fraction = strspn(s + 1, digits);
-
-		n += fraction;
-		s += 1 + fraction;
-	}
-	if (n == 0)
-		return false;
-	if (*s == 'e' || *s == 'E') {
-		s++;
-		s += *s == '+' || *s == '-';
-		n = strspn(s, digits);
-		if (n == 0)
-			return false;
-		s += n;
-	}
-	if (*s)
-		return false;
-	*ret_value = strtod(text, NULL);
-	return isfinite(*ret_value);
-}
-
-static enum yaml_kind plain_kind(const char *s, size_t len)
-{
-	char text[NUMBER_MAX];
-	int64_t integer;
-	double real;
-
-	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
-		if (is_in(words[i].list, s, len))
-			return words[i].kind;
-	if (!number_text(s, len, text))
-		return YAML_STRING;
-	if (parse_int(text, &integer))
-		return YAML_INT;
-	if (parse_float(text, &real))
-		return YAML_FLOAT;
-	return YAML_STRING;
-}
+/* ---- tags ---- */
 
 static const struct {
 	const char *tag;
@@ -308,14 +128,14 @@ static int scalar_kind(struct parser *p, const yaml_event_t *event, enum yaml_ki
 	int r;
 
 	if (!event->data.scalar.tag) {
-		*ret_kind = event->data.scalar.plain_implicit ? plain_kind(s, len) : YAML_STRING;
+		*ret_kind = event->data.scalar.plain_implicit ? yaml_scalar_kind(s, len) : YAML_STRING;
 		return 0;
 	}
 
 	r = tag_kind(p, &event->start_mark, event->data.scalar.tag, &wanted);
 	if (r < 0)
 		return r;
-	found = plain_kind(s, len);
+	found = yaml_scalar_kind(s, len);
 	if (wanted != YAML_STRING && wanted != found && !(wanted == YAML_FLOAT && found == YAML_INT))
 		return fail_mark(p, -EINVAL, &event->start_mark, "the value does not fit its tag");
 	*ret_kind = wanted;
@@ -335,117 +155,15 @@ static int collection_tag(struct parser *p, const yaml_event_t *event, const yam
 	return kind == wanted ? 0 : fail_mark(p, -EINVAL, &event->start_mark, "the value does not fit its tag");
 }
 
-/* ---- values ---- */
-
-/* As Go's encoding/json writes a float64 that is a whole number. */
-static bool whole_number(double real, int64_t *ret_integer)
-{
-	if (!(fabs(real) < 9007199254740992.0) || real != trunc(real))
-		return false;
-	*ret_integer = (int64_t)real;
-	return true;
-}
-
-static int number_to_json(const struct yaml_node *n, json_t **ret_json, struct err *e)
-{
-	char text[NUMBER_MAX];
-	int64_t integer;
-	double real;
-
-	if (!number_text(n->scalar, n->scalar_len, text))
-		return err_set(e, -EINVAL, "%zu:%zu: not a number that JSON has", n->line, n->column);
-	if (parse_int(text, &integer))
-		*ret_json = json_integer(integer);
-	else if (!parse_float(text, &real))
-		return err_set(e, -EINVAL, "%zu:%zu: not a number that JSON has", n->line, n->column);
-	else
-		*ret_json = whole_number(real, &integer) ? json_integer(integer) : json_real(real);
-	return *ret_json ? 0 : err_set(e, -ENOMEM, "out of memory");
-}
-
-/* Of a collection: an empty one. */
-static int leaf_to_json(const struct yaml_node *n, json_t **ret_json, struct err *e)
-{
-	switch (n->kind) {
-	case YAML_NULL:
-		*ret_json = json_null();
-		break;
-	case YAML_BOOL:
-		*ret_json = json_boolean(is_true(n));
-		break;
-	case YAML_INT:
-	case YAML_FLOAT:
-		return number_to_json(n, ret_json, e);
-	case YAML_STRING:
-		*ret_json = json_stringn(n->scalar, n->scalar_len);
-		break;
-	case YAML_SEQUENCE:
-		*ret_json = json_array();
-		break;
-	case YAML_MAPPING:
-		*ret_json = json_object();
-		break;
-	}
-	return *ret_json ? 0 : err_set(e, -ENOMEM, "out of memory");
-}
-
-int yaml_to_json(const struct yaml_node *root, json_t **ret_json, struct err *e)
-{
-	struct {
-		const struct yaml_node *node;
-		json_t *json; /* in the result */
-		size_t next;
-	} stack[YAML_DEPTH_MAX + 1];
-	cleanup_json json_t *result = NULL;
-	size_t depth = 0;
-	int r;
-
-	r = leaf_to_json(root, &result, e);
-	if (r < 0)
-		return r;
-	stack[depth].node = root;
-	stack[depth].json = result;
-	stack[depth++].next = 0;
-	while (depth > 0) {
-		typeof(*stack) *top = &stack[depth - 1];
-		const struct yaml_node *child, *key;
-		json_t *value = NULL;
-
-		if (top->next == top->node->n_items) {
-			depth--;
-			continue;
-		}
-		child = top->node->items[top->next];
-		key = top->node->keys ? top->node->keys[top->next] : NULL;
-		top->next++;
-		if (key && !key->scalar)
-			return err_set(e, -EINVAL, "%zu:%zu: a key must be a scalar", key->line, key->column);
-
-		r = leaf_to_json(child, &value, e);
-		if (r < 0)
-			return r;
-		if (key ? json_object_setn_new_nocheck(top->json, key->scalar, key->scalar_len, value) < 0
-			: json_array_append_new(top->json, value) < 0)
-			return err_set(e, -ENOMEM, "out of memory");
-		if (child->n_items > 0) {
-			stack[depth].node = child;
-			stack[depth].json = value;
-			stack[depth++].next = 0;
-		}
-	}
-
-	*ret_json = TAKE_PTR(result);
-	return 0;
-}
-
 /* ---- mappings ---- */
 
 /* What a key that is no string becomes in JSON; as fmt.Sprint and strconv have it. */
 static int key_to_text(struct parser *p, struct yaml_node *key)
 {
-	char text[NUMBER_MAX], *fresh;
-	int64_t integer;
+	enum yaml_number number;
+	int64_t integer = 0;
 	double real = 0;
+	char *fresh;
 
 	if (!key->scalar)
 		return fail_at(p, -EINVAL, key->line, key->column, "a key must be a scalar");
@@ -456,16 +174,13 @@ static int key_to_text(struct parser *p, struct yaml_node *key)
 	if (key->kind == YAML_STRING)
 		return 0;
 
-	if (key->kind == YAML_BOOL) {
-		fresh = strdup(is_true(key) ? "true" : "false");
-	} else if (!number_text(key->scalar, key->scalar_len, text) ||
-		   !(parse_int(text, &integer) || parse_float(text, &real))) {
+	number = yaml_scalar_number(key->scalar, key->scalar_len, &integer, &real);
+	if (key->kind == YAML_BOOL)
+		fresh = strdup(yaml_scalar_is_true(key->scalar, key->scalar_len) ? "true" : "false");
+	else if (number == YAML_NUMBER_NONE)
 		return fail_at(p, -EINVAL, key->line, key->column, "not a number that can be a key");
-	} else if (parse_int(text, &integer) || whole_number(real, &integer)) {
-		fresh = str_format("%" PRId64, integer);
-	} else {
-		fresh = str_format("%g", real);
-	}
+	else
+		fresh = number == YAML_NUMBER_INTEGER ? str_format("%" PRId64, integer) : str_format("%g", real);
 	if (!fresh)
 		return no_memory(p);
 	free(key->scalar);
@@ -497,7 +212,7 @@ static int grow(struct parser *p, struct yaml_node *n, size_t *size)
 
 static int bury(struct parser *p, struct yaml_node *take_n)
 {
-	cleanup(node_freep) struct yaml_node *n = take_n;
+	cleanup(yaml_node_freep) struct yaml_node *n = take_n;
 	struct yaml_node **dead = p->dead;
 
 	/* grows at each power of two */
@@ -513,7 +228,7 @@ static int bury(struct parser *p, struct yaml_node *take_n)
 /* Takes the node in every case. */
 static int attach(struct parser *p, struct yaml_node *take_n)
 {
-	cleanup(node_freep) struct yaml_node *n = take_n;
+	cleanup(yaml_node_freep) struct yaml_node *n = take_n;
 	struct frame *f;
 	int r;
 
@@ -580,7 +295,7 @@ static bool is_open(const struct parser *p, const struct yaml_node *n)
 /* The node without what is in it, and room for that. */
 static int copy_shallow(struct parser *p, const struct yaml_node *n, struct yaml_node **ret_n)
 {
-	cleanup(node_freep) struct yaml_node *copy = NULL;
+	cleanup(yaml_node_freep) struct yaml_node *copy = NULL;
 	int r;
 
 	r = node_new(p, n->kind, n->line, n->column, n->scalar, n->scalar_len, &copy);
@@ -602,7 +317,7 @@ static int copy_deep(struct parser *p, const yaml_mark_t *mark, const struct yam
 		const struct yaml_node *from;
 		struct yaml_node *to;
 	} stack[YAML_DEPTH_MAX + 1];
-	cleanup(node_freep) struct yaml_node *copy = NULL;
+	cleanup(yaml_node_freep) struct yaml_node *copy = NULL;
 	size_t depth = 0;
 	int r;
 
@@ -614,7 +329,7 @@ static int copy_deep(struct parser *p, const yaml_mark_t *mark, const struct yam
 	while (depth > 0) {
 		const struct yaml_node *from = stack[depth - 1].from;
 		struct yaml_node *to = stack[depth - 1].to;
-		cleanup(node_freep) struct yaml_node *key = NULL;
+		cleanup(yaml_node_freep) struct yaml_node *key = NULL;
 		struct yaml_node *item = NULL;
 
 		if (to->n_items == from->n_items) {
@@ -654,7 +369,7 @@ static int merge_one(struct parser *p, struct frame *f, const struct yaml_node *
 	if (from->kind != YAML_MAPPING)
 		return fail_mark(p, -EINVAL, &mark, "`<<` needs a mapping or a list of mappings");
 	for (size_t i = 0; i < from->n_items; i++) {
-		cleanup(node_freep) struct yaml_node *key = NULL;
+		cleanup(yaml_node_freep) struct yaml_node *key = NULL;
 		struct yaml_node *item = NULL;
 
 		r = grow(p, f->node, &f->size);
@@ -730,10 +445,10 @@ static int settle_duplicates(struct parser *p, struct yaml_node *n, size_t n_own
 
 	for (size_t i = n->n_items; i-- > 1;)
 		if (compare_keys(order[i - 1].key, order[i].key) == 0)
-			leaf_free(TAKE_PTR(n->keys[order[i].index]));
+			yaml_leaf_free(TAKE_PTR(n->keys[order[i].index]));
 	for (size_t i = 0; i < n->n_items; i++) {
 		if (!n->keys[i]) {
-			node_free(n->items[i]);
+			yaml_node_free(n->items[i]);
 			continue;
 		}
 		n->keys[kept] = n->keys[i];
@@ -813,7 +528,7 @@ static int on_scalar(struct parser *p, const yaml_event_t *event)
 		return r;
 	r = remember_anchor(p, mark, event->data.scalar.anchor, n);
 	if (r < 0) {
-		node_free(n);
+		yaml_node_free(n);
 		return r;
 	}
 	r = attach(p, n);
@@ -841,7 +556,7 @@ static int on_collection(struct parser *p, const yaml_event_t *event, enum yaml_
 		return r;
 	r = remember_anchor(p, mark, anchor, n);
 	if (r < 0) {
-		node_free(n);
+		yaml_node_free(n);
 		return r;
 	}
 	r = attach(p, n);
@@ -856,12 +571,12 @@ static void forget_document(struct parser *p)
 	while (p->depth > 0) {
 		struct frame *f = &p->frames[--p->depth];
 
-		node_free(TAKE_PTR(f->key));
-		node_free(TAKE_PTR(f->merge));
+		yaml_node_free(TAKE_PTR(f->key));
+		yaml_node_free(TAKE_PTR(f->merge));
 	}
-	node_free(TAKE_PTR(p->root));
+	yaml_node_free(TAKE_PTR(p->root));
 	while (p->n_dead > 0)
-		node_free(p->dead[--p->n_dead]);
+		yaml_node_free(p->dead[--p->n_dead]);
 	free(TAKE_PTR(p->dead));
 	while (p->n_anchors > 0)
 		free(p->anchors[--p->n_anchors].name);
@@ -985,68 +700,4 @@ int yaml_parse(const char *text, size_t len, struct yaml_doc **ret_docs, size_t 
 	*ret_docs = p->docs;
 	*ret_n_docs = p->n_docs;
 	return 0;
-}
-
-/* ---- looking ---- */
-
-const struct yaml_node *yaml_get(const struct yaml_node *n, const char *key)
-{
-	if (!n || n->kind != YAML_MAPPING)
-		return NULL;
-	for (size_t i = 0; i < n->n_items; i++)
-		if (str_eq(n->keys[i]->scalar, key))
-			return n->items[i];
-	return NULL;
-}
-
-/* "[12]" of a sequence; *path is moved behind it. */
-static const struct yaml_node *find_element(const struct yaml_node *n, const char **path)
-{
-	char *end;
-	unsigned long index;
-
-	if (**path != '[' || !strchr("0123456789", (*path)[1]))
-		return NULL;
-	index = strtoul(*path + 1, &end, 10);
-	if (*end != ']' || index >= n->n_items)
-		return NULL;
-	*path = end + 1;
-	return n->items[index];
-}
-
-/* Keys may hold dots and brackets ("data.tls.crt", "data[tls.crt]"): the longest key that fits is meant. */
-static const struct yaml_node *find_member(const struct yaml_node *n, const char **path)
-{
-	const char *at = *path + (**path == '.' || **path == '['), *end = **path == '[' ? "]" : ".[";
-	const struct yaml_node *found = NULL;
-	size_t best = 0;
-
-	for (size_t i = 0; i < n->n_items; i++) {
-		const struct yaml_node *key = n->keys[i];
-		size_t len = key->scalar_len;
-
-		if (strncmp(at, key->scalar, len) != 0 || !strchr(end, at[len]) || (found && len <= best))
-			continue;
-		found = n->items[i];
-		best = len;
-	}
-	if (found)
-		*path = at + best + (at[best] == ']');
-	return found;
-}
-
-const struct yaml_node *yaml_find(const struct yaml_node *root, const char *path)
-{
-	const struct yaml_node *n = root, *next = root;
-
-	while (next && *path) {
-		if (n->kind == YAML_MAPPING)
-			next = find_member(n, &path);
-		else if (n->kind == YAML_SEQUENCE)
-			next = find_element(n, &path);
-		else
-			next = NULL;
-		n = next ? next : n;
-	}
-	return n;
 }

@@ -33,7 +33,8 @@ int yaml_parse(const char *text, size_t len, struct yaml_doc **ret_docs, size_t 
 void yaml_docs_free(struct yaml_doc *docs, size_t n_docs);
 /* The value for a key of a mapping; NULL if it is not there (or n is no mapping). */
 const struct yaml_node *yaml_get(const struct yaml_node *n, const char *key);
-/* The JSON value that Kubernetes' own YAML reader would make of it. -ENOMEM; -EINVAL (a key that is no scalar). */
+/* The JSON value that Kubernetes' own YAML reader would make of it. -ENOMEM; -EINVAL (a number that JSON has not: e says
+ * `line:column: reason`). */
 int yaml_to_json(const struct yaml_node *n, json_t **ret_json, struct err *e);
 /* The node at a path as json_issue has it ("spec.volumes[2].secret", "data[tls.crt]"), or the nearest one above it that
  * exists; so that a JSON issue gets a line. Never NULL if root is not. */

@@ -522,6 +522,34 @@ static void get_finds_keys_of_mappings_only(void **state)
 	forget(&p);
 }
 
+/* Texts that were mutilated at random (always in the same way) are parsed or refused, and nothing else happens: the
+ * sanitizers watch. */
+static void mutilated_texts_do_no_harm(void **state)
+{
+	static const char bits[] = "[]{}:,-?&*!|>'\"%@`#\n \t\\<~0x\xff\0";
+	uint32_t seed = 1;
+
+	for (size_t i = 0; i < 20000; i++) {
+		const char *from = i % 8 ? VALUES[i % ARRAY_SIZE(VALUES)].text : TEXT;
+		size_t len = strlen(from);
+		cleanup_free char *text = strdup(from);
+		struct parsed p;
+
+		for (size_t k = 0; k < 1 + i % 4; k++) {
+			seed = seed * 1664525 + 1013904223;
+			text[(seed >> 8) % len] = bits[(seed >> 24) % (sizeof(bits) - 1)];
+		}
+		p = parse(text, len);
+		for (size_t k = 0; k < p.n_docs; k++) {
+			cleanup_json json_t *doc = NULL;
+
+			if (p.docs[k].root && yaml_to_json(p.docs[k].root, &doc, NULL) == 0)
+				assert_non_null(yaml_find(p.docs[k].root, "data[tls.crt].a[1]"));
+		}
+		forget(&p);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -541,6 +569,7 @@ int main(void)
 		cmocka_unit_test(nothing_is_kept_of_the_documents_before_an_error),
 		cmocka_unit_test(a_path_leads_to_its_line),
 		cmocka_unit_test(get_finds_keys_of_mappings_only),
+		cmocka_unit_test(mutilated_texts_do_no_harm),
 	};
 
 	json_setup();
