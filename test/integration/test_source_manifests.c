@@ -500,6 +500,48 @@ static void the_first_file_by_name_has_the_object(void **state)
 	assert_int_equal(health(w).n_rejected, 0);
 }
 
+static void a_refused_object_does_not_give_way_to_a_later_file(void **state)
+{
+	struct world *w = *state;
+
+	put_secret(w, "a.yaml", "db", "from a");
+	put_secret(w, "b.yaml", "db", "from b");
+	begin(w);
+	expect(w, "synced");
+	want(w, "db");
+	expect(w, "secret default/db k=from a");
+	put(w, "a.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: db}\nstringData: {k: 1}\n");
+	expect(w, "failed default/db ...");
+	assert_non_null(
+		strstr(w->log[w->n_seen - 1], "/a.yaml:4:17: secret default/db: stringData.k: must be a string"));
+	expect_nothing(w);
+	assert_int_equal(health(w).n_rejected, 2);
+	put_secret(w, "a.yaml", "db", "from a again");
+	expect(w, "secret default/db k=from a again");
+}
+
+static void a_secret_that_was_never_good_fails_until_it_is(void **state)
+{
+	struct world *w = *state;
+
+	put(w, "db.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: db}\ntype: kubernetes.io/tls\n");
+	begin(w);
+	expect(w, "synced");
+	want(w, "db");
+	expect(w, "failed default/db ...");
+	assert_non_null(strstr(w->log[w->n_seen - 1], "data[tls.crt]: Required value"));
+	/* another reason is told */
+	put(w, "db.yaml",
+	    "apiVersion: v1\nkind: Secret\nmetadata: {name: db}\ntype: kubernetes.io/tls\nstringData: {tls.crt: ''}\n");
+	expect(w, "failed default/db ...");
+	assert_non_null(strstr(w->log[w->n_seen - 1], "data[tls.key]: Required value"));
+	put_secret(w, "db.yaml", "db", "one");
+	expect(w, "secret default/db k=one");
+	/* gone is another thing than refused */
+	put(w, "db.yaml", "# nothing\n");
+	expect(w, "secret default/db absent");
+}
+
 static void an_object_that_moves_to_another_file_is_never_missing(void **state)
 {
 	struct world *w = *state;
@@ -781,6 +823,8 @@ int main(void)
 		TEST(the_others_in_a_file_are_not_held_up_by_a_refused_one),
 		TEST(a_file_that_is_no_yaml_keeps_what_it_gave),
 		TEST(the_first_file_by_name_has_the_object),
+		TEST(a_refused_object_does_not_give_way_to_a_later_file),
+		TEST(a_secret_that_was_never_good_fails_until_it_is),
 		TEST(an_object_that_moves_to_another_file_is_never_missing),
 		TEST(an_immutable_secret_stays),
 		TEST(the_type_of_a_secret_stays),
