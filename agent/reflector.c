@@ -648,6 +648,7 @@ void reflector_refresh(struct reflector *r)
 	if (is_stopped(r))
 		return;
 	drop_what_runs(r);
+	free(TAKE_PTR(r->failure)); /* whoever asks wants an answer, also if it is the same */
 	r->list_latest = true;
 	restart_list(r);
 }

@@ -56,7 +56,8 @@ DEFINE_CLEANUP(struct reflector *, reflector_free);
 void reflector_start(struct reflector *r);
 /* Cancels what runs; nothing is called any more. */
 void reflector_stop(struct reflector *r);
-/* Drops what runs and lists now, asking for the most recent state. Not before reflector_start(). */
+/* Drops what runs and lists now, asking for the most recent state. A failure is told anew. Not before
+ * reflector_start(). */
 void reflector_refresh(struct reflector *r);
 
 /* From the environment. */

@@ -45,7 +45,8 @@ struct wanted {
 	char *rejected; /* why the present object was refused; NULL: it was not */
 	bool seen; /* in the list that is coming in */
 	bool settled; /* `secret` is a fact and not only a beginning */
-	bool dirty; /* a failure was told since the last good news, or a refresh was asked for */
+	bool answer_due; /* a refresh was asked for */
+	char *failure; /* the last that was told; NULL: the last was good news */
 	bool starved; /* refused for want of memory: to be fetched again */
 };
 
@@ -333,11 +334,18 @@ static void doubt_token(struct source_api *s)
 
 /* ---- Secrets ---- */
 
+/* What is told now is news even if it is the same as before. */
+static bool is_due(const struct wanted *w)
+{
+	return w->failure || w->answer_due || !w->settled;
+}
+
 static void secret_tell(struct wanted *w)
 {
 	const struct source_api *s = w->follower.source;
 
-	w->dirty = false;
+	keep_text(&w->failure, NULL);
+	w->answer_due = false;
 	w->settled = true;
 	s->sink->secret_changed(s->userdata, w->ns, w->name, w->secret);
 }
@@ -347,7 +355,10 @@ static void secret_tell_failed(struct wanted *w, int code, const char *text)
 	const struct source_api *s = w->follower.source;
 	struct err e = ERR_INIT;
 
-	w->dirty = true;
+	if (str_eq(w->failure, text) && !w->answer_due)
+		return;
+	keep_text(&w->failure, text);
+	w->answer_due = false;
 	err_set(&e, code, "%s", text);
 	s->sink->secret_failed(s->userdata, w->ns, w->name, &e);
 }
@@ -372,8 +383,6 @@ static void secret_refused(struct wanted *w, int code, const struct json_issue *
 		w->starved = true;
 		loop_timer_set(s->starved_timer, STARVED_RETRY_USEC);
 	}
-	if (str_eq(w->rejected, err_text(&e)) && !w->dirty)
-		return;
 	if (!str_eq(w->rejected, err_text(&e)))
 		log_warning(LOG_F({ "secret", w->key }), "%s", err_text(&e));
 	s->n_rejected += !w->rejected;
@@ -393,7 +402,7 @@ static void on_starved_time(struct loop_source *source, void *userdata)
 
 static void secret_gone(struct wanted *w)
 {
-	bool is_news = !w->settled || w->secret || w->dirty;
+	bool is_news = w->secret || is_due(w);
 
 	secret_accepted(w);
 	secret_unref(TAKE_PTR(w->secret));
@@ -413,7 +422,7 @@ static void secret_there(struct wanted *w, const json_t *obj)
 		secret_refused(w, r, &issue);
 		return;
 	}
-	is_news = w->dirty || !w->secret || !str_eq(w->secret->resource_version, fresh->resource_version) ||
+	is_news = is_due(w) || !w->secret || !str_eq(w->secret->resource_version, fresh->resource_version) ||
 		  !secret_same(w->secret, fresh);
 	secret_accepted(w);
 	if (!is_news)
@@ -470,7 +479,7 @@ static void secret_recovered(void *userdata)
 	log_debug(LOG_F({ "secret", w->key }), "can be read again");
 	if (w->rejected)
 		secret_tell_failed(w, -EINVAL, w->rejected);
-	else if (w->dirty && w->settled)
+	else if (w->failure && w->settled)
 		secret_tell(w);
 }
 
@@ -489,6 +498,7 @@ static void wanted_free(struct follower *f)
 	follower_deinit(f);
 	secret_unref(w->secret);
 	free(w->rejected);
+	free(w->failure);
 	free(w->key);
 	free(w->ns);
 	free(w->name);
@@ -579,7 +589,7 @@ static int api_refresh_secret(struct source *source, const char *ns, const char 
 
 	if (!w)
 		return -ENOENT;
-	w->dirty = true; /* an answer is due even if nothing has changed */
+	w->answer_due = true;
 	return s->started ? do_later(&w->follower, TODO_REFRESH) : 0;
 }
 

@@ -834,8 +834,11 @@ static void refresh_asks_for_the_latest_from_any_state(void **state)
 	reflector_refresh(w->r); /* waiting */
 	assert_int_equal(w->delay, 0);
 	assert_asks(w, LIST_LATEST);
+	answer_status(w, 500, "Because", "no");
+	assert_told(w, "failed 500: no;failed 500: no;");
+	wake(w);
 	answer(w, 200, LIST("12", OBJECT("12")));
-	assert_told(w, "failed 500: no;begin;LISTED 12;end;recovered;");
+	assert_told(w, "begin;LISTED 12;end;recovered;");
 	assert_asks(w, WATCH_AT("12"));
 }
 

@@ -1,0 +1,1093 @@
+/* The API server as a source, against the test API server: what the sink is told, through every trouble that a server
+ * can make. */
+#include "agent/source_api.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <ftw.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "common/file.h"
+#include "common/json.h"
+#include "common/log.h"
+#include "common/str.h"
+#include "test/apiserver/apiserver.h"
+#include "test/lib/certs.h"
+
+#define PATIENCE_USEC (20 * USEC_PER_SEC)
+#define SECRETS_MAX   512
+#define PODS_MAX      64
+
+/* What was told of one Secret. */
+struct told_secret {
+	char name[64];
+	struct secret *last;
+	unsigned n_changed, n_failed;
+	bool absent;
+	char failure[ERR_TEXT_MAX]; /* "" after good news */
+};
+
+struct rig {
+	char dir[64];
+	struct apiserver *server;
+	struct loop *loop;
+	struct files *files;
+	struct source *source;
+
+	struct told_secret secrets[SECRETS_MAX];
+	size_t n_secrets;
+	struct pod *pods[PODS_MAX]; /* there, by uid */
+	size_t n_pods;
+	unsigned n_pod_changed, n_synced;
+	char removed[64]; /* the last uid */
+	bool unwant_at_change;
+};
+
+static uint64_t now_usec(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / NSEC_PER_USEC;
+}
+
+/* Runs the loop until cond holds, with a limit that only something broken reaches. */
+#define eventually(rig, cond)                                                                                          \
+	do {                                                                                                           \
+		uint64_t limit_ = now_usec() + PATIENCE_USEC;                                                          \
+		while (!(cond) && now_usec() < limit_)                                                                 \
+			loop_run_once((rig)->loop, 5 * USEC_PER_MSEC);                                                 \
+		assert_true(cond);                                                                                     \
+	} while (0)
+
+/* For "nothing more happens": long enough for what would happen at once. */
+static void settle(struct rig *t)
+{
+	uint64_t limit = now_usec() + 60 * USEC_PER_MSEC;
+
+	while (now_usec() < limit)
+		loop_run_once(t->loop, 5 * USEC_PER_MSEC);
+}
+
+/* ---- the sink ---- */
+
+static struct told_secret *told(struct rig *t, const char *name)
+{
+	for (size_t i = 0; i < t->n_secrets; i++)
+		if (str_eq(t->secrets[i].name, name))
+			return &t->secrets[i];
+	assert_true(t->n_secrets < SECRETS_MAX);
+	snprintf(t->secrets[t->n_secrets].name, sizeof(t->secrets[0].name), "%s", name);
+	return &t->secrets[t->n_secrets++];
+}
+
+static void on_secret_changed(void *userdata, const char *ns, const char *name, struct secret *secret)
+{
+	struct rig *t = userdata;
+	struct told_secret *s = told(t, name);
+
+	assert_string_equal(ns, "ns");
+	secret_unref(s->last);
+	s->last = secret ? secret_ref(secret) : NULL;
+	s->absent = !secret;
+	s->failure[0] = '\0';
+	s->n_changed++;
+	if (t->unwant_at_change)
+		source_unwant_secret(t->source, ns, name);
+}
+
+static void on_secret_failed(void *userdata, const char *ns, const char *name, const struct err *e)
+{
+	struct told_secret *s = told(userdata, name);
+
+	assert_int_not_equal(e->code, 0);
+	snprintf(s->failure, sizeof(s->failure), "%s", err_text(e));
+	s->n_failed++;
+}
+
+static size_t find_pod(const struct rig *t, const char *uid)
+{
+	for (size_t i = 0; i < t->n_pods; i++)
+		if (str_eq(t->pods[i]->uid, uid))
+			return i;
+	return t->n_pods;
+}
+
+static void on_pod_changed(void *userdata, struct pod *pod)
+{
+	struct rig *t = userdata;
+	size_t i = find_pod(t, pod->uid);
+
+	for (size_t k = 0; k < t->n_pods; k++)
+		if (k != i)
+			assert_false(str_eq(pod_display(t->pods[k]), pod_display(pod)));
+	if (i < t->n_pods)
+		pod_unref(t->pods[i]);
+	else
+		assert_true(t->n_pods++ < PODS_MAX);
+	t->pods[i] = pod_ref(pod);
+	t->n_pod_changed++;
+}
+
+static void on_pod_removed(void *userdata, const char *uid)
+{
+	struct rig *t = userdata;
+	size_t i = find_pod(t, uid);
+
+	assert_true(i < t->n_pods);
+	pod_unref(t->pods[i]);
+	t->pods[i] = t->pods[--t->n_pods];
+	snprintf(t->removed, sizeof(t->removed), "%s", uid);
+}
+
+static void on_pods_synced(void *userdata)
+{
+	((struct rig *)userdata)->n_synced++;
+}
+
+static const struct source_sink SINK = {
+	.pod_changed = on_pod_changed,
+	.pod_removed = on_pod_removed,
+	.pods_synced = on_pods_synced,
+	.secret_changed = on_secret_changed,
+	.secret_failed = on_secret_failed,
+};
+
+/* ---- the rig ---- */
+
+static char *path_in(const struct rig *t, const char *name)
+{
+	char *path = file_join(t->dir, name);
+
+	assert_non_null(path);
+	return path;
+}
+
+static void write_file(const struct rig *t, const char *name, const char *text)
+{
+	cleanup_free char *path = path_in(t, name);
+	struct err e = ERR_INIT;
+
+	if (file_write_atomic(path, text, strlen(text), 0600, &e) < 0)
+		fail_msg("%s", err_text(&e));
+}
+
+static char *read_text(const struct rig *t, const char *name)
+{
+	cleanup_free char *path = path_in(t, name);
+	struct err e = ERR_INIT;
+	char *text = NULL;
+	size_t len;
+
+	if (file_read(AT_FDCWD, path, 1 << 20, &text, &len, &e) < 0)
+		fail_msg("%s", err_text(&e));
+	return text;
+}
+
+static void write_kubeconfig(const struct rig *t, const char *url, const char *cluster, const char *user)
+{
+	cleanup_free char *text = str_format("apiVersion: v1\nkind: Config\ncurrent-context: c\n"
+					     "contexts: [{name: c, context: {cluster: k, user: u}}]\n"
+					     "clusters: [{name: k, cluster: {server: \"%s\"%s}}]\n"
+					     "users: [{name: u, user: {%s}}]\n",
+					     url, cluster, user);
+
+	write_file(t, "kubeconfig", text);
+}
+
+static void start_server(struct rig *t, const struct apiserver_options *o)
+{
+	struct err e = ERR_INIT;
+
+	if (apiserver_start(o, &t->server, &e) < 0)
+		fail_msg("%s", err_text(&e));
+}
+
+static int new_source(struct rig *t, struct err *e)
+{
+	cleanup_free char *path = path_in(t, "kubeconfig");
+
+	return source_api_new(t->loop, t->files,
+			      &(struct source_api_options){ .kubeconfig = path, .node_name = "node-1" }, &SINK, t,
+			      &t->source, e);
+}
+
+static void start_source(struct rig *t)
+{
+	struct err e = ERR_INIT;
+
+	if (new_source(t, &e) < 0 || source_start(t->source, &e) < 0)
+		fail_msg("%s", err_text(&e));
+}
+
+static int bare_setup(void **state)
+{
+	struct rig *t = calloc(1, sizeof(*t));
+
+	snprintf(t->dir, sizeof(t->dir), "/tmp/test_source_api.XXXXXX");
+	assert_non_null(mkdtemp(t->dir));
+	assert_int_equal(loop_new(&t->loop), 0);
+	assert_int_equal(files_direct_new(t->loop, &t->files), 0);
+	*state = t;
+	return 0;
+}
+
+/* A plain HTTP server without authentication, and a source that follows it. */
+static int setup(void **state)
+{
+	struct rig *t;
+
+	bare_setup(state);
+	t = *state;
+	start_server(t, &(struct apiserver_options){ .port = 0 });
+	write_kubeconfig(t, apiserver_url(t->server), "", "");
+	start_source(t);
+	eventually(t, t->n_synced == 1);
+	return 0;
+}
+
+static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+	return remove(path);
+}
+
+static int teardown(void **state)
+{
+	struct rig *t = *state;
+
+	source_free(t->source);
+	if (t->server)
+		apiserver_stop(t->server);
+	files_free(t->files);
+	loop_free(t->loop);
+	for (size_t i = 0; i < t->n_secrets; i++)
+		secret_unref(t->secrets[i].last);
+	for (size_t i = 0; i < t->n_pods; i++)
+		pod_unref(t->pods[i]);
+	nftw(t->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	assert_int_equal(secmem_stats().n_blocks, 0);
+	free(t);
+	return 0;
+}
+
+static struct source_health health(const struct rig *t)
+{
+	struct source_health h;
+
+	source_health(t->source, &h);
+	return h;
+}
+
+static void put_secret(struct rig *t, const char *name, const char *value)
+{
+	cleanup_free char *text =
+		str_format("{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"namespace\":\"ns\","
+			   "\"name\":\"%s\"},\"stringData\":{\"k\":\"%s\"}}",
+			   name, value);
+
+	apiserver_put_text(t->server, text);
+}
+
+static void put_pod_of(struct rig *t, const char *name, const char *secret, const char *node)
+{
+	cleanup_free char *text = str_format(
+		"{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"namespace\":\"ns\",\"name\":\"%s\"},"
+		"\"spec\":{\"nodeName\":\"%s\",\"containers\":[{\"name\":\"c\",\"image\":\"i\","
+		"\"volumeMounts\":[{\"name\":\"v\",\"mountPath\":\"/v\"}]}],"
+		"\"volumes\":[{\"name\":\"v\",\"secret\":{\"secretName\":\"%s\"}}]}}",
+		name, node, secret);
+
+	apiserver_put_text(t->server, text);
+}
+
+static void put_pod(struct rig *t, const char *name, const char *secret)
+{
+	put_pod_of(t, name, secret, "node-1");
+}
+
+static void want(struct rig *t, const char *name)
+{
+	assert_int_equal(source_want_secret(t->source, "ns", name), 0);
+}
+
+static bool has_value(struct rig *t, const char *name, const char *value)
+{
+	const struct told_secret *s = told(t, name);
+	const struct secret_key *k = s->last ? secret_find_key(s->last, "k") : NULL;
+
+	return k && k->value.len == strlen(value) && memcmp(secspan_data(&k->value), value, strlen(value)) == 0;
+}
+
+/* How many requests were made whose text contains all of `parts`. */
+static size_t count_requests(struct rig *t, const char *a, const char *b)
+{
+	size_t n = 0;
+	char *line;
+
+	for (size_t i = 0; (line = apiserver_request(t->server, i)); i++) {
+		n += strstr(line, a) && strstr(line, b);
+		free(line);
+	}
+	return n;
+}
+
+/* ---- pods ---- */
+
+static void pods_of_this_node_come_and_go(void **state)
+{
+	struct rig *t = *state;
+
+	put_pod(t, "web", "s");
+	put_pod_of(t, "other", "s", "node-2");
+	eventually(t, t->n_pods == 1);
+	assert_string_equal(pod_display(t->pods[0]), "ns/web");
+	assert_int_equal(t->pods[0]->n_volumes, 1);
+	assert_true(apiserver_delete(t->server, "Pod", "ns", "web"));
+	eventually(t, t->n_pods == 0);
+	assert_int_equal(
+		count_requests(t, "GET /api/v1/pods?fieldSelector=spec.nodeName%3Dnode-1&limit=500&resourceVersion=0",
+			       ""),
+		1);
+}
+
+static void pod_replaced_under_its_name_is_removed_first(void **state)
+{
+	cleanup_free char *uid = NULL;
+	struct rig *t = *state;
+
+	put_pod(t, "web", "s");
+	eventually(t, t->n_pods == 1);
+	uid = strdup(t->pods[0]->uid);
+	/* both happen while nobody watches */
+	apiserver_pause(t->server);
+	eventually(t, !health(t).connected);
+	apiserver_delete(t->server, "Pod", "ns", "web");
+	put_pod(t, "web", "s");
+	apiserver_compact(t->server);
+	assert_int_equal(apiserver_resume(t->server, NULL), 0);
+	eventually(t, t->n_pods == 1 && !str_eq(t->pods[0]->uid, uid));
+	assert_string_equal(t->removed, uid);
+}
+
+static void pods_that_went_while_nobody_watched_are_removed(void **state)
+{
+	struct rig *t = *state;
+
+	put_pod(t, "a", "s");
+	put_pod(t, "b", "s");
+	eventually(t, t->n_pods == 2);
+	apiserver_pause(t->server);
+	eventually(t, !health(t).connected);
+	assert_int_equal(t->n_pods, 2);
+	apiserver_delete(t->server, "Pod", "ns", "a");
+	apiserver_compact(t->server);
+	assert_int_equal(apiserver_resume(t->server, NULL), 0);
+	eventually(t, t->n_pods == 1);
+	assert_string_equal(t->pods[0]->name, "b");
+	assert_true(t->n_synced >= 2);
+}
+
+static void relist_tells_no_pod_again(void **state)
+{
+	struct rig *t = *state;
+	unsigned n_changed;
+
+	put_pod(t, "a", "s");
+	eventually(t, t->n_pods == 1);
+	n_changed = t->n_pod_changed;
+	apiserver_inject(t->server, "Pod", "garbage\n");
+	eventually(t, t->n_synced == 2);
+	assert_int_equal(t->n_pod_changed, n_changed);
+}
+
+static void refused_pod_leaves_the_others_and_its_last_state(void **state)
+{
+	struct rig *t = *state;
+
+	put_pod(t, "a", "s");
+	eventually(t, t->n_pods == 1);
+	put_pod(t, "a", "../../etc");
+	put_pod(t, "b", "s");
+	eventually(t, t->n_pods == 2);
+	assert_int_equal(health(t).n_rejected, 1);
+	put_pod(t, "a", "s2");
+	eventually(t, health(t).n_rejected == 0);
+	assert_int_equal(t->n_pods, 2);
+}
+
+/* ---- secrets ---- */
+
+static void secret_is_told_with_each_change_and_its_end(void **state)
+{
+	struct rig *t = *state;
+
+	put_secret(t, "s", "one");
+	want(t, "s");
+	eventually(t, has_value(t, "s", "one"));
+	put_secret(t, "s", "two");
+	eventually(t, has_value(t, "s", "two"));
+	assert_true(apiserver_delete(t->server, "Secret", "ns", "s"));
+	eventually(t, told(t, "s")->absent);
+	assert_int_equal(told(t, "s")->n_changed, 3);
+	assert_int_equal(told(t, "s")->n_failed, 0);
+	assert_int_equal(
+		count_requests(t, "/api/v1/namespaces/ns/secrets?fieldSelector=metadata.name%3Ds&limit=500", ""), 1);
+	assert_int_equal(count_requests(t, "/api/v1/namespaces/ns/secrets", "watch=true"), 1);
+}
+
+static void late_secret_is_absent_first_and_then_there(void **state)
+{
+	struct rig *t = *state;
+
+	want(t, "late");
+	eventually(t, told(t, "late")->absent);
+	assert_int_equal(health(t).n_secrets_synced, 1);
+	put_secret(t, "late", "now");
+	eventually(t, has_value(t, "late", "now"));
+}
+
+static void relist_of_an_unchanged_secret_is_silent(void **state)
+{
+	struct rig *t = *state;
+	uint64_t n_list;
+
+	put_secret(t, "s", "one");
+	want(t, "s");
+	eventually(t, has_value(t, "s", "one") && health(t).n_watches == 2);
+	n_list = apiserver_counts(t->server).n_list;
+	apiserver_compact(t->server);
+	put_secret(t, "other", "x");
+	apiserver_compact(t->server);
+	apiserver_end_watches(t->server, false);
+	eventually(t, apiserver_counts(t->server).n_list >= n_list + 2 && health(t).n_watches == 2);
+	settle(t);
+	assert_int_equal(told(t, "s")->n_changed, 1);
+}
+
+static void expired_watch_loses_nothing(void **state)
+{
+	struct rig *t = *state;
+
+	put_secret(t, "s", "one");
+	want(t, "s");
+	eventually(t, has_value(t, "s", "one") && health(t).n_watches == 2);
+	apiserver_pause(t->server);
+	eventually(t, health(t).n_watches == 0);
+	put_secret(t, "s", "two");
+	apiserver_compact(t->server);
+	assert_int_equal(apiserver_resume(t->server, NULL), 0);
+	eventually(t, has_value(t, "s", "two"));
+	put_secret(t, "s", "three");
+	eventually(t, has_value(t, "s", "three"));
+}
+
+static void watch_goes_on_from_the_bookmark(void **state)
+{
+	struct rig *t = *state;
+	cleanup_free char *version = NULL;
+	uint64_t rv;
+
+	put_secret(t, "s", "one");
+	want(t, "s");
+	eventually(t, has_value(t, "s", "one") && health(t).n_watches == 2);
+	rv = apiserver_put_text(t->server,
+				"{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"namespace\":\"ns\","
+				"\"name\":\"other\"}}");
+	version = str_format("resourceVersion=%llu&", (unsigned long long)rv);
+	apiserver_bookmark(t->server);
+	settle(t);
+	apiserver_end_watches(t->server, false);
+	eventually(t, count_requests(t, "/secrets?allowWatchBookmarks=true", version) == 1);
+	assert_int_equal(told(t, "s")->n_changed, 1);
+}
+
+static void torn_and_garbled_watches_lose_nothing(void **state)
+{
+	static const char *const GARBAGE[] = { NULL, "garbage\n", "{\"type\":\"ADDED\"}\n" };
+	struct rig *t = *state;
+	char value[16];
+
+	put_secret(t, "s", "one");
+	want(t, "s");
+	eventually(t, has_value(t, "s", "one"));
+	for (size_t i = 0; i < ARRAY_SIZE(GARBAGE); i++) {
+		eventually(t, health(t).n_watches == 2);
+		if (GARBAGE[i])
+			apiserver_inject(t->server, "Secret", GARBAGE[i]);
+		else
+			apiserver_end_watches(t->server, true);
+		assert_non_null(told(t, "s")->last);
+		snprintf(value, sizeof(value), "value%zu", i);
+		put_secret(t, "s", value);
+		eventually(t, has_value(t, "s", value));
+	}
+}
+
+static void strange_objects_in_the_watch_are_passed_over(void **state)
+{
+	struct rig *t = *state;
+
+	put_secret(t, "s", "one");
+	want(t, "s");
+	eventually(t, has_value(t, "s", "one") && health(t).n_watches == 2);
+	apiserver_inject(
+		t->server, "Secret",
+		"{\"type\":\"MODIFIED\",\"object\":{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":"
+		"{\"namespace\":\"ns\",\"name\":\"other\",\"resourceVersion\":\"9999\"},\"data\":{\"k\":\"\"}}}\n");
+	put_secret(t, "s", "two");
+	eventually(t, has_value(t, "s", "two"));
+	assert_int_equal(told(t, "s")->n_changed, 2);
+	assert_int_equal(told(t, "s")->n_failed, 0);
+}
+
+static void rejected_secret_keeps_the_last_and_harms_no_other(void **state)
+{
+	static const char bad[] =
+		"{\"type\":\"MODIFIED\",\"object\":{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":"
+		"{\"namespace\":\"ns\",\"name\":\"s\",\"resourceVersion\":\"9999\"},"
+		"\"data\":{\"k\":\"%%%\"}}}\n";
+	struct rig *t = *state;
+
+	put_secret(t, "s", "one");
+	put_secret(t, "o", "one");
+	want(t, "s");
+	want(t, "o");
+	eventually(t, has_value(t, "s", "one") && has_value(t, "o", "one") && health(t).n_watches == 3);
+	apiserver_inject(t->server, "Secret", bad);
+	eventually(t, *told(t, "s")->failure);
+	assert_string_equal(told(t, "s")->failure, "secret ns/s: data.k: illegal base64 data");
+	assert_true(has_value(t, "s", "one"));
+	assert_int_equal(health(t).n_rejected, 1);
+	assert_int_equal(told(t, "o")->n_failed, 0);
+	apiserver_inject(t->server, "Secret", bad);
+	settle(t);
+	assert_int_equal(told(t, "s")->n_failed, 1);
+	put_secret(t, "s", "two");
+	eventually(t, has_value(t, "s", "two") && !*told(t, "s")->failure);
+	assert_int_equal(health(t).n_rejected, 0);
+}
+
+static void forbidden_secret_comes_as_soon_as_it_is_allowed(void **state)
+{
+	struct rig *t = *state;
+
+	put_secret(t, "s", "one");
+	apiserver_fail(t->server, "metadata.name%3Ds", 403, NULL, -1, 4);
+	want(t, "s");
+	eventually(t, has_value(t, "s", "one"));
+	assert_int_equal(told(t, "s")->n_failed, 1);
+	assert_false(*told(t, "s")->failure);
+	assert_int_equal(told(t, "s")->n_changed, 1);
+}
+
+static void failure_has_the_servers_own_words(void **state)
+{
+	struct rig *t = *state;
+
+	apiserver_fail(
+		t->server, "metadata.name%3Ds", 403,
+		"{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"status\":\"Failure\",\"message\":\"secrets \\\"s\\\" is "
+		"forbidden: no relationship found between node 'node-1' and this object\",\"reason\":\"Forbidden\","
+		"\"code\":403}",
+		-1, -1);
+	want(t, "s");
+	eventually(t, told(t, "s")->n_failed > 0);
+	assert_string_equal(told(t, "s")->failure,
+			    "secrets \"s\" is forbidden: no relationship found between node 'node-1' "
+			    "and this object");
+	assert_int_equal(health(t).n_secrets_synced, 0);
+	apiserver_fail(t->server, "metadata.name%3Ds", 0, NULL, -1, 0);
+	eventually(t, told(t, "s")->absent);
+	assert_int_equal(told(t, "s")->n_failed, 1);
+}
+
+static void retry_after_of_a_busy_server_is_kept(void **state)
+{
+	struct rig *t = *state;
+	uint64_t since = now_usec();
+
+	put_secret(t, "s", "one");
+	apiserver_fail(t->server, "metadata.name%3Ds", 503, NULL, 1, 1);
+	want(t, "s");
+	eventually(t, has_value(t, "s", "one"));
+	assert_true(now_usec() - since >= USEC_PER_SEC);
+}
+
+static void server_away_and_back_keeps_the_last_good(void **state)
+{
+	struct rig *t = *state;
+
+	put_secret(t, "s", "one");
+	put_pod(t, "web", "s");
+	want(t, "s");
+	eventually(t, has_value(t, "s", "one") && t->n_pods == 1 && health(t).n_watches == 2);
+	apiserver_pause(t->server);
+	eventually(t, *told(t, "s")->failure && *health(t).last_error);
+	assert_false(health(t).connected);
+	assert_true(health(t).pods_synced);
+	assert_true(has_value(t, "s", "one"));
+	assert_int_equal(t->n_pods, 1);
+	assert_int_equal(health(t).n_secrets_synced, 1);
+	put_secret(t, "s", "two");
+	assert_int_equal(apiserver_resume(t->server, NULL), 0);
+	eventually(t, has_value(t, "s", "two") && health(t).connected);
+	assert_false(*told(t, "s")->failure);
+	assert_string_equal(health(t).last_error, "");
+	assert_int_equal(t->n_pods, 1);
+}
+
+static void recovery_without_news_tells_the_secret_again(void **state)
+{
+	struct rig *t = *state;
+
+	put_secret(t, "s", "one");
+	want(t, "s");
+	eventually(t, has_value(t, "s", "one") && health(t).n_watches == 2);
+	apiserver_pause(t->server);
+	eventually(t, *told(t, "s")->failure);
+	assert_int_equal(apiserver_resume(t->server, NULL), 0);
+	eventually(t, !*told(t, "s")->failure);
+	assert_true(has_value(t, "s", "one"));
+	assert_int_equal(told(t, "s")->n_failed, 1);
+}
+
+static void refresh_is_answered_though_nothing_has_changed(void **state)
+{
+	struct rig *t = *state;
+
+	put_secret(t, "s", "one");
+	want(t, "s");
+	eventually(t, has_value(t, "s", "one"));
+	assert_int_equal(source_refresh_secret(t->source, "ns", "s"), 0);
+	eventually(t, told(t, "s")->n_changed == 2);
+	assert_int_equal(source_refresh_secret(t->source, "ns", "none"), -ENOENT);
+	put_secret(t, "s", "two");
+	eventually(t, has_value(t, "s", "two"));
+}
+
+static void refresh_that_fails_as_before_is_answered(void **state)
+{
+	struct rig *t = *state;
+
+	apiserver_fail(t->server, "metadata.name%3Ds", 500, NULL, -1, -1);
+	want(t, "s");
+	eventually(t, told(t, "s")->n_failed == 1);
+	assert_int_equal(source_refresh_secret(t->source, "ns", "s"), 0);
+	eventually(t, told(t, "s")->n_failed == 2);
+}
+
+static void unwanted_secret_is_watched_no_longer(void **state)
+{
+	struct rig *t = *state;
+
+	put_secret(t, "s", "one");
+	want(t, "s");
+	eventually(t, has_value(t, "s", "one") && apiserver_counts(t->server).n_watches_running == 2);
+	source_unwant_secret(t->source, "ns", "s");
+	eventually(t, apiserver_counts(t->server).n_watches_running == 1);
+	put_secret(t, "s", "two");
+	settle(t);
+	assert_true(has_value(t, "s", "one"));
+	assert_int_equal(health(t).n_secrets, 0);
+	want(t, "s");
+	eventually(t, has_value(t, "s", "two"));
+}
+
+static void secret_may_be_unwanted_while_it_is_told(void **state)
+{
+	struct rig *t = *state;
+
+	put_secret(t, "s", "one");
+	t->unwant_at_change = true;
+	want(t, "s");
+	eventually(t, has_value(t, "s", "one"));
+	eventually(t, apiserver_counts(t->server).n_watches_running == 1);
+	assert_int_equal(health(t).n_secrets, 0);
+	t->unwant_at_change = false;
+	want(t, "s");
+	eventually(t, told(t, "s")->n_changed == 2);
+	eventually(t, health(t).n_watches == 2);
+	t->unwant_at_change = true;
+	put_secret(t, "s", "two"); /* an event this time */
+	eventually(t, has_value(t, "s", "two"));
+	eventually(t, apiserver_counts(t->server).n_watches_running == 1);
+}
+
+static void names_that_are_none_are_not_asked_for(void **state)
+{
+	static const char *const NAMES[] = { "", "../x", "a/b", "A", "a?b", "a%2fb" };
+	struct rig *t = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(NAMES); i++) {
+		assert_int_equal(source_want_secret(t->source, "ns", NAMES[i]), -EINVAL);
+		assert_int_equal(source_want_secret(t->source, NAMES[i], "s"), -EINVAL);
+		source_unwant_secret(t->source, "ns", NAMES[i]);
+	}
+	want(t, "s");
+	assert_int_equal(source_want_secret(t->source, "ns", "s"), -EEXIST);
+}
+
+static bool all_have_value(struct rig *t, unsigned n, const char *value)
+{
+	char name[16];
+
+	for (unsigned i = 0; i < n; i++) {
+		snprintf(name, sizeof(name), "s%u", i);
+		if (!has_value(t, name, value))
+			return false;
+	}
+	return true;
+}
+
+static void three_hundred_secrets_at_once(void **state)
+{
+	struct rig *t = *state;
+	char name[16];
+
+	for (unsigned i = 0; i < 300; i++) {
+		snprintf(name, sizeof(name), "s%u", i);
+		put_secret(t, name, "one");
+		want(t, name);
+	}
+	eventually(t, all_have_value(t, 300, "one") && health(t).n_watches == 301);
+	assert_int_equal(health(t).n_secrets_synced, 300);
+	for (unsigned i = 0; i < 300; i++) {
+		snprintf(name, sizeof(name), "s%u", i);
+		put_secret(t, name, "two");
+	}
+	eventually(t, all_have_value(t, 300, "two"));
+	for (unsigned i = 0; i < 300; i++) {
+		snprintf(name, sizeof(name), "s%u", i);
+		assert_int_equal(told(t, name)->n_changed, 2);
+		source_unwant_secret(t->source, "ns", name);
+	}
+	eventually(t, apiserver_counts(t->server).n_watches_running == 1);
+}
+
+static void big_secret_arrives_whole(void **state)
+{
+	struct rig *t = *state;
+	char *big = malloc(700001);
+
+	memset(big, 'b', 700000);
+	big[700000] = '\0';
+	want(t, "s");
+	eventually(t, told(t, "s")->absent && health(t).n_watches == 2);
+	put_secret(t, "s", big); /* as an event */
+	eventually(t, has_value(t, "s", big));
+	assert_int_equal(source_refresh_secret(t->source, "ns", "s"), 0);
+	eventually(t, told(t, "s")->n_changed == 3); /* as a list */
+	assert_true(has_value(t, "s", big));
+	free(big);
+}
+
+static void wants_before_the_start_are_kept(void **state)
+{
+	struct rig *t = *state;
+	struct err e = ERR_INIT;
+
+	start_server(t, &(struct apiserver_options){ .port = 0 });
+	write_kubeconfig(t, apiserver_url(t->server), "", "");
+	assert_int_equal(new_source(t, &e), 0);
+	put_secret(t, "s", "one");
+	want(t, "s");
+	settle(t);
+	assert_int_equal(apiserver_counts(t->server).n_requests, 0);
+	assert_int_equal(source_start(t->source, &e), 0);
+	eventually(t, has_value(t, "s", "one"));
+}
+
+static void url_may_have_a_path(void **state)
+{
+	cleanup_free char *url = NULL;
+	struct rig *t = *state;
+	struct err e = ERR_INIT;
+
+	start_server(t, &(struct apiserver_options){ .port = 0 });
+	url = str_format("%s/prefix/", apiserver_url(t->server));
+	write_kubeconfig(t, url, "", "");
+	assert_int_equal(new_source(t, &e), 0);
+	assert_int_equal(source_start(t->source, &e), 0);
+	eventually(t, count_requests(t, "GET /prefix/api/v1/pods?", "") >= 1);
+	assert_false(health(t).pods_synced);
+}
+
+static void server_that_is_not_there_yet_is_found_later(void **state)
+{
+	struct rig *t = *state;
+
+	start_server(t, &(struct apiserver_options){ .port = 0 });
+	apiserver_pause(t->server);
+	write_kubeconfig(t, apiserver_url(t->server), "", "");
+	start_source(t);
+	eventually(t, *health(t).last_error);
+	assert_non_null(strstr(health(t).last_error, apiserver_url(t->server)));
+	assert_non_null(strstr(health(t).last_error, "Connection refused"));
+	assert_int_equal(health(t).last_contact_usec, 0);
+	assert_int_equal(apiserver_resume(t->server, NULL), 0);
+	eventually(t, health(t).connected && t->n_synced == 1);
+	assert_true(health(t).last_contact_usec > 0);
+}
+
+/* ---- TLS and credentials ---- */
+
+struct pki {
+	char *ca, *cert, *key;
+};
+
+static struct pki start_tls(struct rig *t, const struct apiserver_options *more)
+{
+	struct apiserver_options o = *more;
+	struct pki p = { NULL };
+	struct err e = ERR_INIT;
+
+	if (certs_make(t->dir, &e) < 0)
+		fail_msg("%s", err_text(&e));
+	p.ca = read_text(t, "ca.crt");
+	p.cert = read_text(t, "server.crt");
+	p.key = read_text(t, "server.key");
+	o.cert = p.cert;
+	o.key = p.key;
+	if (o.client_ca)
+		o.client_ca = p.ca;
+	start_server(t, &o);
+	return p;
+}
+
+static void pki_free(struct pki *p)
+{
+	free(p->ca);
+	free(p->cert);
+	free(p->key);
+}
+
+static void client_certificate_opens_the_door(void **state)
+{
+	struct rig *t = *state;
+	struct pki p = start_tls(t, &(struct apiserver_options){ .client_ca = "" });
+
+	write_kubeconfig(t, apiserver_url(t->server), ", certificate-authority: ca.crt",
+			 "client-certificate: node-1.crt, client-key: node-1.key");
+	start_source(t);
+	eventually(t, t->n_synced == 1);
+	put_secret(t, "s", "one");
+	want(t, "s");
+	eventually(t, has_value(t, "s", "one"));
+	pki_free(&p);
+}
+
+static void strangers_certificate_is_refused(void **state)
+{
+	struct rig *t = *state;
+	struct pki p = start_tls(t, &(struct apiserver_options){ .client_ca = "" });
+
+	write_kubeconfig(t, apiserver_url(t->server), ", certificate-authority: ca.crt",
+			 "client-certificate: stranger.crt, client-key: stranger.key");
+	start_source(t);
+	eventually(t, *health(t).last_error);
+	assert_int_equal(t->n_synced, 0);
+	pki_free(&p);
+}
+
+static void server_with_a_certificate_of_another_ca_gets_no_request(void **state)
+{
+	struct rig *t = *state;
+	struct pki p = start_tls(t, &(struct apiserver_options){ .token = "sesame" });
+
+	/* the stranger's certificate is no CA of anything here; neither are the system's */
+	write_kubeconfig(t, apiserver_url(t->server), ", certificate-authority: stranger.crt", "token: sesame");
+	start_source(t);
+	eventually(t, *health(t).last_error);
+	assert_non_null(strstr(health(t).last_error, "certificate"));
+	assert_int_equal(apiserver_counts(t->server).n_requests, 0);
+	pki_free(&p);
+}
+
+static void without_a_ca_the_systems_are_trusted_and_ours_is_not(void **state)
+{
+	struct rig *t = *state;
+	struct pki p = start_tls(t, &(struct apiserver_options){ .port = 0 });
+
+	write_kubeconfig(t, apiserver_url(t->server), "", "");
+	start_source(t);
+	eventually(t, *health(t).last_error);
+	assert_int_equal(apiserver_counts(t->server).n_requests, 0);
+	pki_free(&p);
+}
+
+static void insecure_takes_any_certificate(void **state)
+{
+	struct rig *t = *state;
+	struct pki p = start_tls(t, &(struct apiserver_options){ .token = "sesame" });
+
+	write_kubeconfig(t, apiserver_url(t->server), ", insecure-skip-tls-verify: true", "token: sesame");
+	start_source(t);
+	eventually(t, t->n_synced == 1);
+	pki_free(&p);
+}
+
+static void tls_server_name_is_what_is_checked(void **state)
+{
+	static const struct {
+		const char *name;
+		bool good;
+	} CASES[] = { { "localhost", true }, { "elsewhere.example", false } };
+
+	for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
+		cleanup_free char *cluster =
+			str_format(", certificate-authority: ca.crt, tls-server-name: %s", CASES[i].name);
+		struct rig *t;
+		struct pki p;
+
+		bare_setup((void **)&t);
+		p = start_tls(t, &(struct apiserver_options){ .port = 0 });
+		write_kubeconfig(t, apiserver_url(t->server), cluster, "");
+		start_source(t);
+		eventually(t, t->n_synced == 1 || *health(t).last_error);
+		assert_int_equal(t->n_synced, CASES[i].good);
+		assert_string_equal(health(t).location, apiserver_url(t->server));
+		pki_free(&p);
+		teardown((void **)&t);
+	}
+}
+
+static void token_is_sent_over_tls(void **state)
+{
+	struct rig *t = *state;
+	struct pki p = start_tls(t, &(struct apiserver_options){ .token = "sesame" });
+
+	write_kubeconfig(t, apiserver_url(t->server), ", certificate-authority: ca.crt", "token: sesame");
+	start_source(t);
+	eventually(t, t->n_synced == 1);
+	assert_int_equal(apiserver_counts(t->server).n_unauthorised, 0);
+	pki_free(&p);
+}
+
+static void token_is_not_sent_without_tls(void **state)
+{
+	struct rig *t = *state;
+
+	start_server(t, &(struct apiserver_options){ .token = "sesame" });
+	write_kubeconfig(t, apiserver_url(t->server), "", "token: sesame");
+	start_source(t);
+	eventually(t, *health(t).last_error);
+	assert_true(apiserver_counts(t->server).n_unauthorised >= 1);
+	assert_int_equal(t->n_synced, 0);
+}
+
+static void rotated_token_file_is_read_when_the_old_one_is_refused(void **state)
+{
+	struct rig *t = *state;
+	struct pki p = start_tls(t, &(struct apiserver_options){ .token = "sesame" });
+
+	write_file(t, "token", "  old\n");
+	write_kubeconfig(t, apiserver_url(t->server), ", certificate-authority: ca.crt", "tokenFile: token");
+	start_source(t);
+	eventually(t, *health(t).last_error);
+	assert_int_equal(t->n_synced, 0);
+	write_file(t, "token", "sesame\n");
+	eventually(t, t->n_synced == 1);
+	pki_free(&p);
+}
+
+static void node_authorizer_lets_a_pods_secret_through(void **state)
+{
+	struct rig *t = *state;
+	struct pki p = start_tls(t, &(struct apiserver_options){ .client_ca = "", .node_authorizer = true });
+
+	write_kubeconfig(t, apiserver_url(t->server), ", certificate-authority: ca.crt",
+			 "client-certificate: node-1.crt, client-key: node-1.key");
+	start_source(t);
+	eventually(t, t->n_synced == 1);
+	put_secret(t, "s", "one");
+	want(t, "s");
+	eventually(t, *told(t, "s")->failure);
+	assert_non_null(strstr(told(t, "s")->failure, "forbidden"));
+	put_pod(t, "web", "s");
+	eventually(t, has_value(t, "s", "one"));
+	pki_free(&p);
+}
+
+static void unusable_kubeconfig_is_refused_at_once(void **state)
+{
+	static const struct {
+		const char *url, *cluster, *user, *reason;
+	} CASES[] = {
+		{ "https://u:p@127.0.0.1:1", "", "", "must not hold a user or a password" },
+		{ "https://127.0.0.1:1/?a=b", "", "", "query" },
+		{ "https://127.0.0.1:99999", "", "", "URL" },
+		{ "https://127.0.0.1:1", "", "exec: {command: x}", "exec is not supported" },
+		{ "https://127.0.0.1:1", "", "tokenFile: missing", "No such file" },
+	};
+	struct rig *t = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
+		struct err e = ERR_INIT;
+
+		write_kubeconfig(t, CASES[i].url, CASES[i].cluster, CASES[i].user);
+		assert_true(new_source(t, &e) < 0);
+		assert_null(t->source);
+		if (!strstr(err_text(&e), CASES[i].reason) || !str_starts(err_text(&e), t->dir))
+			fail_msg("%s", err_text(&e));
+	}
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define BARE(name) cmocka_unit_test_setup_teardown(name, bare_setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(pods_of_this_node_come_and_go),
+		TEST(pod_replaced_under_its_name_is_removed_first),
+		TEST(pods_that_went_while_nobody_watched_are_removed),
+		TEST(relist_tells_no_pod_again),
+		TEST(refused_pod_leaves_the_others_and_its_last_state),
+		TEST(secret_is_told_with_each_change_and_its_end),
+		TEST(late_secret_is_absent_first_and_then_there),
+		TEST(relist_of_an_unchanged_secret_is_silent),
+		TEST(expired_watch_loses_nothing),
+		TEST(watch_goes_on_from_the_bookmark),
+		TEST(torn_and_garbled_watches_lose_nothing),
+		TEST(strange_objects_in_the_watch_are_passed_over),
+		TEST(rejected_secret_keeps_the_last_and_harms_no_other),
+		TEST(forbidden_secret_comes_as_soon_as_it_is_allowed),
+		TEST(failure_has_the_servers_own_words),
+		TEST(retry_after_of_a_busy_server_is_kept),
+		TEST(server_away_and_back_keeps_the_last_good),
+		TEST(recovery_without_news_tells_the_secret_again),
+		TEST(refresh_is_answered_though_nothing_has_changed),
+		TEST(refresh_that_fails_as_before_is_answered),
+		TEST(unwanted_secret_is_watched_no_longer),
+		TEST(secret_may_be_unwanted_while_it_is_told),
+		TEST(names_that_are_none_are_not_asked_for),
+		TEST(three_hundred_secrets_at_once),
+		TEST(big_secret_arrives_whole),
+		BARE(wants_before_the_start_are_kept),
+		BARE(url_may_have_a_path),
+		BARE(server_that_is_not_there_yet_is_found_later),
+		BARE(client_certificate_opens_the_door),
+		BARE(strangers_certificate_is_refused),
+		BARE(server_with_a_certificate_of_another_ca_gets_no_request),
+		BARE(without_a_ca_the_systems_are_trusted_and_ours_is_not),
+		BARE(insecure_takes_any_certificate),
+		BARE(tls_server_name_is_what_is_checked),
+		BARE(token_is_sent_over_tls),
+		BARE(token_is_not_sent_without_tls),
+		BARE(rotated_token_file_is_read_when_the_old_one_is_refused),
+		BARE(node_authorizer_lets_a_pods_secret_through),
+		BARE(unusable_kubeconfig_is_refused_at_once),
+	};
+	struct err e = ERR_INIT;
+
+	json_setup();
+	log_init("test", LOG_LEVEL_ERROR);
+	if (secmem_init(16 * 1024 * 1024, &e) < 0) {
+		fprintf(stderr, "%s\n", err_text(&e));
+		return 1;
+	}
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
