@@ -7,19 +7,19 @@
 #include "common/log.h"
 
 #define CONFIG_DEFAULT_PATH "/etc/secretlet/secretlet.yaml"
-#define CONFIG_API_VERSION "secretlet.config/v1alpha1"
-#define CONFIG_KIND "SecretletConfiguration"
+#define CONFIG_API_VERSION  "secretlet.config/v1alpha1"
+#define CONFIG_KIND	    "SecretletConfiguration"
 
 struct config {
-	char *path;          /* the file it came from; NULL: defaults only */
-	char *kubeconfig;    /* kubeconfig: exactly one of this and manifests_dir */
+	char *path; /* the file it came from; NULL: defaults only */
+	char *kubeconfig; /* kubeconfig: exactly one of this and manifests_dir */
 	char *manifests_dir; /* manifestsDir */
-	char *node_name;     /* nodeName: default the host's name, lower case */
-	char *pods_dir;      /* podsDir: /var/lib/pods */
-	char *runtime_dir;   /* runtimeDir: /run/secretlet */
-	char *user;          /* user: secretlet; the agent's */
+	char *node_name; /* nodeName: default the host's name, lower case */
+	char *pods_dir; /* podsDir: /var/lib/pods */
+	char *runtime_dir; /* runtimeDir: /run/secretlet */
+	char *user; /* user: secretlet; the agent's */
 	uint64_t secret_memory_limit; /* secretMemoryLimit: bytes, a Kubernetes quantity ("256Mi"); default 256Mi */
-	enum log_level log_level;     /* logLevel: info */
+	enum log_level log_level; /* logLevel: info */
 };
 
 int config_new(struct config **ret_c);

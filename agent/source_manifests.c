@@ -29,9 +29,9 @@
 
 #define FILES_MAX     10000
 #define OPENING_MAX   16 /* requests at the keeper at one time */
-#define QUIET_USEC (5 * USEC_PER_MSEC)
+#define QUIET_USEC    (5 * USEC_PER_MSEC)
 #define WAIT_MAX_USEC (50 * USEC_PER_MSEC)
-#define RETRY_USEC (2 * USEC_PER_SEC)
+#define RETRY_USEC    (2 * USEC_PER_SEC)
 #define WATCH_MASK                                                                                                     \
 	(IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_CREATE | IN_DELETE_SELF | IN_MOVE_SELF |        \
 	 IN_ONLYDIR)

@@ -67,8 +67,7 @@ static int refuse_unknown(const json_t *obj, const struct json_at *at, const cha
 	const char *key;
 	json_t *value;
 
-	json_object_foreach(for_iteration(obj), key, value)
-	{
+	json_object_foreach (for_iteration(obj), key, value) {
 		size_t i = 0;
 
 		while (known[i] && !str_eq(known[i], key))
@@ -114,8 +113,7 @@ static int check_strings(const json_t *obj, const char *key, const struct json_a
 	r = json_get_object(obj, key, up, &strings, issue);
 	if (r < 0 || !strings)
 		return r;
-	json_object_foreach(for_iteration(strings), name, value)
-	{
+	json_object_foreach (for_iteration(strings), name, value) {
 		if (!json_is_string(value) && !json_is_null(value))
 			return json_issue_set(issue, &JSON_AT(&at, name), "must be a string (put it in quotes)");
 	}
@@ -179,8 +177,7 @@ static int check_data(const json_t *obj, const char *field, const json_t **ret_d
 	r = json_get_object(obj, field, &root, &data, issue);
 	if (r < 0)
 		return r;
-	json_object_foreach(for_iteration(data), key, value)
-	{
+	json_object_foreach (for_iteration(data), key, value) {
 		const char *problem = secret_key_problem(key);
 
 		if (*problem)
@@ -217,8 +214,7 @@ static int merge_string_data(json_t *obj, struct json_issue *issue)
 		return r;
 	if (!data && json_object_set_new(obj, "data", json_object()) < 0)
 		return no_memory(issue, &at);
-	json_object_foreach(for_iteration(strings), key, value)
-	{
+	json_object_foreach (for_iteration(strings), key, value) {
 		if (set_encoded(json_object_get(obj, "data"), key, value) < 0)
 			return no_memory(issue, &at);
 	}
@@ -495,8 +491,7 @@ static int check_volume(const json_t *volume, const struct json_at *at, void *us
 	r = check_name(volume, at, userdata, issue);
 	if (r < 0)
 		return r;
-	json_object_foreach(for_iteration(volume), key, value)
-	{
+	json_object_foreach (for_iteration(volume), key, value) {
 		if (str_eq(key, "name") || json_is_null(value))
 			continue;
 		if (++n_types > 1)

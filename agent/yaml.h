@@ -13,17 +13,17 @@
 enum yaml_kind { YAML_NULL, YAML_BOOL, YAML_INT, YAML_FLOAT, YAML_STRING, YAML_SEQUENCE, YAML_MAPPING };
 
 struct yaml_node {
-	enum yaml_kind kind;       /* of a plain scalar: by the rules of sigs.k8s.io/yaml (YAML 1.1 as Go's yaml.v2 has it) */
-	size_t line, column;       /* from 1 */
-	char *scalar;              /* the text of a scalar, NUL-terminated; NULL for collections */
+	enum yaml_kind kind; /* of a plain scalar: by the rules of sigs.k8s.io/yaml (YAML 1.1 as Go's yaml.v2 has it) */
+	size_t line, column; /* from 1 */
+	char *scalar; /* the text of a scalar, NUL-terminated; NULL for collections */
 	size_t scalar_len;
-	struct yaml_node **items;  /* SEQUENCE: elements; MAPPING: values */
-	struct yaml_node **keys;   /* MAPPING: keys (scalars) */
+	struct yaml_node **items; /* SEQUENCE: elements; MAPPING: values */
+	struct yaml_node **keys; /* MAPPING: keys (scalars) */
 	size_t n_items;
 };
 struct yaml_doc {
-	struct yaml_node *root;    /* NULL: an empty document */
-	size_t line;               /* where it begins */
+	struct yaml_node *root; /* NULL: an empty document */
+	size_t line; /* where it begins */
 };
 
 /* All documents of a stream. -EINVAL: e says `line:column: reason`. -E2BIG: too large, too deep, too many nodes.

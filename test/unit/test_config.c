@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>
@@ -296,11 +297,12 @@ static void the_node_is_named_like_the_host(void **state)
 static void paths_become_absolute_and_clean(void **state)
 {
 	cleanup_config struct config *c = with("m/./x//", "/a//b/", "./r");
-	cleanup_free char *cwd = getcwd(NULL, 0);
-	cleanup_free char *manifests = str_format("%s/m/x", str_eq(cwd, "/") ? "" : cwd),
-			  *runtime = str_format("%s/r", str_eq(cwd, "/") ? "" : cwd);
+	char cwd[PATH_MAX], manifests[PATH_MAX + 8], runtime[PATH_MAX + 8];
 	struct err e = ERR_INIT;
 
+	assert_non_null(getcwd(cwd, sizeof(cwd)));
+	snprintf(manifests, sizeof(manifests), "%s/m/x", str_eq(cwd, "/") ? "" : cwd);
+	snprintf(runtime, sizeof(runtime), "%s/r", str_eq(cwd, "/") ? "" : cwd);
 	assert_int_equal(config_finish(c, &e), 0);
 	assert_string_equal(c->manifests_dir, manifests);
 	assert_string_equal(c->pods_dir, "/a/b");
