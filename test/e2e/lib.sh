@@ -100,15 +100,16 @@ kube_apiserver_up() {
 	kube_answers
 }
 
+# With watches open it would take its time: what it has not done in 3 s it does not get to do.
 kube_stop_apiserver() {
 	kill "$kube_apiserver_pid"
-	eventually 30 "! kube_alive" || kill -9 "$kube_apiserver_pid"
+	eventually 3 "! kube_alive" || kill -9 "$kube_apiserver_pid"
 	wait "$kube_apiserver_pid" 2>/dev/null
 	return 0
 }
 
 kube_down() {
-	kill "$kube_apiserver_pid" "$kube_etcd_pid" 2>/dev/null
+	kill -9 "$kube_apiserver_pid" "$kube_etcd_pid" 2>/dev/null
 	wait "$kube_apiserver_pid" "$kube_etcd_pid" 2>/dev/null
 }
 

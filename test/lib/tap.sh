@@ -11,6 +11,11 @@ tap_result() { # tap_result ok|"not ok" NAME [DETAIL]
 	fi
 }
 
+tap_skip() { # tap_skip NAME REASON
+	tap_n=$((tap_n + 1))
+	printf 'ok %d - %s # SKIP %s\n' "$tap_n" "${1//#/}" "${2//$'\n'/ }"
+}
+
 # check NAME COMMAND...: ok when the command succeeds
 check() {
 	local name=$1
