@@ -1467,7 +1467,10 @@ int publish_remove_pod(struct publish *p, const char *uid, publish_fn fn, void *
 struct publish_stats publish_stats(const struct publish *p)
 {
 	struct publish_stats stats = p->stats;
+	const struct retired *r;
 
+	list_for_each (r, &p->retired, link)
+		stats.n_retired++;
 	stats.attached = p->fd >= 0;
 	return stats;
 }

@@ -24,8 +24,8 @@ struct volume_path {
 enum { PUBLISH_UNCHANGED = 1 };
 
 struct publish_result {
-	const char *version;     /* "..2026_11_22_02_52_48.1104889105", borrowed for the call */
-	uint64_t realtime_usec;  /* when ..data was switched */
+	const char *version; /* "..2026_11_22_02_52_48.1104889105", borrowed for the call */
+	uint64_t realtime_usec; /* when ..data was switched */
 };
 /* r: 0 published (and read once through the mount, so that it is warm), PUBLISH_UNCHANGED, -ESTALE: overtaken by a newer
  * payload or by the removal, otherwise why it failed; then the volume is as it was. res is NULL unless r >= 0. */
@@ -34,6 +34,7 @@ typedef void (*publish_fn)(void *userdata, int r, const struct publish_result *r
 struct publish_stats {
 	uint64_t n_published, n_unchanged, n_failed, n_removed;
 	size_t n_queued;
+	size_t n_retired; /* versions in their grace */
 	bool attached;
 };
 

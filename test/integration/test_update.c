@@ -36,7 +36,7 @@ static int teardown(void **state)
 
 static int publish(const char *uid, const struct rig_file *files, struct rig_result *res)
 {
-	return rig_publish(rig, uid, "v", rig_payload(files, -1, NULL), res);
+	return rig_publish(rig, uid, "v", rig_payload(rig, files, -1, NULL), res);
 }
 
 /* --- 8.2 --- */
@@ -322,7 +322,7 @@ static void only_the_newest_waiting_payload_is_published(void **state)
 	for (int i = 0; i < 3; i++) {
 		char text[2] = { '1' + i, 0 };
 
-		rig_publish_start(rig, "queue", "v", rig_payload(FILES({ "k", text }), -1, NULL), &w[i]);
+		rig_publish_start(rig, "queue", "v", rig_payload(rig, FILES({ "k", text }), -1, NULL), &w[i]);
 		usleep(20000);
 	}
 	assert_int_equal(rig_wait(rig, &w[1], &res), -ESTALE);
@@ -701,12 +701,12 @@ static void a_new_publisher_completes_what_the_old_one_left(void **state)
 
 	for (int i = 0; i < 63; i++)
 		snprintf(names[i], sizeof names[i], i % 3 ? "key%d" : "dir%d/key", i);
-	for (int round = 0; round < 60; round++) {
+	for (int round = 0; round < 40; round++) {
 		snprintf(text, sizeof text, "%d", round);
 		for (int i = 0; i < 63; i++)
 			files[i] = (struct rig_file){ .path = (i + round) % 7 ? names[i] : "other", .text = text };
-		rig_publish_start(rig, "killed", "v", rig_payload(files, -1, NULL), &w);
-		usleep(round * 40);
+		rig_publish_start(rig, "killed", "v", rig_payload(rig, files, -1, NULL), &w);
+		usleep(round * 60);
 		rig_kill_publisher(rig);
 		rig_start_publisher(rig);
 		if (rig_wait(rig, &w, NULL) != 0)
@@ -722,7 +722,7 @@ static void a_payload_waits_for_a_publisher(void **state)
 	struct rig_wait w;
 
 	rig_kill_publisher(rig);
-	rig_publish_start(rig, "wait", "v", rig_payload(FILES({ "k", "1" }), -1, NULL), &w);
+	rig_publish_start(rig, "wait", "v", rig_payload(rig, FILES({ "k", "1" }), -1, NULL), &w);
 	usleep(10000);
 	assert_false(w.done);
 	assert_false(look_exists(rig_path(rig, "wait", "v", NULL)));

@@ -109,7 +109,7 @@ static void good_payloads_can_be_read_back(void **state)
 		char uid[32];
 
 		snprintf(uid, sizeof uid, "good-%zu", i);
-		if (rig_publish(rig, uid, "v", rig_payload(c->files, -1, NULL), &res) != 0)
+		if (rig_publish(rig, uid, "v", rig_payload(rig, c->files, -1, NULL), &res) != 0)
 			fail_msg("%s: %s", c->name, res.error);
 		check_files(uid, "v", c->files);
 		check_sub_folders(uid, "v", c->files, 0755);
@@ -143,25 +143,20 @@ static void bad_paths_publish_nothing(void **state)
 {
 	struct rig_result res;
 
-	assert_int_equal(
-		rig_publish(rig, "bad", "v", rig_payload((struct rig_file[]){ { "foo", "1" }, {} }, -1, NULL), &res),
-		0);
+	assert_int_equal(rig_publish(rig, "bad", "v",
+				     rig_payload(rig, (struct rig_file[]){ { "foo", "1" }, {} }, -1, NULL), &res),
+			 0);
 	for (size_t i = 0; i < ARRAY_SIZE(bad_cases); i++) {
 		char path[PAYLOAD_PATH_MAX + 2];
 		const struct rig_file files[] = { { "foo", "2" }, { path, "x" }, { "binary.bin", BINARY }, {} };
-		cleanup_payload struct payload *p = NULL;
 		struct err e = ERR_INIT;
-		int r;
 
 		memset(path, bad_cases[i].path[0], sizeof path);
 		if (bad_cases[i].repeat)
 			path[bad_cases[i].repeat] = 0;
 		else
 			snprintf(path, sizeof path, "%s", bad_cases[i].path);
-		r = rig_payload_try(files, &p, &e);
-		if (r == 0)
-			r = payload_seal(p, &e);
-		if (r != -EINVAL)
+		if (rig_payload_check(rig, files, &e) != -EINVAL)
 			fail_msg("%s is taken", bad_cases[i].name);
 		look_is_text(rig_path(rig, "bad", "v", "foo"), "1");
 	}
@@ -175,15 +170,16 @@ static void a_path_too_long_with_its_volume_changes_nothing(void **state)
 	for (size_t i = 0; i < sizeof path - 1; i++)
 		path[i] = i % 100 == 99 ? '/' : 'a';
 	path[sizeof path - 1] = 0;
-	assert_int_equal(
-		rig_publish(rig, "long", "v", rig_payload((struct rig_file[]){ { path, "1" }, {} }, -1, NULL), &res),
-		-ENAMETOOLONG);
+	assert_int_equal(rig_publish(rig, "long", "v",
+				     rig_payload(rig, (struct rig_file[]){ { path, "1" }, {} }, -1, NULL), &res),
+			 -ENAMETOOLONG);
 	assert_false(look_exists(rig_path(rig, "long", "v", NULL)));
-	assert_int_equal(
-		rig_publish(rig, "long", "v", rig_payload((struct rig_file[]){ { "k", "1" }, {} }, -1, NULL), &res), 0);
-	assert_int_equal(
-		rig_publish(rig, "long", "v", rig_payload((struct rig_file[]){ { path, "1" }, {} }, -1, NULL), &res),
-		-ENAMETOOLONG);
+	assert_int_equal(rig_publish(rig, "long", "v",
+				     rig_payload(rig, (struct rig_file[]){ { "k", "1" }, {} }, -1, NULL), &res),
+			 0);
+	assert_int_equal(rig_publish(rig, "long", "v",
+				     rig_payload(rig, (struct rig_file[]){ { path, "1" }, {} }, -1, NULL), &res),
+			 -ENAMETOOLONG);
 	look_is_text(rig_path(rig, "long", "v", "k"), "1");
 }
 
@@ -203,7 +199,7 @@ static void fs_group_is_applied_as_the_kubelet_does(void **state)
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 		files[i] = (struct rig_file){ rows[i].path, "x", rows[i].mode, 0 };
-	assert_int_equal(rig_publish(rig, "group", "v", rig_payload(files, 1001, NULL), &res), 0);
+	assert_int_equal(rig_publish(rig, "group", "v", rig_payload(rig, files, 1001, NULL), &res), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		char path[64];
 
@@ -219,7 +215,7 @@ static void fs_group_is_applied_as_the_kubelet_does(void **state)
 
 	/* and after an update */
 	files[0].text = "y";
-	assert_int_equal(rig_publish(rig, "group", "v", rig_payload(files, 1001, NULL), &res), 0);
+	assert_int_equal(rig_publish(rig, "group", "v", rig_payload(rig, files, 1001, NULL), &res), 0);
 	assert_int_equal(look_mode(rig_path(rig, "group", "v", res.version)), 02755);
 	assert_int_equal(look_gid(rig_path(rig, "group", "v", res.version)), 1001);
 	assert_int_equal(look_mode(rig_path(rig, "group", "v", "m0000")), 0440);
@@ -228,7 +224,7 @@ static void fs_group_is_applied_as_the_kubelet_does(void **state)
 static void without_fs_group_root_owns_everything(void **state)
 {
 	assert_int_equal(rig_publish(rig, "nogroup", "v",
-				     rig_payload((struct rig_file[]){ { "a/b", "x" }, {} }, -1, NULL), NULL),
+				     rig_payload(rig, (struct rig_file[]){ { "a/b", "x" }, {} }, -1, NULL), NULL),
 			 0);
 	assert_int_equal(look_mode(rig_path(rig, "nogroup", "v", NULL)), 01777);
 	assert_int_equal(look_gid(rig_path(rig, "nogroup", "v", NULL)), 0);
@@ -247,22 +243,22 @@ static void mount_folders_appear_and_survive_updates(void **state)
 	cleanup_free char *top = NULL;
 	uint64_t ino;
 
-	assert_int_equal(rig_publish(rig, "nest", "v", rig_payload(files, -1, dirs), NULL), 0);
+	assert_int_equal(rig_publish(rig, "nest", "v", rig_payload(rig, files, -1, dirs), NULL), 0);
 	assert_int_equal(look_lmode(rig_path(rig, "nest", "v", "nested/double")), 0755);
 	ino = look_ino(rig_path(rig, "nest", "v", "nested/double"));
 	files[0].text = "2";
-	assert_int_equal(rig_publish(rig, "nest", "v", rig_payload(files, -1, dirs), NULL), 0);
+	assert_int_equal(rig_publish(rig, "nest", "v", rig_payload(rig, files, -1, dirs), NULL), 0);
 	rig_settle(rig);
 	assert_int_equal(look_ino(rig_path(rig, "nest", "v", "nested/double")), ino);
 	look_is_text(rig_path(rig, "nest", "v", "k"), "2");
 	top = look_list(rig_path(rig, "nest", "v", NULL), "..");
 	assert_string_equal(top, "k nested nested2 ");
 
-	assert_int_equal(rig_publish(rig, "nest", "v", rig_payload(files, -1, more), NULL), 0);
+	assert_int_equal(rig_publish(rig, "nest", "v", rig_payload(rig, files, -1, more), NULL), 0);
 	assert_int_equal(look_ino(rig_path(rig, "nest", "v", "nested/double")), ino);
 	assert_int_equal(look_lmode(rig_path(rig, "nest", "v", "nested/third/x")), 0755);
 	assert_true(look_exists(rig_path(rig, "nest", "v", "new")));
-	assert_int_equal(rig_publish(rig, "nest", "v", rig_payload(files, -1, dirs), NULL), 0);
+	assert_int_equal(rig_publish(rig, "nest", "v", rig_payload(rig, files, -1, dirs), NULL), 0);
 	assert_int_equal(look_ino(rig_path(rig, "nest", "v", "nested/double")), ino);
 	assert_false(look_exists(rig_path(rig, "nest", "v", "nested/third")));
 	assert_false(look_exists(rig_path(rig, "nest", "v", "new")));
@@ -451,7 +447,8 @@ static void check_changes_refused(const char *root)
 static void every_change_is_refused_with_erofs(void **state)
 {
 	assert_int_equal(rig_publish(rig, "erofs", "v",
-				     rig_payload((struct rig_file[]){ { "k", "value", 0666 }, {} }, -1, NULL), NULL),
+				     rig_payload(rig, (struct rig_file[]){ { "k", "value", 0666 }, {} }, -1, NULL),
+				     NULL),
 			 0);
 	check_changes_refused(rig_dir(rig));
 	check_changes_refused(rig_writable(rig));
@@ -464,14 +461,14 @@ static void a_staged_change_of_somebody_else_is_refused(void **state)
 	char dir[256], link_path[300];
 	struct rig_wait w;
 
-	assert_int_equal(
-		rig_publish(rig, "steal", "v", rig_payload((struct rig_file[]){ { "k", "1" }, {} }, -1, NULL), NULL),
-		0);
+	assert_int_equal(rig_publish(rig, "steal", "v",
+				     rig_payload(rig, (struct rig_file[]){ { "k", "1" }, {} }, -1, NULL), NULL),
+			 0);
 	snprintf(dir, sizeof dir, "%s/steal/volumes/kubernetes.io~secret/v", rig_writable(rig));
 	snprintf(link_path, sizeof link_path, "%s/new", dir);
 	assert_int_equal(kill(rig_publisher_pid(rig), SIGSTOP), 0);
 	rig_publish_start(rig, "steal", "v",
-			  rig_payload((struct rig_file[]){ { "k", "2" }, { "new", "2" }, {} }, -1, NULL), &w);
+			  rig_payload(rig, (struct rig_file[]){ { "k", "2" }, { "new", "2" }, {} }, -1, NULL), &w);
 	assert_int_equal(symlink("..data/new", link_path), -1);
 	assert_int_equal(errno, EROFS);
 	assert_int_equal(kill(rig_publisher_pid(rig), SIGCONT), 0);
@@ -548,9 +545,9 @@ static void a_published_volume_is_read_without_any_request(void **state)
 	static const char *const dirs[] = { "mnt/x", NULL };
 	struct rig_file other[] = { { "a", "2" }, { "b/c/d", "2" }, { "new/x", "3" }, { "sub/y", "3" }, {} };
 
-	assert_int_equal(rig_publish(rig, "warm", "v", rig_payload(files, -1, dirs), NULL), 0);
+	assert_int_equal(rig_publish(rig, "warm", "v", rig_payload(rig, files, -1, dirs), NULL), 0);
 	check_no_requests("after the first publishing");
-	assert_int_equal(rig_publish(rig, "warm", "v", rig_payload(other, -1, dirs), NULL), 0);
+	assert_int_equal(rig_publish(rig, "warm", "v", rig_payload(rig, other, -1, dirs), NULL), 0);
 	rig_settle(rig);
 	check_no_requests("after an update and its grace");
 }
@@ -559,9 +556,9 @@ static void names_that_are_not_there_are_remembered_in_a_version(void **state)
 {
 	uint64_t before;
 
-	assert_int_equal(
-		rig_publish(rig, "negative", "v", rig_payload((struct rig_file[]){ { "a", "1" }, {} }, -1, NULL), NULL),
-		0);
+	assert_int_equal(rig_publish(rig, "negative", "v",
+				     rig_payload(rig, (struct rig_file[]){ { "a", "1" }, {} }, -1, NULL), NULL),
+			 0);
 	assert_false(look_exists(rig_path(rig, "negative", "v", "..data/nothing")));
 	before = rig_requests(rig);
 	assert_false(look_exists(rig_path(rig, "negative", "v", "..data/nothing")));
@@ -579,7 +576,7 @@ static void a_value_of_one_mebibyte_is_whole(void **state)
 	for (size_t i = 0; i < sizeof big; i++)
 		big[i] = i * 2654435761u >> 13;
 	rig_request_counts(rig, before);
-	assert_int_equal(rig_publish(rig, "big", "v", rig_payload(files, -1, NULL), NULL), 0);
+	assert_int_equal(rig_publish(rig, "big", "v", rig_payload(rig, files, -1, NULL), NULL), 0);
 	rig_request_counts(rig, after);
 	look_is_bytes(rig_path(rig, "big", "v", "big"), big, sizeof big);
 	/* FUSE_READ is 15: in pieces of readahead size and not of single pages */
@@ -599,7 +596,7 @@ static void a_thousand_keys_are_all_there(void **state)
 		files[i] = (struct rig_file){ names[i], names[i], 0, 0 };
 	}
 	for (int round = 0; round < 2; round++) {
-		assert_int_equal(rig_publish(rig, "many", "v", rig_payload(files, -1, NULL), NULL), 0);
+		assert_int_equal(rig_publish(rig, "many", "v", rig_payload(rig, files, -1, NULL), NULL), 0);
 		for (int i = 0; i < N - round; i++)
 			look_is_text(rig_path(rig, "many", "v", names[i]), names[i]);
 		/* the next round is without the last one */
@@ -634,10 +631,10 @@ static void a_removed_pod_leaves_nothing(void **state)
 
 	rig_settle(rig);
 	rig_call(rig, stats_fn, &before);
-	assert_int_equal(rig_publish(rig, "gone", "v1", rig_payload(files, -1, NULL), NULL), 0);
-	assert_int_equal(rig_publish(rig, "gone", "v2", rig_payload(files, -1, NULL), NULL), 0);
+	assert_int_equal(rig_publish(rig, "gone", "v1", rig_payload(rig, files, -1, NULL), NULL), 0);
+	assert_int_equal(rig_publish(rig, "gone", "v2", rig_payload(rig, files, -1, NULL), NULL), 0);
 	files[0].text = "3";
-	assert_int_equal(rig_publish(rig, "gone", "v2", rig_payload(files, -1, NULL), NULL), 0);
+	assert_int_equal(rig_publish(rig, "gone", "v2", rig_payload(rig, files, -1, NULL), NULL), 0);
 	visit(rig_path(rig, "gone", "v2", NULL));
 
 	assert_int_equal(rig_remove_volume(rig, "gone", "v1"), 0);
@@ -652,7 +649,7 @@ static void a_removed_pod_leaves_nothing(void **state)
 	assert_int_equal(after.content_bytes, before.content_bytes);
 
 	/* it may come again */
-	assert_int_equal(rig_publish(rig, "gone", "v1", rig_payload(files, -1, NULL), NULL), 0);
+	assert_int_equal(rig_publish(rig, "gone", "v1", rig_payload(rig, files, -1, NULL), NULL), 0);
 	look_is_text(rig_path(rig, "gone", "v1", "a"), "3");
 }
 
@@ -661,9 +658,9 @@ static void an_open_file_keeps_its_bytes_when_all_goes(void **state)
 	cleanup_fd int fd = -1;
 	char buf[8] = "";
 
-	assert_int_equal(
-		rig_publish(rig, "held", "v", rig_payload((struct rig_file[]){ { "k", "old" }, {} }, -1, NULL), NULL),
-		0);
+	assert_int_equal(rig_publish(rig, "held", "v",
+				     rig_payload(rig, (struct rig_file[]){ { "k", "old" }, {} }, -1, NULL), NULL),
+			 0);
 	fd = open(rig_path(rig, "held", "v", "k"), O_RDONLY | O_CLOEXEC);
 	assert_true(fd >= 0);
 	assert_int_equal(rig_remove_pod(rig, "held"), 0);
@@ -705,7 +702,7 @@ static void a_pod_is_found_by_its_name(void **state)
 	struct rig_file files[] = { { "k", "1" }, {} };
 
 	assert_int_equal(name_pod("named-1", "ns", "web"), 0);
-	assert_int_equal(rig_publish(rig, "named-1", "v", rig_payload(files, -1, NULL), NULL), 0);
+	assert_int_equal(rig_publish(rig, "named-1", "v", rig_payload(rig, files, -1, NULL), NULL), 0);
 	look_is_text(name_path("/ns/web/volumes/kubernetes.io~secret/v/k"), "1");
 	assert_string_equal(look_link(name_path("/ns/web")), "../../named-1");
 	assert_int_equal(look_mode(name_path("")), 0711);
@@ -715,7 +712,7 @@ static void a_pod_is_found_by_its_name(void **state)
 	assert_int_equal(name_pod("named-2", "ns", "web"), 0);
 	assert_int_equal(name_pod("named-2", "ns", "web"), 0);
 	files[0].text = "2";
-	assert_int_equal(rig_publish(rig, "named-2", "v", rig_payload(files, -1, NULL), NULL), 0);
+	assert_int_equal(rig_publish(rig, "named-2", "v", rig_payload(rig, files, -1, NULL), NULL), 0);
 	look_is_text(name_path("/ns/web/volumes/kubernetes.io~secret/v/k"), "2");
 	assert_int_equal(rig_remove_pod(rig, "named-1"), 0);
 	look_is_text(name_path("/ns/web/volumes/kubernetes.io~secret/v/k"), "2");
@@ -735,8 +732,9 @@ static void names_that_climb_are_refused(void **state)
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 		assert_int_equal(name_pod(rows[i].uid, rows[i].ns, rows[i].name), -EINVAL);
-	assert_int_equal(rig_publish(rig, "u", "..", rig_payload((struct rig_file[]){ {} }, -1, NULL), NULL), -EINVAL);
-	assert_int_equal(rig_publish(rig, "by-name", "v", rig_payload((struct rig_file[]){ {} }, -1, NULL), NULL),
+	assert_int_equal(rig_publish(rig, "u", "..", rig_payload(rig, (struct rig_file[]){ {} }, -1, NULL), NULL),
+			 -EINVAL);
+	assert_int_equal(rig_publish(rig, "by-name", "v", rig_payload(rig, (struct rig_file[]){ {} }, -1, NULL), NULL),
 			 -EINVAL);
 	assert_int_equal(rig_remove_pod(rig, ".."), -EINVAL);
 }
@@ -748,10 +746,10 @@ static void other_users_are_kept_out_by_the_modes(void **state)
 	int status;
 
 	assert_int_equal(
-		rig_publish(
-			rig, "users", "v",
-			rig_payload((struct rig_file[]){ { "open", "x", 0444 }, { "shut", "x", 0400 }, {} }, -1, NULL),
-			NULL),
+		rig_publish(rig, "users", "v",
+			    rig_payload(rig, (struct rig_file[]){ { "open", "x", 0444 }, { "shut", "x", 0400 }, {} },
+					-1, NULL),
+			    NULL),
 		0);
 	path = rig_path(rig, "users", "v", NULL);
 	pid = fork();

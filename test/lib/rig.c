@@ -23,6 +23,11 @@
 #define SECMEM_BYTES (256u << 20)
 #define WAIT_SEC     30
 
+struct attach {
+	int fd;
+	pid_t pid;
+};
+
 struct rig {
 	char dir[64], scratch[64], writable[64];
 	bool has_writable;
@@ -233,11 +238,6 @@ const char *rig_writable(struct rig *rig)
 }
 
 /* --- the publisher --- */
-
-struct attach {
-	int fd;
-	pid_t pid;
-};
 
 static void attach_fn(struct rig *rig, void *arg)
 {
@@ -471,50 +471,79 @@ bool rig_until(struct rig *rig, bool (*fn)(struct rig *rig, void *arg), void *ar
 
 static bool is_idle(struct rig *rig, void *arg)
 {
-	return publish_stats(rig->publish).n_queued == 0;
+	struct publish_stats stats = publish_stats(rig->publish);
+
+	return stats.n_queued == 0 && stats.n_retired == 0;
 }
 
 void rig_settle(struct rig *rig)
 {
-	usleep(PUBLISH_GRACE_USEC + 20 * USEC_PER_MSEC);
 	must(rig_until(rig, is_idle, NULL), "publish does not come to rest");
 }
 
-/* --- payloads --- */
+/* --- payloads: secret memory belongs to the loop's thread --- */
 
-int rig_payload_try(const struct rig_file *files, struct payload **ret_p, struct err *e)
-{
-	cleanup_payload struct payload *p = NULL;
+struct payload_call {
+	const struct rig_file *files;
+	const char *const *mount_dirs;
+	int64_t fs_group;
+	bool only_check;
+	struct payload *payload;
+	struct err *e;
 	int r;
+};
 
-	must(payload_new(&p) == 0, "payload_new");
+static int payload_fill(struct payload *p, const struct rig_file *files, struct err *e)
+{
 	for (const struct rig_file *f = files; f->path; f++) {
 		size_t len = f->len ?: strlen(f->text);
+		mode_t mode = f->mode == RIG_MODE_0 ? 0 : f->mode ?: 0644;
 		cleanup_secblock struct secblock *b = NULL;
 		struct digest digest = digest_of(f->text, len);
 		struct secspan span = { .len = len };
+		int r;
 
 		must_err(secblock_new(len, &b, e), e, "secblock");
 		memcpy(b->data, f->text, len);
 		span.block = b;
-		r = payload_add(p, f->path, &span, &digest, f->mode == RIG_MODE_0 ? 0 : f->mode ?: 0644, e);
+		r = payload_add(p, f->path, &span, &digest, mode, e);
 		if (r < 0)
 			return r;
 	}
-	*ret_p = TAKE_PTR(p);
 	return 0;
 }
 
-struct payload *rig_payload(const struct rig_file *files, int64_t fs_group, const char *const *mount_dirs)
+static void payload_fn(struct rig *rig, void *arg)
+{
+	cleanup_payload struct payload *p = NULL;
+	struct payload_call *c = arg;
+
+	must(payload_new(&p) == 0, "payload_new");
+	c->r = payload_fill(p, c->files, c->e);
+	for (const char *const *dir = c->mount_dirs; c->r == 0 && dir && *dir; dir++)
+		c->r = payload_add_mount_dir(p, *dir, c->e);
+	if (c->r == 0 && c->fs_group >= 0)
+		payload_set_fs_group(p, c->fs_group);
+	c->r = c->r ?: payload_seal(p, c->e);
+	if (c->r == 0 && !c->only_check)
+		c->payload = TAKE_PTR(p);
+}
+
+int rig_payload_check(struct rig *rig, const struct rig_file *files, struct err *e)
+{
+	struct payload_call c = { .files = files, .fs_group = -1, .only_check = true, .e = e };
+
+	rig_call(rig, payload_fn, &c);
+	return c.r;
+}
+
+struct payload *rig_payload(struct rig *rig, const struct rig_file *files, int64_t fs_group,
+			    const char *const *mount_dirs)
 {
 	struct err e = ERR_INIT;
-	struct payload *p;
+	struct payload_call c = { .files = files, .mount_dirs = mount_dirs, .fs_group = fs_group, .e = &e };
 
-	must_err(rig_payload_try(files, &p, &e), &e, "payload");
-	for (; mount_dirs && *mount_dirs; mount_dirs++)
-		must_err(payload_add_mount_dir(p, *mount_dirs, &e), &e, "mount dir");
-	if (fs_group >= 0)
-		payload_set_fs_group(p, fs_group);
-	must_err(payload_seal(p, &e), &e, "payload_seal");
-	return p;
+	rig_call(rig, payload_fn, &c);
+	must_err(c.r, &e, "payload");
+	return c.payload;
 }

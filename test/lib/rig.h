@@ -59,11 +59,11 @@ void rig_request_counts(struct rig *rig, uint64_t counts[SESSION_OPCODES]);
 
 /* Waits until fn says true on the loop's thread; false after ten seconds. */
 bool rig_until(struct rig *rig, bool (*fn)(struct rig *rig, void *arg), void *arg);
-/* Waits until no version is in its grace any more (nothing queued and PUBLISH_GRACE_USEC gone by). */
+/* Waits until nothing is queued and no version is in its grace any more. */
 void rig_settle(struct rig *rig);
 
 pid_t rig_publisher_pid(const struct rig *rig);
-/* Forks a publisher and attaches it; kills the one that is there and waits until publish has noticed. */
+/* Attaches a fresh publisher; kills the one that is there and waits until publish has noticed. */
 void rig_start_publisher(struct rig *rig);
 void rig_kill_publisher(struct rig *rig);
 
@@ -77,7 +77,9 @@ struct rig_file {
 	size_t len;
 };
 #define RIG_MODE_0 01000000
-/* A sealed payload of files up to the first without a path. gid -1: no fsGroup. Aborts if it cannot be made. */
-struct payload *rig_payload(const struct rig_file *files, int64_t fs_group, const char *const *mount_dirs);
-/* The same unsealed: what payload_add() or payload_seal() says. */
-int rig_payload_try(const struct rig_file *files, struct payload **ret_p, struct err *e);
+/* A sealed payload of files up to the first without a path. fs_group -1: none; mount_dirs ends with NULL or is NULL.
+ * Aborts if it cannot be made. It belongs to the loop's thread: hand it to rig_publish(). */
+struct payload *rig_payload(struct rig *rig, const struct rig_file *files, int64_t fs_group,
+			    const char *const *mount_dirs);
+/* What adding and sealing say; the payload itself is thrown away. */
+int rig_payload_check(struct rig *rig, const struct rig_file *files, struct err *e);
