@@ -1,0 +1,313 @@
+/* Payload: the kubelet's path rules (atomic_writer_test.go) and their words, cleaning, clashes, fsGroup, digests. */
+#include "fusefs/payload.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers" /* tables leave out what is empty */
+
+static int setup(void **state)
+{
+	return secmem_init(8 << 20, NULL);
+}
+
+static int teardown(void **state)
+{
+	secmem_deinit();
+	return 0;
+}
+
+static struct payload *payload_make(void)
+{
+	struct payload *p = NULL;
+
+	assert_int_equal(payload_new(&p), 0);
+	return p;
+}
+
+static int add(struct payload *p, const char *path, const char *text, mode_t mode, struct err *e)
+{
+	size_t len = strlen(text);
+	struct digest digest = digest_of(text, len);
+	cleanup_secblock struct secblock *b = NULL;
+	struct secspan span = { .len = len };
+
+	assert_int_equal(secblock_new(len, &b, NULL), 0);
+	memcpy(b->data, text, len);
+	span.block = b;
+	return payload_add(p, path, &span, &digest, mode, e);
+}
+
+#define A16  "aaaaaaaaaaaaaaaa"
+#define A64  A16 A16 A16 A16
+#define A255 A64 A64 A64 A16 A16 A16 "aaaaaaaaaaaaaaa"
+
+static void bad_paths_are_refused_in_the_kubelets_words(void **state)
+{
+	static const struct {
+		const char *path, *text;
+	} rows[] = {
+		{ "", "invalid path: must not be empty: \"\"" },
+		{ "/", "invalid path: must be relative path: /" },
+		{ "/dev/null", "invalid path: must be relative path: /dev/null" },
+		{ "..", "invalid path: must not contain '..': .." },
+		{ "../etc/passwd", "invalid path: must not contain '..': ../etc/passwd" },
+		{ "a/..", "invalid path: must not contain '..': a/.." },
+		{ "hello/../etc/somethingbad", "invalid path: must not contain '..': hello/../etc/somethingbad" },
+		{ "..sneaky.txt", "invalid path: must not start with '..': ..sneaky.txt" },
+		{ "...", "invalid path: must not start with '..': ..." },
+		{ "..data", "invalid path: must not start with '..': ..data" },
+		{ "..a/b", "invalid path: must not start with '..': ..a/b" },
+		{ "./..data", "invalid path: must not start with '..': ./..data" },
+		{ "x/" A255 "a", "invalid path: filenames must be less than or equal to 255 characters" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		cleanup_payload struct payload *p = payload_make();
+		struct err e = ERR_INIT;
+
+		assert_int_equal(add(p, rows[i].path, "x", 0644, &e), -EINVAL);
+		assert_string_equal(err_text(&e), rows[i].text);
+		assert_int_equal(payload_add_mount_dir(p, rows[i].path, &e), -EINVAL);
+		assert_string_equal(err_text(&e), rows[i].text);
+		assert_int_equal(p->n_files, 0);
+		assert_int_equal(p->n_mount_dirs, 0);
+	}
+}
+
+static void a_path_of_4096_is_taken_and_one_more_is_not(void **state)
+{
+	cleanup_payload struct payload *p = payload_make();
+	char path[PAYLOAD_PATH_MAX + 2];
+	struct err e = ERR_INIT;
+
+	for (size_t i = 0; i < sizeof path - 1; i++)
+		path[i] = i % 2 ? '/' : 'a';
+	path[PAYLOAD_PATH_MAX + 1] = 0;
+	assert_int_equal(add(p, path, "x", 0644, &e), -EINVAL);
+	assert_string_equal(err_text(&e), "invalid path: must be less than or equal to 4096 characters");
+	path[PAYLOAD_PATH_MAX] = 0;
+	assert_int_equal(add(p, path, "x", 0644, &e), 0);
+	assert_int_equal(payload_seal(p, &e), 0);
+}
+
+static void paths_are_cleaned(void **state)
+{
+	static const struct {
+		const char *path, *clean;
+	} rows[] = {
+		{ "foo", "foo" },
+		{ "foo//bar", "foo/bar" },
+		{ "./a", "a" },
+		{ "a/", "a" },
+		{ "a/./b", "a/b" },
+		{ "bar///bar/z", "bar/bar/z" },
+		{ "a/..foo", "a/..foo" },
+		{ ".hidden", ".hidden" },
+		{ "with space", "with space" },
+		{ "line\nfeed", "line\nfeed" },
+		{ A255, A255 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		cleanup_payload struct payload *p = payload_make();
+
+		assert_int_equal(add(p, rows[i].path, "x", 0644, NULL), 0);
+		assert_int_equal(payload_seal(p, NULL), 0);
+		assert_int_equal(p->n_files, 1);
+		assert_string_equal(p->files[0].path, rows[i].clean);
+	}
+}
+
+static void what_cannot_be_is_found_by_sealing(void **state)
+{
+	static const struct {
+		const char *files[4], *mount_dirs[2], *names[2];
+	} rows[] = {
+		{ { "." }, {}, { "." } },
+		{ { "./" }, {}, { "." } },
+		{ { "foo", "foo/bar" }, {}, { "foo", "foo/bar" } },
+		{ { "foo/bar", "foo-bar", "foo" }, {}, { "foo", "foo/bar" } },
+		{ { "a/b/c", "a/b" }, {}, { "a/b", "a/b/c" } },
+		{ { "nested" }, { "nested" }, { "nested", "nested" } },
+		{ { "a", "nested/key" }, { "nested/mount" }, { "nested", "nested/mount" } },
+		{ { "nested!", "nested", "z" }, { "a", "nested/x/y" }, { "nested", "nested/x/y" } },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		cleanup_payload struct payload *p = payload_make();
+		struct err e = ERR_INIT;
+
+		for (size_t f = 0; f < 4 && rows[i].files[f]; f++)
+			assert_int_equal(add(p, rows[i].files[f], "x", 0644, NULL), 0);
+		for (size_t m = 0; m < 2 && rows[i].mount_dirs[m]; m++)
+			assert_int_equal(payload_add_mount_dir(p, rows[i].mount_dirs[m], NULL), 0);
+		if (payload_seal(p, &e) != -EINVAL)
+			fail_msg("row %zu is taken", i);
+		for (size_t n = 0; n < 2 && rows[i].names[n]; n++)
+			assert_non_null(strstr(err_text(&e), rows[i].names[n]));
+		assert_false(p->sealed);
+	}
+}
+
+static void what_only_looks_like_a_clash_is_taken(void **state)
+{
+	static const struct {
+		const char *files[4], *mount_dirs[2];
+	} rows[] = {
+		{ { "foo", "foobar/x", "foo-bar/x", "foo.d/x" }, {} },
+		{ { "a/b", "a/c", "ab" }, {} },
+		{ { "nested1", "neste", "nested.d/x" }, { "nested", "nested/double" } },
+		{ { NULL }, { "x", "x/y" } },
+		{ { NULL }, {} },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		cleanup_payload struct payload *p = payload_make();
+
+		for (size_t f = 0; f < 4 && rows[i].files[f]; f++)
+			assert_int_equal(add(p, rows[i].files[f], "x", 0644, NULL), 0);
+		for (size_t m = 0; m < 2 && rows[i].mount_dirs[m]; m++)
+			assert_int_equal(payload_add_mount_dir(p, rows[i].mount_dirs[m], NULL), 0);
+		if (payload_seal(p, NULL) != 0)
+			fail_msg("row %zu is refused", i);
+	}
+}
+
+static void the_last_of_equal_paths_wins(void **state)
+{
+	cleanup_payload struct payload *p = payload_make();
+
+	assert_int_equal(add(p, "k", "first", 0600, NULL), 0);
+	assert_int_equal(add(p, "other", "x", 0600, NULL), 0);
+	assert_int_equal(add(p, "./k", "second", 0640, NULL), 0);
+	assert_int_equal(add(p, "k/", "third!", 0644, NULL), 0);
+	assert_int_equal(payload_seal(p, NULL), 0);
+	assert_int_equal(p->n_files, 2);
+	assert_string_equal(p->files[0].path, "k");
+	assert_int_equal(p->files[0].mode, 0644);
+	assert_memory_equal(secspan_data(&p->files[0].content), "third!", 6);
+	assert_int_equal(secmem_stats().n_blocks, 2);
+}
+
+static void modes_lose_what_is_not_a_permission(void **state)
+{
+	cleanup_payload struct payload *p = payload_make();
+
+	assert_int_equal(add(p, "k", "x", 07777, NULL), 0);
+	assert_int_equal(payload_seal(p, NULL), 0);
+	assert_int_equal(p->files[0].mode, 0777);
+}
+
+static void fs_group_changes_mode_and_group_of_files(void **state)
+{
+	static const struct {
+		mode_t mode, with_group;
+	} rows[] = { { 0400, 0440 }, { 0644, 0644 }, { 0, 0440 }, { 0600, 0640 }, { 0440, 0440 }, { 0777, 0777 } };
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		for (int with = 0; with < 2; with++) {
+			cleanup_payload struct payload *p = payload_make();
+
+			assert_int_equal(add(p, "k", "x", rows[i].mode, NULL), 0);
+			if (with)
+				payload_set_fs_group(p, 1001);
+			assert_int_equal(payload_seal(p, NULL), 0);
+			assert_int_equal(p->files[0].mode, with ? rows[i].with_group : rows[i].mode);
+			assert_int_equal(p->files[0].gid, with ? 1001 : 0);
+			assert_int_equal(p->files[0].uid, 0);
+		}
+	}
+}
+
+/* One letter per thing that can differ; the last payload is the first one again, put together in another order. */
+static struct payload *variant(char what)
+{
+	struct payload *p = payload_make();
+
+	if (what == '=') {
+		assert_int_equal(payload_add_mount_dir(p, "m", NULL), 0);
+		assert_int_equal(add(p, "./b", "2", 0644, NULL), 0);
+	}
+	assert_int_equal(add(p, what == 'p' ? "c" : "a", what == 'c' ? "9" : "1", what == 'm' ? 0600 : 0644, NULL), 0);
+	if (what != '=')
+		assert_int_equal(add(p, "b", "2", 0644, NULL), 0);
+	if (what == 'f')
+		assert_int_equal(add(p, "d", "", 0644, NULL), 0);
+	if (what != '=' && what != 'd')
+		assert_int_equal(payload_add_mount_dir(p, "m", NULL), 0);
+	if (what == 'g' || what == 'G')
+		payload_set_fs_group(p, what == 'g' ? 0 : 7);
+	assert_int_equal(payload_seal(p, NULL), 0);
+	return p;
+}
+
+static void digests_differ_exactly_when_payloads_do(void **state)
+{
+	static const char kinds[] = "0pcmfdgG";
+	struct payload *p[sizeof kinds - 1];
+
+	for (size_t i = 0; i < ARRAY_SIZE(p); i++)
+		p[i] = variant(kinds[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(p); i++)
+		for (size_t j = 0; j < ARRAY_SIZE(p); j++)
+			if (digest_eq(&p[i]->digest, &p[j]->digest) != (i == j))
+				fail_msg("%c and %c", kinds[i], kinds[j]);
+	for (size_t i = 1; i < ARRAY_SIZE(p); i++)
+		payload_free(p[i]);
+
+	p[1] = variant('=');
+	assert_true(digest_eq(&p[0]->digest, &p[1]->digest));
+	payload_free(p[0]);
+	payload_free(p[1]);
+}
+
+static void too_many_files_are_refused(void **state)
+{
+	cleanup_payload struct payload *p = payload_make();
+	struct err e = ERR_INIT;
+	char path[32];
+	int r = 0;
+
+	for (int i = 0; i < 70000 && r == 0; i++) {
+		snprintf(path, sizeof path, "k%d", (i * 7919) % 70000);
+		r = payload_add(p, path, &(struct secspan){ .len = 0 }, &(struct digest){ 0 }, 0644, &e);
+	}
+	assert_int_equal(r, -E2BIG);
+	assert_int_equal(payload_seal(p, &e), 0);
+	for (size_t i = 1; i < p->n_files; i++)
+		assert_true(strcmp(p->files[i - 1].path, p->files[i].path) < 0);
+}
+
+static void blocks_are_given_back(void **state)
+{
+	struct payload *p = payload_make();
+
+	assert_int_equal(add(p, "a", "x", 0644, NULL), 0);
+	assert_int_equal(add(p, "a", "y", 0644, NULL), 0);
+	assert_int_equal(add(p, "b", "z", 0644, NULL), 0);
+	payload_free(p);
+	assert_int_equal(secmem_stats().n_blocks, 0);
+	payload_free(NULL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(bad_paths_are_refused_in_the_kubelets_words),
+		cmocka_unit_test(a_path_of_4096_is_taken_and_one_more_is_not),
+		cmocka_unit_test(paths_are_cleaned),
+		cmocka_unit_test(what_cannot_be_is_found_by_sealing),
+		cmocka_unit_test(what_only_looks_like_a_clash_is_taken),
+		cmocka_unit_test(the_last_of_equal_paths_wins),
+		cmocka_unit_test(modes_lose_what_is_not_a_permission),
+		cmocka_unit_test(fs_group_changes_mode_and_group_of_files),
+		cmocka_unit_test(digests_differ_exactly_when_payloads_do),
+		cmocka_unit_test(too_many_files_are_refused),
+		cmocka_unit_test(blocks_are_given_back),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
