@@ -1,6 +1,7 @@
 /* Volumes on a really mounted tree: kubelet-parity 8.1 (paths and writing) and 8.5 (fsGroup), what is refused, what is
  * remembered by the kernel, and how volumes go. */
 #include <fcntl.h>
+#include <grp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <sys/mman.h>
@@ -757,7 +758,7 @@ static void other_users_are_kept_out_by_the_modes(void **state)
 		/* the pod's folder is 0750: a container enters through a bind mount of the volume, this process by fd */
 		int dir = open(path, O_PATH | O_CLOEXEC);
 
-		if (setgid(1000) < 0 || setuid(1000) < 0)
+		if (setgroups(0, NULL) < 0 || setgid(1000) < 0 || setuid(1000) < 0)
 			_exit(1);
 		if (openat(dir, "open", O_RDONLY | O_CLOEXEC) < 0)
 			_exit(2);
