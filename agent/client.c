@@ -1,16 +1,24 @@
 /* Client: requests to a running daemon over its control socket, one curl handle for each. What the daemon sends is
- * bounded and parsed as anybody else's would be. */
+ * bounded and parsed as anybody else's would be.
+ *
+ * Curl connects without blocking, which on a unix socket whose backlog is full is no wait but a failure, and it does not
+ * say which failure it was. Then a connect(2) of our own waits for room, or says what is wrong. (Curl 7.88 cannot be
+ * given a connected unix socket: it connects it again.) */
 
 #include "agent/client.h"
 
 #include <curl/curl.h>
+#include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
+#include <time.h>
 
 #include "common/buf.h"
 #include "common/str.h"
 
-#define REPLY_MAX     ((size_t)64 * 1024 * 1024)
-#define REF_PARTS_MAX ((size_t)512)
+#define REPLY_MAX  ((size_t)64 * 1024 * 1024)
+#define RETRY_USEC (10 * USEC_PER_MSEC)
+#define REF_MAX	   ((size_t)512)
 
 static void curl_cleanupp(CURL **c)
 {
@@ -82,16 +90,44 @@ static int refuse_unreachable(const char *socket_path, int why, struct err *e)
 	}
 }
 
-static int refuse(CURL *c, CURLcode code, const char *socket_path, struct err *e)
+static int refuse_silent(const char *socket_path, struct err *e)
 {
-	long why = 0;
+	return err_set(e, -ETIMEDOUT, "secretlet at %s does not answer", socket_path);
+}
 
+static uint64_t now_usec(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / NSEC_PER_USEC;
+}
+
+/* Whether somebody listens; waits while the backlog is full. */
+static int probe(const char *socket_path, uint64_t timeout_usec, struct err *e)
+{
+	struct timeval tv = { .tv_sec = (time_t)(timeout_usec / USEC_PER_SEC),
+			      .tv_usec = (suseconds_t)MAX(timeout_usec % USEC_PER_SEC, UINT64_C(1)) };
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	cleanup_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int r;
+
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv)) < 0)
+		return err_set(e, -errno, "socket: %m");
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", socket_path);
+	do {
+		r = connect(fd, (struct sockaddr *)&sa, sizeof(sa));
+	} while (r < 0 && errno == EINTR);
+	if (r < 0)
+		return errno == EAGAIN ? refuse_silent(socket_path, e) : refuse_unreachable(socket_path, errno, e);
+	return 0;
+}
+
+static int refuse(CURLcode code, const char *socket_path, struct err *e)
+{
 	switch (code) {
-	case CURLE_COULDNT_CONNECT:
-		curl_easy_getinfo(c, CURLINFO_OS_ERRNO, &why);
-		return refuse_unreachable(socket_path, why ? (int)why : ECONNREFUSED, e);
 	case CURLE_OPERATION_TIMEDOUT:
-		return err_set(e, -ETIMEDOUT, "secretlet at %s does not answer", socket_path);
+		return refuse_silent(socket_path, e);
 	case CURLE_OUT_OF_MEMORY:
 		return err_set(e, -ENOMEM, "out of memory");
 	case CURLE_WRITE_ERROR:
@@ -99,6 +135,29 @@ static int refuse(CURL *c, CURLcode code, const char *socket_path, struct err *e
 	default:
 		return err_set(e, -ECONNRESET, "the connection to secretlet at %s broke: %s", socket_path,
 			       curl_easy_strerror(code));
+	}
+}
+
+static int perform(CURL *c, const char *socket_path, uint64_t timeout_usec, struct err *e)
+{
+	uint64_t end_usec = now_usec() + timeout_usec;
+
+	for (;;) {
+		CURLcode code = curl_easy_perform(c);
+		uint64_t now;
+		int r;
+
+		if (code == CURLE_OK)
+			return 0;
+		if (code != CURLE_COULDNT_CONNECT)
+			return refuse(code, socket_path, e);
+		now = now_usec();
+		if (now >= end_usec)
+			return refuse_silent(socket_path, e);
+		r = probe(socket_path, end_usec - now, e);
+		if (r < 0)
+			return r;
+		usleep(RETRY_USEC);
 	}
 }
 
@@ -111,7 +170,6 @@ int client_get(const char *runtime_dir, const char *path, uint64_t timeout_usec,
 	struct err why = ERR_INIT;
 	json_t *json = NULL;
 	long status = 0;
-	CURLcode code;
 	int r;
 
 	if (str_printf(&socket_path, "%s/control.sock", runtime_dir) < 0 ||
@@ -125,9 +183,9 @@ int client_get(const char *runtime_dir, const char *path, uint64_t timeout_usec,
 	if (r < 0)
 		return err_set(e, r, "out of memory");
 
-	code = curl_easy_perform(c);
-	if (code != CURLE_OK)
-		return refuse(c, code, socket_path, e);
+	r = perform(c, socket_path, timeout_usec, e);
+	if (r < 0)
+		return r;
 	curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &status);
 	if (json_parse(body.len ? body.data : "", body.len, &json, &why) < 0)
 		return err_set(e, -EPROTO, "secretlet at %s: the answer (HTTP %ld) is no JSON: %s", socket_path, status,
@@ -143,8 +201,7 @@ int client_pod_path(const char *ref, const char *suffix, char **ret_path, struct
 	CURL *c = NULL;
 	int r = -ENOMEM;
 
-	if (str_empty(ref) || slash == ref || (second && (!*second || strchr(second, '/'))) ||
-	    strlen(ref) > REF_PARTS_MAX)
+	if (str_empty(ref) || slash == ref || (second && (!*second || strchr(second, '/'))) || strlen(ref) > REF_MAX)
 		return err_set(e, -EINVAL, "'%s' is no pod: NAMESPACE/NAME or a UID is expected", ref);
 	if (curl_new(&c) < 0)
 		return err_set(e, -ENOMEM, "out of memory");
