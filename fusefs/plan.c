@@ -1,0 +1,678 @@
+/* Plan: a plan is made from what the tree shows and from what is wanted, never from what an earlier plan meant to do; so
+ * an update heals what a failed one left behind.
+ *
+ * The order of an update is that of newer kubelets (kubernetes PR 122807): links of new keys after the switch. Two
+ * things are added so that no path walk that is overtaken by the switch ends in ENOENT: the old version stays reachable
+ * by name until it is expired, and the new one has the keys that only the old one had until their links are gone. */
+#include "fusefs/plan.h"
+
+#include <sys/random.h>
+#include <time.h>
+
+#define DATA_TMP      "..data_tmp"
+#define NAME_TMP      "..name_tmp"
+#define MODE_POD_DIR  0750
+#define MODE_NAME_DIR 0711
+
+static bool is_version_name(const char *name)
+{
+	return name[0] == '.' && name[1] == '.';
+}
+
+void plan_clear(struct plan *p)
+{
+	for (size_t i = 0; i < p->n_steps; i++) {
+		free(p->steps[i].path);
+		free(p->steps[i].path2);
+	}
+	free(p->steps);
+	p->steps = NULL;
+	p->n_steps = p->steps_size = 0;
+	p->switch_step = SIZE_MAX;
+}
+
+/* --- steps --- */
+
+/* Path from the root of the tree; -ENAMETOOLONG when no system call would take it. */
+static int node_path(const struct node *n, char path[ORDER_PATH_MAX])
+{
+	size_t at = ORDER_PATH_MAX - 1;
+
+	path[at] = 0;
+	for (; node_parent(n); n = node_parent(n)) {
+		size_t len = strlen(node_name(n)), slash = path[at] != 0;
+
+		if (len + slash > at)
+			return -ENAMETOOLONG;
+		if (slash)
+			path[--at] = '/';
+		at -= len;
+		memcpy(path + at, node_name(n), len);
+	}
+	if (path[at] == 0)
+		path[--at] = '.';
+	memmove(path, path + at, ORDER_PATH_MAX - at);
+	return 0;
+}
+
+static int step_add_path(struct plan *p, enum order_op op, struct node *made, const char *path, const char *path2)
+{
+	size_t size = p->steps_size ? p->steps_size * 2 : 16;
+	cleanup_free char *copy = strdup(path), *copy2 = path2 ? strdup(path2) : NULL;
+	struct step *steps;
+	uint16_t ignored = 0;
+
+	if (!copy || (path2 && !copy2))
+		return -ENOMEM;
+	if (p->n_steps == p->steps_size) {
+		steps = reallocarray(p->steps, size, sizeof *steps);
+		if (!steps)
+			return -ENOMEM;
+		p->steps = steps;
+		p->steps_size = size;
+	}
+	if (op == ORDER_UNLINK || op == ORDER_RMDIR)
+		ignored = ENOENT;
+	else if (op >= ORDER_STAT)
+		ignored = ORDER_IGNORE_ALL; /* for instance EACCES: files that their owner may not read either */
+	p->steps[p->n_steps++] = (struct step){
+		.op = op,
+		.ignored = ignored,
+		.node = made,
+		.path = TAKE_PTR(copy),
+		.path2 = TAKE_PTR(copy2),
+	};
+	return 0;
+}
+
+static int step_add(struct plan *p, enum order_op op, struct node *n, const char *path2)
+{
+	bool makes = op == ORDER_MKDIR || op == ORDER_SYMLINK;
+	char path[ORDER_PATH_MAX];
+	int r;
+
+	r = node_path(n, path);
+	return r ?: step_add_path(p, op, makes ? n : NULL, path, path2);
+}
+
+/* The same for a name in a folder, whatever node has it then. */
+static int step_add_name(struct plan *p, enum order_op op, struct node *made, const struct node *dir, const char *name,
+			 const char *new_name)
+{
+	char path[ORDER_PATH_MAX], path2[ORDER_PATH_MAX];
+	size_t len;
+	int r;
+
+	r = node_path(dir, path);
+	if (r < 0)
+		return r;
+	len = strlen(path);
+	if (len + 1 + MAX(strlen(name), new_name ? strlen(new_name) : 0) >= sizeof path)
+		return -ENAMETOOLONG;
+	memcpy(path2, path, len);
+	snprintf(path + len, sizeof path - len, "/%s", name);
+	if (new_name)
+		snprintf(path2 + len, sizeof path2 - len, "/%s", new_name);
+	return step_add_path(p, op, made, path, new_name ? path2 : NULL);
+}
+
+/* The step that was added last makes the new content visible. */
+static void step_is_switch(struct plan *p)
+{
+	p->switch_step = p->n_steps - 1;
+	p->steps[p->switch_step].mark = true;
+}
+
+/* What is staged is taken back if there is no step for it. */
+static int stage_dir(struct plan *p, struct node *parent, const char *name, mode_t mode, gid_t gid, struct node **ret_n)
+{
+	struct node *n;
+	int r;
+
+	r = tree_stage_dir(p->tree, parent, name, mode, gid, &n);
+	if (r < 0)
+		return r;
+	r = step_add(p, ORDER_MKDIR, n, NULL);
+	if (r < 0) {
+		tree_unstage(p->tree, n);
+		return r;
+	}
+	*ret_n = n;
+	return 0;
+}
+
+static int stage_link(struct plan *p, struct node *parent, const char *name, const char *target, const char *final,
+		      struct node **ret_n)
+{
+	struct node *n;
+	int r;
+
+	r = tree_stage_link(p->tree, parent, name, target, final, &n);
+	if (r < 0)
+		return r;
+	r = step_add(p, ORDER_SYMLINK, n, target);
+	if (r < 0) {
+		tree_unstage(p->tree, n);
+		return r;
+	}
+	*ret_n = n;
+	return 0;
+}
+
+static int stage_removal(struct plan *p, struct node *n)
+{
+	tree_stage_removal(p->tree, n);
+	return step_add(p, node_kind(n) == NODE_DIR ? ORDER_RMDIR : ORDER_UNLINK, n, NULL);
+}
+
+/* A folder that is there already or will be made. */
+static int need_dir(struct plan *p, struct node *parent, const char *name, mode_t mode, struct node **ret_n)
+{
+	struct node *n = tree_find(p->tree, parent, name);
+
+	if (!n)
+		return stage_dir(p, parent, name, mode, 0, ret_n);
+	if (node_kind(n) != NODE_DIR)
+		return -ENOTDIR;
+	*ret_n = n;
+	return 0;
+}
+
+/* --- walks: pre-order over what is listed below top, top itself left out --- */
+
+static struct node *walk_on(const struct node *top, const struct node *n)
+{
+	struct node *next = NULL;
+
+	for (; n != top && !next; n = node_parent(n))
+		next = node_next_child(node_parent(n), node_id(n));
+	return next;
+}
+
+static struct node *walk_next(const struct node *top, const struct node *n)
+{
+	return node_next_child(n, 0) ?: walk_on(top, n);
+}
+
+static enum order_op warm_op(const struct node *n)
+{
+	switch (node_kind(n)) {
+	case NODE_DIR:
+		return ORDER_READ_DIR;
+	case NODE_LINK:
+		return ORDER_READ_LINK;
+	default:
+		return ORDER_READ_FILE;
+	}
+}
+
+/* The node and all that is in it. */
+static int warm_tree(struct plan *p, struct node *top)
+{
+	int r = 0;
+
+	for (struct node *n = top; n && r == 0; n = walk_next(top, n))
+		r = step_add(p, warm_op(n), n, NULL);
+	return r;
+}
+
+/* Folders that have changed: the kernel asks for their attributes again. */
+static int warm_parents(struct plan *p, struct node *n)
+{
+	int r = 0;
+
+	for (n = node_parent(n); n && r == 0; n = node_parent(n))
+		r = step_add(p, ORDER_STAT, n, NULL);
+	return r;
+}
+
+static int unlink_files(struct plan *p, struct node *dir)
+{
+	int r = 0;
+
+	for (struct node *n = walk_next(dir, dir); n && r == 0; n = walk_next(dir, n))
+		if (node_kind(n) != NODE_DIR)
+			r = stage_removal(p, n);
+	return r;
+}
+
+/* Children first. */
+static int remove_dirs(struct plan *p, struct node *top)
+{
+	size_t first = p->n_steps;
+	int r = 0;
+
+	for (struct node *n = top; n && r == 0; n = walk_next(top, n))
+		if (node_kind(n) == NODE_DIR)
+			r = stage_removal(p, n);
+	for (size_t a = first, b = p->n_steps; a + 1 < b; a++) {
+		struct step s = p->steps[a];
+
+		p->steps[a] = p->steps[--b];
+		p->steps[b] = s;
+	}
+	return r;
+}
+
+/* --- what a volume looks like --- */
+
+static mode_t dir_mode(const struct payload *pl)
+{
+	return pl->has_fs_group ? 02755 : 0755;
+}
+
+static gid_t dir_gid(const struct payload *pl)
+{
+	return pl->has_fs_group ? pl->fs_group : 0;
+}
+
+/* Cuts the next element off *path into name; false at the end. Elements fit: the payload has checked them. */
+static bool path_element(const char **path, char name[PAYLOAD_NAME_MAX + 1])
+{
+	size_t len = strcspn(*path, "/");
+
+	if (len == 0 || len > PAYLOAD_NAME_MAX)
+		return false;
+	memcpy(name, *path, len);
+	name[len] = 0;
+	*path += len + ((*path)[len] == '/');
+	return true;
+}
+
+static int fill_file(struct plan *p, struct node *dir, const struct payload *pl, const struct payload_file *f)
+{
+	char name[PAYLOAD_NAME_MAX + 1];
+	const char *rest = f->path;
+	struct node *n;
+	int r;
+
+	while (path_element(&rest, name) && *rest) {
+		n = tree_find(p->tree, dir, name);
+		r = n ? 0 : tree_fill_dir(p->tree, dir, name, dir_mode(pl), dir_gid(pl), &n);
+		if (r < 0)
+			return r;
+		dir = n;
+	}
+	return tree_fill_file(p->tree, dir, name, f, &n);
+}
+
+static int fill_version(struct plan *p, struct node *version, const struct payload *pl)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < pl->n_files && r == 0; i++)
+		r = fill_file(p, version, pl, &pl->files[i]);
+	return r;
+}
+
+static int link_target(const char *name, char target[PAYLOAD_NAME_MAX + 16])
+{
+	return snprintf(target, PAYLOAD_NAME_MAX + 16, PLAN_DATA_LINK "/%s", name);
+}
+
+/* `staged`: the folder at `path` below vol is made by a step for one of its parents. */
+static int add_mount_dir(struct plan *p, struct node *vol, bool staged, const char *path)
+{
+	const struct payload *pl = p->payload;
+	char name[PAYLOAD_NAME_MAX + 1];
+	struct node *dir = vol, *n;
+	int r;
+
+	while (path_element(&path, name)) {
+		n = tree_find(p->tree, dir, name);
+		if (n && node_kind(n) != NODE_DIR)
+			return -EEXIST;
+		r = n	     ? 0
+		    : staged ? tree_fill_dir(p->tree, dir, name, dir_mode(pl), dir_gid(pl), &n)
+			     : stage_dir(p, dir, name, dir_mode(pl), dir_gid(pl), &n);
+		if (r < 0)
+			return r;
+		staged = staged || !node_is_committed(n);
+		dir = n;
+	}
+	return 0;
+}
+
+static int add_mount_dirs(struct plan *p, struct node *vol, bool staged)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < p->payload->n_mount_dirs && r == 0; i++)
+		r = add_mount_dir(p, vol, staged, p->payload->mount_dirs[i]);
+	return r;
+}
+
+static bool mount_dir_wanted(const struct payload *pl, const char *path)
+{
+	size_t len = strlen(path);
+
+	for (size_t i = 0; i < pl->n_mount_dirs; i++)
+		if (strncmp(pl->mount_dirs[i], path, len) == 0 &&
+		    (pl->mount_dirs[i][len] == '/' || pl->mount_dirs[i][len] == 0))
+			return true;
+	return false;
+}
+
+static int remove_mount_dirs(struct plan *p, struct node *vol)
+{
+	size_t prefix = strlen(p->path) + 1;
+	char path[ORDER_PATH_MAX];
+	struct node *n = node_next_child(vol, 0);
+	int r;
+
+	while (n) {
+		if (node_kind(n) != NODE_DIR || is_version_name(node_name(n))) {
+			n = walk_on(vol, n);
+			continue;
+		}
+		r = node_path(n, path);
+		if (r < 0)
+			return r;
+		if (mount_dir_wanted(p->payload, path + prefix)) {
+			n = walk_next(vol, n);
+			continue;
+		}
+		r = stage_removal(p, n);
+		if (r < 0)
+			return r;
+		n = walk_on(vol, n);
+	}
+	return 0;
+}
+
+/* As Go's os.MkdirTemp(dir, time.Now().UTC().Format("..2006_01_02_15_04_05.")) names it. */
+static int version_name(struct plan *p, const struct node *vol, char version[PLAN_VERSION_MAX])
+{
+	time_t now = time(NULL);
+	struct tm tm;
+	uint32_t n;
+
+	gmtime_r(&now, &tm);
+	for (int tries = 0; tries < 100; tries++) {
+		size_t len = strftime(version, PLAN_VERSION_MAX, "..%Y_%m_%d_%H_%M_%S.", &tm);
+
+		if (getrandom(&n, sizeof n, 0) != sizeof n)
+			return -errno;
+		snprintf(version + len, PLAN_VERSION_MAX - len, "%u", n);
+		if (!vol || !tree_find(p->tree, vol, version))
+			return 0;
+	}
+	return -EEXIST;
+}
+
+struct node *plan_find(const struct plan *p, const char *path)
+{
+	struct node *n = tree_node(p->tree, TREE_ROOT_ID);
+	char name[PAYLOAD_NAME_MAX + 1];
+
+	while (n && path_element(&path, name))
+		n = node_kind(n) == NODE_DIR ? tree_find(p->tree, n, name) : NULL;
+	return n;
+}
+
+/* --- plans --- */
+
+static int build_new(struct plan *p)
+{
+	const struct payload *pl = p->payload;
+	struct node *root = tree_node(p->tree, TREE_ROOT_ID), *pod, *volumes, *plugin, *vol, *version, *n;
+	char target[PAYLOAD_NAME_MAX + 16];
+	int r;
+
+	r = version_name(p, NULL, p->version);
+	r = r ?: need_dir(p, root, p->uid, MODE_POD_DIR, &pod);
+	r = r ?: need_dir(p, pod, "volumes", MODE_POD_DIR, &volumes);
+	r = r ?: need_dir(p, volumes, p->plugin, MODE_POD_DIR, &plugin);
+	r = r ?: stage_dir(p, plugin, p->name, pl->has_fs_group ? 03777 : 01777, dir_gid(pl), &vol);
+	if (r < 0)
+		return r;
+	step_is_switch(p);
+
+	r = tree_fill_dir(p->tree, vol, p->version, dir_mode(pl), dir_gid(pl), &version);
+	r = r ?: fill_version(p, version, pl);
+	r = r ?: tree_fill_link(p->tree, vol, PLAN_DATA_LINK, p->version, &n);
+	if (r < 0)
+		return r;
+	for (struct node *c = node_next_child(version, 0); c; c = node_next_child(version, node_id(c))) {
+		link_target(node_name(c), target);
+		r = tree_fill_link(p->tree, vol, node_name(c), target, &n);
+		if (r < 0)
+			return r;
+	}
+	r = add_mount_dirs(p, vol, true);
+	r = r ?: warm_tree(p, vol);
+	return r ?: warm_parents(p, vol);
+}
+
+/* What only the old version has at its top is in the new one too, unlisted, until its link is gone. */
+static int fill_hidden(struct plan *p, struct node *version, const struct node *old)
+{
+	struct node *n;
+	int r;
+
+	for (struct node *c = node_next_child(old, 0); c; c = node_next_child(old, node_id(c))) {
+		if (tree_find(p->tree, version, node_name(c)))
+			continue;
+		r = tree_fill_copy(p->tree, version, c, &n);
+		if (r < 0)
+			return r;
+		tree_hide(p->tree, n);
+	}
+	return 0;
+}
+
+/* New top-level names get their links, then those that are gone lose theirs. */
+static int switch_links(struct plan *p, struct node *vol, const struct node *version)
+{
+	char target[PAYLOAD_NAME_MAX + 16];
+	struct node *n;
+	bool hidden;
+	int r;
+
+	for (struct node *c = node_next_child(version, 0); c; c = node_next_child(version, node_id(c))) {
+		if (tree_find(p->tree, vol, node_name(c)))
+			continue;
+		link_target(node_name(c), target);
+		r = stage_link(p, vol, node_name(c), target, NULL, &n);
+		if (r < 0)
+			return r;
+	}
+	for (struct node *c = node_next_child(vol, 0); c; c = node_next_child(vol, node_id(c))) {
+		if (node_kind(c) != NODE_LINK || str_eq(node_name(c), PLAN_DATA_LINK))
+			continue;
+		hidden = false;
+		if (tree_lookup(p->tree, version, node_name(c), &hidden) && !hidden)
+			continue;
+		r = stage_removal(p, c);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* Versions that are neither the current nor the old one nor in their grace. */
+static int remove_stale_versions(struct plan *p, const struct node *vol)
+{
+	int r;
+
+	for (struct node *c = node_next_child(vol, 0); c; c = node_next_child(vol, node_id(c))) {
+		const char *name = node_name(c);
+
+		if (node_kind(c) != NODE_DIR || !is_version_name(name) || str_eq(name, p->old_version) ||
+		    p->in_grace(p->userdata, name))
+			continue;
+		r = unlink_files(p, c);
+		r = r ?: remove_dirs(p, c);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* What the steps so far have made, and the folders that they changed. */
+static int warm_update(struct plan *p, struct node *vol, struct node *version)
+{
+	size_t n_change = p->n_steps;
+	int r;
+
+	r = warm_tree(p, version);
+	r = r ?: step_add_name(p, ORDER_READ_LINK, NULL, vol, PLAN_DATA_LINK, NULL);
+	for (size_t i = p->switch_step + 1; i < n_change && r == 0; i++)
+		if (p->steps[i].node)
+			r = step_add(p, warm_op(p->steps[i].node), p->steps[i].node, NULL);
+	return r ?: step_add(p, ORDER_READ_DIR, vol, NULL);
+}
+
+static int build_update(struct plan *p, struct node *vol)
+{
+	const struct payload *pl = p->payload;
+	struct node *data = tree_find(p->tree, vol, PLAN_DATA_LINK), *old = NULL, *version;
+	int r;
+
+	if (data) {
+		snprintf(p->old_version, sizeof p->old_version, "%s", node_target(data));
+		old = tree_find(p->tree, vol, p->old_version);
+	}
+	r = version_name(p, vol, p->version);
+	r = r ?: add_mount_dirs(p, vol, false);
+	r = r ?: stage_dir(p, vol, p->version, dir_mode(pl), dir_gid(pl), &version);
+	r = r ?: fill_version(p, version, pl);
+	r = r ?: step_add(p, ORDER_CHMOD, version, NULL);
+	if (r == 0 && old)
+		r = fill_hidden(p, version, old);
+	r = r ?: stage_link(p, vol, DATA_TMP, p->version, PLAN_DATA_LINK, &data);
+	r = r ?: step_add_name(p, ORDER_RENAME, data, vol, DATA_TMP, PLAN_DATA_LINK);
+	if (r < 0)
+		return r;
+	step_is_switch(p);
+
+	r = switch_links(p, vol, version);
+	if (r == 0 && old) {
+		tree_retire(p->tree, old);
+		r = unlink_files(p, old);
+	}
+	r = r ?: remove_stale_versions(p, vol);
+	r = r ?: remove_mount_dirs(p, vol);
+	return r ?: warm_update(p, vol, version);
+}
+
+int plan_volume(struct plan *p, const struct payload *payload, bool (*in_grace)(void *userdata, const char *version),
+		void *userdata)
+{
+	struct node *vol = plan_find(p, p->path);
+
+	p->payload = payload;
+	p->in_grace = in_grace;
+	p->userdata = userdata;
+	return vol ? build_update(p, vol) : build_new(p);
+}
+
+int plan_remove_volume(struct plan *p)
+{
+	struct node *vol = plan_find(p, p->path);
+	int r;
+
+	if (!vol)
+		return 0;
+	r = stage_removal(p, vol);
+	return r ?: warm_parents(p, vol);
+}
+
+/* The link by-name/<ns>/<name> that leads to this pod. */
+static struct node *find_name_link(struct plan *p, const char *uid)
+{
+	struct node *top = plan_find(p, PLAN_BY_NAME);
+
+	for (struct node *n = top ? walk_next(top, top) : NULL; n; n = walk_next(top, n))
+		if (node_kind(n) == NODE_LINK && str_eq(strrchr(node_target(n), '/') + 1, uid))
+			return n;
+	return NULL;
+}
+
+int plan_remove_pod(struct plan *p)
+{
+	struct node *pod = plan_find(p, p->uid), *link = find_name_link(p, p->uid), *ns;
+	int r = 0;
+
+	if (link) {
+		ns = node_parent(link);
+		r = stage_removal(p, link);
+		if (r == 0 && !node_next_child(ns, node_id(link)) && node_next_child(ns, 0) == link)
+			r = stage_removal(p, ns);
+	}
+	if (r == 0 && pod) {
+		r = stage_removal(p, pod);
+		r = r ?: warm_parents(p, pod);
+	}
+	return r;
+}
+
+int plan_name_pod(struct plan *p)
+{
+	struct node *root = tree_node(p->tree, TREE_ROOT_ID), *by_name, *ns, *link;
+	char target[PAYLOAD_NAME_MAX + 16];
+	int r;
+
+	snprintf(target, sizeof target, "../../%s", p->uid);
+	r = need_dir(p, root, PLAN_BY_NAME, MODE_NAME_DIR, &by_name);
+	r = r ?: need_dir(p, by_name, p->ns, MODE_NAME_DIR, &ns);
+	if (r < 0)
+		return r;
+	link = tree_find(p->tree, ns, p->name);
+	if (!link)
+		return stage_link(p, ns, p->name, target, NULL, &link);
+	if (str_eq(node_target(link), target))
+		return 0;
+	r = stage_link(p, ns, NAME_TMP, target, p->name, &link);
+	return r ?: step_add_name(p, ORDER_RENAME, link, ns, NAME_TMP, p->name);
+}
+
+/* The grace is over: the version's sub folders and then itself. */
+int plan_expire(struct plan *p)
+{
+	struct node *vol = plan_find(p, p->path);
+	struct node *old = vol ? tree_find(p->tree, vol, p->old_version) : NULL;
+	int r;
+
+	if (!old)
+		return 0;
+	r = remove_dirs(p, old);
+	return r ?: step_add(p, ORDER_READ_DIR, vol, NULL);
+}
+
+bool step_is_done(const struct step *s)
+{
+	if (!s->node)
+		return false;
+	/* a link that waits for its rename has had its symlink call all the same */
+	return s->op == ORDER_SYMLINK ? node_is_linked(s->node) : node_is_committed(s->node);
+}
+
+bool plan_is_switched(const struct plan *p)
+{
+	return p->switch_step < p->n_steps && step_is_done(&p->steps[p->switch_step]);
+}
+
+/* Takes back what was staged; what has been made already gets a step that unmakes it, unless the new content is
+ * visible: then the next update goes on from what there is. */
+void plan_roll_back(struct plan *p)
+{
+	struct plan undo = { .tree = p->tree };
+	bool keep = plan_is_switched(p);
+
+	for (size_t i = p->n_steps; i-- > 0;) {
+		struct step *s = &p->steps[i];
+		bool linked = s->node && node_is_linked(s->node);
+
+		if (!s->node || (s->op != ORDER_MKDIR && s->op != ORDER_SYMLINK) || (keep && linked))
+			continue;
+		tree_unstage(p->tree, s->node);
+		/* without memory for the step the folder stays, and the next update removes it */
+		if (linked)
+			(void)stage_removal(&undo, s->node);
+	}
+	plan_clear(p);
+	p->steps = undo.steps;
+	p->n_steps = undo.n_steps;
+	p->steps_size = undo.steps_size;
+}

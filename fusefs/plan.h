@@ -1,0 +1,59 @@
+/* Plan: what one job changes in the tree, as a list of steps for the publisher, with all of it staged: first the steps
+ * that change something, then those that read it once (so that readers find it in the kernel's caches). */
+#pragma once
+
+#include "fusefs/order.h"
+#include "fusefs/payload.h"
+#include "fusefs/tree.h"
+
+#define PLAN_VERSION_MAX 64
+#define PLAN_BY_NAME	 "by-name"
+#define PLAN_DATA_LINK	 "..data"
+
+struct step {
+	enum order_op op;
+	uint16_t ignored; /* as in struct order_step */
+	bool mark;
+	struct node *node; /* what the step makes: the tree knows whether it has come */
+	char *path, *path2;
+};
+
+struct plan {
+	struct tree *tree;
+	/* what it is about; which of them are set depends on the call. Borrowed. */
+	const char *uid, *plugin, *name, *ns;
+	const char *path; /* uid/volumes/plugin/name */
+
+	struct step *steps;
+	size_t n_steps, steps_size;
+	size_t switch_step; /* with it the new content is visible; SIZE_MAX: there is none */
+	char version[PLAN_VERSION_MAX], old_version[PLAN_VERSION_MAX]; /* old: "" in a new volume */
+
+	/* while plan_volume() runs */
+	const struct payload *payload;
+	bool (*in_grace)(void *userdata, const char *version);
+	void *userdata;
+};
+#define PLAN_INIT(t) ((struct plan){ .tree = (t), .switch_step = SIZE_MAX })
+
+/* Frees the steps; what is staged stays staged. */
+void plan_clear(struct plan *p);
+
+/* Each adds its steps and stages their changes. No steps: there is nothing to do. After an error (-ENOMEM;
+ * -ENAMETOOLONG: a path that no system call would take; -EEXIST, -ENOTDIR: something is in the way) call
+ * plan_roll_back(). */
+int plan_volume(struct plan *p, const struct payload *payload, bool (*in_grace)(void *userdata, const char *version),
+		void *userdata);
+int plan_remove_volume(struct plan *p);
+int plan_remove_pod(struct plan *p);
+int plan_name_pod(struct plan *p);
+/* Removes old_version, whose files are unlinked already. */
+int plan_expire(struct plan *p);
+
+/* The step makes a node, and the tree shows that it has come. */
+bool step_is_done(const struct step *s);
+bool plan_is_switched(const struct plan *p);
+/* Replaces the steps by those that take back what has been made (none: nothing has); all else is unstaged. */
+void plan_roll_back(struct plan *p);
+/* The node at a path from the root, committed or not. */
+struct node *plan_find(const struct plan *p, const char *path);
