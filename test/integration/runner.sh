@@ -64,8 +64,9 @@ counts "no output at all" "0 passed, 1 failed, 0 skipped" unit
 program group <<<'echo "1..2"; echo "not ok 0 - t [  FAILED  ] GROUP SETUP"; exit 1'
 counts "a failing group setup" "0 passed, 3 failed, 0 skipped" unit
 
-program skipping <<<'echo "1..2"; echo "ok 1 - a"; echo "not ok 2 # SKIP b"'
+program skipping <<<'echo "1..2"; echo "ok 1 - a"; echo "# it is Sunday"; echo "not ok 2 # SKIP b"'
 counts "a skipped case as cmocka writes it" "1 passed, 0 failed, 1 skipped" unit
+check "a skipped case: says why" grep -q "skipped: b: it is Sunday" "$TEST_DIR/out"
 
 mkdir -p "$tree/test/unit" && echo >"$tree/test/unit/test_unbuilt.c"
 counts "a program that was not built" "0 passed, 1 failed, 0 skipped" unit

@@ -1132,6 +1132,25 @@ static void nodes_see_only_what_their_pods_name(void **state)
 	apiserver_stop(a);
 }
 
+static void without_certificates_any_nodes_pods_count(void **state)
+{
+	struct apiserver *a = start(&(struct apiserver_options){ .node_authorizer = true });
+	struct answer r;
+
+	put_pod(a, "bound", "node-7", "mine");
+	put_pod(a, "unbound", "", "waiting");
+	put_secret(a, "waiting", "1");
+	r = ask(a, "POST", secrets, "{\"metadata\":{\"name\":\"mine\"}}", NULL);
+	assert_int_equal(r.code, 201);
+	json_decref(r.json);
+	r = get(a, "/api/v1/namespaces/ns/secrets/mine");
+	assert_int_equal(r.code, 200);
+	json_decref(r.json);
+	expect_status(get(a, "/api/v1/namespaces/ns/secrets/waiting"), 403, "Forbidden", "no relationship found");
+	expect_status(get(a, secrets), 403, "Forbidden", "No Object name found");
+	apiserver_stop(a);
+}
+
 static void a_bad_certificate_is_refused(void **state)
 {
 	struct apiserver_options o = { .cert = "no", .key = "no" };
@@ -1207,6 +1226,7 @@ int main(void)
 		cmocka_unit_test(a_token_will_do_as_well),
 		cmocka_unit_test(https_watches_stream),
 		cmocka_unit_test(nodes_see_only_what_their_pods_name),
+		cmocka_unit_test(without_certificates_any_nodes_pods_count),
 		cmocka_unit_test(a_bad_certificate_is_refused),
 	};
 
