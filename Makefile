@@ -37,9 +37,11 @@ LIB_LIBS = $(shell pkg-config --libs $(PACKAGES))
 
 CC ?= gcc
 OPT ?= -O2 -g
+# an option, if the compiler takes it (clang 14 wants another one beside it)
+accepts = $(shell $(CC) -Werror $(1) -fsyntax-only -x c /dev/null 2>/dev/null && echo '$(1)')
 HARDEN := -fstack-protector-strong -fstack-clash-protection -fPIE $(if $(SANITIZE),,-D_FORTIFY_SOURCE=2) \
-	-ftrivial-auto-var-init=zero $(if $(findstring x86_64,$(shell uname -m)),-fcf-protection)
-WARN := -Wall -Wextra -Wformat=2 -Wno-unused-parameter -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
+	$(call accepts,-ftrivial-auto-var-init=zero) $(if $(findstring x86_64,$(shell uname -m)),-fcf-protection)
+WARN := -Wall -Wextra -Wformat -Wformat-security -Wno-unused-parameter -Wno-missing-field-initializers -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
 	-Wwrite-strings -Wundef $(if $(DEVELOPER),-Werror -Wshadow -Wimplicit-fallthrough -Wvla -Wcast-qual)
 ALL_CFLAGS = -std=gnu17 -D_GNU_SOURCE -DSECRETLET_VERSION='"$(VERSION)"' -I. -MMD -MP $(OPT) $(HARDEN) $(WARN) \
 	$(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer) $(LIB_CFLAGS) $(CFLAGS)

@@ -20,11 +20,11 @@ struct pod_volume {
 	bool optional;
 	mode_t default_mode; /* 0644 when the object does not say, as the API server defaults it */
 	struct pod_item *items;
-	size_t n_items;      /* 0: every key */
+	size_t n_items; /* 0: every key */
 };
 struct pod_mount {
 	char *volume, *mount_path, *sub_path; /* sub_path NULL: the whole volume */
-	bool has_sub_path_expr;               /* subPathExpr: needs the container's environment */
+	bool has_sub_path_expr; /* subPathExpr: needs the container's environment */
 	bool read_only;
 };
 enum pod_container_kind { POD_CONTAINER_INIT, POD_CONTAINER_REGULAR, POD_CONTAINER_EPHEMERAL };
@@ -37,15 +37,15 @@ struct pod_container {
 struct pod {
 	size_t refs;
 	char *ns, *name, *uid, *resource_version, *node_name, *phase;
-	bool deleting;          /* metadata.deletionTimestamp is set */
-	bool mirror;            /* annotation kubernetes.io/config.mirror */
+	bool deleting; /* metadata.deletionTimestamp is set */
+	bool mirror; /* annotation kubernetes.io/config.mirror */
 	bool has_fs_group;
 	gid_t fs_group;
 	struct pod_volume *volumes;
 	size_t n_volumes;
 	struct pod_container *containers;
 	size_t n_containers;
-	char *display;          /* pod_display()'s own */
+	char *display; /* pod_display()'s own */
 };
 
 int pod_new(struct pod **ret_p);

@@ -6,11 +6,11 @@
 #include "common/secmem.h"
 
 #define SECRET_BYTES_MAX ((size_t)1048576) /* sum of decoded values: core/v1 MaxSecretSize */
-#define SECRET_KEY_MAX 253                 /* core validation: IsConfigMapKey */
+#define SECRET_KEY_MAX	 253 /* core validation: IsConfigMapKey */
 
 struct secret_key {
 	char *name;
-	struct secspan value;  /* in the secret's block */
+	struct secspan value; /* in the secret's block */
 	struct digest digest;
 };
 struct label {
@@ -20,9 +20,9 @@ struct secret {
 	size_t refs;
 	char *ns, *name, *uid, *resource_version, *type;
 	bool immutable;
-	struct label *labels;    /* sorted by key */
+	struct label *labels; /* sorted by key */
 	size_t n_labels;
-	struct secblock *block;  /* all values */
+	struct secblock *block; /* all values */
 	struct secret_key *keys; /* sorted by name */
 	size_t n_keys;
 };

@@ -25,16 +25,16 @@ struct source_sink {
 };
 
 struct source_health {
-	const char *kind;              /* "api-server" or "manifests" */
-	char location[256];            /* server URL or folder; no credentials */
-	bool connected;                /* the pod list is current: its watch runs (manifests: always) */
+	const char *kind; /* "api-server" or "manifests" */
+	char location[256]; /* server URL or folder; no credentials */
+	bool connected; /* the pod list is current: its watch runs (manifests: always) */
 	bool pods_synced;
-	uint64_t last_contact_usec;    /* CLOCK_REALTIME of the last answer; 0: never */
+	uint64_t last_contact_usec; /* CLOCK_REALTIME of the last answer; 0: never */
 	char last_error[ERR_TEXT_MAX]; /* "" when all is well */
-	size_t n_secrets;              /* wanted */
-	size_t n_secrets_synced;       /* of these, known to be there or absent */
-	size_t n_watches;              /* running */
-	size_t n_rejected;             /* objects refused and not yet corrected */
+	size_t n_secrets; /* wanted */
+	size_t n_secrets_synced; /* of these, known to be there or absent */
+	size_t n_watches; /* running */
+	size_t n_rejected; /* objects refused and not yet corrected */
 	uint64_t n_requests;
 	size_t n_connections;
 };

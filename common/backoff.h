@@ -9,7 +9,7 @@ struct backoff_policy {
 	double factor, jitter; /* delay * (1 + jitter * random in [0,1)) */
 };
 extern const struct backoff_policy BACKOFF_REFLECTOR; /* 800 ms x2 .. 30 s, jitter 1.0, reset 2 min */
-extern const struct backoff_policy BACKOFF_FRESH;     /* 5 ms x2 .. 2 s, jitter 0.5, reset 1 min */
+extern const struct backoff_policy BACKOFF_FRESH; /* 5 ms x2 .. 2 s, jitter 0.5, reset 1 min */
 
 struct backoff {
 	const struct backoff_policy *policy;

@@ -13,46 +13,46 @@
 #include <unistd.h>
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#define MIN(a, b) ((a) < (b) ? (a) : (b))
-#define MAX(a, b) ((a) > (b) ? (a) : (b))
+#define MIN(a, b)     ((a) < (b) ? (a) : (b))
+#define MAX(a, b)     ((a) > (b) ? (a) : (b))
 
 #define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 #define attr_printf(fmt, args) __attribute__((__format__(__printf__, fmt, args)))
-#define attr_unused __attribute__((__unused__))
-#define attr_warn_unused __attribute__((__warn_unused_result__))
+#define attr_unused	       __attribute__((__unused__))
+#define attr_warn_unused       __attribute__((__warn_unused_result__))
 
 #define USEC_PER_MSEC UINT64_C(1000)
-#define USEC_PER_SEC UINT64_C(1000000)
+#define USEC_PER_SEC  UINT64_C(1000000)
 #define NSEC_PER_USEC UINT64_C(1000)
 #define USEC_INFINITY UINT64_MAX
 
 /* Hand an owned pointer or fd over; what held it is empty afterwards. */
-#define TAKE_PTR(p)                        \
-	({                                 \
-		typeof(p) *p_ = &(p);      \
-		typeof(p) taken_ = *p_;    \
-		*p_ = NULL;                \
-		taken_;                    \
+#define TAKE_PTR(p)                                                                                                    \
+	({                                                                                                             \
+		typeof(p) *p_ = &(p);                                                                                  \
+		typeof(p) taken_ = *p_;                                                                                \
+		*p_ = NULL;                                                                                            \
+		taken_;                                                                                                \
 	})
-#define TAKE_FD(fd)              \
-	({                       \
-		int *f_ = &(fd); \
-		int t_ = *f_;    \
-		*f_ = -1;        \
-		t_;              \
+#define TAKE_FD(fd)                                                                                                    \
+	({                                                                                                             \
+		int *f_ = &(fd);                                                                                       \
+		int t_ = *f_;                                                                                          \
+		*f_ = -1;                                                                                              \
+		t_;                                                                                                    \
 	})
 
 /* Run func(x) when a local goes out of scope: `cleanup(cleanup_freep) char *name = NULL;` */
 #define cleanup(func) __attribute__((__cleanup__(func)))
 
 /* Defines cleanup function `func`p for a pointer type whose destructor takes NULL. */
-#define DEFINE_CLEANUP(type, func)                 \
-	static inline void func##p(type *p)        \
-	{                                          \
-		if (*p)                            \
-			func(*p);                  \
-	}                                          \
+#define DEFINE_CLEANUP(type, func)                                                                                     \
+	static inline void func##p(type *p)                                                                            \
+	{                                                                                                              \
+		if (*p)                                                                                                \
+			func(*p);                                                                                      \
+	}                                                                                                              \
 	static_assert(1, "swallow the semicolon")
 
 static inline void base_freep(void *p)
@@ -91,4 +91,6 @@ static inline bool str_eq(const char *a, const char *b)
 }
 
 /* Calls without a bound on what they write. */
+#ifndef __clang__ /* there glibc makes macros of them, which cannot be poisoned */
 #pragma GCC poison strcpy strcat sprintf vsprintf strtok gets
+#endif

@@ -18,11 +18,11 @@ struct json_issue {
 /* A position in a document while it is walked; lives on the walker's stack. */
 struct json_at {
 	const struct json_at *parent; /* NULL: the document itself */
-	const char *key;              /* NULL: an array element */
+	const char *key; /* NULL: an array element */
 	size_t index;
 };
-#define JSON_ROOT ((const struct json_at){ .parent = NULL })
-#define JSON_AT(up, k) ((const struct json_at){ .parent = (up), .key = (k) })
+#define JSON_ROOT	     ((const struct json_at){ .parent = NULL })
+#define JSON_AT(up, k)	     ((const struct json_at){ .parent = (up), .key = (k) })
 #define JSON_AT_INDEX(up, i) ((const struct json_at){ .parent = (up), .key = NULL, .index = (i) })
 
 /* Once per process, before the first JSON. */

@@ -31,11 +31,10 @@ static inline void list_remove(struct list *link)
 	list_init(link);
 }
 #define list_entry(link, type, member) container_of(link, type, member)
-#define list_first(head, type, member) \
-	(list_empty(head) ? NULL : list_entry((head)->next, type, member))
+#define list_first(head, type, member) (list_empty(head) ? NULL : list_entry((head)->next, type, member))
 /* The current entry may be removed inside; others may not. */
-#define list_for_each(var, head, member)                                                  \
-	for (typeof(var) next_##var = (var = list_entry((head)->next, typeof(*var), member), \
-				       list_entry(var->member.next, typeof(*var), member)); \
-	     &var->member != (head);                                                      \
+#define list_for_each(var, head, member)                                                                               \
+	for (typeof(var) next_##var = (var = list_entry((head)->next, typeof(*var), member),                           \
+				      list_entry(var->member.next, typeof(*var), member));                             \
+	     &var->member != (head);                                                                                   \
 	     var = next_##var, next_##var = list_entry(var->member.next, typeof(*var), member))

@@ -6,10 +6,10 @@
 #include "common/err.h"
 
 struct secmem_stats {
-	size_t limit_bytes;  /* the budget */
-	size_t used_bytes;   /* handed out, with the allocator's own overhead */
-	size_t n_blocks;     /* live blocks */
-	bool locked;         /* the kernel has really locked the region (checked, not assumed) */
+	size_t limit_bytes; /* the budget */
+	size_t used_bytes; /* handed out, with the allocator's own overhead */
+	size_t n_blocks; /* live blocks */
+	bool locked; /* the kernel has really locked the region (checked, not assumed) */
 };
 
 /* Reserves `limit_bytes` (rounded up to pages) of address space: MAP_PRIVATE|MAP_ANONYMOUS, guard page at both ends,
