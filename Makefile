@@ -46,7 +46,7 @@ WARN := -Wall -Wextra -Wformat -Wformat-security -Wno-unused-parameter -Wno-miss
 ALL_CFLAGS = -std=gnu17 -D_GNU_SOURCE -DSECRETLET_VERSION='"$(VERSION)"' -I. -MMD -MP $(OPT) $(HARDEN) $(WARN) \
 	$(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer) $(LIB_CFLAGS) $(CFLAGS)
 ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(LDFLAGS)
-LIBS = $(LIB_LIBS) -lpthread
+LIBS = $(LIB_LIBS) -lm -lpthread
 
 obj = $(patsubst %.c,$(B)/%.o,$(1))
 COMMON := $(call obj,$(filter-out common/wipe_malloc.c,$(wildcard common/*.c)))
