@@ -54,8 +54,7 @@ static int run_read_link(const struct publisher *p, const char *path)
 	return fstatat(p->root, path, &st, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
 }
 
-/* The kernel keeps a listing only for the folder's time of change that it knows when the listing begins: so stat, read,
- * and stat again for the access time. */
+/* Opening has brought the folder's time of change up to date, for which alone the kernel keeps a listing. */
 static int run_read_dir(const struct publisher *p, const char *path)
 {
 	static char entries[32 << 10];
@@ -63,7 +62,7 @@ static int run_read_dir(const struct publisher *p, const char *path)
 	struct stat st;
 	long n;
 
-	if (fd < 0 || fstatat(fd, "", &st, AT_EMPTY_PATH) < 0)
+	if (fd < 0)
 		return -errno;
 	do
 		n = syscall(SYS_getdents64, fd, entries, sizeof entries);

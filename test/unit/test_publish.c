@@ -431,12 +431,20 @@ static void a_failure_before_the_switch_leaves_the_volume_as_it_was(void **state
 
 static void a_failure_after_the_switch_is_healed_by_the_next_update(void **state)
 {
+	char path[256];
+	struct node *n;
+
 	for (int step = 5; step <= 9; step++) {
 		assert_int_equal(publish("gone=1 kept=1 sub/y=1", NULL), 0);
 		settle();
 		f.fail_at = f.n_changes + step;
 		assert_int_equal(publish("kept=2 new/z=2 sub/y=2", NULL), -ENOSPC);
 		f.fail_at = 0;
+		/* what readers see meanwhile is the new content */
+		n = resolve(V "/..data", strlen(V "/..data"));
+		assert_non_null(n);
+		snprintf(path, sizeof path, V "/%s/new/z", node_target(n));
+		assert_non_null(resolve(path, strlen(path)));
 		assert_int_equal(publish("kept=2 new/z=2 sub/y=2", NULL), 0);
 		settle();
 		assert_shown(V, after_update);
