@@ -3,6 +3,8 @@
 #include "agent/pods.h"
 
 #include <fcntl.h>
+#include <fts.h>
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 
@@ -447,11 +449,144 @@ static void removing_a_pod_that_nobody_knows_is_nothing(void **state)
 	assert_int_equal(f.n_unwants, 0);
 }
 
+/* --- kubelet-parity 8.4 and 8.5, each row on the mounted tree --- */
+
+/* foo=foo, bar=bar */
+#define FOO_BAR			   "\"foo\":\"Zm9v\",\"bar\":\"YmFy\""
+#define ITEM(key, path)		   "{\"key\":\"" key "\",\"path\":\"" path "\"}"
+#define ITEM_MODE(key, path, mode) "{\"key\":\"" key "\",\"path\":\"" path "\",\"mode\":" mode "}"
+#define ITEMS(list)		   ",\"items\":[" list "]"
+#define MODE(mode)		   ",\"defaultMode\":" mode
+#define OPTIONAL		   ",\"optional\":true"
+#define GID(gid)		   "\"securityContext\":{\"fsGroup\":" gid "},"
+#define M(volume, path)		   "{\"name\":\"" volume "\",\"mountPath\":\"" path "\"}"
+
+static const struct row {
+	int number; /* in kubelet-parity.md */
+	const char *volume, *spec, *mounts, *data;
+	const char *tree; /* "path:mode:gid=content" of files, "path/:mode:gid" of folders, sorted; NULL: no volume */
+	const char *error; /* when there is no volume */
+} ROWS[] = {
+	{ 62, "", "", NULL, FOO_BAR, "bar:644:0=bar foo:644:0=foo", NULL },
+	{ 63, ITEMS(ITEM("foo", "path/to/foo.txt")), "", NULL, FOO_BAR,
+	  "path/:755:0 path/to/:755:0 path/to/foo.txt:644:0=foo", NULL },
+	{ 64, ITEMS(ITEM("foo", "a/1/2/foo.txt")), "", NULL, FOO_BAR,
+	  "a/:755:0 a/1/:755:0 a/1/2/:755:0 a/1/2/foo.txt:644:0=foo", NULL },
+	{ 65, ITEMS(ITEM("foo", "a/foo.txt") "," ITEM("bar", "b/bar.bin")), "", NULL, FOO_BAR,
+	  "a/:755:0 a/foo.txt:644:0=foo b/:755:0 b/bar.bin:644:0=bar", NULL },
+	{ 66, ITEMS(ITEM("foo", "foo") "," ITEM("zab", "zab")), "", NULL, FOO_BAR, NULL,
+	  "references non-existent secret key: zab" },
+	{ 67, ITEMS(ITEM_MODE("foo", "foo", "256") "," ITEM_MODE("bar", "bar", "256")), "", NULL, FOO_BAR,
+	  "bar:400:0=bar foo:400:0=foo", NULL },
+	{ 68, MODE("420") ITEMS(ITEM("foo", "foo") "," ITEM_MODE("bar", "bar", "384")), "", NULL, FOO_BAR,
+	  "bar:600:0=bar foo:644:0=foo", NULL },
+	{ 69, OPTIONAL ITEMS(ITEM("zab", "zab")), "", NULL, FOO_BAR, "", NULL },
+	{ 70, OPTIONAL, "", NULL, NULL, "", NULL },
+	{ 71, OPTIONAL ITEMS(ITEM("foo", "foo") "," ITEM("zab", "zab")), "", NULL, FOO_BAR, "foo:644:0=foo", NULL },
+	{ 72, ITEMS(ITEM("missing", "missing")), "", NULL, FOO_BAR, NULL,
+	  "references non-existent secret key: missing" },
+	{ 0, "", "", NULL, NULL, NULL, "secret \"s\" not found" },
+	{ 83, MODE("256"), GID("1001"), NULL, "\"k\":\"eA==\"", "k:440:1001=x", NULL },
+	{ 84, MODE("420"), GID("1001"), NULL, "\"k\":\"eA==\"", "k:644:1001=x", NULL },
+	{ 85, MODE("0"), GID("1001"), NULL, "\"k\":\"eA==\"", "k:440:1001=x", NULL },
+	{ 86, MODE("384"), GID("1001"), NULL, "\"k\":\"eA==\"", "k:640:1001=x", NULL },
+	{ 87, ITEMS(ITEM("k", "d/k")), GID("1001"), NULL, "\"k\":\"eA==\"", "d/:2755:1001 d/k:644:1001=x", NULL },
+	{ 88, ITEMS(ITEM("k", "d/k")), "", NULL, "\"k\":\"eA==\"", "d/:755:0 d/k:644:0=x", NULL },
+	{ 89, "", "", M("v", "/dir") "," M("o", "/dir/nested"), "\"k\":\"eA==\"", "k:644:0=x nested/:755:0", NULL },
+	{ 90, "", "",
+	  M("o", "/dir/nested/double") "," M("o", "/dir/nested") "," M("v", "/dir") "," M("o", "/dir/nested2"),
+	  "\"k\":\"eA==\"", "k:644:0=x nested/:755:0 nested2/:755:0", NULL },
+	{ 91, "", "", M("v", "/dir") "," M("o", "/dir/nested") "," M("v", "/other") "," M("o", "/other/nested2"),
+	  "\"k\":\"eA==\"", "k:644:0=x nested/:755:0 nested2/:755:0", NULL },
+	{ 92, "", "", M("v", "/mnt/dir") "," M("o", "/mnt/dir_ignore"), "\"k\":\"eA==\"", "k:644:0=x", NULL },
+	{ 93, "", "", M("v", "foo/../../dir"), "\"k\":\"eA==\"", NULL, "invalid container mount point ../dir" },
+};
+
+static int walk_compare(const FTSENT **a, const FTSENT **b)
+{
+	return strcmp((*a)->fts_name, (*b)->fts_name);
+}
+
+/* What a program sees that follows links and leaves names with ".." alone. */
+static void walk_tree(const char *root, char text[static 1024])
+{
+	char *const roots[] = { (char *)(uintptr_t)root, NULL };
+	FTS *fts = fts_open(roots, FTS_LOGICAL, walk_compare);
+	size_t len = 0, skip = strlen(root) + 1;
+	FTSENT *at;
+
+	assert_non_null(fts);
+	text[0] = 0;
+	while ((at = fts_read(fts))) {
+		char content[64] = "";
+
+		if (at->fts_level == 0 || at->fts_info == FTS_DP)
+			continue;
+		if (str_starts(at->fts_name, "..")) {
+			fts_set(fts, at, FTS_SKIP);
+			continue;
+		}
+		if (at->fts_info == FTS_F) {
+			cleanup_fd int fd = open(at->fts_accpath, O_RDONLY | O_CLOEXEC);
+
+			assert_true(fd >= 0 && read(fd, content, sizeof(content) - 1) >= 0);
+		}
+		len += snprintf(text + len, 1024 - len, "%s%s%s:%o:%u%s%s", len ? " " : "", at->fts_path + skip,
+				at->fts_info == FTS_D ? "/" : "", at->fts_statp->st_mode & 07777, at->fts_statp->st_gid,
+				at->fts_info == FTS_F ? "=" : "", content);
+	}
+	fts_close(fts);
+}
+
+static void say_row_pod(const struct row *row, const char *uid)
+{
+	cleanup_free char *text = str_format("{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"p\","
+					     "\"namespace\":\"ns\",\"uid\":\"%s\"},"
+					     "\"spec\":{%s\"volumes\":[{\"name\":\"v\",\"secret\":{\"secretName\":"
+					     "\"s\"%s}},{\"name\":\"o\",\"emptyDir\":{}}],"
+					     "\"containers\":[{\"name\":\"c\",\"volumeMounts\":[%s]}]}}",
+					     uid, row->spec, row->volume, row->mounts ? row->mounts : M("v", "/v"));
+
+	f.text = text;
+	rig_call(f.rig, pod_on_loop, NULL);
+}
+
+static void volumes_show_what_the_kubelet_would(void **state)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(ROWS); i++) {
+		const struct row *row = &ROWS[i];
+		char uid[32], tree[1024], root[PATH_MAX];
+		struct stat st;
+
+		print_message("row %d\n", row->number);
+		snprintf(uid, sizeof(uid), "row-%zu", i);
+		say_row_pod(row, uid);
+		say_secret("s", "1", row->data);
+		if (row->error) {
+			expect_condition(uid, row->number == 93 ? VOLUME_FAILED : VOLUME_WAITING);
+			assert_string_equal(volume_error(uid), row->error);
+			expect_no_folder(uid);
+		} else {
+			expect_condition(uid, VOLUME_READY);
+			snprintf(root, sizeof(root), "%s/%s/volumes/kubernetes.io~secret/v", rig_dir(f.rig),
+				 uid); /* row 75 */
+			walk_tree(root, tree);
+			assert_string_equal(tree, row->tree);
+			assert_int_equal(stat(root, &st), 0);
+			assert_int_equal(st.st_mode & 07777, *row->spec ? 03777 : 01777);
+			assert_int_equal(st.st_gid, *row->spec ? 1001 : 0);
+		}
+		say_pod_removed(uid);
+		expect_no_folder(uid); /* row 74 */
+	}
+}
+
 #define with_rig(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		with_rig(volumes_show_what_the_kubelet_would),
 		with_rig(a_secret_that_is_late_completes_its_pod),
 		with_rig(a_reason_to_wait_is_shown),
 		with_rig(two_pods_share_one_secret),
