@@ -115,18 +115,18 @@ test_runtime() {
 	readonly_fs "$runtime: nor with a mount that is not read-only" \
 		'.mounts |= map(if .destination == "/open" then .options = ["rbind"] else . end)'
 
-	run_in watch 1000:1000 . 'cat /open/password; echo; exec 3</open/password
+	run_in watch 1000:1000 . 'exec 3</open/password; cat /open/password; echo
 		until [ "$(cat /open/password)" = second ]; do usleep 20000; done; echo "$(cat /open/password) $(cat <&3)"' \
-		>"$TEST_DIR/watch.out" 2>&1 &
+		>"$TEST_DIR/$runtime.out" 2>&1 &
 	watcher=$!
-	check "$runtime: a container runs and reads" eventually 20 "grep -q first '$TEST_DIR/watch.out'"
+	check "$runtime: a container runs and reads" eventually 20 "grep -q first '$TEST_DIR/$runtime.out'"
 	write_secret second
 	if ! eventually 20 "! kill -0 $watcher"; then
 		"$runtime" --root "$TEST_DIR/state-$runtime" kill "watch-$$" KILL
 	fi
 	wait "$watcher"
 	check_equal "$runtime: it sees the update, and the old content in a file that it has open" \
-		"$(tail -n 1 "$TEST_DIR/watch.out")" "second first"
+		"$(tail -n 1 "$TEST_DIR/$runtime.out")" "second first"
 }
 
 make_rootfs "$TEST_DIR/rootfs" || skip_all "busybox does not run without libraries (install busybox-static)"
