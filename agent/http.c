@@ -34,6 +34,7 @@ enum {
 	RETRY_AFTER_MAX_SEC = 3600,
 	OPENERS_MAX = 16, /* connections that are opened at the same time where each request needs its own */
 	STARTS_PER_TURN = 64,
+	SHORT_MAX = 64, /* lists at the same time: an API server takes 400 from all its clients together by default */
 };
 
 /* A token's header, shared by the requests that were started while it was valid. */
@@ -57,6 +58,7 @@ struct http {
 	bool multiplexes; /* HTTP/2, as far as we know */
 	bool in_curl;
 	size_t n_unplaced; /* given to curl, without a connection yet */
+	size_t n_short; /* given to curl, not long-lived */
 	struct http_stats stats;
 };
 
@@ -67,7 +69,7 @@ struct http_request {
 	struct headers *headers;
 	const struct http_callbacks *callbacks;
 	void *userdata;
-	bool added, placed, cancelled, has_head;
+	bool long_lived, added, placed, cancelled, has_head;
 	int status;
 	uint64_t silence_usec, timeout_usec;
 	char error[CURL_ERROR_SIZE];
@@ -146,11 +148,24 @@ static void placed(struct http_request *r)
 		loop_defer_set(h->start_soon);
 }
 
+static void short_ended(struct http_request *r)
+{
+	struct http *h = r->http;
+
+	if (r->long_lived)
+		return;
+	h->n_short--;
+	if (!list_empty(&h->queued))
+		loop_defer_set(h->start_soon);
+}
+
 static void request_free(struct http_request *r)
 {
 	placed(r);
-	if (r->added)
+	if (r->added) {
 		curl_multi_remove_handle(r->http->multi, r->easy);
+		short_ended(r);
+	}
 	curl_easy_cleanup(r->easy);
 	list_remove(&r->link);
 	list_remove(&r->nudge_link);
@@ -465,7 +480,22 @@ static void start(struct http_request *r)
 	}
 	r->added = true;
 	h->n_unplaced++;
+	h->n_short += !r->long_lived;
 	socket_action(h, CURL_SOCKET_TIMEOUT, 0); /* takes its place at once if there is room for it */
+}
+
+/* The next whose turn it is; NULL: none may start now. */
+static struct http_request *next_queued(struct http *h)
+{
+	struct http_request *r;
+
+	if (h->n_unplaced >= (h->multiplexes ? 1 : OPENERS_MAX))
+		return NULL;
+	list_for_each (r, &h->queued, link) {
+		if (r->long_lived || h->n_short < SHORT_MAX)
+			return r;
+	}
+	return NULL;
 }
 
 static void start_queued(struct loop_source *s, void *userdata)
@@ -473,14 +503,13 @@ static void start_queued(struct loop_source *s, void *userdata)
 	struct http *h = userdata;
 	struct http_request *r;
 
-	for (unsigned i = 0; i < STARTS_PER_TURN && h->n_unplaced < (h->multiplexes ? 1 : OPENERS_MAX); i++) {
-		r = list_first(&h->queued, struct http_request, link);
+	for (unsigned i = 0; i < STARTS_PER_TURN; i++) {
+		r = next_queued(h);
 		if (!r)
 			return;
 		start(r);
 	}
-	if (h->n_unplaced == 0 && !list_empty(&h->queued))
-		loop_defer_set(h->start_soon);
+	loop_defer_set(h->start_soon);
 }
 
 /* ---- requests: making ---- */
@@ -589,6 +618,7 @@ int http_get(struct http *h, const struct http_get *get, const struct http_callb
 	r->http = h;
 	r->callbacks = callbacks;
 	r->userdata = userdata;
+	r->long_lived = get->long_lived;
 	r->headers = h->headers;
 	r->headers->refs++;
 	r->easy = curl_easy_init();

@@ -52,6 +52,7 @@ struct reflector {
 	char *version; /* the last one seen; NULL: none */
 	char *failure; /* what was told to failed(); NULL: all is well */
 
+	bool unreachable; /* WAITING because the server did not answer */
 	bool runs; /* a request is under way */
 	struct buf body; /* of a list, or of an answer that is no 200 */
 	int status; /* 0: no head yet */
@@ -123,6 +124,7 @@ static void wait_then(struct reflector *r, enum state next, uint64_t delay_usec)
 {
 	r->state = STATE_WAITING;
 	r->next = next;
+	r->unreachable = false;
 	r->env->wake_after(r->userdata, delay_usec);
 }
 
@@ -150,6 +152,7 @@ static uint64_t next_delay(struct reflector *r, int status, int code, int64_t re
 static void fail_then(struct reflector *r, enum state next, const struct err *e, int status, int64_t retry_after_sec)
 {
 	wait_then(r, next, next_delay(r, status, e->code, retry_after_sec));
+	r->unreachable = status == 0 && e->code != -EBADMSG && e->code != -EFBIG;
 	tell_failed(r, e, status);
 }
 
@@ -651,6 +654,14 @@ void reflector_refresh(struct reflector *r)
 	free(TAKE_PTR(r->failure)); /* whoever asks wants an answer, also if it is the same */
 	r->list_latest = true;
 	restart_list(r);
+}
+
+void reflector_server_answers(struct reflector *r, uint64_t within_usec)
+{
+	if (r->state != STATE_WAITING || !r->unreachable)
+		return;
+	r->unreachable = false;
+	r->env->wake_after(r->userdata, (uint64_t)(r->env->random01(r->userdata) * (double)within_usec));
 }
 
 bool reflector_is_synced(const struct reflector *r)

@@ -60,6 +60,9 @@ void reflector_stop(struct reflector *r);
  * reflector_start(). */
 void reflector_refresh(struct reflector *r);
 
+/* Somebody has got an answer: if it waits because there was none, it tries again at a random moment within this time. */
+void reflector_server_answers(struct reflector *r, uint64_t within_usec);
+
 /* From the environment. */
 void reflector_head(struct reflector *r, int status);
 void reflector_body(struct reflector *r, const char *data, size_t len);

@@ -21,6 +21,7 @@
 
 static const uint64_t TOKEN_REREAD_USEC = 50 * USEC_PER_SEC; /* client-go: stale after 1 min, 10 s leeway */
 static const uint64_t TOKEN_REREAD_MIN_USEC = USEC_PER_SEC;
+static const uint64_t BACK_WITHIN_USEC = 200 * USEC_PER_MSEC;
 static const uint64_t STARVED_RETRY_USEC = 10 * USEC_PER_SEC;
 
 enum todo { TODO_NOTHING, TODO_START, TODO_REFRESH, TODO_FREE };
@@ -81,6 +82,7 @@ struct source_api {
 	bool started, token_is_read;
 	uint64_t token_read_usec;
 	char *token_failure;
+	bool server_away; /* a request got no answer, and none has since */
 	uint64_t last_contact_usec;
 };
 
@@ -123,11 +125,25 @@ static double env_random01(void *userdata)
 	return random01();
 }
 
+/* The first answer after a time without: among many that wait, each for its own random time, one is soon to see that
+ * the server is back, and the others need not wait any longer. */
+static void server_is_back(struct source_api *s)
+{
+	struct wanted *w;
+
+	s->server_away = false;
+	reflector_server_answers(s->pods.reflector, BACK_WITHIN_USEC);
+	for (size_t it = 0; (w = map_next(&s->wanted, &it));)
+		reflector_server_answers(w->follower.reflector, BACK_WITHIN_USEC);
+}
+
 static void on_head(void *userdata, int status)
 {
 	struct follower *f = userdata;
 
 	f->source->last_contact_usec = realtime_usec();
+	if (f->source->server_away)
+		server_is_back(f->source);
 	reflector_head(f->reflector, status);
 }
 
@@ -144,6 +160,7 @@ static void on_done(void *userdata, const struct http_result *result)
 	struct follower *f = userdata;
 
 	f->request = NULL;
+	f->source->server_away |= result->status == 0;
 	reflector_done(f->reflector, result);
 }
 

@@ -818,6 +818,25 @@ static void request_that_cannot_start_is_tried_again(void **state)
 	assert_asks(w, LIST_FIRST);
 }
 
+static void answer_to_somebody_else_ends_the_wait_for_the_server_only(void **state)
+{
+	struct world *w = *state;
+
+	watch_from_10(w);
+	reflector_server_answers(w->r, 200 * USEC_PER_MSEC); /* not waiting */
+	assert_int_equal(w->delay, 0);
+	w->now += 2 * USEC_PER_SEC;
+	end(w);
+	lose(w, -ECONNREFUSED, "connect to https://x: Connection refused");
+	reflector_server_answers(w->r, 200 * USEC_PER_MSEC);
+	assert_waits(w, 100 * USEC_PER_MSEC, 100 * USEC_PER_MSEC);
+	wake(w);
+	assert_asks(w, WATCH_AT("10"));
+	answer_status(w, 503, "Busy", "busy");
+	reflector_server_answers(w->r, 200 * USEC_PER_MSEC);
+	assert_waits(w, 800 * USEC_PER_MSEC, 60 * USEC_PER_SEC);
+}
+
 /* ---- refresh and stop ---- */
 
 static void refresh_asks_for_the_latest_from_any_state(void **state)
@@ -916,6 +935,7 @@ int main(void)
 		TEST(retry_after_is_waited_for),
 		TEST(error_event_is_a_failure_with_its_message),
 		TEST(request_that_cannot_start_is_tried_again),
+		TEST(answer_to_somebody_else_ends_the_wait_for_the_server_only),
 		TEST(refresh_asks_for_the_latest_from_any_state),
 		TEST(stopped_reflector_is_silent),
 		TEST(stop_from_the_handler_of_an_event_ends_it),
