@@ -1,0 +1,204 @@
+/* The API server's pods of this node: one reflector, by spec.nodeName. Pods are known by namespace and name, as in the
+ * events, so that a pod that took another's name is told as one that went and one that came. */
+#include "agent/source_api_internal.h"
+
+#include "agent/codec.h"
+#include "common/log.h"
+#include "common/str.h"
+
+/* A pod of the server's, by namespace and name. */
+struct known_pod {
+	char *key;
+	char *uid, *version; /* as told; NULL: never */
+	char *rejected;
+	uint64_t generation; /* of the last list that had it */
+};
+
+static void known_pod_free(struct known_pod *k)
+{
+	free(k->key);
+	free(k->uid);
+	free(k->version);
+	free(k->rejected);
+	free(k);
+}
+
+static int find_or_add_pod(struct source_api *s, const char *key, struct known_pod **ret_k)
+{
+	struct known_pod *k = map_get_str(&s->known_pods, key);
+
+	if (!k) {
+		k = calloc(1, sizeof(*k));
+		if (!k)
+			return -ENOMEM;
+		k->key = strdup(key);
+		if (!k->key || map_add_str(&s->known_pods, k->key, k) < 0) {
+			known_pod_free(k);
+			return -ENOMEM;
+		}
+	}
+	*ret_k = k;
+	return 0;
+}
+
+static void pod_accepted(struct source_api *s, struct known_pod *k)
+{
+	if (!k->rejected)
+		return;
+	free(TAKE_PTR(k->rejected));
+	s->n_rejected--;
+	log_info(LOG_F({ "pod", k->key }), "accepted again");
+}
+
+static void pod_refused(struct source_api *s, struct known_pod *k, const struct json_issue *issue)
+{
+	struct err e = ERR_INIT;
+
+	err_set(&e, -EINVAL, "pod %s: %s%s%s", k->key, issue->path, *issue->path ? ": " : "", issue->reason);
+	if (str_eq(k->rejected, err_text(&e)))
+		return;
+	log_warning(LOG_F({ "pod", k->key }), "%s", err_text(&e));
+	s->n_rejected += !k->rejected;
+	api_keep_text(&k->rejected, err_text(&e));
+}
+
+/* Forgets it; k is gone afterwards. */
+static void pod_gone(struct source_api *s, struct known_pod *k)
+{
+	map_remove_str(&s->known_pods, k->key);
+	s->n_rejected -= !!k->rejected;
+	if (k->uid)
+		s->sink->pod_removed(s->userdata, k->uid);
+	known_pod_free(k);
+}
+
+static void pod_there(struct source_api *s, struct known_pod *k, struct pod *pod)
+{
+	cleanup_free char *old_uid = NULL, *uid = strdup(pod->uid);
+	bool is_other = k->uid && !str_eq(k->uid, pod->uid);
+
+	pod_accepted(s, k);
+	if (k->uid && !is_other && k->version && str_eq(k->version, pod->resource_version))
+		return;
+	if (!uid)
+		return;
+	old_uid = TAKE_PTR(k->uid);
+	k->uid = TAKE_PTR(uid);
+	api_keep_text(&k->version, pod->resource_version);
+	if (is_other)
+		s->sink->pod_removed(s->userdata, old_uid);
+	s->sink->pod_changed(s->userdata, pod);
+}
+
+static const char *meta_str(const json_t *obj, const char *key)
+{
+	return json_string_value(json_object_get(json_object_get(obj, "metadata"), key));
+}
+
+static void pod_decode(struct source_api *s, struct known_pod *k, const json_t *obj)
+{
+	cleanup_pod struct pod *pod = NULL;
+	struct json_issue issue = { .reason = "" };
+
+	if (codec_pod(obj, &pod, &issue) < 0)
+		pod_refused(s, k, &issue);
+	else
+		pod_there(s, k, pod);
+}
+
+static void pod_object(void *userdata, enum reflector_event event, const json_t *obj)
+{
+	struct source_api *s = container_of((struct follower *)userdata, struct source_api, pods);
+	const char *ns = meta_str(obj, "namespace"), *name = meta_str(obj, "name");
+	const char *node = json_string_value(json_object_get(json_object_get(obj, "spec"), "nodeName"));
+	struct known_pod *k = NULL;
+	char key[512];
+
+	if (!ns || !name || snprintf(key, sizeof(key), "%s/%s", ns, name) >= (int)sizeof(key)) {
+		log_warning(NULL, "ignored a pod without namespace or name");
+		return;
+	}
+	if (event == REFLECTOR_DELETED) {
+		k = map_get_str(&s->known_pods, key);
+		if (k)
+			pod_gone(s, k);
+		return;
+	}
+	if (!str_eq(node, s->node_name)) {
+		log_warning(LOG_F({ "pod", key }), "ignored a pod of another node");
+		return;
+	}
+	if (find_or_add_pod(s, key, &k) < 0) {
+		log_error(LOG_F({ "pod", key }), "out of memory");
+		return;
+	}
+	k->generation = s->generation;
+	pod_decode(s, k, obj);
+}
+
+static void pods_list_begin(void *userdata)
+{
+	struct source_api *s = container_of((struct follower *)userdata, struct source_api, pods);
+
+	s->generation++;
+}
+
+static void pods_list_end(void *userdata)
+{
+	struct source_api *s = container_of((struct follower *)userdata, struct source_api, pods);
+	struct known_pod *k;
+
+	for (size_t it = 0; (k = map_next(&s->known_pods, &it));)
+		if (k->generation != s->generation)
+			pod_gone(s, k);
+	s->pods_told = true;
+	s->sink->pods_synced(s->userdata);
+}
+
+static void pods_failed(void *userdata, const struct err *e, int status)
+{
+	struct source_api *s = container_of((struct follower *)userdata, struct source_api, pods);
+
+	if (status == 401)
+		api_doubt_token(s);
+	api_keep_text(&s->pods_failure, err_text(e));
+	log_warning(LOG_F({ "server", http_server(s->http) }, { "node", s->node_name }), "pods: %s", err_text(e));
+}
+
+static void pods_recovered(void *userdata)
+{
+	struct source_api *s = container_of((struct follower *)userdata, struct source_api, pods);
+
+	api_keep_text(&s->pods_failure, NULL);
+	log_info(LOG_F({ "server", http_server(s->http) }, { "node", s->node_name }), "pods can be read again");
+}
+
+static const struct reflector_handler POD_HANDLER = {
+	.list_begin = pods_list_begin,
+	.object = pod_object,
+	.list_end = pods_list_end,
+	.failed = pods_failed,
+	.recovered = pods_recovered,
+};
+
+int api_pods_init(struct source_api *s)
+{
+	return follower_init(&s->pods, s,
+			     &(struct api_resource){ .plural = "pods",
+						     .kind = "Pod",
+						     .list_kind = "PodList",
+						     .field = "spec.nodeName",
+						     .field_value = s->node_name },
+			     &POD_HANDLER);
+}
+
+void api_pods_deinit(struct source_api *s)
+{
+	struct known_pod *k;
+
+	follower_deinit(&s->pods);
+	for (size_t it = 0; (k = map_next(&s->known_pods, &it));)
+		known_pod_free(k);
+	map_deinit(&s->known_pods);
+	free(s->pods_failure);
+}
