@@ -4,6 +4,8 @@
 
 #include <ctype.h>
 #include <stdarg.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "common/str.h"
@@ -42,6 +44,10 @@ static const struct command commands[] = {
 	  "there yet is waited for, too." },
 	{ "mounts", cli_mounts, OPTIONS_LIST, 2, 2, "[OPTION...] NAMESPACE/POD CONTAINER",
 	  "print a container's mounts for an OCI runtime, as JSON", NULL },
+	{ "check", cli_check, OPTION_BIT(OPTION_OUTPUT), 1, SIZE_MAX, "[OPTION...] FILE...",
+	  "check manifests or a configuration, without a daemon",
+	  "A folder means the files in it that the daemon would read, - stdin. All are taken together.\n"
+	  "Exits 0 if there are no errors (warnings may be), else 1." },
 	{ "version", cli_version, 0, 0, 0, "", "print the version", NULL },
 	{ "internal-agent", cli_internal_agent, OPTIONS_RUN, 0, 0, "", NULL, NULL },
 	{ "internal-publisher", cli_internal_publisher, 0, 0, 0, "", NULL, NULL },
@@ -87,7 +93,7 @@ static void command_help_print(const struct command *c, FILE *f)
 	fprintf(f, "usage: secretlet %s%s%s\n\n", c->name, *c->usage ? " " : "", c->usage);
 	if (c->help)
 		fprintf(f, "%c%s.\n", toupper(c->help[0]), c->help + 1);
-	if (c->max_args > 0)
+	if (strstr(c->usage, "NAMESPACE/POD"))
 		fputs("NAMESPACE/POD may also be a pod's UID.\n", f);
 	if (c->text)
 		fprintf(f, "%s\n", c->text);
@@ -177,6 +183,12 @@ int cli_main(int argc, char **argv)
 		return status == CLI_OK ? CLI_FAILED : status;
 	}
 	return status;
+}
+
+void cli_hide_memory(void)
+{
+	prctl(PR_SET_DUMPABLE, 0);
+	setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
 }
 
 int cli_fail(enum cli_status status, const struct err *e)

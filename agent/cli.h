@@ -27,11 +27,14 @@ int cli_pods(const struct options *o, char *const *words);
 int cli_volumes(const struct options *o, char *const *words);
 int cli_wait(const struct options *o, char *const *words);
 int cli_mounts(const struct options *o, char *const *words);
+int cli_check(const struct options *o, char *const *words);
 int cli_version(const struct options *o, char *const *words);
 
 /* What a command's run starts with: the file, what the command line says over it, defaults, checks. */
 int cli_load_config(const struct options *o, struct config **ret_c, struct err *e);
 
+/* Of a process that reads secrets: no core, not traceable. */
+void cli_hide_memory(void);
 /* Says e's sentence on stderr and returns `status`. */
 int cli_fail(enum cli_status status, const struct err *e);
 int cli_fail_memory(void);

@@ -75,6 +75,7 @@ static void add_source(struct table *t, const json_t *source)
 		   cli_int(source, "secrets"));
 	add_int(t, "watches", source, "watches");
 	add_int(t, "rejected", source, "rejected");
+	add_int(t, "warnings", source, "warnings");
 	add_int(t, "requests", source, "requests");
 	add_int(t, "connections", source, "connections");
 }

@@ -378,18 +378,17 @@ static void adopt(struct config *c, struct config *from)
 	c->path = TAKE_PTR(from->path);
 }
 
-int config_load(struct config *c, const char *path, struct err *e)
+int config_parse(struct config *c, const char *path, const char *text, size_t len, struct err *e)
 {
 	cleanup(config_freep) struct config *fresh = NULL;
-	cleanup_free char *text = NULL, *dir = NULL;
+	cleanup_free char *dir = NULL;
 	struct yaml_doc *docs = NULL;
 	struct err reason = ERR_INIT;
-	size_t len, n_docs = 0;
+	size_t n_docs = 0;
 	int r;
 
-	r = file_read(AT_FDCWD, path, CONFIG_BYTES_MAX, &text, &len, e);
-	if (r < 0)
-		return r;
+	if (len > CONFIG_BYTES_MAX)
+		return err_set(e, -EFBIG, "%s: has more than %zu bytes", path, CONFIG_BYTES_MAX);
 	r = config_new(&fresh);
 	if (r < 0)
 		return err_set(e, r, "%s: out of memory", path);
@@ -409,6 +408,16 @@ int config_load(struct config *c, const char *path, struct err *e)
 
 	adopt(c, fresh);
 	return 0;
+}
+
+int config_load(struct config *c, const char *path, struct err *e)
+{
+	cleanup_free char *text = NULL;
+	size_t len;
+	int r;
+
+	r = file_read(AT_FDCWD, path, CONFIG_BYTES_MAX, &text, &len, e);
+	return r < 0 ? r : config_parse(c, path, text, len, e);
 }
 
 /* ---- the whole ---- */

@@ -30,6 +30,8 @@ DEFINE_CLEANUP(struct config *, config_free);
 /* Reads the file over what is in c, which stays as it was on failure. Relative paths in it are relative to its folder.
  * Every error in it is `FILE:LINE:COLUMN: reason`; unknown fields are errors. -ENOENT when there is no such file. */
 int config_load(struct config *c, const char *path, struct err *e);
+/* The same with the file's text. */
+int config_parse(struct config *c, const char *path, const char *text, size_t len, struct err *e);
 /* Defaults what is still unset, makes paths absolute, and checks the whole. Exactly one of kubeconfig and manifests_dir
  * must be set: a command line that gives one takes the file's other one away before. */
 int config_finish(struct config *c, struct err *e);

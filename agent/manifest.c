@@ -26,7 +26,11 @@ void manifest_object_deinit(struct manifest_object *o)
 	free(o->key);
 	free(o->ns);
 	free(o->name);
-	free(o->problem);
+	free(o->volumes);
+	finding_free(o->problem);
+	for (size_t i = 0; i < o->n_warnings; i++)
+		finding_free(o->warnings[i]);
+	free(o->warnings);
 	secret_unref(o->secret);
 	pod_unref(o->pod);
 	json_decref(o->json);
@@ -38,6 +42,20 @@ void manifest_objects_free(struct manifest_object *objects, size_t n_objects)
 	for (size_t i = 0; objects && i < n_objects; i++)
 		manifest_object_deinit(&objects[i]);
 	free(objects);
+}
+
+bool manifest_is_file_name(const char *name)
+{
+	static const char *const endings[] = { ".yaml", ".yml", ".json" };
+	size_t len = strlen(name);
+
+	for (size_t i = 0; *name != '.' && i < ARRAY_SIZE(endings); i++) {
+		size_t n = strlen(endings[i]);
+
+		if (len > n && str_eq(name + len - n, endings[i]))
+			return true;
+	}
+	return false;
 }
 
 static int no_memory(struct reader *r)
@@ -52,16 +70,27 @@ static const char *kind_name(enum manifest_kind kind)
 	return kind == MANIFEST_POD ? "pod" : kind == MANIFEST_SECRET ? "secret" : "object";
 }
 
-/* Sets o->problem; `reason` may be cut. */
+static int note(struct reader *r, const struct manifest_object *o, enum finding_level level, const struct yaml_node *at,
+		const char *path, const char *reason, struct finding **ret_f)
+{
+	const struct finding f = {
+		.level = level,
+		.line = at->line,
+		.column = at->column,
+		.file = (char *)(uintptr_t)r->file,
+		.object = o->key ? o->key : (char *)(uintptr_t)kind_name(o->kind),
+		.field = (char *)(uintptr_t)path,
+		.reason = (char *)(uintptr_t)reason,
+	};
+
+	return finding_new(&f, ret_f) < 0 ? no_memory(r) : 0;
+}
+
+/* Sets o->problem. */
 static int refuse(struct reader *r, struct manifest_object *o, const struct yaml_node *at, const char *path,
 		  const char *reason)
 {
-	struct err text = ERR_INIT;
-
-	err_set(&text, -EINVAL, "%s:%zu:%zu: %s%s%s: %s", r->file, at->line, at->column,
-		o->key ? o->key : kind_name(o->kind), path ? ": " : "", path ? path : "", reason);
-	o->problem = strdup(text.text);
-	return o->problem ? 0 : no_memory(r);
+	return note(r, o, FINDING_ERROR, at, path, reason, &o->problem);
 }
 
 /* What the issue calls data may have been written as stringData. */
@@ -80,6 +109,31 @@ static int refuse_issue(struct reader *r, struct manifest_object *o, const struc
 			const struct json_issue *issue)
 {
 	return refuse(r, o, find_issue(root, issue->path), issue->path, issue->reason);
+}
+
+struct warning {
+	struct reader *reader;
+	struct manifest_object *object;
+	const struct yaml_node *root;
+};
+
+static int add_warning(void *userdata, const struct json_issue *issue)
+{
+	struct warning *w = userdata;
+	struct manifest_object *o = w->object;
+	struct finding **warnings;
+	int r;
+
+	if (o->n_warnings == MANIFEST_WARNINGS_MAX)
+		return 0;
+	warnings = reallocarray(o->warnings, o->n_warnings + 1, sizeof(*warnings));
+	if (!warnings)
+		return no_memory(w->reader);
+	o->warnings = warnings;
+	r = note(w->reader, o, FINDING_WARNING, find_issue(w->root, issue->path), issue->path, issue->reason,
+		 &warnings[o->n_warnings]);
+	o->n_warnings += r == 0;
+	return r;
 }
 
 /* A name's text; `otherwise` when it is absent or empty, NULL when it is no string (`namespace: n` is a boolean). */
@@ -163,6 +217,23 @@ static int decode(struct reader *r, struct manifest_object *o, json_t *obj, stru
 	return o->pod ? check_pod_uid(o->pod, issue) : 0;
 }
 
+static int place_volumes(struct reader *r, struct manifest_object *o, const struct yaml_node *root)
+{
+	char path[JSON_PATH_MAX];
+
+	o->volumes = calloc(o->pod->n_volumes + 1, sizeof(*o->volumes));
+	if (!o->volumes)
+		return no_memory(r);
+	for (size_t i = 0; i < o->pod->n_volumes; i++) {
+		const struct yaml_node *at;
+
+		snprintf(path, sizeof(path), "spec.volumes[%zu].secret.secretName", i);
+		at = yaml_find(root, path);
+		o->volumes[i] = (struct manifest_place){ at->line, at->column };
+	}
+	return 0;
+}
+
 static int read_object(struct reader *r, struct manifest_object *o, const struct yaml_node *root)
 {
 	cleanup_json json_t *obj = NULL;
@@ -180,6 +251,9 @@ static int read_object(struct reader *r, struct manifest_object *o, const struct
 		reason = strchr(err_text(&e), ' ');
 		return k == -ENOMEM ? no_memory(r) : refuse(r, o, root, NULL, reason ? reason + 1 : err_text(&e));
 	}
+	k = validate_unknown_fields(obj, o->kind == MANIFEST_POD, add_warning, &(struct warning){ r, o, root });
+	if (k < 0)
+		return k;
 	k = decode(r, o, obj, &issue);
 	if (k < 0) {
 		secret_unref(TAKE_PTR(o->secret));
@@ -189,6 +263,7 @@ static int read_object(struct reader *r, struct manifest_object *o, const struct
 	if (o->kind == MANIFEST_POD) {
 		json_object_del(json_object_get(obj, "metadata"), "resourceVersion");
 		o->json = TAKE_PTR(obj);
+		return place_volumes(r, o, root);
 	}
 	return 0;
 }

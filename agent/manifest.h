@@ -2,12 +2,18 @@
  * does it, or for each one that is refused the sentence that says why, with file, line and column. */
 #pragma once
 
+#include "agent/finding.h"
 #include "agent/pod.h"
 #include "agent/secret.h"
 #include "common/json.h"
 
 enum manifest_kind { MANIFEST_UNKNOWN, MANIFEST_POD, MANIFEST_SECRET };
 
+#define MANIFEST_WARNINGS_MAX 32 /* of one object; more are not kept */
+
+struct manifest_place {
+	size_t line, column;
+};
 struct manifest_object {
 	enum manifest_kind kind;
 	char *key; /* "secret default/db"; NULL: not even that is known (and so problem is set) */
@@ -16,7 +22,11 @@ struct manifest_object {
 	struct secret *secret; /* a good Secret */
 	struct pod *pod; /* a good Pod */
 	json_t *json; /* a Pod: what was read, to tell whether it has changed */
-	char *problem; /* refused: `FILE:LINE:COLUMN: KIND NS/NAME: PATH: REASON`; NULL: it is good */
+	struct manifest_place
+		*volumes; /* a good Pod: where each of pod->volumes (the Secret's name, if it has one) is */
+	struct finding *problem; /* refused; NULL: it is good */
+	struct finding **warnings; /* of a good one: what has no effect */
+	size_t n_warnings;
 };
 
 /* All objects of all documents, Lists taken apart, in the order of the text. `file` is for messages only. Each object
@@ -25,6 +35,8 @@ struct manifest_object {
  * Empty documents are skipped. */
 int manifest_parse(const char *file, const char *text, size_t len, uint64_t *revision,
 		   struct manifest_object **ret_objects, size_t *ret_n_objects, struct err *e);
+/* Ends in .yaml, .yml or .json and is not hidden: of a folder of manifests, such files are read. */
+bool manifest_is_file_name(const char *name);
 /* Frees what an object holds, not the struct itself. */
 void manifest_object_deinit(struct manifest_object *o);
 void manifest_objects_free(struct manifest_object *objects, size_t n_objects);

@@ -19,14 +19,14 @@
 
 /* A refusal; the serial number tells the newest. */
 struct problem {
-	char *text; /* NULL: none */
+	struct finding *f; /* NULL: none */
 	uint64_t serial;
 };
 
 struct entry {
 	struct manifest_object o; /* o.problem is moved to `refused` */
 	struct problem refused; /* wrong in itself */
-	struct problem conflict; /* wrong because of another object or of its earlier version */
+	struct problem conflict; /* wrong because of another object, of another file or of its earlier version */
 };
 
 struct file {
@@ -35,6 +35,11 @@ struct file {
 	struct problem problem; /* the file as a whole */
 	struct entry *entries;
 	size_t n_entries;
+};
+
+struct claim {
+	const struct file *file;
+	const struct entry *entry;
 };
 
 struct object {
@@ -47,9 +52,9 @@ struct object {
 	char *problem;
 
 	/* during settle() */
-	bool claimed, changed;
-	const struct entry *decider; /* the entry that counts; NULL: none is good */
-	const struct file *decider_file;
+	bool changed;
+	size_t n_claims; /* entries with its name */
+	struct claim first, second; /* the first two of them */
 	const char *complaint; /* becomes `problem` */
 };
 
@@ -78,18 +83,40 @@ struct manifest_set {
 
 static void problem_clear(struct problem *p)
 {
-	free(TAKE_PTR(p->text));
+	finding_free(TAKE_PTR(p->f));
 }
 
-/* Logged when it is new. */
-static void problem_set(struct manifest_set *s, struct problem *p, const char *text)
+static const char *problem_text(const struct problem *p)
 {
-	if (str_eq(p->text, text))
+	return p->f ? p->f->text : NULL;
+}
+
+/* Logged when it is new. NULL: there was no memory for it; the one before stays. */
+static void problem_set(struct manifest_set *s, struct problem *p, struct finding *take_f)
+{
+	cleanup_finding struct finding *f = take_f;
+
+	if (!f || str_eq(problem_text(p), f->text))
 		return;
 	problem_clear(p);
-	p->text = strdup(text);
+	p->f = TAKE_PTR(f);
 	p->serial = ++s->serial;
-	log_warning(NULL, "%s", text);
+	log_warning(NULL, "%s", p->f->text);
+}
+
+static int new_finding(const char *file, size_t line, size_t column, const char *object, const char *field,
+		       const char *reason, struct finding **ret_f)
+{
+	const struct finding f = {
+		.line = line,
+		.column = column,
+		.file = (char *)(uintptr_t)file,
+		.object = (char *)(uintptr_t)object,
+		.field = (char *)(uintptr_t)field,
+		.reason = (char *)(uintptr_t)reason,
+	};
+
+	return finding_new(&f, ret_f);
 }
 
 /* ---- files ---- */
@@ -150,18 +177,30 @@ static void carry_over(struct entry *fresh, struct map *by_key, struct map *by_t
 {
 	struct entry *old = fresh->o.key ? map_get_str(by_key, fresh->o.key) : NULL;
 
-	if (fresh->refused.text && old && is_good(old)) {
+	if (fresh->refused.f && old && is_good(old)) {
 		fresh->o.secret = TAKE_PTR(old->o.secret);
 		fresh->o.pod = TAKE_PTR(old->o.pod);
 		fresh->o.json = TAKE_PTR(old->o.json);
 	}
-	if (old && old->conflict.text) {
+	if (old && old->conflict.f) {
 		fresh->conflict = old->conflict;
-		old->conflict.text = NULL;
+		old->conflict.f = NULL;
 	}
-	old = fresh->refused.text ? map_get_str(by_text, fresh->refused.text) : NULL;
+	old = fresh->refused.f ? map_get_str(by_text, fresh->refused.f->text) : NULL;
 	if (old)
 		fresh->refused.serial = old->refused.serial;
+}
+
+/* What has not been said of the file's earlier content. */
+static void log_news(struct manifest_set *s, struct entry *en, const struct map *by_text)
+{
+	if (en->refused.f && !en->refused.serial) {
+		en->refused.serial = ++s->serial;
+		log_warning(NULL, "%s", en->refused.f->text);
+	}
+	for (size_t i = 0; i < en->o.n_warnings; i++)
+		if (!map_get_str(by_text, en->o.warnings[i]->text))
+			log_warning(NULL, "%s", en->o.warnings[i]->text);
 }
 
 /* Without memory for the tables nothing is carried over; the caller sees -ENOMEM first. */
@@ -174,8 +213,10 @@ static int index_entries(struct file *f, struct map *by_key, struct map *by_text
 
 		if (en->o.key)
 			r = map_add_str(by_key, en->o.key, en);
-		if (en->refused.text && r != -ENOMEM)
-			r = map_add_str(by_text, en->refused.text, en);
+		if (en->refused.f && r != -ENOMEM)
+			r = map_add_str(by_text, en->refused.f->text, en);
+		for (size_t k = 0; k < en->o.n_warnings && r != -ENOMEM; k++)
+			r = map_add_str(by_text, en->o.warnings[k]->text, en);
 	}
 	return r == -ENOMEM ? r : 0;
 }
@@ -194,12 +235,9 @@ static int replace_entries(struct manifest_set *s, struct file *f, struct manife
 
 		en->o = objects[i];
 		objects[i] = (struct manifest_object){ .kind = MANIFEST_UNKNOWN };
-		en->refused.text = TAKE_PTR(en->o.problem);
+		en->refused.f = TAKE_PTR(en->o.problem);
 		carry_over(en, &by_key, &by_text);
-		if (en->refused.text && !en->refused.serial) {
-			en->refused.serial = ++s->serial;
-			log_warning(NULL, "%s", en->refused.text);
-		}
+		log_news(s, en, &by_text);
 	}
 	map_deinit(&by_key);
 	map_deinit(&by_text);
@@ -231,13 +269,24 @@ int manifest_set_put(struct manifest_set *s, const char *file, struct manifest_o
 
 int manifest_set_fail(struct manifest_set *s, const char *file, const char *problem)
 {
+	cleanup_finding struct finding *fresh = NULL;
 	struct file *f = NULL;
 	int r;
 
 	r = get_file(s, file, &f);
 	if (r < 0)
 		return r;
-	problem_set(s, &f->problem, problem);
+	r = new_finding(file, 0, 0, NULL, NULL, problem, &fresh);
+	if (r < 0)
+		return r;
+	/* the sentence names the file already */
+	if (str_starts(problem, file)) {
+		free(fresh->text);
+		fresh->text = strdup(problem);
+		if (!fresh->text)
+			return -ENOMEM;
+	}
+	problem_set(s, &f->problem, TAKE_PTR(fresh));
 	f->dropped = false;
 	return 0;
 }
@@ -401,28 +450,42 @@ static void object_free(struct object *obj)
 }
 DEFINE_CLEANUP(struct object *, object_free);
 
-static int claim(struct manifest_set *s, const struct entry *en)
+static int get_object(struct manifest_set *s, const struct entry *en, struct object **ret_obj)
 {
-	cleanup(object_freep) struct object *obj = map_get_str(&s->objects, en->o.key);
+	cleanup(object_freep) struct object *obj = NULL;
 	int r;
 
-	if (obj) {
-		TAKE_PTR(obj)->claimed = true;
+	*ret_obj = map_get_str(&s->objects, en->o.key);
+	if (*ret_obj)
 		return 0;
-	}
 	obj = calloc(1, sizeof(*obj));
 	if (!obj)
 		return -ENOMEM;
 	obj->key = strdup(en->o.key);
 	obj->kind = en->o.kind;
-	obj->claimed = true;
 	if (!obj->key)
 		return -ENOMEM;
 	r = map_add_str(&s->objects, obj->key, obj);
 	if (r < 0)
 		return r;
-	TAKE_PTR(obj);
+	*ret_obj = TAKE_PTR(obj);
 	return 0;
+}
+
+static void claim(struct manifest_set *s, const struct file *f, const struct entry *en)
+{
+	struct object *obj = NULL;
+
+	if (!en->o.key)
+		return;
+	if (get_object(s, en, &obj) < 0) {
+		log_error(NULL, "%s: out of memory", en->o.key);
+		return;
+	}
+	if (obj->n_claims++ == 0)
+		obj->first = (struct claim){ f, en };
+	else if (obj->n_claims == 2)
+		obj->second = (struct claim){ f, en };
 }
 
 static void forget_pod(struct manifest_set *s, struct object *obj)
@@ -444,7 +507,7 @@ static void remove_unclaimed(struct manifest_set *s)
 	for (size_t it = 0; (obj = map_next(&s->objects, &it));) {
 		struct want *w;
 
-		if (obj->claimed)
+		if (obj->n_claims > 0)
 			continue;
 		w = map_get_str(&s->wants, obj->key);
 		if (w)
@@ -507,43 +570,39 @@ static void adopt_pod(struct manifest_set *s, struct object *obj, struct entry *
 	obj->changed = true;
 }
 
-/* What the entry does to its object; conflict is set if it may not. */
-static void decide(struct manifest_set *s, const struct file *f, struct entry *en, struct object *obj,
-		   struct err *conflict)
+/* What the entry does to its object; conflict is set if it may not. Which of two entries is meant nobody knows. */
+static void decide(struct manifest_set *s, struct entry *en, struct object *obj, struct err *conflict)
 {
-	if (obj->decider) {
-		err_set(conflict, -EEXIST, "is in %s:%zu as well, which comes first", obj->decider_file->name,
-			obj->decider->o.line);
-		return;
-	}
-	obj->decider = en;
-	obj->decider_file = f;
-	if (en->o.kind == MANIFEST_SECRET)
+	const struct claim *other = obj->first.entry == en ? &obj->second : &obj->first;
+
+	if (obj->n_claims > 1)
+		err_set(conflict, -EEXIST, "is in %s:%zu as well; none of them is taken", other->file->name,
+			other->entry->o.line);
+	else if (is_good(en) && en->o.kind == MANIFEST_SECRET)
 		adopt_secret(s, obj, en, conflict);
-	else
+	else if (is_good(en))
 		adopt_pod(s, obj, en, conflict);
 }
 
 static void settle_entry(struct manifest_set *s, const struct file *f, struct entry *en)
 {
 	struct object *obj = en->o.key ? map_get_str(&s->objects, en->o.key) : NULL;
-	struct err conflict = ERR_INIT, text = ERR_INIT;
+	struct finding *fresh = NULL;
+	struct err conflict = ERR_INIT;
 
 	if (!obj)
 		return;
-	if (is_good(en))
-		decide(s, f, en, obj, &conflict);
+	decide(s, en, obj, &conflict);
 	if (!conflict.code) {
 		problem_clear(&en->conflict);
 	} else {
-		err_set(&text, conflict.code, "%s:%zu:%zu: %s: %s", f->name, en->o.line, en->o.column, en->o.key,
-			conflict.text);
-		problem_set(s, &en->conflict, text.text);
+		if (new_finding(f->name, en->o.line, en->o.column, en->o.key, NULL, conflict.text, &fresh) < 0)
+			log_error(NULL, "%s: out of memory", en->o.key);
+		problem_set(s, &en->conflict, fresh);
 	}
-	/* that of the entry that counts; without one, the first */
-	if (obj->decider == en || (!obj->decider && !obj->complaint)) {
-		obj->complaint = en->refused.text ? en->refused.text : en->conflict.text;
-		obj->complaint = obj->complaint ? obj->complaint : f->problem.text;
+	if (obj->first.entry == en) {
+		obj->complaint = problem_text(&en->refused) ?: problem_text(&en->conflict);
+		obj->complaint = obj->complaint ?: problem_text(&f->problem);
 	}
 }
 
@@ -552,9 +611,8 @@ static void begin(struct manifest_set *s)
 	struct object *obj;
 
 	for (size_t it = 0; (obj = map_next(&s->objects, &it));) {
-		obj->claimed = obj->changed = false;
-		obj->decider = NULL;
-		obj->decider_file = NULL;
+		obj->changed = false;
+		obj->n_claims = 0;
 		obj->complaint = NULL;
 	}
 }
@@ -621,8 +679,7 @@ void manifest_set_settle(struct manifest_set *s)
 	begin(s);
 	for (size_t i = 0; i < n_files; i++)
 		for (size_t k = 0; k < files[i]->n_entries; k++)
-			if (files[i]->entries[k].o.key && claim(s, &files[i]->entries[k]) < 0)
-				log_error(NULL, "%s: out of memory", files[i]->entries[k].o.key);
+			claim(s, files[i], &files[i]->entries[k]);
 	remove_unclaimed(s);
 	for (size_t i = 0; i < n_files; i++)
 		for (size_t k = 0; k < files[i]->n_entries; k++)
@@ -638,13 +695,13 @@ void manifest_set_settle(struct manifest_set *s)
 
 static void count_problem(const struct problem *p, struct manifest_set_stats *stats, uint64_t *newest)
 {
-	if (!p->text)
+	if (!p->f)
 		return;
 	stats->n_rejected++;
 	if (p->serial < *newest)
 		return;
 	*newest = p->serial;
-	stats->last_error = p->text;
+	stats->last_error = p->f->text;
 }
 
 struct manifest_set_stats manifest_set_stats(const struct manifest_set *s)
@@ -658,9 +715,36 @@ struct manifest_set_stats manifest_set_stats(const struct manifest_set *s)
 		for (size_t i = 0; i < f->n_entries; i++) {
 			count_problem(&f->entries[i].refused, &stats, &newest);
 			count_problem(&f->entries[i].conflict, &stats, &newest);
+			stats.n_warnings += f->entries[i].o.n_warnings;
 		}
 	}
 	return stats;
+}
+
+bool manifest_set_has(const struct manifest_set *s, const char *key)
+{
+	return map_get_str(&s->objects, key);
+}
+
+void manifest_set_findings(const struct manifest_set *s, void (*fn)(void *userdata, const struct finding *f),
+			   void *userdata)
+{
+	struct file *f;
+
+	for (size_t it = 0; (f = map_next(&s->files, &it));) {
+		if (f->problem.f)
+			fn(userdata, f->problem.f);
+		for (size_t i = 0; i < f->n_entries; i++) {
+			const struct entry *en = &f->entries[i];
+
+			if (en->refused.f)
+				fn(userdata, en->refused.f);
+			if (en->conflict.f)
+				fn(userdata, en->conflict.f);
+			for (size_t k = 0; k < en->o.n_warnings; k++)
+				fn(userdata, en->o.warnings[k]);
+		}
+	}
 }
 
 int manifest_set_new(const char *node_name, const struct source_sink *sink, void *userdata, struct manifest_set **ret_s)

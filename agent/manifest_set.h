@@ -1,8 +1,9 @@
 /* Manifest set: the objects of all manifest files together -> which Pods and Secrets there are, told to a source's sink.
  *
  * What a file gives replaces what it gave before. An object that is refused keeps its last good version for as long as
- * some file names it; of one that two files have, the one in the first file by name counts. Updates follow the API
- * server's rules against the version that counts (type, immutability), and a refusal is logged once.
+ * some file names it. One that is there twice, in two files or in one, is refused in both places and changes nothing: what
+ * was good before stays. Updates follow the API server's rules against the version that counts (type, immutability), and
+ * a refusal is logged once.
  *
  * Files are put, failed and dropped first; manifest_set_settle() then works out what that means and tells it, so that an
  * object that moves from one file to another in one go is never seen missing. */
@@ -16,6 +17,7 @@ struct manifest_set;
 struct manifest_set_stats {
 	size_t n_wanted;
 	size_t n_rejected; /* objects and files refused and not yet corrected */
+	size_t n_warnings; /* fields that have no effect */
 	const char *last_error; /* the newest of these; "" if there is none; valid until the next call */
 };
 
@@ -42,4 +44,9 @@ int manifest_set_refresh(struct manifest_set *s, const char *ns, const char *nam
 /* Answers what is still to be answered; nothing before the first settle. */
 void manifest_set_tell(struct manifest_set *s);
 
+/* Some file names the object ("secret default/db"), good or not. As of the last settle. */
+bool manifest_set_has(const struct manifest_set *s, const char *key);
+/* All that is wrong at the moment: files in no order, the objects of one file in the order of its text. Borrowed. */
+void manifest_set_findings(const struct manifest_set *s, void (*fn)(void *userdata, const struct finding *f),
+			   void *userdata);
 struct manifest_set_stats manifest_set_stats(const struct manifest_set *s);

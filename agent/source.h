@@ -35,6 +35,7 @@ struct source_health {
 	size_t n_secrets_synced; /* of these, known to be there or absent */
 	size_t n_watches; /* running */
 	size_t n_rejected; /* objects refused and not yet corrected */
+	size_t n_warnings; /* manifests: fields that have no effect */
 	uint64_t n_requests;
 	size_t n_connections;
 };

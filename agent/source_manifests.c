@@ -78,20 +78,6 @@ static uint64_t realtime_usec(void)
 	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / NSEC_PER_USEC;
 }
 
-static bool is_manifest_name(const char *name)
-{
-	static const char *const endings[] = { ".yaml", ".yml", ".json" };
-	size_t len = strlen(name);
-
-	for (size_t i = 0; *name != '.' && i < ARRAY_SIZE(endings); i++) {
-		size_t n = strlen(endings[i]);
-
-		if (len > n && str_eq(name + len - n, endings[i]))
-			return true;
-	}
-	return false;
-}
-
 /* ---- files ---- */
 
 static void file_free(struct manifest_file *f)
@@ -256,7 +242,7 @@ static int note_listed(struct manifests *m, const struct dirent *d)
 	struct manifest_file *f = NULL;
 	int r;
 
-	if (!is_manifest_name(d->d_name) || d->d_type == DT_DIR)
+	if (!manifest_is_file_name(d->d_name) || d->d_type == DT_DIR)
 		return 0;
 	r = get_file(m, d->d_name, &f);
 	if (r < 0)
@@ -403,7 +389,7 @@ static void handle_name(struct manifests *m, const char *name, uint32_t mask)
 {
 	struct manifest_file *f = NULL;
 
-	if (!is_manifest_name(name)) {
+	if (!manifest_is_file_name(name)) {
 		/* links may lead through it: `..data` of a mounted ConfigMap */
 		if (!(mask & IN_MOVED_TO) || !has_links(m))
 			return;
@@ -526,6 +512,7 @@ static void manifests_health(const struct source *s, struct source_health *ret)
 		.n_secrets_synced = m->settled ? stats.n_wanted : 0,
 		.n_watches = m->wd >= 0,
 		.n_rejected = stats.n_rejected,
+		.n_warnings = stats.n_warnings,
 		.n_requests = m->n_requests,
 	};
 	snprintf(ret->location, sizeof(ret->location), "%s", m->dir);

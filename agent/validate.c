@@ -4,6 +4,7 @@
 #include "agent/validate.h"
 
 #include <inttypes.h>
+#include <strings.h>
 
 #include "common/b64.h"
 #include "common/map.h"
@@ -61,20 +62,22 @@ static int expect_object(const json_t *value, const struct json_at *at, struct j
 }
 
 /* known ends with NULL */
+static bool is_known(const char *const known[], const char *key)
+{
+	while (*known && !str_eq(*known, key))
+		known++;
+	return *known;
+}
+
 static int refuse_unknown(const json_t *obj, const struct json_at *at, const char *const known[],
 			  struct json_issue *issue)
 {
 	const char *key;
 	json_t *value;
 
-	json_object_foreach (for_iteration(obj), key, value) {
-		size_t i = 0;
-
-		while (known[i] && !str_eq(known[i], key))
-			i++;
-		if (!known[i])
+	json_object_foreach (for_iteration(obj), key, value)
+		if (!is_known(known, key))
 			return json_issue_set(issue, &JSON_AT(at, key), "unknown field");
-	}
 	return 0;
 }
 
@@ -309,10 +312,31 @@ static int check_type(const json_t *obj, const json_t *meta, const char *type, s
 	return 0;
 }
 
+static const char *const secret_fields[] = { "apiVersion", "kind",	"metadata", "data",
+					     "stringData", "immutable", "type",	    NULL };
+
+/* The field of a Secret that differs from key in upper and lower case alone: `stringdata:` would lose the values. */
+static const char *misspelt(const char *key)
+{
+	for (size_t i = 0; secret_fields[i]; i++)
+		if (strcasecmp(secret_fields[i], key) == 0 && !str_eq(secret_fields[i], key))
+			return secret_fields[i];
+	return NULL;
+}
+
+static int refuse_misspelt(const json_t *obj, const struct json_at *at, struct json_issue *issue)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach (for_iteration(obj), key, value)
+		if (misspelt(key))
+			return json_issue_set(issue, &JSON_AT(at, key), "unknown field; `%s` is meant?", misspelt(key));
+	return 0;
+}
+
 int validate_secret(json_t *obj, struct json_issue *issue)
 {
-	static const char *const known[] = { "apiVersion", "kind",	"metadata", "data",
-					     "stringData", "immutable", "type",	    NULL };
 	const struct json_at root = JSON_ROOT;
 	const char *type = NULL;
 	json_t *meta = NULL;
@@ -325,7 +349,7 @@ int validate_secret(json_t *obj, struct json_issue *issue)
 	r = validate_meta(obj, &meta, issue);
 	if (r < 0)
 		return r;
-	r = refuse_unknown(obj, &root, known, issue);
+	r = refuse_misspelt(obj, &root, issue);
 	if (r < 0)
 		return r;
 	r = json_get_bool(obj, "immutable", &root, &immutable, issue);
@@ -632,4 +656,149 @@ int validate_pod(json_t *obj, struct json_issue *issue)
 	json_object_del(obj, "status");
 	json_object_del(meta, "deletionTimestamp");
 	return 0;
+}
+
+/* ---- fields that have no effect ---- */
+
+static const char *const pod_fields[] = { "apiVersion", "kind", "metadata", "spec", "status", NULL };
+static const char *const meta_fields[] = { "name",
+					   "generateName",
+					   "namespace",
+					   "selfLink",
+					   "uid",
+					   "resourceVersion",
+					   "generation",
+					   "creationTimestamp",
+					   "deletionTimestamp",
+					   "deletionGracePeriodSeconds",
+					   "labels",
+					   "annotations",
+					   "ownerReferences",
+					   "finalizers",
+					   "managedFields",
+					   NULL };
+/* core/v1 of Kubernetes 1.34 */
+static const char *const spec_fields[] = { "volumes",
+					   "initContainers",
+					   "containers",
+					   "ephemeralContainers",
+					   "restartPolicy",
+					   "terminationGracePeriodSeconds",
+					   "activeDeadlineSeconds",
+					   "dnsPolicy",
+					   "nodeSelector",
+					   "serviceAccountName",
+					   "serviceAccount",
+					   "automountServiceAccountToken",
+					   "nodeName",
+					   "hostNetwork",
+					   "hostPID",
+					   "hostIPC",
+					   "shareProcessNamespace",
+					   "securityContext",
+					   "imagePullSecrets",
+					   "hostname",
+					   "subdomain",
+					   "affinity",
+					   "schedulerName",
+					   "tolerations",
+					   "hostAliases",
+					   "priorityClassName",
+					   "priority",
+					   "dnsConfig",
+					   "readinessGates",
+					   "runtimeClassName",
+					   "enableServiceLinks",
+					   "preemptionPolicy",
+					   "overhead",
+					   "topologySpreadConstraints",
+					   "setHostnameAsFQDN",
+					   "os",
+					   "hostUsers",
+					   "schedulingGates",
+					   "resourceClaims",
+					   "resources",
+					   "hostnameOverride",
+					   "workloadRef",
+					   NULL };
+static const char *const container_fields[] = { "name",
+						"image",
+						"command",
+						"args",
+						"workingDir",
+						"ports",
+						"envFrom",
+						"env",
+						"resources",
+						"resizePolicy",
+						"restartPolicy",
+						"restartPolicyRules",
+						"volumeMounts",
+						"volumeDevices",
+						"livenessProbe",
+						"readinessProbe",
+						"startupProbe",
+						"lifecycle",
+						"terminationMessagePath",
+						"terminationMessagePolicy",
+						"imagePullPolicy",
+						"securityContext",
+						"stdin",
+						"stdinOnce",
+						"tty",
+						"targetContainerName",
+						NULL };
+
+struct unknown {
+	validate_note_fn fn;
+	void *userdata;
+};
+
+static int tell_unknown(const struct unknown *u, const json_t *obj, const struct json_at *at, const char *const known[])
+{
+	struct json_issue issue;
+	const char *key;
+	json_t *value;
+	int r = 0;
+
+	json_object_foreach (for_iteration(obj), key, value) {
+		if (is_known(known, key) || (known == secret_fields && misspelt(key)))
+			continue;
+		json_issue_set(&issue, &JSON_AT(at, key), "unknown field; it has no effect");
+		r = u->fn(u->userdata, &issue);
+		if (r < 0)
+			return r;
+	}
+	return r;
+}
+
+static int tell_unknown_of_containers(const struct unknown *u, const json_t *spec, const char *list,
+				      const struct json_at *up)
+{
+	const struct json_at list_at = JSON_AT(up, list);
+	const json_t *containers = json_object_get(spec, list);
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < json_array_size(containers); i++)
+		r = tell_unknown(u, json_array_get(containers, i), &JSON_AT_INDEX(&list_at, i), container_fields);
+	return r;
+}
+
+int validate_unknown_fields(const json_t *obj, bool is_pod, validate_note_fn fn, void *userdata)
+{
+	static const char *const lists[] = { "initContainers", "containers", "ephemeralContainers" };
+	const struct json_at root = JSON_ROOT, meta_at = JSON_AT(&root, "metadata"), spec_at = JSON_AT(&root, "spec");
+	const struct unknown u = { fn, userdata };
+	const json_t *spec = json_object_get(obj, "spec");
+	int r;
+
+	r = tell_unknown(&u, obj, &root, is_pod ? pod_fields : secret_fields);
+	if (r == 0)
+		r = tell_unknown(&u, json_object_get(obj, "metadata"), &meta_at, meta_fields);
+	if (r < 0 || !is_pod)
+		return r;
+	r = tell_unknown(&u, spec, &spec_at, spec_fields);
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(lists); i++)
+		r = tell_unknown_of_containers(&u, spec, lists[i], &spec_at);
+	return r;
 }

@@ -475,7 +475,7 @@ static void a_file_that_is_no_yaml_keeps_what_it_gave(void **state)
 	assert_int_equal(health(w).n_rejected, 0);
 }
 
-static void the_first_file_by_name_has_the_object(void **state)
+static void an_object_in_two_files_changes_nothing(void **state)
 {
 	struct world *w = *state;
 
@@ -484,40 +484,64 @@ static void the_first_file_by_name_has_the_object(void **state)
 	expect(w, "synced");
 	want(w, "db");
 	expect(w, "secret default/db k=from b");
+	put_secret(w, "a.yaml", "db", "from a");
+	expect(w, "failed default/db ...");
+	assert_non_null(strstr(w->log[w->n_seen - 1], "/a.yaml:1:1: secret default/db: is in "));
+	assert_non_null(strstr(w->log[w->n_seen - 1], "/b.yaml:1 as well; none of them is taken"));
+	assert_int_equal(health(w).n_rejected, 2);
+	/* whatever happens in the two of them */
+	put_secret(w, "b.yaml", "db", "from b again");
+	expect_nothing(w);
 	put_secret(w, "c.yaml", "db", "from c");
 	expect_nothing(w);
-	assert_int_equal(health(w).n_rejected, 1);
-	assert_non_null(strstr(health(w).last_error, "/c.yaml:1:1: secret default/db: is in "));
-	assert_non_null(strstr(health(w).last_error, "/b.yaml:1 as well, which comes first"));
-	put_secret(w, "a.yaml", "db", "from a");
-	expect(w, "secret default/db k=from a");
-	assert_int_equal(health(w).n_rejected, 2);
+	assert_int_equal(health(w).n_rejected, 3);
+	drop(w, "c.yaml");
+	expect_nothing(w);
 	drop(w, "a.yaml");
-	expect(w, "secret default/db k=from b");
-	drop(w, "b.yaml");
-	expect(w, "secret default/db k=from c");
+	expect(w, "secret default/db k=from b again");
 	expect_nothing(w);
 	assert_int_equal(health(w).n_rejected, 0);
 }
 
-static void a_refused_object_does_not_give_way_to_a_later_file(void **state)
+static void an_object_that_two_files_have_from_the_start_is_not_served(void **state)
 {
 	struct world *w = *state;
 
 	put_secret(w, "a.yaml", "db", "from a");
 	put_secret(w, "b.yaml", "db", "from b");
+	put(w, "c.yaml", POD_WEB "---\n" POD_WEB);
 	begin(w);
 	expect(w, "synced");
 	want(w, "db");
-	expect(w, "secret default/db k=from a");
+	expect(w, "failed default/db ...");
+	assert_int_equal(health(w).n_rejected, 4);
+	/* one that is refused in itself claims the name as well */
 	put(w, "a.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: db}\nstringData: {k: 1}\n");
 	expect(w, "failed default/db ...");
 	assert_non_null(
 		strstr(w->log[w->n_seen - 1], "/a.yaml:4:17: secret default/db: stringData.k: must be a string"));
+	put(w, "c.yaml", POD_WEB);
+	expect(w, "pod default/web 1 volumes");
+	drop(w, "a.yaml");
+	expect(w, "secret default/db k=from b");
+	assert_int_equal(health(w).n_rejected, 0);
+}
+
+static void a_field_that_has_no_effect_is_counted_and_not_refused(void **state)
+{
+	struct world *w = *state;
+
+	put(w, "db.yaml",
+	    "apiVersion: v1\nkind: Secret\nmetadata: {name: db, color: red}\nstringData: {k: one}\nextra: 1\n");
+	begin(w);
+	expect(w, "synced");
+	want(w, "db");
+	expect(w, "secret default/db k=one");
+	assert_int_equal(health(w).n_rejected, 0);
+	assert_int_equal(health(w).n_warnings, 2);
+	put_secret(w, "db.yaml", "db", "one");
 	expect_nothing(w);
-	assert_int_equal(health(w).n_rejected, 2);
-	put_secret(w, "a.yaml", "db", "from a again");
-	expect(w, "secret default/db k=from a again");
+	assert_int_equal(health(w).n_warnings, 0);
 }
 
 static void a_secret_that_was_never_good_fails_until_it_is(void **state)
@@ -822,8 +846,9 @@ int main(void)
 		TEST(a_refused_object_keeps_its_last_good_version),
 		TEST(the_others_in_a_file_are_not_held_up_by_a_refused_one),
 		TEST(a_file_that_is_no_yaml_keeps_what_it_gave),
-		TEST(the_first_file_by_name_has_the_object),
-		TEST(a_refused_object_does_not_give_way_to_a_later_file),
+		TEST(an_object_in_two_files_changes_nothing),
+		TEST(an_object_that_two_files_have_from_the_start_is_not_served),
+		TEST(a_field_that_has_no_effect_is_counted_and_not_refused),
 		TEST(a_secret_that_was_never_good_fails_until_it_is),
 		TEST(an_object_that_moves_to_another_file_is_never_missing),
 		TEST(an_immutable_secret_stays),

@@ -191,8 +191,9 @@ static void what_is_refused_is_named_with_its_place(void **state)
 		assert_int_equal(p.n, 1);
 		assert_int_equal(!o->secret && !o->pod, o->problem != NULL);
 		if (!REFUSED[i].problem ? o->problem != NULL
-					: !str_eq(o->problem, REFUSED[i].problem) || !str_eq(o->key, REFUSED[i].key)) {
-			print_error("%s: %s: %s\n", REFUSED[i].text, o->key, o->problem);
+					: !str_eq(o->problem ? o->problem->text : NULL, REFUSED[i].problem) ||
+						  !str_eq(o->key, REFUSED[i].key)) {
+			print_error("%s: %s: %s\n", REFUSED[i].text, o->key, o->problem ? o->problem->text : "none");
 			n_wrong++;
 		}
 		forget(&p);
@@ -215,7 +216,7 @@ static void a_foreign_name_forges_no_lines(void **state)
 {
 	struct parsed p = parse_good("apiVersion: v1\nkind: \"x\\ny\"\n");
 
-	assert_null(strchr(p.objects[0].problem, '\n'));
+	assert_null(strchr(p.objects[0].problem->text, '\n'));
 	forget(&p);
 }
 
@@ -235,7 +236,7 @@ static void more_than_the_memory_holds_is_refused(void **state)
 	for (size_t i = 0; i < p.n; i++)
 		n_refused += p.objects[i].problem != NULL;
 	assert_int_equal(n_refused, 1);
-	assert_true(str_starts(p.objects[2].problem, "f.yaml:"));
+	assert_true(str_starts(p.objects[2].problem->text, "f.yaml:"));
 	forget(&p);
 }
 

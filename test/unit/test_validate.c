@@ -115,9 +115,9 @@ static const struct refusal SECRETS[] = {
 	{ S "type: anything/at-all", NULL, NULL },
 	{ S "type: bootstrap.kubernetes.io/token", NULL, NULL },
 	/* fields */
-	{ S "stringdata: {a: b}", "stringdata", "unknown field" },
-	{ S "Data: {a: b}", "Data", "unknown field" },
-	{ S "spec: {}", "spec", "unknown field" },
+	{ S "stringdata: {a: b}", "stringdata", "unknown field; `stringData` is meant?" },
+	{ S "Data: {a: b}", "Data", "unknown field; `data` is meant?" },
+	{ S "spec: {}", NULL, NULL },
 	{ S "immutable: 'true'", "immutable", "expected a boolean, found a string" },
 	{ S "immutable: 1", "immutable", "expected a boolean, found a number" },
 	{ S "type: 1", "type", "expected a string, found a number" },
@@ -255,6 +255,49 @@ static struct secret *secret_of(const char *text)
 	assert_int_equal(validate_secret(obj, &issue), 0);
 	assert_int_equal(codec_secret(obj, &s, &issue), 0);
 	return s;
+}
+
+struct told {
+	char paths[512];
+};
+
+static int tell(void *userdata, const struct json_issue *issue)
+{
+	struct told *t = userdata;
+	size_t len = strlen(t->paths);
+
+	assert_string_equal(issue->reason, "unknown field; it has no effect");
+	snprintf(t->paths + len, sizeof(t->paths) - len, "%s ", issue->path);
+	return str_eq(issue->path, "spec.stop") ? -ENOMEM : 0;
+}
+
+static void fields_that_have_no_effect_are_told(void **state)
+{
+	static const struct {
+		const char *text;
+		bool is_pod;
+		const char *paths;
+	} cases[] = {
+		{ "metadata: {name: a, labels: {x: y}}\ndata: {k: ''}", false, "" },
+		{ "metadata: {Name: a}\nspec: {}\nextra.field: 1\nstringdata: {}", false,
+		  "spec [extra.field] metadata.Name " },
+		{ "metadata: x\ndata: x", false, "" },
+		{ "[]", false, "" },
+		{ "kind: Pod\nspec: {containers: [{name: c, image: x, imagepullpolicy: y}], restart: 1, dnsPolicy: x}",
+		  true, "spec.restart spec.containers[0].imagepullpolicy " },
+		{ "data: {}\nspec: {initContainers: [{nam: c}, x], containers: x}", true,
+		  "data spec.initContainers[0].nam " },
+		{ "spec: {stop: 1, after: 2}\n", true, "spec.stop " },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		cleanup_json json_t *obj = read_json(cases[i].text);
+		struct told t = { "" };
+		int r = validate_unknown_fields(obj, cases[i].is_pod, tell, &t);
+
+		assert_string_equal(t.paths, cases[i].paths);
+		assert_int_equal(r, strstr(cases[i].paths, "stop") ? -ENOMEM : 0);
+	}
 }
 
 static void updates_follow_the_rules(void **state)
@@ -440,6 +483,7 @@ int main(void)
 		cmocka_unit_test(a_secret_is_defaulted),
 		cmocka_unit_test(string_data_is_laid_over_data),
 		cmocka_unit_test(a_value_never_gets_into_an_issue),
+		cmocka_unit_test(fields_that_have_no_effect_are_told),
 		cmocka_unit_test(updates_follow_the_rules),
 		cmocka_unit_test(the_size_is_limited),
 		cmocka_unit_test(pods_follow_the_rules),

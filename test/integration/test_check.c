@@ -1,0 +1,321 @@
+/* secretlet check as a program: verdicts, their words and places, and the exit status. Files are made in a folder of the
+ * test's own, and named relative to it where that makes lines short. */
+
+#include <ftw.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+
+#include "common/file.h"
+#include "common/json.h"
+#include "common/str.h"
+#include "test/lib/program.h"
+
+#define CANARY "correct-horse-battery-staple"
+
+static int setup(void **state)
+{
+	char *dir = strdup("/tmp/test-check-XXXXXX");
+
+	assert_non_null(dir);
+	assert_non_null(mkdtemp(dir));
+	assert_int_equal(chdir(dir), 0);
+	*state = dir;
+	return program_path() ? 0 : -1;
+}
+
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
+{
+	return remove(path);
+}
+
+static int teardown(void **state)
+{
+	assert_int_equal(chdir("/"), 0);
+	nftw(*state, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	free(*state);
+	return 0;
+}
+
+static void put(const char *name, const char *text)
+{
+	struct err e = ERR_INIT;
+
+	if (file_write_atomic(name, text, strlen(text), 0600, &e) < 0)
+		fail_msg("%s", err_text(&e));
+}
+
+#define CHECK(...) program_run((const char *const[]){ "check", __VA_ARGS__, NULL })
+
+#define SECRET(name) "apiVersion: v1\nkind: Secret\nmetadata: {name: " name "}\n"
+#define POD(name, more)                                                                                                \
+	"apiVersion: v1\nkind: Pod\nmetadata: {name: " name "}\nspec:\n  volumes:\n  - name: v\n    secret: {" more    \
+	"}\n  containers:\n  - name: c\n    volumeMounts: [{name: v, mountPath: /v}]\n"
+#define CONFIG "apiVersion: secretlet.config/v1alpha1\nkind: SecretletConfiguration\n"
+
+static void each_finding_is_one_line_with_its_place(void **state)
+{
+	static const struct {
+		const char *text, *out;
+		int status;
+	} cases[] = {
+		{ SECRET("a") "stringData: {k: v}\n", "1 file with 0 pods and 1 secret: 0 errors, 0 warnings\n", 0 },
+		{ "", "1 file with 0 pods and 0 secrets: 0 errors, 0 warnings\n", 0 },
+		{ SECRET("a") "data:\n  k: '~~~'\n",
+		  "f.yaml:5:6: error: secret default/a: data.k: illegal base64 data\n"
+		  "1 file with 0 pods and 1 secret: 1 error, 0 warnings\n",
+		  1 },
+		{ SECRET("a") "stringdata: {k: v}\n",
+		  "f.yaml:4:13: error: secret default/a: stringdata: unknown field; `stringData` is meant?\n"
+		  "1 file with 0 pods and 1 secret: 1 error, 0 warnings\n",
+		  1 },
+		{ SECRET("a") "extra: 1\n",
+		  "f.yaml:4:8: warning: secret default/a: extra: unknown field; it has no effect\n"
+		  "1 file with 0 pods and 1 secret: 0 errors, 1 warning\n",
+		  0 },
+		{ POD("p", "secretname: s"),
+		  "f.yaml:7:26: error: pod default/p: spec.volumes[0].secret.secretname: unknown field\n"
+		  "1 file with 1 pod and 0 secrets: 1 error, 0 warnings\n",
+		  1 },
+		{ POD("p", "secretName: s"),
+		  "f.yaml:7:26: warning: pod default/p: spec.volumes[0].secret.secretName: Secret \"s\" is in none of "
+		  "these files; the volume has to wait for it\n"
+		  "1 file with 1 pod and 0 secrets: 0 errors, 1 warning\n",
+		  0 },
+		{ POD("p", "secretName: s, optional: true"), "1 file with 1 pod and 0 secrets: 0 errors, 0 warnings\n",
+		  0 },
+		{ POD("p", "secretName: s") "---\n" SECRET("s"),
+		  "1 file with 1 pod and 1 secret: 0 errors, 0 warnings\n", 0 },
+		{ "a: [\n",
+		  "f.yaml:2:1: error: did not find expected node content\n"
+		  "1 file with 0 pods and 0 secrets: 1 error, 0 warnings\n",
+		  1 },
+		{ "kind: Deployment\napiVersion: apps/v1\n",
+		  "f.yaml:1:7: error: object: kind: \"Deployment\" of \"apps/v1\" is not read here; Pod, Secret and "
+		  "List of v1 are\n1 file with 0 pods and 0 secrets: 1 error, 0 warnings\n",
+		  1 },
+		{ SECRET("a") "---\n" SECRET("a"),
+		  "f.yaml:1:1: error: secret default/a: is in f.yaml:5 as well; none of them is taken\n"
+		  "f.yaml:5:1: error: secret default/a: is in f.yaml:1 as well; none of them is taken\n"
+		  "1 file with 0 pods and 2 secrets: 2 errors, 0 warnings\n",
+		  1 },
+		{ CONFIG, "1 file with 0 pods and 0 secrets: 0 errors, 0 warnings\n", 0 },
+		{ CONFIG "podDir: /x\n",
+		  "f.yaml:3:1: error: unknown field `podDir`; did you mean `podsDir`?\n"
+		  "1 file with 0 pods and 0 secrets: 1 error, 0 warnings\n",
+		  1 },
+		{ CONFIG "logLevel: loud\n",
+		  "f.yaml:3:11: error: logLevel: must be one of error, warning, info, debug\n"
+		  "1 file with 0 pods and 0 secrets: 1 error, 0 warnings\n",
+		  1 },
+		{ CONFIG "podsDir: /a\nruntimeDir: /a/b\n",
+		  "f.yaml: error: podsDir (/a) and runtimeDir (/a/b): one must not be inside the other\n"
+		  "1 file with 0 pods and 0 secrets: 1 error, 0 warnings\n",
+		  1 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		put("f.yaml", cases[i].text);
+		{
+			cleanup_program_result struct program_result r = CHECK("f.yaml");
+
+			assert_string_equal(r.out, cases[i].out);
+			assert_string_equal(r.err, "");
+			assert_int_equal(r.status, cases[i].status);
+		}
+	}
+}
+
+static void two_files_with_one_object_are_both_named(void **state)
+{
+	put("b.yaml", SECRET("x"));
+	put("a.yaml", "# first\n" SECRET("x"));
+	cleanup_program_result struct program_result r = CHECK("b.yaml", "a.yaml");
+
+	assert_string_equal(r.out,
+			    "b.yaml:1:1: error: secret default/x: is in a.yaml:2 as well; none of them is taken\n"
+			    "a.yaml:2:1: error: secret default/x: is in b.yaml:1 as well; none of them is taken\n"
+			    "2 files with 0 pods and 2 secrets: 2 errors, 0 warnings\n");
+	assert_int_equal(r.status, 1);
+}
+
+static void a_file_that_is_named_twice_is_one_file(void **state)
+{
+	put("a.yaml", SECRET("x"));
+	cleanup_program_result struct program_result r = CHECK("a.yaml", "a.yaml");
+
+	assert_string_equal(r.out, "1 file with 0 pods and 1 secret: 0 errors, 0 warnings\n");
+	assert_int_equal(r.status, 0);
+}
+
+static void a_reference_is_found_in_another_file(void **state)
+{
+	put("a.yaml", POD("p", "secretName: s"));
+	/* a Secret that is refused is there all the same: one error is enough */
+	put("b.yaml", SECRET("s") "data: {k: '?'}\n");
+	cleanup_program_result struct program_result r = CHECK("a.yaml", "b.yaml");
+
+	assert_string_equal(r.out, "b.yaml:4:11: error: secret default/s: data.k: illegal base64 data\n"
+				   "2 files with 1 pod and 1 secret: 1 error, 0 warnings\n");
+}
+
+static void a_folder_means_the_files_that_the_daemon_reads(void **state)
+{
+	assert_int_equal(mkdir("d", 0700), 0);
+	assert_int_equal(mkdir("d/sub.yaml", 0700), 0);
+	assert_int_equal(mkdir("empty", 0700), 0);
+	put("d/2.yml", SECRET("b"));
+	put("d/1.json", "{\"apiVersion\": \"v1\", \"kind\": \"Secret\", \"metadata\": {\"name\": \"a\"}}\n");
+	put("d/.hidden.yaml", "[");
+	put("d/notes.txt", "[");
+	put("d/sub.yaml/x.yaml", "[");
+	cleanup_program_result struct program_result r = CHECK("d"), empty = CHECK("empty");
+
+	assert_string_equal(r.out, "2 files with 0 pods and 2 secrets: 0 errors, 0 warnings\n");
+	assert_int_equal(r.status, 0);
+	assert_string_equal(empty.out, "empty: warning: no file in this folder has a name that is read\n"
+				       "0 files with 0 pods and 0 secrets: 0 errors, 1 warning\n");
+	assert_int_equal(empty.status, 0);
+}
+
+static void what_cannot_be_read_is_an_error(void **state)
+{
+	put("good.yaml", SECRET("a"));
+	cleanup_program_result struct program_result r = CHECK("nothing.yaml", "good.yaml");
+
+	assert_string_equal(r.out, "nothing.yaml: error: No such file or directory\n"
+				   "2 files with 0 pods and 1 secret: 1 error, 0 warnings\n");
+	assert_int_equal(r.status, 1);
+}
+
+static char *shell(const char *words, int *ret_status)
+{
+	cleanup_free char *line = str_format("%s %s >out 2>&1", program_path(), words);
+	struct err e = ERR_INIT;
+	char *text = NULL;
+	size_t len;
+	int status;
+
+	assert_non_null(line);
+	status = system(line);
+	assert_true(WIFEXITED(status));
+	*ret_status = WEXITSTATUS(status);
+	assert_int_equal(file_read(-100, "out", 65536, &text, &len, &e), 0);
+	return text;
+}
+
+static void standard_input_is_a_file(void **state)
+{
+	cleanup_free char *out = NULL;
+	int status;
+
+	put("f.yaml", SECRET("a") "extra: 1\n");
+	out = shell("check - <f.yaml", &status);
+	assert_string_equal(out, "<stdin>:4:8: warning: secret default/a: extra: unknown field; it has no effect\n"
+				 "1 file with 0 pods and 1 secret: 0 errors, 1 warning\n");
+	assert_int_equal(status, 0);
+}
+
+static void programs_get_json(void **state)
+{
+	put("f.yaml", SECRET("a") "data: {tls.crt: '?'}\n");
+	cleanup_program_result struct program_result r = CHECK("-o", "json", "f.yaml");
+	cleanup_json json_t *json = json_loads(r.out, 0, NULL);
+	const json_t *one = json_array_get(json_object_get(json, "findings"), 0);
+
+	assert_int_equal(r.status, 1);
+	assert_non_null(one);
+	assert_string_equal(json_string_value(json_object_get(one, "level")), "error");
+	assert_string_equal(json_string_value(json_object_get(one, "file")), "f.yaml");
+	assert_int_equal(json_integer_value(json_object_get(one, "line")), 4);
+	assert_int_equal(json_integer_value(json_object_get(one, "column")), 17);
+	assert_string_equal(json_string_value(json_object_get(one, "object")), "secret default/a");
+	assert_string_equal(json_string_value(json_object_get(one, "field")), "data[tls.crt]");
+	assert_string_equal(json_string_value(json_object_get(one, "reason")), "illegal base64 data");
+	assert_int_equal(json_integer_value(json_object_get(json, "errors")), 1);
+	assert_int_equal(json_integer_value(json_object_get(json, "warnings")), 0);
+	assert_int_equal(json_integer_value(json_object_get(json, "secrets")), 1);
+}
+
+static void values_are_never_shown(void **state)
+{
+	static const char *const texts[] = {
+		SECRET("a") "data: {k: " CANARY "}\n",
+		SECRET("a") "stringData: {k: [" CANARY "]}\n",
+		SECRET("a") "stringData: " CANARY "\n",
+		SECRET("a") "type: kubernetes.io/dockerconfigjson\nstringData: {.dockerconfigjson: " CANARY "}\n",
+		SECRET("a") "stringData: {k: \"" CANARY "\n",
+		SECRET("a") "stringdata: {k: " CANARY "}\n",
+		SECRET("a") "extra: " CANARY "\n",
+		SECRET("a") "stringData: {k: " CANARY ", k: " CANARY "}\n",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		put("f.yaml", texts[i]);
+		{
+			cleanup_program_result struct program_result r = CHECK("f.yaml"),
+								     json = CHECK("-ojson", "f.yaml");
+
+			assert_null(strstr(r.out, CANARY));
+			assert_null(strstr(json.out, CANARY));
+			assert_string_equal(r.err, "");
+			assert_null(strstr(r.out, "0 errors, 0 warnings"));
+		}
+	}
+}
+
+static void a_name_cannot_steer_the_terminal(void **state)
+{
+	put("f.yaml", SECRET("a") "stringData: {\"a\\e[2Jb\\nc\": x}\n");
+	cleanup_program_result struct program_result r = CHECK("f.yaml");
+
+	assert_int_equal(r.status, 1);
+	assert_null(strchr(r.out, '\033'));
+	assert_non_null(strstr(r.out, "\\x1b[2J"));
+}
+
+static void without_a_file_it_is_wrong_usage(void **state)
+{
+	cleanup_program_result struct program_result r = program_run((const char *const[]){ "check", NULL });
+
+	assert_int_equal(r.status, 2);
+	assert_non_null(strstr(r.err, "words are missing: secretlet check [OPTION...] FILE..."));
+}
+
+static void the_examples_are_fine(void **state)
+{
+	static const char *const names[] = { "examples/secretlet.yaml", "examples/demo/web.yaml" };
+	cleanup_free char *config = strdup(program_source(names[0])), *demo = file_dirname(program_source(names[1]));
+	cleanup_program_result struct program_result r = CHECK(config, demo);
+
+	assert_int_equal(r.status, 0);
+	assert_non_null(strstr(r.out, ": 0 errors, 0 warnings\n"));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(each_finding_is_one_line_with_its_place),
+		TEST(two_files_with_one_object_are_both_named),
+		TEST(a_file_that_is_named_twice_is_one_file),
+		TEST(a_reference_is_found_in_another_file),
+		TEST(a_folder_means_the_files_that_the_daemon_reads),
+		TEST(what_cannot_be_read_is_an_error),
+		TEST(standard_input_is_a_file),
+		TEST(programs_get_json),
+		TEST(values_are_never_shown),
+		TEST(a_name_cannot_steer_the_terminal),
+		TEST(without_a_file_it_is_wrong_usage),
+		TEST(the_examples_are_fine),
+	};
+
+	json_setup();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
