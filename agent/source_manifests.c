@@ -32,6 +32,7 @@
 #define QUIET_USEC    (5 * USEC_PER_MSEC)
 #define WAIT_MAX_USEC (50 * USEC_PER_MSEC)
 #define RETRY_USEC    (2 * USEC_PER_SEC)
+#define POSTPONED_MAX 20 /* batches that are not told because all is read again; then they are */
 #define WATCH_MASK                                                                                                     \
 	(IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_CREATE | IN_DELETE_SELF | IN_MOVE_SELF |        \
 	 IN_ONLYDIR)
@@ -58,7 +59,7 @@ struct manifests {
 	struct loop_source *io, *batch_timer, *retry_timer, *defer;
 	struct map known; /* by name -> struct manifest_file */
 	struct list queue; /* to be opened */
-	size_t n_opening;
+	size_t n_opening, n_postponed;
 	bool read_all, settle, settled;
 	uint64_t revision; /* the last resourceVersion */
 	uint64_t batch_since_usec; /* 0: no batch is being gathered */
@@ -155,6 +156,8 @@ static int read_file(struct manifests *m, const struct manifest_file *f, int fd,
 		return err_set(e, -errno, "%s: %m", f->path);
 	if (!S_ISREG(st.st_mode))
 		return err_set(e, -EINVAL, "%s: is not a regular file", f->path);
+	if ((uint64_t)st.st_size > YAML_BYTES_MAX)
+		return err_set(e, -EFBIG, "%s: has more than %zu bytes", f->path, YAML_BYTES_MAX);
 	/* a writer has just begun; its close will be told. A second name of a file is complete at once. */
 	if (f->created && !f->is_link && st.st_nlink == 1)
 		return 0;
@@ -169,6 +172,17 @@ static int read_file(struct manifests *m, const struct manifest_file *f, int fd,
 }
 
 static void pump(struct manifests *m);
+static void read_events(struct manifests *m);
+
+/* What was switched under our hands is read again before anything is told: a switch is one change. */
+static bool is_overtaken(struct manifests *m)
+{
+	read_events(m);
+	if (!m->read_all || !m->batch_since_usec || m->n_postponed == POSTPONED_MAX)
+		return false;
+	m->n_postponed++;
+	return true;
+}
 
 static void opened(void *userdata, int take_fd, int r)
 {
@@ -182,7 +196,11 @@ static void opened(void *userdata, int take_fd, int r)
 	/* the folder went away meanwhile: what was read stays */
 	if (m->wd < 0)
 		r = -ECANCELED;
-	if (r == -ENOENT || r == -ENOTDIR) {
+	if (r == -ENOENT && f->listed && f->is_link) {
+		/* the next to last step of a ConfigMap's update: the link goes in a moment, another may have come */
+		err_set(&e, r, "%s: is a link that leads to nothing", f->path);
+		fail_file(m, f, &e);
+	} else if (r == -ENOENT || r == -ENOTDIR) {
 		forget_file(m, f);
 	} else if (r < 0 && r != -ECANCELED) {
 		err_set(&e, r, "%s: %s", f->path, strerror(-r));
@@ -215,9 +233,10 @@ static void pump(struct manifests *m)
 		f->opening = true;
 		m->n_opening++;
 	}
-	if (m->n_opening > 0 || !m->settle)
+	if (m->n_opening > 0 || !m->settle || is_overtaken(m))
 		return;
 	m->settle = false;
+	m->n_postponed = 0;
 	m->settled = true;
 	m->last_contact_usec = realtime_usec();
 	manifest_set_settle(m->set);
@@ -426,13 +445,12 @@ static void handle_event(struct manifests *m, const struct inotify_event *ev)
 		handle_name(m, ev->name, ev->mask);
 }
 
-static void readable(struct loop_source *source, int fd, uint32_t revents, void *userdata)
+static void read_events(struct manifests *m)
 {
 	alignas(struct inotify_event) char room[16 * (sizeof(struct inotify_event) + NAME_MAX + 1)];
-	struct manifests *m = userdata;
 	ssize_t n;
 
-	n = read(fd, room, sizeof(room));
+	n = read(m->inotify_fd, room, sizeof(room));
 	if (n < 0 && errno != EAGAIN && errno != EINTR)
 		log_error(NULL, "%s: inotify: %m", m->dir);
 	for (ssize_t at = 0; at < n;) {
@@ -441,6 +459,11 @@ static void readable(struct loop_source *source, int fd, uint32_t revents, void 
 		at += sizeof(*ev) + ev->len;
 		handle_event(m, ev);
 	}
+}
+
+static void readable(struct loop_source *source, int fd, uint32_t revents, void *userdata)
+{
+	read_events(userdata);
 }
 
 static void answer(struct loop_source *source, void *userdata)

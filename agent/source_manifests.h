@@ -1,7 +1,9 @@
 /* A folder of Pod and Secret manifests as a source: for nodes without a cluster and for trying secretlet out. It plays
  * the API server's part, so it validates and defaults what the API server validates and defaults.
  *
- * Read are *.yaml, *.yml and *.json directly in the folder, but no hidden files; links are followed. A file is read when
+ * Read are *.yaml, *.yml and *.json directly in the folder, but no hidden files; folders in it are not descended into.
+ * Links are followed: a mounted ConfigMap is such a folder, and the switch of its `..data` is one change. A link that leads
+ * to nothing keeps what it gave until it is removed. A file is read when
  * its writer closes it or when it is renamed into place; what it gave before is then replaced as a whole. A file that is
  * no YAML keeps all that it gave, an object that is refused keeps its last good version; both are logged once and counted
  * (source_health). A changed Pod is a new revision of the same pod: its uid depends on namespace and name, unless the

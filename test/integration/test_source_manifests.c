@@ -691,6 +691,184 @@ static void links_are_followed_and_may_be_swapped(void **state)
 	expect(w, "secret default/db k=two");
 	assert_int_equal(symlink("nothing", dangling), 0);
 	expect_nothing(w);
+	assert_int_equal(health(w).n_rejected, 1);
+	assert_non_null(strstr(health(w).last_error, "/no.yaml: is a link that leads to nothing"));
+	drop(w, "no.yaml");
+	expect_nothing(w);
+	assert_int_equal(health(w).n_rejected, 0);
+}
+
+static void make_link(struct world *w, const char *target, const char *name)
+{
+	cleanup_free char *path = path_in(w, name);
+
+	assert_int_equal(symlink(target, path), 0);
+}
+
+/* As the kubelet's atomic writer does it; the folder is there. */
+static void switch_data(struct world *w, const char *target)
+{
+	cleanup_free char *tmp = path_in(w, "..data_tmp"), *data = path_in(w, "..data");
+
+	make_link(w, target, "..data_tmp");
+	assert_int_equal(rename(tmp, data), 0);
+}
+
+static void make_folder(struct world *w, const char *name)
+{
+	cleanup_free char *path = path_in(w, name);
+
+	assert_int_equal(mkdir(path, 0755), 0);
+}
+
+static void a_switch_is_one_change(void **state)
+{
+	struct world *w = *state;
+	uint64_t n_requests;
+
+	make_folder(w, "..v1");
+	make_folder(w, "..v2");
+	put_secret(w, "..v1/a.yaml", "a", "one");
+	put_secret(w, "..v1/b.yaml", "b", "one");
+	put_secret(w, "..v2/a.yaml", "a", "two");
+	put_secret(w, "..v2/b.yaml", "b", "two");
+	switch_data(w, "..v1");
+	make_link(w, "..data/a.yaml", "a.yaml");
+	make_link(w, "..data/b.yaml", "b.yaml");
+	begin(w);
+	expect(w, "synced");
+	want(w, "a");
+	want(w, "b");
+	expect(w, "secret default/a k=one");
+	expect(w, "secret default/b k=one");
+	n_requests = health(w).n_requests;
+	switch_data(w, "..v2");
+	while (w->n_log == w->n_seen)
+		assert_true(loop_run_once(w->loop, 100 * USEC_PER_MSEC) >= 0);
+	/* both at once, and each was read once */
+	assert_int_equal(w->n_log, w->n_seen + 2);
+	assert_int_equal(health(w).n_requests, n_requests + 2);
+	w->n_seen += 2;
+	expect_nothing(w);
+}
+
+#define N_SWITCHED 40 /* more than are opened at one time */
+
+static void a_switch_while_files_are_being_read_is_not_seen_half(void **state)
+{
+	struct world *w = *state;
+	char name[64], target[64];
+
+	make_folder(w, "..v1");
+	make_folder(w, "..v2");
+	switch_data(w, "..v1");
+	for (int i = 0; i < N_SWITCHED; i++) {
+		snprintf(name, sizeof(name), "s%d", i);
+		snprintf(target, sizeof(target), "..v1/%d.yaml", i);
+		put_secret(w, target, name, "one");
+		snprintf(target, sizeof(target), "..v2/%d.yaml", i);
+		put_secret(w, target, name, "two");
+		snprintf(target, sizeof(target), "..data/%d.yaml", i);
+		make_link(w, target, strrchr(target, '/') + 1);
+	}
+	begin(w);
+	for (int i = 0; i < N_SWITCHED; i++) {
+		snprintf(name, sizeof(name), "s%d", i);
+		want(w, name);
+	}
+	while (health(w).n_requests <= N_SWITCHED / 2)
+		assert_true(loop_run_once(w->loop, 100 * USEC_PER_MSEC) >= 0);
+	assert_true(health(w).n_requests < N_SWITCHED);
+	switch_data(w, "..v2");
+	expect(w, "synced");
+	/* in no order */
+	assert_int_equal(w->n_log, w->n_seen + N_SWITCHED);
+	for (; w->n_seen < w->n_log; w->n_seen++)
+		assert_non_null(strstr(w->log[w->n_seen], " k=two"));
+	expect_nothing(w);
+}
+
+/* A key of the ConfigMap gets another name: between the switch and the last step both links, or none, may be good. */
+static void an_object_that_moves_with_a_switch_is_never_missing(void **state)
+{
+	struct world *w = *state;
+
+	make_folder(w, "..v1");
+	make_folder(w, "..v2");
+	put_secret(w, "..v1/old.yaml", "db", "one");
+	put_secret(w, "..v2/new.yaml", "db", "two");
+	switch_data(w, "..v1");
+	make_link(w, "..data/old.yaml", "old.yaml");
+	begin(w);
+	expect(w, "synced");
+	want(w, "db");
+	expect(w, "secret default/db k=one");
+	switch_data(w, "..v2");
+	expect(w, "failed default/db ...");
+	assert_non_null(strstr(w->log[w->n_seen - 1], "/old.yaml: is a link that leads to nothing"));
+	make_link(w, "..data/new.yaml", "new.yaml");
+	expect(w, "failed default/db ...");
+	assert_non_null(strstr(w->log[w->n_seen - 1], "/old.yaml:1 as well; none of them is taken"));
+	drop(w, "old.yaml");
+	expect(w, "secret default/db k=two");
+	expect_nothing(w);
+	assert_int_equal(health(w).n_rejected, 0);
+}
+
+static void what_cannot_be_opened_or_is_too_large_keeps_what_it_gave(void **state)
+{
+	struct world *w = *state;
+	cleanup_free char *db = path_in(w, "db.yaml"), *huge = path_in(w, "huge.yaml");
+
+	put_secret(w, "db.yaml", "db", "one");
+	put_secret(w, "huge.yaml", "huge", "one");
+	begin(w);
+	expect(w, "synced");
+	want(w, "db");
+	want(w, "huge");
+	expect(w, "secret default/db k=one");
+	expect(w, "secret default/huge k=one");
+	/* a link to itself cannot be opened, not even by root */
+	drop(w, "db.yaml");
+	make_link(w, "db.yaml", "db.yaml");
+	expect(w, "failed default/db ...");
+	assert_non_null(strstr(w->log[w->n_seen - 1], "/db.yaml: Too many levels of symbolic links"));
+	close(begin_writing(w, "huge.yaml", "#"));
+	expect(w, "secret default/huge absent");
+	put_secret(w, "huge.yaml", "huge", "two");
+	expect(w, "secret default/huge k=two");
+	assert_int_equal(truncate(huge, (16 << 20) + 1), 0);
+	close(open(huge, O_WRONLY | O_CLOEXEC));
+	expect(w, "failed default/huge ...");
+	assert_non_null(strstr(w->log[w->n_seen - 1], "/huge.yaml: has more than 16777216 bytes"));
+	assert_int_equal(health(w).n_rejected, 2);
+}
+
+#define N_MANY 5000
+
+static void of_thousands_of_files_only_the_changed_one_is_read(void **state)
+{
+	struct world *w = *state;
+	char file[32], text[128];
+
+	for (int i = 0; i < N_MANY; i++) {
+		snprintf(file, sizeof(file), "%d.yaml", i);
+		snprintf(text, sizeof(text),
+			 "apiVersion: v1\nkind: Secret\nmetadata: {name: s%d}\nstringData: {k: one}\n", i);
+		close(begin_writing(w, file, text));
+	}
+	begin(w);
+	expect(w, "synced");
+	assert_int_equal(health(w).n_requests, N_MANY);
+	want(w, "s4321");
+	expect(w, "secret default/s4321 k=one");
+	put_secret(w, "4321.yaml", "s4321", "two");
+	expect(w, "secret default/s4321 k=two");
+	assert_int_equal(health(w).n_requests, N_MANY + 1);
+	drop(w, "4321.yaml");
+	expect(w, "secret default/s4321 absent");
+	/* it was looked for once more, the others were not */
+	assert_int_equal(health(w).n_requests, N_MANY + 2);
 	assert_int_equal(health(w).n_rejected, 0);
 }
 
@@ -856,6 +1034,11 @@ int main(void)
 		TEST(a_pod_of_another_node_is_not_ours),
 		TEST(a_uid_is_taken_and_belongs_to_one_pod),
 		TEST(links_are_followed_and_may_be_swapped),
+		TEST(a_switch_is_one_change),
+		TEST(a_switch_while_files_are_being_read_is_not_seen_half),
+		TEST(an_object_that_moves_with_a_switch_is_never_missing),
+		TEST(what_cannot_be_opened_or_is_too_large_keeps_what_it_gave),
+		TEST(of_thousands_of_files_only_the_changed_one_is_read),
 		TEST(a_second_name_of_a_file_is_read_at_once),
 		TEST(only_manifest_names_are_read),
 		TEST(what_is_no_regular_file_is_refused),
