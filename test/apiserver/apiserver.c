@@ -436,6 +436,33 @@ void apiserver_inject(struct apiserver *a, const char *kind_name, const char *by
 	unlock(a);
 }
 
+static bool watches_one(const struct watch *w, const char *kind_name, const char *name)
+{
+	return str_eq(w->kind->name, kind_name) && str_eq(selector_exact(&w->selector, "metadata.name"), name);
+}
+
+void apiserver_inject_one(struct apiserver *a, const char *kind_name, const char *name, const char *bytes)
+{
+	struct watch *w;
+
+	lock(a);
+	list_for_each (w, &a->watches, link)
+		if (watches_one(w, kind_name, name))
+			watch_send(w, bytes, strlen(bytes));
+	unlock(a);
+}
+
+void apiserver_end_watch(struct apiserver *a, const char *kind_name, const char *name, bool cut)
+{
+	struct watch *w;
+
+	lock(a);
+	list_for_each (w, &a->watches, link)
+		if (watches_one(w, kind_name, name))
+			watch_end(w, cut);
+	unlock(a);
+}
+
 void apiserver_fail(struct apiserver *a, const char *match, int status, const char *body, int retry_after, int n)
 {
 	struct fault *f, *fault;

@@ -40,6 +40,9 @@ void apiserver_end_watches(struct apiserver *a, bool torn);
 void apiserver_bookmark(struct apiserver *a);
 /* Sends bytes as they are into all running watches of the kind ("Secret", "Pod"). */
 void apiserver_inject(struct apiserver *a, const char *kind, const char *bytes);
+/* The same, and apiserver_end_watches(), for the watches by metadata.name=name only. */
+void apiserver_inject_one(struct apiserver *a, const char *kind, const char *name, const char *bytes);
+void apiserver_end_watch(struct apiserver *a, const char *kind, const char *name, bool cut);
 /* The next n requests whose target (path?query) contains `match` are answered with this status and body (a Status object
  * when body is NULL) and Retry-After when retry_after >= 0; status 0 cuts the connection instead. n = -1: until called
  * again with n = 0. */

@@ -338,6 +338,68 @@ static void expired_page_makes_one_list_of_all(void **state)
 	assert_asks(w, WATCH_AT("11"));
 }
 
+static void slow_first_list_is_waited_for(void **state)
+{
+	struct world *w = *state;
+
+	reflector_start(w->r);
+	w->now += 120 * USEC_PER_SEC;
+	assert_true(w->get.timeout_usec > 120 * USEC_PER_SEC);
+	reflector_wake(w->r); /* nobody asked for it */
+	reflector_server_answers(w->r, USEC_PER_SEC);
+	assert_asks(w, LIST_FIRST);
+	assert_false(reflector_is_synced(w->r));
+	answer(w, 200, LIST("10", OBJECT("5")));
+	assert_true(reflector_is_synced(w->r));
+	assert_told(w, "begin;LISTED 5;end;");
+	assert_int_equal(w->n_requests, 2);
+}
+
+/* kubelet-parity 115: 0, 10, continue, 10 without a limit */
+static void list_versions_when_a_page_expires(void **state)
+{
+	struct world *w = *state;
+
+	watch_from_10(w);
+	send(w, EVENT("ERROR", EXPIRED));
+	assert_asks(w, LIST_AT("10"));
+	answer(w, 200, PAGE("11", "next", OBJECT("5")));
+	assert_asks(w, BASE SELECTOR "&continue=next");
+	answer_status(w, 410, "Expired", "the continue token is too old");
+	assert_asks(w, LIST_AT("10"));
+	answer(w, 200, LIST("11", OBJECT("5")));
+	assert_asks(w, WATCH_AT("11"));
+	assert_told(w, "begin;LISTED 5;begin;LISTED 5;end;");
+	assert_int_equal(w->n_requests, 6);
+}
+
+/* kubelet-parity 116: 0, 20, "", 30, "", with the cause and with the old text alone */
+static void list_versions_when_they_are_too_large(void **state)
+{
+	struct world *w = *state;
+
+	reflector_start(w->r);
+	assert_asks(w, LIST_FIRST);
+	answer(w, 200, LIST("20", ""));
+	reflector_head(w->r, 200);
+	send(w, EVENT("ERROR", EXPIRED));
+	assert_asks(w, LIST_AT("20"));
+	answer(w, 504,
+	       "{\"kind\":\"Status\",\"code\":504,\"reason\":\"Timeout\",\"message\":\"later\",\"details\":{\"causes\":"
+	       "[{\"reason\":\"ResourceVersionTooLarge\",\"message\":\"Too large\"}]}}");
+	assert_asks(w, LIST_LATEST);
+	answer(w, 200, LIST("30", ""));
+	reflector_head(w->r, 200);
+	send(w, EVENT("BOOKMARK", OBJECT("30")) EVENT("ERROR", EXPIRED));
+	assert_asks(w, LIST_AT("30"));
+	answer_status(w, 504, "Timeout", "Timeout: Too large resource version: 30, current: 7");
+	assert_asks(w, LIST_LATEST);
+	answer(w, 200, LIST("7", OBJECT("6")));
+	assert_asks(w, WATCH_AT("7"));
+	assert_told(w, "begin;end;begin;end;begin;LISTED 6;end;");
+	assert_int_equal(w->n_requests, 8);
+}
+
 /* ---- 410 ---- */
 
 static void watch_410_relists_once(void **state)
@@ -908,6 +970,9 @@ int main(void)
 		TEST(events_arrive_whole_however_they_are_cut),
 		TEST(pages_are_one_list),
 		TEST(expired_page_makes_one_list_of_all),
+		TEST(slow_first_list_is_waited_for),
+		TEST(list_versions_when_a_page_expires),
+		TEST(list_versions_when_they_are_too_large),
 		TEST(watch_410_relists_once),
 		TEST(error_event_expired_relists),
 		TEST(expired_again_and_again_is_slowed_down),

@@ -1,0 +1,599 @@
+/* The protocol: every answer that an API server, or what stands in between, can give to a list or a watch, played by the
+ * test API server to the source. Each asserts what was asked and how often, that nothing good is lost, and that another
+ * Secret's reflector and the pods' do not notice.
+ *
+ * Where the rows of kubelet-parity 8.7 are tested (r: unit/test_reflector, s: integration/test_source_api, p: here):
+ *
+ *   107 absent, added, deleted    p absent_added_and_deleted_follow_each_other
+ *   108 many references           s secret_is_told_with_each_change_and_its_end; p nothing_happens_without_need
+ *   114 slow first list           r slow_first_list_is_waited_for
+ *   115 list versions, expired    r list_versions_when_a_page_expires; p pods_come_in_pages
+ *   116 version too large         r list_versions_when_they_are_too_large; p list_with_a_version_too_large
+ *   117 watch expired             r watch_410_relists_once; p watch_410_expired
+ *   118 connection refused        r refused_connection_keeps_the_version
+ *   119 bookmark                  r bookmark_moves_the_version_and_tells_nothing; s watch_goes_on_from_the_bookmark
+ *   120 wrong kind in the stream  r what_was_not_asked_for_is_passed_over; p watch_event_of_another_kind
+ *   109-113 (immutable, idle) belong to the change detection strategies. */
+#include "agent/source_api.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+#include <ftw.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "common/file.h"
+#include "common/json.h"
+#include "common/log.h"
+#include "common/str.h"
+#include "test/apiserver/apiserver.h"
+
+#define PATIENCE_USEC (20 * USEC_PER_SEC)
+
+struct told {
+	struct secret *last;
+	unsigned n_changed, n_failed, n_absent;
+	char failure[ERR_TEXT_MAX];
+};
+
+/* What goes wrong with `s` and what that costs. */
+struct trouble {
+	/* instead of the answer to the next request whose target contains it; or: */
+	const char *match;
+	int status; /* 0: the connection is cut */
+	const char *body;
+	int retry_after;
+	/* into the running watch; and then, or alone: */
+	const char *inject;
+	bool ends, cut;
+	bool endless; /* more than any event can be */
+
+	const char *failure; /* what is told; NULL: nothing */
+	unsigned n_lists, n_watches; /* of `s` in all */
+	const char *value; /* of `s` afterwards; NULL: as before */
+};
+
+struct rig {
+	const struct trouble *trouble;
+	char dir[64];
+	struct apiserver *server;
+	struct loop *loop;
+	struct files *files;
+	struct source *source;
+	struct told s, o;
+	size_t n_pods;
+	unsigned n_synced;
+};
+
+static uint64_t now_usec(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / NSEC_PER_USEC;
+}
+
+/* Runs the loop until cond holds, with a limit that only something broken reaches. */
+#define eventually(rig, cond)                                                                                          \
+	do {                                                                                                           \
+		uint64_t limit_ = now_usec() + PATIENCE_USEC;                                                          \
+		while (!(cond) && now_usec() < limit_)                                                                 \
+			loop_run_once((rig)->loop, 5 * USEC_PER_MSEC);                                                 \
+		assert_true(cond);                                                                                     \
+	} while (0)
+
+static void settle(struct rig *t)
+{
+	uint64_t limit = now_usec() + 60 * USEC_PER_MSEC;
+
+	while (now_usec() < limit)
+		loop_run_once(t->loop, 5 * USEC_PER_MSEC);
+}
+
+/* ---- the sink ---- */
+
+static struct told *told(struct rig *t, const char *name)
+{
+	return str_eq(name, "s") ? &t->s : &t->o;
+}
+
+static void on_secret_changed(void *userdata, const char *ns, const char *name, struct secret *secret)
+{
+	struct told *told_of = told(userdata, name);
+
+	secret_unref(told_of->last);
+	told_of->last = secret ? secret_ref(secret) : NULL;
+	told_of->n_absent += !secret;
+	told_of->n_changed++;
+	told_of->failure[0] = '\0';
+}
+
+static void on_secret_failed(void *userdata, const char *ns, const char *name, const struct err *e)
+{
+	struct told *told_of = told(userdata, name);
+
+	snprintf(told_of->failure, sizeof(told_of->failure), "%s", err_text(e));
+	told_of->n_failed++;
+}
+
+static void on_pod_changed(void *userdata, struct pod *pod)
+{
+	((struct rig *)userdata)->n_pods++;
+}
+
+static void on_pod_removed(void *userdata, const char *uid)
+{
+	((struct rig *)userdata)->n_pods--;
+}
+
+static void on_pods_synced(void *userdata)
+{
+	((struct rig *)userdata)->n_synced++;
+}
+
+static const struct source_sink SINK = {
+	.pod_changed = on_pod_changed,
+	.pod_removed = on_pod_removed,
+	.pods_synced = on_pods_synced,
+	.secret_changed = on_secret_changed,
+	.secret_failed = on_secret_failed,
+};
+
+/* ---- the rig ---- */
+
+static void start_source(struct rig *t)
+{
+	cleanup_free char *path = file_join(t->dir, "kubeconfig"), *text = NULL;
+	struct err e = ERR_INIT;
+
+	text = str_format("apiVersion: v1\nkind: Config\ncurrent-context: c\n"
+			  "contexts: [{name: c, context: {cluster: k, user: u}}]\n"
+			  "clusters: [{name: k, cluster: {server: \"%s\"}}]\nusers: [{name: u, user: {}}]\n",
+			  apiserver_url(t->server));
+	if (file_write_atomic(path, text, strlen(text), 0600, &e) < 0 ||
+	    source_api_new(t->loop, t->files, &(struct source_api_options){ .kubeconfig = path, .node_name = "node-1" },
+			   &SINK, t, &t->source, &e) < 0 ||
+	    source_start(t->source, &e) < 0)
+		fail_msg("%s", err_text(&e));
+}
+
+static int setup(void **state)
+{
+	struct rig *t = calloc(1, sizeof(*t));
+	struct err e = ERR_INIT;
+
+	t->trouble = *state;
+	snprintf(t->dir, sizeof(t->dir), "/tmp/test_protocol.XXXXXX");
+	assert_non_null(mkdtemp(t->dir));
+	assert_int_equal(loop_new(&t->loop), 0);
+	assert_int_equal(files_direct_new(t->loop, &t->files), 0);
+	if (apiserver_start(&(struct apiserver_options){ .port = 0 }, &t->server, &e) < 0)
+		fail_msg("%s", err_text(&e));
+	*state = t;
+	return 0;
+}
+
+static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+	return remove(path);
+}
+
+static int teardown(void **state)
+{
+	struct rig *t = *state;
+
+	source_free(t->source);
+	apiserver_stop(t->server);
+	files_free(t->files);
+	loop_free(t->loop);
+	secret_unref(t->s.last);
+	secret_unref(t->o.last);
+	nftw(t->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	assert_int_equal(secmem_stats().n_blocks, 0);
+	free(t);
+	return 0;
+}
+
+static size_t n_watches(const struct rig *t)
+{
+	struct source_health h;
+
+	source_health(t->source, &h);
+	return h.n_watches;
+}
+
+static uint64_t put_secret(struct rig *t, const char *name, const char *value)
+{
+	cleanup_free char *text =
+		str_format("{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"namespace\":\"ns\","
+			   "\"name\":\"%s\"},\"stringData\":{\"k\":\"%s\"}}",
+			   name, value);
+
+	return apiserver_put_text(t->server, text);
+}
+
+static void put_pod(struct rig *t, unsigned i)
+{
+	cleanup_free char *text =
+		str_format("{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"namespace\":\"ns\",\"name\":"
+			   "\"p%u\"},\"spec\":{\"nodeName\":\"node-1\",\"containers\":[]}}",
+			   i);
+
+	apiserver_put_text(t->server, text);
+}
+
+static void want(struct rig *t, const char *name)
+{
+	assert_int_equal(source_want_secret(t->source, "ns", name), 0);
+}
+
+static bool has_value(const struct told *of, const char *value)
+{
+	const struct secret_key *k = of->last ? secret_find_key(of->last, "k") : NULL;
+
+	return k && k->value.len == strlen(value) && memcmp(secspan_data(&k->value), value, strlen(value)) == 0;
+}
+
+/* How many requests had both in them. */
+static size_t asked(struct rig *t, const char *a, const char *b)
+{
+	size_t n = 0;
+	char *line;
+
+	for (size_t i = 0; (line = apiserver_request(t->server, i)); i++) {
+		n += strstr(line, a) && strstr(line, b);
+		free(line);
+	}
+	return n;
+}
+
+static void assert_asked(struct rig *t, const char *whose, size_t n_list, size_t n_watch)
+{
+	size_t watches = asked(t, whose, "watch=true"), lists = asked(t, whose, "") - watches;
+
+	if (lists != n_list || watches != n_watch)
+		fail_msg("%zu lists and %zu watches of %s, not %zu and %zu", lists, watches, whose, n_list, n_watch);
+}
+
+#define OF_S	   "metadata.name%3Ds&"
+#define OF_O	   "metadata.name%3Do&"
+#define OF_PODS	   "/api/v1/pods?"
+#define LIST_OF_S  OF_S "limit="
+#define WATCH_OF_S OF_S "resourceVersion="
+
+/* `o` and the pods go on as if nothing had happened. */
+static void assert_others_undisturbed(struct rig *t)
+{
+	assert_asked(t, OF_O, 1, 1);
+	assert_asked(t, OF_PODS, 1, 1);
+	assert_int_equal(t->n_synced, 1);
+	assert_int_equal(t->o.n_failed, 0);
+	assert_int_equal(t->o.n_changed, 1);
+	put_secret(t, "o", "two");
+	eventually(t, has_value(&t->o, "two"));
+	put_pod(t, 0);
+	eventually(t, t->n_pods == 1);
+}
+
+static void start_with_o(struct rig *t)
+{
+	start_source(t);
+	put_secret(t, "o", "one");
+	put_secret(t, "s", "one");
+	want(t, "o");
+	eventually(t, t->n_synced == 1 && has_value(&t->o, "one") && n_watches(t) == 2);
+}
+
+static void assert_told_failure(struct rig *t, const char *failure, unsigned n)
+{
+	if (!failure) {
+		assert_int_equal(t->s.n_failed, 0);
+		return;
+	}
+	assert_int_equal(t->s.n_failed, n);
+}
+
+/* ---- lists ---- */
+
+static void trouble_at_the_list(void **state)
+{
+	struct rig *t = *state;
+	const struct trouble *tr = t->trouble;
+
+	start_with_o(t);
+	apiserver_fail(t->server, tr->match, tr->status, tr->body, tr->retry_after, 1);
+	want(t, "s");
+	if (tr->failure) {
+		eventually(t, *t->s.failure);
+		if (!strstr(t->s.failure, tr->failure))
+			fail_msg("%s", t->s.failure);
+	}
+	eventually(t, has_value(&t->s, "one") && n_watches(t) == 3);
+	settle(t);
+	assert_asked(t, OF_S, tr->n_lists, tr->n_watches);
+	assert_told_failure(t, tr->failure, 1);
+	assert_int_equal(t->s.n_changed, 1);
+	put_secret(t, "s", "two");
+	eventually(t, has_value(&t->s, "two"));
+	assert_others_undisturbed(t);
+}
+
+#define STATUS(code, reason, message)                                                                                  \
+	"{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"status\":\"Failure\",\"code\":" #code ",\"reason\":\"" reason    \
+	"\",\"message\":\"" message "\"}"
+#define SECRET_LIST "{\"kind\":\"SecretList\",\"apiVersion\":\"v1\",\"metadata\":{\"resourceVersion\":\"1\"},"
+#define AT_LIST	    .match = LIST_OF_S, .retry_after = -1, .n_lists = 2, .n_watches = 1
+#define HTML	    "<html><head><title>Sign in</title></head>\n<body>proxy</body></html>\n"
+
+static struct trouble LIST_403 = { AT_LIST, .status = 403, .failure = "403" };
+static struct trouble LIST_404 = { AT_LIST, .status = 404, .failure = "404" };
+static struct trouble LIST_410 = { AT_LIST, .status = 410 };
+static struct trouble LIST_429 = { AT_LIST, .status = 429, .failure = "429" };
+static struct trouble LIST_500 = { AT_LIST, .status = 500, .failure = "500" };
+static struct trouble LIST_503_LATER = {
+	.match = LIST_OF_S, .status = 503, .retry_after = 2, .failure = "503", .n_lists = 2, .n_watches = 1
+};
+static struct trouble LIST_TOO_LARGE = {
+	AT_LIST, .status = 504, .body = STATUS(504, "Timeout", "Timeout: Too large resource version: 9, current: 1")
+};
+static struct trouble LIST_CUT = { AT_LIST, .status = 0, .failure = "http" };
+static struct trouble LIST_HTML = { AT_LIST, .status = 200, .body = HTML, .failure = "the server's list of secrets" };
+static struct trouble LIST_HTML_502 = { AT_LIST, .status = 502, .body = HTML, .failure = "502 Bad Gateway" };
+static struct trouble LIST_EMPTY_BODY = { AT_LIST, .status = 200, .body = "",
+					  .failure = "the server's list of secrets" };
+static struct trouble LIST_HALF = { AT_LIST, .status = 200, .body = SECRET_LIST "\"items\":[{\"meta",
+				    .failure = "the server's list of secrets" };
+static struct trouble LIST_OTHER_KIND = {
+	AT_LIST, .status = 200,
+	.body = "{\"kind\":\"PodList\",\"apiVersion\":\"v1\",\"metadata\":{\"resourceVersion\":\"1\"},\"items\":[]}",
+	.failure = "kind is not SecretList"
+};
+static struct trouble LIST_DUPLICATE_KEYS = { AT_LIST, .status = 200, .body = SECRET_LIST "\"items\":[],\"items\":[]}",
+					      .failure = "duplicate" };
+
+/* ---- watches ---- */
+
+static void provoke(struct rig *t, const struct trouble *tr)
+{
+	if (tr->match) {
+		apiserver_fail(t->server, tr->match, tr->status, tr->body, tr->retry_after, 1);
+		apiserver_end_watch(t->server, "Secret", "s", false);
+	}
+	if (tr->inject)
+		apiserver_inject_one(t->server, "Secret", "s", tr->inject);
+	if (tr->endless) {
+		cleanup_free char *line = malloc(5 << 20);
+
+		memset(line, 'x', (5 << 20) - 1);
+		line[(5 << 20) - 1] = '\0';
+		apiserver_inject_one(t->server, "Secret", "s", line);
+	}
+	if (tr->ends)
+		apiserver_end_watch(t->server, "Secret", "s", tr->cut);
+}
+
+static void trouble_at_the_watch(void **state)
+{
+	struct rig *t = *state;
+	const struct trouble *tr = t->trouble;
+
+	start_with_o(t);
+	want(t, "s");
+	eventually(t, has_value(&t->s, "one") && n_watches(t) == 3);
+	/* a watch without an event that ends at once is another trouble */
+	put_secret(t, "s", "first");
+	eventually(t, has_value(&t->s, "first"));
+	provoke(t, tr);
+	if (tr->failure) {
+		eventually(t, *t->s.failure);
+		if (!strstr(t->s.failure, tr->failure))
+			fail_msg("%s", t->s.failure);
+	}
+	if (tr->value)
+		eventually(t, has_value(&t->s, tr->value));
+	else
+		assert_true(has_value(&t->s, "first"));
+	eventually(t, asked(t, OF_S, "watch=true") == tr->n_watches && n_watches(t) == 3);
+	put_secret(t, "s", "last");
+	eventually(t, has_value(&t->s, "last"));
+	settle(t);
+	assert_asked(t, OF_S, tr->n_lists, tr->n_watches);
+	assert_told_failure(t, tr->failure, 1);
+	assert_int_equal(t->s.n_absent, 0);
+	assert_others_undisturbed(t);
+}
+
+#define EVENT(type, object) "{\"type\":\"" type "\",\"object\":" object "}\n"
+#define META		    "\"metadata\":{\"namespace\":\"ns\",\"name\":\"s\",\"resourceVersion\":\"9\"}"
+#define SECRET(rest)	    "{\"apiVersion\":\"v1\",\"kind\":\"Secret\"," META rest "}"
+#define RELISTS		    .n_lists = 2, .n_watches = 2
+#define RESUMES		    .n_lists = 1, .n_watches = 2
+#define GOES_ON		    .n_lists = 1, .n_watches = 1
+
+static struct trouble WATCH_410 = { .inject = EVENT("ERROR", STATUS(410, "Expired", "too old resource version")),
+				    RELISTS };
+static struct trouble WATCH_ERROR_500 = { .inject = EVENT("ERROR", STATUS(500, "InternalError", "etcd is away")),
+					  .failure = "etcd is away",
+					  RELISTS };
+static struct trouble WATCH_CLOSED = { .ends = true, RESUMES };
+static struct trouble WATCH_CUT = {
+	.inject = "{\"type\":\"MODIFIED\",\"object\":{\"ki", .ends = true, .cut = true, RESUMES
+};
+static struct trouble WATCH_CLOSED_HALF = { .inject = "{\"type\":\"MODIFIED\",\"object\":{\"ki",
+					    .ends = true,
+					    .failure = "in the middle of a message",
+					    RELISTS };
+static struct trouble WATCH_GARBAGE = { .inject = "\x01\x02garbage\n", .failure = "a message in the watch", RELISTS };
+static struct trouble WATCH_HTML = { .inject = HTML, .failure = "a message in the watch", RELISTS };
+static struct trouble WATCH_ENDLESS = { .endless = true, .failure = "more than 4 MiB", RELISTS };
+static struct trouble WATCH_DUPLICATE_KEYS = {
+	.inject = EVENT("MODIFIED", SECRET(",\"data\":{\"k\":\"YQ==\"},\"data\":{\"k\":\"Yg==\"}")),
+	.failure = "a message in the watch",
+	RELISTS
+};
+static struct trouble WATCH_OTHER_KIND = {
+	.inject = EVENT("MODIFIED", "{\"apiVersion\":\"v1\",\"kind\":\"Pod\"," META "}"), GOES_ON
+};
+static struct trouble WATCH_OTHER_NAME = { .inject = EVENT("DELETED",
+							   "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{"
+							   "\"namespace\":\"ns\",\"name\":\"o\",\"resourceVersion\":"
+							   "\"9\"}}"),
+					   GOES_ON };
+static struct trouble WATCH_OTHER_TYPE = { .inject = EVENT("RENAMED", SECRET("")), GOES_ON };
+static struct trouble VALUE_NULL = { .inject = EVENT("MODIFIED", SECRET(",\"data\":{\"k\":null}")),
+				     .value = "",
+				     GOES_ON };
+static struct trouble VALUE_WITH_LINE_BREAKS = {
+	.inject = EVENT("MODIFIED", SECRET(",\"data\":{\"k\":\"Ym\\r\\nFz\\nZQ==\\n\"}")), .value = "base", GOES_ON
+};
+static struct trouble VALUE_NOT_BASE64 = { .inject = EVENT("MODIFIED", SECRET(",\"data\":{\"k\":\"%%%\"}")),
+					   .failure = "data.k: illegal base64 data",
+					   GOES_ON };
+static struct trouble VALUE_NO_STRING = { .inject = EVENT("MODIFIED", SECRET(",\"data\":{\"k\":7}")),
+					  .failure = "data.k: must be a string",
+					  GOES_ON };
+static struct trouble WATCH_ANSWERED_429 = {
+	.match = WATCH_OF_S, .status = 429, .retry_after = 1, .failure = "429", .n_lists = 1, .n_watches = 3
+};
+static struct trouble WATCH_ANSWERED_503 = {
+	.match = WATCH_OF_S, .status = 503, .retry_after = -1, .failure = "503", .n_lists = 1, .n_watches = 3
+};
+static struct trouble WATCH_ANSWERED_403 = {
+	.match = WATCH_OF_S, .status = 403, .retry_after = -1, .failure = "403", .n_lists = 2, .n_watches = 3
+};
+static struct trouble WATCH_ANSWERED_410 = {
+	.match = WATCH_OF_S, .status = 410, .retry_after = -1, .n_lists = 2, .n_watches = 3
+};
+static struct trouble WATCH_VERY_SHORT = {
+	.match = WATCH_OF_S, .status = 200, .body = "", .retry_after = -1, .n_lists = 2, .n_watches = 3
+};
+static struct trouble WATCH_ANSWERED_HTML = { .match = WATCH_OF_S,
+					      .status = 200,
+					      .body = HTML,
+					      .retry_after = -1,
+					      .failure = "a message in the watch",
+					      .n_lists = 2,
+					      .n_watches = 3 };
+
+/* ---- what is no trouble ---- */
+
+static void nothing_happens_without_need(void **state)
+{
+	struct rig *t = *state;
+
+	start_with_o(t);
+	settle(t);
+	assert_asked(t, "GET ", 2, 2);
+	assert_others_undisturbed(t);
+	assert_asked(t, "GET ", 2, 2);
+}
+
+static void absent_added_and_deleted_follow_each_other(void **state)
+{
+	struct rig *t = *state;
+
+	start_source(t);
+	want(t, "s");
+	eventually(t, t->s.n_absent == 1 && n_watches(t) == 2);
+	put_secret(t, "s", "one");
+	eventually(t, has_value(&t->s, "one"));
+	assert_true(apiserver_delete(t->server, "Secret", "ns", "s"));
+	eventually(t, t->s.n_absent == 2);
+	assert_int_equal(t->s.n_changed, 3);
+	assert_asked(t, OF_S, 1, 1);
+}
+
+static void data_null_is_a_secret_without_keys(void **state)
+{
+	struct rig *t = *state;
+
+	start_with_o(t);
+	want(t, "s");
+	eventually(t, has_value(&t->s, "one") && n_watches(t) == 3);
+	apiserver_inject_one(t->server, "Secret", "s", EVENT("MODIFIED", SECRET(",\"data\":null")));
+	eventually(t, t->s.n_changed == 2);
+	assert_non_null(t->s.last);
+	assert_int_equal(t->s.last->n_keys, 0);
+	assert_int_equal(t->s.n_failed, 0);
+	assert_asked(t, OF_S, 1, 1);
+}
+
+/* The list at version 0 comes whole out of the server's cache; only one of the most recent state has pages. */
+static void pods_come_in_pages(void **state)
+{
+	struct rig *t = *state;
+
+	for (unsigned i = 0; i < 1200; i++)
+		put_pod(t, i);
+	apiserver_fail(t->server, "/pods?", 410, NULL, -1, 1);
+	start_source(t);
+	eventually(t, t->n_synced == 1);
+	assert_int_equal(t->n_pods, 1200);
+	assert_int_equal(asked(t, OF_PODS, "continue="), 2);
+	eventually(t, n_watches(t) == 1);
+	assert_asked(t, OF_PODS, 4, 1);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TROUBLE(test, func, what)                                                                                      \
+	{                                                                                                              \
+		test, func, setup, teardown, &what                                                                     \
+	}
+#define LIST_TEST(test, what)  TROUBLE(test, trouble_at_the_list, what)
+#define WATCH_TEST(test, what) TROUBLE(test, trouble_at_the_watch, what)
+	const struct CMUnitTest tests[] = {
+		LIST_TEST("list_403_of_a_fresh_secret", LIST_403),
+		LIST_TEST("list_404", LIST_404),
+		LIST_TEST("list_410_expired", LIST_410),
+		LIST_TEST("list_429", LIST_429),
+		LIST_TEST("list_500", LIST_500),
+		LIST_TEST("list_503_with_retry_after", LIST_503_LATER),
+		LIST_TEST("list_with_a_version_too_large", LIST_TOO_LARGE),
+		LIST_TEST("list_cut_by_the_connection", LIST_CUT),
+		LIST_TEST("list_is_html_of_a_proxy", LIST_HTML),
+		LIST_TEST("list_502_with_html_of_a_proxy", LIST_HTML_502),
+		LIST_TEST("list_with_an_empty_body", LIST_EMPTY_BODY),
+		LIST_TEST("list_ends_in_the_middle", LIST_HALF),
+		LIST_TEST("list_of_another_kind", LIST_OTHER_KIND),
+		LIST_TEST("list_with_duplicate_keys", LIST_DUPLICATE_KEYS),
+		WATCH_TEST("watch_410_expired", WATCH_410),
+		WATCH_TEST("watch_error_event_500", WATCH_ERROR_500),
+		WATCH_TEST("watch_closed_cleanly", WATCH_CLOSED),
+		WATCH_TEST("watch_cut_in_the_middle_of_an_object", WATCH_CUT),
+		WATCH_TEST("watch_closed_in_the_middle_of_an_object", WATCH_CLOSED_HALF),
+		WATCH_TEST("watch_with_garbage", WATCH_GARBAGE),
+		WATCH_TEST("watch_with_html", WATCH_HTML),
+		WATCH_TEST("watch_with_an_endless_line", WATCH_ENDLESS),
+		WATCH_TEST("watch_event_with_duplicate_keys", WATCH_DUPLICATE_KEYS),
+		WATCH_TEST("watch_event_of_another_kind", WATCH_OTHER_KIND),
+		WATCH_TEST("watch_event_of_another_name", WATCH_OTHER_NAME),
+		WATCH_TEST("watch_event_of_another_type", WATCH_OTHER_TYPE),
+		WATCH_TEST("value_null_is_empty", VALUE_NULL),
+		WATCH_TEST("value_with_line_breaks_is_decoded", VALUE_WITH_LINE_BREAKS),
+		WATCH_TEST("value_that_is_not_base64_keeps_the_last", VALUE_NOT_BASE64),
+		WATCH_TEST("value_that_is_no_string_keeps_the_last", VALUE_NO_STRING),
+		WATCH_TEST("watch_answered_with_429_and_retry_after", WATCH_ANSWERED_429),
+		WATCH_TEST("watch_answered_with_503", WATCH_ANSWERED_503),
+		WATCH_TEST("watch_answered_with_403", WATCH_ANSWERED_403),
+		WATCH_TEST("watch_answered_with_410", WATCH_ANSWERED_410),
+		WATCH_TEST("watch_that_is_very_short", WATCH_VERY_SHORT),
+		WATCH_TEST("watch_answered_with_html_of_a_proxy", WATCH_ANSWERED_HTML),
+		TEST(nothing_happens_without_need),
+		TEST(absent_added_and_deleted_follow_each_other),
+		TEST(data_null_is_a_secret_without_keys),
+		TEST(pods_come_in_pages),
+	};
+	struct err e = ERR_INIT;
+
+	json_setup();
+	log_init("test", LOG_LEVEL_ERROR);
+	if (secmem_init(16 * 1024 * 1024, &e) < 0) {
+		fprintf(stderr, "%s\n", err_text(&e));
+		return 1;
+	}
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
