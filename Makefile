@@ -13,12 +13,12 @@ SYSCONFDIR ?= /etc
 DESTDIR ?=
 INSTALL ?= install
 
-PACKAGES := fuse3 libcurl yaml-0.1 libsodium jansson libsystemd libmicrohttpd libseccomp libcap-ng
+PACKAGES := fuse3 libcurl yaml-0.1 libsodium jansson libsystemd libmicrohttpd libseccomp libcap-ng gnutls
 # Debian's packages: what the build needs, and what the tests, the demo and the benchmark need beside it
 DEPS_BUILD := gcc libc6-dev make pkg-config libfuse3-dev libcurl4-openssl-dev libyaml-dev libsodium-dev \
 	libjansson-dev libsystemd-dev libmicrohttpd-dev libgnutls28-dev libseccomp-dev libcap-ng-dev
 DEPS_TEST := libcmocka-dev mandoc jq curl openssl ca-certificates util-linux procps psmisc inotify-tools \
-	strace crun runc busybox-static python3 git clang-format fuse3
+	nghttp2-proxy strace crun runc busybox-static python3 git clang-format fuse3
 
 B := build$(if $(SANITIZE),/asan)
 Q := $(if $(V),,@)

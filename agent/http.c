@@ -9,6 +9,10 @@
  * socket becomes readable for some other reason; so a stream that has delivered is made to look again ("nudged") until
  * it has nothing more. With that, buffers can be small, which counts with a thousand watches.
  *
+ * curl reuses a connection only for a request with the same CA and certificate. So when they change nothing has to be
+ * told to curl: a request takes along those of its time ("struct tls"), and the old connections go with their last
+ * request.
+ *
  * curl allows next to nothing from inside its callbacks, and ours may do anything. So a request that is started is only
  * queued and added by a deferred call, and one that is cancelled while curl is on the stack is marked, answers curl's
  * next callback with an error, and is removed when curl has returned ("the graveyard"). */
@@ -19,7 +23,10 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include "agent/pulse.h"
+#include "common/backoff.h"
 #include "common/list.h"
+#include "common/log.h"
 #include "common/str.h"
 
 enum {
@@ -34,6 +41,9 @@ enum {
 	RETRY_AFTER_MAX_SEC = 3600,
 	OPENERS_MAX = 16, /* connections that are opened at the same time where each request needs its own */
 	STARTS_PER_TURN = 64,
+	DRAIN_AGE_MSEC = 2000, /* a younger watch would be taken for one that the server does not want */
+	DRAIN_GAP_MSEC = 50, /* between two watches that are ended, on the average */
+	PING_MSEC = 15000,
 	SHORT_MAX = 64, /* lists at the same time: an API server takes 400 from all its clients together by default */
 };
 
@@ -43,10 +53,21 @@ struct headers {
 	struct curl_slist *list;
 };
 
+/* CA and client certificate, shared by the requests that were started while they were valid. */
+struct tls {
+	size_t refs;
+	char *ca, *cert, *key;
+	bool tried; /* a running watch was ended for it */
+	bool proven; /* the server has answered on a connection with it */
+};
+
 struct http {
 	struct loop *loop;
-	struct loop_source *timer, *run_now, *start_soon;
+	struct loop_source *timer, *run_now, *start_soon, *drain, *ping;
 	CURLM *multi;
+	CURL *pinger; /* a handle without a request: what curl wants for a ping */
+	struct pulse pulse;
+	struct tls *tls;
 	char *server; /* without a trailing slash, for people */
 	char *base; /* what requests are made of: the same, or with tls_server_name for the host */
 	char *host_header;
@@ -54,6 +75,7 @@ struct http {
 	struct http_options options;
 	struct headers *headers;
 	struct list queued, running, graveyard, nudged;
+	uint64_t ping_usec;
 	bool https, direct; /* direct: a loopback address, for which no proxy is asked */
 	bool multiplexes; /* HTTP/2, as far as we know */
 	bool in_curl;
@@ -67,8 +89,10 @@ struct http_request {
 	struct http *http;
 	CURL *easy;
 	struct headers *headers;
+	struct tls *tls;
 	const struct http_callbacks *callbacks;
 	void *userdata;
+	uint64_t head_usec; /* when the head came */
 	bool long_lived, added, placed, cancelled, has_head;
 	int status;
 	uint64_t silence_usec, timeout_usec;
@@ -134,6 +158,60 @@ int http_set_token(struct http *h, const char *token)
 	return 0;
 }
 
+/* ---- CA and client certificate ---- */
+
+static void tls_unref(struct tls *t)
+{
+	if (!t || --t->refs > 0)
+		return;
+	free(t->ca);
+	free(t->cert);
+	str_free_secret(t->key);
+	free(t);
+}
+DEFINE_CLEANUP(struct tls *, tls_unref);
+
+static int tls_new(const struct http_tls *from, struct tls **ret)
+{
+	cleanup(tls_unrefp) struct tls *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		return -ENOMEM;
+	t->refs = 1;
+	t->ca = from->ca ? strdup(from->ca) : NULL;
+	t->cert = from->cert ? strdup(from->cert) : NULL;
+	t->key = from->key ? strdup(from->key) : NULL;
+	if (!t->ca != !from->ca || !t->cert != !from->cert || !t->key != !from->key)
+		return -ENOMEM;
+	*ret = TAKE_PTR(t);
+	return 0;
+}
+
+static void drain_later(struct http *h)
+{
+	loop_timer_set(h->drain, (uint64_t)(random01() * 2 * DRAIN_GAP_MSEC) * USEC_PER_MSEC);
+}
+
+int http_set_tls(struct http *h, const struct http_tls *tls)
+{
+	struct tls *fresh = NULL;
+	struct http_request *r;
+	int code;
+
+	assert(!h->in_curl);
+	code = tls_new(tls, &fresh);
+	if (code < 0)
+		return code;
+	tls_unref(h->tls);
+	h->tls = fresh;
+	pulse_begin_generation(&h->pulse);
+	/* the last one to go closes the connection behind it */
+	list_for_each (r, &h->running, link)
+		curl_easy_setopt(r->easy, CURLOPT_FORBID_REUSE, 1L);
+	drain_later(h);
+	return 0;
+}
+
 /* ---- requests: life ---- */
 
 static void placed(struct http_request *r)
@@ -170,6 +248,7 @@ static void request_free(struct http_request *r)
 	list_remove(&r->link);
 	list_remove(&r->nudge_link);
 	headers_unref(r->headers);
+	tls_unref(r->tls);
 	free(r);
 }
 
@@ -340,6 +419,8 @@ static size_t on_header(char *line, size_t size, size_t n, void *userdata)
 		return len;
 	r->has_head = true;
 	r->status = (int)status;
+	r->head_usec = loop_now(r->http->loop);
+	r->tls->proven |= status != 401;
 	curl_easy_getinfo(r->easy, CURLINFO_HTTP_VERSION, &version);
 	r->http->multiplexes = version == CURL_HTTP_VERSION_2_0;
 	if (r->callbacks->head)
@@ -368,6 +449,12 @@ static curl_socket_t on_open_socket(void *userdata, curlsocktype purpose, struct
 	fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 	if (fd < 0)
 		return CURL_SOCKET_BAD;
+	if (pulse_is_empty(&h->pulse))
+		loop_timer_set(h->ping, h->ping_usec);
+	if (pulse_add(&h->pulse, fd) < 0) {
+		close_fd(fd);
+		return CURL_SOCKET_BAD;
+	}
 	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacked, sizeof(unacked));
 	h->stats.n_connections++;
 	return fd;
@@ -378,6 +465,7 @@ static int on_close_socket(void *userdata, curl_socket_t fd)
 	struct http *h = userdata;
 
 	h->stats.n_connections--;
+	pulse_remove(&h->pulse, fd);
 	close_fd(fd);
 	return 0;
 }
@@ -512,6 +600,88 @@ static void start_queued(struct loop_source *s, void *userdata)
 	loop_defer_set(h->start_soon);
 }
 
+/* ---- old connections, dead connections ---- */
+
+static bool is_outdated(const struct http_request *r)
+{
+	return r->tls != r->http->tls;
+}
+
+/* Is there a request with credentials that are not ours any more? *ret_r: a watch among them that may be ended now. */
+static bool find_outdated(struct http *h, struct http_request **ret_r)
+{
+	uint64_t now = loop_now(h->loop);
+	struct http_request *r;
+	bool found = false;
+
+	list_for_each (r, &h->queued, link)
+		found |= is_outdated(r);
+	list_for_each (r, &h->running, link) {
+		found |= is_outdated(r);
+		if (!is_outdated(r) || !r->long_lived || !r->has_head ||
+		    now - r->head_usec < DRAIN_AGE_MSEC * USEC_PER_MSEC)
+			continue;
+		*ret_r = r;
+		return true;
+	}
+	return found;
+}
+
+/* As if the server had closed the stream. */
+static void end_outdated(struct http_request *r)
+{
+	const struct http_callbacks *callbacks = r->callbacks;
+	struct http_result result = { .status = r->status, .retry_after_sec = -1 };
+	void *userdata = r->userdata;
+
+	err_set(&result.err, -ECONNABORTED, "%s: the credentials have changed", r->http->server);
+	r->http->stats.n_running--;
+	request_free(r);
+	callbacks->done(userdata, &result);
+}
+
+static void on_drain(struct loop_source *s, void *userdata)
+{
+	struct http_request *r = NULL;
+	struct http *h = userdata;
+
+	if (!find_outdated(h, &r)) {
+		pulse_shut_older(&h->pulse); /* what is left was idle */
+		return;
+	}
+	drain_later(h);
+	if (!r || (h->tls->tried && !h->tls->proven))
+		return;
+	h->tls->tried = true;
+	end_outdated(r);
+}
+
+/* curl pings all connections at once, through a handle that is with the multi handle and has no connection itself. */
+static void ping_all(struct http *h)
+{
+	if (curl_multi_add_handle(h->multi, h->pinger) != CURLM_OK)
+		return;
+	pulse_before_asking(&h->pulse);
+	curl_easy_upkeep(h->pinger);
+	pulse_after_asking(&h->pulse);
+	curl_multi_remove_handle(h->multi, h->pinger);
+}
+
+static void on_ping(struct loop_source *s, void *userdata)
+{
+	struct http *h = userdata;
+	size_t n_dead = pulse_judge(&h->pulse);
+
+	if (n_dead > 0)
+		log_info(LOG_F({ "server", h->server }), "%zu connections do not answer, giving them up", n_dead);
+	h->in_curl = true;
+	ping_all(h);
+	h->in_curl = false;
+	bury(h);
+	if (!pulse_is_empty(&h->pulse))
+		loop_timer_set(h->ping, h->ping_usec);
+}
+
 /* ---- requests: making ---- */
 
 /* Remembers the first failure, so that a row of them is checked once. */
@@ -528,22 +698,23 @@ static struct curl_blob blob_of(const char *text)
 
 static CURLcode set_tls(struct http_request *r)
 {
-	const struct http_options *o = &r->http->options;
+	bool insecure = r->http->options.insecure;
+	const struct tls *t = r->tls;
 	CURLcode code = CURLE_OK;
 	struct curl_blob blob;
 
-	SET(CURLOPT_SSL_VERIFYPEER, o->insecure ? 0L : 1L);
-	SET(CURLOPT_SSL_VERIFYHOST, o->insecure ? 0L : 2L);
+	SET(CURLOPT_SSL_VERIFYPEER, insecure ? 0L : 1L);
+	SET(CURLOPT_SSL_VERIFYHOST, insecure ? 0L : 2L);
 	SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-	if (o->ca) {
-		blob = blob_of(o->ca);
+	if (t->ca) {
+		blob = blob_of(t->ca);
 		SET(CURLOPT_CAINFO_BLOB, &blob);
 		SET(CURLOPT_CAPATH, NULL);
 	}
-	if (o->cert) {
-		blob = blob_of(o->cert);
+	if (t->cert) {
+		blob = blob_of(t->cert);
 		SET(CURLOPT_SSLCERT_BLOB, &blob);
-		blob = blob_of(o->key);
+		blob = blob_of(t->key);
 		SET(CURLOPT_SSLKEY_BLOB, &blob);
 		SET(CURLOPT_KEYPASSWD, ""); /* OpenSSL must never ask on a terminal */
 	}
@@ -621,6 +792,8 @@ int http_get(struct http *h, const struct http_get *get, const struct http_callb
 	r->long_lived = get->long_lived;
 	r->headers = h->headers;
 	r->headers->refs++;
+	r->tls = h->tls;
+	r->tls->refs++;
 	r->easy = curl_easy_init();
 	if (!r->easy || set_request(r, url, get) != CURLE_OK || loop_defer_set(h->start_soon) < 0) {
 		request_free(r);
@@ -724,7 +897,8 @@ static int take_server(struct http *h, struct err *e)
 static int make_multi(struct http *h)
 {
 	h->multi = curl_multi_init();
-	if (!h->multi)
+	h->pinger = curl_easy_init();
+	if (!h->multi || !h->pinger || curl_easy_setopt(h->pinger, CURLOPT_UPKEEP_INTERVAL_MS, 1L) != CURLE_OK)
 		return -ENOMEM;
 	if (curl_multi_setopt(h->multi, CURLMOPT_SOCKETFUNCTION, on_socket_wanted) != CURLM_OK ||
 	    curl_multi_setopt(h->multi, CURLMOPT_SOCKETDATA, h) != CURLM_OK ||
@@ -735,6 +909,22 @@ static int make_multi(struct http *h)
 	    curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, (long)CACHED_CONNECTIONS_MAX) != CURLM_OK)
 		return -EINVAL;
 	return 0;
+}
+
+static int make_loop_sources(struct http *h)
+{
+	int r;
+
+	r = loop_add_timer(h->loop, on_time, h, &h->timer);
+	if (r == 0)
+		r = loop_add_timer(h->loop, on_drain, h, &h->drain);
+	if (r == 0)
+		r = loop_add_timer(h->loop, on_ping, h, &h->ping);
+	if (r == 0)
+		r = loop_add_defer(h->loop, on_time, h, &h->run_now);
+	if (r == 0)
+		r = loop_add_defer(h->loop, start_queued, h, &h->start_soon);
+	return r;
 }
 
 int http_new(struct loop *l, const struct http_options *o, struct http **ret_h, struct err *e)
@@ -752,22 +942,20 @@ int http_new(struct loop *l, const struct http_options *o, struct http **ret_h, 
 	list_init(&h->running);
 	list_init(&h->graveyard);
 	list_init(&h->nudged);
+	pulse_init(&h->pulse);
+	h->ping_usec = o->ping_usec ? o->ping_usec : PING_MSEC * USEC_PER_MSEC;
 	r = take_server(h, e);
 	if (r < 0)
 		return r;
-	r = loop_add_timer(l, on_time, h, &h->timer);
+	r = make_loop_sources(h);
 	if (r < 0)
-		return err_set(e, r, "timer: %s", strerror(-r));
-	r = loop_add_defer(l, on_time, h, &h->run_now);
-	if (r < 0)
-		return err_set(e, r, "deferred call: %s", strerror(-r));
-	r = loop_add_defer(l, start_queued, h, &h->start_soon);
-	if (r < 0)
-		return err_set(e, r, "deferred call: %s", strerror(-r));
+		return err_set(e, r, "event loop: %s", strerror(-r));
 	r = make_multi(h);
 	if (r < 0)
 		return err_set(e, r, "libcurl: %s", strerror(-r));
 	r = http_set_token(h, NULL);
+	if (r == 0)
+		r = tls_new(&o->tls, &h->tls);
 	if (r < 0)
 		return err_set(e, r, "out of memory");
 	*ret_h = TAKE_PTR(h);
@@ -792,10 +980,15 @@ void http_free(struct http *h)
 	bury(h);
 	if (h->multi)
 		curl_multi_cleanup(h->multi);
+	curl_easy_cleanup(h->pinger);
+	pulse_deinit(&h->pulse);
+	loop_source_free(h->drain);
+	loop_source_free(h->ping);
 	loop_source_free(h->timer);
 	loop_source_free(h->run_now);
 	loop_source_free(h->start_soon);
 	headers_unref(h->headers);
+	tls_unref(h->tls);
 	curl_slist_free_all(h->connect_to);
 	free(h->host_header);
 	free(h->base);

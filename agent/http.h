@@ -8,14 +8,20 @@
 struct http;
 struct http_request;
 
+/* Copied. */
+struct http_tls {
+	const char *ca; /* PEM; NULL: the system's */
+	const char *cert, *key; /* PEM of the client certificate; NULL: none */
+};
+
 /* All texts are borrowed until http_free(). */
 struct http_options {
 	const char *server; /* "https://host:port/prefix"; http:// is spoken without credentials */
 	const char *tls_server_name; /* SNI and name in the certificate, if not the URL's host */
-	const char *ca; /* PEM; NULL: the system's */
-	const char *cert, *key; /* PEM of the client certificate; NULL: none */
+	struct http_tls tls;
 	bool insecure; /* the server's certificate is not checked */
 	const char *user_agent;
+	uint64_t ping_usec; /* how often an HTTP/2 connection is asked whether it lives; 0: 15 s */
 };
 
 /* -EINVAL: not an absolute http(s) URL without user, query and fragment; e says what. */
@@ -25,6 +31,10 @@ void http_free(struct http *h);
 DEFINE_CLEANUP(struct http *, http_free);
 /* The bearer token of requests that start from now on (copied); NULL: none. -ENOMEM. */
 int http_set_token(struct http *h, const char *token);
+/* CA and client certificate of connections that are made from now on; a request that starts later uses no older one. A
+ * long-lived request that runs is ended (-ECONNABORTED) so that it can be started anew: one first, and when a new
+ * connection has been accepted, the others, not all at once. -ENOMEM. */
+int http_set_tls(struct http *h, const struct http_tls *tls);
 /* The server's URL without a trailing slash. */
 const char *http_server(const struct http *h);
 

@@ -137,17 +137,19 @@ struct pem_rule {
 	const char *key, *data_key; /* fields */
 	const char *what, *marker;
 };
-static const struct pem_rule PEM_CA = { "certificate-authority", "certificate-authority-data", "a PEM certificate",
-					"-----BEGIN CERTIFICATE-----" };
-static const struct pem_rule PEM_CERT = { "client-certificate", "client-certificate-data", "a PEM certificate",
-					  "-----BEGIN CERTIFICATE-----" };
-static const struct pem_rule PEM_KEY = { "client-key", "client-key-data", "a PEM private key", "PRIVATE KEY-----" };
+static const struct pem_rule PEM[] = {
+	[KUBECONFIG_CA] = { "certificate-authority", "certificate-authority-data", "a PEM certificate",
+			    "-----BEGIN CERTIFICATE-----" },
+	[KUBECONFIG_CERT] = { "client-certificate", "client-certificate-data", "a PEM certificate",
+			      "-----BEGIN CERTIFICATE-----" },
+	[KUBECONFIG_KEY] = { "client-key", "client-key-data", "a PEM private key", "PRIVATE KEY-----" },
+};
 
 static const char *pem_problem(const struct pem_rule *rule, const char *text, size_t len)
 {
 	if (strlen(text) != len || !strstr(text, "-----BEGIN ") || !strstr(text, rule->marker))
 		return "is not";
-	if (rule == &PEM_KEY && strstr(text, "ENCRYPTED"))
+	if (rule == &PEM[KUBECONFIG_KEY] && strstr(text, "ENCRYPTED"))
 		return "is encrypted, which is not supported; it must be";
 	return NULL;
 }
@@ -172,28 +174,51 @@ static int decode_pem(const struct loader *l, const struct pem_rule *rule, const
 	return 0;
 }
 
-static int read_pem(const struct loader *l, const struct pem_rule *rule, const struct yaml_node *value, char **ret)
+int kubeconfig_read_pem(int fd, const char *name, enum kubeconfig_pem kind, char **ret_text, struct err *e)
 {
-	cleanup_free char *path = file_join(l->dir, value->scalar);
 	cleanup_secret char *text = NULL;
-	struct err e = ERR_INIT;
 	const char *problem;
 	size_t len;
+	int r;
+
+	r = file_read_fd(fd, name, PEM_BYTES_MAX, &text, &len, e);
+	if (r < 0)
+		return r;
+	problem = pem_problem(&PEM[kind], text, len);
+	if (problem)
+		return err_set(e, -EINVAL, "%s %s %s", name, problem, PEM[kind].what);
+	*ret_text = TAKE_PTR(text);
+	return 0;
+}
+
+static int open_file(const char *path, struct err *e)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+
+	return fd < 0 ? err_set(e, -errno, "open %s: %m", path) : fd;
+}
+
+static int read_pem(const struct loader *l, const struct pem_rule *rule, const struct yaml_node *value, char **ret,
+		    char **ret_path)
+{
+	cleanup_free char *path = file_join(l->dir, value->scalar);
+	cleanup_fd int fd = -1;
+	struct err e = ERR_INIT;
 
 	if (!path)
 		return no_memory(l);
-	if (file_read(AT_FDCWD, path, PEM_BYTES_MAX, &text, &len, &e) < 0)
+	fd = open_file(path, &e);
+	if (fd < 0 || kubeconfig_read_pem(fd, path, (enum kubeconfig_pem)(rule - PEM), ret, &e) < 0)
 		return issue(l, value, "%s: %s", rule->key, err_text(&e));
-	problem = pem_problem(rule, text, len);
-	if (problem)
-		return issue(l, value, "%s: %s %s %s", rule->key, path, problem, rule->what);
-	*ret = TAKE_PTR(text);
+	*ret_path = TAKE_PTR(path);
 	return 0;
 }
 
 /* The data form wins. */
-static int take_pem(const struct loader *l, const struct yaml_node *n, const struct pem_rule *rule, char **ret)
+static int take_pem(const struct loader *l, const struct yaml_node *n, enum kubeconfig_pem kind, char **ret,
+		    char **ret_path)
 {
+	const struct pem_rule *rule = &PEM[kind];
 	const char *path = NULL, *data = NULL;
 	int r;
 
@@ -205,7 +230,7 @@ static int take_pem(const struct loader *l, const struct yaml_node *n, const str
 		return r;
 	if (data)
 		return decode_pem(l, rule, get(n, rule->data_key), ret);
-	return path ? read_pem(l, rule, get(n, rule->key), ret) : 0;
+	return path ? read_pem(l, rule, get(n, rule->key), ret, ret_path) : 0;
 }
 
 /* ---- tokens ---- */
@@ -253,10 +278,10 @@ int kubeconfig_read_token(int fd, const char *name, char **ret_token, struct err
 
 static int open_token(const char *path, char **ret_token, struct err *e)
 {
-	cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	cleanup_fd int fd = open_file(path, e);
 
 	if (fd < 0)
-		return err_set(e, -errno, "open %s: %m", path);
+		return fd;
 	return kubeconfig_read_token(fd, path, ret_token, e);
 }
 
@@ -319,7 +344,7 @@ static int take_cluster(const struct loader *l, const struct yaml_node *cluster,
 	r = get_bool(l, cluster, "insecure-skip-tls-verify", &k->insecure);
 	if (r < 0)
 		return r;
-	r = take_pem(l, cluster, &PEM_CA, &k->ca);
+	r = take_pem(l, cluster, KUBECONFIG_CA, &k->ca, &k->ca_file);
 	if (r < 0)
 		return r;
 	if (k->ca && k->insecure)
@@ -337,10 +362,10 @@ static int take_user(const struct loader *l, const struct yaml_node *user, struc
 	r = refuse_fields(l, user, refused);
 	if (r < 0)
 		return r;
-	r = take_pem(l, user, &PEM_CERT, &k->client_cert);
+	r = take_pem(l, user, KUBECONFIG_CERT, &k->client_cert, &k->cert_file);
 	if (r < 0)
 		return r;
-	r = take_pem(l, user, &PEM_KEY, &k->client_key);
+	r = take_pem(l, user, KUBECONFIG_KEY, &k->client_key, &k->key_file);
 	if (r < 0)
 		return r;
 	if (k->client_cert && !k->client_key)
@@ -472,5 +497,8 @@ void kubeconfig_free(struct kubeconfig *k)
 	str_free_secret(k->client_key);
 	str_free_secret(k->token);
 	free(k->token_file);
+	free(k->ca_file);
+	free(k->cert_file);
+	free(k->key_file);
 	free(k);
 }

@@ -15,7 +15,10 @@ struct kubeconfig {
 	char *client_key; /* PEM, secret */
 	char *token; /* secret; of tokenFile if there is one */
 	char *token_file; /* absolute; NULL: the token does not change */
+	char *ca_file, *cert_file, *key_file; /* absolute; where these were read from; NULL: not from a file */
 };
+
+enum kubeconfig_pem { KUBECONFIG_CA, KUBECONFIG_CERT, KUBECONFIG_KEY };
 
 #define KUBECONFIG_TOKEN_MAX 65536
 
@@ -24,6 +27,8 @@ int kubeconfig_load(const char *path, struct kubeconfig **ret_k, struct err *e);
 void kubeconfig_free(struct kubeconfig *k);
 DEFINE_CLEANUP(struct kubeconfig *, kubeconfig_free);
 #define cleanup_kubeconfig cleanup(kubeconfig_freep)
+/* Reads a PEM text from an fd of ca_file, cert_file or key_file; what does not look like one: -EINVAL. */
+int kubeconfig_read_pem(int fd, const char *name, enum kubeconfig_pem kind, char **ret_text, struct err *e);
 /* Reads a token from an fd of token_file: white space around it is dropped; empty, or with control characters in it:
  * -EINVAL. */
 int kubeconfig_read_token(int fd, const char *name, char **ret_token, struct err *e);

@@ -9,90 +9,11 @@
 #include "common/log.h"
 #include "common/str.h"
 
-static const uint64_t TOKEN_REREAD_USEC = 50 * USEC_PER_SEC; /* client-go: stale after 1 min, 10 s leeway */
-static const uint64_t TOKEN_REREAD_MIN_USEC = USEC_PER_SEC;
-
 /* Keeps a copy; what cannot be kept is told again, that is all. */
 void api_keep_text(char **where, const char *text)
 {
 	free(*where);
 	*where = text ? strdup(text) : NULL;
-}
-
-/* ---- the bearer token ---- */
-
-static void token_failed(struct source_api *s, const struct err *e)
-{
-	if (!str_eq(s->token_failure, err_text(e)))
-		log_warning(NULL, "tokenFile: %s; the last token stays in use", err_text(e));
-	api_keep_text(&s->token_failure, err_text(e));
-}
-
-static void use_token(struct source_api *s, const char *token, struct err *e)
-{
-	char *copy;
-
-	api_keep_text(&s->token_failure, NULL);
-	if (str_eq(token, s->kubeconfig->token))
-		return;
-	copy = strdup(token);
-	if (!copy || http_set_token(s->http, token) < 0) {
-		str_free_secret(copy);
-		err_set(e, -ENOMEM, "out of memory");
-		token_failed(s, e);
-		return;
-	}
-	str_free_secret(s->kubeconfig->token);
-	s->kubeconfig->token = copy;
-	log_info(NULL, "tokenFile: new token in use");
-}
-
-static void on_token_file(void *userdata, int fd, int r)
-{
-	cleanup_secret char *token = NULL;
-	cleanup_fd int owned = fd;
-	struct source_api *s = userdata;
-	struct err e = ERR_INIT;
-
-	s->token_is_read = false;
-	loop_timer_set(s->token_timer, TOKEN_REREAD_USEC);
-	if (r < 0)
-		err_set(&e, r, "open %s: %s", s->kubeconfig->token_file, strerror(-r));
-	else
-		r = kubeconfig_read_token(owned, s->kubeconfig->token_file, &token, &e);
-	if (r < 0)
-		token_failed(s, &e);
-	else
-		use_token(s, token, &e);
-}
-
-static void read_token(struct source_api *s)
-{
-	struct err e = ERR_INIT;
-	int r;
-
-	if (s->token_is_read)
-		return;
-	s->token_read_usec = loop_now(s->loop);
-	r = files_open(s->files, s->kubeconfig->token_file, on_token_file, s);
-	s->token_is_read = r == 0;
-	if (r == 0)
-		return;
-	err_set(&e, r, "open %s: %s", s->kubeconfig->token_file, strerror(-r));
-	token_failed(s, &e);
-	loop_timer_set(s->token_timer, TOKEN_REREAD_USEC);
-}
-
-static void on_token_time(struct loop_source *source, void *userdata)
-{
-	read_token(userdata);
-}
-
-/* 401: the file may have a newer token than we. */
-void api_doubt_token(struct source_api *s)
-{
-	if (s->kubeconfig->token_file && loop_now(s->loop) - s->token_read_usec >= TOKEN_REREAD_MIN_USEC)
-		read_token(s);
 }
 
 /* ---- the source ---- */
@@ -107,8 +28,8 @@ static int api_start(struct source *source, struct err *e)
 	r = follower_do_later(&s->pods, TODO_START);
 	if (r == 0)
 		r = api_secrets_start(s);
-	if (r == 0 && s->kubeconfig->token_file)
-		r = loop_timer_set(s->token_timer, TOKEN_REREAD_USEC);
+	if (r == 0)
+		r = credentials_start(s->credentials);
 	if (r < 0)
 		return err_set(e, r, "start the API server source: %s", strerror(-r));
 	s->started = true;
@@ -139,8 +60,7 @@ static void api_free(struct source *source)
 	struct source_api *s = api_of(source);
 	struct follower *f;
 
-	if (s->files)
-		files_cancel(s->files, s);
+	credentials_free(s->credentials);
 	api_secrets_deinit(s);
 	api_pods_deinit(s);
 	while ((f = list_first(&s->todo, struct follower, todo_link)))
@@ -148,9 +68,7 @@ static void api_free(struct source *source)
 	http_free(s->http);
 	kubeconfig_free(s->kubeconfig);
 	loop_source_free(s->do_todo);
-	loop_source_free(s->token_timer);
 	free(s->node_name);
-	free(s->token_failure);
 	free(s);
 }
 
@@ -168,9 +86,7 @@ static int make_http(struct source_api *s, struct err *e)
 	const struct kubeconfig *k = s->kubeconfig;
 	const struct http_options options = { .server = k->server,
 					      .tls_server_name = k->tls_server_name,
-					      .ca = k->ca,
-					      .cert = k->client_cert,
-					      .key = k->client_key,
+					      .tls = { .ca = k->ca, .cert = k->client_cert, .key = k->client_key },
 					      .insecure = k->insecure,
 					      .user_agent = "secretlet/" SECRETLET_VERSION };
 	int r;
@@ -196,8 +112,6 @@ static int make_loop_sources(struct source_api *s)
 
 	r = loop_add_defer(s->loop, follower_on_todo, s, &s->do_todo);
 	if (r == 0)
-		r = loop_add_timer(s->loop, on_token_time, s, &s->token_timer);
-	if (r == 0)
 		r = api_secrets_init(s);
 	return r;
 }
@@ -221,8 +135,8 @@ static int setup(struct source_api *s, const struct source_api_options *options,
 	r = make_http(s, e);
 	if (r < 0)
 		return err_wrap(e, r, "%s", options->kubeconfig);
-	r = s->kubeconfig->token_file ? files_allow_file(s->files, s->kubeconfig->token_file) : 0;
-	return r < 0 ? err_set(e, r, "tokenFile %s: %s", s->kubeconfig->token_file, strerror(-r)) : 0;
+	return credentials_new(s->loop, s->files, s->http, s->kubeconfig, options->credentials_usec, &s->credentials,
+			       e);
 }
 
 int source_api_new(struct loop *l, struct files *files, const struct source_api_options *options,

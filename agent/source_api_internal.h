@@ -1,7 +1,8 @@
-/* What the parts of the API server source share: source_api.c (the source, the token), source_api_follow.c (reflectors and
+/* What the parts of the API server source share: source_api.c (the source), source_api_follow.c (reflectors and
  * their environment), source_api_pods.c and source_api_secrets.c. For nobody else. */
 #pragma once
 
+#include "agent/credentials.h"
 #include "agent/http.h"
 #include "agent/kubeconfig.h"
 #include "agent/reflector.h"
@@ -29,6 +30,7 @@ struct source_api {
 	struct files *files;
 	struct kubeconfig *kubeconfig;
 	struct http *http;
+	struct credentials *credentials;
 	char *node_name;
 	const struct source_sink *sink;
 	void *userdata;
@@ -42,10 +44,8 @@ struct source_api {
 	struct map wanted;
 	size_t n_rejected;
 	struct list todo;
-	struct loop_source *do_todo, *token_timer, *starved_timer;
-	bool started, token_is_read;
-	uint64_t token_read_usec;
-	char *token_failure;
+	struct loop_source *do_todo, *starved_timer;
+	bool started;
 	bool server_away; /* a request got no answer, and none has since */
 	uint64_t last_contact_usec;
 };
@@ -59,8 +59,6 @@ static inline struct source_api *api_of(const struct source *s)
 
 /* Keeps a copy; what cannot be kept is told again, that is all. */
 void api_keep_text(char **where, const char *text);
-/* 401: the file may have a newer token than we. */
-void api_doubt_token(struct source_api *s);
 
 /* ---- source_api_follow.c ---- */
 

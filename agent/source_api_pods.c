@@ -160,7 +160,7 @@ static void pods_failed(void *userdata, const struct err *e, int status)
 	struct source_api *s = container_of((struct follower *)userdata, struct source_api, pods);
 
 	if (status == 401)
-		api_doubt_token(s);
+		credentials_doubt(s->credentials);
 	api_keep_text(&s->pods_failure, err_text(e));
 	log_warning(LOG_F({ "server", http_server(s->http) }, { "node", s->node_name }), "pods: %s", err_text(e));
 }

@@ -159,7 +159,7 @@ static void secret_failed(void *userdata, const struct err *e, int status)
 	struct wanted *w = wanted_of(userdata);
 
 	if (status == 401)
-		api_doubt_token(w->follower.source);
+		credentials_doubt(w->follower.source->credentials);
 	log_write(level_of(status), LOG_F({ "secret", w->key }), "%s", err_text(e));
 	secret_tell_failed(w, e->code, err_text(e));
 }

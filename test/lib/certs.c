@@ -13,7 +13,7 @@ static const char script[] =
 	"ca() { openssl req -x509 $new -keyout \"$1.key\" -out \"$1.crt\" -subj \"/CN=$1\" -days 1; }\n"
 	"sign() {\n"
 	"	openssl req $new -keyout \"$1.key\" -out \"$1.csr\" -subj \"$2\"\n"
-	"	printf 'subjectAltName=DNS:localhost,IP:127.0.0.1\\n' >\"$1.ext\"\n"
+	"	printf 'subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1\\n' >\"$1.ext\"\n"
 	"	openssl x509 -req -in \"$1.csr\" -CA \"$3.crt\" -CAkey \"$3.key\" -CAcreateserial -out \"$1.crt\" "
 	"-days 1 \\\n"
 	"		-extfile \"$1.ext\"\n"

@@ -1,0 +1,138 @@
+/* Pulse: curl sends HTTP/2 PINGs but never looks whether they are answered, and does not say to which connections it has
+ * sent any. TCP_INFO tells both: bytes that were written while curl was asked to ping, and bytes that were received
+ * since. So a server that hangs, or a proxy that has forgotten about us, is noticed; a dead host is noticed earlier by
+ * TCP_USER_TIMEOUT. A connection with HTTP/1.1 is never asked and so never judged. */
+#include "agent/pulse.h"
+
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+struct pulse_socket {
+	struct list link;
+	int fd;
+	uint64_t generation;
+	bool asked;
+	unsigned n_misses;
+	uint64_t written; /* before asking */
+	uint64_t received; /* when asked */
+};
+
+void pulse_init(struct pulse *p)
+{
+	list_init(&p->sockets);
+	p->generation = 0;
+}
+
+static void forget(struct pulse_socket *s)
+{
+	list_remove(&s->link);
+	free(s);
+}
+
+void pulse_deinit(struct pulse *p)
+{
+	struct pulse_socket *s;
+
+	while ((s = list_first(&p->sockets, struct pulse_socket, link)))
+		forget(s);
+}
+
+int pulse_add(struct pulse *p, int fd)
+{
+	struct pulse_socket *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return -ENOMEM;
+	s->fd = fd;
+	s->generation = p->generation;
+	list_append(&p->sockets, &s->link);
+	return 0;
+}
+
+void pulse_remove(struct pulse *p, int fd)
+{
+	struct pulse_socket *s;
+
+	list_for_each (s, &p->sockets, link) {
+		if (s->fd != fd)
+			continue;
+		forget(s);
+		return;
+	}
+}
+
+bool pulse_is_empty(const struct pulse *p)
+{
+	return list_empty(&p->sockets);
+}
+
+void pulse_begin_generation(struct pulse *p)
+{
+	p->generation++;
+}
+
+void pulse_shut_older(struct pulse *p)
+{
+	struct pulse_socket *s;
+
+	list_for_each (s, &p->sockets, link) {
+		if (s->generation < p->generation)
+			shutdown(s->fd, SHUT_RDWR);
+	}
+}
+
+/* Both counts stay 0 where the kernel does not tell. */
+static void count_bytes(int fd, uint64_t *ret_written, uint64_t *ret_received)
+{
+	struct tcp_info info = { .tcpi_state = 0 };
+	socklen_t len = sizeof(info);
+
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
+		info = (struct tcp_info){ .tcpi_state = 0 };
+	*ret_written = info.tcpi_bytes_sent - info.tcpi_bytes_retrans + info.tcpi_notsent_bytes;
+	*ret_received = info.tcpi_bytes_received;
+}
+
+size_t pulse_judge(struct pulse *p)
+{
+	uint64_t written, received;
+	struct pulse_socket *s;
+	size_t n = 0;
+
+	list_for_each (s, &p->sockets, link) {
+		count_bytes(s->fd, &written, &received);
+		if (received != s->received)
+			s->asked = false;
+		if (!s->asked || ++s->n_misses < PULSE_MISSES_MAX)
+			continue;
+		s->asked = false;
+		shutdown(s->fd, SHUT_RDWR);
+		n++;
+	}
+	return n;
+}
+
+void pulse_before_asking(struct pulse *p)
+{
+	struct pulse_socket *s;
+	uint64_t received;
+
+	list_for_each (s, &p->sockets, link)
+		count_bytes(s->fd, &s->written, &received);
+}
+
+void pulse_after_asking(struct pulse *p)
+{
+	uint64_t written, received;
+	struct pulse_socket *s;
+
+	list_for_each (s, &p->sockets, link) {
+		count_bytes(s->fd, &written, &received);
+		if (s->asked || written <= s->written)
+			continue;
+		s->asked = true;
+		s->n_misses = 0;
+		s->received = received;
+	}
+}

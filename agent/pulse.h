@@ -1,0 +1,31 @@
+/* Pulse: finds TCP connections on which a question was asked and nothing came back, although the other side's kernel may
+ * still acknowledge what we send. Loop thread only. */
+#pragma once
+
+#include "common/base.h"
+#include "common/list.h"
+
+/* Unanswered for so many judgements in a row: dead. */
+#define PULSE_MISSES_MAX 2
+
+struct pulse {
+	struct list sockets;
+	uint64_t generation;
+};
+
+void pulse_init(struct pulse *p);
+/* Forgets all sockets; closes none. */
+void pulse_deinit(struct pulse *p);
+/* The fd is borrowed until pulse_remove(). -ENOMEM. */
+int pulse_add(struct pulse *p, int fd);
+void pulse_remove(struct pulse *p, int fd);
+/* Sockets that were there before the last pulse_begin_generation() are shut down. */
+void pulse_begin_generation(struct pulse *p);
+void pulse_shut_older(struct pulse *p);
+bool pulse_is_empty(const struct pulse *p);
+/* Shuts down each socket that has not received a byte since it was asked PULSE_MISSES_MAX calls ago; its owner reads the
+ * end of the stream then. Returns how many. */
+size_t pulse_judge(struct pulse *p);
+/* Between these two the owner asks: a socket to which something was written is expected to be answered. */
+void pulse_before_asking(struct pulse *p);
+void pulse_after_asking(struct pulse *p);

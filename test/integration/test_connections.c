@@ -1,0 +1,535 @@
+/* Connections and credentials of the API server's source: what happens to running watches when certificates rotate, when
+ * connections die, behind proxies and over HTTP/2. */
+#include "agent/source_api.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <ftw.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "common/file.h"
+#include "common/json.h"
+#include "common/log.h"
+#include "common/str.h"
+#include "test/apiserver/apiserver.h"
+#include "test/lib/certs.h"
+#include "test/lib/relay.h"
+
+#define PATIENCE_USEC (30 * USEC_PER_SEC)
+#define PERIOD_USEC   (20 * USEC_PER_MSEC)
+#define SECRETS_MAX   320
+
+/* What was told of the Secret "s<i>". */
+struct told {
+	char value[32];
+	unsigned n_failed;
+	char failure[ERR_TEXT_MAX];
+};
+
+struct rig {
+	char dir[64];
+	struct apiserver *server;
+	struct relay *relay;
+	struct loop *loop;
+	struct files *files;
+	struct source *source;
+	struct told secrets[SECRETS_MAX];
+	unsigned n_synced, n_failed;
+	int log, stderr_copy;
+	size_t seen; /* of the log */
+};
+
+static uint64_t now_usec(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / NSEC_PER_USEC;
+}
+
+/* Runs the loop until cond holds, with a limit that only something broken reaches. */
+#define eventually(rig, cond)                                                                                          \
+	do {                                                                                                           \
+		uint64_t limit_ = now_usec() + PATIENCE_USEC;                                                          \
+		while (!(cond) && now_usec() < limit_)                                                                 \
+			loop_run_once((rig)->loop, 5 * USEC_PER_MSEC);                                                 \
+		assert_true(cond);                                                                                     \
+	} while (0)
+
+static void run_for(struct rig *t, uint64_t usec)
+{
+	uint64_t limit = now_usec() + usec;
+
+	while (now_usec() < limit)
+		loop_run_once(t->loop, 5 * USEC_PER_MSEC);
+}
+
+/* ---- the sink ---- */
+
+static struct told *told(struct rig *t, const char *name)
+{
+	uint64_t i = SECRETS_MAX;
+
+	assert_int_equal(str_parse_u64(name + 1, SECRETS_MAX - 1, &i), 0);
+	return &t->secrets[i];
+}
+
+static void on_secret_changed(void *userdata, const char *ns, const char *name, struct secret *secret)
+{
+	struct told *s = told(userdata, name);
+	const struct secret_key *k = secret ? secret_find_key(secret, "k") : NULL;
+
+	s->failure[0] = '\0';
+	snprintf(s->value, sizeof(s->value), "%.*s", k ? (int)k->value.len : 0,
+		 k ? (const char *)secspan_data(&k->value) : "");
+}
+
+static void on_secret_failed(void *userdata, const char *ns, const char *name, const struct err *e)
+{
+	struct rig *t = userdata;
+	struct told *s = told(userdata, name);
+
+	t->n_failed++;
+	s->n_failed++;
+	snprintf(s->failure, sizeof(s->failure), "%s", err_text(e));
+}
+
+static void on_pod_changed(void *userdata, struct pod *pod)
+{
+}
+
+static void on_pod_removed(void *userdata, const char *uid)
+{
+}
+
+static void on_pods_synced(void *userdata)
+{
+	((struct rig *)userdata)->n_synced++;
+}
+
+static const struct source_sink SINK = {
+	.pod_changed = on_pod_changed,
+	.pod_removed = on_pod_removed,
+	.pods_synced = on_pods_synced,
+	.secret_changed = on_secret_changed,
+	.secret_failed = on_secret_failed,
+};
+
+/* ---- the rig ---- */
+
+static char *path_in(const struct rig *t, const char *name)
+{
+	char *path = file_join(t->dir, name);
+
+	assert_non_null(path);
+	return path;
+}
+
+static char *read_text(const struct rig *t, const char *name)
+{
+	cleanup_free char *path = path_in(t, name);
+	struct err e = ERR_INIT;
+	char *text = NULL;
+	size_t len;
+
+	if (file_read(AT_FDCWD, path, 1 << 20, &text, &len, &e) < 0)
+		fail_msg("%s", err_text(&e));
+	return text;
+}
+
+static void write_file(const struct rig *t, const char *name, const char *text)
+{
+	cleanup_free char *path = path_in(t, name);
+	struct err e = ERR_INIT;
+
+	if (file_write_atomic(path, text, strlen(text), 0600, &e) < 0)
+		fail_msg("%s", err_text(&e));
+}
+
+/* `to` gets what is in a, and then what is in b (unless it is NULL). */
+static void install(const struct rig *t, const char *to, const char *a, const char *b)
+{
+	cleanup_free char *first = read_text(t, a), *second = b ? read_text(t, b) : strdup(""), *text = NULL;
+
+	text = str_format("%s%s", first, second);
+	write_file(t, to, text);
+}
+
+static void make_link(const struct rig *t, const char *name, const char *target)
+{
+	cleanup_free char *path = path_in(t, name), *next = path_in(t, "next");
+
+	assert_int_equal(symlink(target, next), 0);
+	assert_int_equal(rename(next, path), 0);
+}
+
+static int setup(void **state)
+{
+	struct rig *t = calloc(1, sizeof(*t));
+	struct err e = ERR_INIT;
+
+	snprintf(t->dir, sizeof(t->dir), "/tmp/test_connections.XXXXXX");
+	assert_non_null(mkdtemp(t->dir));
+	assert_int_equal(loop_new(&t->loop), 0);
+	assert_int_equal(files_direct_new(t->loop, &t->files), 0);
+	if (certs_make(t->dir, &e) < 0)
+		fail_msg("%s", err_text(&e));
+	t->log = -1;
+	*state = t;
+	return 0;
+}
+
+static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+	return remove(path);
+}
+
+static void log_end(struct rig *t)
+{
+	if (t->log < 0)
+		return;
+	log_set_level(LOG_LEVEL_ERROR);
+	dup2(t->stderr_copy, STDERR_FILENO);
+	t->stderr_copy = close_fd(t->stderr_copy);
+	t->log = close_fd(t->log);
+}
+
+static int teardown(void **state)
+{
+	struct rig *t = *state;
+
+	log_end(t);
+	source_free(t->source);
+	relay_free(t->relay);
+	if (t->server)
+		apiserver_stop(t->server);
+	files_free(t->files);
+	loop_free(t->loop);
+	nftw(t->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	free(t);
+	return 0;
+}
+
+/* The log goes to a file from here on. */
+static void log_begin(struct rig *t)
+{
+	cleanup_free char *path = path_in(t, "log");
+
+	t->log = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	t->stderr_copy = dup(STDERR_FILENO);
+	assert_true(t->log >= 0 && t->stderr_copy >= 0 && dup2(t->log, STDERR_FILENO) >= 0);
+	log_set_level(LOG_LEVEL_INFO);
+}
+
+static size_t log_count(struct rig *t, const char *words)
+{
+	cleanup_free char *text = read_text(t, "log");
+	size_t n = 0;
+
+	for (const char *p = text; (p = strstr(p, words)); p++)
+		n++;
+	return n;
+}
+
+static void serve(struct rig *t, uint16_t port, const char *cert, const char *key, bool with_client_ca,
+		  const struct apiserver_options *more)
+{
+	cleanup_free char *cert_text = read_text(t, cert), *key_text = read_text(t, key), *ca = read_text(t, "ca.crt");
+	struct apiserver_options o = *more;
+	struct err e = ERR_INIT;
+
+	o.port = port;
+	o.cert = cert_text;
+	o.key = key_text;
+	o.client_ca = with_client_ca ? ca : NULL;
+	if (apiserver_start(&o, &t->server, &e) < 0)
+		fail_msg("%s", err_text(&e));
+}
+
+static void write_kubeconfig(const struct rig *t, const char *url, const char *cluster, const char *user)
+{
+	cleanup_free char *text = str_format("apiVersion: v1\nkind: Config\ncurrent-context: c\n"
+					     "contexts: [{name: c, context: {cluster: k, user: u}}]\n"
+					     "clusters: [{name: k, cluster: {server: \"%s\"%s}}]\n"
+					     "users: [{name: u, user: {%s}}]\n",
+					     url, cluster, user);
+
+	write_file(t, "kubeconfig", text);
+}
+
+static void start_source(struct rig *t)
+{
+	cleanup_free char *path = path_in(t, "kubeconfig");
+	const struct source_api_options o = { .kubeconfig = path,
+					      .node_name = "node-1",
+					      .credentials_usec = PERIOD_USEC };
+	struct err e = ERR_INIT;
+
+	if (source_api_new(t->loop, t->files, &o, &SINK, t, &t->source, &e) < 0 || source_start(t->source, &e) < 0)
+		fail_msg("%s", err_text(&e));
+}
+
+static struct source_health health(const struct rig *t)
+{
+	struct source_health h;
+
+	source_health(t->source, &h);
+	return h;
+}
+
+static void put_secret(struct rig *t, unsigned i, const char *value)
+{
+	cleanup_free char *text =
+		str_format("{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"namespace\":\"ns\","
+			   "\"name\":\"s%u\"},\"stringData\":{\"k\":\"%s\"}}",
+			   i, value);
+
+	apiserver_put_text(t->server, text);
+}
+
+static void want(struct rig *t, unsigned n)
+{
+	char name[16];
+
+	for (unsigned i = 0; i < n; i++) {
+		put_secret(t, i, "one");
+		snprintf(name, sizeof(name), "s%u", i);
+		assert_int_equal(source_want_secret(t->source, "ns", name), 0);
+	}
+}
+
+static void put_all(struct rig *t, unsigned n, const char *value)
+{
+	for (unsigned i = 0; i < n; i++)
+		put_secret(t, i, value);
+}
+
+static bool have_all(struct rig *t, unsigned n, const char *value)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (!str_eq(t->secrets[i].value, value))
+			return false;
+	return true;
+}
+
+/* A relay before a server that asks for client certificates, and a source behind it that follows `n` Secrets. */
+static void start_with_certificate(struct rig *t, unsigned n)
+{
+	cleanup_free char *url = NULL;
+
+	serve(t, 0, "server.crt", "server.key", true, &(struct apiserver_options){ .port = 0 });
+	t->relay = relay_new(t->loop, &(struct relay_options){ .target_port = apiserver_port(t->server) });
+	url = str_format("https://127.0.0.1:%u", relay_port(t->relay));
+	install(t, "my-ca.crt", "ca.crt", NULL);
+	install(t, "my.crt", "node-1.crt", NULL);
+	install(t, "my.key", "node-1.key", NULL);
+	write_kubeconfig(t, url, ", certificate-authority: my-ca.crt",
+			 "client-certificate: my.crt, client-key: my.key");
+	start_source(t);
+	want(t, n);
+	eventually(t, have_all(t, n, "one") && health(t).n_watches == n + 1);
+}
+
+/* ---- rotation ---- */
+
+static void rotated_certificate_moves_all_watches_and_loses_nothing(void **state)
+{
+	struct rig *t = *state;
+	struct apiserver_counts before, after;
+	size_t n_accepted;
+
+	start_with_certificate(t, 20);
+	before = apiserver_counts(t->server);
+	n_accepted = relay_n_accepted(t->relay);
+	install(t, "my.crt", "admin.crt", NULL);
+	install(t, "my.key", "admin.key", NULL);
+	eventually(t, relay_n_accepted(t->relay) > n_accepted);
+	put_all(t, 20, "two");
+	/* HTTP/1.1: one connection each, and each is a new one in the end */
+	eventually(t, relay_n_accepted(t->relay) >= n_accepted + 21 && relay_n_open(t->relay) <= 21 &&
+			      health(t).n_watches == 21);
+	put_all(t, 20, "three");
+	eventually(t, have_all(t, 20, "three"));
+	after = apiserver_counts(t->server);
+	assert_int_equal(after.n_list, before.n_list);
+	assert_int_equal(after.n_watch, before.n_watch + 21);
+	assert_int_equal(after.n_unauthorised, before.n_unauthorised);
+	assert_int_equal(t->n_failed, 0);
+	assert_string_equal(health(t).last_error, "");
+}
+
+static void linked_file_with_certificate_and_key_is_followed(void **state)
+{
+	cleanup_free char *url = NULL;
+	struct rig *t = *state;
+
+	serve(t, 0, "server.crt", "server.key", true, &(struct apiserver_options){ .node_authorizer = true });
+	install(t, "kubelet-client-1.pem", "node-2.crt", "node-2.key");
+	install(t, "kubelet-client-2.pem", "node-1.crt", "node-1.key");
+	make_link(t, "kubelet-client-current.pem", "kubelet-client-1.pem");
+	write_kubeconfig(t, apiserver_url(t->server), ", certificate-authority: ca.crt",
+			 "client-certificate: kubelet-client-current.pem, client-key: kubelet-client-current.pem");
+	start_source(t);
+	/* not the pods of this node, says the server */
+	eventually(t, *health(t).last_error);
+	assert_int_equal(t->n_synced, 0);
+	make_link(t, "kubelet-client-current.pem", "kubelet-client-2.pem");
+	eventually(t, t->n_synced == 1);
+}
+
+static void pair_that_does_not_match_keeps_the_old_one_with_one_line(void **state)
+{
+	static const struct {
+		const char *cert, *key, *words;
+	} CASES[] = {
+		{ "admin.crt", "node-1.key", "the key is not the certificate's" },
+		{ "node-1.key", "node-1.key", "my.crt is not a PEM certificate" },
+		{ "node-1.crt", "node-1.crt", "my.key is not a PEM private key" },
+		{ "half.crt", "node-1.key", "client-certificate: " },
+		{ "empty", "node-1.key", "my.crt is not a PEM certificate" },
+	};
+	cleanup_free char *half = NULL;
+	struct rig *t = *state;
+	struct apiserver_counts before;
+	size_t n_accepted;
+
+	start_with_certificate(t, 2);
+	half = read_text(t, "admin.crt");
+	half[strlen(half) / 2] = '\0';
+	write_file(t, "half.crt", half);
+	write_file(t, "empty", "");
+	before = apiserver_counts(t->server);
+	n_accepted = relay_n_accepted(t->relay);
+	for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
+		log_begin(t);
+		assert_int_equal(ftruncate(t->log, 0), 0);
+		install(t, "my.key", CASES[i].key, NULL);
+		install(t, "my.crt", CASES[i].cert, NULL);
+		eventually(t, log_count(t, CASES[i].words) > 0);
+		run_for(t, 5 * PERIOD_USEC);
+		assert_int_equal(log_count(t, "stays in use"), 1);
+		assert_int_equal(log_count(t, "BEGIN"), 0);
+		/* good again: the same as at the beginning, so nothing happens */
+		install(t, "my.crt", "node-1.crt", NULL);
+		install(t, "my.key", "node-1.key", NULL);
+		run_for(t, 5 * PERIOD_USEC);
+		log_end(t);
+	}
+	put_all(t, 2, "two");
+	eventually(t, have_all(t, 2, "two"));
+	assert_int_equal(relay_n_accepted(t->relay), n_accepted);
+	assert_int_equal(apiserver_counts(t->server).n_watch, before.n_watch);
+}
+
+static void certificate_that_the_server_refuses_costs_one_watch_only(void **state)
+{
+	struct rig *t = *state;
+
+	start_with_certificate(t, 5);
+	install(t, "my.crt", "stranger.crt", NULL);
+	install(t, "my.key", "stranger.key", NULL);
+	eventually(t, health(t).n_watches == 5);
+	run_for(t, USEC_PER_SEC);
+	assert_int_equal(health(t).n_watches, 5);
+	install(t, "my.crt", "admin.crt", NULL);
+	install(t, "my.key", "admin.key", NULL);
+	eventually(t, health(t).n_watches == 6 && relay_n_open(t->relay) == 6);
+	put_all(t, 5, "two");
+	eventually(t, have_all(t, 5, "two"));
+}
+
+static void rotated_ca_is_taken_before_the_server_has_changed(void **state)
+{
+	struct rig *t = *state;
+	size_t n_accepted;
+	uint16_t port;
+
+	serve(t, 0, "server.crt", "server.key", false, &(struct apiserver_options){ .port = 0 });
+	port = apiserver_port(t->server);
+	t->relay = relay_new(t->loop, &(struct relay_options){ .target_port = port });
+	install(t, "my-ca.crt", "ca.crt", NULL);
+	{
+		cleanup_free char *url = str_format("https://127.0.0.1:%u", relay_port(t->relay));
+
+		write_kubeconfig(t, url, ", certificate-authority: my-ca.crt", "");
+	}
+	start_source(t);
+	want(t, 3);
+	eventually(t, have_all(t, 3, "one") && health(t).n_watches == 4);
+	n_accepted = relay_n_accepted(t->relay);
+	install(t, "my-ca.crt", "ca.crt", "other-ca.crt");
+	eventually(t, relay_n_accepted(t->relay) >= n_accepted + 4 && health(t).n_watches == 4);
+	assert_int_equal(t->n_failed, 0);
+	apiserver_stop(t->server);
+	serve(t, port, "stranger.crt", "stranger.key", false, &(struct apiserver_options){ .port = 0 });
+	put_all(t, 3, "two");
+	eventually(t, have_all(t, 3, "two"));
+}
+
+static void ca_that_is_none_keeps_the_old_one(void **state)
+{
+	struct rig *t = *state;
+
+	start_with_certificate(t, 1);
+	log_begin(t);
+	write_file(t, "my-ca.crt", "-----BEGIN CERTIFICATE-----\nYQ==\n-----END CERTIFICATE-----\n");
+	eventually(t, log_count(t, "certificate-authority: ") == 1);
+	run_for(t, 5 * PERIOD_USEC);
+	assert_int_equal(log_count(t, "certificate-authority: "), 1);
+	assert_int_equal(log_count(t, "in use"), 1);
+	install(t, "my-ca.crt", "ca.crt", "other-ca.crt");
+	eventually(t, log_count(t, "new certificate authority in use") == 1);
+	log_end(t);
+	put_all(t, 1, "two");
+	eventually(t, have_all(t, 1, "two"));
+}
+
+static void token_rotates_without_a_refused_request(void **state)
+{
+	struct rig *t = *state;
+	uint16_t port;
+
+	serve(t, 0, "server.crt", "server.key", false, &(struct apiserver_options){ .token = "one" });
+	port = apiserver_port(t->server);
+	write_file(t, "token", "one\n");
+	write_kubeconfig(t, apiserver_url(t->server), ", certificate-authority: ca.crt", "tokenFile: token");
+	start_source(t);
+	want(t, 1);
+	eventually(t, have_all(t, 1, "one"));
+	log_begin(t);
+	write_file(t, "token", "two\n");
+	eventually(t, log_count(t, "new token in use") == 1);
+	log_end(t);
+	apiserver_stop(t->server);
+	serve(t, port, "server.crt", "server.key", false, &(struct apiserver_options){ .token = "two" });
+	put_all(t, 1, "two");
+	eventually(t, have_all(t, 1, "two"));
+	assert_int_equal(apiserver_counts(t->server).n_unauthorised, 0);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(rotated_certificate_moves_all_watches_and_loses_nothing),
+		TEST(linked_file_with_certificate_and_key_is_followed),
+		TEST(pair_that_does_not_match_keeps_the_old_one_with_one_line),
+		TEST(certificate_that_the_server_refuses_costs_one_watch_only),
+		TEST(rotated_ca_is_taken_before_the_server_has_changed),
+		TEST(ca_that_is_none_keeps_the_old_one),
+		TEST(token_rotates_without_a_refused_request),
+	};
+	struct err e = ERR_INIT;
+
+	json_setup();
+	log_init("test", LOG_LEVEL_ERROR);
+	if (secmem_init(16 * 1024 * 1024, &e) < 0) {
+		fprintf(stderr, "%s\n", err_text(&e));
+		return 1;
+	}
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
