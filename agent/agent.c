@@ -260,7 +260,9 @@ static int agent_setup_source(struct agent *a, struct err *e)
 
 		r = source_api_new(a->loop, a->files, &o, &agent_sink, a, &a->source, e);
 	} else {
-		const struct source_manifests_options o = { .dir = c->manifests_dir, .node_name = c->node_name };
+		const struct source_manifests_options o = { .dir = c->manifests_dir,
+							    .key_file = c->sealing_key_file,
+							    .node_name = c->node_name };
 
 		r = source_manifests_new(a->loop, a->files, &o, &agent_sink, a, &a->source, e);
 	}

@@ -48,6 +48,12 @@ static const struct command commands[] = {
 	  "check manifests or a configuration, without a daemon",
 	  "A folder means the files in it that the daemon would read, - stdin. All are taken together.\n"
 	  "Exits 0 if there are no errors (warnings may be), else 1." },
+	{ "keygen", cli_keygen, OPTION_BIT(OPTION_OUT), 0, 0, "[OPTION...]",
+	  "make a key pair for sealed values: sealing.key and sealing.pub",
+	  "sealing.key is for the node alone (sealedSecretsKeyFile), sealing.pub for secretlet seal." },
+	{ "seal", cli_seal, OPTION_BIT(OPTION_PUBLIC_KEY), 0, 1, "--public-key FILE [FILE]",
+	  "encrypt the values of a Secret manifest to a node's key",
+	  "Reads the file, or stdin, and writes the sealed manifest to stdout." },
 	{ "version", cli_version, 0, 0, 0, "", "print the version", NULL },
 	{ "internal-agent", cli_internal_agent, OPTIONS_RUN, 0, 0, "", NULL, NULL },
 	{ "internal-publisher", cli_internal_publisher, 0, 0, 0, "", NULL, NULL },

@@ -28,6 +28,8 @@ int cli_volumes(const struct options *o, char *const *words);
 int cli_wait(const struct options *o, char *const *words);
 int cli_mounts(const struct options *o, char *const *words);
 int cli_check(const struct options *o, char *const *words);
+int cli_keygen(const struct options *o, char *const *words);
+int cli_seal(const struct options *o, char *const *words);
 int cli_version(const struct options *o, char *const *words);
 
 /* What a command's run starts with: the file, what the command line says over it, defaults, checks. */

@@ -249,7 +249,7 @@ static int check_manifests(struct check *c, const char *file, const char *text, 
 	size_t n_objects = 0;
 	int r;
 
-	r = manifest_parse(file, text, len, &c->revision, &objects, &n_objects, &e);
+	r = manifest_parse(file, text, len, sealing_form_only(), &c->revision, &objects, &n_objects, &e);
 	if (r < 0) {
 		add_sentence(c, FINDING_ERROR, file, err_text(&e));
 		return 0;

@@ -88,6 +88,7 @@ static const struct field fields[] = {
 	{ .name = "kind", .kind = FIELD_CONST, .wanted = CONFIG_KIND },
 	{ .name = "kubeconfig", .kind = FIELD_PATH, AT(kubeconfig) },
 	{ .name = "manifestsDir", .kind = FIELD_PATH, AT(manifests_dir) },
+	{ .name = "sealedSecretsKeyFile", .kind = FIELD_PATH, AT(sealing_key_file) },
 	{ .name = "nodeName", .kind = FIELD_STRING, AT(node_name), .check = check_node_name },
 	{ .name = "podsDir", .kind = FIELD_PATH, AT(pods_dir), .check = check_own_dir },
 	{ .name = "runtimeDir", .kind = FIELD_PATH, AT(runtime_dir), .check = check_own_dir },

@@ -14,6 +14,7 @@ struct config {
 	char *path; /* the file it came from; NULL: defaults only */
 	char *kubeconfig; /* kubeconfig: exactly one of this and manifests_dir */
 	char *manifests_dir; /* manifestsDir */
+	char *sealing_key_file; /* sealedSecretsKeyFile: private keys, for manifests; may be NULL */
 	char *node_name; /* nodeName: default the host's name, lower case */
 	char *pods_dir; /* podsDir: /var/lib/pods */
 	char *runtime_dir; /* runtimeDir: /run/secretlet */

@@ -15,6 +15,7 @@
 
 struct reader {
 	const char *file;
+	const struct sealing_keys *keys;
 	uint64_t *revision;
 	struct manifest_object *objects;
 	size_t n_objects, size;
@@ -93,7 +94,7 @@ static int refuse(struct reader *r, struct manifest_object *o, const struct yaml
 	return note(r, o, FINDING_ERROR, at, path, reason, &o->problem);
 }
 
-/* What the issue calls data may have been written as stringData. */
+/* What the issue calls data may have been written as stringData or sealedData. */
 static const struct yaml_node *find_issue(const struct yaml_node *root, const char *path)
 {
 	const struct yaml_node *n = yaml_find(root, path);
@@ -102,6 +103,10 @@ static const struct yaml_node *find_issue(const struct yaml_node *root, const ch
 	if (n != root || !str_starts(path, "data"))
 		return n;
 	snprintf(other, sizeof(other), "stringData%.*s", JSON_PATH_MAX, path + strlen("data"));
+	n = yaml_find(root, other);
+	if (n != root)
+		return n;
+	snprintf(other, sizeof(other), "sealedData%.*s", JSON_PATH_MAX, path + strlen("data"));
 	return yaml_find(root, other);
 }
 
@@ -202,8 +207,13 @@ static int check_pod_uid(const struct pod *p, struct json_issue *issue)
 /* -EINVAL and -ENOMEM with an issue: the object is refused. */
 static int decode(struct reader *r, struct manifest_object *o, json_t *obj, struct json_issue *issue)
 {
-	int k;
+	int k = 0;
 
+	/* without a name validate refuses it */
+	if (o->kind == MANIFEST_SECRET && o->key && json_is_object(obj))
+		k = sealing_open_secret(r->keys, o->ns, o->name, obj, issue);
+	if (k < 0)
+		return k;
 	k = o->kind == MANIFEST_POD ? validate_pod(obj, issue) : validate_secret(obj, issue);
 	if (k < 0)
 		return k;
@@ -375,10 +385,10 @@ static int read_document(struct reader *r, const struct yaml_node *root)
 	return kind == KIND_LIST ? read_list(r, root) : read_plain(r, root, kind);
 }
 
-int manifest_parse(const char *file, const char *text, size_t len, uint64_t *revision,
+int manifest_parse(const char *file, const char *text, size_t len, const struct sealing_keys *keys, uint64_t *revision,
 		   struct manifest_object **ret_objects, size_t *ret_n_objects, struct err *e)
 {
-	struct reader r = { .file = file, .revision = revision, .e = e };
+	struct reader r = { .file = file, .keys = keys, .revision = revision, .e = e };
 	struct yaml_doc *docs = NULL;
 	struct err reason = ERR_INIT;
 	size_t n_docs = 0;

@@ -4,6 +4,7 @@
 
 #include "agent/finding.h"
 #include "agent/pod.h"
+#include "agent/sealing.h"
 #include "agent/secret.h"
 #include "common/json.h"
 
@@ -32,8 +33,8 @@ struct manifest_object {
 /* All objects of all documents, Lists taken apart, in the order of the text. `file` is for messages only. Each object
  * gets the next *revision as its resourceVersion, and, unless it has one, a uid that depends on kind, namespace and name
  * alone, so that a pod's folder keeps its name. -EINVAL, -E2BIG: not YAML, e has `FILE:LINE:COLUMN: reason`; -ENOMEM.
- * Empty documents are skipped. */
-int manifest_parse(const char *file, const char *text, size_t len, uint64_t *revision,
+ * Empty documents are skipped. `keys` open sealed values; NULL: they are refused. */
+int manifest_parse(const char *file, const char *text, size_t len, const struct sealing_keys *keys, uint64_t *revision,
 		   struct manifest_object **ret_objects, size_t *ret_n_objects, struct err *e);
 /* Ends in .yaml, .yml or .json and is not hidden: of a folder of manifests, such files are read. */
 bool manifest_is_file_name(const char *name);

@@ -54,6 +54,7 @@ struct manifests {
 	struct loop *loop;
 	struct files *files;
 	struct manifest_set *set;
+	struct sealing_keys *keys; /* may be NULL */
 	char *dir; /* resolved */
 	int dir_fd, inotify_fd, wd; /* wd -1: the folder is gone */
 	struct loop_source *io, *batch_timer, *retry_timer, *defer;
@@ -138,7 +139,7 @@ static int parse_file(struct manifests *m, const struct manifest_file *f, const 
 	size_t n_objects = 0;
 	int r;
 
-	r = manifest_parse(f->path, text, len, &m->revision, &objects, &n_objects, e);
+	r = manifest_parse(f->path, text, len, m->keys, &m->revision, &objects, &n_objects, e);
 	if (r < 0)
 		return r;
 	r = manifest_set_put(m->set, f->path, objects, n_objects);
@@ -558,6 +559,7 @@ static void manifests_free(struct source *s)
 	loop_source_free(m->retry_timer);
 	loop_source_free(m->defer);
 	manifest_set_free(m->set);
+	sealing_keys_free(m->keys);
 	close_fd(m->inotify_fd);
 	close_fd(m->dir_fd);
 	free(m->dir);
@@ -616,6 +618,8 @@ int source_manifests_new(struct loop *l, struct files *files, const struct sourc
 	r = manifest_set_new(options->node_name, sink, userdata, &m->set);
 	if (r < 0)
 		err_set(e, r, "out of memory");
+	if (r == 0 && options->key_file)
+		r = sealing_keys_read(options->key_file, &m->keys, e);
 	if (r == 0)
 		r = open_folder(m, options->dir, e);
 	if (r == 0)

@@ -19,6 +19,7 @@
 
 struct source_manifests_options {
 	const char *dir; /* path */
+	const char *key_file; /* private keys for sealed values; NULL: there are none */
 	const char *node_name; /* pods with another spec.nodeName are not ours; without one they are */
 };
 

@@ -312,8 +312,8 @@ static int check_type(const json_t *obj, const json_t *meta, const char *type, s
 	return 0;
 }
 
-static const char *const secret_fields[] = { "apiVersion", "kind",	"metadata", "data",
-					     "stringData", "immutable", "type",	    NULL };
+static const char *const secret_fields[] = { "apiVersion", "kind",	"metadata", "data", "stringData",
+					     "sealedData", "immutable", "type",	    NULL };
 
 /* The field of a Secret that differs from key in upper and lower case alone: `stringdata:` would lose the values. */
 static const char *misspelt(const char *key)

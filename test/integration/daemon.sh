@@ -206,5 +206,30 @@ check "the dead mount is cleared and the pod is ready" started
 check_equal "one mount" "$(grep -c " $pods " /proc/self/mountinfo)" 1
 stop TERM
 
+# --- sealed values
+sealing=$TEST_DIR/sealing
+mkdir "$sealing"
+printf 'apiVersion: secretlet.config/v1alpha1\nkind: SecretletConfiguration\nsealedSecretsKeyFile: sealing/sealing.key\n' \
+	>"$TEST_DIR/sealed.yaml"
+refuses "private key missing" "sealing/sealing.key" "$secretlet" "${base[@]}" --config "$TEST_DIR/sealed.yaml"
+"$secretlet" keygen --out "$sealing" >"$TEST_DIR/out" || echo "# keygen failed"
+write_secret db password "$canary"
+"$secretlet" seal --public-key "$sealing/sealing.pub" "$manifests/db.yaml" >"$TEST_DIR/next"
+mv "$TEST_DIR/next" "$manifests/db.yaml"
+check_equal "the sealed manifest has no value in it" "$(grep -c "$canary" "$manifests/db.yaml")" 0
+check_equal "check agrees with the sealed folder" "$("$secretlet" check "$manifests" >/dev/null; echo $?)" 0
+start --config "$TEST_DIR/sealed.yaml"
+check "a pod with a sealed Secret becomes ready" started
+check_equal "the sealed value is a file" "$(cat "$vol/creds/password")" "$canary"
+sed -i 's/name: "db"/name: "other"/' "$manifests/db.yaml"
+check "sealed for another name, it is refused" eventually 10 grep -q "sealedData.password: was sealed for a Secret of another name" "$log"
+kill -9 "$(child agent)"
+sed -i 's/name: "other"/name: "db"/' "$manifests/db.yaml"
+check "a new agent has the key as well" started
+check_equal "and opens the value" "$(cat "$vol/creds/password")" "$canary"
+check_equal "the private key is in no argument or environment" \
+	"$(cat /proc/{$keeper,$(child agent)}/{cmdline,environ} | grep -acF "$(cut -d ' ' -f 3 "$sealing/sealing.key")")" 0
+stop TERM
+
 check_equal "no value is in the log" "$(grep -c "$canary" "$log")" 0
 tap_done

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <cmocka.h>
 
+#include "agent/sealing.h"
 #include "common/buf.h"
 #include "common/file.h"
 #include "common/json.h"
@@ -930,6 +931,71 @@ static void what_is_no_regular_file_is_refused(void **state)
 	assert_non_null(strstr(health(w).last_error, "is not a regular file"));
 }
 
+static void put_sealed(struct world *w, const struct sealing_public *to, const char *name, const char *value)
+{
+	cleanup_free char *sealed = NULL, *text = NULL;
+
+	assert_int_equal(sealing_seal(to, "default", name, "k", value, strlen(value), &sealed), 0);
+	text = str_format("apiVersion: v1\nkind: Secret\nmetadata: {name: db}\nsealedData:\n  k: %s\n", sealed);
+	assert_non_null(text);
+	put(w, "db.yaml", text);
+}
+
+static void sealed_values_are_opened_and_what_is_wrong_keeps_the_last_good(void **state)
+{
+	struct world *w = *state;
+	cleanup_free char *private_path = path_in(w, "k"), *public_path = path_in(w, "p"),
+			  *other_path = path_in(w, "k2"), *other_public = path_in(w, "p2");
+	const struct source_manifests_options o = { .dir = w->dir, .key_file = private_path, .node_name = NODE };
+	struct sealing_public to, other;
+	struct err e = ERR_INIT;
+
+	assert_int_equal(sealing_generate(private_path, public_path, &to, &e), 0);
+	assert_int_equal(sealing_generate(other_path, other_public, &other, &e), 0);
+	put_sealed(w, &to, "db", "one");
+	assert_int_equal(source_manifests_new(w->loop, w->files, &o, &sink, w, &w->source, &e), 0);
+	assert_int_equal(source_start(w->source, &e), 0);
+	expect(w, "synced");
+	want(w, "db");
+	expect(w, "secret default/db k=one");
+	put_sealed(w, &to, "another", "two");
+	expect(w, "failed default/db ...");
+	assert_non_null(
+		strstr(w->log[w->n_seen - 1],
+		       "/db.yaml:5:6: secret default/db: sealedData.k: was sealed for a Secret of another name"));
+	put_sealed(w, &other, "db", "two");
+	expect(w, "failed default/db ...");
+	assert_non_null(strstr(w->log[w->n_seen - 1], "sealedData.k: is sealed to another public key than those"));
+	/* sealed anew, the same value is no change */
+	put_sealed(w, &to, "db", "one");
+	expect(w, "secret default/db k=one");
+	put_sealed(w, &to, "db", "one");
+	expect_nothing(w);
+	put_sealed(w, &to, "db", "two");
+	expect(w, "secret default/db k=two");
+}
+
+static void without_a_key_sealed_values_are_refused(void **state)
+{
+	struct world *w = *state;
+	cleanup_free char *private_path = path_in(w, "k"), *public_path = path_in(w, "p");
+	struct source_manifests_options o = { .dir = w->dir, .key_file = private_path, .node_name = NODE };
+	struct sealing_public to;
+	struct err e = ERR_INIT;
+
+	/* a key file that is configured has to be there */
+	assert_int_equal(source_manifests_new(w->loop, w->files, &o, &sink, w, &w->source, &e), -ENOENT);
+	assert_non_null(strstr(err_text(&e), private_path));
+	assert_null(w->source);
+	assert_int_equal(sealing_generate(private_path, public_path, &to, &e), 0);
+	put_sealed(w, &to, "db", "one");
+	begin(w);
+	expect(w, "synced");
+	want(w, "db");
+	expect(w, "failed default/db ...");
+	assert_non_null(strstr(w->log[w->n_seen - 1], "no sealedSecretsKeyFile is configured"));
+}
+
 static void a_list_is_taken_apart(void **state)
 {
 	struct world *w = *state;
@@ -1042,6 +1108,8 @@ int main(void)
 		TEST(a_second_name_of_a_file_is_read_at_once),
 		TEST(only_manifest_names_are_read),
 		TEST(what_is_no_regular_file_is_refused),
+		TEST(sealed_values_are_opened_and_what_is_wrong_keeps_the_last_good),
+		TEST(without_a_key_sealed_values_are_refused),
 		TEST(a_list_is_taken_apart),
 		TEST(many_changes_at_once_are_one),
 		TEST(the_folder_may_go_and_come_back),

@@ -53,7 +53,8 @@ static void every_field_is_read(void **state)
 {
 	cleanup_config struct config *c = loaded(HEAD "kubeconfig: /k\nnodeName: node-1\npodsDir: /p\nruntimeDir: /r\n"
 						      "user: agent\nsecretMemoryLimit: 8Mi\nlogLevel: debug\n");
-	cleanup_config struct config *m = loaded(HEAD "manifestsDir: /m\n");
+	cleanup_config struct config *m = loaded(HEAD "manifestsDir: /m\nsealedSecretsKeyFile: keys/sealing.key\n");
+	cleanup_free char *key_file = str_format("%s/keys/sealing.key", dir);
 
 	assert_string_equal(c->path, file);
 	assert_string_equal(c->kubeconfig, "/k");
@@ -65,6 +66,8 @@ static void every_field_is_read(void **state)
 	assert_int_equal(c->secret_memory_limit, 8 << 20);
 	assert_int_equal(c->log_level, LOG_LEVEL_DEBUG);
 	assert_string_equal(m->manifests_dir, "/m");
+	assert_string_equal(m->sealing_key_file, key_file);
+	assert_null(c->sealing_key_file);
 	assert_int_equal(m->log_level, LOG_LEVEL_INFO);
 }
 

@@ -17,7 +17,7 @@ struct parsed {
 static int parse(const char *text, struct parsed *p)
 {
 	*p = (struct parsed){ .e = ERR_INIT };
-	return manifest_parse("f.yaml", text, strlen(text), &p->revision, &p->objects, &p->n, &p->e);
+	return manifest_parse("f.yaml", text, strlen(text), NULL, &p->revision, &p->objects, &p->n, &p->e);
 }
 
 static struct parsed parse_good(const char *text)
