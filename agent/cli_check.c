@@ -64,6 +64,12 @@ static void check_deinit(struct check *c)
 	manifest_set_free(c->set);
 }
 
+/* Room for one more element: at 0 and at each power of two it doubles. NULL: out of memory, and the old one stays. */
+static void *grown(void *array, size_t n, size_t size)
+{
+	return n & (n - 1) ? array : reallocarray(array, n ? n * 2 : 1, size);
+}
+
 /* ---- findings ---- */
 
 /* Takes f, which may be NULL: out of memory. */
@@ -76,7 +82,7 @@ static void add_finding(struct check *c, struct finding *take_f)
 		c->no_memory = true;
 		return;
 	}
-	findings = reallocarray(c->findings, c->n_findings + 1, sizeof(*findings));
+	findings = grown(c->findings, c->n_findings, sizeof(*findings));
 	if (!findings) {
 		c->no_memory = true;
 		return;
@@ -145,7 +151,7 @@ static int add_file(struct check *c, const char *name)
 		return 0;
 	if (c->n_files == FILES_MAX)
 		return -E2BIG;
-	files = reallocarray(c->files, c->n_files + 1, sizeof(*files));
+	files = grown(c->files, c->n_files, sizeof(*files));
 	if (!files)
 		return -ENOMEM;
 	c->files = files;
@@ -219,7 +225,7 @@ static int add_reference(struct check *c, const char *file, const struct manifes
 					   .reason = reason },
 			&f) < 0)
 		return -ENOMEM;
-	references = reallocarray(c->references, c->n_references + 1, sizeof(*references));
+	references = grown(c->references, c->n_references, sizeof(*references));
 	if (!references)
 		return -ENOMEM;
 	c->references = references;

@@ -166,18 +166,13 @@ static int add_secret(struct seal *s, const struct manifest_object *o, const jso
 	return r;
 }
 
-/* ret_object: of the document that begins at root. */
-static int find_object(struct seal *s, const struct yaml_node *root, const struct manifest_object *objects, size_t n,
-		       const struct manifest_object **ret_object)
+/* The Secret that is the whole document. Until one is none, there is one object for each document. */
+static int check_object(struct seal *s, const struct yaml_node *root, const struct manifest_object *o)
 {
-	for (size_t i = 0; i < n; i++) {
-		if (objects[i].problem)
-			return err_set(&s->e, -EINVAL, "%s", objects[i].problem->text);
-		if (objects[i].line != root->line || objects[i].column != root->column || !objects[i].secret)
-			continue;
-		*ret_object = &objects[i];
+	if (o && o->problem)
+		return err_set(&s->e, -EINVAL, "%s", o->problem->text);
+	if (o && o->secret && o->line == root->line && o->column == root->column)
 		return 0;
-	}
 	return err_set(&s->e, -EINVAL, "%s:%zu:%zu: only Secrets are sealed, one in each document", s->file, root->line,
 		       root->column);
 }
@@ -185,16 +180,18 @@ static int find_object(struct seal *s, const struct yaml_node *root, const struc
 static int seal_documents(struct seal *s, const struct yaml_doc *docs, size_t n_docs,
 			  const struct manifest_object *objects, size_t n_objects)
 {
+	size_t n_seen = 0;
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < n_docs; i++) {
+		const struct manifest_object *o = n_seen < n_objects ? &objects[n_seen] : NULL;
 		const struct yaml_node *root = docs[i].root;
-		const struct manifest_object *o = NULL;
 		cleanup_json json_t *obj = NULL;
 
 		if (!root || root->kind == YAML_NULL)
 			continue;
-		r = find_object(s, root, objects, n_objects, &o);
+		n_seen++;
+		r = check_object(s, root, o);
 		if (r == 0)
 			r = yaml_to_json(root, &obj, &s->e);
 		if (r == 0)
@@ -216,7 +213,7 @@ static int check_output(struct seal *s)
 
 	r = manifest_parse(s->file, s->out.data, s->out.len, sealing_form_only(), &revision, &objects, &n, &e);
 	if (r < 0)
-		return err_set(&s->e, r, "%s: the result cannot be written as YAML", s->file);
+		return err_set(&s->e, r, "what would be written cannot be read again: %s", err_text(&e));
 	for (size_t i = 0; r == 0 && i < n; i++)
 		if (objects[i].problem)
 			r = err_set(&s->e, -EINVAL, "%s", objects[i].problem->text);
