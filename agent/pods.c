@@ -295,7 +295,7 @@ static void volume_removed(void *userdata, int r, const struct publish_result *r
 {
 	cleanup_free char *what = userdata;
 
-	if (r < 0 && r != -ESTALE)
+	if (r < 0 && r != -ESTALE && r != -ECANCELED)
 		log_error(NULL, "remove %s: %s", what, err_text(e));
 }
 

@@ -643,6 +643,18 @@ int publish_new(struct loop *l, struct tree *t, struct publish **ret_p)
 	return 0;
 }
 
+/* Not yet told: a job's userdata would have no owner any more. */
+static void job_abandon(struct job *j)
+{
+	struct err e = ERR_INIT;
+
+	if (j && j->fn) {
+		err_set(&e, -ECANCELED, "publishing has ended");
+		j->fn(j->userdata, -ECANCELED, NULL, &e);
+	}
+	job_free(j);
+}
+
 void publish_free(struct publish *p)
 {
 	struct volume *v;
@@ -653,11 +665,11 @@ void publish_free(struct publish *p)
 	publish_detach(p);
 	loop_source_free(p->turn);
 	loop_source_free(p->timer);
-	job_free(p->current);
+	job_abandon(p->current);
 	while ((j = list_first(&p->queue, struct job, link)))
-		job_free(j);
+		job_abandon(j);
 	while ((j = list_first(&p->done, struct job, link)))
-		job_free(j);
+		job_abandon(j);
 	for (size_t it = 0; (v = map_next(&p->volumes, &it));) {
 		map_remove_str(&p->volumes, v->path);
 		volume_free(v);

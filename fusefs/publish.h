@@ -28,7 +28,8 @@ struct publish_result {
 	uint64_t realtime_usec; /* when ..data was switched */
 };
 /* r: 0 published (and read once through the mount, so that it is warm), PUBLISH_UNCHANGED, -ESTALE: overtaken by a newer
- * payload or by the removal, otherwise why it failed; then the volume is as it was. res is NULL unless r >= 0. */
+ * payload or by the removal, -ECANCELED: publish_free() came first, otherwise why it failed; then the volume is as it was.
+ * res is NULL unless r >= 0. */
 typedef void (*publish_fn)(void *userdata, int r, const struct publish_result *res, const struct err *e);
 
 struct publish_stats {
@@ -40,6 +41,7 @@ struct publish_stats {
 
 /* Microseconds since the epoch come from clock_realtime(2) in here; the tests look at names and order only. */
 int publish_new(struct loop *l, struct tree *t, struct publish **ret_p);
+/* Ends what is under way with -ECANCELED; the callbacks must not call publish any more. */
 void publish_free(struct publish *p);
 DEFINE_CLEANUP(struct publish *, publish_free);
 
@@ -52,7 +54,7 @@ bool publish_is_publisher(const struct publish *p, pid_t pid);
  * A link of that name to another uid is replaced. */
 int publish_name_pod(struct publish *p, const char *uid, const char *ns, const char *name);
 /* Shows `payload` (sealed, taken in every case) as the volume's contents. fn is called exactly once, never from inside
- * this call, unless publish_free() comes first. */
+ * this call; at the latest by publish_free(), so userdata can be the callback's to free. */
 int publish_volume(struct publish *p, const struct volume_path *at, struct payload *take_payload, publish_fn fn,
 		   void *userdata);
 /* Takes the volume (all volumes and the name link of the pod) out of the tree. Nothing there is a success. */

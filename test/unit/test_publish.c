@@ -574,15 +574,19 @@ static void names_come_and_go_with_their_pods(void **state)
 
 static void what_is_under_way_ends_with_publish(void **state)
 {
-	struct result res = { 0 };
+	struct result res = { 0 }, removed = { 0 };
 
 	assert_int_equal(publish("a=1", NULL), 0);
 	assert_int_equal(publish_volume(f.publish, &AT, payload_make("a=2"), result_fn, &res), 0);
 	assert_true(loop_run_once(f.loop, 0) >= 0);
 	assert_int_equal(publish_volume(f.publish, &AT, payload_make("a=3"), result_fn, &res), 0);
+	assert_int_equal(publish_remove_pod(f.publish, "other", result_fn, &removed), 0);
 	publish_free(f.publish);
 	f.publish = NULL;
-	assert_int_equal(res.n, 0);
+	assert_int_equal(res.n, 2);
+	assert_int_equal(res.r, -ECANCELED);
+	assert_int_equal(removed.n, 1);
+	assert_int_equal(removed.r, -ECANCELED);
 }
 
 static void strange_answers_are_harmless(void **state)
