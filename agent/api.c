@@ -161,12 +161,10 @@ static int errno_of(int status)
 
 static bool says_too_large(const json_t *details, const char *message)
 {
-	const json_t *cause;
-	size_t i;
+	const json_t *causes = json_object_get(details, "causes");
 
-	json_array_foreach(json_object_get(details, "causes"), i, cause)
-	{
-		const char *reason = json_string_value(json_object_get(cause, "reason"));
+	for (size_t i = 0; i < json_array_size(causes); i++) {
+		const char *reason = json_string_value(json_object_get(json_array_get(causes, i), "reason"));
 
 		if (str_eq(reason, "ResourceVersionTooLarge"))
 			return true;
