@@ -136,6 +136,9 @@ check_equal "the agent is one thread" "$(field "$agent" Threads)" 1
 check_equal "the agent has no groups" "$(field "$agent" Groups | tr -d ' ')" ""
 check_equal "the publisher has no capability" "$(field "$publisher" CapEff)" 0000000000000000
 check_equal "the publisher is filtered" "$(field "$publisher" Seccomp)" 2
+open_files() { find "/proc/$1/fd" -type l -printf '%l\n' | grep -v -e '^/dev/null$' -e '^pipe:' -e "^${TEST_DIR%/*}/" | sed 's/:.*//' | sort | xargs; }
+check_equal "the publisher has its socket, the mount and nothing else" "$(open_files "$publisher")" "/ socket"
+check "the agent cannot reach the private mount" not grep -qx / <(open_files "$agent" | tr ' ' '\n')
 check_equal "the secret memory is locked" "$("$secretlet" status --runtime-dir "$run" -o json | jq -r .secretMemory.locked)" true
 check_equal "another user is not answered" \
 	"$(setpriv --reuid 65534 --clear-groups curl -s -o /dev/null --unix-socket "$run/control.sock" http://x/v1/status; echo $?)" 7
