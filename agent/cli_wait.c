@@ -81,6 +81,8 @@ static void say_why_not(const struct options *o, const json_t *pod)
 	const json_t *volume;
 	size_t i;
 
+	if (cli_bool(pod, "finished"))
+		fprintf(stderr, "%s: it has finished, its volumes are gone\n", o->args[0]);
 	json_array_foreach (json_object_get(pod, "volumes"), i, volume) {
 		cleanup_free char *line = NULL, *escaped = NULL;
 		const char *state = cli_str(volume, "state"), *error = cli_str(volume, "error");

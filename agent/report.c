@@ -68,7 +68,7 @@ json_t *report_pods(const struct report_state *s)
 }
 
 struct totals {
-	size_t n_pods, n_pods_ready;
+	size_t n_pods, n_pods_ready, n_pods_finished;
 	size_t n_volumes, n_ready, n_waiting, n_failed, n_stale;
 };
 
@@ -80,6 +80,7 @@ static struct totals report_totals(const struct pods *pods)
 		const struct pod_state *s = pods_at(pods, i);
 
 		t.n_pods_ready += pod_state_is_ready(s);
+		t.n_pods_finished += pod_is_finished(s->pod);
 		for (size_t j = 0; j < s->n_volumes; j++) {
 			enum volume_condition c = s->volumes[j].condition;
 
@@ -178,17 +179,18 @@ json_t *report_status(const struct report_state *s, uint64_t now_usec)
 
 	source_health(s->source, &h);
 	problems = report_problems(s, &t, &h);
-	return json_pack(
-		"{s:s, s:b, s:O, s:s, s:s, s:I, s:o, s:{s:I, s:I}, s:{s:I, s:I, s:I, s:I, s:I},"
-		" s:{s:I, s:I, s:I, s:b}, s:{s:I, s:I, s:I}, s:o, s:o, s:{s:I}}",
-		"version", SECRETLET_VERSION, "healthy", json_array_size(problems) == 0, "problems", problems,
-		"nodeName", s->config->node_name, "podsDir", s->pods_dir, "uptimeSeconds",
-		(json_int_t)((now_usec - s->started_usec) / USEC_PER_SEC), "source", report_source(&h), "pods", "total",
-		(json_int_t)t.n_pods, "ready", (json_int_t)t.n_pods_ready, "volumes", "total", (json_int_t)t.n_volumes,
-		"ready", (json_int_t)t.n_ready, "waiting", (json_int_t)t.n_waiting, "failed", (json_int_t)t.n_failed,
-		"stale", (json_int_t)t.n_stale, "secretMemory", "usedBytes", (json_int_t)mem.used_bytes, "limitBytes",
-		(json_int_t)mem.limit_bytes, "blocks", (json_int_t)mem.n_blocks, "locked", mem.locked, "tree", "nodes",
-		(json_int_t)tree_stats(s->tree).n_nodes, "detached", (json_int_t)tree_stats(s->tree).n_detached,
-		"contentBytes", (json_int_t)tree_stats(s->tree).content_bytes, "fuse", report_fuse(s->session),
-		"publisher", report_publisher(s->publish), "log", "dropped", (json_int_t)log_dropped());
+	return json_pack("{s:s, s:b, s:O, s:s, s:s, s:I, s:o, s:{s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I, s:I},"
+			 " s:{s:I, s:I, s:I, s:b}, s:{s:I, s:I, s:I}, s:o, s:o, s:{s:I}}",
+			 "version", SECRETLET_VERSION, "healthy", json_array_size(problems) == 0, "problems", problems,
+			 "nodeName", s->config->node_name, "podsDir", s->pods_dir, "uptimeSeconds",
+			 (json_int_t)((now_usec - s->started_usec) / USEC_PER_SEC), "source", report_source(&h), "pods",
+			 "total", (json_int_t)t.n_pods, "ready", (json_int_t)t.n_pods_ready, "finished",
+			 (json_int_t)t.n_pods_finished, "volumes", "total", (json_int_t)t.n_volumes, "ready",
+			 (json_int_t)t.n_ready, "waiting", (json_int_t)t.n_waiting, "failed", (json_int_t)t.n_failed,
+			 "stale", (json_int_t)t.n_stale, "secretMemory", "usedBytes", (json_int_t)mem.used_bytes,
+			 "limitBytes", (json_int_t)mem.limit_bytes, "blocks", (json_int_t)mem.n_blocks, "locked",
+			 mem.locked, "tree", "nodes", (json_int_t)tree_stats(s->tree).n_nodes, "detached",
+			 (json_int_t)tree_stats(s->tree).n_detached, "contentBytes",
+			 (json_int_t)tree_stats(s->tree).content_bytes, "fuse", report_fuse(s->session), "publisher",
+			 report_publisher(s->publish), "log", "dropped", (json_int_t)log_dropped());
 }
