@@ -83,7 +83,7 @@ static int refuse_unreachable(const char *socket_path, int why, struct err *e)
 			       socket_path);
 	case EACCES:
 	case EPERM:
-		return err_set(e, -ENOTCONN, "cannot reach secretlet at %s: permission denied: only root may use it",
+		return err_set(e, -EACCES, "cannot reach secretlet at %s: permission denied: only root may use it",
 			       socket_path);
 	default:
 		return err_set(e, -ENOTCONN, "cannot reach secretlet at %s: %s", socket_path, strerror(why));

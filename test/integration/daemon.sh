@@ -142,6 +142,9 @@ check "the agent cannot reach the private mount" not grep -qx / <(open_files "$a
 check_equal "the secret memory is locked" "$("$secretlet" status --runtime-dir "$run" -o json | jq -r .secretMemory.locked)" true
 check_equal "another user is not answered" \
 	"$(setpriv --reuid 65534 --clear-groups curl -s -o /dev/null --unix-socket "$run/control.sock" http://x/v1/status; echo $?)" 7
+check_equal "nor waits for anything" \
+	"$(setpriv --reuid 65534 --clear-groups timeout 10 "$secretlet" wait --quiet --timeout 60s --runtime-dir "$run" default/app; echo $?)" 3
+check_equal "the runtime dir can be looked into" "$(stat -c %a "$run")" 755
 check_equal "the values are in no argument or environment" \
 	"$(cat /proc/{$keeper,$agent,$publisher}/{cmdline,environ} 2>/dev/null | grep -ac "$canary")" 0
 
