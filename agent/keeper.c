@@ -135,54 +135,62 @@ static int keeper_listen(struct keeper *k, struct err *e)
 	return 0;
 }
 
-static int keeper_prepare_pods_dir(struct keeper *k, struct err *e)
+/* realpath() reads links only, so it neither hangs in nor fails on a mount of an earlier run. */
+static int keeper_resolve_pods_dir(struct keeper *k, struct err *e)
 {
 	const char *dir = k->config->pods_dir;
-	char fstype[64] = "";
-	enum mount_state state;
-	struct stat st;
 	int r;
 
-	/* lstat could hang in (or fail on) a mount of an earlier run, so the mount table is asked first */
-	r = mount_probe(dir, &state, fstype, sizeof(fstype), e);
-	if (r < 0)
-		return r;
-	if (state == MOUNT_DEAD) {
-		log_warning(LOG_F({ "dir", dir }), "clearing the dead mount of an earlier run");
-		r = mount_clear(dir, e);
-		if (r < 0)
-			return r;
-		r = mount_probe(dir, &state, fstype, sizeof(fstype), e);
-		if (r < 0)
-			return r;
-	}
-	if (state == MOUNT_ALIVE)
-		return err_set(e, -EBUSY, "pods dir %s is served by another secretlet", dir);
-	if (state != MOUNT_NONE)
-		return err_set(e, -EBUSY, "pods dir %s is already mounted by something else (%s)", dir, fstype);
-
-	if (lstat(dir, &st) < 0) {
-		if (errno != ENOENT)
-			return err_set(e, -errno, "pods dir %s: %m", dir);
+	k->pods_dir = realpath(dir, NULL);
+	if (!k->pods_dir && errno == ENOENT) {
 		r = file_mkdirs(dir, 0711, e);
 		if (r < 0)
 			return err_wrap(e, r, "pods dir");
 		k->made_pods_dir = true;
-	} else if (stat(dir, &st) < 0 || !S_ISDIR(st.st_mode)) {
-		return err_set(e, -ENOTDIR, "pods dir %s is not a folder", dir);
+		k->pods_dir = realpath(dir, NULL);
 	}
-	k->pods_dir = realpath(dir, NULL);
 	if (!k->pods_dir)
 		return err_set(e, -errno, "pods dir %s: %m", dir);
-	if (str_eq(k->pods_dir, dir))
-		return 0;
-	/* behind a link there may be a mount, too */
-	r = mount_probe(k->pods_dir, &state, fstype, sizeof(fstype), e);
-	if (r == 0 && state == MOUNT_DEAD)
-		return mount_clear(k->pods_dir, e);
-	if (r == 0 && state != MOUNT_NONE)
-		return err_set(e, -EBUSY, "pods dir %s is already mounted by something else (%s)", k->pods_dir, fstype);
-	return r;
+	return 0;
+}
+
+static int keeper_clear_pods_dir(const char *dir, struct err *e)
+{
+	char fstype[64] = "";
+	enum mount_state state;
+	int r;
+
+	r = mount_probe(dir, &state, fstype, sizeof(fstype), e);
+	if (r == 0 && state == MOUNT_DEAD) {
+		log_warning(LOG_F({ "dir", dir }), "clearing the dead mount of an earlier run");
+		r = mount_clear(dir, e);
+		r = r ?: mount_probe(dir, &state, fstype, sizeof(fstype), e);
+	}
+	if (r < 0)
+		return r;
+	if (state == MOUNT_ALIVE)
+		return err_set(e, -EBUSY, "pods dir %s is served by another secretlet", dir);
+	if (state != MOUNT_NONE)
+		return err_set(e, -EBUSY, "pods dir %s is already mounted by something else (%s)", dir, fstype);
+	return 0;
+}
+
+static int keeper_prepare_pods_dir(struct keeper *k, struct err *e)
+{
+	struct stat st;
+	int r;
+
+	r = keeper_resolve_pods_dir(k, e);
+	if (r < 0)
+		return r;
+	r = keeper_clear_pods_dir(k->pods_dir, e);
+	if (r < 0)
+		return r;
+	if (stat(k->pods_dir, &st) < 0)
+		return err_set(e, -errno, "pods dir %s: %m", k->pods_dir);
+	if (!S_ISDIR(st.st_mode))
+		return err_set(e, -ENOTDIR, "pods dir %s is not a folder", k->pods_dir);
+	return 0;
 }
 
 static int keeper_check(struct keeper *k, struct err *e)
