@@ -88,6 +88,7 @@ printf 'apiVersion: secretlet.config/v1alpha1\nkind: SecretletConfiguration\nnod
 refuses "configuration invalid" "bad.yaml:3:" "$secretlet" "${base[@]}" --config "$TEST_DIR/bad.yaml"
 refuses "no such user" "nobody-of-that-name" "$secretlet" "${base[@]}" --user nobody-of-that-name
 refuses "agent as root" "root" "$secretlet" "${base[@]}" --user root
+refuses "too few open files" "start secretlet-agent: prepare its files" bash -c "ulimit -n 40 && exec '$secretlet' ${base[*]}"
 refuses "internal commands are not for people" "secretlet run" "$secretlet" internal-agent
 # --user fails in the agent, when everything is mounted already
 check "nothing is mounted after a refusal" not mounted
@@ -97,7 +98,9 @@ unshare -m bash -c "mount -t tmpfs none /dev && exec '$secretlet' ${base[*]}" >"
 check_contains "no /dev/fuse" "$(cat "$TEST_DIR/out")" "/dev/fuse"
 
 # --- the main job
+exec 9<"$manifests/db.yaml" # left open by whoever starts it
 start
+exec 9<&-
 check "the pod becomes ready" started
 check_equal "the key is a file" "$(cat "$vol/creds/password")" "$canary"
 check_equal "..data is a link to a version" "$(readlink "$vol/creds/..data" | cut -c 1-4)" "..20"
@@ -139,6 +142,8 @@ check_equal "the publisher is filtered" "$(field "$publisher" Seccomp)" 2
 open_files() { find "/proc/$1/fd" -type l -printf '%l\n' | grep -v -e '^/dev/null$' -e '^pipe:' -e "^${TEST_DIR%/*}/" | sed 's/:.*//' | sort | xargs; }
 check_equal "the publisher has its socket, the mount and nothing else" "$(open_files "$publisher")" "/ socket"
 check "the agent cannot reach the private mount" not grep -qx / <(open_files "$agent" | tr ' ' '\n')
+check_equal "neither has a file that the keeper's parent left open" \
+	"$(readlink /proc/{$agent,$publisher}/fd/* | grep -c db.yaml)" 0
 check_equal "the secret memory is locked" "$("$secretlet" status --runtime-dir "$run" -o json | jq -r .secretMemory.locked)" true
 check_equal "another user is not answered" \
 	"$(setpriv --reuid 65534 --clear-groups curl -s -o /dev/null --unix-socket "$run/control.sock" http://x/v1/status; echo $?)" 7
@@ -198,6 +203,20 @@ check "starts again" started
 stop INT
 check_equal "SIGINT: exit status" $? 0
 check "SIGINT: unmounted" not mounted
+
+# --- an agent that hangs
+start
+check "starts with an agent that will hang" started
+kill -STOP "$(child agent)"
+write_secret db password "nobody will see this"
+# whoever asks for what is not cached waits in the kernel meanwhile
+timeout -s KILL 30 ls "$pods/not-there" >"$TEST_DIR/out" 2>&1 &
+kill "$keeper"
+check "the keeper ends all the same" eventually 15 gone "$keeper"
+wait "$keeper"
+check_equal "an agent that hangs: exit status" $? 0
+check "an agent that hangs: unmounted" not mounted
+check_contains "it is said" "$(cat "$log")" "the agent did not stop in time"
 
 # --- a dead mount of an earlier run
 start
