@@ -19,6 +19,8 @@
 #define RETIRED_MAX	  64
 #define RETIRED_BYTES_MAX (1u << 20)
 
+#define ERRNO_MAX 4095 /* the kernel's */
+
 struct volume {
 	char *path; /* the map's key: uid/volumes/plugin/name */
 	struct digest digest; /* of what is published */
@@ -364,8 +366,15 @@ static void volume_published(struct publish *p, struct job *j)
 
 static void job_done(struct publish *p, struct job *j)
 {
+	bool removes = j->kind == JOB_REMOVE_VOLUME || j->kind == JOB_REMOVE_POD;
+
 	if (j->cleaning) {
 		job_finish(p, j, j->r);
+		return;
+	}
+	if (removes && plan_find(&j->plan, j->path)) {
+		err_set(&j->err, -EIO, "the publisher did not remove %s", j->path);
+		job_fail(p, j, -EIO);
 		return;
 	}
 	for (size_t i = 0; i < j->plan.n_steps; i++) {
@@ -573,7 +582,7 @@ static void answered(struct publish *p, const struct order_answer *a)
 		j->realtime_usec = a->realtime_usec;
 	if (a->failed != ORDER_DONE && a->failed < j->plan.n_steps) {
 		const struct step *s = &j->plan.steps[a->failed];
-		int r = a->error ? -(int)a->error : -EIO;
+		int r = a->error > 0 && a->error <= ERRNO_MAX ? -(int)a->error : -EIO;
 
 		err_set(&j->err, r, "%s %s: %s", op_name(s->op), s->path, strerror(-r));
 		job_fail(p, j, r);
