@@ -57,6 +57,8 @@ static bool check_own_dir(const char *value, char problem[static PROBLEM_MAX])
 		return refuse(problem, "must not contain `..`");
 	if (strspn(value, "/.") == strlen(value) && *value == '/')
 		return refuse(problem, "must not be the root folder");
+	if (!str_is_utf8(value, strlen(value)))
+		return refuse(problem, "must be UTF-8: container runtimes are given it as JSON");
 	return true;
 }
 
