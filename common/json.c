@@ -6,6 +6,9 @@
 #include <stdarg.h>
 #include <sys/random.h>
 
+#include "common/buf.h"
+#include "common/str.h"
+
 /* jansson's scanner takes a failed allocation for a syntax error; this knows better. */
 static _Thread_local bool out_of_memory;
 
@@ -241,4 +244,18 @@ int json_get_array(const json_t *obj, const char *key, const struct json_at *at,
 		return wrong_type(value, "an array", key, at, issue);
 	*ret = value;
 	return 0;
+}
+
+json_t *json_text(const char *s)
+{
+	static const char replacement[] = "\xef\xbf\xbd";
+	size_t len = strlen(s);
+	cleanup_buf struct buf b = BUF_INIT(len * strlen(replacement));
+
+	for (size_t i = 0, n; i < len; i += MAX(n, (size_t)1)) {
+		n = str_utf8_len(s + i, len - i);
+		if ((n > 0 ? buf_add(&b, s + i, n) : buf_add_str(&b, replacement)) < 0)
+			return NULL;
+	}
+	return json_string(b.len ? b.data : "");
 }

@@ -15,6 +15,10 @@ struct json_issue {
 	char reason[256];
 };
 
+/* A string for people from anywhere: bytes that are no UTF-8, which JSON cannot have, become U+FFFD. NULL: out of
+ * memory. */
+json_t *json_text(const char *s);
+
 /* A position in a document while it is walked; lives on the walker's stack. */
 struct json_at {
 	const struct json_at *parent; /* NULL: the document itself */

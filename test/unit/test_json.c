@@ -323,9 +323,27 @@ static void jansson_frees_through_us(void **state)
 	f(m(100));
 }
 
+static void text_that_is_no_utf8_becomes_a_string_all_the_same(void **state)
+{
+	static const char *const cases[][2] = {
+		{ "", "" },
+		{ "caf\xc3\xa9", "caf\xc3\xa9" },
+		{ "caf\xe9", "caf\xef\xbf\xbd" },
+		{ "\xff\xfe", "\xef\xbf\xbd\xef\xbf\xbd" },
+		{ "cut \xe2\x82", "cut \xef\xbf\xbd\xef\xbf\xbd" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		cleanup_json json_t *text = json_text(cases[i][0]);
+
+		assert_string_equal(json_string_value(text), cases[i][1]);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(text_that_is_no_utf8_becomes_a_string_all_the_same),
 		cmocka_unit_test(refused_documents_name_place_and_reason_only),
 		cmocka_unit_test(nul_byte_outside_a_string_is_refused),
 		cmocka_unit_test(nesting_is_bounded),
