@@ -16,6 +16,7 @@
 #include "agent/source_api.h"
 #include "agent/source_manifests.h"
 #include "agent/store.h"
+#include "common/clock.h"
 #include "common/json.h"
 #include "common/loop.h"
 #include "fusefs/publish.h"
@@ -287,11 +288,9 @@ static int agent_drop_privileges(const struct config *c, struct err *e)
 
 static int agent_setup_fs(struct agent *a, struct err *e)
 {
-	struct timespec now;
 	int r;
 
-	clock_gettime(CLOCK_REALTIME, &now);
-	r = tree_new((uint64_t)now.tv_sec * USEC_PER_SEC, &a->tree);
+	r = tree_new(clock_realtime_usec(), &a->tree);
 	if (r < 0)
 		return err_set(e, r, "tree: %s", strerror(-r));
 	r = publish_new(a->loop, a->tree, &a->publish);

@@ -3,9 +3,9 @@
  * little and being told in the wrong order costs nothing. */
 #include "agent/pods.h"
 
-#include <time.h>
 
 #include "agent/views.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/map.h"
 #include "common/str.h"
@@ -37,14 +37,6 @@ struct pods {
 	struct loop_source *retry; /* pods with a `next` */
 	struct backoff backoff;
 };
-
-static uint64_t realtime_usec(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / NSEC_PER_USEC;
-}
 
 static void volume_flight_free(struct volume_flight *f)
 {
@@ -513,7 +505,7 @@ static int pods_add(struct pods *p, struct pod *pod, struct pod_state **ret_s)
 	if (!s)
 		return -ENOMEM;
 	s->pods = p;
-	s->since_usec = realtime_usec();
+	s->since_usec = clock_realtime_usec();
 	s->pod = pod_ref(pod);
 	s->uid = strdup(pod->uid);
 	r = s->uid ? pods_insert(p, s) : -ENOMEM;

@@ -7,13 +7,13 @@
 #include "agent/source_api.h"
 
 #include <inttypes.h>
-#include <time.h>
 
 #include "agent/codec.h"
 #include "agent/http.h"
 #include "agent/kubeconfig.h"
 #include "agent/reflector.h"
 #include "common/backoff.h"
+#include "common/clock.h"
 #include "common/list.h"
 #include "common/log.h"
 #include "common/map.h"
@@ -96,14 +96,6 @@ static struct wanted *wanted_of(void *userdata)
 	return container_of((struct follower *)userdata, struct wanted, follower);
 }
 
-static uint64_t realtime_usec(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_REALTIME, &t);
-	return (uint64_t)t.tv_sec * USEC_PER_SEC + (uint64_t)t.tv_nsec / NSEC_PER_USEC;
-}
-
 /* Keeps a copy; what cannot be kept is told again, that is all. */
 static void keep_text(char **where, const char *text)
 {
@@ -141,7 +133,7 @@ static void on_head(void *userdata, int status)
 {
 	struct follower *f = userdata;
 
-	f->source->last_contact_usec = realtime_usec();
+	f->source->last_contact_usec = clock_realtime_usec();
 	if (f->source->server_away)
 		server_is_back(f->source);
 	reflector_head(f->reflector, status);
@@ -151,7 +143,7 @@ static void on_body(void *userdata, const char *data, size_t len)
 {
 	struct follower *f = userdata;
 
-	f->source->last_contact_usec = realtime_usec();
+	f->source->last_contact_usec = clock_realtime_usec();
 	reflector_body(f->reflector, data, len);
 }
 

@@ -4,9 +4,9 @@
 #include "fusefs/publish.h"
 
 #include <sys/socket.h>
-#include <time.h>
 
 #include "common/buf.h"
+#include "common/clock.h"
 #include "common/list.h"
 #include "common/log.h"
 #include "common/map.h"
@@ -74,14 +74,6 @@ struct publish {
 	uint64_t last_order_id;
 	struct publish_stats stats;
 };
-
-static uint64_t now_realtime_usec(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return ts.tv_sec * USEC_PER_SEC + ts.tv_nsec / NSEC_PER_USEC;
-}
 
 /* --- volumes and their retired versions --- */
 
@@ -298,7 +290,7 @@ static int job_plan(struct publish *p, struct job *j)
 	j->plan.name = j->name;
 	j->plan.ns = j->ns;
 	j->plan.path = j->path;
-	tree_set_time(p->tree, now_realtime_usec());
+	tree_set_time(p->tree, clock_realtime_usec());
 	switch (j->kind) {
 	case JOB_VOLUME:
 		return plan_new_content(p, j);
@@ -355,7 +347,7 @@ static void volume_published(struct publish *p, struct job *j)
 	if (version)
 		tree_drop_hidden(p->tree, version);
 	if (!j->realtime_usec)
-		j->realtime_usec = now_realtime_usec();
+		j->realtime_usec = clock_realtime_usec();
 	v->digest = j->payload->digest;
 	v->good = true;
 	v->realtime_usec = j->realtime_usec;
