@@ -17,6 +17,7 @@
 #include <systemd/sd-daemon.h>
 #include <sysexits.h>
 
+#include "agent/files.h"
 #include "agent/link.h"
 #include "common/backoff.h"
 #include "common/file.h"
@@ -409,20 +410,14 @@ static int keeper_allow(struct keeper *k, const char *path, bool dir)
 	return 0;
 }
 
-/* Beneath an allowed folder no component may lead out of it by name; links in it are the operator's own choice. */
 static bool keeper_is_allowed(const struct keeper *k, const char *path)
 {
 	struct allowed *a = map_get_str(&k->allowed, path);
 
 	if (a)
 		return true;
-	if (strstr(path, "/../") || strstr(path, "/./"))
-		return false;
 	for (size_t it = 0; (a = map_next(&k->allowed, &it));) {
-		size_t len = strlen(a->path);
-
-		if (a->dir && strncmp(path, a->path, len) == 0 && path[len] == '/' && path[len + 1] &&
-		    !str_eq(strrchr(path, '/'), "/.."))
+		if (a->dir && files_is_beneath(path, a->path))
 			return true;
 	}
 	return false;
