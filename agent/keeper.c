@@ -10,6 +10,7 @@
 #include <limits.h>
 #include <sys/file.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -28,6 +29,7 @@
 #include "fusefs/mount.h"
 
 #define KEEPER_ALLOWED_MAX 4096
+#define KEEPER_FILES	   512 /* what each process may have open, at least */
 #define CHILD_FD_HIGH	   64
 #define KEEPER_STOP_USEC   (5 * USEC_PER_SEC)
 #define LINK_BATCH	   64 /* messages of the agent in one turn: our signals come in between */
@@ -196,6 +198,24 @@ static int keeper_prepare_pods_dir(struct keeper *k, struct err *e)
 	return 0;
 }
 
+/* For the children: the agent alone may have as many connections as its control socket takes. */
+static int keeper_raise_files(struct err *e)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+		return err_set(e, -errno, "getrlimit(RLIMIT_NOFILE): %m");
+	if (files.rlim_cur >= KEEPER_FILES)
+		return 0;
+	files.rlim_cur = MIN(files.rlim_max, (rlim_t)KEEPER_FILES);
+	if (files.rlim_cur < KEEPER_FILES)
+		return err_set(e, -EMFILE, "the limit of open files is too low: %ju; %d are needed (LimitNOFILE=)",
+			       (uintmax_t)files.rlim_max, KEEPER_FILES);
+	if (setrlimit(RLIMIT_NOFILE, &files) < 0)
+		return err_set(e, -errno, "setrlimit(RLIMIT_NOFILE): %m");
+	return 0;
+}
+
 static int keeper_check(struct keeper *k, struct err *e)
 {
 	const char *runtime_dir = k->config->runtime_dir;
@@ -205,6 +225,9 @@ static int keeper_check(struct keeper *k, struct err *e)
 
 	if (geteuid() != 0)
 		return err_set(e, -EPERM, "must be started by root: it mounts a file system");
+	r = keeper_raise_files(e);
+	if (r < 0)
+		return r;
 	fuse = open("/dev/fuse", O_RDWR | O_CLOEXEC);
 	if (fuse < 0)
 		return err_set(e, -errno, "open /dev/fuse: %m (is the fuse module loaded?)");

@@ -88,7 +88,7 @@ printf 'apiVersion: secretlet.config/v1alpha1\nkind: SecretletConfiguration\nnod
 refuses "configuration invalid" "bad.yaml:3:" "$secretlet" "${base[@]}" --config "$TEST_DIR/bad.yaml"
 refuses "no such user" "nobody-of-that-name" "$secretlet" "${base[@]}" --user nobody-of-that-name
 refuses "agent as root" "root" "$secretlet" "${base[@]}" --user root
-refuses "too few open files" "start secretlet-agent: prepare its files" bash -c "ulimit -n 40 && exec '$secretlet' ${base[*]}"
+refuses "too few open files" "the limit of open files is too low: 40" bash -c "ulimit -n 40 && exec '$secretlet' ${base[*]}"
 refuses "internal commands are not for people" "secretlet run" "$secretlet" internal-agent
 # --user fails in the agent, when everything is mounted already
 check "nothing is mounted after a refusal" not mounted
@@ -99,7 +99,10 @@ check_contains "no /dev/fuse" "$(cat "$TEST_DIR/out")" "/dev/fuse"
 
 # --- the main job
 exec 9<"$manifests/db.yaml" # left open by whoever starts it
+soft=$(ulimit -Sn)
+ulimit -Sn 100
 start
+ulimit -Sn "$soft"
 exec 9<&-
 check "the pod becomes ready" started
 check_equal "the key is a file" "$(cat "$vol/creds/password")" "$canary"
@@ -142,6 +145,7 @@ check_equal "the publisher is filtered" "$(field "$publisher" Seccomp)" 2
 open_files() { find "/proc/$1/fd" -type l -printf '%l\n' | grep -v -e '^/dev/null$' -e '^pipe:' -e "^${TEST_DIR%/*}/" | sed 's/:.*//' | sort | xargs; }
 check_equal "the publisher has its socket, the mount and nothing else" "$(open_files "$publisher")" "/ socket"
 check "the agent cannot reach the private mount" not grep -qx / <(open_files "$agent" | tr ' ' '\n')
+check_equal "a low soft limit of open files is raised" "$(grep '^Max open files' "/proc/$agent/limits" | tr -s ' ' | cut -d ' ' -f 4)" 512
 check_equal "neither has a file that the keeper's parent left open" \
 	"$(readlink /proc/{$agent,$publisher}/fd/* | grep -c db.yaml)" 0
 check_equal "the secret memory is locked" "$("$secretlet" status --runtime-dir "$run" -o json | jq -r .secretMemory.locked)" true
