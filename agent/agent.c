@@ -349,6 +349,10 @@ static int agent_setup(struct agent *a, struct err *e)
 	r = loop_add_io(a->loop, a->link, EPOLLIN, agent_link_readable, a, &a->link_source);
 	if (r < 0)
 		return err_set(e, r, "watch the link: %s", strerror(-r));
+	/* before what it causes: LINK_STOP comes ahead of the unmounting */
+	r = loop_source_set_priority(a->link_source, -1);
+	if (r < 0)
+		return err_set(e, r, "watch the link: %s", strerror(-r));
 	r = source_start(a->source, e);
 	if (r < 0)
 		return r;
