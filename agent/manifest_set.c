@@ -17,6 +17,9 @@
 #include "common/map.h"
 #include "common/str.h"
 
+/* Of one reading of a file: the log is no place for thousands of lines. */
+#define REFUSALS_LOGGED ((size_t)20)
+
 /* A refusal; the serial number tells the newest. */
 struct problem {
 	char *text; /* NULL: none */
@@ -184,6 +187,7 @@ static int replace_entries(struct manifest_set *s, struct file *f, struct manife
 {
 	struct map by_key = MAP_INIT, by_text = MAP_INIT;
 	struct entry *entries = calloc(n_objects + 1, sizeof(*entries));
+	size_t n_refused = 0;
 	int r;
 
 	if (!entries)
@@ -198,9 +202,12 @@ static int replace_entries(struct manifest_set *s, struct file *f, struct manife
 		carry_over(en, &by_key, &by_text);
 		if (en->refused.text && !en->refused.serial) {
 			en->refused.serial = ++s->serial;
-			log_warning(NULL, "%s", en->refused.text);
+			if (++n_refused <= REFUSALS_LOGGED)
+				log_warning(NULL, "%s", en->refused.text);
 		}
 	}
+	if (n_refused > REFUSALS_LOGGED)
+		log_warning(NULL, "%s: %zu more objects are refused", f->name, n_refused - REFUSALS_LOGGED);
 	map_deinit(&by_key);
 	map_deinit(&by_text);
 	if (r < 0) {

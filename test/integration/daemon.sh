@@ -176,6 +176,13 @@ write_secret db password "third"
 check "a corrected object is taken" eventually 10 test "\$(cat $vol/creds/password)" = third
 check_equal "status is healthy again" "$("$secretlet" status --runtime-dir "$run" >/dev/null; echo $?)" 0
 
+# --- a file full of refusals
+for i in $(seq 500); do printf -- '---\nkind: Secret\n'; done >"$TEST_DIR/next" && mv "$TEST_DIR/next" "$manifests/many.yaml"
+check "refusals are cut short" eventually 10 grep -q "many.yaml: 480 more objects are refused" "$log"
+check_equal "and the first ones are said" "$(grep -c "many.yaml:[0-9]*:1: " "$log")" 20
+rm "$manifests/many.yaml"
+check "the file is forgotten" eventually 10 "$secretlet" status --runtime-dir "$run"
+
 # --- children that die
 kill -9 "$publisher"
 write_secret db password "fourth"
