@@ -10,13 +10,24 @@
 #include "common/str.h"
 
 /* jansson's scanner takes a failed allocation for a syntax error; this knows better. */
-static _Thread_local bool out_of_memory;
+static _Thread_local struct {
+	bool runs, out_of_memory, out_of_room;
+	size_t room;
+} parse;
 
 static void *json_note_malloc(size_t size)
 {
 	void *p = malloc(size);
 
-	out_of_memory |= !p;
+	parse.out_of_memory |= !p;
+	if (!p || !parse.runs)
+		return p;
+	if (malloc_usable_size(p) > parse.room) {
+		parse.out_of_room = true;
+		free(p);
+		return NULL;
+	}
+	parse.room -= malloc_usable_size(p);
 	return p;
 }
 
@@ -24,6 +35,8 @@ static void json_wipe_free(void *p)
 {
 	if (!p)
 		return;
+	if (parse.runs)
+		parse.room += malloc_usable_size(p);
 	explicit_bzero(p, malloc_usable_size(p));
 	free(p);
 }
@@ -59,13 +72,16 @@ int json_parse(const char *text, size_t len, json_t **ret_doc, struct err *e)
 	json_error_t error;
 	json_t *doc;
 
-	out_of_memory = false;
+	parse = (typeof(parse)){ .runs = true, .room = JSON_MEMORY_MAX };
 	doc = json_loadb(len > 0 ? text : "", len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+	parse.runs = false;
 	if (doc) {
 		*ret_doc = doc;
 		return 0;
 	}
-	if (out_of_memory)
+	if (parse.out_of_room)
+		return err_set(e, -EFBIG, "takes more than %zu MiB of memory", JSON_MEMORY_MAX >> 20);
+	if (parse.out_of_memory)
 		return err_set(e, -ENOMEM, "out of memory");
 	return err_set(e, -EINVAL, "line %d column %d: %.*s", error.line, error.column, reason_len(error.text),
 		       error.text);

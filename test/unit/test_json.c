@@ -82,6 +82,24 @@ static void nesting_is_bounded(void **state)
 	}
 }
 
+static void memory_is_bounded_however_short_the_text(void **state)
+{
+	static const char ELEMENT[] = "[],";
+	const size_t n = JSON_MEMORY_MAX / 64, len = 3 * n + 4;
+	cleanup_free char *text = malloc(len);
+	cleanup_json json_t *doc = NULL;
+	struct err e = ERR_INIT;
+
+	text[0] = '[';
+	for (size_t i = 0; i < n; i++)
+		memcpy(text + 1 + 3 * i, ELEMENT, 3);
+	memcpy(text + 1 + 3 * n, "[]]", 3);
+	assert_int_equal(json_parse(text, len, &doc, &e), -EFBIG);
+	assert_null(doc);
+	assert_string_equal(err_text(&e), "takes more than 256 MiB of memory");
+	assert_int_equal(json_parse("[[]]", 4, &doc, &e), 0);
+}
+
 static void extreme_integers_are_exact(void **state)
 {
 	cleanup_json json_t *doc = parse("{\"a\": 9223372036854775807, \"b\": -9223372036854775808}");
@@ -347,6 +365,7 @@ int main(void)
 		cmocka_unit_test(refused_documents_name_place_and_reason_only),
 		cmocka_unit_test(nul_byte_outside_a_string_is_refused),
 		cmocka_unit_test(nesting_is_bounded),
+		cmocka_unit_test(memory_is_bounded_however_short_the_text),
 		cmocka_unit_test(extreme_integers_are_exact),
 		cmocka_unit_test(parse_takes_a_length_and_no_terminator),
 		cmocka_unit_test(getters_read_their_type),
