@@ -62,7 +62,7 @@ struct keeper {
 	struct loop_source *sigterm, *sigint, *sighup, *link_source, *stop_timer;
 
 	char *pods_dir; /* resolved */
-	bool made_pods_dir, made_runtime_dir;
+	char *made_pods_dir, *made_runtime_dir; /* the first folder of the path that we made; NULL: none */
 	int lock, control, self; /* lock file, listening socket, our own binary */
 	char *lock_path, *control_path;
 
@@ -76,6 +76,39 @@ struct keeper {
 	bool ready_once; /* some agent has served */
 	bool stopping;
 };
+
+/* --- folders of ours --- */
+
+/* As file_mkdirs(); *ret_made is the first folder that was not there. Paths are absolute and clean, as config.c has them. */
+static int keeper_mkdirs(const char *path, mode_t mode, char **ret_made, struct err *e)
+{
+	cleanup_free char *made = strdup(path);
+	struct stat st;
+	int r;
+
+	if (!made)
+		return err_set(e, -ENOMEM, "out of memory");
+	for (char *slash = made; (slash = strchr(slash + 1, '/'));) {
+		*slash = 0;
+		if (lstat(made, &st) < 0 && errno == ENOENT)
+			break;
+		*slash = '/';
+	}
+	r = file_mkdirs(path, mode, e);
+	if (r < 0)
+		return r;
+	*ret_made = TAKE_PTR(made);
+	return 0;
+}
+
+/* path and its parents up to `made`, as long as nobody else has put something there. */
+static void keeper_rmdirs(const char *path, const char *made)
+{
+	cleanup_free char *dir = made ? strdup(path) : NULL;
+
+	while (dir && rmdir(dir) == 0 && !str_eq(dir, made))
+		*strrchr(dir, '/') = 0;
+}
 
 /* --- start-up checks --- */
 
@@ -148,10 +181,9 @@ static int keeper_resolve_pods_dir(struct keeper *k, struct err *e)
 
 	k->pods_dir = realpath(dir, NULL);
 	if (!k->pods_dir && errno == ENOENT) {
-		r = file_mkdirs(dir, 0711, e);
+		r = keeper_mkdirs(dir, 0711, &k->made_pods_dir, e);
 		if (r < 0)
 			return err_wrap(e, r, "pods dir");
-		k->made_pods_dir = true;
 		k->pods_dir = realpath(dir, NULL);
 	}
 	if (!k->pods_dir)
@@ -235,8 +267,10 @@ static int keeper_check(struct keeper *k, struct err *e)
 	if (k->self < 0)
 		return err_set(e, -errno, "open /proc/self/exe: %m");
 
-	k->made_runtime_dir = lstat(runtime_dir, &st) < 0 && errno == ENOENT;
-	r = file_mkdirs(runtime_dir, 0755, e);
+	if (lstat(runtime_dir, &st) < 0 && errno == ENOENT)
+		r = keeper_mkdirs(runtime_dir, 0755, &k->made_runtime_dir, e);
+	else
+		r = file_mkdirs(runtime_dir, 0755, e);
 	if (r < 0)
 		return err_wrap(e, r, "runtime dir");
 	r = keeper_lock(k, e);
@@ -720,10 +754,8 @@ static void keeper_deinit(struct keeper *k)
 		unlink(k->control_path);
 	if (k->lock >= 0)
 		unlink(k->lock_path);
-	if (k->made_runtime_dir)
-		rmdir(k->config->runtime_dir);
-	if (k->made_pods_dir && k->pods_dir)
-		rmdir(k->pods_dir);
+	keeper_rmdirs(k->config->runtime_dir, k->made_runtime_dir);
+	keeper_rmdirs(k->config->pods_dir, k->made_pods_dir);
 	close_fd(k->control);
 	close_fd(k->lock);
 	close_fd(k->self);
@@ -735,6 +767,8 @@ static void keeper_deinit(struct keeper *k)
 	loop_source_free(k->stop_timer);
 	loop_free(k->loop);
 	free(k->pods_dir);
+	free(k->made_pods_dir);
+	free(k->made_runtime_dir);
 	free(k->lock_path);
 	free(k->control_path);
 }

@@ -215,6 +215,14 @@ stop INT
 check_equal "SIGINT: exit status" $? 0
 check "SIGINT: unmounted" not mounted
 
+mkdir "$TEST_DIR/mine"
+start --pods-dir "$TEST_DIR/new/deep/pods" --runtime-dir "$TEST_DIR/mine/new/run"
+check "starts in folders that are not there" "$secretlet" wait --quiet --runtime-dir "$TEST_DIR/mine/new/run" --timeout 20s default/app
+check_equal "their mode is not the umask's" "$(stat -c %a "$TEST_DIR/new/deep")" 711
+stop TERM
+check "the folders that it made are gone" test ! -e "$TEST_DIR/new" -a ! -e "$TEST_DIR/mine/new"
+check "the folder that was there is not" test -d "$TEST_DIR/mine"
+
 # --- an agent that hangs
 start
 check "starts with an agent that will hang" started
