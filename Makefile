@@ -60,12 +60,12 @@ INTEGRATION := $(patsubst %.c,$(B)/%,$(wildcard test/integration/test_*.c))
 TOOLS := $(patsubst %.c,$(B)/%,$(wildcard test/tools/*.c)) $(patsubst %.c,$(B)/%,$(wildcard test/bench/*.c))
 
 .DEFAULT_GOAL := all
-.PHONY: help all deps test test-run unit integration e2e e2e-run bench bench-run demo demo-run tools install uninstall \
+.PHONY: help all deps test test-run e2e e2e-run bench bench-run demo demo-run tools install uninstall \
 	clean layers headers format format-check man-check check
 .DELETE_ON_ERROR:
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n",$$1,$$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-14s %s\n",$$1,$$2}' $(MAKEFILE_LIST)
 	@echo "  variables: V=1 SANITIZE=address,undefined DEVELOPER=1 T=NAME KEEP=1 (demo) PREFIX= DESTDIR="
 
 all: $(B)/secretlet ## build build/secretlet

@@ -16,6 +16,7 @@
 #include "agent/source_api.h"
 #include "agent/source_manifests.h"
 #include "agent/store.h"
+#include "common/clock.h"
 #include "common/json.h"
 #include "common/loop.h"
 #include "fusefs/publish.h"
@@ -289,11 +290,9 @@ static int agent_drop_privileges(const struct config *c, struct err *e)
 
 static int agent_setup_fs(struct agent *a, struct err *e)
 {
-	struct timespec now;
 	int r;
 
-	clock_gettime(CLOCK_REALTIME, &now);
-	r = tree_new((uint64_t)now.tv_sec * USEC_PER_SEC, &a->tree);
+	r = tree_new(clock_realtime_usec(), &a->tree);
 	if (r < 0)
 		return err_set(e, r, "tree: %s", strerror(-r));
 	r = publish_new(a->loop, a->tree, &a->publish);
@@ -350,6 +349,10 @@ static int agent_setup(struct agent *a, struct err *e)
 	if (r < 0)
 		return r;
 	r = loop_add_io(a->loop, a->link, EPOLLIN, agent_link_readable, a, &a->link_source);
+	if (r < 0)
+		return err_set(e, r, "watch the link: %s", strerror(-r));
+	/* before what it causes: LINK_STOP comes ahead of the unmounting */
+	r = loop_source_set_priority(a->link_source, -1);
 	if (r < 0)
 		return err_set(e, r, "watch the link: %s", strerror(-r));
 	r = source_start(a->source, e);

@@ -211,7 +211,7 @@ int cli_fail_memory(void)
 
 int cli_request_status(int r)
 {
-	return r == -ENOTCONN || r == -ETIMEDOUT || r == -ECONNRESET ? CLI_UNREACHABLE : CLI_FAILED;
+	return r == -ENOTCONN || r == -EACCES || r == -ETIMEDOUT || r == -ECONNRESET ? CLI_UNREACHABLE : CLI_FAILED;
 }
 
 int cli_fail_reply(const struct client_reply *reply)

@@ -84,7 +84,9 @@ static void add_counts(struct table *t, const json_t *pods, const json_t *volume
 {
 	table_add_heading(t, "pods");
 	key(t, "ready");
-	table_addf(t, TABLE_PLAIN, "%" PRIi64 " of %" PRIi64, cli_int(pods, "ready"), cli_int(pods, "total"));
+	table_addf(t, TABLE_PLAIN, "%" PRIi64 " of %" PRIi64, cli_int(pods, "ready"),
+		   cli_int(pods, "total") - cli_int(pods, "finished"));
+	add_int(t, "finished", pods, "finished");
 	table_add_heading(t, "volumes");
 	key(t, "ready");
 	table_addf(t, TABLE_PLAIN, "%" PRIi64 " of %" PRIi64, cli_int(volumes, "ready"), cli_int(volumes, "total"));

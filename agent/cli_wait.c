@@ -6,19 +6,12 @@
 #include <inttypes.h>
 #include <time.h>
 
+#include "common/clock.h"
 #include "common/str.h"
 
 #define POLL_USEC  (60 * USEC_PER_SEC) /* one request */
 #define RETRY_USEC (100 * USEC_PER_MSEC)
 #define GRACE_USEC (2 * USEC_PER_SEC) /* for a daemon that is slow to answer */
-
-static uint64_t now_usec(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / NSEC_PER_USEC;
-}
 
 static void sleep_usec(uint64_t usec)
 {
@@ -54,16 +47,16 @@ static bool is_passing(int r, const struct client_reply *reply)
 /* Asks until there is an answer that time will not change, or the time is up. What came last is in ret or e. */
 static int poll_until(const struct options *o, struct client_reply *ret, struct err *e)
 {
-	uint64_t end_usec = now_usec() + o->timeout_usec;
+	uint64_t end_usec = clock_monotonic_usec() + o->timeout_usec;
 
 	for (;;) {
-		uint64_t now = now_usec(), left_usec = end_usec > now ? end_usec - now : 0;
+		uint64_t now = clock_monotonic_usec(), left_usec = end_usec > now ? end_usec - now : 0;
 		struct client_reply reply = { .status = 0 };
 		int r;
 
 		*e = ERR_INIT;
 		r = poll_once(o, MIN(left_usec, POLL_USEC), &reply, e);
-		now = now_usec();
+		now = clock_monotonic_usec();
 		if (!is_passing(r, &reply) || now >= end_usec) {
 			if (r >= 0)
 				*ret = reply;
@@ -81,6 +74,8 @@ static void say_why_not(const struct options *o, const json_t *pod)
 	const json_t *volume;
 	size_t i;
 
+	if (cli_bool(pod, "finished"))
+		fprintf(stderr, "%s: it has finished, its volumes are gone\n", o->args[0]);
 	json_array_foreach (json_object_get(pod, "volumes"), i, volume) {
 		cleanup_free char *line = NULL, *escaped = NULL;
 		const char *state = cli_str(volume, "state"), *error = cli_str(volume, "error");

@@ -11,9 +11,9 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
-#include <time.h>
 
 #include "common/buf.h"
+#include "common/clock.h"
 #include "common/str.h"
 
 #define REPLY_MAX  ((size_t)64 * 1024 * 1024)
@@ -83,7 +83,7 @@ static int refuse_unreachable(const char *socket_path, int why, struct err *e)
 			       socket_path);
 	case EACCES:
 	case EPERM:
-		return err_set(e, -ENOTCONN, "cannot reach secretlet at %s: permission denied: only root may use it",
+		return err_set(e, -EACCES, "cannot reach secretlet at %s: permission denied: only root may use it",
 			       socket_path);
 	default:
 		return err_set(e, -ENOTCONN, "cannot reach secretlet at %s: %s", socket_path, strerror(why));
@@ -93,14 +93,6 @@ static int refuse_unreachable(const char *socket_path, int why, struct err *e)
 static int refuse_silent(const char *socket_path, struct err *e)
 {
 	return err_set(e, -ETIMEDOUT, "secretlet at %s does not answer", socket_path);
-}
-
-static uint64_t now_usec(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / NSEC_PER_USEC;
 }
 
 /* Whether somebody listens; waits while the backlog is full. */
@@ -140,7 +132,7 @@ static int refuse(CURLcode code, const char *socket_path, struct err *e)
 
 static int perform(CURL *c, const char *socket_path, uint64_t timeout_usec, struct err *e)
 {
-	uint64_t end_usec = now_usec() + timeout_usec;
+	uint64_t end_usec = clock_monotonic_usec() + timeout_usec;
 
 	for (;;) {
 		CURLcode code = curl_easy_perform(c);
@@ -151,7 +143,7 @@ static int perform(CURL *c, const char *socket_path, uint64_t timeout_usec, stru
 			return 0;
 		if (code != CURLE_COULDNT_CONNECT)
 			return refuse(code, socket_path, e);
-		now = now_usec();
+		now = clock_monotonic_usec();
 		if (now >= end_usec)
 			return refuse_silent(socket_path, e);
 		r = probe(socket_path, end_usec - now, e);

@@ -12,7 +12,7 @@ void client_reply_deinit(struct client_reply *r);
 #define cleanup_client_reply cleanup(client_reply_deinit)
 
 /* GET path ("/v1/...", percent-encoded) from <runtime_dir>/control.sock; blocks for at most timeout_usec. Any HTTP
- * status is success here. -ENOTCONN: nobody listens there; -ETIMEDOUT: no answer in time; -ECONNRESET: the connection
+ * status is success here. -ENOTCONN: nobody listens there; -EACCES: we may not; -ETIMEDOUT: no answer in time; -ECONNRESET: the connection
  * broke; -EPROTO: the answer is no JSON; -ENAMETOOLONG: runtime_dir does not fit a socket address; -ENOMEM. */
 int client_get(const char *runtime_dir, const char *path, uint64_t timeout_usec, struct client_reply *ret,
 	       struct err *e);

@@ -42,21 +42,15 @@ static bool refuse(char problem[static PROBLEM_MAX], const char *reason)
 	return false;
 }
 
-static bool has_dotdot(const char *path)
-{
-	for (const char *s = path; (s = strstr(s, "..")); s += 2)
-		if ((s == path || s[-1] == '/') && (s[2] == '/' || !s[2]))
-			return true;
-	return false;
-}
-
 /* Folders that are made, mounted over and cleaned up by us. */
 static bool check_own_dir(const char *value, char problem[static PROBLEM_MAX])
 {
-	if (has_dotdot(value))
+	if (str_has_dotdot(value))
 		return refuse(problem, "must not contain `..`");
 	if (strspn(value, "/.") == strlen(value) && *value == '/')
 		return refuse(problem, "must not be the root folder");
+	if (!str_is_utf8(value, strlen(value)))
+		return refuse(problem, "must be UTF-8: container runtimes are given it as JSON");
 	return true;
 }
 

@@ -66,17 +66,10 @@ struct answer {
 	json_t *json;
 };
 
-/* The sentence may quote the request, and so be no UTF-8: then it is without the bytes that are not ASCII. */
+/* The sentence may quote the request, and so be no UTF-8. */
 static json_t *json_error(const char *sentence)
 {
-	char text[ERR_TEXT_MAX];
-
-	snprintf(text, sizeof(text), "%s", sentence);
-	if (!str_is_utf8(text, strlen(text)))
-		for (char *s = text; *s; s++)
-			if ((unsigned char)*s >= 0x80)
-				*s = '?';
-	return json_pack("{s:s}", "error", text);
+	return json_pack("{s:o}", "error", json_text(sentence));
 }
 
 static int answer_error(struct answer *a, unsigned status, const struct err *e)

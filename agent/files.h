@@ -47,5 +47,9 @@ static inline void files_free(struct files *f)
 		f->vtable->free(f);
 }
 
+/* Whether path is a file that a dir on the list allows: beneath it by name, without leading out of it again. Links in it
+ * are the operator's own choice. */
+bool files_is_beneath(const char *path, const char *dir);
+
 /* Opens by itself, without a list; for tests and for commands without a daemon. */
 int files_direct_new(struct loop *l, struct files **ret_f);

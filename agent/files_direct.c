@@ -58,29 +58,12 @@ static int allow_dir(struct files *f, const char *path)
 	return allow(f, path, true);
 }
 
-static bool has_dotdot(const char *path)
-{
-	for (const char *p = path; (p = strstr(p, "/..")); p += 3)
-		if (p[3] == '/' || p[3] == '\0')
-			return true;
-	return false;
-}
-
-static bool is_beneath(const char *path, const char *dir)
-{
-	size_t len = strlen(dir);
-
-	while (len > 0 && dir[len - 1] == '/')
-		len--;
-	return strncmp(path, dir, len) == 0 && path[len] == '/' && !has_dotdot(path);
-}
-
 static bool is_allowed(struct files_direct *d, const char *text)
 {
 	struct path *p;
 
 	list_for_each (p, &d->paths, link) {
-		if (p->is_dir ? is_beneath(text, p->text) : str_eq(text, p->text))
+		if (p->is_dir ? files_is_beneath(text, p->text) : str_eq(text, p->text))
 			return true;
 	}
 	return false;

@@ -10,6 +10,7 @@
 #include <limits.h>
 #include <sys/file.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -17,6 +18,7 @@
 #include <systemd/sd-daemon.h>
 #include <sysexits.h>
 
+#include "agent/files.h"
 #include "agent/link.h"
 #include "common/backoff.h"
 #include "common/file.h"
@@ -27,8 +29,10 @@
 #include "fusefs/mount.h"
 
 #define KEEPER_ALLOWED_MAX 4096
+#define KEEPER_FILES	   512 /* what each process may have open, at least */
 #define CHILD_FD_HIGH	   64
 #define KEEPER_STOP_USEC   (5 * USEC_PER_SEC)
+#define LINK_BATCH	   64 /* messages of the agent in one turn: our signals come in between */
 
 /* At once after the first death, then slower; a child that ran for a minute was healthy. */
 static const struct backoff_policy KEEPER_RESTART = { .first_usec = 50 * USEC_PER_MSEC,
@@ -51,13 +55,14 @@ struct allowed {
 };
 
 struct keeper {
+	pid_t pid; /* our own, for the children */
 	const struct config *config;
 	char *const *args;
 	struct loop *loop;
 	struct loop_source *sigterm, *sigint, *sighup, *link_source, *stop_timer;
 
 	char *pods_dir; /* resolved */
-	bool made_pods_dir, made_runtime_dir;
+	char *made_pods_dir, *made_runtime_dir; /* the first folder of the path that we made; NULL: none */
 	int lock, control, self; /* lock file, listening socket, our own binary */
 	char *lock_path, *control_path;
 
@@ -66,11 +71,44 @@ struct keeper {
 	struct child agent, publisher;
 	int link; /* our end of the agent's link */
 	struct map allowed; /* path -> struct allowed */
+	struct log_limit complaints; /* about the agent's messages */
 	bool sealed; /* the agent has fixed its list */
 	bool ready_once; /* some agent has served */
 	bool stopping;
-	int status; /* exit status */
 };
+
+/* --- folders of ours --- */
+
+/* As file_mkdirs(); *ret_made is the first folder that was not there. Paths are absolute and clean, as config.c has them. */
+static int keeper_mkdirs(const char *path, mode_t mode, char **ret_made, struct err *e)
+{
+	cleanup_free char *made = strdup(path);
+	struct stat st;
+	int r;
+
+	if (!made)
+		return err_set(e, -ENOMEM, "out of memory");
+	for (char *slash = made; (slash = strchr(slash + 1, '/'));) {
+		*slash = 0;
+		if (lstat(made, &st) < 0 && errno == ENOENT)
+			break;
+		*slash = '/';
+	}
+	r = file_mkdirs(path, mode, e);
+	if (r < 0)
+		return r;
+	*ret_made = TAKE_PTR(made);
+	return 0;
+}
+
+/* path and its parents up to `made`, as long as nobody else has put something there. */
+static void keeper_rmdirs(const char *path, const char *made)
+{
+	cleanup_free char *dir = made ? strdup(path) : NULL;
+
+	while (dir && rmdir(dir) == 0 && !str_eq(dir, made))
+		*strrchr(dir, '/') = 0;
+}
 
 /* --- start-up checks --- */
 
@@ -135,54 +173,79 @@ static int keeper_listen(struct keeper *k, struct err *e)
 	return 0;
 }
 
-static int keeper_prepare_pods_dir(struct keeper *k, struct err *e)
+/* realpath() reads links only, so it neither hangs in nor fails on a mount of an earlier run. */
+static int keeper_resolve_pods_dir(struct keeper *k, struct err *e)
 {
 	const char *dir = k->config->pods_dir;
-	char fstype[64] = "";
-	enum mount_state state;
-	struct stat st;
 	int r;
 
-	/* lstat could hang in (or fail on) a mount of an earlier run, so the mount table is asked first */
+	k->pods_dir = realpath(dir, NULL);
+	if (!k->pods_dir && errno == ENOENT) {
+		r = keeper_mkdirs(dir, 0711, &k->made_pods_dir, e);
+		if (r < 0)
+			return err_wrap(e, r, "pods dir");
+		k->pods_dir = realpath(dir, NULL);
+	}
+	if (!k->pods_dir)
+		return err_set(e, -errno, "pods dir %s: %m", dir);
+	return 0;
+}
+
+static int keeper_clear_pods_dir(const char *dir, struct err *e)
+{
+	char fstype[64] = "";
+	enum mount_state state;
+	int r;
+
 	r = mount_probe(dir, &state, fstype, sizeof(fstype), e);
-	if (r < 0)
-		return r;
-	if (state == MOUNT_DEAD) {
+	if (r == 0 && state == MOUNT_DEAD) {
 		log_warning(LOG_F({ "dir", dir }), "clearing the dead mount of an earlier run");
 		r = mount_clear(dir, e);
-		if (r < 0)
-			return r;
-		r = mount_probe(dir, &state, fstype, sizeof(fstype), e);
-		if (r < 0)
-			return r;
+		r = r ?: mount_probe(dir, &state, fstype, sizeof(fstype), e);
 	}
+	if (r < 0)
+		return r;
 	if (state == MOUNT_ALIVE)
 		return err_set(e, -EBUSY, "pods dir %s is served by another secretlet", dir);
 	if (state != MOUNT_NONE)
 		return err_set(e, -EBUSY, "pods dir %s is already mounted by something else (%s)", dir, fstype);
+	return 0;
+}
 
-	if (lstat(dir, &st) < 0) {
-		if (errno != ENOENT)
-			return err_set(e, -errno, "pods dir %s: %m", dir);
-		r = file_mkdirs(dir, 0711, e);
-		if (r < 0)
-			return err_wrap(e, r, "pods dir");
-		k->made_pods_dir = true;
-	} else if (stat(dir, &st) < 0 || !S_ISDIR(st.st_mode)) {
-		return err_set(e, -ENOTDIR, "pods dir %s is not a folder", dir);
-	}
-	k->pods_dir = realpath(dir, NULL);
-	if (!k->pods_dir)
-		return err_set(e, -errno, "pods dir %s: %m", dir);
-	if (str_eq(k->pods_dir, dir))
+static int keeper_prepare_pods_dir(struct keeper *k, struct err *e)
+{
+	struct stat st;
+	int r;
+
+	r = keeper_resolve_pods_dir(k, e);
+	if (r < 0)
+		return r;
+	r = keeper_clear_pods_dir(k->pods_dir, e);
+	if (r < 0)
+		return r;
+	if (stat(k->pods_dir, &st) < 0)
+		return err_set(e, -errno, "pods dir %s: %m", k->pods_dir);
+	if (!S_ISDIR(st.st_mode))
+		return err_set(e, -ENOTDIR, "pods dir %s is not a folder", k->pods_dir);
+	return 0;
+}
+
+/* For the children: the agent alone may have as many connections as its control socket takes. */
+static int keeper_raise_files(struct err *e)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+		return err_set(e, -errno, "getrlimit(RLIMIT_NOFILE): %m");
+	if (files.rlim_cur >= KEEPER_FILES)
 		return 0;
-	/* behind a link there may be a mount, too */
-	r = mount_probe(k->pods_dir, &state, fstype, sizeof(fstype), e);
-	if (r == 0 && state == MOUNT_DEAD)
-		return mount_clear(k->pods_dir, e);
-	if (r == 0 && state != MOUNT_NONE)
-		return err_set(e, -EBUSY, "pods dir %s is already mounted by something else (%s)", k->pods_dir, fstype);
-	return r;
+	files.rlim_cur = MIN(files.rlim_max, (rlim_t)KEEPER_FILES);
+	if (files.rlim_cur < KEEPER_FILES)
+		return err_set(e, -EMFILE, "the limit of open files is too low: %ju; %d are needed (LimitNOFILE=)",
+			       (uintmax_t)files.rlim_max, KEEPER_FILES);
+	if (setrlimit(RLIMIT_NOFILE, &files) < 0)
+		return err_set(e, -errno, "setrlimit(RLIMIT_NOFILE): %m");
+	return 0;
 }
 
 static int keeper_check(struct keeper *k, struct err *e)
@@ -194,6 +257,9 @@ static int keeper_check(struct keeper *k, struct err *e)
 
 	if (geteuid() != 0)
 		return err_set(e, -EPERM, "must be started by root: it mounts a file system");
+	r = keeper_raise_files(e);
+	if (r < 0)
+		return r;
 	fuse = open("/dev/fuse", O_RDWR | O_CLOEXEC);
 	if (fuse < 0)
 		return err_set(e, -errno, "open /dev/fuse: %m (is the fuse module loaded?)");
@@ -201,8 +267,10 @@ static int keeper_check(struct keeper *k, struct err *e)
 	if (k->self < 0)
 		return err_set(e, -errno, "open /proc/self/exe: %m");
 
-	k->made_runtime_dir = lstat(runtime_dir, &st) < 0 && errno == ENOENT;
-	r = file_mkdirs(runtime_dir, 0755, e);
+	if (lstat(runtime_dir, &st) < 0 && errno == ENOENT)
+		r = keeper_mkdirs(runtime_dir, 0755, &k->made_runtime_dir, e);
+	else
+		r = file_mkdirs(runtime_dir, 0755, e);
 	if (r < 0)
 		return err_wrap(e, r, "runtime dir");
 	r = keeper_lock(k, e);
@@ -215,6 +283,12 @@ static int keeper_check(struct keeper *k, struct err *e)
 }
 
 /* --- children --- */
+
+static _Noreturn void child_fail(const char *program, const char *what)
+{
+	log_error(NULL, "start %s: %s: %m", program, what);
+	_exit(EX_OSERR);
+}
 
 /* In the child: puts fds where keeper.h says, resets what we inherited from the loop, and becomes `argv`. */
 static _Noreturn void child_exec(const struct keeper *k, char *const *argv, const int *fds, size_t n_fds)
@@ -231,20 +305,24 @@ static _Noreturn void child_exec(const struct keeper *k, char *const *argv, cons
 	signal(SIGHUP, SIG_IGN);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != k->pid)
+		_exit(EX_OSERR); /* it has died before that */
 	/* out of the way of the fixed numbers first, the binary's own fd too */
 	self = fcntl(k->self, F_DUPFD_CLOEXEC, CHILD_FD_HIGH);
 	for (size_t i = 0; i < n_fds; i++) {
-		high[i] = fcntl(fds[i], F_DUPFD, CHILD_FD_HIGH);
-		if (high[i] < 0)
-			_exit(EX_OSERR);
+		high[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, CHILD_FD_HIGH);
+		if (self < 0 || high[i] < 0)
+			child_fail(argv[0], "prepare its files");
 	}
 	for (size_t i = 0; i < n_fds; i++) {
 		if (dup2(high[i], KEEPER_FD_LINK + (int)i) < 0)
-			_exit(EX_OSERR);
-		close(high[i]);
+			child_fail(argv[0], "prepare its files");
 	}
+	/* whoever started us may have left something open, which is no business of a process without privileges */
+	if (close_range(KEEPER_FD_LINK + (unsigned)n_fds, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
+		child_fail(argv[0], "close what is not its own");
 	fexecve(self, argv, environ);
-	_exit(EX_OSERR);
+	child_fail(argv[0], "execute it");
 }
 
 static int child_spawn(struct keeper *k, struct child *c, char *const *argv, const int *fds, size_t n_fds,
@@ -338,16 +416,18 @@ static void keeper_publisher_restart(struct loop_source *s, void *userdata)
 static void keeper_publisher_died(struct loop_source *s, pid_t pid, int code, int status, void *userdata)
 {
 	struct keeper *k = userdata;
+	uint64_t delay;
 	char end[64];
 
 	child_forget(&k->publisher);
 	if (k->stopping)
 		return;
+	delay = backoff_next(&k->publisher.backoff, loop_now(k->loop), random01());
 	/* it ends by itself only when the agent has gone, whose death is another event */
 	if (code != CLD_EXITED || status != EXIT_SUCCESS)
-		log_warning(NULL, "the publisher (pid %d) %s, starting another", (int)pid,
-			    child_end(code, status, end));
-	loop_timer_set(k->publisher.restart, backoff_next(&k->publisher.backoff, loop_now(k->loop), random01()));
+		log_warning(NULL, "the publisher (pid %d) %s, starting another in %u ms", (int)pid,
+			    child_end(code, status, end), (unsigned)(delay / USEC_PER_MSEC));
+	loop_timer_set(k->publisher.restart, delay);
 }
 
 /* --- the link: what the agent asks for --- */
@@ -387,23 +467,25 @@ static int keeper_allow(struct keeper *k, const char *path, bool dir)
 	return 0;
 }
 
-/* Beneath an allowed folder no component may lead out of it by name; links in it are the operator's own choice. */
 static bool keeper_is_allowed(const struct keeper *k, const char *path)
 {
 	struct allowed *a = map_get_str(&k->allowed, path);
 
 	if (a)
 		return true;
-	if (strstr(path, "/../") || strstr(path, "/./"))
-		return false;
 	for (size_t it = 0; (a = map_next(&k->allowed, &it));) {
-		size_t len = strlen(a->path);
-
-		if (a->dir && strncmp(path, a->path, len) == 0 && path[len] == '/' && path[len + 1] &&
-		    !str_eq(strrchr(path, '/'), "/.."))
+		if (a->dir && files_is_beneath(path, a->path))
 			return true;
 	}
 	return false;
+}
+
+/* The agent parses what comes from the network: what it asks for may be anything, as often as it likes. */
+static void keeper_complain(struct keeper *k, const struct link_message *m, const char *what, int r)
+{
+	if (log_limit_ok(&k->complaints, loop_now(k->loop)))
+		log_warning(LOG_F({ "path", m->path_len ? m->path : NULL }), "the agent's message %u: %s: %s", m->type,
+			    what, strerror(-r));
 }
 
 static void keeper_open(struct keeper *k, const struct link_message *m)
@@ -412,79 +494,73 @@ static void keeper_open(struct keeper *k, const struct link_message *m)
 	int r = 0;
 
 	if (!k->sealed || !keeper_is_allowed(k, m->path)) {
-		log_warning(LOG_F({ "path", m->path }), "the agent asked for a file that is not on its list");
 		r = -EACCES;
+		keeper_complain(k, m, "a file that is not on its list", r);
 	} else {
 		fd = open(m->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 		if (fd < 0)
 			r = -errno;
 	}
 	r = link_send(k->link, LINK_OPENED, m->id, r, NULL, fd);
-	if (r < 0)
-		log_warning(LOG_F({ "path", m->path }), "answer the agent: %s", strerror(-r));
+	if (r < 0 && r != -EPIPE)
+		keeper_complain(k, m, "cannot be answered", r);
 }
 
 static void keeper_ready(struct keeper *k)
 {
-	if (!k->ready_once) {
+	if (!k->ready_once)
 		log_info(LOG_F({ "version", SECRETLET_VERSION }, { "node", k->config->node_name },
 			       { "pods-dir", k->pods_dir }),
 			 "ready");
-		sd_notify(0, "READY=1\nSTATUS=serving");
-	}
+	else
+		log_info(NULL, "the agent serves again");
+	sd_notify(0, k->ready_once ? "STATUS=serving" : "READY=1\nSTATUS=serving");
 	k->ready_once = true;
 }
 
-static void keeper_handle(struct keeper *k, const struct link_message *m)
+static int keeper_handle(struct keeper *k, const struct link_message *m)
 {
-	int r = 0;
-
 	switch (m->type) {
 	case LINK_ALLOW_FILE:
-		r = keeper_allow(k, m->path, false);
-		break;
+		return keeper_allow(k, m->path, false);
 	case LINK_ALLOW_DIR:
-		r = keeper_allow(k, m->path, true);
-		break;
+		return keeper_allow(k, m->path, true);
 	case LINK_SEAL:
 		k->sealed = true;
-		break;
+		return 0;
 	case LINK_OPEN:
 		keeper_open(k, m);
-		break;
+		return 0;
 	case LINK_READY:
 		keeper_ready(k);
-		break;
+		return 0;
 	default:
-		r = -EBADMSG;
+		return -EBADMSG;
 	}
-	if (r < 0)
-		log_warning(NULL, "message %u of the agent refused: %s", m->type, strerror(-r));
 }
 
 static void keeper_link_readable(struct loop_source *s, int fd, uint32_t revents, void *userdata)
 {
 	static struct link_message m; /* 4 KiB, one thread */
 	struct keeper *k = userdata;
-	int r, with;
 
-	for (;;) {
-		with = -1;
-		r = link_receive(fd, &m, &with);
+	for (int i = 0; i < LINK_BATCH; i++) {
+		int with = -1, r = link_receive(fd, &m, &with);
+
 		if (r == -EAGAIN)
 			return;
 		if (r == -EPIPE) {
 			/* its death is told by the child watch */
-			loop_io_set_events(s, 0);
 			loop_source_free(TAKE_PTR(k->link_source));
 			return;
 		}
 		close_fd(with);
-		if (r < 0) {
-			log_warning(NULL, "a message of the agent could not be read: %s", strerror(-r));
-			continue;
-		}
-		keeper_handle(k, &m);
+		if (r < 0)
+			m = (struct link_message){ .type = 0 };
+		else
+			r = keeper_handle(k, &m);
+		if (r < 0)
+			keeper_complain(k, &m, "refused", r);
 	}
 }
 
@@ -547,14 +623,15 @@ static int keeper_start_generation(struct keeper *k, struct err *e)
 	return keeper_start_publisher(k, e);
 }
 
-/* Everything of the present connection goes: children, fds, mount. */
+/* Everything of the present connection goes: children, fds, mount. In this order: a publisher whose request the agent has
+ * read and not answered cannot even be killed before the last fd of the connection is closed. */
 static void keeper_end_generation(struct keeper *k)
 {
-	child_kill(&k->publisher);
 	child_kill(&k->agent);
 	loop_source_free(TAKE_PTR(k->link_source));
 	k->link = close_fd(k->link);
 	keeper_unmount(k);
+	child_kill(&k->publisher);
 }
 
 static void keeper_unmount(struct keeper *k)
@@ -590,7 +667,7 @@ static void keeper_agent_died(struct loop_source *s, pid_t pid, int code, int st
 
 	child_forget(&k->agent);
 	if (k->stopping) {
-		loop_exit(k->loop, k->status);
+		loop_exit(k->loop, EXIT_SUCCESS);
 		return;
 	}
 	keeper_end_generation(k);
@@ -616,26 +693,26 @@ static void keeper_stop_late(struct loop_source *s, void *userdata)
 	struct keeper *k = userdata;
 
 	log_warning(NULL, "the agent did not stop in time and is killed");
-	loop_exit(k->loop, k->status);
+	loop_exit(k->loop, EXIT_SUCCESS);
 }
 
 static void keeper_stop(struct loop_source *s, int signo, void *userdata)
 {
 	struct keeper *k = userdata;
+	bool told;
 
 	if (k->stopping)
 		return;
 	k->stopping = true;
-	log_info(NULL, "%s: stopping", sigabbrev_np(signo));
+	log_info(NULL, "SIG%s: stopping", sigabbrev_np(signo));
 	sd_notify(0, "STOPPING=1");
+	told = k->agent.pid > 0 && link_send(k->link, LINK_STOP, 0, 0, NULL, -1) == 0;
 	keeper_unmount(k);
-	child_kill(&k->publisher);
-	if (k->agent.pid == 0 || link_send(k->link, LINK_STOP, 0, 0, NULL, -1) < 0) {
-		loop_exit(k->loop, k->status);
-		return;
-	}
-	if (loop_timer_set(k->stop_timer, KEEPER_STOP_USEC) < 0)
-		loop_exit(k->loop, k->status);
+	/* not waited for here: see keeper_end_generation() */
+	if (k->publisher.pid > 0)
+		kill(k->publisher.pid, SIGKILL);
+	if (!told || loop_timer_set(k->stop_timer, KEEPER_STOP_USEC) < 0)
+		loop_exit(k->loop, EXIT_SUCCESS);
 }
 
 static void keeper_reload(struct loop_source *s, int signo, void *userdata)
@@ -677,10 +754,8 @@ static void keeper_deinit(struct keeper *k)
 		unlink(k->control_path);
 	if (k->lock >= 0)
 		unlink(k->lock_path);
-	if (k->lock >= 0 && k->made_runtime_dir)
-		rmdir(k->config->runtime_dir);
-	if (k->made_pods_dir && k->pods_dir)
-		rmdir(k->pods_dir);
+	keeper_rmdirs(k->config->runtime_dir, k->made_runtime_dir);
+	keeper_rmdirs(k->config->pods_dir, k->made_pods_dir);
 	close_fd(k->control);
 	close_fd(k->lock);
 	close_fd(k->self);
@@ -692,6 +767,8 @@ static void keeper_deinit(struct keeper *k)
 	loop_source_free(k->stop_timer);
 	loop_free(k->loop);
 	free(k->pods_dir);
+	free(k->made_pods_dir);
+	free(k->made_runtime_dir);
 	free(k->lock_path);
 	free(k->control_path);
 }
@@ -699,6 +776,7 @@ static void keeper_deinit(struct keeper *k)
 int keeper_run(const struct config *c, char *const *args)
 {
 	cleanup(keeper_deinit) struct keeper k = {
+		.pid = getpid(),
 		.config = c,
 		.args = args,
 		.lock = -1,
@@ -707,6 +785,7 @@ int keeper_run(const struct config *c, char *const *args)
 		.link = -1,
 		.mount = { .fuse = -1, .private = -1 },
 		.allowed = MAP_INIT,
+		.complaints = LOG_LIMIT_INIT(10 * USEC_PER_SEC, 10),
 		.agent = { .name = "agent", .backoff = BACKOFF_INIT(&KEEPER_RESTART) },
 		.publisher = { .name = "publisher", .backoff = BACKOFF_INIT(&KEEPER_RESTART) },
 	};

@@ -17,6 +17,9 @@
 #include "common/map.h"
 #include "common/str.h"
 
+/* Of one reading of a file, and of one settle: the log is no place for thousands of lines. */
+#define NEWS_LOGGED ((size_t)20)
+
 /* A refusal; the serial number tells the newest. */
 struct problem {
 	struct finding *f; /* NULL: none */
@@ -76,6 +79,7 @@ struct manifest_set {
 	struct map wants; /* by key */
 	struct list pending;
 	uint64_t serial;
+	size_t n_conflicts; /* said by this settle */
 	bool settled; /* once at least */
 };
 
@@ -101,7 +105,8 @@ static void problem_set(struct manifest_set *s, struct problem *p, struct findin
 	problem_clear(p);
 	p->f = TAKE_PTR(f);
 	p->serial = ++s->serial;
-	log_warning(NULL, "%s", p->f->text);
+	if (++s->n_conflicts <= NEWS_LOGGED)
+		log_warning(NULL, "%s", p->f->text);
 }
 
 static int new_finding(const char *file, size_t line, size_t column, const char *object, const char *field,
@@ -191,16 +196,22 @@ static void carry_over(struct entry *fresh, struct map *by_key, struct map *by_t
 		fresh->refused.serial = old->refused.serial;
 }
 
-/* What has not been said of the file's earlier content. */
-static void log_news(struct manifest_set *s, struct entry *en, const struct map *by_text)
+/* What has not been said of the file's earlier content; beyond the limit it is only counted. */
+static void log_one(const struct finding *f, size_t *n_logged)
+{
+	if (++*n_logged <= NEWS_LOGGED)
+		log_warning(NULL, "%s", f->text);
+}
+
+static void log_news(struct manifest_set *s, struct entry *en, const struct map *by_text, size_t *n_logged)
 {
 	if (en->refused.f && !en->refused.serial) {
 		en->refused.serial = ++s->serial;
-		log_warning(NULL, "%s", en->refused.f->text);
+		log_one(en->refused.f, n_logged);
 	}
 	for (size_t i = 0; i < en->o.n_warnings; i++)
 		if (!map_get_str(by_text, en->o.warnings[i]->text))
-			log_warning(NULL, "%s", en->o.warnings[i]->text);
+			log_one(en->o.warnings[i], n_logged);
 }
 
 /* Without memory for the tables nothing is carried over; the caller sees -ENOMEM first. */
@@ -225,6 +236,7 @@ static int replace_entries(struct manifest_set *s, struct file *f, struct manife
 {
 	struct map by_key = MAP_INIT, by_text = MAP_INIT;
 	struct entry *entries = calloc(n_objects + 1, sizeof(*entries));
+	size_t n_logged = 0;
 	int r;
 
 	if (!entries)
@@ -237,8 +249,10 @@ static int replace_entries(struct manifest_set *s, struct file *f, struct manife
 		objects[i] = (struct manifest_object){ .kind = MANIFEST_UNKNOWN };
 		en->refused.f = TAKE_PTR(en->o.problem);
 		carry_over(en, &by_key, &by_text);
-		log_news(s, en, &by_text);
+		log_news(s, en, &by_text, &n_logged);
 	}
+	if (n_logged > NEWS_LOGGED)
+		log_warning(NULL, "%s: %zu more refusals and warnings", f->name, n_logged - NEWS_LOGGED);
 	map_deinit(&by_key);
 	map_deinit(&by_text);
 	if (r < 0) {
@@ -677,6 +691,7 @@ void manifest_set_settle(struct manifest_set *s)
 		return;
 	}
 	begin(s);
+	s->n_conflicts = 0;
 	for (size_t i = 0; i < n_files; i++)
 		for (size_t k = 0; k < files[i]->n_entries; k++)
 			claim(s, files[i], &files[i]->entries[k]);
@@ -684,6 +699,10 @@ void manifest_set_settle(struct manifest_set *s)
 	for (size_t i = 0; i < n_files; i++)
 		for (size_t k = 0; k < files[i]->n_entries; k++)
 			settle_entry(s, files[i], &files[i]->entries[k]);
+	if (s->n_conflicts > NEWS_LOGGED)
+		log_warning(NULL, "manifests: %zu more refusals", s->n_conflicts - NEWS_LOGGED);
+	/* of files that fail until the next time, too */
+	s->n_conflicts = 0;
 	tell_all(s);
 	s->settled = true;
 	if (first)

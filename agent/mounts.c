@@ -21,22 +21,6 @@ static int mounts_no_container(const struct pod *pod, const char *container, str
 		       names.data ? names.data : "none");
 }
 
-/* core validation of volumeMounts[].subPath: relative, no ".." element */
-static bool sub_path_is_local(const char *path)
-{
-	if (*path == '/')
-		return false;
-	while (*path) {
-		size_t part = strcspn(path, "/");
-
-		if (part == 2 && path[0] == '.' && path[1] == '.')
-			return false;
-		path += part;
-		path += *path == '/';
-	}
-	return true;
-}
-
 static int mount_make(const struct pod *pod, const struct pod_mount *m, const char *pods_dir, json_t **ret,
 		      struct err *e)
 {
@@ -45,7 +29,8 @@ static int mount_make(const struct pod *pod, const struct pod_mount *m, const ch
 	if (m->has_sub_path_expr)
 		return err_set(e, -EINVAL, "volume mount %s of pod %s: subPathExpr needs the container's environment",
 			       m->volume, pod_display(pod));
-	if (m->sub_path && !sub_path_is_local(m->sub_path))
+	/* as the core validation has it */
+	if (m->sub_path && (m->sub_path[0] == '/' || str_has_dotdot(m->sub_path)))
 		return err_set(e, -EINVAL,
 			       "volume mount %s of pod %s: subPath must be relative and must not contain '..'",
 			       m->volume, pod_display(pod));

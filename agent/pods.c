@@ -3,9 +3,9 @@
  * little and being told in the wrong order costs nothing. */
 #include "agent/pods.h"
 
-#include <time.h>
 
 #include "agent/views.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/map.h"
 #include "common/str.h"
@@ -34,15 +34,9 @@ struct pods {
 	struct map by_uid;
 	struct pod_state **sorted;
 	size_t n_sorted, sorted_size;
+	struct loop_source *retry; /* pods with a `next` */
+	struct backoff backoff;
 };
-
-static uint64_t realtime_usec(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / NSEC_PER_USEC;
-}
 
 static void volume_flight_free(struct volume_flight *f)
 {
@@ -67,18 +61,20 @@ static const struct log_field *volume_fields(const struct volume *v, struct log_
 static void volume_set_error(struct volume *v, const char *text)
 {
 	struct log_field fields[4];
+	bool asked; /* just now, the answer is on its way */
 
 	if (strcmp(v->error, text) == 0)
 		return;
 	snprintf(v->error, sizeof(v->error), "%s", text);
 	if (!*text)
 		return;
-	if (v->condition == VOLUME_READY && str_eq(text, v->entry->error))
+	asked = v->entry->state == STORE_UNSYNCED && !v->entry->error[0];
+	if (v->condition == VOLUME_READY && (asked || str_eq(text, v->entry->error)))
 		log_debug(volume_fields(v, fields), "volume keeps its last good content: %s", text);
 	else if (v->condition == VOLUME_READY)
 		log_warning(volume_fields(v, fields), "volume keeps its last good content: %s", text);
-	else if (v->condition == VOLUME_WAITING && v->entry->state == STORE_UNSYNCED && !v->entry->error[0])
-		log_debug(volume_fields(v, fields), "volume waits: %s", text); /* asked for just now */
+	else if (v->condition == VOLUME_WAITING && asked)
+		log_debug(volume_fields(v, fields), "volume waits: %s", text);
 	else if (v->condition == VOLUME_WAITING)
 		log_info(volume_fields(v, fields), "volume waits: %s", text);
 	else
@@ -229,6 +225,7 @@ static void pod_state_free(struct pod_state *s)
 {
 	volumes_free(s->volumes, s->n_volumes);
 	pod_unref(s->pod);
+	pod_unref(s->next);
 	free(s->uid);
 	free(s);
 }
@@ -347,8 +344,11 @@ static int pod_state_set_pod(struct pod_state *s, struct pod *pod)
 		if (n > 0 && !pod_state_find_volume(s, old[i].spec->name))
 			volume_remove(s->pods, pod->uid, old[i].spec->name);
 	}
-	if (n == 0 && n_old > 0)
+	if (n == 0 && n_old > 0) {
+		log_info(LOG_F({ "pod", pod_display(pod) }, { "uid", pod->uid }), "pod %s, its volumes go",
+			 pod_is_finished(pod) ? "has finished" : "mounts no Secret any more");
 		pod_remove_volumes(s->pods, pod->uid);
+	}
 	volumes_free(old, n_old);
 	pod_unref(old_pod);
 	return 0;
@@ -356,6 +356,8 @@ static int pod_state_set_pod(struct pod_state *s, struct pod *pod)
 
 bool pod_state_is_ready(const struct pod_state *s)
 {
+	if (s->next || pod_is_finished(s->pod))
+		return false;
 	for (size_t i = 0; i < s->n_volumes; i++) {
 		if (s->volumes[i].condition != VOLUME_READY)
 			return false;
@@ -438,28 +440,13 @@ static void pod_state_refresh(struct pod_state *s, struct pod *pod)
 
 /* --- all pods --- */
 
-int pods_new(struct loop *l, struct store *store, struct publish *publish, pods_changed_fn fn, void *userdata,
-	     struct pods **ret_p)
-{
-	struct pods *p = calloc(1, sizeof(*p));
-
-	if (!p)
-		return -ENOMEM;
-	p->loop = l;
-	p->store = store;
-	p->publish = publish;
-	p->fn = fn;
-	p->userdata = userdata;
-	*ret_p = p;
-	return 0;
-}
-
 void pods_free(struct pods *p)
 {
 	if (!p)
 		return;
 	for (size_t i = 0; i < p->n_sorted; i++)
 		pod_state_free(p->sorted[i]);
+	loop_source_free(p->retry);
 	map_deinit(&p->by_uid);
 	free(p->sorted);
 	free(p);
@@ -518,7 +505,7 @@ static int pods_add(struct pods *p, struct pod *pod, struct pod_state **ret_s)
 	if (!s)
 		return -ENOMEM;
 	s->pods = p;
-	s->since_usec = realtime_usec();
+	s->since_usec = clock_realtime_usec();
 	s->pod = pod_ref(pod);
 	s->uid = strdup(pod->uid);
 	r = s->uid ? pods_insert(p, s) : -ENOMEM;
@@ -530,12 +517,41 @@ static int pods_add(struct pods *p, struct pod *pod, struct pod_state **ret_s)
 	return 0;
 }
 
+static void pods_retry_later(struct pods *p)
+{
+	loop_timer_set(p->retry, backoff_next(&p->backoff, loop_now(p->loop), random01()));
+}
+
+static int pod_state_set_up(struct pod_state *s, struct pod *pod)
+{
+	struct pods *p = s->pods;
+	int r;
+
+	r = pod_state_set_pod(s, pod);
+	if (r < 0) {
+		pod_ref(pod);
+		pod_unref(s->next);
+		s->next = pod;
+		pods_retry_later(p);
+		return r;
+	}
+	pod_unref(TAKE_PTR(s->next));
+	if (s->n_volumes == 0)
+		return 0;
+	r = publish_name_pod(p->publish, pod->uid, pod->ns, pod->name);
+	if (r < 0)
+		log_warning(LOG_F({ "pod", pod_display(pod) }), "link its name: %s", strerror(-r));
+	for (size_t i = 0; i < s->n_volumes; i++)
+		volume_update(&s->volumes[i]);
+	return 0;
+}
+
 static int pods_set_up(struct pods *p, struct pod *pod)
 {
 	struct pod_state *s = map_get_str(&p->by_uid, pod->uid);
 	int r;
 
-	if (s && pod_same_view(s->pod, pod)) {
+	if (s && !s->next && pod_same_view(s->pod, pod)) {
 		pod_state_refresh(s, pod);
 		return 0;
 	}
@@ -544,16 +560,41 @@ static int pods_set_up(struct pods *p, struct pod *pod)
 		if (r < 0)
 			return r;
 	}
-	r = pod_state_set_pod(s, pod);
+	return pod_state_set_up(s, pod);
+}
+
+static void pods_retry(struct loop_source *source, void *userdata)
+{
+	struct pods *p = userdata;
+
+	for (size_t i = 0; i < p->n_sorted; i++) {
+		struct pod_state *s = p->sorted[i];
+		cleanup_pod struct pod *next = s->next ? pod_ref(s->next) : NULL;
+
+		if (next && pod_state_set_up(s, next) == 0)
+			log_info(LOG_F({ "pod", pod_display(next) }), "its volumes are set up now");
+	}
+	p->fn(p->userdata);
+}
+
+int pods_new(struct loop *l, struct store *store, struct publish *publish, pods_changed_fn fn, void *userdata,
+	     struct pods **ret_p)
+{
+	cleanup(pods_freep) struct pods *p = calloc(1, sizeof(*p));
+	int r;
+
+	if (!p)
+		return -ENOMEM;
+	p->loop = l;
+	p->store = store;
+	p->publish = publish;
+	p->fn = fn;
+	p->userdata = userdata;
+	p->backoff = BACKOFF_INIT(&PODS_RETRY);
+	r = loop_add_timer(l, pods_retry, p, &p->retry);
 	if (r < 0)
 		return r;
-	if (s->n_volumes == 0)
-		return 0;
-	r = publish_name_pod(p->publish, pod->uid, pod->ns, pod->name);
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < s->n_volumes; i++)
-		volume_update(&s->volumes[i]);
+	*ret_p = TAKE_PTR(p);
 	return 0;
 }
 

@@ -45,6 +45,7 @@ struct pod_state {
 	uint64_t since_usec; /* CLOCK_REALTIME when we first heard of it */
 	struct volume *volumes; /* in the pod's order; none once it has finished */
 	size_t n_volumes;
+	struct pod *next; /* a revision that there was no memory for; tried again. NULL: none */
 };
 
 /* Some pod or volume has another state now. */
@@ -67,5 +68,5 @@ size_t pods_count(const struct pods *p);
 const struct pod_state *pods_at(const struct pods *p, size_t i);
 /* "NS/NAME" (the newest of that name) or a UID; NULL: none. */
 const struct pod_state *pods_find(const struct pods *p, const char *ref);
-/* Every volume can be read (or the pod has finished and needs none). */
+/* Every volume that the pod has now can be read. A finished pod is not ready: its volumes are gone. */
 bool pod_state_is_ready(const struct pod_state *s);

@@ -24,6 +24,7 @@
 
 enum {
 	PAGE_SIZE = 500,
+	PAGES_MAX = 200, /* of one list: a server that always has one more would keep us busy for ever */
 	WATCH_MIN_SEC = 1800, /* each watch ends by itself after a random time in [min, 2 * min) */
 	WATCH_MARGIN_SEC = 60,
 	SHORT_WATCHES_MAX = 3, /* in a row, with events, before it is taken for trouble */
@@ -58,6 +59,7 @@ struct reflector {
 	int status; /* 0: no head yet */
 
 	char *continue_token; /* the next page's */
+	unsigned n_pages; /* taken of this list */
 	bool list_latest; /* ask for the most recent state, not for one at least as new as `version` */
 	bool list_unlimited; /* a page had expired: all in one */
 
@@ -334,14 +336,20 @@ static void take_page(struct reflector *r, const json_t *list)
 		list_broken(r, "items must be an array");
 		return;
 	}
-	if (first)
+	if (first) {
+		r->n_pages = 0;
 		r->handler->list_begin(r->userdata);
+	}
 	if (!is_stopped(r))
 		tell_items(r, items);
 	if (is_stopped(r))
 		return;
 	if (keep_continue(r, list) < 0) {
 		list_broken(r, "the continue token is too long");
+		return;
+	}
+	if (r->continue_token && ++r->n_pages >= PAGES_MAX) {
+		list_broken(r, "it does not end");
 		return;
 	}
 	if (r->continue_token) {

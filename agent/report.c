@@ -34,12 +34,12 @@ static json_t *report_volume(const struct report_state *s, const struct volume *
 
 	if (!path)
 		return NULL;
-	return json_pack("{s:s, s:s, s:s, s:b, s:s, s:s, s:s, s:s, s:o, s:I, s:I, s:s}", "name", v->spec->name, "type",
-			 "secret", "secret", v->spec->secret_name, "optional", v->spec->optional, "path", path, "state",
-			 condition_name(v->condition), "resourceVersion",
+	return json_pack("{s:s, s:s, s:s, s:b, s:o, s:s, s:s, s:s, s:o, s:I, s:I, s:o}", "name", v->spec->name, "type",
+			 "secret", "secret", v->spec->secret_name, "optional", v->spec->optional, "path",
+			 json_text(path), "state", condition_name(v->condition), "resourceVersion",
 			 v->resource_version ? v->resource_version : "", "version", v->version, "updated",
 			 report_time(v->updated_usec), "files", (json_int_t)v->n_files, "bytes", (json_int_t)v->n_bytes,
-			 "error", v->error);
+			 "error", json_text(v->error));
 }
 
 json_t *report_pod(const struct report_state *s, const struct pod_state *pod)
@@ -68,7 +68,7 @@ json_t *report_pods(const struct report_state *s)
 }
 
 struct totals {
-	size_t n_pods, n_pods_ready;
+	size_t n_pods, n_pods_ready, n_pods_finished;
 	size_t n_volumes, n_ready, n_waiting, n_failed, n_stale;
 };
 
@@ -80,6 +80,7 @@ static struct totals report_totals(const struct pods *pods)
 		const struct pod_state *s = pods_at(pods, i);
 
 		t.n_pods_ready += pod_state_is_ready(s);
+		t.n_pods_finished += pod_is_finished(s->pod);
 		for (size_t j = 0; j < s->n_volumes; j++) {
 			enum volume_condition c = s->volumes[j].condition;
 
@@ -93,41 +94,48 @@ static struct totals report_totals(const struct pods *pods)
 	return t;
 }
 
-static void problem_add(json_t *problems, const char *fmt, ...) attr_printf(2, 3);
-static void problem_add(json_t *problems, const char *fmt, ...)
+/* A list that lacks a problem would be a lie: it ends as NULL. */
+static void problem_add(json_t **problems, const char *fmt, ...) attr_printf(2, 3);
+static void problem_add(json_t **problems, const char *fmt, ...)
 {
-	char text[ERR_TEXT_MAX + 64];
+	char text[2 * ERR_TEXT_MAX];
 	va_list ap;
 
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	json_array_append_new(problems, json_string(text));
+	if (json_array_append_new(*problems, json_text(text)) == 0)
+		return;
+	json_decref(*problems);
+	*problems = NULL;
+}
+
+static void problem_count(json_t **problems, size_t n, const char *one, const char *many)
+{
+	if (n > 0)
+		problem_add(problems, "%zu %s", n, n == 1 ? one : many);
 }
 
 static json_t *report_problems(const struct report_state *s, const struct totals *t, const struct source_health *h)
 {
-	struct secmem_stats mem = secmem_stats();
+	const char *colon = h->last_error[0] ? ": " : "";
 	json_t *problems = json_array();
 
 	if (!h->pods_synced)
-		problem_add(problems, "the pods of this node are not known yet%s%s", h->last_error[0] ? ": " : "",
-			    h->last_error);
+		problem_add(&problems, "the pods of this node are not known yet%s%s", colon, h->last_error);
 	else if (!h->connected)
-		problem_add(problems, "no connection to %s%s%s", h->location, h->last_error[0] ? ": " : "",
-			    h->last_error);
+		problem_add(&problems, "no connection to %s%s%s", h->location, colon, h->last_error);
 	if (h->n_rejected > 0)
-		problem_add(problems, "%zu objects were rejected: %s", h->n_rejected, h->last_error);
-	if (t->n_failed > 0)
-		problem_add(problems, "%zu volumes cannot be set up", t->n_failed);
-	if (t->n_waiting > 0)
-		problem_add(problems, "%zu volumes wait", t->n_waiting);
-	if (t->n_stale > 0)
-		problem_add(problems, "%zu volumes show their last good content", t->n_stale);
+		problem_add(&problems, "%zu object%s rejected%s%s", h->n_rejected,
+			    h->n_rejected == 1 ? " was" : "s were", colon, h->last_error);
+	problem_count(&problems, t->n_failed, "volume cannot be set up", "volumes cannot be set up");
+	problem_count(&problems, t->n_waiting, "volume waits", "volumes wait");
+	problem_count(&problems, t->n_stale, "volume shows its last good content",
+		      "volumes show their last good content");
 	if (!publish_stats(s->publish).attached)
-		problem_add(problems, "no publisher is running");
-	if (!mem.locked)
-		problem_add(problems, "secret memory is not locked");
+		problem_add(&problems, "no publisher is running");
+	if (!secmem_stats().locked)
+		problem_add(&problems, "secret memory is not locked");
 	return problems;
 }
 
@@ -151,11 +159,11 @@ static json_t *report_fuse(const struct session *session)
 
 static json_t *report_source(const struct source_health *h)
 {
-	return json_pack("{s:s, s:s, s:b, s:b, s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "kind", h->kind,
-			 "location", h->location, "connected", h->connected, "podsSynced", h->pods_synced,
-			 "lastContact", report_time(h->last_contact_usec), "lastError", h->last_error, "secrets",
-			 (json_int_t)h->n_secrets, "secretsSynced", (json_int_t)h->n_secrets_synced, "watches",
-			 (json_int_t)h->n_watches, "rejected", (json_int_t)h->n_rejected, "warnings",
+	return json_pack("{s:s, s:o, s:b, s:b, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "kind", h->kind,
+			 "location", json_text(h->location), "connected", h->connected, "podsSynced", h->pods_synced,
+			 "lastContact", report_time(h->last_contact_usec), "lastError", json_text(h->last_error),
+			 "secrets", (json_int_t)h->n_secrets, "secretsSynced", (json_int_t)h->n_secrets_synced,
+			 "watches", (json_int_t)h->n_watches, "rejected", (json_int_t)h->n_rejected, "warnings",
 			 (json_int_t)h->n_warnings, "requests", (json_int_t)h->n_requests, "connections",
 			 (json_int_t)h->n_connections);
 }
@@ -179,17 +187,18 @@ json_t *report_status(const struct report_state *s, uint64_t now_usec)
 
 	source_health(s->source, &h);
 	problems = report_problems(s, &t, &h);
-	return json_pack(
-		"{s:s, s:b, s:O, s:s, s:s, s:I, s:o, s:{s:I, s:I}, s:{s:I, s:I, s:I, s:I, s:I},"
-		" s:{s:I, s:I, s:I, s:b}, s:{s:I, s:I, s:I}, s:o, s:o, s:{s:I}}",
-		"version", SECRETLET_VERSION, "healthy", json_array_size(problems) == 0, "problems", problems,
-		"nodeName", s->config->node_name, "podsDir", s->pods_dir, "uptimeSeconds",
-		(json_int_t)((now_usec - s->started_usec) / USEC_PER_SEC), "source", report_source(&h), "pods", "total",
-		(json_int_t)t.n_pods, "ready", (json_int_t)t.n_pods_ready, "volumes", "total", (json_int_t)t.n_volumes,
-		"ready", (json_int_t)t.n_ready, "waiting", (json_int_t)t.n_waiting, "failed", (json_int_t)t.n_failed,
-		"stale", (json_int_t)t.n_stale, "secretMemory", "usedBytes", (json_int_t)mem.used_bytes, "limitBytes",
-		(json_int_t)mem.limit_bytes, "blocks", (json_int_t)mem.n_blocks, "locked", mem.locked, "tree", "nodes",
-		(json_int_t)tree_stats(s->tree).n_nodes, "detached", (json_int_t)tree_stats(s->tree).n_detached,
-		"contentBytes", (json_int_t)tree_stats(s->tree).content_bytes, "fuse", report_fuse(s->session),
-		"publisher", report_publisher(s->publish), "log", "dropped", (json_int_t)log_dropped());
+	return json_pack("{s:s, s:b, s:O, s:s, s:o, s:I, s:o, s:{s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I, s:I},"
+			 " s:{s:I, s:I, s:I, s:b}, s:{s:I, s:I, s:I}, s:o, s:o, s:{s:I}}",
+			 "version", SECRETLET_VERSION, "healthy", json_array_size(problems) == 0, "problems", problems,
+			 "nodeName", s->config->node_name, "podsDir", json_text(s->pods_dir), "uptimeSeconds",
+			 (json_int_t)((now_usec - s->started_usec) / USEC_PER_SEC), "source", report_source(&h), "pods",
+			 "total", (json_int_t)t.n_pods, "ready", (json_int_t)t.n_pods_ready, "finished",
+			 (json_int_t)t.n_pods_finished, "volumes", "total", (json_int_t)t.n_volumes, "ready",
+			 (json_int_t)t.n_ready, "waiting", (json_int_t)t.n_waiting, "failed", (json_int_t)t.n_failed,
+			 "stale", (json_int_t)t.n_stale, "secretMemory", "usedBytes", (json_int_t)mem.used_bytes,
+			 "limitBytes", (json_int_t)mem.limit_bytes, "blocks", (json_int_t)mem.n_blocks, "locked",
+			 mem.locked, "tree", "nodes", (json_int_t)tree_stats(s->tree).n_nodes, "detached",
+			 (json_int_t)tree_stats(s->tree).n_detached, "contentBytes",
+			 (json_int_t)tree_stats(s->tree).content_bytes, "fuse", report_fuse(s->session), "publisher",
+			 report_publisher(s->publish), "log", "dropped", (json_int_t)log_dropped());
 }

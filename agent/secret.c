@@ -70,7 +70,7 @@ static bool same_labels(const struct secret *a, const struct secret *b)
 	return true;
 }
 
-static bool same_keys(const struct secret *a, const struct secret *b)
+bool secret_same_data(const struct secret *a, const struct secret *b)
 {
 	if (a->n_keys != b->n_keys)
 		return false;
@@ -84,7 +84,7 @@ static bool same_keys(const struct secret *a, const struct secret *b)
 bool secret_same(const struct secret *a, const struct secret *b)
 {
 	return str_eq(a->uid, b->uid) && str_eq(a->type, b->type) && a->immutable == b->immutable &&
-	       same_labels(a, b) && same_keys(a, b);
+	       same_labels(a, b) && secret_same_data(a, b);
 }
 
 static bool is_key_char(char c)

@@ -2,20 +2,11 @@
  * a timer, time and chance. They are started, refreshed and freed by a deferred call. */
 #include "agent/source_api_internal.h"
 
-#include <time.h>
-
 #include "common/backoff.h"
+#include "common/clock.h"
 #include "common/log.h"
 
 static const uint64_t BACK_WITHIN_USEC = 200 * USEC_PER_MSEC;
-
-static uint64_t realtime_usec(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_REALTIME, &t);
-	return (uint64_t)t.tv_sec * USEC_PER_SEC + (uint64_t)t.tv_nsec / NSEC_PER_USEC;
-}
 
 static uint64_t env_now(void *userdata)
 {
@@ -42,7 +33,7 @@ static void on_head(void *userdata, int status)
 {
 	struct follower *f = userdata;
 
-	f->source->last_contact_usec = realtime_usec();
+	f->source->last_contact_usec = clock_realtime_usec();
 	if (f->source->server_away)
 		server_is_back(f->source);
 	reflector_head(f->reflector, status);
@@ -52,7 +43,7 @@ static void on_body(void *userdata, const char *data, size_t len)
 {
 	struct follower *f = userdata;
 
-	f->source->last_contact_usec = realtime_usec();
+	f->source->last_contact_usec = clock_realtime_usec();
 	reflector_body(f->reflector, data, len);
 }
 

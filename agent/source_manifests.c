@@ -17,10 +17,10 @@
 #include <stdalign.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "agent/manifest_set.h"
 #include "agent/yaml.h"
+#include "common/clock.h"
 #include "common/file.h"
 #include "common/list.h"
 #include "common/log.h"
@@ -70,14 +70,6 @@ struct manifests {
 static struct manifests *manifests_of(const struct source *s)
 {
 	return container_of((struct source *)(uintptr_t)s, struct manifests, source);
-}
-
-static uint64_t realtime_usec(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / NSEC_PER_USEC;
 }
 
 /* ---- files ---- */
@@ -239,7 +231,7 @@ static void pump(struct manifests *m)
 	m->settle = false;
 	m->n_postponed = 0;
 	m->settled = true;
-	m->last_contact_usec = realtime_usec();
+	m->last_contact_usec = clock_realtime_usec();
 	manifest_set_settle(m->set);
 }
 

@@ -2,8 +2,8 @@
  * beside it until the source has something better to say. */
 #include "agent/store.h"
 
-#include <time.h>
 
+#include "common/clock.h"
 #include "common/map.h"
 #include "common/str.h"
 
@@ -19,14 +19,6 @@ struct store {
 	store_changed_fn fn;
 	void *userdata;
 };
-
-static uint64_t realtime_usec(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / NSEC_PER_USEC;
-}
 
 static void store_item_free(struct store_item *item)
 {
@@ -157,7 +149,7 @@ void store_secret_changed(struct store *st, const char *ns, const char *name, st
 	item->entry.secret = secret ? secret_ref(secret) : NULL;
 	item->entry.state = secret ? STORE_PRESENT : STORE_ABSENT;
 	item->entry.error[0] = 0;
-	item->entry.synced_usec = realtime_usec();
+	item->entry.synced_usec = clock_realtime_usec();
 	st->fn(st->userdata, &item->entry);
 	secret_unref(old);
 }

@@ -364,17 +364,6 @@ int validate_secret(json_t *obj, struct json_issue *issue)
 	return check_type(obj, meta, type, issue);
 }
 
-static bool same_data(const struct secret *a, const struct secret *b)
-{
-	if (a->n_keys != b->n_keys)
-		return false;
-	for (size_t i = 0; i < a->n_keys; i++)
-		if (!str_eq(a->keys[i].name, b->keys[i].name) || a->keys[i].value.len != b->keys[i].value.len ||
-		    !digest_eq(&a->keys[i].digest, &b->keys[i].digest))
-			return false;
-	return true;
-}
-
 int validate_secret_update(const struct secret *old, const struct secret *fresh, struct json_issue *issue)
 {
 	const struct json_at root = JSON_ROOT;
@@ -386,7 +375,7 @@ int validate_secret_update(const struct secret *old, const struct secret *fresh,
 	if (!fresh->immutable)
 		return json_issue_set(issue, &JSON_AT(&root, "immutable"),
 				      "Forbidden: field is immutable when `immutable` is set");
-	if (!same_data(old, fresh))
+	if (!secret_same_data(old, fresh))
 		return json_issue_set(issue, &JSON_AT(&root, "data"),
 				      "Forbidden: field is immutable when `immutable` is set");
 	return 0;

@@ -148,8 +148,13 @@ static int mkdir_one(const char *path, mode_t mode, struct err *e)
 	struct stat st;
 	int r;
 
-	if (mkdir(path, mode) == 0)
-		return 0;
+	if (mkdir(path, mode) == 0) {
+		if (chmod(path, mode) == 0)
+			return 0;
+		r = -errno;
+		rmdir(path);
+		return err_set(e, r, "chmod folder %s: %s", path, strerrordesc_np(-r));
+	}
 
 	/* mkdir's reason is the better one (EROFS, EACCES) unless something is there */
 	r = -errno;

@@ -11,7 +11,7 @@ int file_read(int dirfd, const char *path, size_t max, char **ret_data, size_t *
 int file_read_fd(int fd, const char *name, size_t max, char **ret_data, size_t *ret_len, struct err *e);
 /* Writes path through a temporary file in the same folder and rename(2). */
 int file_write_atomic(const char *path, const void *data, size_t len, mode_t mode, struct err *e);
-/* mkdir -p, mode for each new folder; folders that exist are left as they are. -ENOTDIR when one is something else. */
+/* mkdir -p, mode (whatever the umask is) for each new folder; folders that exist are left as they are. -ENOTDIR when one is something else. */
 int file_mkdirs(const char *path, mode_t mode, struct err *e);
 /* dir + "/" + name, or a copy of name if it is absolute. NULL: out of memory. */
 char *file_join(const char *dir, const char *name);

@@ -6,14 +6,28 @@
 #include <stdarg.h>
 #include <sys/random.h>
 
+#include "common/buf.h"
+#include "common/str.h"
+
 /* jansson's scanner takes a failed allocation for a syntax error; this knows better. */
-static _Thread_local bool out_of_memory;
+static _Thread_local struct {
+	bool runs, out_of_memory, out_of_room;
+	size_t room;
+} parse;
 
 static void *json_note_malloc(size_t size)
 {
 	void *p = malloc(size);
 
-	out_of_memory |= !p;
+	parse.out_of_memory |= !p;
+	if (!p || !parse.runs)
+		return p;
+	if (malloc_usable_size(p) > parse.room) {
+		parse.out_of_room = true;
+		free(p);
+		return NULL;
+	}
+	parse.room -= malloc_usable_size(p);
 	return p;
 }
 
@@ -21,6 +35,8 @@ static void json_wipe_free(void *p)
 {
 	if (!p)
 		return;
+	if (parse.runs)
+		parse.room += malloc_usable_size(p);
 	explicit_bzero(p, malloc_usable_size(p));
 	free(p);
 }
@@ -56,13 +72,16 @@ int json_parse(const char *text, size_t len, json_t **ret_doc, struct err *e)
 	json_error_t error;
 	json_t *doc;
 
-	out_of_memory = false;
+	parse = (typeof(parse)){ .runs = true, .room = JSON_MEMORY_MAX };
 	doc = json_loadb(len > 0 ? text : "", len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+	parse.runs = false;
 	if (doc) {
 		*ret_doc = doc;
 		return 0;
 	}
-	if (out_of_memory)
+	if (parse.out_of_room)
+		return err_set(e, -EFBIG, "takes more than %zu MiB of memory", JSON_MEMORY_MAX >> 20);
+	if (parse.out_of_memory)
 		return err_set(e, -ENOMEM, "out of memory");
 	return err_set(e, -EINVAL, "line %d column %d: %.*s", error.line, error.column, reason_len(error.text),
 		       error.text);
@@ -241,4 +260,18 @@ int json_get_array(const json_t *obj, const char *key, const struct json_at *at,
 		return wrong_type(value, "an array", key, at, issue);
 	*ret = value;
 	return 0;
+}
+
+json_t *json_text(const char *s)
+{
+	static const char replacement[] = "\xef\xbf\xbd";
+	size_t len = strlen(s);
+	cleanup_buf struct buf b = BUF_INIT(len * strlen(replacement));
+
+	for (size_t i = 0, n; i < len; i += MAX(n, (size_t)1)) {
+		n = str_utf8_len(s + i, len - i);
+		if ((n > 0 ? buf_add(&b, s + i, n) : buf_add_str(&b, replacement)) < 0)
+			return NULL;
+	}
+	return json_string(b.len ? b.data : "");
 }

@@ -7,13 +7,18 @@
 #include "common/base.h"
 #include "common/err.h"
 
-#define JSON_PATH_MAX 192
+#define JSON_PATH_MAX	192
+#define JSON_MEMORY_MAX ((size_t)256 << 20) /* of one document; "[],[],[]" takes forty times its length */
 
 /* Where in a document something is wrong: "spec.volumes[2].secret.secretName" and why. */
 struct json_issue {
 	char path[JSON_PATH_MAX];
 	char reason[256];
 };
+
+/* A string for people from anywhere: bytes that are no UTF-8, which JSON cannot have, become U+FFFD. NULL: out of
+ * memory. */
+json_t *json_text(const char *s);
 
 /* A position in a document while it is walked; lives on the walker's stack. */
 struct json_at {
@@ -28,7 +33,8 @@ struct json_at {
 /* Once per process, before the first JSON. */
 void json_setup(void);
 /* At most 2048 levels (jansson's own limit), duplicate keys refused, NUL in strings allowed. Secrets may be in it: e
- * gets position and reason, never the text near it. -EINVAL: not such a document; -ENOMEM. */
+ * gets position and reason, never the text near it. -EINVAL: not such a document; -EFBIG: it would take more than
+ * JSON_MEMORY_MAX; -ENOMEM. */
 int json_parse(const char *text, size_t len, json_t **ret_doc, struct err *e);
 #define cleanup_json cleanup(json_decrefp) /* json_decrefp() is jansson's own */
 

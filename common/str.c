@@ -238,6 +238,19 @@ static size_t utf8_len(const unsigned char *p, size_t len)
 	return n;
 }
 
+bool str_has_dotdot(const char *path)
+{
+	while (*path) {
+		size_t part = strcspn(path, "/");
+
+		if (part == 2 && path[0] == '.' && path[1] == '.')
+			return true;
+		path += part;
+		path += *path == '/';
+	}
+	return false;
+}
+
 size_t str_utf8_len(const char *s, size_t len)
 {
 	return len > 0 ? utf8_len((const unsigned char *)s, len) : 0;

@@ -29,6 +29,8 @@ const char *str_format_time(uint64_t realtime_usec, char text[static STR_TIME_MA
 /* DNS-1123 label (63) and subdomain (253): lower-case letters, digits, '-', and '.' between labels. */
 bool str_is_dns_label(const char *s);
 bool str_is_dns_subdomain(const char *s);
+/* Some element of the path is "..". */
+bool str_has_dotdot(const char *path);
 bool str_is_utf8(const char *s, size_t len);
 /* Bytes of the UTF-8 sequence that starts at s (strict: no surrogates, nothing overlong); 0: none does. */
 size_t str_utf8_len(const char *s, size_t len);

@@ -400,6 +400,18 @@ static int version_name(struct plan *p, const struct node *vol, char version[PLA
 	return -EEXIST;
 }
 
+/* A name for a link that is renamed at once. One that an earlier job could not take back may be in the way. */
+static int tmp_name(struct plan *p, const struct node *dir, const char *base, char name[PLAN_VERSION_MAX])
+{
+	snprintf(name, PLAN_VERSION_MAX, "%s", base);
+	for (int i = 1; tree_find(p->tree, dir, name); i++) {
+		if (i == 100)
+			return -EEXIST;
+		snprintf(name, PLAN_VERSION_MAX, "%s.%d", base, i);
+	}
+	return 0;
+}
+
 struct node *plan_find(const struct plan *p, const char *path)
 {
 	struct node *n = tree_node(p->tree, TREE_ROOT_ID);
@@ -527,6 +539,7 @@ static int build_update(struct plan *p, struct node *vol)
 {
 	const struct payload *pl = p->payload;
 	struct node *data = tree_find(p->tree, vol, PLAN_DATA_LINK), *old = NULL, *version;
+	char tmp[PLAN_VERSION_MAX];
 	int r;
 
 	if (data) {
@@ -540,8 +553,9 @@ static int build_update(struct plan *p, struct node *vol)
 	r = r ?: step_add(p, ORDER_CHMOD, version, NULL);
 	if (r == 0 && old)
 		r = fill_hidden(p, version, old);
-	r = r ?: stage_link(p, vol, DATA_TMP, p->version, PLAN_DATA_LINK, &data);
-	r = r ?: step_add_name(p, ORDER_RENAME, data, vol, DATA_TMP, PLAN_DATA_LINK);
+	r = r ?: tmp_name(p, vol, DATA_TMP, tmp);
+	r = r ?: stage_link(p, vol, tmp, p->version, PLAN_DATA_LINK, &data);
+	r = r ?: step_add_name(p, ORDER_RENAME, data, vol, tmp, PLAN_DATA_LINK);
 	if (r < 0)
 		return r;
 	step_is_switch(p);
@@ -607,10 +621,21 @@ int plan_remove_pod(struct plan *p)
 	return r;
 }
 
+/* No pod's name starts with two dots. */
+static int remove_name_leftovers(struct plan *p, struct node *ns)
+{
+	int r = 0;
+
+	for (struct node *c = node_next_child(ns, 0); c && r == 0; c = node_next_child(ns, node_id(c)))
+		if (is_version_name(node_name(c)))
+			r = stage_removal(p, c);
+	return r;
+}
+
 int plan_name_pod(struct plan *p)
 {
 	struct node *root = tree_node(p->tree, TREE_ROOT_ID), *by_name, *ns, *link;
-	char target[PAYLOAD_NAME_MAX + 16];
+	char target[PAYLOAD_NAME_MAX + 16], tmp[PLAN_VERSION_MAX];
 	int r;
 
 	snprintf(target, sizeof target, "../../%s", p->uid);
@@ -623,8 +648,10 @@ int plan_name_pod(struct plan *p)
 		return stage_link(p, ns, p->name, target, NULL, &link);
 	if (str_eq(node_target(link), target))
 		return 0;
-	r = stage_link(p, ns, NAME_TMP, target, p->name, &link);
-	return r ?: step_add_name(p, ORDER_RENAME, link, ns, NAME_TMP, p->name);
+	r = tmp_name(p, ns, NAME_TMP, tmp);
+	r = r ?: stage_link(p, ns, tmp, target, p->name, &link);
+	r = r ?: step_add_name(p, ORDER_RENAME, link, ns, tmp, p->name);
+	return r ?: remove_name_leftovers(p, ns);
 }
 
 /* The grace is over: the version's sub folders and then itself. */

@@ -4,9 +4,9 @@
 #include "fusefs/publish.h"
 
 #include <sys/socket.h>
-#include <time.h>
 
 #include "common/buf.h"
+#include "common/clock.h"
 #include "common/list.h"
 #include "common/log.h"
 #include "common/map.h"
@@ -18,6 +18,8 @@
 #define RETIRED_MIN	  4
 #define RETIRED_MAX	  64
 #define RETIRED_BYTES_MAX (1u << 20)
+
+#define ERRNO_MAX 4095 /* the kernel's */
 
 struct volume {
 	char *path; /* the map's key: uid/volumes/plugin/name */
@@ -72,14 +74,6 @@ struct publish {
 	uint64_t last_order_id;
 	struct publish_stats stats;
 };
-
-static uint64_t now_realtime_usec(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return ts.tv_sec * USEC_PER_SEC + ts.tv_nsec / NSEC_PER_USEC;
-}
 
 /* --- volumes and their retired versions --- */
 
@@ -296,7 +290,7 @@ static int job_plan(struct publish *p, struct job *j)
 	j->plan.name = j->name;
 	j->plan.ns = j->ns;
 	j->plan.path = j->path;
-	tree_set_time(p->tree, now_realtime_usec());
+	tree_set_time(p->tree, clock_realtime_usec());
 	switch (j->kind) {
 	case JOB_VOLUME:
 		return plan_new_content(p, j);
@@ -353,7 +347,7 @@ static void volume_published(struct publish *p, struct job *j)
 	if (version)
 		tree_drop_hidden(p->tree, version);
 	if (!j->realtime_usec)
-		j->realtime_usec = now_realtime_usec();
+		j->realtime_usec = clock_realtime_usec();
 	v->digest = j->payload->digest;
 	v->good = true;
 	v->realtime_usec = j->realtime_usec;
@@ -364,8 +358,15 @@ static void volume_published(struct publish *p, struct job *j)
 
 static void job_done(struct publish *p, struct job *j)
 {
+	bool removes = j->kind == JOB_REMOVE_VOLUME || j->kind == JOB_REMOVE_POD;
+
 	if (j->cleaning) {
 		job_finish(p, j, j->r);
+		return;
+	}
+	if (removes && plan_find(&j->plan, j->path)) {
+		err_set(&j->err, -EIO, "the publisher did not remove %s", j->path);
+		job_fail(p, j, -EIO);
 		return;
 	}
 	for (size_t i = 0; i < j->plan.n_steps; i++) {
@@ -573,7 +574,7 @@ static void answered(struct publish *p, const struct order_answer *a)
 		j->realtime_usec = a->realtime_usec;
 	if (a->failed != ORDER_DONE && a->failed < j->plan.n_steps) {
 		const struct step *s = &j->plan.steps[a->failed];
-		int r = a->error ? -(int)a->error : -EIO;
+		int r = a->error > 0 && a->error <= ERRNO_MAX ? -(int)a->error : -EIO;
 
 		err_set(&j->err, r, "%s %s: %s", op_name(s->op), s->path, strerror(-r));
 		job_fail(p, j, r);

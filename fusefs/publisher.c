@@ -18,6 +18,7 @@
 #include <sys/syscall.h>
 #include <time.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "fusefs/order.h"
 
@@ -109,14 +110,6 @@ static int run_step(const struct publisher *p, const struct order_step *s, const
 	return r < 0 ? -errno : 0;
 }
 
-static uint64_t now_realtime_usec(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return ts.tv_sec * USEC_PER_SEC + ts.tv_nsec / NSEC_PER_USEC;
-}
-
 /* A path of `len` bytes with its NUL at *at; NULL if there is no such thing in the message. */
 static const char *path_get(const char *msg, size_t size, size_t *at, size_t len)
 {
@@ -156,7 +149,7 @@ static void run_order(const struct publisher *p, const char *msg, size_t size, s
 			return;
 		}
 		if (s.mark)
-			a->realtime_usec = now_realtime_usec();
+			a->realtime_usec = clock_realtime_usec();
 	}
 }
 

@@ -88,6 +88,7 @@ printf 'apiVersion: secretlet.config/v1alpha1\nkind: SecretletConfiguration\nnod
 refuses "configuration invalid" "bad.yaml:3:" "$secretlet" "${base[@]}" --config "$TEST_DIR/bad.yaml"
 refuses "no such user" "nobody-of-that-name" "$secretlet" "${base[@]}" --user nobody-of-that-name
 refuses "agent as root" "root" "$secretlet" "${base[@]}" --user root
+refuses "too few open files" "the limit of open files is too low: 40" bash -c "ulimit -n 40 && exec '$secretlet' ${base[*]}"
 refuses "internal commands are not for people" "secretlet run" "$secretlet" internal-agent
 # --user fails in the agent, when everything is mounted already
 check "nothing is mounted after a refusal" not mounted
@@ -97,7 +98,12 @@ unshare -m bash -c "mount -t tmpfs none /dev && exec '$secretlet' ${base[*]}" >"
 check_contains "no /dev/fuse" "$(cat "$TEST_DIR/out")" "/dev/fuse"
 
 # --- the main job
+exec 9<"$manifests/db.yaml" # left open by whoever starts it
+soft=$(ulimit -Sn)
+ulimit -Sn 100
 start
+ulimit -Sn "$soft"
+exec 9<&-
 check "the pod becomes ready" started
 check_equal "the key is a file" "$(cat "$vol/creds/password")" "$canary"
 check_equal "..data is a link to a version" "$(readlink "$vol/creds/..data" | cut -c 1-4)" "..20"
@@ -136,9 +142,18 @@ check_equal "the agent is one thread" "$(field "$agent" Threads)" 1
 check_equal "the agent has no groups" "$(field "$agent" Groups | tr -d ' ')" ""
 check_equal "the publisher has no capability" "$(field "$publisher" CapEff)" 0000000000000000
 check_equal "the publisher is filtered" "$(field "$publisher" Seccomp)" 2
+open_files() { find "/proc/$1/fd" -type l -printf '%l\n' | grep -v -e '^/dev/null$' -e '^pipe:' -e "^${TEST_DIR%/*}/" | sed 's/:.*//' | sort | xargs; }
+check_equal "the publisher has its socket, the mount and nothing else" "$(open_files "$publisher")" "/ socket"
+check "the agent cannot reach the private mount" not grep -qx / <(open_files "$agent" | tr ' ' '\n')
+check_equal "a low soft limit of open files is raised" "$(grep '^Max open files' "/proc/$agent/limits" | tr -s ' ' | cut -d ' ' -f 4)" 512
+check_equal "neither has a file that the keeper's parent left open" \
+	"$(readlink /proc/{$agent,$publisher}/fd/* | grep -c db.yaml)" 0
 check_equal "the secret memory is locked" "$("$secretlet" status --runtime-dir "$run" -o json | jq -r .secretMemory.locked)" true
 check_equal "another user is not answered" \
 	"$(setpriv --reuid 65534 --clear-groups curl -s -o /dev/null --unix-socket "$run/control.sock" http://x/v1/status; echo $?)" 7
+check_equal "nor waits for anything" \
+	"$(setpriv --reuid 65534 --clear-groups timeout 10 "$secretlet" wait --quiet --timeout 60s --runtime-dir "$run" default/app; echo $?)" 3
+check_equal "the runtime dir can be looked into" "$(stat -c %a "$run")" 755
 check_equal "the values are in no argument or environment" \
 	"$(cat /proc/{$keeper,$agent,$publisher}/{cmdline,environ} 2>/dev/null | grep -ac "$canary")" 0
 
@@ -160,6 +175,13 @@ check_equal "status is not healthy then" "$("$secretlet" status --runtime-dir "$
 write_secret db password "third"
 check "a corrected object is taken" eventually 10 test "\$(cat $vol/creds/password)" = third
 check_equal "status is healthy again" "$("$secretlet" status --runtime-dir "$run" >/dev/null; echo $?)" 0
+
+# --- a file full of refusals
+for i in $(seq 500); do printf -- '---\nkind: Secret\n'; done >"$TEST_DIR/next" && mv "$TEST_DIR/next" "$manifests/many.yaml"
+check "refusals are cut short" eventually 10 grep -q "many.yaml: 480 more refusals and warnings" "$log"
+check_equal "and the first ones are said" "$(grep -c "many.yaml:[0-9]*:1: " "$log")" 20
+rm "$manifests/many.yaml"
+check "the file is forgotten" eventually 10 "$secretlet" status --runtime-dir "$run"
 
 # --- children that die
 kill -9 "$publisher"
@@ -192,6 +214,28 @@ check "starts again" started
 stop INT
 check_equal "SIGINT: exit status" $? 0
 check "SIGINT: unmounted" not mounted
+
+mkdir "$TEST_DIR/mine"
+start --pods-dir "$TEST_DIR/new/deep/pods" --runtime-dir "$TEST_DIR/mine/new/run"
+check "starts in folders that are not there" "$secretlet" wait --quiet --runtime-dir "$TEST_DIR/mine/new/run" --timeout 20s default/app
+check_equal "their mode is not the umask's" "$(stat -c %a "$TEST_DIR/new/deep")" 711
+stop TERM
+check "the folders that it made are gone" test ! -e "$TEST_DIR/new" -a ! -e "$TEST_DIR/mine/new"
+check "the folder that was there is not" test -d "$TEST_DIR/mine"
+
+# --- an agent that hangs
+start
+check "starts with an agent that will hang" started
+kill -STOP "$(child agent)"
+write_secret db password "nobody will see this"
+# whoever asks for what is not cached waits in the kernel meanwhile
+timeout -s KILL 30 ls "$pods/not-there" >"$TEST_DIR/out" 2>&1 &
+kill "$keeper"
+check "the keeper ends all the same" eventually 15 gone "$keeper"
+wait "$keeper"
+check_equal "an agent that hangs: exit status" $? 0
+check "an agent that hangs: unmounted" not mounted
+check_contains "it is said" "$(cat "$log")" "the agent did not stop in time"
 
 # --- a dead mount of an earlier run
 start

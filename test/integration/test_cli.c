@@ -400,6 +400,15 @@ static void wait_says_why_not(void **state)
 		assert_string_equal(quiet.err, "");
 	}
 
+	f->pod = "{\"ready\": false, \"finished\": true, \"phase\": \"Succeeded\", \"volumes\": []}";
+	{
+		cleanup_program_result struct program_result r = RUN(f, "wait", "default/web", "-t0");
+
+		assert_int_equal(r.status, 1);
+		assert_string_equal(r.err, "secretlet: default/web is not ready after 0ms\n"
+					   "default/web: it has finished, its volumes are gone\n");
+	}
+
 	f->pod = NULL;
 	{
 		cleanup_program_result struct program_result r = RUN(f, "wait", "default/web", "-t50ms");

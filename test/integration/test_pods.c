@@ -20,7 +20,7 @@ static struct fixture {
 	struct store *store;
 	struct pods *pods;
 	struct source source;
-	int n_wants, n_unwants;
+	int n_wants, n_unwants, n_refusals; /* refusals: of so many wants from now on */
 	const char *text, *name; /* arguments of a call on the loop's thread */
 	struct err error;
 	bool yes;
@@ -31,6 +31,10 @@ static struct fixture {
 
 static int source_want(struct source *s, const char *ns, const char *name)
 {
+	if (f.n_refusals > 0) {
+		f.n_refusals--;
+		return -ENOMEM;
+	}
 	f.n_wants++;
 	return 0;
 }
@@ -186,6 +190,19 @@ static void expect_condition(const char *ref, enum volume_condition c)
 	assert_true(rig_until(f.rig, is_condition, &c));
 }
 
+static void ready_on_loop(struct rig *rig, void *arg)
+{
+	const struct pod_state *s = pods_find(f.pods, arg);
+
+	f.yes = s && pod_state_is_ready(s);
+}
+
+static bool pod_is_ready(const char *ref)
+{
+	rig_call(f.rig, ready_on_loop, (void *)(uintptr_t)ref);
+	return f.yes;
+}
+
 static void error_on_loop(struct rig *rig, void *arg)
 {
 	const struct pod_state *s = pods_find(f.pods, f.name);
@@ -325,9 +342,35 @@ static void a_pod_that_finishes_gives_everything_back(void **state)
 	say_pod("p", "u1", SECRET("s"), "");
 	say_secret("s", "1", ONE);
 	expect_condition("ns/p", VOLUME_READY);
+	assert_true(pod_is_ready("ns/p"));
 	say_pod("p", "u1", SECRET("s"), ",\"status\":{\"phase\":\"Succeeded\"}");
 	expect_no_folder("u1");
 	assert_int_equal(f.n_unwants, 1);
+	assert_false(pod_is_ready("ns/p")); /* nobody should start a container of it */
+}
+
+static void a_pod_that_nothing_could_be_kept_of_is_tried_again(void **state)
+{
+	f.n_refusals = 1;
+	say_pod("p", "u1", SECRET("s"), "");
+	assert_int_equal(f.n_wants, 0);
+	assert_false(pod_is_ready("ns/p")); /* although it has no volume that is not */
+	expect_condition("ns/p", VOLUME_WAITING);
+	assert_int_equal(f.n_wants, 1);
+	say_secret("s", "1", ONE);
+	expect_condition("ns/p", VOLUME_READY);
+	assert_true(pod_is_ready("ns/p"));
+
+	f.n_refusals = 1;
+	say_pod("p", "u1", SECRET("t"), ""); /* the revision before stays meanwhile */
+	assert_false(pod_is_ready("ns/p"));
+	expect_file("u1", "k", "one");
+	say_pod("p", "u1", SECRET("t"), ",\"status\":{\"phase\":\"Running\"}");
+	assert_int_equal(f.n_wants, 2);
+	say_secret("t", "1", TWO);
+	expect_condition("ns/p", VOLUME_READY);
+	expect_file("u1", "k", "two");
+	assert_true(pod_is_ready("ns/p"));
 }
 
 static void an_update_of_a_pod_that_changes_nothing_for_us_costs_nothing(void **state)
@@ -593,6 +636,7 @@ int main(void)
 		with_rig(errors_never_take_away_what_was_shown),
 		with_rig(an_optional_secret_comes_and_goes),
 		with_rig(a_pod_that_finishes_gives_everything_back),
+		with_rig(a_pod_that_nothing_could_be_kept_of_is_tried_again),
 		with_rig(an_update_of_a_pod_that_changes_nothing_for_us_costs_nothing),
 		with_rig(a_changed_mode_alone_is_shown),
 		with_rig(a_pod_that_changes_its_secret_gives_the_old_one_back),

@@ -339,6 +339,7 @@ static const struct {
 	{ "/m", "/", "/r", "podsDir: /: must not be the root folder" },
 	{ "/m", "/p", "//", "runtimeDir: //: must not be the root folder" },
 	{ "/m", "/p/../r", "/r", "podsDir: /p/../r: must not contain `..`" },
+	{ "/m", "/p\xe9", "/r", "podsDir: /p\xe9: must be UTF-8: container runtimes are given it as JSON" },
 	{ "/m", "", "/r", "podsDir: must not be empty" },
 	{ "", "/p", "/r", "manifestsDir: must not be empty" },
 	{ "/m", "/p", "/p", "podsDir (/p) and runtimeDir (/p): one must not be inside the other" },

@@ -180,13 +180,35 @@ static void free_with_requests_open_leaks_nothing(void **state)
 	assert_int_equal(files_open(t->files, path, on_open, t), 0);
 }
 
+static void beneath_is_by_name_and_without_a_way_out(void **state)
+{
+	static const struct {
+		const char *path, *dir;
+		bool beneath;
+	} cases[] = {
+		{ "/m/a", "/m", true },	     { "/m/a", "/m/", true },	{ "/m/a/b", "/m", true },
+		{ "/a", "/", true },	     { "/m/..a", "/m", true },	{ "/m/../m/a", "/m", false },
+		{ "/m/a/..", "/m", false },  { "/m", "/m", false },	{ "/m/", "/m", false },
+		{ "/mm/a", "/m", false },    { "/other", "/m", false }, { "m/a", "/m", false },
+		{ "/../etc/x", "/", false }, { "", "/m", false },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		if (files_is_beneath(cases[i].path, cases[i].dir) != cases[i].beneath)
+			fail_msg("%s beneath %s", cases[i].path, cases[i].dir);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(file_on_the_list_is_opened_later),	     TEST(several_requests_are_each_answered),
-		TEST(what_is_not_on_the_list_is_refused),    TEST(missing_file_is_said),
-		TEST(list_is_fixed_with_the_first_request),  TEST(cancelled_requests_are_not_answered),
+		cmocka_unit_test(beneath_is_by_name_and_without_a_way_out),
+		TEST(file_on_the_list_is_opened_later),
+		TEST(several_requests_are_each_answered),
+		TEST(what_is_not_on_the_list_is_refused),
+		TEST(missing_file_is_said),
+		TEST(list_is_fixed_with_the_first_request),
+		TEST(cancelled_requests_are_not_answered),
 		TEST(free_with_requests_open_leaks_nothing),
 	};
 

@@ -82,6 +82,24 @@ static void nesting_is_bounded(void **state)
 	}
 }
 
+static void memory_is_bounded_however_short_the_text(void **state)
+{
+	static const char ELEMENT[] = "[],";
+	const size_t n = JSON_MEMORY_MAX / 64, len = 3 * n + 4;
+	cleanup_free char *text = malloc(len);
+	cleanup_json json_t *doc = NULL;
+	struct err e = ERR_INIT;
+
+	text[0] = '[';
+	for (size_t i = 0; i < n; i++)
+		memcpy(text + 1 + 3 * i, ELEMENT, 3);
+	memcpy(text + 1 + 3 * n, "[]]", 3);
+	assert_int_equal(json_parse(text, len, &doc, &e), -EFBIG);
+	assert_null(doc);
+	assert_string_equal(err_text(&e), "takes more than 256 MiB of memory");
+	assert_int_equal(json_parse("[[]]", 4, &doc, &e), 0);
+}
+
 static void extreme_integers_are_exact(void **state)
 {
 	cleanup_json json_t *doc = parse("{\"a\": 9223372036854775807, \"b\": -9223372036854775808}");
@@ -323,12 +341,31 @@ static void jansson_frees_through_us(void **state)
 	f(m(100));
 }
 
+static void text_that_is_no_utf8_becomes_a_string_all_the_same(void **state)
+{
+	static const char *const cases[][2] = {
+		{ "", "" },
+		{ "caf\xc3\xa9", "caf\xc3\xa9" },
+		{ "caf\xe9", "caf\xef\xbf\xbd" },
+		{ "\xff\xfe", "\xef\xbf\xbd\xef\xbf\xbd" },
+		{ "cut \xe2\x82", "cut \xef\xbf\xbd\xef\xbf\xbd" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		cleanup_json json_t *text = json_text(cases[i][0]);
+
+		assert_string_equal(json_string_value(text), cases[i][1]);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(text_that_is_no_utf8_becomes_a_string_all_the_same),
 		cmocka_unit_test(refused_documents_name_place_and_reason_only),
 		cmocka_unit_test(nul_byte_outside_a_string_is_refused),
 		cmocka_unit_test(nesting_is_bounded),
+		cmocka_unit_test(memory_is_bounded_however_short_the_text),
 		cmocka_unit_test(extreme_integers_are_exact),
 		cmocka_unit_test(parse_takes_a_length_and_no_terminator),
 		cmocka_unit_test(getters_read_their_type),

@@ -25,6 +25,9 @@ struct fixture {
 	size_t n_messages, biggest;
 	int n_changes; /* steps so far that change something */
 	int fail_at, die_before, die_after; /* count of such a step; 0: never */
+	bool lies; /* says that it has done what it has not */
+	const uint32_t *strange_error; /* what a failed step answers instead of its errno */
+	int n_fail; /* how many more fail after it */
 };
 
 struct result {
@@ -154,9 +157,11 @@ static int run_step(const struct order_step *s, const char *path, const char *pa
 	f.n_changes += changes;
 	if (changes && f.n_changes == f.die_before)
 		return -1;
-	if (changes && f.n_changes == f.fail_at)
+	if (changes && f.fail_at && f.n_changes >= f.fail_at && f.n_changes <= f.fail_at + f.n_fail)
 		return ENOSPC;
 	log_step(s, path, path2);
+	if (f.lies)
+		return 0;
 	r = commit(s, path, path2);
 	if (changes && f.n_changes == f.die_after)
 		return -1;
@@ -193,7 +198,7 @@ static bool publisher_serve(void)
 		}
 		if (r > 0) {
 			a.failed = s.index;
-			a.error = r;
+			a.error = f.strange_error ? *f.strange_error : (uint32_t)r;
 			break;
 		}
 		if (s.mark)
@@ -510,6 +515,42 @@ static void a_failure_and_a_death_while_it_is_taken_back(void **state)
 	f.fail_at = f.die_before = 0;
 }
 
+/* What could not be taken back is in nobody's way. */
+static void a_failure_while_it_is_taken_back_is_healed_by_the_next_update(void **state)
+{
+	for (int step = 2; step <= 9; step++) {
+		assert_int_equal(publish("gone=1 kept=1 sub/y=1", NULL), 0);
+		settle();
+		f.fail_at = f.n_changes + step;
+		f.n_fail = 1;
+		assert_int_equal(publish("kept=2 new/z=2 sub/y=2", NULL), -ENOSPC);
+		f.fail_at = f.n_fail = 0;
+		assert_int_equal(publish("kept=2 new/z=2 sub/y=2", NULL), 0);
+		settle();
+		assert_shown(V, after_update);
+	}
+}
+
+static void a_name_that_could_not_be_taken_back_is_in_nobodys_way(void **state)
+{
+	struct result res = { 0 };
+
+	assert_int_equal(publish_name_pod(f.publish, "uid", "ns", "web"), 0);
+	run();
+	f.fail_at = f.n_changes + 2; /* the rename, and the unlink that takes the link back */
+	f.n_fail = 1;
+	assert_int_equal(publish_name_pod(f.publish, "uid2", "ns", "web"), 0);
+	run();
+	f.fail_at = f.n_fail = 0;
+	assert_int_equal(publish_name_pod(f.publish, "uid3", "ns", "web"), 0);
+	run();
+	assert_shown("by-name", "ns/ ns/web>../../uid3 ");
+	assert_int_equal(publish_remove_pod(f.publish, "uid3", result_fn, &res), 0);
+	run();
+	assert_int_equal(res.r, 0);
+	assert_shown("", "by-name/ ");
+}
+
 static void long_orders_are_cut_into_messages(void **state)
 {
 	cleanup_buf struct buf spec = BUF_INIT(1 << 20);
@@ -593,7 +634,16 @@ static void strange_answers_are_harmless(void **state)
 {
 	struct result res = { 0 };
 	struct order_answer a = { .id = 999, .failed = 0, .error = EIO };
+	static const uint32_t errors[] = { 0, 4096, INT32_MAX, UINT32_C(1) << 31, UINT32_MAX };
 
+	for (size_t i = 0; i < ARRAY_SIZE(errors); i++) {
+		f.strange_error = &errors[i];
+		f.fail_at = f.n_changes + 1;
+		assert_int_equal(publish("a=0", &res), -EIO);
+		res = (struct result){ 0 };
+	}
+	f.fail_at = 0;
+	f.strange_error = NULL;
 	assert_int_equal(send(f.fd, &a, sizeof a, 0), sizeof a);
 	assert_int_equal(publish("a=1", NULL), 0);
 	/* not an answer: whoever sends that is no publisher of ours */
@@ -611,6 +661,26 @@ static void strange_answers_are_harmless(void **state)
 	assert_int_equal(res.r, 0);
 }
 
+static void a_publisher_that_lies_is_found_out(void **state)
+{
+	struct result res = { 0 };
+
+	assert_int_equal(publish("a=1", NULL), 0);
+	f.lies = true;
+	assert_int_equal(publish("a=2", &res), -EIO);
+	assert_non_null(strstr(res.error, "the publisher did not make " V));
+	assert_int_equal(publish_remove_volume(f.publish, &AT, result_fn, &res), 0);
+	run();
+	assert_int_equal(res.r, -EIO);
+	assert_int_equal(publish_remove_pod(f.publish, "uid", result_fn, &res), 0);
+	run();
+	assert_int_equal(res.r, -EIO);
+	f.lies = false;
+	assert_shown(V, "..data>..v ..v/ ..v/a=1 a>..data/a ");
+	assert_int_equal(publish("a=1", NULL), PUBLISH_UNCHANGED);
+	assert_int_equal(publish("a=2", NULL), 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -624,11 +694,14 @@ int main(void)
 		TEST(a_publisher_may_die_at_any_step),
 		TEST(a_publisher_may_die_in_a_new_volume),
 		TEST(a_failure_and_a_death_while_it_is_taken_back),
+		TEST(a_failure_while_it_is_taken_back_is_healed_by_the_next_update),
+		TEST(a_name_that_could_not_be_taken_back_is_in_nobodys_way),
 		TEST(long_orders_are_cut_into_messages),
 		TEST(waiting_payloads_are_overtaken),
 		TEST(names_come_and_go_with_their_pods),
 		TEST(what_is_under_way_ends_with_publish),
 		TEST(strange_answers_are_harmless),
+		TEST(a_publisher_that_lies_is_found_out),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -325,6 +325,24 @@ static void pages_are_one_list(void **state)
 	assert_asks(w, WATCH_AT("10"));
 }
 
+static void pages_without_end_are_refused(void **state)
+{
+	struct world *w = *state;
+	unsigned n = 0;
+
+	reflector_start(w->r);
+	for (; w->target && n < 10000; n++)
+		answer(w, 200, PAGE("10", "t", OBJECT("3")));
+	assert_true(n >= 100 && n < 10000);
+	assert_waits(w, 1, 2 * USEC_PER_SEC);
+	assert_non_null(strstr(w->told.data, "failed 0: the server's list of secrets: it does not end;"));
+	assert_null(strstr(w->told.data, ";end;"));
+	wake(w);
+	assert_asks(w, LIST_FIRST);
+	answer(w, 200, PAGE("10", "t", OBJECT("3")));
+	assert_asks(w, BASE SELECTOR "&limit=500&continue=t"); /* counted anew */
+}
+
 static void expired_page_makes_one_list_of_all(void **state)
 {
 	struct world *w = *state;
@@ -969,6 +987,7 @@ int main(void)
 		TEST(empty_list_is_complete),
 		TEST(events_arrive_whole_however_they_are_cut),
 		TEST(pages_are_one_list),
+		TEST(pages_without_end_are_refused),
 		TEST(expired_page_makes_one_list_of_all),
 		TEST(slow_first_list_is_waited_for),
 		TEST(list_versions_when_a_page_expires),

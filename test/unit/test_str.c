@@ -272,9 +272,21 @@ static void free_secret_takes_null_and_keeps_errno(void **state)
 	assert_int_equal(errno, EBUSY);
 }
 
+static void dotdot_is_an_element_of_its_own(void **state)
+{
+	static const char *const with[] = { "..", "../a", "a/..", "a/../b", "/..", "//..//" };
+	static const char *const without[] = { "", "/", ".", "...", "..a", "a..", "a..b/c", "a/...", "a/..b/c", "./a" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(with); i++)
+		assert_true(str_has_dotdot(with[i]));
+	for (size_t i = 0; i < ARRAY_SIZE(without); i++)
+		assert_false(str_has_dotdot(without[i]));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(dotdot_is_an_element_of_its_own),
 		cmocka_unit_test(format_gives_fresh_memory),
 		cmocka_unit_test(numbers_are_decimal_and_bounded),
 		cmocka_unit_test(durations_are_read_as_go_does),

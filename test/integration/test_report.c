@@ -1,0 +1,260 @@
+/* The report of a daemon's state: what its JSON has, and what makes it unhealthy. */
+#include "agent/report.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+#include "agent/codec.h"
+#include "common/str.h"
+#include "test/lib/rig.h"
+
+static struct fixture {
+	struct rig *rig;
+	struct store *store;
+	struct pods *pods;
+	struct source source;
+	struct source_health health;
+	struct config config;
+	struct report_state report;
+	json_t *json;
+	const char *text;
+} f;
+
+static int source_want(struct source *s, const char *ns, const char *name)
+{
+	return 0;
+}
+
+static void source_unwant(struct source *s, const char *ns, const char *name)
+{
+}
+
+static void source_say_health(const struct source *s, struct source_health *ret)
+{
+	*ret = f.health;
+}
+
+static const struct source_vtable VTABLE = {
+	.want_secret = source_want,
+	.unwant_secret = source_unwant,
+	.health = source_say_health,
+};
+
+static void store_changed(void *userdata, const struct store_entry *entry)
+{
+	pods_secret_changed(f.pods, entry);
+}
+
+static void pods_changed(void *userdata)
+{
+}
+
+static void make_on_loop(struct rig *rig, void *arg)
+{
+	static char node[] = "node-1", dir[] = "/caf\xe9/pods";
+
+	f.source.vtable = &VTABLE;
+	f.health = (struct source_health){ .kind = "manifests", .connected = true, .pods_synced = true };
+	snprintf(f.health.location, sizeof(f.health.location), "/caf\xe9");
+	f.config.node_name = node;
+	assert(store_new(store_changed, NULL, &f.store) == 0);
+	store_set_source(f.store, &f.source);
+	assert(pods_new(rig_loop(rig), f.store, rig_publisher(rig), pods_changed, NULL, &f.pods) == 0);
+	f.report = (struct report_state){ .config = &f.config,
+					  .pods_dir = dir,
+					  .pods = f.pods,
+					  .source = &f.source,
+					  .session = rig_session(rig),
+					  .publish = rig_publisher(rig),
+					  .tree = rig_tree(rig) };
+}
+
+static void free_on_loop(struct rig *rig, void *arg)
+{
+	pods_free(f.pods);
+	store_free(f.store);
+}
+
+static int setup(void **state)
+{
+	f = (struct fixture){ .rig = rig_new(NULL) };
+	rig_call(f.rig, make_on_loop, NULL);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	json_decref(f.json);
+	rig_call(f.rig, free_on_loop, NULL);
+	rig_free(f.rig);
+	return 0;
+}
+
+static void pod_on_loop(struct rig *rig, void *arg)
+{
+	cleanup_pod struct pod *pod = NULL;
+	cleanup_json json_t *j = NULL;
+
+	assert(json_parse(f.text, strlen(f.text), &j, NULL) == 0);
+	assert(codec_pod(j, &pod, NULL) == 0);
+	pods_pod_changed(f.pods, pod);
+}
+
+/* A pod whose volume "v" shows Secret "s". */
+static void say_pod(const char *name, const char *phase)
+{
+	cleanup_free char *text = str_format(
+		"{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"%s\",\"namespace\":\"ns\","
+		"\"uid\":\"uid-%s\"},\"spec\":{\"volumes\":[{\"name\":\"v\",\"secret\":{\"secretName\":\"s\"}}],"
+		"\"containers\":[{\"name\":\"c\",\"volumeMounts\":[{\"name\":\"v\",\"mountPath\":\"/v\"}]}]},"
+		"\"status\":{\"phase\":\"%s\"}}",
+		name, name, phase);
+
+	f.text = text;
+	rig_call(f.rig, pod_on_loop, NULL);
+}
+
+static void failed_on_loop(struct rig *rig, void *arg)
+{
+	struct err e = ERR_INIT;
+
+	err_set(&e, -EIO, "%s", (const char *)arg);
+	store_secret_failed(f.store, "ns", "s", &e);
+}
+
+static void status_on_loop(struct rig *rig, void *arg)
+{
+	json_decref(f.json);
+	f.json = report_status(&f.report, 0);
+}
+
+static void pods_on_loop(struct rig *rig, void *arg)
+{
+	json_decref(f.json);
+	f.json = report_pods(&f.report);
+}
+
+static const json_t *status(void)
+{
+	rig_call(f.rig, status_on_loop, NULL);
+	assert_non_null(f.json);
+	return f.json;
+}
+
+/* All problems that status has, each ended by a newline. "secret memory is not locked" depends on the machine. */
+static const char *problems(void)
+{
+	static char text[2048];
+	const json_t *problem;
+	size_t i, len = 0;
+
+	text[0] = 0;
+	json_array_foreach (json_object_get(status(), "problems"), i, problem) {
+		if (str_eq(json_string_value(problem), "secret memory is not locked"))
+			continue;
+		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s\n", json_string_value(problem));
+	}
+	return text;
+}
+
+static void what_is_wrong_is_a_problem(void **state)
+{
+	assert_string_equal(problems(), "");
+	f.health.pods_synced = false;
+	assert_string_equal(problems(), "the pods of this node are not known yet\n");
+	snprintf(f.health.last_error, sizeof(f.health.last_error), "no route");
+	assert_string_equal(problems(), "the pods of this node are not known yet: no route\n");
+	f.health.pods_synced = true;
+	f.health.connected = false;
+	assert_string_equal(problems(), "no connection to /caf\xef\xbf\xbd: no route\n");
+	assert_true(json_is_false(json_object_get(f.json, "healthy")));
+	f.health.connected = true;
+	f.health.n_rejected = 1;
+	assert_string_equal(problems(), "1 object was rejected: no route\n");
+	f.health.n_rejected = 2;
+	assert_string_equal(problems(), "2 objects were rejected: no route\n");
+	f.health.n_rejected = 0;
+	say_pod("a", "Running");
+	assert_string_equal(problems(), "1 volume waits\n");
+	say_pod("b", "Running");
+	assert_string_equal(problems(), "2 volumes wait\n");
+	rig_kill_publisher(f.rig);
+	assert_string_equal(problems(), "2 volumes wait\nno publisher is running\n");
+}
+
+static int64_t pods_member(const char *name)
+{
+	return json_integer_value(json_object_get(json_object_get(status(), "pods"), name));
+}
+
+static void finished_pods_are_counted_apart(void **state)
+{
+	say_pod("a", "Running");
+	say_pod("b", "Succeeded");
+	say_pod("c", "Failed");
+	assert_string_equal(problems(), "1 volume waits\n");
+	assert_int_equal(pods_member("total"), 3);
+	assert_int_equal(pods_member("finished"), 2);
+	assert_int_equal(pods_member("ready"), 0);
+}
+
+/* Reports must not fail because of a text in them: nobody could ask any more what is wrong. */
+static void texts_that_are_no_utf8_are_shown_as_well_as_can_be(void **state)
+{
+	const json_t *pod, *volume;
+
+	snprintf(f.health.last_error, sizeof(f.health.last_error), "/caf\xe9/x.yaml:1:1: no");
+	f.health.n_rejected = 1;
+	assert_string_equal(problems(), "1 object was rejected: /caf\xef\xbf\xbd/x.yaml:1:1: no\n");
+	assert_string_equal(json_string_value(json_object_get(f.json, "podsDir")), "/caf\xef\xbf\xbd/pods");
+
+	say_pod("a", "Running");
+	rig_call(f.rig, failed_on_loop, (void *)(uintptr_t) "because \xff");
+	rig_call(f.rig, pods_on_loop, NULL);
+	pod = json_array_get(json_object_get(f.json, "pods"), 0);
+	volume = json_array_get(json_object_get(pod, "volumes"), 0);
+	assert_string_equal(json_string_value(json_object_get(volume, "error")), "because \xef\xbf\xbd");
+	assert_string_equal(json_string_value(json_object_get(volume, "path")),
+			    "/caf\xef\xbf\xbd/pods/uid-a/volumes/kubernetes.io~secret/v");
+}
+
+/* Scripts lean on these; a member may be added, not taken away. */
+static void members_are_what_scripts_know(void **state)
+{
+	static const char *const STATUS[] = { "version",       "healthy", "problems",  "nodeName", "podsDir",
+					      "uptimeSeconds", "source",  "pods",      "volumes",  "secretMemory",
+					      "tree",	       "fuse",	  "publisher", "log" };
+	static const char *const POD[] = {
+		"namespace", "name", "uid", "phase", "ready", "finished", "since", "volumes"
+	};
+	static const char *const VOLUME[] = { "name",	 "type",  "secret",	     "optional",
+					      "path",	 "state", "resourceVersion", "version",
+					      "updated", "files", "bytes",	     "error" };
+	const json_t *pod;
+
+	for (size_t i = 0; i < ARRAY_SIZE(STATUS); i++)
+		assert_non_null(json_object_get(status(), STATUS[i]));
+	say_pod("a", "Running");
+	rig_call(f.rig, pods_on_loop, NULL);
+	pod = json_array_get(json_object_get(f.json, "pods"), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(POD); i++)
+		assert_non_null(json_object_get(pod, POD[i]));
+	for (size_t i = 0; i < ARRAY_SIZE(VOLUME); i++)
+		assert_non_null(json_object_get(json_array_get(json_object_get(pod, "volumes"), 0), VOLUME[i]));
+	assert_true(json_is_null(json_object_get(json_array_get(json_object_get(pod, "volumes"), 0), "updated")));
+}
+
+int main(void)
+{
+#define REPORT(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		REPORT(what_is_wrong_is_a_problem),
+		REPORT(finished_pods_are_counted_apart),
+		REPORT(texts_that_are_no_utf8_are_shown_as_well_as_can_be),
+		REPORT(members_are_what_scripts_know),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
