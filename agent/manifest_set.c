@@ -79,7 +79,7 @@ struct manifest_set {
 	struct map wants; /* by key */
 	struct list pending;
 	uint64_t serial;
-	size_t n_conflicts; /* said by this settle */
+	size_t n_conflicts; /* new since the last settle */
 	bool settled; /* once at least */
 };
 
@@ -691,7 +691,6 @@ void manifest_set_settle(struct manifest_set *s)
 		return;
 	}
 	begin(s);
-	s->n_conflicts = 0;
 	for (size_t i = 0; i < n_files; i++)
 		for (size_t k = 0; k < files[i]->n_entries; k++)
 			claim(s, files[i], &files[i]->entries[k]);
@@ -701,8 +700,7 @@ void manifest_set_settle(struct manifest_set *s)
 			settle_entry(s, files[i], &files[i]->entries[k]);
 	if (s->n_conflicts > NEWS_LOGGED)
 		log_warning(NULL, "manifests: %zu more refusals", s->n_conflicts - NEWS_LOGGED);
-	/* of files that fail until the next time, too */
-	s->n_conflicts = 0;
+	s->n_conflicts = 0; /* files that fail are counted until the next settle */
 	tell_all(s);
 	s->settled = true;
 	if (first)
