@@ -257,7 +257,9 @@ static int agent_setup_source(struct agent *a, struct err *e)
 	if (r < 0)
 		return err_set(e, r, "out of memory");
 	if (c->kubeconfig) {
-		const struct source_api_options o = { .kubeconfig = c->kubeconfig, .node_name = c->node_name };
+		const struct source_api_options o = { .kubeconfig = c->kubeconfig,
+						      .node_name = c->node_name,
+						      .tuning = c->tuning };
 
 		r = source_api_new(a->loop, a->files, &o, &agent_sink, a, &a->source, e);
 	} else {

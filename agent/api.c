@@ -90,6 +90,21 @@ int api_list_target(const struct api_resource *resource, const struct api_list *
 	return take_target(&b, r, ret_target);
 }
 
+int api_object_target(const struct api_resource *resource, const char *resource_version, char **ret_target)
+{
+	cleanup_buf struct buf b = BUF_INIT(TARGET_MAX);
+	int r;
+
+	r = add_path(&b, resource);
+	if (r == 0)
+		r = buf_add_str(&b, "/");
+	if (r == 0)
+		r = add_encoded(&b, resource->field_value);
+	if (r == 0 && !str_empty(resource_version))
+		r = add_param(&b, "resourceVersion", resource_version);
+	return take_target(&b, r, ret_target);
+}
+
 int api_watch_target(const struct api_resource *resource, const char *resource_version, unsigned timeout_sec,
 		     char **ret_target)
 {

@@ -25,6 +25,9 @@ int api_list_target(const struct api_resource *resource, const struct api_list *
 int api_watch_target(const struct api_resource *resource, const char *resource_version, unsigned timeout_sec,
 		     char **ret_target);
 
+/* One object, its name in field_value: "/api/v1/namespaces/NS/secrets/NAME?resourceVersion=0". */
+int api_object_target(const struct api_resource *resource, const char *resource_version, char **ret_target);
+
 /* Why a request failed, from the HTTP status and the Status object in the body if there is one. */
 struct api_failure {
 	int code; /* HTTP status, or Status.code in an ERROR event */

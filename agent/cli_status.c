@@ -65,6 +65,8 @@ static void add_source(struct table *t, const json_t *source)
 	table_add_heading(t, "source");
 	add_str(t, "kind", cli_str(source, "kind"));
 	add_str(t, "location", cli_str(source, "location"));
+	if (*cli_str(source, "strategy"))
+		add_str(t, "strategy", cli_str(source, "strategy"));
 	add_bool(t, "connected", cli_bool(source, "connected"));
 	add_bool(t, "pods listed", cli_bool(source, "podsSynced"));
 	key(t, "last answer");

@@ -22,8 +22,17 @@
 #define MEMORY_MIN	 (UINT64_C(2) << 20)
 #define MEMORY_MAX	 (UINT64_C(64) << 30)
 #define PROBLEM_MAX	 256
+#define DURATION_MAX	 (24 * 3600 * USEC_PER_SEC)
 
-enum field_kind { FIELD_CONST, FIELD_PATH, FIELD_STRING, FIELD_QUANTITY, FIELD_LOG_LEVEL };
+enum field_kind {
+	FIELD_CONST,
+	FIELD_PATH,
+	FIELD_STRING,
+	FIELD_QUANTITY,
+	FIELD_LOG_LEVEL,
+	FIELD_STRATEGY,
+	FIELD_DURATION
+};
 
 /* false: problem says why not */
 typedef bool (*check_fn)(const char *value, char problem[static PROBLEM_MAX]);
@@ -31,7 +40,8 @@ typedef bool (*check_fn)(const char *value, char problem[static PROBLEM_MAX]);
 struct field {
 	const char *name;
 	enum field_kind kind;
-	size_t offset; /* FIELD_PATH, FIELD_STRING: of the char * */
+	size_t offset; /* FIELD_PATH, FIELD_STRING: of the char *; FIELD_DURATION: of the uint64_t */
+	uint64_t min_usec, max_usec; /* FIELD_DURATION */
 	check_fn check; /* may be NULL */
 	const char *wanted; /* FIELD_CONST */
 };
@@ -89,6 +99,13 @@ static const struct field fields[] = {
 	{ .name = "user", .kind = FIELD_STRING, AT(user), .check = check_user },
 	{ .name = "secretMemoryLimit", .kind = FIELD_QUANTITY },
 	{ .name = "logLevel", .kind = FIELD_LOG_LEVEL },
+	{ .name = "configMapAndSecretChangeDetectionStrategy", .kind = FIELD_STRATEGY },
+	{ .name = "syncFrequency",
+	  .kind = FIELD_DURATION,
+	  AT(tuning.sync_usec),
+	  .min_usec = USEC_PER_SEC,
+	  .max_usec = DURATION_MAX },
+	{ .name = "secretCacheTTL", .kind = FIELD_DURATION, AT(tuning.cache_ttl_usec), .max_usec = DURATION_MAX },
 };
 #undef AT
 
@@ -109,6 +126,9 @@ int config_new(struct config **ret_c)
 	if (!c)
 		return -ENOMEM;
 	c->log_level = LOG_LEVEL_INFO;
+	c->tuning = (struct source_tuning){ .strategy = SOURCE_WATCH,
+					    .sync_usec = SOURCE_SYNC_USEC,
+					    .cache_ttl_usec = SOURCE_CACHE_TTL_USEC };
 	*ret_c = c;
 	return 0;
 }
@@ -228,6 +248,28 @@ static int read_log_level(const struct reader *r, const struct field *f, const s
 	return 0;
 }
 
+static int read_strategy(const struct reader *r, const struct field *f, const struct yaml_node *n)
+{
+	for (int i = 0; i < SOURCE_STRATEGIES_N; i++)
+		if (str_eq(n->scalar, source_strategy_name(i))) {
+			r->c->tuning.strategy = i;
+			return 0;
+		}
+	return fail_at(r, n, f->name, "must be one of Watch, Cache, Get");
+}
+
+static int read_duration(const struct reader *r, const struct field *f, const struct yaml_node *n)
+{
+	uint64_t usec;
+
+	if (str_parse_duration(n->scalar, &usec) < 0)
+		return fail_at(r, n, f->name, "must be a duration, such as 1m30s");
+	if (usec < f->min_usec || usec > f->max_usec)
+		return fail_at(r, n, f->name, f->min_usec ? "must be between 1s and 24h" : "must be between 0 and 24h");
+	*(uint64_t *)((char *)r->c + f->offset) = usec;
+	return 0;
+}
+
 static int read_value(const struct reader *r, const struct field *f, const struct yaml_node *n)
 {
 	bool number = n->kind == YAML_INT || n->kind == YAML_FLOAT;
@@ -235,7 +277,7 @@ static int read_value(const struct reader *r, const struct field *f, const struc
 	/* as everywhere in Kubernetes, null is as good as absent */
 	if (n->kind == YAML_NULL)
 		return 0;
-	if (n->kind != YAML_STRING && !(f->kind == FIELD_QUANTITY && number))
+	if (n->kind != YAML_STRING && !((f->kind == FIELD_QUANTITY || f->kind == FIELD_DURATION) && number))
 		return fail_at(r, n, f->name, n->scalar ? "must be a string (put it in quotes)" : "must be a string");
 	if (strlen(n->scalar) != n->scalar_len)
 		return fail_at(r, n, f->name, "must not contain NUL");
@@ -249,14 +291,18 @@ static int read_value(const struct reader *r, const struct field *f, const struc
 		return read_quantity(r, f, n);
 	case FIELD_LOG_LEVEL:
 		return read_log_level(r, f, n);
+	case FIELD_STRATEGY:
+		return read_strategy(r, f, n);
+	case FIELD_DURATION:
+		return read_duration(r, f, n);
 	}
 	return 0;
 }
 
-/* Levenshtein's distance, letters' case ignored; b has at most 31 bytes. Longer ones than that are far away. */
+/* Levenshtein's distance, letters' case ignored; b has at most 63 bytes. Longer ones than that are far away. */
 static size_t distance(const char *a, const char *b)
 {
-	size_t row[32], len = strlen(b);
+	size_t row[64], len = strlen(b);
 
 	if (strlen(a) >= ARRAY_SIZE(row) || len >= ARRAY_SIZE(row))
 		return SIZE_MAX;
@@ -369,6 +415,7 @@ static void adopt(struct config *c, struct config *from)
 	if (from->secret_memory_limit)
 		c->secret_memory_limit = from->secret_memory_limit;
 	c->log_level = from->log_level;
+	c->tuning = from->tuning;
 	free(c->path);
 	c->path = TAKE_PTR(from->path);
 }
@@ -388,6 +435,7 @@ int config_parse(struct config *c, const char *path, const char *text, size_t le
 	if (r < 0)
 		return err_set(e, r, "%s: out of memory", path);
 	fresh->log_level = c->log_level;
+	fresh->tuning = c->tuning;
 	fresh->path = strdup(path);
 	dir = file_dirname(path);
 	if (!fresh->path || !dir)

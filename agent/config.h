@@ -2,6 +2,7 @@
  * Field names are the kubelet's wherever it has them. */
 #pragma once
 
+#include "agent/source.h"
 #include "common/base.h"
 #include "common/err.h"
 #include "common/log.h"
@@ -21,6 +22,8 @@ struct config {
 	char *user; /* user: secretlet; the agent's */
 	uint64_t secret_memory_limit; /* secretMemoryLimit: bytes, a Kubernetes quantity ("256Mi"); default 256Mi */
 	enum log_level log_level; /* logLevel: info */
+	/* configMapAndSecretChangeDetectionStrategy: Watch; syncFrequency: 1m; secretCacheTTL: 1m */
+	struct source_tuning tuning;
 };
 
 int config_new(struct config **ret_c);

@@ -337,6 +337,8 @@ static int pod_state_set_pod(struct pod_state *s, struct pod *pod)
 
 		if (before)
 			volume_inherit(&volumes[i], before);
+		if (!before || before->entry != volumes[i].entry)
+			store_need(s->pods->store, volumes[i].entry);
 	}
 	s->volumes = volumes;
 	s->n_volumes = n;

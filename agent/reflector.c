@@ -655,7 +655,6 @@ void reflector_stop(struct reflector *r)
 
 void reflector_refresh(struct reflector *r)
 {
-	assert(r->state != STATE_NEW);
 	if (is_stopped(r))
 		return;
 	drop_what_runs(r);

@@ -56,8 +56,8 @@ DEFINE_CLEANUP(struct reflector *, reflector_free);
 void reflector_start(struct reflector *r);
 /* Cancels what runs; nothing is called any more. */
 void reflector_stop(struct reflector *r);
-/* Drops what runs and lists now, asking for the most recent state. A failure is told anew. Not before
- * reflector_start(). */
+/* Drops what runs and lists now, asking for the most recent state. A failure is told anew. Instead of
+ * reflector_start() it starts. */
 void reflector_refresh(struct reflector *r);
 
 /* Somebody has got an answer: if it waits because there was none, it tries again at a random moment within this time. */

@@ -9,6 +9,20 @@
 
 struct source;
 
+/* How changes of Secrets are found, as the kubelet's configMapAndSecretChangeDetectionStrategy. */
+enum source_strategy { SOURCE_WATCH, SOURCE_CACHE, SOURCE_GET, SOURCE_STRATEGIES_N };
+/* "Watch", "Cache", "Get" */
+const char *source_strategy_name(enum source_strategy strategy);
+
+/* What can be changed while a source runs. */
+struct source_tuning {
+	enum source_strategy strategy;
+	uint64_t sync_usec; /* syncFrequency; 0: SOURCE_SYNC_USEC */
+	uint64_t cache_ttl_usec; /* under Cache, when the node has no annotation; 0: at each sync */
+};
+#define SOURCE_SYNC_USEC      (60 * USEC_PER_SEC)
+#define SOURCE_CACHE_TTL_USEC (60 * USEC_PER_SEC)
+
 /* What a source tells. Objects are borrowed for the call; take a reference to keep them. */
 struct source_sink {
 	/* A pod of this node is there or has changed. Finished pods are told too (phase). */
@@ -26,6 +40,7 @@ struct source_sink {
 
 struct source_health {
 	const char *kind; /* "api-server" or "manifests" */
+	const char *strategy; /* how changes of Secrets are found; NULL: there is but one way */
 	char location[256]; /* server URL or folder; no credentials */
 	bool connected; /* the pod list is current: its watch runs (manifests: always) */
 	bool pods_synced;
@@ -44,6 +59,9 @@ struct source_vtable {
 	int (*start)(struct source *s, struct err *e);
 	int (*want_secret)(struct source *s, const char *ns, const char *name);
 	void (*unwant_secret)(struct source *s, const char *ns, const char *name);
+	int (*need_secret)(struct source *s, const char *ns,
+			   const char *name); /* NULL: what was told is current anyway */
+	void (*tune)(struct source *s, const struct source_tuning *tuning); /* NULL: there is nothing to tune */
 	int (*refresh_secret)(struct source *s, const char *ns, const char *name);
 	void (*health)(const struct source *s, struct source_health *ret);
 	void (*free)(struct source *s);
@@ -66,6 +84,18 @@ static inline int source_want_secret(struct source *s, const char *ns, const cha
 static inline void source_unwant_secret(struct source *s, const char *ns, const char *name)
 {
 	s->vtable->unwant_secret(s, ns, name);
+}
+/* One more pod refers to a Secret that is wanted already: whatever the strategy needs to be up to date for it is done.
+ * Nothing waits for that; what is news is told. -ENOENT: not wanted. */
+static inline int source_need_secret(struct source *s, const char *ns, const char *name)
+{
+	return s->vtable->need_secret ? s->vtable->need_secret(s, ns, name) : 0;
+}
+/* What was told stays. */
+static inline void source_tune(struct source *s, const struct source_tuning *tuning)
+{
+	if (s->vtable->tune)
+		s->vtable->tune(s, tuning);
 }
 /* Fetch now; answered like want. -ENOENT: not wanted. */
 static inline int source_refresh_secret(struct source *s, const char *ns, const char *name)

@@ -27,6 +27,8 @@ static int api_start(struct source *source, struct err *e)
 		return 0;
 	r = follower_do_later(&s->pods, TODO_START);
 	if (r == 0)
+		r = api_node_start(s);
+	if (r == 0)
 		r = api_secrets_start(s);
 	if (r == 0)
 		r = credentials_start(s->credentials);
@@ -45,7 +47,8 @@ static void api_health(const struct source *source, struct source_health *ret)
 	*ret = (struct source_health){ .kind = "api-server" };
 	snprintf(ret->location, sizeof(ret->location), "%s", http_server(s->http));
 	snprintf(ret->last_error, sizeof(ret->last_error), "%s", s->pods_failure ? s->pods_failure : "");
-	ret->connected = reflector_is_watching(s->pods.reflector);
+	ret->strategy = source_strategy_name(s->tuning.strategy);
+	ret->connected = follower_is_watching(&s->pods);
 	ret->pods_synced = s->pods_told;
 	ret->last_contact_usec = s->last_contact_usec;
 	ret->n_watches = ret->connected;
@@ -53,6 +56,23 @@ static void api_health(const struct source *source, struct source_health *ret)
 	ret->n_rejected = s->n_rejected;
 	ret->n_requests = stats.n_requests;
 	ret->n_connections = stats.n_connections;
+}
+
+static void set_tuning(struct source_api *s, const struct source_tuning *tuning)
+{
+	s->tuning = *tuning;
+	if (!s->tuning.sync_usec)
+		s->tuning.sync_usec = SOURCE_SYNC_USEC;
+}
+
+static void api_tune(struct source *source, const struct source_tuning *tuning)
+{
+	struct source_api *s = api_of(source);
+	enum source_strategy before = s->tuning.strategy;
+
+	set_tuning(s, tuning);
+	api_node_retune(s);
+	api_secrets_retune(s, before);
 }
 
 static void api_free(struct source *source)
@@ -63,6 +83,7 @@ static void api_free(struct source *source)
 	credentials_free(s->credentials);
 	api_secrets_deinit(s);
 	api_pods_deinit(s);
+	api_node_deinit(s);
 	while ((f = list_first(&s->todo, struct follower, todo_link)))
 		f->free(f);
 	http_free(s->http);
@@ -76,6 +97,8 @@ static const struct source_vtable VTABLE = {
 	.start = api_start,
 	.want_secret = api_want_secret,
 	.unwant_secret = api_unwant_secret,
+	.need_secret = api_need_secret,
+	.tune = api_tune,
 	.refresh_secret = api_refresh_secret,
 	.health = api_health,
 	.free = api_free,
@@ -126,9 +149,8 @@ static int setup(struct source_api *s, const struct source_api_options *options,
 	r = make_loop_sources(s);
 	if (r < 0)
 		return err_set(e, r, "event loop: %s", strerror(-r));
-	r = api_pods_init(s);
-	if (r < 0)
-		return err_set(e, r, "out of memory");
+	api_pods_init(s);
+	api_node_init(s);
 	r = kubeconfig_load(options->kubeconfig, &s->kubeconfig, e);
 	if (r < 0)
 		return r;
@@ -152,8 +174,10 @@ int source_api_new(struct loop *l, struct files *files, const struct source_api_
 	s->files = files;
 	s->sink = sink;
 	s->userdata = userdata;
+	set_tuning(s, &options->tuning);
 	list_init(&s->todo);
 	list_init(&s->pods.todo_link);
+	list_init(&s->node.todo_link);
 	r = setup(s, options, e);
 	if (r < 0) {
 		api_free(&s->source);

@@ -10,6 +10,7 @@ struct source_api_options {
 	const char *kubeconfig; /* path */
 	const char *node_name;
 	uint64_t credentials_usec; /* how often credential files are read; 0: as credentials.h says */
+	struct source_tuning tuning;
 };
 
 /* Reads the kubeconfig and the files that it names (so: called with the privileges to do that), and puts the ones that

@@ -1,5 +1,5 @@
-/* Followers: a reflector each, with the environment that it needs of the world: requests over the source's HTTP client,
- * a timer, time and chance. They are started, refreshed and freed by a deferred call. */
+/* Followers: a reflector or a poller each, with the environment that it needs of the world: requests over the source's
+ * HTTP client, a timer, time and chance. They are started, refreshed and freed by a deferred call. */
 #include "agent/source_api_internal.h"
 
 #include "common/backoff.h"
@@ -7,6 +7,7 @@
 #include "common/log.h"
 
 static const uint64_t BACK_WITHIN_USEC = 200 * USEC_PER_MSEC;
+static const uint64_t NO_MEMORY_RETRY_USEC = 5 * USEC_PER_SEC;
 
 static uint64_t env_now(void *userdata)
 {
@@ -25,26 +26,39 @@ static double env_random01(void *userdata)
 static void server_is_back(struct source_api *s)
 {
 	s->server_away = false;
-	reflector_server_answers(s->pods.reflector, BACK_WITHIN_USEC);
+	follower_server_answers(&s->pods, BACK_WITHIN_USEC);
+	follower_server_answers(&s->node, BACK_WITHIN_USEC);
 	api_secrets_server_answers(s, BACK_WITHIN_USEC);
+}
+
+static void heard(struct follower *f)
+{
+	f->source->last_contact_usec = clock_realtime_usec();
+	f->heard_usec = loop_now(f->source->loop);
 }
 
 static void on_head(void *userdata, int status)
 {
 	struct follower *f = userdata;
 
-	f->source->last_contact_usec = clock_realtime_usec();
+	heard(f);
 	if (f->source->server_away)
 		server_is_back(f->source);
-	reflector_head(f->reflector, status);
+	if (f->reflector)
+		reflector_head(f->reflector, status);
+	else
+		poller_head(f->poller, status);
 }
 
 static void on_body(void *userdata, const char *data, size_t len)
 {
 	struct follower *f = userdata;
 
-	f->source->last_contact_usec = clock_realtime_usec();
-	reflector_body(f->reflector, data, len);
+	heard(f);
+	if (f->reflector)
+		reflector_body(f->reflector, data, len);
+	else
+		poller_body(f->poller, data, len);
 }
 
 static void on_done(void *userdata, const struct http_result *result)
@@ -53,7 +67,10 @@ static void on_done(void *userdata, const struct http_result *result)
 
 	f->request = NULL;
 	f->source->server_away |= result->status == 0;
-	reflector_done(f->reflector, result);
+	if (f->reflector)
+		reflector_done(f->reflector, result);
+	else
+		poller_done(f->poller, result);
 }
 
 static int env_get(void *userdata, const struct reflector_get *get)
@@ -80,7 +97,12 @@ static void on_wake(struct loop_source *s, void *userdata)
 {
 	struct follower *f = userdata;
 
-	reflector_wake(f->reflector);
+	if (f->reflector)
+		reflector_wake(f->reflector);
+	else if (f->poller)
+		poller_wake(f->poller);
+	else
+		follower_do_later(f, TODO_START);
 }
 
 static void env_wake_after(void *userdata, uint64_t delay_usec)
@@ -114,21 +136,105 @@ static const struct reflector_env ENV = {
 	.wake_off = env_wake_off,
 };
 
+/* ---- their life ---- */
+
+void follower_init(struct follower *f, struct source_api *s, const struct api_resource *resource,
+		   const struct reflector_handler *handler, void *owner)
+{
+	f->source = s;
+	f->owner = owner;
+	f->resource = *resource;
+	f->handler = handler;
+	list_init(&f->todo_link);
+}
+
+static void follower_end(struct follower *f)
+{
+	reflector_free(TAKE_PTR(f->reflector));
+	poller_free(TAKE_PTR(f->poller));
+	http_cancel(TAKE_PTR(f->request));
+	if (f->timer)
+		loop_timer_off(f->timer);
+}
+
 void follower_deinit(struct follower *f)
 {
-	reflector_free(f->reflector);
-	http_cancel(f->request);
+	follower_end(f);
 	loop_source_free(f->timer);
 	list_remove(&f->todo_link);
 }
 
-int follower_init(struct follower *f, struct source_api *s, const struct api_resource *resource,
-		  const struct reflector_handler *handler)
+static int follower_make(struct follower *f)
 {
-	f->source = s;
-	f->resource = *resource;
-	list_init(&f->todo_link);
-	return reflector_new(&f->resource, &ENV, handler, f, &f->reflector);
+	int r;
+
+	if (!f->polls)
+		return reflector_new(&f->resource, &ENV, f->handler, f, &f->reflector);
+	r = poller_new(&f->resource, &ENV, f->handler, f, &f->poller);
+	if (r == 0)
+		poller_set_pace(f->poller, &f->pace);
+	return r;
+}
+
+static bool is_running(const struct follower *f)
+{
+	return f->reflector || f->poller;
+}
+
+static void follower_start(struct follower *f, bool latest)
+{
+	int r;
+
+	follower_end(f);
+	r = follower_make(f);
+	if (r < 0) {
+		log_error(LOG_F({ "kind", f->resource.kind }, { "namespace", f->resource.ns }), "follow: %s",
+			  strerror(-r));
+		env_wake_after(f, NO_MEMORY_RETRY_USEC);
+	} else if (f->polls) {
+		poller_ask(f->poller);
+	} else if (latest) {
+		reflector_refresh(f->reflector);
+	} else {
+		reflector_start(f->reflector);
+	}
+}
+
+static void follower_refresh(struct follower *f)
+{
+	if (f->polls)
+		poller_refresh(f->poller);
+	else
+		reflector_refresh(f->reflector);
+}
+
+void follower_set_pace(struct follower *f, const struct poller_pace *pace)
+{
+	f->polls = true;
+	f->pace = *pace;
+	if (f->poller)
+		poller_set_pace(f->poller, pace);
+}
+
+void follower_stop(struct follower *f)
+{
+	if (f->reflector)
+		reflector_stop(f->reflector);
+	if (f->poller)
+		poller_stop(f->poller);
+}
+
+bool follower_is_watching(const struct follower *f)
+{
+	return f->reflector && reflector_is_watching(f->reflector);
+}
+
+void follower_server_answers(struct follower *f, uint64_t within_usec)
+{
+	if (f->reflector)
+		reflector_server_answers(f->reflector, within_usec);
+	if (f->poller)
+		poller_server_answers(f->poller, within_usec);
 }
 
 int follower_do_later(struct follower *f, enum todo todo)
@@ -138,12 +244,27 @@ int follower_do_later(struct follower *f, enum todo todo)
 	r = loop_defer_set(f->source->do_todo);
 	if (r < 0 && todo != TODO_FREE)
 		return r;
-	/* a start that has not happened yet is as good as a refresh */
-	if (f->todo != TODO_START || todo != TODO_REFRESH)
+	/* a start that has not happened yet does for an ask and a refresh, a refresh for an ask */
+	if ((todo != TODO_ASK && todo != TODO_REFRESH) || f->todo == TODO_NOTHING || f->todo == TODO_STOP ||
+	    f->todo == TODO_ASK)
 		f->todo = todo;
 	list_remove(&f->todo_link);
 	list_append(&f->source->todo, &f->todo_link);
 	return 0;
+}
+
+static void follower_do(struct follower *f, enum todo todo)
+{
+	if (todo == TODO_FREE)
+		f->free(f);
+	else if (todo == TODO_STOP)
+		follower_end(f);
+	else if (todo == TODO_START || !is_running(f))
+		follower_start(f, todo == TODO_REFRESH);
+	else if (todo == TODO_ASK && f->polls)
+		poller_ask(f->poller);
+	else if (todo == TODO_REFRESH)
+		follower_refresh(f);
 }
 
 void follower_on_todo(struct loop_source *source, void *userdata)
@@ -156,11 +277,6 @@ void follower_on_todo(struct loop_source *source, void *userdata)
 		todo = f->todo;
 		f->todo = TODO_NOTHING;
 		list_remove(&f->todo_link);
-		if (todo == TODO_START)
-			reflector_start(f->reflector);
-		else if (todo == TODO_REFRESH)
-			reflector_refresh(f->reflector);
-		else if (todo == TODO_FREE)
-			f->free(f);
+		follower_do(f, todo);
 	}
 }

@@ -1,23 +1,31 @@
-/* What the parts of the API server source share: source_api.c (the source), source_api_follow.c (reflectors and
- * their environment), source_api_pods.c and source_api_secrets.c. For nobody else. */
+/* What the parts of the API server source share: source_api.c (the source), source_api_follow.c
+ * (reflectors, pollers and their environment), source_api_pods.c, source_api_secrets.c and source_api_node.c. For nobody
+ * else. */
 #pragma once
 
 #include "agent/credentials.h"
 #include "agent/http.h"
 #include "agent/kubeconfig.h"
+#include "agent/poller.h"
 #include "agent/reflector.h"
 #include "agent/source_api.h"
 #include "common/list.h"
 #include "common/map.h"
 
-enum todo { TODO_NOTHING, TODO_START, TODO_REFRESH, TODO_FREE };
+enum todo { TODO_NOTHING, TODO_START, TODO_ASK, TODO_REFRESH, TODO_STOP, TODO_FREE };
 
-/* A reflector and what it needs of the world. */
+/* A reflector or a poller, and what it needs of the world. */
 struct follower {
 	struct source_api *source;
+	void *owner; /* whose it is; the handler's business */
 	struct api_resource resource;
-	struct reflector *reflector;
+	const struct reflector_handler *handler;
+	struct reflector *reflector; /* one of these, or none: stopped, or not started yet */
+	struct poller *poller;
+	bool polls;
+	struct poller_pace pace; /* if it polls */
 	struct http_request *request;
+	uint64_t heard_usec; /* when the server last sent something for it */
 	struct loop_source *timer; /* made when it is first needed */
 	struct list todo_link;
 	enum todo todo;
@@ -35,6 +43,8 @@ struct source_api {
 	const struct source_sink *sink;
 	void *userdata;
 
+	struct source_tuning tuning;
+
 	struct follower pods;
 	struct map known_pods;
 	uint64_t generation;
@@ -43,8 +53,15 @@ struct source_api {
 
 	struct map wanted;
 	size_t n_rejected;
+	struct loop_source *check_timer, *starved_timer;
+	uint64_t check_at_usec; /* when check_timer is set to; 0: it is not */
+
+	struct follower node;
+	bool node_seen, node_missing_told;
+	int64_t node_ttl_sec; /* from the node's annotation; -1: it says none */
+
 	struct list todo;
-	struct loop_source *do_todo, *starved_timer;
+	struct loop_source *do_todo;
 	bool started;
 	bool server_away; /* a request got no answer, and none has since */
 	uint64_t last_contact_usec;
@@ -62,18 +79,24 @@ void api_keep_text(char **where, const char *text);
 
 /* ---- source_api_follow.c ---- */
 
-/* After a failure, too: follower_deinit(). */
-int follower_init(struct follower *f, struct source_api *s, const struct api_resource *resource,
-		  const struct reflector_handler *handler);
+void follower_init(struct follower *f, struct source_api *s, const struct api_resource *resource,
+		   const struct reflector_handler *handler, void *owner);
+/* For one that polls. Takes effect at once. */
+void follower_set_pace(struct follower *f, const struct poller_pace *pace);
 void follower_deinit(struct follower *f);
-/* Does it from the loop, soon, never under the feet of a reflector that is just calling. TODO_FREE cannot fail. */
+/* Does it from the loop, soon, never under the feet of one that is just calling: starts anew, asks (a poller), fetches
+ * the most recent state, stops, frees. What is not running is started instead. TODO_FREE cannot fail. */
 int follower_do_later(struct follower *f, enum todo todo);
+/* Nothing is told any more; what it is goes later. */
+void follower_stop(struct follower *f);
+bool follower_is_watching(const struct follower *f);
+void follower_server_answers(struct follower *f, uint64_t within_usec);
 /* The callback of do_todo. */
 void follower_on_todo(struct loop_source *source, void *userdata);
 
 /* ---- source_api_pods.c ---- */
 
-int api_pods_init(struct source_api *s);
+void api_pods_init(struct source_api *s);
 void api_pods_deinit(struct source_api *s);
 
 /* ---- source_api_secrets.c ---- */
@@ -81,10 +104,22 @@ void api_pods_deinit(struct source_api *s);
 int api_secrets_init(struct source_api *s);
 void api_secrets_deinit(struct source_api *s);
 int api_secrets_start(struct source_api *s);
+/* The tuning or the node's TTL is another. */
+void api_secrets_retune(struct source_api *s, enum source_strategy before);
 /* Each wanted Secret's reflector may try again: the server answers. */
 void api_secrets_server_answers(struct source_api *s, uint64_t within_usec);
 /* Fills in what concerns the Secrets. */
 void api_secrets_health(const struct source_api *s, struct source_health *ret);
 int api_want_secret(struct source *source, const char *ns, const char *name);
 void api_unwant_secret(struct source *source, const char *ns, const char *name);
+int api_need_secret(struct source *source, const char *ns, const char *name);
 int api_refresh_secret(struct source *source, const char *ns, const char *name);
+
+/* ---- source_api_node.c ---- */
+
+void api_node_init(struct source_api *s);
+void api_node_deinit(struct source_api *s);
+int api_node_start(struct source_api *s);
+void api_node_retune(struct source_api *s);
+/* How old a Secret may become under Cache. */
+uint64_t api_node_ttl(const struct source_api *s);

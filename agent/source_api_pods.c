@@ -108,7 +108,7 @@ static void pod_decode(struct source_api *s, struct known_pod *k, const json_t *
 
 static void pod_object(void *userdata, enum reflector_event event, const json_t *obj)
 {
-	struct source_api *s = container_of((struct follower *)userdata, struct source_api, pods);
+	struct source_api *s = ((struct follower *)userdata)->source;
 	const char *ns = meta_str(obj, "namespace"), *name = meta_str(obj, "name");
 	const char *node = json_string_value(json_object_get(json_object_get(obj, "spec"), "nodeName"));
 	struct known_pod *k = NULL;
@@ -138,14 +138,14 @@ static void pod_object(void *userdata, enum reflector_event event, const json_t 
 
 static void pods_list_begin(void *userdata)
 {
-	struct source_api *s = container_of((struct follower *)userdata, struct source_api, pods);
+	struct source_api *s = ((struct follower *)userdata)->source;
 
 	s->generation++;
 }
 
 static void pods_list_end(void *userdata)
 {
-	struct source_api *s = container_of((struct follower *)userdata, struct source_api, pods);
+	struct source_api *s = ((struct follower *)userdata)->source;
 	struct known_pod *k;
 
 	for (size_t it = 0; (k = map_next(&s->known_pods, &it));)
@@ -157,7 +157,7 @@ static void pods_list_end(void *userdata)
 
 static void pods_failed(void *userdata, const struct err *e, int status)
 {
-	struct source_api *s = container_of((struct follower *)userdata, struct source_api, pods);
+	struct source_api *s = ((struct follower *)userdata)->source;
 
 	if (status == 401)
 		credentials_doubt(s->credentials);
@@ -167,7 +167,7 @@ static void pods_failed(void *userdata, const struct err *e, int status)
 
 static void pods_recovered(void *userdata)
 {
-	struct source_api *s = container_of((struct follower *)userdata, struct source_api, pods);
+	struct source_api *s = ((struct follower *)userdata)->source;
 
 	api_keep_text(&s->pods_failure, NULL);
 	log_info(LOG_F({ "server", http_server(s->http) }, { "node", s->node_name }), "pods can be read again");
@@ -181,15 +181,15 @@ static const struct reflector_handler POD_HANDLER = {
 	.recovered = pods_recovered,
 };
 
-int api_pods_init(struct source_api *s)
+void api_pods_init(struct source_api *s)
 {
-	return follower_init(&s->pods, s,
-			     &(struct api_resource){ .plural = "pods",
-						     .kind = "Pod",
-						     .list_kind = "PodList",
-						     .field = "spec.nodeName",
-						     .field_value = s->node_name },
-			     &POD_HANDLER);
+	follower_init(&s->pods, s,
+		      &(struct api_resource){ .plural = "pods",
+					      .kind = "Pod",
+					      .list_kind = "PodList",
+					      .field = "spec.nodeName",
+					      .field_value = s->node_name },
+		      &POD_HANDLER, s);
 }
 
 void api_pods_deinit(struct source_api *s)

@@ -1,15 +1,27 @@
-/* The API server's Secrets: a reflector for each wanted one, by name. What is told to the sink is compared with what was
- * told before: a relist that brings nothing new stays silent, and so does a retry that fails in the same way. */
+/* The API server's Secrets. How each wanted one is followed is the strategy's:
+ *
+ *   Watch  a reflector by name. An immutable Secret is seen once, and then its reflector is stopped: it rests. At every
+ *          sync it is checked whether there is still the same object; and so is one whose watch has been silent since
+ *          the last check, without even a bookmark. A check only compares; what differs is listed anew.
+ *   Cache  a poller, with the TTL as its period.
+ *   Get    a poller that always asks for the most recent state: at every sync, and when a pod comes to need it.
+ *
+ * What is told to the sink is compared with what was told before: a relist that brings nothing new stays silent, and so
+ * does a retry that fails in the same way. */
 #include "agent/source_api_internal.h"
 
 #include "agent/codec.h"
+#include "common/backoff.h"
 #include "common/log.h"
 #include "common/str.h"
 
 static const uint64_t STARVED_RETRY_USEC = 10 * USEC_PER_SEC;
+static const double SYNC_JITTER = 0.5, CACHE_JITTER = 0.1; /* the first is the kubelet's pod workers' */
+enum { CHECK_GRID = 32 }; /* checks of one sync are done together, so many times in a period */
 
 struct wanted {
-	struct follower follower;
+	struct follower follower; /* the reflector */
+	struct follower poll; /* the poller; under Watch for the checks */
 	char *key; /* "ns/name" */
 	char *ns, *name;
 	struct secret *secret; /* the last good one; NULL: absent, or not known yet */
@@ -19,11 +31,26 @@ struct wanted {
 	bool answer_due; /* a refresh was asked for */
 	char *failure; /* the last that was told; NULL: the last was good news */
 	bool starved; /* refused for want of memory: to be fetched again */
+	bool rests; /* immutable, and its reflector was stopped */
+	bool check_seen; /* by the poller's answer that is coming in */
+	uint64_t check_due_usec, checked_usec;
 };
 
 static struct wanted *wanted_of(void *userdata)
 {
-	return container_of((struct follower *)userdata, struct wanted, follower);
+	return ((struct follower *)userdata)->owner;
+}
+
+static bool is_watched(const struct wanted *w)
+{
+	return w->follower.source->tuning.strategy == SOURCE_WATCH;
+}
+
+/* The most recent state, soon. */
+static int fetch(struct wanted *w)
+{
+	w->rests = false;
+	return follower_do_later(is_watched(w) ? &w->follower : &w->poll, TODO_REFRESH);
 }
 
 /* What is told now is news even if it is the same as before. */
@@ -89,7 +116,7 @@ static void on_starved_time(struct loop_source *source, void *userdata)
 
 	for (size_t it = 0; (w = map_next(&s->wanted, &it));)
 		if (w->starved)
-			follower_do_later(&w->follower, TODO_REFRESH);
+			fetch(w);
 }
 
 static void secret_gone(struct wanted *w)
@@ -124,6 +151,16 @@ static void secret_there(struct wanted *w, const json_t *obj)
 	secret_tell(w);
 }
 
+/* Nothing more can come of an immutable Secret but its end, and its end is checked for. */
+static void rest_if_immutable(struct wanted *w)
+{
+	if (!is_watched(w) || !w->secret || !w->secret->immutable || w->rejected)
+		return;
+	w->rests = true;
+	follower_stop(&w->follower);
+	follower_do_later(&w->follower, TODO_STOP);
+}
+
 static void secret_list_begin(void *userdata)
 {
 	wanted_of(userdata)->seen = false;
@@ -138,6 +175,8 @@ static void secret_object(void *userdata, enum reflector_event event, const json
 		secret_gone(w);
 	else
 		secret_there(w, obj);
+	if (event != REFLECTOR_LISTED)
+		rest_if_immutable(w);
 }
 
 static void secret_list_end(void *userdata)
@@ -146,6 +185,7 @@ static void secret_list_end(void *userdata)
 
 	if (!w->seen)
 		secret_gone(w);
+	rest_if_immutable(w);
 }
 
 /* Where the server is away, all fail at once, and the pods' reflector says so. */
@@ -183,11 +223,189 @@ static const struct reflector_handler SECRET_HANDLER = {
 	.recovered = secret_recovered,
 };
 
+/* ---- the poller's answers: all there is to say under Cache and Get, a check under Watch ---- */
+
+static const char *meta_str(const json_t *obj, const char *key)
+{
+	return json_string_value(json_object_get(json_object_get(obj, "metadata"), key));
+}
+
+static void check_found(struct wanted *w, const json_t *obj)
+{
+	const char *version = meta_str(obj, "resourceVersion");
+
+	if (w->rejected ||
+	    (w->secret && str_eq(w->secret->uid, meta_str(obj, "uid")) && str_eq(w->secret->resource_version, version)))
+		return;
+	log_debug(LOG_F({ "secret", w->key }), "another revision than the one that is known");
+	fetch(w);
+}
+
+static void poll_list_begin(void *userdata)
+{
+	struct wanted *w = wanted_of(userdata);
+
+	w->check_seen = false;
+	if (!is_watched(w))
+		secret_list_begin(userdata);
+}
+
+static void poll_object(void *userdata, enum reflector_event event, const json_t *obj)
+{
+	struct wanted *w = wanted_of(userdata);
+
+	w->check_seen = true;
+	if (is_watched(w))
+		check_found(w, obj);
+	else
+		secret_object(userdata, event, obj);
+}
+
+static void poll_list_end(void *userdata)
+{
+	struct wanted *w = wanted_of(userdata);
+
+	if (!is_watched(w))
+		secret_list_end(userdata);
+	else if (!w->check_seen && w->secret)
+		fetch(w);
+}
+
+static void poll_failed(void *userdata, const struct err *e, int status)
+{
+	struct wanted *w = wanted_of(userdata);
+
+	if (!is_watched(w)) {
+		secret_failed(userdata, e, status);
+		return;
+	}
+	if (status == 401)
+		credentials_doubt(w->follower.source->credentials);
+	log_debug(LOG_F({ "secret", w->key }), "check: %s", err_text(e));
+}
+
+static void poll_recovered(void *userdata)
+{
+	if (!is_watched(wanted_of(userdata)))
+		secret_recovered(userdata);
+}
+
+static const struct reflector_handler POLL_HANDLER = {
+	.list_begin = poll_list_begin,
+	.object = poll_object,
+	.list_end = poll_list_end,
+	.failed = poll_failed,
+	.recovered = poll_recovered,
+};
+
+/* ---- when ---- */
+
+static struct poller_pace pace_of(const struct source_api *s)
+{
+	uint64_t ttl = api_node_ttl(s), sync = s->tuning.sync_usec;
+
+	if (s->tuning.strategy == SOURCE_GET)
+		return (struct poller_pace){ .period_usec = sync, .jitter = SYNC_JITTER, .always_latest = true };
+	if (s->tuning.strategy == SOURCE_CACHE && ttl == 0)
+		return (struct poller_pace){ .period_usec = sync, .jitter = SYNC_JITTER };
+	if (s->tuning.strategy == SOURCE_CACHE)
+		return (struct poller_pace){ .period_usec = ttl, .jitter = CACHE_JITTER };
+	return (struct poller_pace){ .period_usec = 0 };
+}
+
+static void set_check_timer(struct source_api *s, uint64_t due_usec)
+{
+	uint64_t now = loop_now(s->loop);
+
+	if (s->check_at_usec && s->check_at_usec <= due_usec)
+		return;
+	s->check_at_usec = due_usec;
+	loop_timer_set(s->check_timer, due_usec > now ? due_usec - now : 0);
+}
+
+static void plan_check(struct wanted *w)
+{
+	struct source_api *s = w->follower.source;
+	uint64_t grid = MAX(s->tuning.sync_usec / CHECK_GRID, UINT64_C(1));
+	uint64_t due = loop_now(s->loop) + s->tuning.sync_usec +
+		       (uint64_t)((double)s->tuning.sync_usec * SYNC_JITTER * random01());
+
+	w->check_due_usec = (due + grid - 1) / grid * grid;
+	set_check_timer(s, w->check_due_usec);
+}
+
+static void check(struct wanted *w)
+{
+	bool is_silent = follower_is_watching(&w->follower) && w->follower.heard_usec < w->checked_usec;
+
+	w->checked_usec = loop_now(w->follower.source->loop);
+	if (w->rests || is_silent)
+		follower_do_later(&w->poll, TODO_ASK);
+	else if (!w->follower.reflector)
+		follower_do_later(&w->follower, TODO_START); /* there was no memory for it */
+}
+
+static void on_check_time(struct loop_source *source, void *userdata)
+{
+	struct source_api *s = userdata;
+	uint64_t now = loop_now(s->loop);
+	struct wanted *w;
+
+	s->check_at_usec = 0;
+	if (s->tuning.strategy != SOURCE_WATCH)
+		return;
+	for (size_t it = 0; (w = map_next(&s->wanted, &it));) {
+		if (w->check_due_usec > now) {
+			set_check_timer(s, w->check_due_usec);
+			continue;
+		}
+		check(w);
+		plan_check(w);
+	}
+}
+
+static int wanted_start(struct wanted *w)
+{
+	if (!is_watched(w))
+		return follower_do_later(&w->poll, TODO_START);
+	plan_check(w);
+	return follower_do_later(&w->follower, TODO_START);
+}
+
+/* From one strategy to another. What is known stays, and is what the new one begins with. */
+static void wanted_switch(struct wanted *w, enum source_strategy before)
+{
+	w->rests = false;
+	if (before != SOURCE_WATCH && !is_watched(w))
+		return;
+	follower_stop(is_watched(w) ? &w->poll : &w->follower);
+	follower_do_later(is_watched(w) ? &w->poll : &w->follower, TODO_STOP);
+	if (wanted_start(w) < 0)
+		log_error(LOG_F({ "secret", w->key }), "out of memory");
+}
+
+void api_secrets_retune(struct source_api *s, enum source_strategy before)
+{
+	const struct poller_pace pace = pace_of(s);
+	struct wanted *w;
+
+	for (size_t it = 0; (w = map_next(&s->wanted, &it));) {
+		follower_set_pace(&w->poll, &pace);
+		if (s->started && s->tuning.strategy != before)
+			wanted_switch(w, before);
+		else if (s->started && is_watched(w))
+			plan_check(w);
+	}
+}
+
+/* ---- wanted ---- */
+
 static void wanted_free(struct follower *f)
 {
 	struct wanted *w = wanted_of(f);
 
 	follower_deinit(f);
+	follower_deinit(&w->poll);
 	secret_unref(w->secret);
 	free(w->rejected);
 	free(w->failure);
@@ -200,27 +418,23 @@ static void wanted_free(struct follower *f)
 static int wanted_new(struct source_api *s, const char *ns, const char *name, struct wanted **ret_w)
 {
 	struct wanted *w = calloc(1, sizeof(*w));
-	int r = -ENOMEM;
+	struct api_resource resource = {
+		.plural = "secrets", .kind = "Secret", .list_kind = "SecretList", .field = "metadata.name"
+	};
+	const struct poller_pace pace = pace_of(s);
 
 	if (!w)
 		return -ENOMEM;
-	list_init(&w->follower.todo_link);
 	w->follower.free = wanted_free;
-	w->ns = strdup(ns);
-	w->name = strdup(name);
+	resource.ns = w->ns = strdup(ns);
+	resource.field_value = w->name = strdup(name);
 	w->key = str_format("%s/%s", ns, name);
-	if (w->ns && w->name && w->key)
-		r = follower_init(&w->follower, s,
-				  &(struct api_resource){ .plural = "secrets",
-							  .kind = "Secret",
-							  .list_kind = "SecretList",
-							  .ns = w->ns,
-							  .field = "metadata.name",
-							  .field_value = w->name },
-				  &SECRET_HANDLER);
-	if (r < 0) {
+	follower_init(&w->follower, s, &resource, &SECRET_HANDLER, w);
+	follower_init(&w->poll, s, &resource, &POLL_HANDLER, w);
+	follower_set_pace(&w->poll, &pace);
+	if (!w->ns || !w->name || !w->key) {
 		wanted_free(&w->follower);
-		return r;
+		return -ENOMEM;
 	}
 	*ret_w = w;
 	return 0;
@@ -252,7 +466,7 @@ int api_want_secret(struct source *source, const char *ns, const char *name)
 		wanted_free(&w->follower);
 		return r;
 	}
-	r = s->started ? follower_do_later(&w->follower, TODO_START) : 0;
+	r = s->started ? wanted_start(w) : 0;
 	if (r < 0) {
 		map_remove_str(&s->wanted, w->key);
 		wanted_free(&w->follower);
@@ -269,9 +483,25 @@ void api_unwant_secret(struct source *source, const char *ns, const char *name)
 		return;
 	map_remove_str(&s->wanted, w->key);
 	s->n_rejected -= !!w->rejected;
-	reflector_stop(w->follower.reflector);
+	follower_stop(&w->follower);
+	follower_stop(&w->poll);
 	/* its callbacks may be on the stack */
 	follower_do_later(&w->follower, TODO_FREE);
+}
+
+int api_need_secret(struct source *source, const char *ns, const char *name)
+{
+	struct source_api *s = api_of(source);
+	struct wanted *w = find_wanted(s, ns, name);
+
+	if (!w)
+		return -ENOENT;
+	if (!s->started)
+		return 0;
+	if (!is_watched(w))
+		return follower_do_later(&w->poll, TODO_ASK);
+	/* a watch is up to date by itself; what rests may be another object by now, and no cache shall say it is not */
+	return w->rests ? follower_do_later(&w->poll, TODO_REFRESH) : 0;
 }
 
 int api_refresh_secret(struct source *source, const char *ns, const char *name)
@@ -282,14 +512,16 @@ int api_refresh_secret(struct source *source, const char *ns, const char *name)
 	if (!w)
 		return -ENOENT;
 	w->answer_due = true;
-	return s->started ? follower_do_later(&w->follower, TODO_REFRESH) : 0;
+	return s->started ? fetch(w) : 0;
 }
 
 /* ---- all of them ---- */
 
 int api_secrets_init(struct source_api *s)
 {
-	return loop_add_timer(s->loop, on_starved_time, s, &s->starved_timer);
+	int r = loop_add_timer(s->loop, on_starved_time, s, &s->starved_timer);
+
+	return r < 0 ? r : loop_add_timer(s->loop, on_check_time, s, &s->check_timer);
 }
 
 void api_secrets_deinit(struct source_api *s)
@@ -300,6 +532,7 @@ void api_secrets_deinit(struct source_api *s)
 		wanted_free(&w->follower);
 	map_deinit(&s->wanted);
 	loop_source_free(s->starved_timer);
+	loop_source_free(s->check_timer);
 }
 
 int api_secrets_start(struct source_api *s)
@@ -308,7 +541,7 @@ int api_secrets_start(struct source_api *s)
 	int r = 0;
 
 	for (size_t it = 0; r == 0 && (w = map_next(&s->wanted, &it));)
-		r = follower_do_later(&w->follower, TODO_START);
+		r = wanted_start(w);
 	return r;
 }
 
@@ -316,8 +549,10 @@ void api_secrets_server_answers(struct source_api *s, uint64_t within_usec)
 {
 	struct wanted *w;
 
-	for (size_t it = 0; (w = map_next(&s->wanted, &it));)
-		reflector_server_answers(w->follower.reflector, within_usec);
+	for (size_t it = 0; (w = map_next(&s->wanted, &it));) {
+		follower_server_answers(&w->follower, within_usec);
+		follower_server_answers(&w->poll, within_usec);
+	}
 }
 
 void api_secrets_health(const struct source_api *s, struct source_health *ret)
@@ -327,6 +562,6 @@ void api_secrets_health(const struct source_api *s, struct source_health *ret)
 	for (size_t it = 0; (w = map_next(&s->wanted, &it));) {
 		ret->n_secrets++;
 		ret->n_secrets_synced += w->settled;
-		ret->n_watches += reflector_is_watching(w->follower.reflector);
+		ret->n_watches += follower_is_watching(&w->follower);
 	}
 }

@@ -2,8 +2,8 @@
  * beside it until the source has something better to say. */
 #include "agent/store.h"
 
-
 #include "common/clock.h"
+#include "common/log.h"
 #include "common/map.h"
 #include "common/str.h"
 
@@ -110,6 +110,15 @@ int store_ref(struct store *st, const char *ns, const char *name, const struct s
 	}
 	*ret_entry = &TAKE_PTR(fresh)->entry;
 	return 0;
+}
+
+void store_need(struct store *st, const struct store_entry *entry)
+{
+	int r = source_need_secret(st->source, entry->ns, entry->name);
+
+	/* what is known is as good as it was before */
+	if (r < 0)
+		log_debug(LOG_F({ "namespace", entry->ns }, { "secret", entry->name }), "ask again: %s", strerror(-r));
 }
 
 void store_unref(struct store *st, const struct store_entry *entry)

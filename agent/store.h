@@ -35,6 +35,8 @@ void store_set_source(struct store *st, struct source *source);
 /* One more reference; the first one makes the source want it. The entry is valid until the matching store_unref().
  * -ENOMEM and what the source says. */
 int store_ref(struct store *st, const char *ns, const char *name, const struct store_entry **ret_entry);
+/* A pod holds a reference that did not before: the source makes sure that what is told is current. */
+void store_need(struct store *st, const struct store_entry *entry);
 /* The last one makes the source forget it, and the bytes go. */
 void store_unref(struct store *st, const struct store_entry *entry);
 /* NULL: not referenced. */

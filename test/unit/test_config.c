@@ -52,7 +52,9 @@ static struct config *loaded(const char *text)
 static void every_field_is_read(void **state)
 {
 	cleanup_config struct config *c = loaded(HEAD "kubeconfig: /k\nnodeName: node-1\npodsDir: /p\nruntimeDir: /r\n"
-						      "user: agent\nsecretMemoryLimit: 8Mi\nlogLevel: debug\n");
+						      "user: agent\nsecretMemoryLimit: 8Mi\nlogLevel: debug\n"
+						      "configMapAndSecretChangeDetectionStrategy: Cache\n"
+						      "syncFrequency: 2m\nsecretCacheTTL: 0\n");
 	cleanup_config struct config *m = loaded(HEAD "manifestsDir: /m\nsealedSecretsKeyFile: keys/sealing.key\n");
 	cleanup_free char *key_file = str_format("%s/keys/sealing.key", dir);
 
@@ -65,6 +67,12 @@ static void every_field_is_read(void **state)
 	assert_string_equal(c->user, "agent");
 	assert_int_equal(c->secret_memory_limit, 8 << 20);
 	assert_int_equal(c->log_level, LOG_LEVEL_DEBUG);
+	assert_int_equal(c->tuning.strategy, SOURCE_CACHE);
+	assert_int_equal(c->tuning.sync_usec, 120 * USEC_PER_SEC);
+	assert_int_equal(c->tuning.cache_ttl_usec, 0);
+	assert_int_equal(m->tuning.strategy, SOURCE_WATCH);
+	assert_int_equal(m->tuning.sync_usec, 60 * USEC_PER_SEC);
+	assert_int_equal(m->tuning.cache_ttl_usec, 60 * USEC_PER_SEC);
 	assert_string_equal(m->manifests_dir, "/m");
 	assert_string_equal(m->sealing_key_file, key_file);
 	assert_null(c->sealing_key_file);
@@ -171,6 +179,20 @@ static const struct {
 	{ HEAD "user: '0'\n", ":3:7: user: must not be root: the agent runs without privileges" },
 	{ HEAD "logLevel: loud\n", ":3:11: logLevel: must be one of error, warning, info, debug" },
 	{ HEAD "logLevel: ''\n", ":3:11: logLevel: must be one of error, warning, info, debug" },
+	{ HEAD "configMapAndSecretChangeDetectionStrategy: watch\n",
+	  ":3:44: configMapAndSecretChangeDetectionStrategy: must be one of Watch, Cache, Get" },
+	{ HEAD "configMapAndSecretChangeDetectionStrategy: 1\n",
+	  ":3:44: configMapAndSecretChangeDetectionStrategy: must be a string (put it in quotes)" },
+	{ HEAD "configMapAndSecretChangeDetectionStrateg: Get\n",
+	  ":3:1: unknown field `configMapAndSecretChangeDetectionStrateg`; did you mean "
+	  "`configMapAndSecretChangeDetectionStrategy`?" },
+	{ HEAD "syncFrequency: often\n", ":3:16: syncFrequency: must be a duration, such as 1m30s" },
+	{ HEAD "syncFrequency: 60\n", ":3:16: syncFrequency: must be a duration, such as 1m30s" },
+	{ HEAD "syncFrequency: 0\n", ":3:16: syncFrequency: must be between 1s and 24h" },
+	{ HEAD "syncFrequency: 999ms\n", ":3:16: syncFrequency: must be between 1s and 24h" },
+	{ HEAD "syncFrequency: 25h\n", ":3:16: syncFrequency: must be between 1s and 24h" },
+	{ HEAD "secretCacheTTL: -1s\n", ":3:17: secretCacheTTL: must be a duration, such as 1m30s" },
+	{ HEAD "secretCacheTTL: 25h\n", ":3:17: secretCacheTTL: must be between 0 and 24h" },
 	{ HEAD "secretMemoryLimit: much\n", ":3:20" NOT_A_QUANTITY },
 	{ HEAD "secretMemoryLimit: ''\n", ":3:20" NOT_A_QUANTITY },
 	{ HEAD "secretMemoryLimit: .\n", ":3:20" NOT_A_QUANTITY },
@@ -395,8 +417,19 @@ static void what_the_command_line_says_is_checked_too(void **state)
 
 /* ---- what ships ---- */
 
-static const char *const FIELDS[] = { "apiVersion", "kind",	  "kubeconfig", "manifestsDir",	     "nodeName",
-				      "podsDir",    "runtimeDir", "user",	"secretMemoryLimit", "logLevel" };
+static const char *const FIELDS[] = { "apiVersion",
+				      "kind",
+				      "kubeconfig",
+				      "manifestsDir",
+				      "nodeName",
+				      "podsDir",
+				      "runtimeDir",
+				      "user",
+				      "secretMemoryLimit",
+				      "logLevel",
+				      "configMapAndSecretChangeDetectionStrategy",
+				      "syncFrequency",
+				      "secretCacheTTL" };
 
 static void expect_every_field(const char *path)
 {

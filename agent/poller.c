@@ -1,0 +1,420 @@
+/* Poller: IDLE -> ASKING -> WAITING -> ASKING ..., or back to IDLE when it asks only on demand.
+ *
+ * An answer out of the server's cache may be older than what was told before (another server of a set, one that has just
+ * started). It is not told; instead the storage itself is asked, once, and its word counts whatever its version is: after
+ * an older backup was restored, that is the truth.
+ *
+ * An object that is not there is asked for again soon, then ever more slowly, but at least once in each period: pods
+ * wait for it. */
+#include "agent/poller.h"
+
+#include "agent/codec.h"
+#include "common/backoff.h"
+#include "common/buf.h"
+#include "common/str.h"
+
+enum {
+	FRESH_TRIES = 12, /* about 10 s */
+	FAILURE_BODY_MAX = 65536,
+	VERSION_MAX = 1024,
+};
+#define OBJECT_BYTES_MAX ((size_t)(8 * 1024 * 1024))
+static const uint64_t SILENCE_USEC = 30 * USEC_PER_SEC;
+static const uint64_t TIMEOUT_USEC = 300 * USEC_PER_SEC;
+
+/* as the kubelet's volume operations are retried */
+static const struct backoff_policy ABSENT = { .first_usec = 500 * USEC_PER_MSEC,
+					      .max_usec = 122 * USEC_PER_SEC,
+					      .reset_usec = UINT64_MAX,
+					      .factor = 2.0,
+					      .jitter = 0.1 };
+
+enum state { STATE_IDLE, STATE_ASKING, STATE_WAITING, STATE_STOPPED };
+
+struct poller {
+	const struct api_resource *resource;
+	const struct reflector_env *env;
+	const struct reflector_handler *handler;
+	void *userdata;
+	struct poller_pace pace;
+
+	enum state state;
+	bool runs; /* a request is under way */
+	bool again; /* ask once more behind it */
+	bool latest; /* the next request is for the most recent state */
+	bool was_latest; /* the one that runs is */
+	bool unreachable; /* WAITING because the server did not answer */
+	bool failed_last, absent_last;
+	bool synced; /* some answer was good */
+	uint64_t answered_usec; /* when the last good one came */
+	char *version; /* of the object that was told last; NULL: none */
+	char *failure; /* what was told to failed(); NULL: all is well */
+	int status; /* 0: no head yet */
+	struct buf body;
+
+	struct backoff backoff, fresh, absent;
+	unsigned n_fresh;
+};
+
+/* Telling runs foreign code, which may stop us. */
+static bool is_stopped(const struct poller *p)
+{
+	return p->state == STATE_STOPPED;
+}
+
+static void tell_failed(struct poller *p, const struct err *e, int status)
+{
+	char *text;
+
+	if (p->failure && str_eq(p->failure, err_text(e)))
+		return;
+	text = strdup(err_text(e));
+	free(p->failure);
+	p->failure = text;
+	p->handler->failed(p->userdata, e, status);
+}
+
+static void tell_recovered(struct poller *p)
+{
+	if (!p->failure)
+		return;
+	free(TAKE_PTR(p->failure));
+	p->handler->recovered(p->userdata);
+}
+
+/* ---- when ---- */
+
+static void wait_for(struct poller *p, uint64_t delay_usec)
+{
+	p->state = STATE_WAITING;
+	p->env->wake_after(p->userdata, delay_usec);
+}
+
+static uint64_t jitter_of(struct poller *p)
+{
+	return (uint64_t)((double)p->pace.period_usec * p->pace.jitter * p->env->random01(p->userdata));
+}
+
+/* What is left of the period since the last good answer. */
+static uint64_t remaining(struct poller *p)
+{
+	uint64_t age = p->env->now(p->userdata) - p->answered_usec;
+
+	return age < p->pace.period_usec ? p->pace.period_usec - age : 0;
+}
+
+static void wait_period(struct poller *p)
+{
+	uint64_t delay = remaining(p) + jitter_of(p), soon;
+
+	p->unreachable = false;
+	if (p->pace.period_usec == 0) {
+		p->state = STATE_IDLE;
+		return;
+	}
+	if (p->absent_last) {
+		soon = backoff_next(&p->absent, p->env->now(p->userdata), p->env->random01(p->userdata));
+		delay = MIN(delay, soon);
+	}
+	wait_for(p, delay);
+}
+
+static uint64_t failure_delay(struct poller *p, int status, int code, int64_t retry_after_sec)
+{
+	bool fresh = !p->synced && p->n_fresh < FRESH_TRIES && (status == 403 || code == -ECONNREFUSED);
+	double random = p->env->random01(p->userdata);
+	uint64_t wished = retry_after_sec > 0 ? (uint64_t)retry_after_sec * USEC_PER_SEC : 0;
+	uint64_t delay = backoff_next(fresh ? &p->fresh : &p->backoff, p->env->now(p->userdata), random);
+
+	p->n_fresh += fresh;
+	return wished > delay ? wished + (uint64_t)(random * (double)delay) : delay;
+}
+
+static void ask_failed(struct poller *p, const struct err *e, int status, int64_t retry_after_sec)
+{
+	p->failed_last = true;
+	p->state = STATE_IDLE;
+	if (p->pace.period_usec > 0)
+		wait_for(p, failure_delay(p, status, e->code, retry_after_sec));
+	p->unreachable = p->state == STATE_WAITING && status == 0 && e->code != -EBADMSG && e->code != -EFBIG;
+	tell_failed(p, e, status);
+}
+
+/* ---- asking ---- */
+
+static void end_request(struct poller *p)
+{
+	buf_deinit(&p->body);
+	p->body = BUF_INIT(OBJECT_BYTES_MAX);
+	p->status = 0;
+}
+
+static void cancel_request(struct poller *p)
+{
+	if (!p->runs)
+		return;
+	p->runs = false;
+	p->env->cancel(p->userdata);
+}
+
+static void ask(struct poller *p)
+{
+	cleanup_free char *target = NULL;
+	struct err e = ERR_INIT;
+	int r;
+
+	end_request(p);
+	p->was_latest = p->latest || p->pace.always_latest || !p->version;
+	p->latest = p->again = false;
+	p->state = STATE_ASKING;
+	r = api_object_target(p->resource, p->was_latest ? NULL : "0", &target);
+	if (r == 0)
+		r = p->env->get(p->userdata, &(struct reflector_get){ .target = target,
+								      .timeout_usec = TIMEOUT_USEC,
+								      .silence_usec = SILENCE_USEC });
+	p->runs = r == 0;
+	if (p->runs)
+		return;
+	err_set(&e, r, "start a request: %s", strerror(-r));
+	ask_failed(p, &e, 0, -1);
+}
+
+static void stop_waiting(struct poller *p)
+{
+	if (p->state == STATE_WAITING)
+		p->env->wake_off(p->userdata);
+	p->state = STATE_IDLE;
+}
+
+void poller_stop(struct poller *p)
+{
+	cancel_request(p);
+	stop_waiting(p);
+	p->state = STATE_STOPPED;
+}
+
+void poller_ask(struct poller *p)
+{
+	if (is_stopped(p))
+		return;
+	if (p->state == STATE_ASKING) {
+		p->again = p->pace.always_latest;
+		return;
+	}
+	stop_waiting(p);
+	ask(p);
+}
+
+void poller_refresh(struct poller *p)
+{
+	if (is_stopped(p))
+		return;
+	cancel_request(p);
+	stop_waiting(p);
+	free(TAKE_PTR(p->failure)); /* whoever asks wants an answer, also if it is the same */
+	p->latest = true;
+	ask(p);
+}
+
+void poller_set_pace(struct poller *p, const struct poller_pace *pace)
+{
+	p->pace = *pace;
+	if (is_stopped(p) || p->state == STATE_ASKING || p->failed_last || !p->synced)
+		return;
+	stop_waiting(p);
+	wait_period(p);
+}
+
+void poller_server_answers(struct poller *p, uint64_t within_usec)
+{
+	if (p->state != STATE_WAITING || !p->unreachable)
+		return;
+	p->unreachable = false;
+	wait_for(p, (uint64_t)(p->env->random01(p->userdata) * (double)within_usec));
+}
+
+/* ---- answers ---- */
+
+static bool parse_version(const char *text, uint64_t *ret)
+{
+	return text && str_parse_u64(text, UINT64_MAX, ret) == 0;
+}
+
+static bool is_older(const char *version, const char *than)
+{
+	uint64_t a, b;
+
+	return parse_version(version, &a) && parse_version(than, &b) && a < b;
+}
+
+static int keep_version(struct poller *p, const char *version)
+{
+	char *copy = NULL;
+
+	if (version) {
+		copy = strlen(version) <= VERSION_MAX ? strdup(version) : NULL;
+		if (!copy)
+			return -ENOMEM;
+	}
+	free(p->version);
+	p->version = copy;
+	return 0;
+}
+
+/* obj NULL: there is none. */
+static void answered(struct poller *p, const json_t *obj)
+{
+	const struct reflector_handler *h = p->handler;
+
+	p->synced = true;
+	p->failed_last = false;
+	p->absent_last = !obj;
+	p->n_fresh = 0;
+	p->answered_usec = p->env->now(p->userdata);
+	backoff_reset(&p->fresh);
+	if (obj)
+		backoff_reset(&p->absent);
+	keep_version(p, obj ? codec_resource_version(obj) : NULL);
+	h->list_begin(p->userdata);
+	if (obj)
+		h->object(p->userdata, REFLECTOR_LISTED, obj);
+	if (!is_stopped(p))
+		h->list_end(p->userdata);
+	if (!is_stopped(p))
+		tell_recovered(p);
+	if (is_stopped(p))
+		return;
+	if (p->again)
+		ask(p);
+	else
+		wait_period(p);
+}
+
+static const char *odd_object(const struct poller *p, const json_t *obj)
+{
+	const json_t *meta = json_object_get(obj, "metadata");
+	const char *ns = json_string_value(json_object_get(meta, "namespace"));
+
+	if (p->resource->ns && !str_eq(ns, p->resource->ns))
+		return "it is of another namespace";
+	if (!str_eq(json_string_value(json_object_get(meta, "name")), p->resource->field_value))
+		return "it has another name";
+	return codec_resource_version(obj) ? NULL : "it has no resourceVersion";
+}
+
+static void broken(struct poller *p, const char *why)
+{
+	struct err e = ERR_INIT;
+
+	err_set(&e, -EBADMSG, "the server's %s %s: %s", p->resource->kind, p->resource->field_value, why);
+	ask_failed(p, &e, 0, -1);
+}
+
+static void object_arrived(struct poller *p)
+{
+	cleanup_json json_t *doc = NULL;
+	struct json_issue issue = { .reason = "" };
+	struct err e = ERR_INIT;
+	const char *odd;
+
+	if (json_parse(p->body.len ? p->body.data : "", p->body.len, &doc, &e) < 0) {
+		broken(p, err_text(&e));
+		return;
+	}
+	end_request(p);
+	if (codec_expect(doc, "v1", p->resource->kind, &issue) < 0) {
+		err_set(&e, -EBADMSG, "%s %s", issue.path, issue.reason);
+		broken(p, err_text(&e));
+		return;
+	}
+	odd = odd_object(p, doc);
+	if (odd) {
+		broken(p, odd);
+		return;
+	}
+	if (!p->was_latest && is_older(codec_resource_version(doc), p->version)) {
+		p->latest = true;
+		ask(p);
+		return;
+	}
+	answered(p, doc);
+}
+
+static void refused(struct poller *p, const struct http_result *result)
+{
+	struct api_failure f = { .retry_after_sec = -1 };
+
+	api_failure_from_body(result->status, p->body.data, p->body.len, &f);
+	if (f.code == 404 && str_eq(f.reason, "NotFound"))
+		answered(p, NULL);
+	else
+		ask_failed(p, &f.err, f.code, MAX(f.retry_after_sec, result->retry_after_sec));
+}
+
+void poller_head(struct poller *p, int status)
+{
+	p->status = status;
+}
+
+void poller_body(struct poller *p, const char *data, size_t len)
+{
+	size_t max = p->status == 200 ? OBJECT_BYTES_MAX : FAILURE_BODY_MAX;
+	struct http_result result = { .status = p->status, .retry_after_sec = -1 };
+
+	if (p->body.len + len <= max && buf_add(&p->body, data, len) == 0)
+		return;
+	/* longer than anybody would make it: what is known of a failure will do */
+	cancel_request(p);
+	if (p->status == 200)
+		err_set(&result.err, -EFBIG, "the server's %s is too large", p->resource->kind);
+	poller_done(p, &result);
+}
+
+void poller_done(struct poller *p, const struct http_result *result)
+{
+	p->runs = false;
+	if (result->err.code != 0)
+		ask_failed(p, &result->err, result->status == 200 ? 0 : result->status, result->retry_after_sec);
+	else if (result->status == 200)
+		object_arrived(p);
+	else
+		refused(p, result);
+	if (!p->runs)
+		end_request(p);
+}
+
+void poller_wake(struct poller *p)
+{
+	if (p->state == STATE_WAITING)
+		ask(p);
+}
+
+int poller_new(const struct api_resource *resource, const struct reflector_env *env,
+	       const struct reflector_handler *handler, void *userdata, struct poller **ret_p)
+{
+	struct poller *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return -ENOMEM;
+	p->resource = resource;
+	p->env = env;
+	p->handler = handler;
+	p->userdata = userdata;
+	p->body = BUF_INIT(OBJECT_BYTES_MAX);
+	p->backoff = BACKOFF_INIT(&BACKOFF_REFLECTOR);
+	p->fresh = BACKOFF_INIT(&BACKOFF_FRESH);
+	p->absent = BACKOFF_INIT(&ABSENT);
+	*ret_p = p;
+	return 0;
+}
+
+void poller_free(struct poller *p)
+{
+	if (!p)
+		return;
+	poller_stop(p);
+	buf_deinit(&p->body);
+	free(p->version);
+	free(p->failure);
+	free(p);
+}

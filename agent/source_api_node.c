@@ -1,0 +1,122 @@
+/* The Node object of this node, for its annotation node.alpha.kubernetes.io/ttl: how old a Secret may become under the
+ * strategy Cache. The cluster's controller writes it, the more seconds the more nodes there are. It is asked for once at
+ * the start, which also tells whether there is such a node at all, and at every sync under Cache. */
+#include "agent/source_api_internal.h"
+
+#include "common/log.h"
+#include "common/str.h"
+
+#define TTL_ANNOTATION "node.alpha.kubernetes.io/ttl"
+#define TTL_MAX_SEC    (UINT64_C(24) * 3600)
+static const double SYNC_JITTER = 0.5; /* as the kubelet's pod workers */
+
+static int64_t parse_ttl(const json_t *obj)
+{
+	const json_t *annotations = json_object_get(json_object_get(obj, "metadata"), "annotations");
+	const char *text = json_string_value(json_object_get(annotations, TTL_ANNOTATION));
+	uint64_t sec;
+
+	if (!text || str_parse_u64(text, TTL_MAX_SEC, &sec) < 0)
+		return -1;
+	return (int64_t)sec;
+}
+
+static void node_says_ttl(struct source_api *s, int64_t ttl_sec)
+{
+	if (ttl_sec == s->node_ttl_sec)
+		return;
+	s->node_ttl_sec = ttl_sec;
+	if (s->tuning.strategy == SOURCE_CACHE)
+		api_secrets_retune(s, SOURCE_CACHE);
+}
+
+static void node_list_begin(void *userdata)
+{
+	((struct follower *)userdata)->source->node_seen = false;
+}
+
+static void node_object(void *userdata, enum reflector_event event, const json_t *obj)
+{
+	struct source_api *s = ((struct follower *)userdata)->source;
+
+	s->node_seen = true;
+	s->node_missing_told = false;
+	node_says_ttl(s, parse_ttl(obj));
+}
+
+static void node_list_end(void *userdata)
+{
+	struct source_api *s = ((struct follower *)userdata)->source;
+
+	if (s->node_seen)
+		return;
+	if (!s->node_missing_told)
+		log_info(LOG_F({ "node", s->node_name }),
+			 "the cluster has no Node object of this name; pods that are bound to it are served all the "
+			 "same");
+	s->node_missing_told = true;
+	node_says_ttl(s, -1);
+}
+
+static void node_failed(void *userdata, const struct err *e, int status)
+{
+	struct source_api *s = ((struct follower *)userdata)->source;
+
+	if (status == 401)
+		credentials_doubt(s->credentials);
+	log_debug(LOG_F({ "node", s->node_name }), "node: %s", err_text(e));
+}
+
+static void node_recovered(void *userdata)
+{
+}
+
+static const struct reflector_handler NODE_HANDLER = {
+	.list_begin = node_list_begin,
+	.object = node_object,
+	.list_end = node_list_end,
+	.failed = node_failed,
+	.recovered = node_recovered,
+};
+
+uint64_t api_node_ttl(const struct source_api *s)
+{
+	return s->node_ttl_sec >= 0 ? (uint64_t)s->node_ttl_sec * USEC_PER_SEC : s->tuning.cache_ttl_usec;
+}
+
+static void set_pace(struct source_api *s)
+{
+	follower_set_pace(&s->node, &(struct poller_pace){
+					    .period_usec = s->tuning.strategy == SOURCE_CACHE ? s->tuning.sync_usec : 0,
+					    .jitter = SYNC_JITTER });
+}
+
+void api_node_init(struct source_api *s)
+{
+	s->node_ttl_sec = -1;
+	follower_init(&s->node, s,
+		      &(struct api_resource){ .plural = "nodes",
+					      .kind = "Node",
+					      .list_kind = "NodeList",
+					      .field = "metadata.name",
+					      .field_value = s->node_name },
+		      &NODE_HANDLER, s);
+	set_pace(s);
+}
+
+void api_node_deinit(struct source_api *s)
+{
+	follower_deinit(&s->node);
+}
+
+int api_node_start(struct source_api *s)
+{
+	return follower_do_later(&s->node, TODO_START);
+}
+
+void api_node_retune(struct source_api *s)
+{
+	set_pace(s);
+	if (s->started && s->tuning.strategy == SOURCE_CACHE)
+		follower_do_later(&s->node, TODO_ASK);
+}

@@ -1,0 +1,663 @@
+/* The change detection strategies against the test API server: what is asked for, how often, and what the sink learns.
+ * Time is shortened: TEST_SYNC stands for the minute of syncFrequency and of the TTL. */
+#include "agent/source_api.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+#include <time.h>
+
+#include "common/file.h"
+#include "common/json.h"
+#include "common/log.h"
+#include "common/str.h"
+#include "test/apiserver/apiserver.h"
+
+#define PATIENCE_USEC (20 * USEC_PER_SEC)
+#define TEST_SYNC     (200 * USEC_PER_MSEC)
+#define LONG	      (3600 * USEC_PER_SEC)
+#define SECRETS_MAX   64
+
+struct told_secret {
+	char name[64];
+	struct secret *last;
+	unsigned n_changed, n_failed;
+	bool absent;
+};
+
+struct rig {
+	char kubeconfig[64];
+	struct apiserver *server;
+	struct loop *loop;
+	struct files *files;
+	struct source *source;
+	struct told_secret secrets[SECRETS_MAX];
+	size_t n_secrets, mark; /* mark: requests before it do not count */
+	unsigned n_synced, n_pod_changed;
+};
+
+static uint64_t now_usec(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / NSEC_PER_USEC;
+}
+
+#define eventually(rig, cond)                                                                                          \
+	do {                                                                                                           \
+		uint64_t limit_ = now_usec() + PATIENCE_USEC;                                                          \
+		while (!(cond) && now_usec() < limit_)                                                                 \
+			loop_run_once((rig)->loop, 5 * USEC_PER_MSEC);                                                 \
+		assert_true(cond);                                                                                     \
+	} while (0)
+
+static void pass(struct rig *t, uint64_t usec)
+{
+	uint64_t limit = now_usec() + usec;
+
+	while (now_usec() < limit)
+		loop_run_once(t->loop, 5 * USEC_PER_MSEC);
+}
+
+/* ---- the sink ---- */
+
+static struct told_secret *told(struct rig *t, const char *name)
+{
+	for (size_t i = 0; i < t->n_secrets; i++)
+		if (str_eq(t->secrets[i].name, name))
+			return &t->secrets[i];
+	assert_true(t->n_secrets < SECRETS_MAX);
+	snprintf(t->secrets[t->n_secrets].name, sizeof(t->secrets[0].name), "%s", name);
+	return &t->secrets[t->n_secrets++];
+}
+
+static void on_secret_changed(void *userdata, const char *ns, const char *name, struct secret *secret)
+{
+	struct told_secret *s = told(userdata, name);
+
+	secret_unref(s->last);
+	s->last = secret ? secret_ref(secret) : NULL;
+	s->absent = !secret;
+	s->n_changed++;
+}
+
+static void on_secret_failed(void *userdata, const char *ns, const char *name, const struct err *e)
+{
+	told(userdata, name)->n_failed++;
+}
+
+static void on_pod_changed(void *userdata, struct pod *pod)
+{
+	((struct rig *)userdata)->n_pod_changed++;
+}
+
+static void on_pod_removed(void *userdata, const char *uid)
+{
+}
+
+static void on_pods_synced(void *userdata)
+{
+	((struct rig *)userdata)->n_synced++;
+}
+
+static const struct source_sink SINK = {
+	.pod_changed = on_pod_changed,
+	.pod_removed = on_pod_removed,
+	.pods_synced = on_pods_synced,
+	.secret_changed = on_secret_changed,
+	.secret_failed = on_secret_failed,
+};
+
+/* ---- the rig ---- */
+
+static int setup(void **state)
+{
+	struct rig *t = calloc(1, sizeof(*t));
+	cleanup_free char *text = NULL;
+	struct err e = ERR_INIT;
+
+	assert_int_equal(loop_new(&t->loop), 0);
+	assert_int_equal(files_direct_new(t->loop, &t->files), 0);
+	if (apiserver_start(&(struct apiserver_options){ .port = 0 }, &t->server, &e) < 0)
+		fail_msg("%s", err_text(&e));
+	snprintf(t->kubeconfig, sizeof(t->kubeconfig), "/tmp/test_strategies.XXXXXX");
+	close(mkstemp(t->kubeconfig));
+	text = str_format("apiVersion: v1\nkind: Config\ncurrent-context: c\n"
+			  "contexts: [{name: c, context: {cluster: k, user: u}}]\n"
+			  "clusters: [{name: k, cluster: {server: \"%s\"}}]\nusers: [{name: u, user: {}}]\n",
+			  apiserver_url(t->server));
+	assert_int_equal(file_write_atomic(t->kubeconfig, text, strlen(text), 0600, &e), 0);
+	*state = t;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct rig *t = *state;
+
+	source_free(t->source);
+	apiserver_stop(t->server);
+	files_free(t->files);
+	loop_free(t->loop);
+	for (size_t i = 0; i < t->n_secrets; i++)
+		secret_unref(t->secrets[i].last);
+	unlink(t->kubeconfig);
+	assert_int_equal(secmem_stats().n_blocks, 0);
+	free(t);
+	return 0;
+}
+
+static void start(struct rig *t, enum source_strategy strategy, uint64_t sync_usec, uint64_t ttl_usec)
+{
+	const struct source_api_options o = {
+		.kubeconfig = t->kubeconfig,
+		.node_name = "node-1",
+		.tuning = { .strategy = strategy, .sync_usec = sync_usec, .cache_ttl_usec = ttl_usec },
+	};
+	struct err e = ERR_INIT;
+
+	if (source_api_new(t->loop, t->files, &o, &SINK, t, &t->source, &e) < 0 || source_start(t->source, &e) < 0)
+		fail_msg("%s", err_text(&e));
+	eventually(t, t->n_synced == 1);
+}
+
+static void put(struct rig *t, const char *name, const char *value, bool immutable)
+{
+	cleanup_free char *text =
+		str_format("{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"namespace\":\"ns\","
+			   "\"name\":\"%s\"},\"immutable\":%s,\"stringData\":{\"k\":\"%s\"}}",
+			   name, immutable ? "true" : "false", value);
+
+	apiserver_put_text(t->server, text);
+}
+
+static void set_node_ttl(struct rig *t, const char *annotations)
+{
+	cleanup_free char *text =
+		str_format("{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{\"name\":\"node-1\","
+			   "\"resourceVersion\":\"1\"%s}}",
+			   annotations);
+
+	apiserver_fail(t->server, "/api/v1/nodes/node-1", 0, NULL, -1, 0);
+	apiserver_fail(t->server, "/api/v1/nodes/node-1", 200, text, -1, -1);
+}
+
+static void want(struct rig *t, const char *name)
+{
+	assert_int_equal(source_want_secret(t->source, "ns", name), 0);
+}
+
+static bool has_value(struct rig *t, const char *name, const char *value)
+{
+	const struct told_secret *s = told(t, name);
+	const struct secret_key *k = s->last ? secret_find_key(s->last, "k") : NULL;
+
+	return k && k->value.len == strlen(value) && memcmp(secspan_data(&k->value), value, strlen(value)) == 0;
+}
+
+static size_t n_requests(struct rig *t)
+{
+	size_t n = 0;
+	char *line;
+
+	while ((line = apiserver_request(t->server, n))) {
+		free(line);
+		n++;
+	}
+	return n;
+}
+
+static void mark(struct rig *t)
+{
+	t->mark = n_requests(t);
+}
+
+/* Requests since the mark that are exactly this, or begin with it where it ends with an asterisk. */
+static size_t count(struct rig *t, const char *what)
+{
+	size_t len = strlen(what), n = 0;
+	bool prefix = what[len - 1] == '*';
+	char *line;
+
+	for (size_t i = t->mark; (line = apiserver_request(t->server, i)); i++) {
+		n += prefix ? strncmp(line, what, len - 1) == 0 : str_eq(line, what);
+		free(line);
+	}
+	return n;
+}
+
+#define S_LATEST "GET /api/v1/namespaces/ns/secrets/s"
+#define S_CACHED "GET /api/v1/namespaces/ns/secrets/s?resourceVersion=0"
+#define S_ALL	 "GET /api/v1/namespaces/ns/secrets*"
+
+static size_t n_watches(const struct rig *t)
+{
+	struct source_health h;
+
+	source_health(t->source, &h);
+	return h.n_watches - h.connected;
+}
+
+/* ---- Watch ---- */
+
+static void watch_is_one_list_one_watch_and_nothing_in_a_minute(void **state)
+{
+	struct rig *t = *state;
+
+	put(t, "s", "1", false);
+	start(t, SOURCE_WATCH, LONG, 0);
+	want(t, "s");
+	eventually(t, n_watches(t) == 1);
+	pass(t, TEST_SYNC);
+	assert_int_equal(count(t, S_ALL), 2);
+}
+
+static void watch_with_bookmarks_is_never_checked(void **state)
+{
+	struct rig *t = *state;
+
+	put(t, "s", "1", false);
+	start(t, SOURCE_WATCH, 2 * TEST_SYNC, 0);
+	want(t, "s");
+	eventually(t, n_watches(t) == 1);
+	mark(t);
+	for (int i = 0; i < 40; i++) {
+		apiserver_bookmark(t->server);
+		pass(t, TEST_SYNC / 4);
+	}
+	assert_int_equal(count(t, S_ALL), 0);
+}
+
+static void silent_watch_is_checked_at_most_once_in_each_sync(void **state)
+{
+	struct rig *t = *state;
+	uint64_t began;
+	size_t n_syncs;
+
+	put(t, "s", "1", false);
+	start(t, SOURCE_WATCH, TEST_SYNC, 0);
+	want(t, "s");
+	eventually(t, n_watches(t) == 1);
+	mark(t);
+	began = now_usec();
+	eventually(t, count(t, S_ALL) >= 5);
+	n_syncs = (now_usec() - began) / TEST_SYNC;
+	assert_in_range(count(t, S_ALL), 5, n_syncs + 1);
+	assert_int_equal(count(t, S_ALL), count(t, S_CACHED) + count(t, S_LATEST));
+	assert_int_equal(count(t, S_LATEST), 1); /* its first */
+	assert_int_equal(told(t, "s")->n_changed, 1);
+}
+
+static void deaf_watch_is_found_out_by_the_check(void **state)
+{
+	struct rig *t = *state;
+
+	put(t, "s", "1", false);
+	start(t, SOURCE_WATCH, TEST_SYNC, 0);
+	want(t, "s");
+	eventually(t, has_value(t, "s", "1"));
+	/* what a check is answered, and then what a list has, differ from what the watch said */
+	apiserver_fail(t->server, "/secrets/s", 200,
+		       "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"namespace\":\"ns\",\"name\":\"s\","
+		       "\"uid\":\"other\",\"resourceVersion\":\"999\"}}",
+		       -1, 1);
+	mark(t);
+	eventually(t, count(t, "GET /api/v1/namespaces/ns/secrets?fieldSelector=metadata.name%3Ds&limit=500") == 1);
+	eventually(t, n_watches(t) == 1);
+	assert_true(has_value(t, "s", "1"));
+}
+
+static void immutable_secret_keeps_no_watch(void **state)
+{
+	struct rig *t = *state;
+
+	put(t, "s", "1", true);
+	start(t, SOURCE_WATCH, LONG, 0);
+	want(t, "s");
+	eventually(t, has_value(t, "s", "1"));
+	pass(t, TEST_SYNC);
+	assert_int_equal(n_watches(t), 0);
+	assert_int_equal(count(t, S_ALL), 1);
+}
+
+static void secret_that_becomes_immutable_loses_its_watch(void **state)
+{
+	struct rig *t = *state;
+
+	put(t, "s", "1", false);
+	start(t, SOURCE_WATCH, LONG, 0);
+	want(t, "s");
+	eventually(t, n_watches(t) == 1);
+	put(t, "s", "2", true);
+	eventually(t, has_value(t, "s", "2") && n_watches(t) == 0);
+	eventually(t, apiserver_counts(t->server).n_watches_running == 1); /* the pods' */
+}
+
+static void recreated_immutable_secret_is_noticed_at_the_next_sync(void **state)
+{
+	struct rig *t = *state;
+
+	put(t, "s", "1", true);
+	start(t, SOURCE_WATCH, TEST_SYNC, 0);
+	want(t, "s");
+	eventually(t, has_value(t, "s", "1"));
+	pass(t, 3 * TEST_SYNC);
+	assert_int_equal(told(t, "s")->n_changed, 1);
+	assert_true(apiserver_delete(t->server, "Secret", "ns", "s"));
+	put(t, "s", "2", true);
+	eventually(t, has_value(t, "s", "2"));
+	pass(t, TEST_SYNC);
+	assert_int_equal(n_watches(t), 0);
+}
+
+static void deleted_immutable_secret_is_noticed_and_watched_for(void **state)
+{
+	struct rig *t = *state;
+
+	put(t, "s", "1", true);
+	start(t, SOURCE_WATCH, TEST_SYNC, 0);
+	want(t, "s");
+	eventually(t, has_value(t, "s", "1"));
+	assert_true(apiserver_delete(t->server, "Secret", "ns", "s"));
+	eventually(t, told(t, "s")->absent && n_watches(t) == 1);
+}
+
+static void recreated_immutable_secret_is_noticed_when_another_pod_needs_it(void **state)
+{
+	struct rig *t = *state;
+
+	put(t, "s", "1", true);
+	start(t, SOURCE_WATCH, LONG, 0);
+	want(t, "s");
+	eventually(t, has_value(t, "s", "1"));
+	assert_true(apiserver_delete(t->server, "Secret", "ns", "s"));
+	put(t, "s", "2", true);
+	mark(t);
+	assert_int_equal(source_need_secret(t->source, "ns", "s"), 0);
+	eventually(t, has_value(t, "s", "2"));
+	assert_int_equal(count(t, S_LATEST), 1);
+}
+
+static void another_pod_costs_a_watched_secret_no_request(void **state)
+{
+	struct rig *t = *state;
+
+	put(t, "s", "1", false);
+	start(t, SOURCE_WATCH, LONG, 0);
+	want(t, "s");
+	eventually(t, n_watches(t) == 1);
+	mark(t);
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(source_need_secret(t->source, "ns", "s"), 0);
+	pass(t, TEST_SYNC);
+	assert_int_equal(n_requests(t) - t->mark, 0);
+}
+
+/* ---- Cache ---- */
+
+static void cache_is_one_get_in_each_ttl(void **state)
+{
+	struct rig *t = *state;
+	uint64_t began;
+	size_t n_ttls;
+
+	put(t, "s", "1", false);
+	start(t, SOURCE_CACHE, LONG, TEST_SYNC);
+	began = now_usec();
+	want(t, "s");
+	eventually(t, count(t, S_ALL) >= 6);
+	n_ttls = (now_usec() - began) / TEST_SYNC;
+	assert_in_range(count(t, S_ALL), 6, n_ttls + 1);
+	assert_int_equal(count(t, S_LATEST), 1);
+	assert_int_equal(count(t, S_CACHED), count(t, S_ALL) - 1);
+	assert_int_equal(told(t, "s")->n_changed, 1);
+	assert_int_equal(n_watches(t), 0);
+	put(t, "s", "2", false);
+	eventually(t, has_value(t, "s", "2"));
+}
+
+static void cache_fetches_only_what_is_referenced_95(void **state)
+{
+	struct rig *t = *state;
+
+	put(t, "a", "1", false);
+	put(t, "b", "1", false);
+	put(t, "c", "1", false);
+	start(t, SOURCE_CACHE, LONG, LONG);
+	want(t, "a");
+	want(t, "b");
+	source_unwant_secret(t->source, "ns", "b");
+	want(t, "c");
+	eventually(t, has_value(t, "a", "1") && has_value(t, "c", "1"));
+	assert_int_equal(count(t, S_ALL), 2);
+	assert_int_equal(source_need_secret(t->source, "ns", "b"), -ENOENT);
+	assert_int_equal(source_refresh_secret(t->source, "ns", "b"), -ENOENT);
+}
+
+static void hundred_pods_that_need_ten_cached_secrets_at_once_make_ten_gets_98(void **state)
+{
+	struct rig *t = *state;
+	char name[8];
+
+	start(t, SOURCE_CACHE, LONG, LONG);
+	for (int i = 0; i < 10; i++) {
+		snprintf(name, sizeof(name), "s%d", i);
+		put(t, name, "1", false);
+		want(t, name);
+		for (int pod = 0; pod < 10; pod++)
+			assert_int_equal(source_need_secret(t->source, "ns", name), 0);
+	}
+	eventually(t, count(t, S_ALL) == 10);
+	pass(t, TEST_SYNC);
+	assert_int_equal(count(t, S_ALL), 10);
+}
+
+static void new_pod_invalidates_a_cached_secret_101(void **state)
+{
+	struct rig *t = *state;
+
+	put(t, "s", "1", false);
+	start(t, SOURCE_CACHE, LONG, LONG);
+	want(t, "s");
+	eventually(t, has_value(t, "s", "1"));
+	put(t, "s", "2", false);
+	assert_int_equal(source_need_secret(t->source, "ns", "s"), 0);
+	eventually(t, has_value(t, "s", "2"));
+	assert_int_equal(count(t, S_ALL), 2);
+}
+
+static void stale_cached_secret_is_kept_on_error_and_gone_on_not_found_96(void **state)
+{
+	struct rig *t = *state;
+
+	put(t, "s", "1", false);
+	start(t, SOURCE_CACHE, LONG, TEST_SYNC);
+	want(t, "s");
+	eventually(t, has_value(t, "s", "1"));
+	apiserver_fail(t->server, "/secrets/s", 500, NULL, -1, 1);
+	eventually(t, told(t, "s")->n_failed == 1);
+	assert_true(has_value(t, "s", "1"));
+	assert_true(apiserver_delete(t->server, "Secret", "ns", "s"));
+	eventually(t, told(t, "s")->absent);
+	put(t, "s", "2", false);
+	eventually(t, has_value(t, "s", "2"));
+}
+
+static void answer_older_than_the_cached_secret_is_ignored_106(void **state)
+{
+	struct rig *t = *state;
+
+	put(t, "x", "1", false);
+	put(t, "s", "1", false);
+	start(t, SOURCE_CACHE, LONG, TEST_SYNC);
+	want(t, "s");
+	eventually(t, has_value(t, "s", "1"));
+	apiserver_fail(t->server, "/secrets/s", 200,
+		       "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"namespace\":\"ns\",\"name\":\"s\","
+		       "\"uid\":\"u\",\"resourceVersion\":\"1\"},\"data\":{\"k\":\"b2xk\"}}",
+		       -1, 1);
+	mark(t);
+	eventually(t, count(t, S_LATEST) == 1); /* the storage has the last word */
+	pass(t, TEST_SYNC / 2);
+	assert_true(has_value(t, "s", "1"));
+	assert_int_equal(told(t, "s")->n_changed, 1);
+}
+
+static void nodes_annotation_is_the_ttl_100(void **state)
+{
+	static const struct {
+		const char *annotations;
+		bool fast;
+	} cases[] = {
+		{ ",\"annotations\":{\"node.alpha.kubernetes.io/ttl\":\"1\"}", true },
+		{ ",\"annotations\":{\"node.alpha.kubernetes.io/ttl\":\"bad\"}", false },
+		{ ",\"annotations\":{\"node.alpha.kubernetes.io/ttl\":\"-1\"}", false },
+		{ ",\"annotations\":{\"node.alpha.kubernetes.io/ttl\":\"60\"}", false },
+		{ ",\"annotations\":{}", false },
+		{ "", false },
+		{ ",\"annotations\":{\"node.alpha.kubernetes.io/ttl\":\"0\"}", true }, /* each sync */
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct rig *t;
+
+		setup((void **)&t);
+		put(t, "s", "1", false);
+		set_node_ttl(t, cases[i].annotations);
+		start(t, SOURCE_CACHE, TEST_SYNC, LONG);
+		eventually(t, count(t, "GET /api/v1/nodes/node-1*") >= 1);
+		want(t, "s");
+		eventually(t, has_value(t, "s", "1"));
+		if (cases[i].fast)
+			eventually(t, count(t, S_ALL) >= 2);
+		else
+			pass(t, 3 * TEST_SYNC);
+		if (!cases[i].fast && count(t, S_ALL) != 1)
+			fail_msg("%zu: %s", i, cases[i].annotations);
+		teardown((void **)&t);
+	}
+}
+
+static void node_that_is_not_there_is_no_trouble(void **state)
+{
+	struct rig *t = *state;
+
+	put(t, "s", "1", false);
+	start(t, SOURCE_WATCH, TEST_SYNC, 0);
+	want(t, "s");
+	eventually(t, has_value(t, "s", "1"));
+	pass(t, 2 * TEST_SYNC);
+	assert_int_equal(count(t, "GET /api/v1/nodes/*"), 1);
+}
+
+/* ---- Get ---- */
+
+static void get_is_one_quorum_get_for_each_pod_and_each_sync_97(void **state)
+{
+	struct rig *t = *state;
+
+	put(t, "s", "1", false);
+	start(t, SOURCE_GET, LONG, 0);
+	for (int pod = 0; pod < 10; pod++) {
+		if (pod == 0)
+			want(t, "s");
+		else
+			assert_int_equal(source_need_secret(t->source, "ns", "s"), 0);
+		eventually(t, count(t, S_LATEST) == (size_t)pod + 1);
+		eventually(t, has_value(t, "s", "1"));
+	}
+	source_tune(t->source, &(struct source_tuning){ .strategy = SOURCE_GET, .sync_usec = TEST_SYNC });
+	eventually(t, count(t, S_LATEST) >= 14);
+	assert_int_equal(count(t, S_ALL), count(t, S_LATEST));
+	assert_int_equal(told(t, "s")->n_changed, 1);
+}
+
+/* ---- from one to another ---- */
+
+static void strategy_is_switched_without_telling_anything_again(void **state)
+{
+	static const enum source_strategy order[] = { SOURCE_CACHE, SOURCE_WATCH, SOURCE_GET,
+						      SOURCE_CACHE, SOURCE_GET,	  SOURCE_WATCH };
+	struct rig *t = *state;
+	char value[16];
+	unsigned n_changed = 1;
+
+	put(t, "s", "1", false);
+	start(t, SOURCE_WATCH, TEST_SYNC, TEST_SYNC);
+	want(t, "s");
+	eventually(t, n_watches(t) == 1);
+	for (size_t i = 0; i < ARRAY_SIZE(order); i++) {
+		source_tune(t->source, &(struct source_tuning){ .strategy = order[i],
+								.sync_usec = TEST_SYNC,
+								.cache_ttl_usec = TEST_SYNC });
+		eventually(t, n_watches(t) == (order[i] == SOURCE_WATCH));
+		pass(t, 2 * TEST_SYNC);
+		assert_int_equal(told(t, "s")->n_changed, n_changed);
+		snprintf(value, sizeof(value), "v%zu", i);
+		put(t, "s", value, false);
+		eventually(t, has_value(t, "s", value));
+		n_changed++;
+	}
+	assert_int_equal(told(t, "s")->n_failed, 0);
+}
+
+static void refresh_fetches_now_in_every_strategy(void **state)
+{
+	struct rig *t = *state;
+	unsigned n_changed;
+
+	put(t, "s", "1", true);
+	start(t, SOURCE_WATCH, LONG, LONG);
+	want(t, "s");
+	eventually(t, has_value(t, "s", "1"));
+	for (int i = 0; i < SOURCE_STRATEGIES_N; i++) {
+		source_tune(t->source, &(struct source_tuning){ .strategy = (enum source_strategy)i,
+								.sync_usec = LONG,
+								.cache_ttl_usec = LONG });
+		pass(t, TEST_SYNC);
+		n_changed = told(t, "s")->n_changed;
+		mark(t);
+		assert_int_equal(source_refresh_secret(t->source, "ns", "s"), 0);
+		eventually(t, told(t, "s")->n_changed == n_changed + 1);
+		assert_int_equal(count(t, S_ALL), 1);
+		assert_int_equal(count(t, S_CACHED), 0);
+	}
+}
+
+#define with_rig(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		with_rig(watch_is_one_list_one_watch_and_nothing_in_a_minute),
+		with_rig(watch_with_bookmarks_is_never_checked),
+		with_rig(silent_watch_is_checked_at_most_once_in_each_sync),
+		with_rig(deaf_watch_is_found_out_by_the_check),
+		with_rig(immutable_secret_keeps_no_watch),
+		with_rig(secret_that_becomes_immutable_loses_its_watch),
+		with_rig(recreated_immutable_secret_is_noticed_at_the_next_sync),
+		with_rig(deleted_immutable_secret_is_noticed_and_watched_for),
+		with_rig(recreated_immutable_secret_is_noticed_when_another_pod_needs_it),
+		with_rig(another_pod_costs_a_watched_secret_no_request),
+		with_rig(cache_is_one_get_in_each_ttl),
+		with_rig(cache_fetches_only_what_is_referenced_95),
+		with_rig(hundred_pods_that_need_ten_cached_secrets_at_once_make_ten_gets_98),
+		with_rig(new_pod_invalidates_a_cached_secret_101),
+		with_rig(stale_cached_secret_is_kept_on_error_and_gone_on_not_found_96),
+		with_rig(answer_older_than_the_cached_secret_is_ignored_106),
+		cmocka_unit_test(nodes_annotation_is_the_ttl_100),
+		with_rig(node_that_is_not_there_is_no_trouble),
+		with_rig(get_is_one_quorum_get_for_each_pod_and_each_sync_97),
+		with_rig(strategy_is_switched_without_telling_anything_again),
+		with_rig(refresh_fetches_now_in_every_strategy),
+	};
+	struct err e = ERR_INIT;
+
+	json_setup();
+	log_set_level(LOG_LEVEL_ERROR);
+	if (secmem_init(UINT64_C(64) << 20, &e) < 0)
+		return 1;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
