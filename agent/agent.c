@@ -25,6 +25,9 @@
 
 struct agent {
 	const struct config *config;
+	reload_parse_fn parse;
+	void *parse_userdata;
+	struct reload *reload;
 	struct loop *loop;
 	struct loop_source *link_source;
 	int link;
@@ -185,6 +188,15 @@ static void agent_attach_publisher(struct agent *a, const struct link_message *m
 	control_notify(a->control);
 }
 
+static void agent_reloaded(void *userdata, int log_level_or_error)
+{
+	struct agent *a = userdata;
+	int r = link_send(a->link, LINK_RELOADED, 0, log_level_or_error, NULL, -1);
+
+	if (r < 0)
+		log_error(NULL, "tell the keeper: %s", strerror(-r));
+}
+
 static void agent_link_readable(struct loop_source *s, int fd, uint32_t revents, void *userdata)
 {
 	static struct link_message m; /* 4 KiB, one thread */
@@ -208,6 +220,10 @@ static void agent_link_readable(struct loop_source *s, int fd, uint32_t revents,
 			break;
 		case LINK_PUBLISHER:
 			agent_attach_publisher(a, &m, with);
+			break;
+		case LINK_RELOAD:
+			close_fd(with);
+			reload_begin(a->reload, a->source);
 			break;
 		case LINK_STOP:
 			loop_exit(a->loop, EXIT_SUCCESS);
@@ -271,6 +287,9 @@ static int agent_setup_source(struct agent *a, struct err *e)
 	}
 	if (r < 0)
 		return r;
+	r = reload_new(a->files, c, a->parse, a->parse_userdata, agent_reloaded, a, &a->reload);
+	if (r < 0)
+		return err_set(e, r, "configuration file: %s", strerror(-r));
 	r = files_keeper_seal(a->files);
 	if (r < 0)
 		return err_set(e, r, "tell the keeper: %s", strerror(-r));
@@ -375,6 +394,7 @@ static void agent_deinit(struct agent *a)
 	session_free(a->session);
 	publish_free(a->publish);
 	tree_free(a->tree);
+	reload_free(a->reload);
 	files_free(a->files);
 	loop_source_free(a->link_source);
 	loop_free(a->loop);
@@ -382,9 +402,11 @@ static void agent_deinit(struct agent *a)
 	curl_global_cleanup();
 }
 
-int agent_run(const struct config *c)
+int agent_run(const struct config *c, reload_parse_fn parse, void *parse_userdata)
 {
-	cleanup(agent_deinit) struct agent a = { .config = c, .link = KEEPER_FD_LINK };
+	cleanup(agent_deinit) struct agent a = {
+		.config = c, .parse = parse, .parse_userdata = parse_userdata, .link = KEEPER_FD_LINK
+	};
 	struct err e = ERR_INIT;
 	int r;
 

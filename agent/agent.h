@@ -3,6 +3,7 @@
 #pragma once
 
 #include "agent/config.h"
+#include "agent/reload.h"
 
-/* Returns the exit status. */
-int agent_run(const struct config *c);
+/* `parse` makes the configuration anew when it is to be reloaded. Returns the exit status. */
+int agent_run(const struct config *c, reload_parse_fn parse, void *parse_userdata);

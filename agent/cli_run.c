@@ -60,6 +60,22 @@ static int override(struct config *c, const struct options *o)
 	return r;
 }
 
+/* What the command line says over it, defaults, checks. */
+static int finish(struct config **take_c, const struct options *o, struct config **ret_c, struct err *e)
+{
+	cleanup_config struct config *c = TAKE_PTR(*take_c);
+	int r;
+
+	r = override(c, o);
+	if (r < 0)
+		return err_set(e, r, "out of memory");
+	r = config_finish(c, e);
+	if (r < 0)
+		return r;
+	*ret_c = TAKE_PTR(c);
+	return 0;
+}
+
 int cli_load_config(const struct options *o, struct config **ret_c, struct err *e)
 {
 	cleanup_config struct config *c = NULL;
@@ -73,14 +89,21 @@ int cli_load_config(const struct options *o, struct config **ret_c, struct err *
 		return r;
 	if (e)
 		*e = ERR_INIT;
-	r = override(c, o);
+	return finish(&c, o, ret_c, e);
+}
+
+/* The same from a text that somebody else has read. */
+static int parse_again(void *userdata, const char *path, const char *text, size_t len, struct config **ret_c,
+		       struct err *e)
+{
+	cleanup_config struct config *c = NULL;
+	int r;
+
+	r = config_new(&c);
 	if (r < 0)
 		return err_set(e, r, "out of memory");
-	r = config_finish(c, e);
-	if (r < 0)
-		return r;
-	*ret_c = TAKE_PTR(c);
-	return 0;
+	r = config_parse(c, path, text, len, e);
+	return r < 0 ? r : finish(&c, userdata, ret_c, e);
 }
 
 /* A daemon's process begins: log, signals, configuration. */
@@ -140,7 +163,7 @@ int cli_internal_agent(const struct options *o, char *const *words)
 		log_error(NULL, "the HTTP library does not start");
 		return CLI_FAILED;
 	}
-	return agent_run(c);
+	return agent_run(c, parse_again, (void *)(uintptr_t)o);
 }
 
 int cli_internal_publisher(const struct options *o, char *const *words)

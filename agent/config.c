@@ -16,13 +16,12 @@
 #include "common/file.h"
 #include "common/str.h"
 
-#define CONFIG_BYTES_MAX ((size_t)(1024 * 1024))
-#define RUNTIME_DIR_MAX	 90 /* sockaddr_un has 108 bytes for it and the socket's name */
-#define USER_MAX	 32
-#define MEMORY_MIN	 (UINT64_C(2) << 20)
-#define MEMORY_MAX	 (UINT64_C(64) << 30)
-#define PROBLEM_MAX	 256
-#define DURATION_MAX	 (24 * 3600 * USEC_PER_SEC)
+#define RUNTIME_DIR_MAX 90 /* sockaddr_un has 108 bytes for it and the socket's name */
+#define USER_MAX	32
+#define MEMORY_MIN	(UINT64_C(2) << 20)
+#define MEMORY_MAX	(UINT64_C(64) << 30)
+#define PROBLEM_MAX	256
+#define DURATION_MAX	(24 * 3600 * USEC_PER_SEC)
 
 enum field_kind {
 	FIELD_CONST,
@@ -628,4 +627,28 @@ int config_finish(struct config *c, struct err *e)
 	if (r < 0)
 		return r;
 	return check_places(c, e);
+}
+
+static bool field_differs(const struct field *f, const struct config *a, const struct config *b)
+{
+	if (f->kind == FIELD_QUANTITY)
+		return a->secret_memory_limit != b->secret_memory_limit;
+	return is_string_field(f) &&
+	       !str_eq(*(char *const *)((const char *)a + f->offset), *(char *const *)((const char *)b + f->offset)) &&
+	       (*(char *const *)((const char *)a + f->offset) || *(char *const *)((const char *)b + f->offset));
+}
+
+size_t config_differences(const struct config *a, const struct config *b, char *names, size_t size)
+{
+	size_t n = 0, len = 0;
+
+	names[0] = '\0';
+	for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
+		if (!field_differs(&fields[i], a, b))
+			continue;
+		len = strlen(names);
+		snprintf(names + len, size - len, "%s%s", n ? ", " : "", fields[i].name);
+		n++;
+	}
+	return n;
 }

@@ -9,6 +9,7 @@
 
 #define CONFIG_DEFAULT_PATH "/etc/secretlet/secretlet.yaml"
 #define CONFIG_API_VERSION  "secretlet.config/v1alpha1"
+#define CONFIG_BYTES_MAX    ((size_t)(1024 * 1024))
 #define CONFIG_KIND	    "SecretletConfiguration"
 
 struct config {
@@ -39,3 +40,6 @@ int config_parse(struct config *c, const char *path, const char *text, size_t le
 /* Defaults what is still unset, makes paths absolute, and checks the whole. Exactly one of kubeconfig and manifests_dir
  * must be set: a command line that gives one takes the file's other one away before. */
 int config_finish(struct config *c, struct err *e);
+/* The names of the fields in which two finished configurations differ and that a running daemon cannot change, into
+ * `names` ("podsDir, user"; cut if there are too many). Returns how many there are. */
+size_t config_differences(const struct config *a, const struct config *b, char *names, size_t size);

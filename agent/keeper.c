@@ -518,6 +518,14 @@ static void keeper_ready(struct keeper *k)
 	k->ready_once = true;
 }
 
+/* The agent has logged what became of it. */
+static void keeper_reloaded(struct keeper *k, int log_level_or_error)
+{
+	if (log_level_or_error >= LOG_LEVEL_ERROR && log_level_or_error <= LOG_LEVEL_DEBUG)
+		log_set_level((enum log_level)log_level_or_error);
+	sd_notify(0, "READY=1");
+}
+
 static int keeper_handle(struct keeper *k, const struct link_message *m)
 {
 	switch (m->type) {
@@ -533,6 +541,9 @@ static int keeper_handle(struct keeper *k, const struct link_message *m)
 		return 0;
 	case LINK_READY:
 		keeper_ready(k);
+		return 0;
+	case LINK_RELOADED:
+		keeper_reloaded(k, m->value);
 		return 0;
 	default:
 		return -EBADMSG;
@@ -717,7 +728,23 @@ static void keeper_stop(struct loop_source *s, int signo, void *userdata)
 
 static void keeper_reload(struct loop_source *s, int signo, void *userdata)
 {
-	log_info(NULL, "SIGHUP: nothing to reload; credentials and manifests are followed as they change");
+	struct keeper *k = userdata;
+	char state[64];
+	int r;
+
+	if (k->stopping)
+		return;
+	if (!k->agent.pid) {
+		log_info(NULL, "SIGHUP: the agent is being restarted and reads the configuration anyway");
+		return;
+	}
+	snprintf(state, sizeof(state), "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long)loop_now(k->loop));
+	sd_notify(0, state);
+	r = link_send(k->link, LINK_RELOAD, 0, 0, NULL, -1);
+	if (r < 0) {
+		log_error(NULL, "SIGHUP: tell the agent: %s", strerror(-r));
+		keeper_reloaded(k, r);
+	}
 }
 
 static int keeper_setup_loop(struct keeper *k)

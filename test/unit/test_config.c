@@ -415,6 +415,26 @@ static void what_the_command_line_says_is_checked_too(void **state)
 	assert_string_equal(err_text(&e), "secretMemoryLimit: must be between 2Mi and 64Gi");
 }
 
+/* ---- two of them ---- */
+
+static void differences_that_need_a_restart_are_named(void **state)
+{
+	cleanup_config struct config *a = loaded(HEAD "kubeconfig: /k\nuser: agent\nnodeName: node-1\n"),
+				     *b = loaded(HEAD "manifestsDir: /m\nuser: agent\nnodeName: node-1\n"
+						      "secretMemoryLimit: 8Mi\n"),
+				     *c = loaded(HEAD "kubeconfig: /k\nuser: agent\nnodeName: node-1\nlogLevel: debug\n"
+						      "configMapAndSecretChangeDetectionStrategy: Get\n"
+						      "syncFrequency: 2s\nsecretCacheTTL: 2s\n");
+	char names[64], few[12];
+
+	assert_int_equal(config_differences(a, b, names, sizeof(names)), 3);
+	assert_string_equal(names, "kubeconfig, manifestsDir, secretMemoryLimit");
+	assert_int_equal(config_differences(a, c, names, sizeof(names)), 0);
+	assert_string_equal(names, "");
+	assert_int_equal(config_differences(a, b, few, sizeof(few)), 3);
+	assert_string_equal(few, "kubeconfig,");
+}
+
 /* ---- what ships ---- */
 
 static const char *const FIELDS[] = { "apiVersion",
@@ -508,6 +528,7 @@ int main(void)
 		cmocka_unit_test(places_beside_each_other_are_fine),
 		cmocka_unit_test(what_the_command_line_says_is_checked_too),
 		cmocka_unit_test(the_example_has_every_field_and_is_read),
+		cmocka_unit_test(differences_that_need_a_restart_are_named),
 	};
 
 	return cmocka_run_group_tests(tests, make_dir, remove_dir);
