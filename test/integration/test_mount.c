@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -51,6 +52,7 @@ static pid_t serve_nothing(const char *dir)
 		struct err e = ERR_INIT;
 		struct mount_fds fds;
 
+		prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails does not get to end() */
 		if (mount_create(dir, &fds, &e) < 0 || write(ready[1], &c, 1) != 1)
 			_exit(1);
 		for (;;)
