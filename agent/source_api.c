@@ -24,6 +24,12 @@ static const uint64_t TOKEN_REREAD_MIN_USEC = USEC_PER_SEC;
 static const uint64_t BACK_WITHIN_USEC = 200 * USEC_PER_MSEC;
 static const uint64_t STARVED_RETRY_USEC = 10 * USEC_PER_SEC;
 
+enum {
+	KNOWN_PODS_MAX = 20000, /* finished ones stay at the server for a while; a kubelet runs some hundred */
+	REFUSALS_BURST = 20, /* lines of log about refused objects in REFUSALS_WINDOW_USEC */
+};
+static const uint64_t REFUSALS_WINDOW_USEC = 60 * USEC_PER_SEC;
+
 enum todo { TODO_NOTHING, TODO_START, TODO_REFRESH, TODO_FREE };
 
 /* A reflector and what it needs of the world. */
@@ -77,6 +83,7 @@ struct source_api {
 
 	struct map wanted;
 	size_t n_rejected;
+	struct log_limit refusals;
 	struct list todo;
 	struct loop_source *do_todo, *token_timer, *starved_timer;
 	bool started, token_is_read;
@@ -101,6 +108,16 @@ static void keep_text(char **where, const char *text)
 {
 	free(*where);
 	*where = text ? strdup(text) : NULL;
+}
+
+/* A server can refuse to make sense as often as it likes. */
+static void warn_of_refusal(struct source_api *s, const struct log_field *fields, const char *text)
+{
+	if (!log_limit_ok(&s->refusals, loop_now(s->loop)))
+		return;
+	if (s->refusals.n_held_before > 0)
+		log_warning(NULL, "%" PRIu64 " more objects were refused and not logged", s->refusals.n_held_before);
+	log_warning(fields, "%s", text);
 }
 
 /* ---- followers: the reflectors' environment ---- */
@@ -393,7 +410,7 @@ static void secret_refused(struct wanted *w, int code, const struct json_issue *
 		loop_timer_set(s->starved_timer, STARVED_RETRY_USEC);
 	}
 	if (!str_eq(w->rejected, err_text(&e)))
-		log_warning(LOG_F({ "secret", w->key }), "%s", err_text(&e));
+		warn_of_refusal(s, LOG_F({ "secret", w->key }), err_text(&e));
 	s->n_rejected += !w->rejected;
 	keep_text(&w->rejected, err_text(&e));
 	secret_tell_failed(w, code, err_text(&e));
@@ -618,6 +635,8 @@ static int find_or_add_pod(struct source_api *s, const char *key, struct known_p
 	struct known_pod *k = map_get_str(&s->known_pods, key);
 
 	if (!k) {
+		if (map_count(&s->known_pods) >= KNOWN_PODS_MAX)
+			return -ENOBUFS;
 		k = calloc(1, sizeof(*k));
 		if (!k)
 			return -ENOMEM;
@@ -647,7 +666,7 @@ static void pod_refused(struct source_api *s, struct known_pod *k, const struct 
 	err_set(&e, -EINVAL, "pod %s: %s%s%s", k->key, issue->path, *issue->path ? ": " : "", issue->reason);
 	if (str_eq(k->rejected, err_text(&e)))
 		return;
-	log_warning(LOG_F({ "pod", k->key }), "%s", err_text(&e));
+	warn_of_refusal(s, LOG_F({ "pod", k->key }), err_text(&e));
 	s->n_rejected += !k->rejected;
 	keep_text(&k->rejected, err_text(&e));
 }
@@ -703,9 +722,10 @@ static void pod_object(void *userdata, enum reflector_event event, const json_t 
 	const char *node = json_string_value(json_object_get(json_object_get(obj, "spec"), "nodeName"));
 	struct known_pod *k = NULL;
 	char key[512];
+	int r;
 
 	if (!ns || !name || snprintf(key, sizeof(key), "%s/%s", ns, name) >= (int)sizeof(key)) {
-		log_warning(NULL, "ignored a pod without namespace or name");
+		warn_of_refusal(s, NULL, "ignored a pod without namespace or name");
 		return;
 	}
 	if (event == REFLECTOR_DELETED) {
@@ -715,11 +735,13 @@ static void pod_object(void *userdata, enum reflector_event event, const json_t 
 		return;
 	}
 	if (!str_eq(node, s->node_name)) {
-		log_warning(LOG_F({ "pod", key }), "ignored a pod of another node");
+		warn_of_refusal(s, LOG_F({ "pod", key }), "ignored a pod of another node");
 		return;
 	}
-	if (find_or_add_pod(s, key, &k) < 0) {
-		log_error(LOG_F({ "pod", key }), "out of memory");
+	r = find_or_add_pod(s, key, &k);
+	if (r < 0) {
+		warn_of_refusal(s, LOG_F({ "pod", key }),
+				r == -ENOBUFS ? "ignored: too many pods" : "ignored: out of memory");
 		return;
 	}
 	k->generation = s->generation;
@@ -935,6 +957,7 @@ int source_api_new(struct loop *l, struct files *files, const struct source_api_
 	s->files = files;
 	s->sink = sink;
 	s->userdata = userdata;
+	s->refusals = LOG_LIMIT_INIT(REFUSALS_WINDOW_USEC, REFUSALS_BURST);
 	list_init(&s->todo);
 	list_init(&s->pods.todo_link);
 	r = setup(s, options, e);
