@@ -683,19 +683,14 @@ static void pod_gone(struct source_api *s, struct known_pod *k)
 
 static void pod_there(struct source_api *s, struct known_pod *k, struct pod *pod)
 {
-	cleanup_free char *old_uid = NULL, *uid = strdup(pod->uid);
-	bool is_other = k->uid && !str_eq(k->uid, pod->uid);
-
 	pod_accepted(s, k);
-	if (k->uid && !is_other && k->version && str_eq(k->version, pod->resource_version))
+	if (k->uid && k->version && str_eq(k->version, pod->resource_version))
 		return;
-	if (!uid)
+	if (!k->uid)
+		keep_text(&k->uid, pod->uid);
+	if (!k->uid)
 		return;
-	old_uid = TAKE_PTR(k->uid);
-	k->uid = TAKE_PTR(uid);
 	keep_text(&k->version, pod->resource_version);
-	if (is_other)
-		s->sink->pod_removed(s->userdata, old_uid);
 	s->sink->pod_changed(s->userdata, pod);
 }
 
@@ -704,11 +699,24 @@ static const char *meta_str(const json_t *obj, const char *key)
 	return json_string_value(json_object_get(json_object_get(obj, "metadata"), key));
 }
 
+/* Its name belongs to another pod now, even if that one makes no sense. */
+static void pod_replaced(struct source_api *s, struct known_pod *k, const char *uid)
+{
+	cleanup_free char *old_uid = NULL;
+
+	if (!k->uid || !uid || str_eq(k->uid, uid))
+		return;
+	old_uid = TAKE_PTR(k->uid);
+	keep_text(&k->version, NULL);
+	s->sink->pod_removed(s->userdata, old_uid);
+}
+
 static void pod_decode(struct source_api *s, struct known_pod *k, const json_t *obj)
 {
 	cleanup_pod struct pod *pod = NULL;
 	struct json_issue issue = { .reason = "" };
 
+	pod_replaced(s, k, meta_str(obj, "uid"));
 	if (codec_pod(obj, &pod, &issue) < 0)
 		pod_refused(s, k, &issue);
 	else

@@ -420,6 +420,22 @@ static void refused_pod_leaves_the_others_and_its_last_state(void **state)
 	assert_int_equal(t->n_pods, 2);
 }
 
+static void refused_pod_in_place_of_another_ends_that_one(void **state)
+{
+	struct rig *t = *state;
+
+	put_pod(t, "a", "s");
+	eventually(t, t->n_pods == 1 && health(t).n_watches == 1);
+	apiserver_inject(t->server, "Pod",
+			 "{\"type\":\"MODIFIED\",\"object\":{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":"
+			 "{\"namespace\":\"ns\",\"name\":\"a\",\"uid\":\"another\",\"resourceVersion\":\"9\"},"
+			 "\"spec\":{\"nodeName\":\"node-1\",\"volumes\":7}}}\n");
+	eventually(t, t->n_pods == 0);
+	assert_int_equal(health(t).n_rejected, 1);
+	put_pod(t, "a", "s2");
+	eventually(t, t->n_pods == 1 && health(t).n_rejected == 0);
+}
+
 static size_t lines_in(const struct rig *t, const char *name)
 {
 	cleanup_free char *path = str_format("%s/%s", t->dir, name), *text = NULL;
@@ -1089,6 +1105,7 @@ int main(void)
 		TEST(pods_that_went_while_nobody_watched_are_removed),
 		TEST(relist_tells_no_pod_again),
 		TEST(refused_pod_leaves_the_others_and_its_last_state),
+		TEST(refused_pod_in_place_of_another_ends_that_one),
 		TEST(flood_of_refused_pods_has_bounds),
 		TEST(secret_is_told_with_each_change_and_its_end),
 		TEST(late_secret_is_absent_first_and_then_there),
