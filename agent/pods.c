@@ -3,7 +3,6 @@
  * little and being told in the wrong order costs nothing. */
 #include "agent/pods.h"
 
-
 #include "agent/views.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -16,6 +15,10 @@ static const struct backoff_policy PODS_RETRY = { .first_usec = 500 * USEC_PER_M
 						  .reset_usec = 300 * USEC_PER_SEC,
 						  .factor = 2.0,
 						  .jitter = 0.1 };
+
+/* A mirror pod stands for a static pod of the kubelet's, whose volumes are under another uid. The API server refuses one
+ * that refers to Secrets; one that is there all the same is shown as failed, in the kubelet's words. */
+static const char STATIC_REFUSED[] = "static pods may not reference secrets";
 
 /* A payload on its way to the publisher; outlives its volume if it must. */
 struct volume_flight {
@@ -68,7 +71,7 @@ static void volume_set_error(struct volume *v, const char *text)
 	snprintf(v->error, sizeof(v->error), "%s", text);
 	if (!*text)
 		return;
-	asked = v->entry->state == STORE_UNSYNCED && !v->entry->error[0];
+	asked = v->entry && v->entry->state == STORE_UNSYNCED && !v->entry->error[0];
 	if (v->condition == VOLUME_READY && (asked || str_eq(text, v->entry->error)))
 		log_debug(volume_fields(v, fields), "volume keeps its last good content: %s", text);
 	else if (v->condition == VOLUME_READY)
@@ -187,6 +190,12 @@ static void volume_update(struct volume *v)
 	struct view view;
 	int r;
 
+	if (v->pod->pod->mirror) {
+		v->condition = VOLUME_FAILED;
+		volume_set_error(v, STATIC_REFUSED);
+		volume_changed(v);
+		return;
+	}
 	r = view_make(v->pod->pod, v->spec, v->entry, &view, &e);
 	if (r == 0) {
 		r = volume_publish(v, &view);
@@ -257,6 +266,8 @@ static int volume_init(struct volume *v, struct pod_state *s, const struct pod_v
 	v->spec = spec;
 	v->condition = VOLUME_WAITING;
 	v->backoff = BACKOFF_INIT(&PODS_RETRY);
+	if (s->pod->mirror)
+		return 0;
 	return store_ref(s->pods->store, s->pod->ns, spec->secret_name, &v->entry);
 }
 
@@ -337,7 +348,7 @@ static int pod_state_set_pod(struct pod_state *s, struct pod *pod)
 
 		if (before)
 			volume_inherit(&volumes[i], before);
-		if (!before || before->entry != volumes[i].entry)
+		if (volumes[i].entry && (!before || before->entry != volumes[i].entry))
 			store_need(s->pods->store, volumes[i].entry);
 	}
 	s->volumes = volumes;
@@ -425,8 +436,8 @@ static bool containers_same(const struct pod *a, const struct pod *b)
 static bool pod_same_view(const struct pod *a, const struct pod *b)
 {
 	return str_eq(a->ns, b->ns) && str_eq(a->name, b->name) && pod_is_finished(a) == pod_is_finished(b) &&
-	       a->has_fs_group == b->has_fs_group && a->fs_group == b->fs_group && volumes_same(a, b) &&
-	       containers_same(a, b);
+	       a->mirror == b->mirror && a->has_fs_group == b->has_fs_group && a->fs_group == b->fs_group &&
+	       volumes_same(a, b) && containers_same(a, b);
 }
 
 /* The volumes point into the pod they were made from, so a revision that changes nothing for us only replaces what is
@@ -540,7 +551,7 @@ static int pod_state_set_up(struct pod_state *s, struct pod *pod)
 	pod_unref(TAKE_PTR(s->next));
 	if (s->n_volumes == 0)
 		return 0;
-	r = publish_name_pod(p->publish, pod->uid, pod->ns, pod->name);
+	r = pod->mirror ? 0 : publish_name_pod(p->publish, pod->uid, pod->ns, pod->name);
 	if (r < 0)
 		log_warning(LOG_F({ "pod", pod_display(pod) }), "link its name: %s", strerror(-r));
 	for (size_t i = 0; i < s->n_volumes; i++)
@@ -600,13 +611,20 @@ int pods_new(struct loop *l, struct store *store, struct publish *publish, pods_
 	return 0;
 }
 
+static bool mounts_a_secret(const struct pod *pod)
+{
+	for (size_t i = 0; i < pod->n_volumes; i++)
+		if (pod->volumes[i].kind == POD_VOLUME_SECRET && pod_mounts_volume(pod, pod->volumes[i].name))
+			return true;
+	return false;
+}
+
 void pods_pod_changed(struct pods *p, struct pod *pod)
 {
 	int r;
 
-	if (pod->mirror) {
-		/* its volumes are those of the static pod under another uid; it may not refer to Secrets */
-		log_debug(LOG_F({ "pod", pod_display(pod) }), "mirror pod, not set up");
+	if (pod->mirror && !mounts_a_secret(pod)) {
+		log_debug(LOG_F({ "pod", pod_display(pod) }), "mirror pod, nothing of it concerns us");
 		return;
 	}
 	r = pods_set_up(p, pod);

@@ -23,7 +23,7 @@ enum volume_condition {
 struct volume {
 	struct pod_state *pod;
 	const struct pod_volume *spec; /* in pod->pod */
-	const struct store_entry *entry; /* one reference of ours */
+	const struct store_entry *entry; /* one reference of ours; NULL: a mirror pod's */
 	enum volume_condition condition;
 	char error[ERR_TEXT_MAX];
 	/* of what is published */

@@ -20,7 +20,7 @@ static struct fixture {
 	struct store *store;
 	struct pods *pods;
 	struct source source;
-	int n_wants, n_unwants, n_refusals; /* refusals: of so many wants from now on */
+	int n_wants, n_unwants, n_needs, n_refusals; /* refusals: of so many wants from now on */
 	const char *text, *name; /* arguments of a call on the loop's thread */
 	struct err error;
 	bool yes;
@@ -44,7 +44,15 @@ static void source_unwant(struct source *s, const char *ns, const char *name)
 	f.n_unwants++;
 }
 
-static const struct source_vtable source_vtable = { .want_secret = source_want, .unwant_secret = source_unwant };
+static int source_need(struct source *s, const char *ns, const char *name)
+{
+	f.n_needs++;
+	return 0;
+}
+
+static const struct source_vtable source_vtable = { .want_secret = source_want,
+						    .unwant_secret = source_unwant,
+						    .need_secret = source_need };
 
 static void store_changed(void *userdata, const struct store_entry *entry)
 {
@@ -473,7 +481,36 @@ static void a_pod_that_comes_back_with_its_uid_is_set_up_again(void **state)
 	expect_file("u1", "k", "one");
 }
 
-static void mirror_pods_are_left_alone(void **state)
+static void say_deleting_pod(const char *name, const char *uid)
+{
+	cleanup_free char *text =
+		str_format("{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"%s\",\"namespace\":\"ns\","
+			   "\"uid\":\"%s\",\"deletionTimestamp\":\"2026-11-22T00:00:00Z\"},\"spec\":{\"volumes\":[{"
+			   "\"name\":\"v\",\"secret\":{\"secretName\":\"s\"}}],\"containers\":[{\"name\":\"c\","
+			   "\"volumeMounts\":[{\"name\":\"v\",\"mountPath\":\"/v\"}]}]}}",
+			   name, uid);
+
+	f.text = text;
+	rig_call(f.rig, pod_on_loop, NULL);
+}
+
+static void count_on_loop(struct rig *rig, void *arg)
+{
+	const struct store_entry *entry = store_find(f.store, "ns", f.name);
+
+	*(size_t *)arg = entry ? entry->n_refs : 0;
+}
+
+static size_t references(const char *name)
+{
+	size_t n = 0;
+
+	f.name = name;
+	rig_call(f.rig, count_on_loop, &n);
+	return n;
+}
+
+static void mirror_pod_with_a_secret_is_refused_in_the_kubelets_words(void **state)
 {
 	f.text =
 		"{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"m\",\"namespace\":\"ns\",\"uid\":"
@@ -483,7 +520,106 @@ static void mirror_pods_are_left_alone(void **state)
 		"\"mountPath\":\"/v\"}]}]}}";
 	rig_call(f.rig, pod_on_loop, NULL);
 	assert_int_equal(f.n_wants, 0);
+	expect_condition("ns/m", VOLUME_FAILED);
+	assert_string_equal(volume_error("ns/m"), "static pods may not reference secrets");
+	expect_no_folder("u1");
+	rig_call(f.rig, pod_on_loop, NULL);
+	assert_int_equal(pods_count(f.pods), 1);
+	say_pod_removed("u1");
 	assert_int_equal(pods_count(f.pods), 0);
+	assert_int_equal(f.n_unwants, 0);
+}
+
+static void mirror_pod_without_secrets_is_none_of_our_business(void **state)
+{
+	f.text = "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"m\",\"namespace\":\"ns\",\"uid\":"
+		 "\"u1\",\"annotations\":{\"kubernetes.io/config.mirror\":\"x\"}},\"spec\":{\"volumes\":[],"
+		 "\"containers\":[{\"name\":\"c\"}]}}";
+	rig_call(f.rig, pod_on_loop, NULL);
+	assert_int_equal(pods_count(f.pods), 0);
+}
+
+static void stats_on_loop(struct rig *rig, void *arg)
+{
+	*(struct publish_stats *)arg = publish_stats(rig_publisher(rig));
+}
+
+static void thousand_updates_that_change_nothing_cost_nothing(void **state)
+{
+	struct publish_stats before, after;
+	uint64_t requests;
+	char more[128];
+
+	say_pod("p", "u1", SECRET("s"), "");
+	say_secret("s", "1", ONE);
+	expect_condition("ns/p", VOLUME_READY);
+	rig_settle(f.rig);
+	rig_call(f.rig, stats_on_loop, &before);
+	requests = rig_requests(f.rig);
+	f.n_needs = 0;
+	for (int i = 0; i < 1000; i++) {
+		snprintf(more, sizeof(more), ",\"status\":{\"phase\":\"%s\"}", i % 2 ? "Running" : "Pending");
+		say_pod("p", "u1", SECRET("s"), more);
+	}
+	rig_call(f.rig, stats_on_loop, &after);
+	assert_int_equal(after.n_published, before.n_published);
+	assert_int_equal(after.n_unchanged, before.n_unchanged);
+	assert_int_equal(after.n_queued, 0);
+	assert_int_equal(rig_requests(f.rig), requests);
+	assert_int_equal(f.n_wants, 1);
+	assert_int_equal(f.n_unwants, 0);
+	assert_int_equal(f.n_needs, 0);
+}
+
+static void pod_in_its_grace_period_keeps_its_volumes_until_it_is_gone(void **state)
+{
+	say_pod("p", "u1", SECRET("s"), "");
+	say_secret("s", "1", ONE);
+	expect_condition("ns/p", VOLUME_READY);
+	say_pod("p", "u1", SECRET("s"), ",\"status\":{\"phase\":\"Running\"}");
+	say_deleting_pod("p", "u1");
+	expect_condition("ns/p", VOLUME_READY);
+	say_secret("s", "2", TWO);
+	rig_settle(f.rig);
+	expect_file("u1", "k", "two");
+	assert_int_equal(f.n_unwants, 0);
+	say_pod_removed("u1");
+	expect_no_folder("u1");
+	assert_int_equal(f.n_unwants, 1);
+}
+
+/* kubelet-parity 8.6, row 102: the same pod twice, another one, and their ends */
+static void registering_twice_counts_once_102(void **state)
+{
+	say_pod("p", "u1", SECRET("s"), "");
+	say_pod("p", "u1", SECRET("s"), "");
+	assert_int_equal(references("s"), 1);
+	say_pod("q", "u2", SECRET("s"), "");
+	assert_int_equal(references("s"), 2);
+	say_pod_removed("u1");
+	say_pod_removed("u1");
+	assert_int_equal(references("s"), 1);
+	say_pod_removed("u2");
+	assert_int_equal(references("s"), 0);
+}
+
+/* rows 101, 103 and 104: only what is new for a pod is needed anew */
+static void update_needs_only_what_is_new_for_the_pod_104(void **state)
+{
+	say_pod("p", "u1", SECRET("s1"), "");
+	say_pod("q", "u2", SECRET("s1"), "");
+	f.n_needs = 0;
+	say_pod("p", "u1", SECRET("s1") ",\"defaultMode\":256", "");
+	assert_int_equal(f.n_needs, 0);
+	say_pod("p", "u1", SECRET("s2"), "");
+	assert_int_equal(f.n_needs, 1);
+	assert_int_equal(references("s1"), 1);
+	assert_int_equal(references("s2"), 1);
+	say_pod("q", "u2", SECRET("s2"), "");
+	assert_int_equal(f.n_needs, 2);
+	assert_int_equal(references("s1"), 0);
+	assert_int_equal(references("s2"), 2);
+	assert_int_equal(f.n_unwants, 1);
 }
 
 static void removing_a_pod_that_nobody_knows_is_nothing(void **state)
@@ -643,7 +779,12 @@ int main(void)
 		with_rig(what_cannot_be_shown_fails_with_a_reason_and_can_be_mended),
 		with_rig(a_pod_replaced_under_the_same_name_keeps_the_name),
 		with_rig(a_pod_that_comes_back_with_its_uid_is_set_up_again),
-		with_rig(mirror_pods_are_left_alone),
+		with_rig(mirror_pod_with_a_secret_is_refused_in_the_kubelets_words),
+		with_rig(mirror_pod_without_secrets_is_none_of_our_business),
+		with_rig(thousand_updates_that_change_nothing_cost_nothing),
+		with_rig(pod_in_its_grace_period_keeps_its_volumes_until_it_is_gone),
+		with_rig(registering_twice_counts_once_102),
+		with_rig(update_needs_only_what_is_new_for_the_pod_104),
 		with_rig(removing_a_pod_that_nobody_knows_is_nothing),
 	};
 

@@ -574,6 +574,29 @@ static void get_is_one_quorum_get_for_each_pod_and_each_sync_97(void **state)
 	assert_int_equal(told(t, "s")->n_changed, 1);
 }
 
+/* ---- pods ---- */
+
+static void thousand_pod_updates_make_no_request(void **state)
+{
+	struct rig *t = *state;
+
+	put(t, "s", "1", false);
+	start(t, SOURCE_WATCH, LONG, 0);
+	want(t, "s");
+	eventually(t, n_watches(t) == 1);
+	mark(t);
+	for (int i = 0; i < 1000; i++) {
+		cleanup_free char *text = str_format(
+			"{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"namespace\":\"ns\",\"name\":\"p\"},"
+			"\"spec\":{\"nodeName\":\"node-1\",\"containers\":[]},\"status\":{\"message\":\"%d\"}}",
+			i);
+
+		apiserver_put_text(t->server, text);
+	}
+	eventually(t, t->n_pod_changed == 1000);
+	assert_int_equal(n_requests(t) - t->mark, 0);
+}
+
 /* ---- from one to another ---- */
 
 static void strategy_is_switched_without_telling_anything_again(void **state)
@@ -650,6 +673,7 @@ int main(void)
 		cmocka_unit_test(nodes_annotation_is_the_ttl_100),
 		with_rig(node_that_is_not_there_is_no_trouble),
 		with_rig(get_is_one_quorum_get_for_each_pod_and_each_sync_97),
+		with_rig(thousand_pod_updates_make_no_request),
 		with_rig(strategy_is_switched_without_telling_anything_again),
 		with_rig(refresh_fetches_now_in_every_strategy),
 	};
