@@ -165,11 +165,59 @@ static int agent_mounts(void *userdata, const char *ref, const char *container, 
 	return mounts_make(s->pod, container, a->config->pods_dir, ret, e);
 }
 
+static int agent_secrets(void *userdata, json_t **ret, struct err *e)
+{
+	struct agent *a = userdata;
+
+	return agent_answer(report_secrets(&a->report), ret, e);
+}
+
+/* ref is "NS/NAME", valid. */
+static int agent_find_secret(struct agent *a, const char *ref, const struct store_entry **ret_entry, struct err *e)
+{
+	const char *slash = strchr(ref, '/');
+	cleanup_free char *ns = strndup(ref, (size_t)(slash - ref));
+	const struct store_entry *entry = ns ? store_find(a->store, ns, slash + 1) : NULL;
+
+	if (!entry)
+		return err_set(e, -ENOENT, "no pod on node %s refers to a Secret %s", a->config->node_name, ref);
+	*ret_entry = entry;
+	return 0;
+}
+
+static int agent_secret(void *userdata, const char *ref, json_t **ret, struct err *e)
+{
+	struct agent *a = userdata;
+	const struct store_entry *entry;
+	int r;
+
+	r = agent_find_secret(a, ref, &entry, e);
+	return r < 0 ? r : agent_answer(report_secret(entry), ret, e);
+}
+
+static int agent_refresh(void *userdata, const char *ref, json_t **ret, struct err *e)
+{
+	struct agent *a = userdata;
+	const struct store_entry *entry;
+	int r;
+
+	r = agent_find_secret(a, ref, &entry, e);
+	if (r < 0)
+		return r;
+	r = store_refresh(a->store, entry->ns, entry->name);
+	if (r < 0)
+		return err_set(e, r, "fetch %s: %s", ref, strerror(-r));
+	return agent_answer(report_secret(entry), ret, e);
+}
+
 static const struct control_ops agent_control_ops = {
 	.status = agent_status,
 	.pods = agent_pods,
 	.pod = agent_pod,
 	.mounts = agent_mounts,
+	.secrets = agent_secrets,
+	.secret = agent_secret,
+	.refresh = agent_refresh,
 };
 
 /* --- what the keeper says --- */
@@ -336,6 +384,7 @@ static int agent_setup_pods(struct agent *a, struct err *e)
 	a->report = (struct report_state){ .config = a->config,
 					   .pods_dir = a->config->pods_dir,
 					   .pods = a->pods,
+					   .store = a->store,
 					   .source = a->source,
 					   .session = a->session,
 					   .publish = a->publish,

@@ -26,6 +26,8 @@ int cli_status(const struct options *o, char *const *words);
 int cli_pods(const struct options *o, char *const *words);
 int cli_volumes(const struct options *o, char *const *words);
 int cli_wait(const struct options *o, char *const *words);
+int cli_secrets(const struct options *o, char *const *words);
+int cli_refresh(const struct options *o, char *const *words);
 int cli_mounts(const struct options *o, char *const *words);
 int cli_check(const struct options *o, char *const *words);
 int cli_keygen(const struct options *o, char *const *words);

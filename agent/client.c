@@ -52,7 +52,8 @@ static int curl_new(CURL **ret_curl)
 	return 0;
 }
 
-static int curl_prepare(CURL *c, const char *socket_path, const char *url, uint64_t timeout_usec, struct buf *body)
+static int curl_prepare(CURL *c, const char *socket_path, const char *url, bool post, uint64_t timeout_usec,
+			struct buf *body)
 {
 	long timeout_msec = (long)MAX(timeout_usec / USEC_PER_MSEC, UINT64_C(1));
 	CURLcode code = CURLE_OK;
@@ -67,6 +68,8 @@ static int curl_prepare(CURL *c, const char *socket_path, const char *url, uint6
 	SET(CURLOPT_TIMEOUT_MS, timeout_msec);
 	SET(CURLOPT_WRITEFUNCTION, on_body);
 	SET(CURLOPT_WRITEDATA, body);
+	if (post)
+		SET(CURLOPT_POSTFIELDS, "");
 #undef SET
 	return code == CURLE_OK ? 0 : -ENOMEM;
 }
@@ -153,8 +156,8 @@ static int perform(CURL *c, const char *socket_path, uint64_t timeout_usec, stru
 	}
 }
 
-int client_get(const char *runtime_dir, const char *path, uint64_t timeout_usec, struct client_reply *ret,
-	       struct err *e)
+static int request(const char *runtime_dir, const char *path, bool post, uint64_t timeout_usec,
+		   struct client_reply *ret, struct err *e)
 {
 	cleanup_buf struct buf body = BUF_INIT(REPLY_MAX);
 	cleanup_free char *socket_path = NULL, *url = NULL;
@@ -171,7 +174,7 @@ int client_get(const char *runtime_dir, const char *path, uint64_t timeout_usec,
 		return err_set(e, -ENAMETOOLONG, "%s: too long for the address of a socket", socket_path);
 	r = curl_new(&c);
 	if (r >= 0)
-		r = curl_prepare(c, socket_path, url, timeout_usec, &body);
+		r = curl_prepare(c, socket_path, url, post, timeout_usec, &body);
 	if (r < 0)
 		return err_set(e, r, "out of memory");
 
@@ -184,6 +187,18 @@ int client_get(const char *runtime_dir, const char *path, uint64_t timeout_usec,
 			       err_text(&why));
 	*ret = (struct client_reply){ .status = (unsigned)status, .json = json };
 	return 0;
+}
+
+int client_get(const char *runtime_dir, const char *path, uint64_t timeout_usec, struct client_reply *ret,
+	       struct err *e)
+{
+	return request(runtime_dir, path, false, timeout_usec, ret, e);
+}
+
+int client_post(const char *runtime_dir, const char *path, uint64_t timeout_usec, struct client_reply *ret,
+		struct err *e)
+{
+	return request(runtime_dir, path, true, timeout_usec, ret, e);
 }
 
 int client_pod_path(const char *ref, const char *suffix, char **ret_path, struct err *e)

@@ -16,5 +16,8 @@ void client_reply_deinit(struct client_reply *r);
  * broke; -EPROTO: the answer is no JSON; -ENAMETOOLONG: runtime_dir does not fit a socket address; -ENOMEM. */
 int client_get(const char *runtime_dir, const char *path, uint64_t timeout_usec, struct client_reply *ret,
 	       struct err *e);
+/* POST with an empty body, else the same. */
+int client_post(const char *runtime_dir, const char *path, uint64_t timeout_usec, struct client_reply *ret,
+		struct err *e);
 /* "/v1/pods/REF" + suffix for "NS/NAME" or a UID. -EINVAL: it is neither; -ENOMEM. */
 int client_pod_path(const char *ref, const char *suffix, char **ret_path, struct err *e);

@@ -52,6 +52,7 @@ struct request {
 	struct control *control;
 	struct MHD_Connection *connection;
 	size_t body_len;
+	const char *allow; /* the methods that its path takes */
 	/* a wait: */
 	struct list link;
 	char *ref;
@@ -147,7 +148,7 @@ static enum MHD_Result reply(struct request *rq, unsigned status, const json_t *
 	MHD_add_response_header(response, "Content-Type", "application/json");
 	MHD_add_response_header(response, "Cache-Control", "no-store");
 	if (status == MHD_HTTP_METHOD_NOT_ALLOWED)
-		MHD_add_response_header(response, "Allow", "GET, HEAD");
+		MHD_add_response_header(response, "Allow", rq->allow);
 	if (status == MHD_HTTP_FORBIDDEN)
 		MHD_add_response_header(response, "Connection", "close");
 	ok = MHD_queue_response(rq->connection, status, response);
@@ -304,7 +305,7 @@ void control_notify(struct control *c)
 /* Routes: what a path's parts must be. Words are themselves; the others stand for a parameter. */
 
 static const char PART_NAMESPACE[] = "namespace", PART_POD[] = "pod name", PART_UID[] = "pod UID",
-		  PART_CONTAINER[] = "container name";
+		  PART_CONTAINER[] = "container name", PART_SECRET[] = "Secret's name";
 
 static bool is_uid(const char *s)
 {
@@ -318,14 +319,15 @@ static bool part_is_valid(const char *kind, const char *value)
 {
 	if (kind == PART_NAMESPACE || kind == PART_CONTAINER)
 		return str_is_dns_label(value);
-	if (kind == PART_POD)
+	if (kind == PART_POD || kind == PART_SECRET)
 		return str_is_dns_subdomain(value);
 	return is_uid(value);
 }
 
 static bool part_is_word(const char *kind)
 {
-	return kind != PART_NAMESPACE && kind != PART_POD && kind != PART_UID && kind != PART_CONTAINER;
+	return kind != PART_NAMESPACE && kind != PART_POD && kind != PART_UID && kind != PART_CONTAINER &&
+	       kind != PART_SECRET;
 }
 
 static int on_status(struct request *rq, const char *ref, const char *container, struct answer *a)
@@ -368,6 +370,51 @@ static int on_mounts(struct request *rq, const char *ref, const char *container,
 	return answer_op(a, r, json, &e);
 }
 
+static int no_secrets(struct answer *a)
+{
+	struct err e = ERR_INIT;
+
+	err_set(&e, -ENOENT, "no such path");
+	return answer_error(a, MHD_HTTP_NOT_FOUND, &e);
+}
+
+static int on_secrets(struct request *rq, const char *ref, const char *container, struct answer *a)
+{
+	const struct control *c = rq->control;
+	struct err e = ERR_INIT;
+	json_t *json = NULL;
+
+	int r;
+
+	if (!c->ops->secrets)
+		return no_secrets(a);
+	r = c->ops->secrets(c->userdata, &json, &e);
+	return answer_op(a, r, json, &e);
+}
+
+static int answer_secret(struct request *rq, int (*op)(void *, const char *, json_t **, struct err *), const char *ref,
+			 struct answer *a)
+{
+	struct err e = ERR_INIT;
+	json_t *json = NULL;
+	int r;
+
+	if (!op)
+		return no_secrets(a);
+	r = op(rq->control->userdata, ref, &json, &e);
+	return answer_op(a, r, json, &e);
+}
+
+static int on_secret(struct request *rq, const char *ref, const char *container, struct answer *a)
+{
+	return answer_secret(rq, rq->control->ops->secret, ref, a);
+}
+
+static int on_refresh(struct request *rq, const char *ref, const char *container, struct answer *a)
+{
+	return answer_secret(rq, rq->control->ops->refresh, ref, a);
+}
+
 static int on_wait(struct request *rq, const char *ref, const char *container, struct answer *a)
 {
 	const char *text = MHD_lookup_connection_value(rq->connection, MHD_GET_ARGUMENT_KIND, "timeout");
@@ -386,6 +433,7 @@ static int on_wait(struct request *rq, const char *ref, const char *container, s
 struct route {
 	const char *parts[URLPATH_PARTS_MAX];
 	int (*answer)(struct request *rq, const char *ref, const char *container, struct answer *a);
+	bool post; /* else GET and HEAD */
 };
 
 static const struct route routes[] = {
@@ -397,6 +445,9 @@ static const struct route routes[] = {
 	{ { "v1", "pods", PART_NAMESPACE, PART_POD, "wait" }, on_wait },
 	{ { "v1", "pods", PART_UID, "containers", PART_CONTAINER, "mounts" }, on_mounts },
 	{ { "v1", "pods", PART_NAMESPACE, PART_POD, "containers", PART_CONTAINER, "mounts" }, on_mounts },
+	{ { "v1", "secrets" }, on_secrets },
+	{ { "v1", "secrets", PART_NAMESPACE, PART_SECRET }, on_secret },
+	{ { "v1", "secrets", PART_NAMESPACE, PART_SECRET, "refresh" }, on_refresh, .post = true },
 };
 
 /* UIDs as the API server (UUID) and the kubelet (static pods: 32 hexadecimal digits) make them. */
@@ -465,7 +516,7 @@ static int route_answer(struct request *rq, const struct route *route, const str
 		}
 		if (kind == PART_CONTAINER)
 			container = p->parts[i];
-		else if (kind == PART_POD)
+		else if (kind == PART_POD || kind == PART_SECRET)
 			snprintf(ref, sizeof(ref), "%s/%s", p->parts[i - 1], p->parts[i]);
 		else
 			snprintf(ref, sizeof(ref), "%s", p->parts[i]);
@@ -489,7 +540,10 @@ static enum MHD_Result dispatch(struct request *rq, const char *url, const char 
 			route = &routes[i];
 	if (!route)
 		return reply_error(rq, MHD_HTTP_NOT_FOUND, "no such path");
-	if (!str_eq(method, MHD_HTTP_METHOD_GET) && !str_eq(method, MHD_HTTP_METHOD_HEAD))
+	rq->allow = route->post ? "POST" : "GET, HEAD";
+	if (route->post && !str_eq(method, MHD_HTTP_METHOD_POST))
+		return reply_error(rq, MHD_HTTP_METHOD_NOT_ALLOWED, "only POST is possible here");
+	if (!route->post && !str_eq(method, MHD_HTTP_METHOD_GET) && !str_eq(method, MHD_HTTP_METHOD_HEAD))
 		return reply_error(rq, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET is possible here");
 
 	r = route_answer(rq, route, &path, &a);

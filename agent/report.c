@@ -202,3 +202,74 @@ json_t *report_status(const struct report_state *s, uint64_t now_usec)
 			 (json_int_t)tree_stats(s->tree).content_bytes, "fuse", report_fuse(s->session), "publisher",
 			 report_publisher(s->publish), "log", "dropped", (json_int_t)log_dropped());
 }
+
+/* ---- Secrets ---- */
+
+static json_t *report_keys(const struct secret *secret, size_t *ret_bytes)
+{
+	json_t *keys = json_array();
+
+	for (size_t i = 0; secret && i < secret->n_keys; i++) {
+		*ret_bytes += secret->keys[i].value.len;
+		json_array_append_new(keys, json_string(secret->keys[i].name));
+	}
+	return keys;
+}
+
+static json_t *report_labels(const struct secret *secret)
+{
+	json_t *labels = json_object();
+
+	for (size_t i = 0; secret && i < secret->n_labels; i++)
+		json_object_set_new(labels, secret->labels[i].key, json_string(secret->labels[i].value));
+	return labels;
+}
+
+json_t *report_secret(const struct store_entry *entry)
+{
+	static const char *const states[] = {
+		[STORE_UNSYNCED] = "unknown", [STORE_ABSENT] = "absent", [STORE_PRESENT] = "present"
+	};
+	const struct secret *secret = entry->secret;
+	cleanup_json json_t *keys = NULL, *labels = report_labels(secret);
+	size_t bytes = 0;
+
+	keys = report_keys(secret, &bytes);
+	return json_pack("{s:s, s:s, s:s, s:s, s:b, s:O, s:I, s:s, s:s, s:O, s:I, s:o, s:s, s:I}", "namespace",
+			 entry->ns, "name", entry->name, "state", states[entry->state], "type",
+			 secret && secret->type ? secret->type : "", "immutable", secret && secret->immutable, "keys",
+			 keys, "bytes", (json_int_t)bytes, "resourceVersion", secret ? secret->resource_version : "",
+			 "uid", secret && secret->uid ? secret->uid : "", "labels", labels, "references",
+			 (json_int_t)entry->n_refs, "synced", report_time(entry->synced_usec), "error", entry->error,
+			 "answers", (json_int_t)entry->n_answers);
+}
+
+static int compare_entries(const void *a, const void *b)
+{
+	const struct store_entry *const *x = a, *const *y = b;
+	int r = strcmp((*x)->ns, (*y)->ns);
+
+	return r ? r : strcmp((*x)->name, (*y)->name);
+}
+
+json_t *report_secrets(const struct report_state *s)
+{
+	cleanup_free const struct store_entry **sorted = NULL;
+	cleanup_json json_t *secrets = json_array();
+	const struct store_entry *entry;
+	size_t n = 0;
+
+	for (size_t it = 0; store_next(s->store, &it);)
+		n++;
+	sorted = calloc(n + 1, sizeof(*sorted));
+	if (!sorted)
+		return NULL;
+	n = 0;
+	for (size_t it = 0; (entry = store_next(s->store, &it));)
+		sorted[n++] = entry;
+	qsort(sorted, n, sizeof(*sorted), compare_entries);
+	for (size_t i = 0; i < n; i++)
+		if (json_array_append_new(secrets, report_secret(sorted[i])) < 0)
+			return NULL;
+	return json_pack("{s:O}", "secrets", secrets);
+}

@@ -4,6 +4,7 @@
 #include "agent/config.h"
 #include "agent/pods.h"
 #include "agent/source.h"
+#include "agent/store.h"
 #include "common/json.h"
 #include "fusefs/publish.h"
 #include "fusefs/session.h"
@@ -12,6 +13,7 @@ struct report_state {
 	const struct config *config;
 	const char *pods_dir;
 	const struct pods *pods;
+	const struct store *store;
 	const struct source *source;
 	const struct session *session;
 	const struct publish *publish;
@@ -24,3 +26,7 @@ json_t *report_status(const struct report_state *s, uint64_t now_usec);
 json_t *report_pod(const struct report_state *s, const struct pod_state *pod);
 /* {"pods": [...]} */
 json_t *report_pods(const struct report_state *s);
+/* Names, keys, lengths, revision: never a value. */
+json_t *report_secret(const struct store_entry *entry);
+/* {"secrets": [...]}, by namespace and name */
+json_t *report_secrets(const struct report_state *s);

@@ -121,6 +121,11 @@ void store_need(struct store *st, const struct store_entry *entry)
 		log_debug(LOG_F({ "namespace", entry->ns }, { "secret", entry->name }), "ask again: %s", strerror(-r));
 }
 
+int store_refresh(struct store *st, const char *ns, const char *name)
+{
+	return store_item_find(st, ns, name) ? source_refresh_secret(st->source, ns, name) : -ENOENT;
+}
+
 void store_unref(struct store *st, const struct store_entry *entry)
 {
 	struct store_item *item = store_item_find(st, entry->ns, entry->name);
@@ -155,6 +160,7 @@ void store_secret_changed(struct store *st, const char *ns, const char *name, st
 	if (!item)
 		return;
 	old = item->entry.secret;
+	item->entry.n_answers++;
 	item->entry.secret = secret ? secret_ref(secret) : NULL;
 	item->entry.state = secret ? STORE_PRESENT : STORE_ABSENT;
 	item->entry.error[0] = 0;
@@ -169,6 +175,7 @@ void store_secret_failed(struct store *st, const char *ns, const char *name, con
 
 	if (!item)
 		return;
+	item->entry.n_answers++;
 	snprintf(item->entry.error, sizeof(item->entry.error), "%s", err_text(e));
 	st->fn(st->userdata, &item->entry);
 }

@@ -20,6 +20,7 @@ struct store_entry {
 	enum store_state state;
 	struct secret *secret; /* STORE_PRESENT; also the last good one while error is set */
 	char error[ERR_TEXT_MAX]; /* why it cannot be brought up to date; "" when all is well */
+	uint64_t n_answers; /* words from the source, good or bad */
 	uint64_t synced_usec; /* CLOCK_REALTIME of the last word from the source; 0: none */
 };
 
@@ -37,6 +38,8 @@ void store_set_source(struct store *st, struct source *source);
 int store_ref(struct store *st, const char *ns, const char *name, const struct store_entry **ret_entry);
 /* A pod holds a reference that did not before: the source makes sure that what is told is current. */
 void store_need(struct store *st, const struct store_entry *entry);
+/* The source fetches it now; n_answers counts on when it has answered. -ENOENT: not referenced; -ENOMEM. */
+int store_refresh(struct store *st, const char *ns, const char *name);
 /* The last one makes the source forget it, and the bytes go. */
 void store_unref(struct store *st, const struct store_entry *entry);
 /* NULL: not referenced. */

@@ -1,0 +1,137 @@
+/* secretlet secrets and secretlet refresh: what is held of each Secret, never its values; and fetching one now. */
+
+#include "agent/cli.h"
+
+#include <inttypes.h>
+#include <time.h>
+
+#include "common/str.h"
+
+#define LOOK_USEC (20 * USEC_PER_MSEC)
+
+static void add_secret(struct table *t, const json_t *secret)
+{
+	const char *state = cli_str(secret, "state");
+	char age[STR_AGE_MAX];
+
+	table_add(t, TABLE_PLAIN, cli_str(secret, "namespace"));
+	table_add(t, TABLE_PLAIN, cli_str(secret, "name"));
+	table_add(t, str_eq(state, "present") ? TABLE_GOOD : TABLE_BUSY, state);
+	table_add(t, TABLE_PLAIN, cli_str(secret, "type"));
+	table_addf(t, TABLE_PLAIN, "%zu", json_array_size(json_object_get(secret, "keys")));
+	table_addf(t, TABLE_PLAIN, "%" PRIi64, cli_int(secret, "bytes"));
+	table_add(t, TABLE_PLAIN, cli_str(secret, "resourceVersion"));
+	table_addf(t, TABLE_PLAIN, "%" PRIi64, cli_int(secret, "references"));
+	table_add(t, TABLE_PLAIN, cli_since(cli_str(secret, "synced"), age));
+	table_add(t, TABLE_PLAIN, cli_str(secret, "error"));
+}
+
+static int new_table(struct table **ret_t)
+{
+	static const char *const headers[] = { "NAMESPACE", "NAME",	"STATE",   "TYPE", "KEYS",
+					       "BYTES",	    "REVISION", "VOLUMES", "AGE",  "ERROR" };
+
+	return cli_table_new(ARRAY_SIZE(headers), headers, ret_t);
+}
+
+int cli_secrets(const struct options *o, char *const *words)
+{
+	cleanup_json json_t *json = NULL;
+	const json_t *secrets;
+	struct table *t;
+	int r;
+
+	r = cli_fetch(o, "/v1/secrets", &json);
+	if (r != CLI_OK)
+		return r;
+	if (o->output == OUTPUT_JSON)
+		return cli_print_json(json);
+	r = new_table(&t);
+	if (r != CLI_OK)
+		return r;
+	secrets = json_object_get(json, "secrets");
+	for (size_t i = 0; i < json_array_size(secrets); i++)
+		add_secret(t, json_array_get(secrets, i));
+	return cli_print_table(t);
+}
+
+/* "/v1/secrets/NS/NAME"; the names need no encoding. */
+static int secret_path(const char *ref, char **ret_path, struct err *e)
+{
+	const char *slash = strchr(ref, '/');
+	cleanup_free char *ns = slash ? strndup(ref, (size_t)(slash - ref)) : NULL;
+
+	if (!slash || !ns || !str_is_dns_label(ns) || !str_is_dns_subdomain(slash + 1))
+		return err_set(e, -EINVAL, "'%s' is no Secret: NAMESPACE/NAME is expected", ref);
+	*ret_path = str_format("/v1/secrets/%s", ref);
+	return *ret_path ? 0 : err_set(e, -ENOMEM, "out of memory");
+}
+
+/* Looks until the source has answered once more than `before` says. */
+static int await_answer(const struct options *o, const char *path, int64_t before, json_t **ret_json)
+{
+	const struct timespec pause = { .tv_nsec = LOOK_USEC * NSEC_PER_USEC };
+	uint64_t waited_usec = 0;
+	struct err e = ERR_INIT;
+	int r;
+
+	for (;;) {
+		cleanup_json json_t *json = NULL;
+
+		r = cli_fetch(o, path, &json);
+		if (r != CLI_OK)
+			return r;
+		if (cli_int(json, "answers") > before) {
+			*ret_json = TAKE_PTR(json);
+			return CLI_OK;
+		}
+		if (waited_usec >= o->timeout_usec) {
+			err_set(&e, -ETIMEDOUT, "no answer yet; what is known stays as it is");
+			return cli_fail(CLI_FAILED, &e);
+		}
+		nanosleep(&pause, NULL);
+		waited_usec += LOOK_USEC;
+	}
+}
+
+static int print_refreshed(const struct options *o, const json_t *secret)
+{
+	struct err e = ERR_INIT;
+	struct table *t;
+	int r;
+
+	if (*cli_str(secret, "error")) {
+		err_set(&e, -EIO, "%s", cli_str(secret, "error"));
+		return cli_fail(CLI_FAILED, &e);
+	}
+	if (o->output == OUTPUT_JSON)
+		return cli_print_json(secret);
+	r = new_table(&t);
+	if (r != CLI_OK)
+		return r;
+	add_secret(t, secret);
+	return cli_print_table(t);
+}
+
+int cli_refresh(const struct options *o, char *const *words)
+{
+	cleanup_client_reply struct client_reply reply = { .status = 0 };
+	cleanup_free char *path = NULL, *refresh = NULL;
+	cleanup_json json_t *json = NULL;
+	struct err e = ERR_INIT;
+	int r;
+
+	r = secret_path(o->args[0], &path, &e);
+	if (r < 0)
+		return cli_fail(r == -EINVAL ? CLI_USAGE : CLI_FAILED, &e);
+	refresh = str_format("%s/refresh", path);
+	if (!refresh)
+		return cli_fail_memory();
+	r = client_post(o->runtime_dir, refresh, o->timeout_usec + USEC_PER_SEC, &reply, &e);
+	if (r < 0)
+		return cli_fail(cli_request_status(r), &e);
+	if (reply.status != 200)
+		return cli_fail_reply(&reply);
+	r = await_answer(o, path, cli_int(reply.json, "answers"), &json);
+	return r == CLI_OK ? print_refreshed(o, json) : r;
+}
