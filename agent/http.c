@@ -830,9 +830,12 @@ static bool has_part(CURLU *u, CURLUPart part)
 
 static int parse_parts(CURLU *u, const char *server, struct url *ret, struct err *e)
 {
+	const char *authority = strstr(server, "://");
+
 	if (!u)
 		return -ENOMEM;
-	if (curl_url_set(u, CURLUPART_URL, server, 0) != CURLUE_OK)
+	/* curl takes one slash, or three, for two */
+	if (!authority || authority[3] == '/' || curl_url_set(u, CURLUPART_URL, server, 0) != CURLUE_OK)
 		return err_set(e, -EINVAL, "\"%s\" is not a URL with https:// or http://", server);
 	if (has_part(u, CURLUPART_USER) || has_part(u, CURLUPART_PASSWORD) || has_part(u, CURLUPART_OPTIONS))
 		return err_set(e, -EINVAL, "the URL must not hold a user or a password");

@@ -601,9 +601,17 @@ static void body_too_long(struct reflector *r)
 	reflector_done(r, &result);
 }
 
+/* A list of one object is no longer than that object in a watch would be; hundreds of them may come at once. */
+static size_t body_max(const struct reflector *r)
+{
+	if (r->status != 200)
+		return FAILURE_BODY_MAX;
+	return str_eq(r->resource->field, "metadata.name") ? FRAMES_BYTES_MAX : REFLECTOR_LIST_BYTES_MAX;
+}
+
 void reflector_body(struct reflector *r, const char *data, size_t len)
 {
-	size_t max = r->status == 200 ? REFLECTOR_LIST_BYTES_MAX : FAILURE_BODY_MAX;
+	size_t max = body_max(r);
 
 	if (is_stopped(r))
 		return;

@@ -9,7 +9,7 @@
 
 struct reflector;
 
-#define REFLECTOR_LIST_BYTES_MAX ((size_t)(32 * 1024 * 1024)) /* of one page */
+#define REFLECTOR_LIST_BYTES_MAX ((size_t)(32 * 1024 * 1024)) /* of one page; of an object asked for by name: 4 MiB */
 
 struct reflector_get {
 	const char *target; /* path and query */

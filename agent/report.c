@@ -7,6 +7,8 @@
 #include "common/log.h"
 #include "common/str.h"
 
+#define UNANSWERED_USEC_MAX (10 * USEC_PER_SEC)
+
 /* RFC 3339, or null for never */
 static json_t *report_time(uint64_t realtime_usec)
 {
@@ -119,6 +121,7 @@ static void problem_count(json_t **problems, size_t n, const char *one, const ch
 static json_t *report_problems(const struct report_state *s, const struct totals *t, const struct source_health *h)
 {
 	const char *colon = h->last_error[0] ? ": " : "";
+	struct publish_stats publish = publish_stats(s->publish);
 	json_t *problems = json_array();
 
 	if (!h->pods_synced)
@@ -132,8 +135,11 @@ static json_t *report_problems(const struct report_state *s, const struct totals
 	problem_count(&problems, t->n_waiting, "volume waits", "volumes wait");
 	problem_count(&problems, t->n_stale, "volume shows its last good content",
 		      "volumes show their last good content");
-	if (!publish_stats(s->publish).attached)
+	if (!publish.attached)
 		problem_add(&problems, "no publisher is running");
+	if (publish.unanswered_usec > UNANSWERED_USEC_MAX)
+		problem_add(&problems, "the publisher hangs: one order takes %llu seconds already",
+			    (unsigned long long)(publish.unanswered_usec / USEC_PER_SEC));
 	if (!secmem_stats().locked)
 		problem_add(&problems, "secret memory is not locked");
 	return problems;

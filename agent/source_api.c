@@ -6,14 +6,28 @@
  * started, refreshed and freed by a deferred call, never under their own feet. */
 #include "agent/source_api_internal.h"
 
+#include <inttypes.h>
+
 #include "common/log.h"
 #include "common/str.h"
+
+enum { REFUSALS_BURST = 20 }; /* lines of log about refused objects in REFUSALS_WINDOW_USEC */
+static const uint64_t REFUSALS_WINDOW_USEC = 60 * USEC_PER_SEC;
 
 /* Keeps a copy; what cannot be kept is told again, that is all. */
 void api_keep_text(char **where, const char *text)
 {
 	free(*where);
 	*where = text ? strdup(text) : NULL;
+}
+
+void api_warn_of_refusal(struct source_api *s, const struct log_field *fields, const char *text)
+{
+	if (!log_limit_ok(&s->refusals, loop_now(s->loop)))
+		return;
+	if (s->refusals.n_held_before > 0)
+		log_warning(NULL, "%" PRIu64 " more objects were refused and not logged", s->refusals.n_held_before);
+	log_warning(fields, "%s", text);
 }
 
 /* ---- the source ---- */
@@ -174,6 +188,7 @@ int source_api_new(struct loop *l, struct files *files, const struct source_api_
 	s->files = files;
 	s->sink = sink;
 	s->userdata = userdata;
+	s->refusals = LOG_LIMIT_INIT(REFUSALS_WINDOW_USEC, REFUSALS_BURST);
 	set_tuning(s, &options->tuning);
 	list_init(&s->todo);
 	list_init(&s->pods.todo_link);

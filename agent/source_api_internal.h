@@ -10,6 +10,7 @@
 #include "agent/reflector.h"
 #include "agent/source_api.h"
 #include "common/list.h"
+#include "common/log.h"
 #include "common/map.h"
 
 enum todo { TODO_NOTHING, TODO_START, TODO_ASK, TODO_REFRESH, TODO_STOP, TODO_FREE };
@@ -53,6 +54,7 @@ struct source_api {
 
 	struct map wanted;
 	size_t n_rejected;
+	struct log_limit refusals;
 	struct loop_source *check_timer, *starved_timer;
 	uint64_t check_at_usec; /* when check_timer is set to; 0: it is not */
 
@@ -76,6 +78,8 @@ static inline struct source_api *api_of(const struct source *s)
 
 /* Keeps a copy; what cannot be kept is told again, that is all. */
 void api_keep_text(char **where, const char *text);
+/* A server can refuse to make sense as often as it likes: it is logged within bounds. */
+void api_warn_of_refusal(struct source_api *s, const struct log_field *fields, const char *text);
 
 /* ---- source_api_follow.c ---- */
 

@@ -6,6 +6,8 @@
 #include "common/log.h"
 #include "common/str.h"
 
+enum { KNOWN_PODS_MAX = 20000 }; /* finished ones stay at the server for a while; a kubelet runs some hundred */
+
 /* A pod of the server's, by namespace and name. */
 struct known_pod {
 	char *key;
@@ -28,6 +30,8 @@ static int find_or_add_pod(struct source_api *s, const char *key, struct known_p
 	struct known_pod *k = map_get_str(&s->known_pods, key);
 
 	if (!k) {
+		if (map_count(&s->known_pods) >= KNOWN_PODS_MAX)
+			return -ENOBUFS;
 		k = calloc(1, sizeof(*k));
 		if (!k)
 			return -ENOMEM;
@@ -57,7 +61,7 @@ static void pod_refused(struct source_api *s, struct known_pod *k, const struct 
 	err_set(&e, -EINVAL, "pod %s: %s%s%s", k->key, issue->path, *issue->path ? ": " : "", issue->reason);
 	if (str_eq(k->rejected, err_text(&e)))
 		return;
-	log_warning(LOG_F({ "pod", k->key }), "%s", err_text(&e));
+	api_warn_of_refusal(s, LOG_F({ "pod", k->key }), err_text(&e));
 	s->n_rejected += !k->rejected;
 	api_keep_text(&k->rejected, err_text(&e));
 }
@@ -74,19 +78,14 @@ static void pod_gone(struct source_api *s, struct known_pod *k)
 
 static void pod_there(struct source_api *s, struct known_pod *k, struct pod *pod)
 {
-	cleanup_free char *old_uid = NULL, *uid = strdup(pod->uid);
-	bool is_other = k->uid && !str_eq(k->uid, pod->uid);
-
 	pod_accepted(s, k);
-	if (k->uid && !is_other && k->version && str_eq(k->version, pod->resource_version))
+	if (k->uid && k->version && str_eq(k->version, pod->resource_version))
 		return;
-	if (!uid)
+	if (!k->uid)
+		api_keep_text(&k->uid, pod->uid);
+	if (!k->uid)
 		return;
-	old_uid = TAKE_PTR(k->uid);
-	k->uid = TAKE_PTR(uid);
 	api_keep_text(&k->version, pod->resource_version);
-	if (is_other)
-		s->sink->pod_removed(s->userdata, old_uid);
 	s->sink->pod_changed(s->userdata, pod);
 }
 
@@ -95,11 +94,24 @@ static const char *meta_str(const json_t *obj, const char *key)
 	return json_string_value(json_object_get(json_object_get(obj, "metadata"), key));
 }
 
+/* Its name belongs to another pod now, even if that one makes no sense. */
+static void pod_replaced(struct source_api *s, struct known_pod *k, const char *uid)
+{
+	cleanup_free char *old_uid = NULL;
+
+	if (!k->uid || !uid || str_eq(k->uid, uid))
+		return;
+	old_uid = TAKE_PTR(k->uid);
+	api_keep_text(&k->version, NULL);
+	s->sink->pod_removed(s->userdata, old_uid);
+}
+
 static void pod_decode(struct source_api *s, struct known_pod *k, const json_t *obj)
 {
 	cleanup_pod struct pod *pod = NULL;
 	struct json_issue issue = { .reason = "" };
 
+	pod_replaced(s, k, meta_str(obj, "uid"));
 	if (codec_pod(obj, &pod, &issue) < 0)
 		pod_refused(s, k, &issue);
 	else
@@ -113,9 +125,10 @@ static void pod_object(void *userdata, enum reflector_event event, const json_t 
 	const char *node = json_string_value(json_object_get(json_object_get(obj, "spec"), "nodeName"));
 	struct known_pod *k = NULL;
 	char key[512];
+	int r;
 
 	if (!ns || !name || snprintf(key, sizeof(key), "%s/%s", ns, name) >= (int)sizeof(key)) {
-		log_warning(NULL, "ignored a pod without namespace or name");
+		api_warn_of_refusal(s, NULL, "ignored a pod without namespace or name");
 		return;
 	}
 	if (event == REFLECTOR_DELETED) {
@@ -125,11 +138,13 @@ static void pod_object(void *userdata, enum reflector_event event, const json_t 
 		return;
 	}
 	if (!str_eq(node, s->node_name)) {
-		log_warning(LOG_F({ "pod", key }), "ignored a pod of another node");
+		api_warn_of_refusal(s, LOG_F({ "pod", key }), "ignored a pod of another node");
 		return;
 	}
-	if (find_or_add_pod(s, key, &k) < 0) {
-		log_error(LOG_F({ "pod", key }), "out of memory");
+	r = find_or_add_pod(s, key, &k);
+	if (r < 0) {
+		api_warn_of_refusal(s, LOG_F({ "pod", key }),
+				    r == -ENOBUFS ? "ignored: too many pods" : "ignored: out of memory");
 		return;
 	}
 	k->generation = s->generation;

@@ -103,7 +103,7 @@ static void secret_refused(struct wanted *w, int code, const struct json_issue *
 		loop_timer_set(s->starved_timer, STARVED_RETRY_USEC);
 	}
 	if (!str_eq(w->rejected, err_text(&e)))
-		log_warning(LOG_F({ "secret", w->key }), "%s", err_text(&e));
+		api_warn_of_refusal(s, LOG_F({ "secret", w->key }), err_text(&e));
 	s->n_rejected += !w->rejected;
 	api_keep_text(&w->rejected, err_text(&e));
 	secret_tell_failed(w, code, err_text(&e));

@@ -71,7 +71,7 @@ struct publish {
 	pid_t pid;
 	void (*lost)(void *userdata);
 	void *lost_userdata;
-	uint64_t last_order_id;
+	uint64_t last_order_id, sent_usec; /* sent: when the order went out that has no answer yet; 0: none */
 	struct publish_stats stats;
 };
 
@@ -399,6 +399,7 @@ static void publish_detach(struct publish *p)
 	p->io = NULL;
 	p->fd = close_fd(p->fd);
 	p->pid = 0;
+	p->sent_usec = 0;
 }
 
 static int step_encode(struct buf *b, const struct step *s, size_t index)
@@ -447,6 +448,7 @@ static int job_send(struct publish *p, struct job *j)
 	j->order_id = head.id;
 	if (send(p->fd, b.data, b.len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
 		return -errno;
+	p->sent_usec = loop_now(p->loop);
 	return 0;
 }
 
@@ -570,6 +572,7 @@ static void answered(struct publish *p, const struct order_answer *a)
 
 	if (!j || a->id != j->order_id)
 		return;
+	p->sent_usec = 0;
 	if (a->realtime_usec)
 		j->realtime_usec = a->realtime_usec;
 	if (a->failed != ORDER_DONE && a->failed < j->plan.n_steps) {
@@ -825,5 +828,7 @@ struct publish_stats publish_stats(const struct publish *p)
 	list_for_each (r, &p->retired, link)
 		stats.n_retired++;
 	stats.attached = p->fd >= 0;
+	if (p->sent_usec)
+		stats.unanswered_usec = loop_now(p->loop) - p->sent_usec;
 	return stats;
 }

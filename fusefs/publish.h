@@ -37,6 +37,7 @@ struct publish_stats {
 	size_t n_queued;
 	size_t n_retired; /* versions in their grace */
 	bool attached;
+	uint64_t unanswered_usec; /* age of the order that the publisher has and has not answered; 0: none */
 };
 
 /* Microseconds since the epoch come from clock_realtime(2) in here; the tests look at names and order only. */

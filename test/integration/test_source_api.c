@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "common/buf.h"
 #include "common/file.h"
 #include "common/json.h"
 #include "common/log.h"
@@ -417,6 +418,64 @@ static void refused_pod_leaves_the_others_and_its_last_state(void **state)
 	put_pod(t, "a", "s2");
 	eventually(t, health(t).n_rejected == 0);
 	assert_int_equal(t->n_pods, 2);
+}
+
+static void refused_pod_in_place_of_another_ends_that_one(void **state)
+{
+	struct rig *t = *state;
+
+	put_pod(t, "a", "s");
+	eventually(t, t->n_pods == 1 && health(t).n_watches == 1);
+	apiserver_inject(t->server, "Pod",
+			 "{\"type\":\"MODIFIED\",\"object\":{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":"
+			 "{\"namespace\":\"ns\",\"name\":\"a\",\"uid\":\"another\",\"resourceVersion\":\"9\"},"
+			 "\"spec\":{\"nodeName\":\"node-1\",\"volumes\":7}}}\n");
+	eventually(t, t->n_pods == 0);
+	assert_int_equal(health(t).n_rejected, 1);
+	put_pod(t, "a", "s2");
+	eventually(t, t->n_pods == 1 && health(t).n_rejected == 0);
+}
+
+static size_t lines_in(const struct rig *t, const char *name)
+{
+	cleanup_free char *path = str_format("%s/%s", t->dir, name), *text = NULL;
+	size_t len = 0, n = 0;
+
+	assert_int_equal(file_read(AT_FDCWD, path, 64 << 20, &text, &len, NULL), 0);
+	for (size_t i = 0; i < len; i++)
+		n += text[i] == '\n';
+	return n;
+}
+
+static void flood_of_refused_pods_has_bounds(void **state)
+{
+	enum { PODS = 20050, LINES_MAX = 50 };
+	cleanup_free char *path = str_format("%s/log", ((struct rig *)*state)->dir);
+	cleanup_buf struct buf events = BUF_INIT(16 << 20);
+	struct rig *t = *state;
+	int saved = dup(STDERR_FILENO), fd = open(path, O_CREAT | O_WRONLY | O_APPEND | O_CLOEXEC, 0600);
+
+	for (unsigned i = 0; i < PODS; i++)
+		assert_int_equal(buf_printf(&events,
+					    "{\"type\":\"ADDED\",\"object\":{\"apiVersion\":\"v1\",\"kind\":\"Pod\","
+					    "\"metadata\":{\"namespace\":\"ns\",\"name\":\"x%u\",\"resourceVersion\":"
+					    "\"1\"},\"spec\":{\"nodeName\":\"node-1\"}}}\n",
+					    i),
+				 0);
+	put_pod(t, "a", "s");
+	eventually(t, t->n_pods == 1 && health(t).n_watches == 1);
+	assert_true(saved >= 0 && fd >= 0 && dup2(fd, STDERR_FILENO) >= 0);
+	log_set_level(LOG_LEVEL_WARNING);
+	apiserver_inject(t->server, "Pod", events.data);
+	eventually(t, health(t).n_rejected >= 20000 - 1);
+	put_pod(t, "a", "s2");
+	eventually(t, t->n_pod_changed == 2);
+	log_set_level(LOG_LEVEL_ERROR);
+	assert_true(dup2(saved, STDERR_FILENO) >= 0);
+	close_fd(saved);
+	close_fd(fd);
+	assert_int_equal(health(t).n_rejected, 20000 - 1);
+	assert_in_range(lines_in(t, "log"), 1, LINES_MAX);
 }
 
 /* ---- secrets ---- */
@@ -1046,6 +1105,8 @@ int main(void)
 		TEST(pods_that_went_while_nobody_watched_are_removed),
 		TEST(relist_tells_no_pod_again),
 		TEST(refused_pod_leaves_the_others_and_its_last_state),
+		TEST(refused_pod_in_place_of_another_ends_that_one),
+		TEST(flood_of_refused_pods_has_bounds),
 		TEST(secret_is_told_with_each_change_and_its_end),
 		TEST(late_secret_is_absent_first_and_then_there),
 		TEST(relist_of_an_unchanged_secret_is_silent),

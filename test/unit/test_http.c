@@ -518,6 +518,8 @@ static void urls_that_are_none_are_refused(void **state)
 					    "ftp://h",
 					    "file:///etc/passwd",
 					    "https://",
+					    "https:/h",
+					    "https:///h",
 					    "https://h:0x50",
 					    "https://h:70000",
 					    "https://user@h",

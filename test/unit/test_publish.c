@@ -661,6 +661,29 @@ static void strange_answers_are_harmless(void **state)
 	assert_int_equal(res.r, 0);
 }
 
+static void an_order_without_an_answer_gets_older(void **state)
+{
+	struct result res = { 0 };
+
+	assert_int_equal(publish_stats(f.publish).unanswered_usec, 0);
+	assert_int_equal(publish_volume(f.publish, &AT, payload_make("a=1"), result_fn, &res), 0);
+	for (int i = 0; i < 1000 && publish_stats(f.publish).unanswered_usec < 2000; i++)
+		assert_true(loop_run_once(f.loop, 1000) >= 0);
+	assert_true(publish_stats(f.publish).unanswered_usec >= 2000);
+	run();
+	assert_int_equal(res.n, 1);
+	assert_int_equal(publish_stats(f.publish).unanswered_usec, 0);
+	/* nobody waits for one that is gone */
+	assert_int_equal(publish_volume(f.publish, &AT, payload_make("a=2"), result_fn, &res), 0);
+	assert_true(loop_run_once(f.loop, 0) >= 0);
+	publisher_dies();
+	for (int i = 0; i < 5; i++)
+		assert_true(loop_run_once(f.loop, 1000) >= 0);
+	assert_int_equal(publish_stats(f.publish).unanswered_usec, 0);
+	run();
+	assert_int_equal(res.n, 2);
+}
+
 static void a_publisher_that_lies_is_found_out(void **state)
 {
 	struct result res = { 0 };
@@ -701,6 +724,7 @@ int main(void)
 		TEST(names_come_and_go_with_their_pods),
 		TEST(what_is_under_way_ends_with_publish),
 		TEST(strange_answers_are_harmless),
+		TEST(an_order_without_an_answer_gets_older),
 		TEST(a_publisher_that_lies_is_found_out),
 	};
 
