@@ -65,7 +65,6 @@ struct http {
 	struct loop *loop;
 	struct loop_source *timer, *run_now, *start_soon, *drain, *ping;
 	CURLM *multi;
-	CURL *pinger; /* a handle without a request: what curl wants for a ping */
 	struct pulse pulse;
 	struct tls *tls;
 	char *server; /* without a trailing slash, for people */
@@ -78,6 +77,7 @@ struct http {
 	uint64_t ping_usec;
 	bool https, direct; /* direct: a loopback address, for which no proxy is asked */
 	bool multiplexes; /* HTTP/2, as far as we know */
+	bool has_answered; /* so we know */
 	bool in_curl;
 	size_t n_unplaced; /* given to curl, without a connection yet */
 	size_t n_short; /* given to curl, not long-lived */
@@ -422,6 +422,7 @@ static size_t on_header(char *line, size_t size, size_t n, void *userdata)
 	r->head_usec = loop_now(r->http->loop);
 	r->tls->proven |= status != 401;
 	curl_easy_getinfo(r->easy, CURLINFO_HTTP_VERSION, &version);
+	r->http->has_answered = true;
 	r->http->multiplexes = version == CURL_HTTP_VERSION_2_0;
 	if (r->callbacks->head)
 		r->callbacks->head(r->userdata, r->status);
@@ -600,7 +601,7 @@ static void start_queued(struct loop_source *s, void *userdata)
 	loop_defer_set(h->start_soon);
 }
 
-/* ---- old connections, dead connections ---- */
+/* ---- old connections ---- */
 
 static bool is_outdated(const struct http_request *r)
 {
@@ -654,32 +655,6 @@ static void on_drain(struct loop_source *s, void *userdata)
 		return;
 	h->tls->tried = true;
 	end_outdated(r);
-}
-
-/* curl pings all connections at once, through a handle that is with the multi handle and has no connection itself. */
-static void ping_all(struct http *h)
-{
-	if (curl_multi_add_handle(h->multi, h->pinger) != CURLM_OK)
-		return;
-	pulse_before_asking(&h->pulse);
-	curl_easy_upkeep(h->pinger);
-	pulse_after_asking(&h->pulse);
-	curl_multi_remove_handle(h->multi, h->pinger);
-}
-
-static void on_ping(struct loop_source *s, void *userdata)
-{
-	struct http *h = userdata;
-	size_t n_dead = pulse_judge(&h->pulse);
-
-	if (n_dead > 0)
-		log_info(LOG_F({ "server", h->server }), "%zu connections do not answer, giving them up", n_dead);
-	h->in_curl = true;
-	ping_all(h);
-	h->in_curl = false;
-	bury(h);
-	if (!pulse_is_empty(&h->pulse))
-		loop_timer_set(h->ping, h->ping_usec);
 }
 
 /* ---- requests: making ---- */
@@ -805,6 +780,53 @@ int http_get(struct http *h, const struct http_get *get, const struct http_callb
 }
 #undef SET
 
+/* ---- connections that have died ---- */
+
+static void ignore_body(void *userdata, const char *data, size_t len)
+{
+}
+
+static void ignore_done(void *userdata, const struct http_result *result)
+{
+}
+
+/* A request that anybody may make and that costs the server next to nothing. (curl_easy_upkeep() would send a PING, but
+ * not to connections of a multi handle, in 7.88.) */
+static void ask(struct http *h)
+{
+	static const struct http_callbacks callbacks = { .body = ignore_body, .done = ignore_done };
+	const struct http_get question = { .target = "/livez/ping", .timeout_usec = h->ping_usec };
+	struct http_request *r = NULL;
+
+	if (http_get(h, &question, &callbacks, NULL, &r) < 0)
+		return;
+	pulse_before_asking(&h->pulse);
+	start(r);
+	pulse_after_asking(&h->pulse);
+}
+
+/* With HTTP/1.1 a question would need a connection of its own. */
+static bool may_ask(const struct http *h)
+{
+	return h->multiplexes && h->has_answered && h->stats.n_running > 0 && h->n_unplaced == 0 &&
+	       list_empty(&h->queued);
+}
+
+static void on_ping(struct loop_source *s, void *userdata)
+{
+	struct http *h = userdata;
+	bool silent = false;
+	size_t n_dead = pulse_judge(&h->pulse, &silent);
+
+	if (n_dead > 0)
+		log_info(LOG_F({ "server", h->server }), "%zu connection%s not answer any more, giving up on %s",
+			 n_dead, n_dead > 1 ? "s do" : " does", n_dead > 1 ? "them" : "it");
+	else if (silent && may_ask(h))
+		ask(h);
+	if (!pulse_is_empty(&h->pulse))
+		loop_timer_set(h->ping, h->ping_usec);
+}
+
 /* ---- the client ---- */
 
 struct url {
@@ -900,8 +922,7 @@ static int take_server(struct http *h, struct err *e)
 static int make_multi(struct http *h)
 {
 	h->multi = curl_multi_init();
-	h->pinger = curl_easy_init();
-	if (!h->multi || !h->pinger || curl_easy_setopt(h->pinger, CURLOPT_UPKEEP_INTERVAL_MS, 1L) != CURLE_OK)
+	if (!h->multi)
 		return -ENOMEM;
 	if (curl_multi_setopt(h->multi, CURLMOPT_SOCKETFUNCTION, on_socket_wanted) != CURLM_OK ||
 	    curl_multi_setopt(h->multi, CURLMOPT_SOCKETDATA, h) != CURLM_OK ||
@@ -983,7 +1004,6 @@ void http_free(struct http *h)
 	bury(h);
 	if (h->multi)
 		curl_multi_cleanup(h->multi);
-	curl_easy_cleanup(h->pinger);
 	pulse_deinit(&h->pulse);
 	loop_source_free(h->drain);
 	loop_source_free(h->ping);

@@ -21,7 +21,7 @@ struct http_options {
 	struct http_tls tls;
 	bool insecure; /* the server's certificate is not checked */
 	const char *user_agent;
-	uint64_t ping_usec; /* how often an HTTP/2 connection is asked whether it lives; 0: 15 s */
+	uint64_t ping_usec; /* an HTTP/2 connection that is silent for so long is asked something; 0: 15 s */
 };
 
 /* -EINVAL: not an absolute http(s) URL without user, query and fragment; e says what. */

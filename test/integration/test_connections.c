@@ -8,7 +8,12 @@
 
 #include <fcntl.h>
 #include <ftw.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #include "common/file.h"
@@ -39,6 +44,8 @@ struct rig {
 	struct source *source;
 	struct told secrets[SECRETS_MAX];
 	unsigned n_synced, n_failed;
+	pid_t nghttpx; /* and its group's; 0: none */
+	uint64_t ping_usec;
 	int log, stderr_copy;
 	size_t seen; /* of the log */
 };
@@ -198,6 +205,16 @@ static void log_end(struct rig *t)
 	t->log = close_fd(t->log);
 }
 
+static void stop_nghttpx(struct rig *t)
+{
+	if (t->nghttpx <= 0)
+		return;
+	kill(-t->nghttpx, SIGCONT);
+	kill(-t->nghttpx, SIGKILL);
+	waitpid(t->nghttpx, NULL, 0);
+	t->nghttpx = 0;
+}
+
 static int teardown(void **state)
 {
 	struct rig *t = *state;
@@ -205,6 +222,7 @@ static int teardown(void **state)
 	log_end(t);
 	source_free(t->source);
 	relay_free(t->relay);
+	stop_nghttpx(t);
 	if (t->server)
 		apiserver_stop(t->server);
 	files_free(t->files);
@@ -264,9 +282,9 @@ static void write_kubeconfig(const struct rig *t, const char *url, const char *c
 static void start_source(struct rig *t)
 {
 	cleanup_free char *path = path_in(t, "kubeconfig");
-	const struct source_api_options o = { .kubeconfig = path,
-					      .node_name = "node-1",
-					      .credentials_usec = PERIOD_USEC };
+	const struct source_api_options o = {
+		.kubeconfig = path, .node_name = "node-1", .credentials_usec = PERIOD_USEC, .ping_usec = t->ping_usec
+	};
 	struct err e = ERR_INIT;
 
 	if (source_api_new(t->loop, t->files, &o, &SINK, t, &t->source, &e) < 0 || source_start(t->source, &e) < 0)
@@ -511,6 +529,153 @@ static void token_rotates_without_a_refused_request(void **state)
 	assert_int_equal(apiserver_counts(t->server).n_unauthorised, 0);
 }
 
+/* ---- HTTP/2 ---- */
+
+static uint16_t free_port(void)
+{
+	struct sockaddr_in sin = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	cleanup_fd int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	socklen_t len = sizeof(sin);
+
+	assert_int_equal(bind(fd, (struct sockaddr *)&sin, sizeof(sin)), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&sin, &len), 0);
+	return ntohs(sin.sin_port);
+}
+
+static bool has_nghttpx(void)
+{
+	return access("/usr/sbin/nghttpx", X_OK) == 0 || access("/usr/bin/nghttpx", X_OK) == 0;
+}
+
+static bool is_listening(uint16_t port)
+{
+	struct sockaddr_in sin = { .sin_family = AF_INET,
+				   .sin_port = htons(port),
+				   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	cleanup_fd int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	return connect(fd, (struct sockaddr *)&sin, sizeof(sin)) == 0;
+}
+
+/* HTTP/2 with TLS on `port`, HTTP/1.1 to the API server. */
+static void start_nghttpx(struct rig *t, uint16_t port)
+{
+	cleanup_free char *front = str_format("-f127.0.0.1,%u", port), *key = path_in(t, "server.key"),
+			  *back = str_format("-b127.0.0.1,%u", apiserver_port(t->server)),
+			  *cert = path_in(t, "server.crt");
+	char *argv[] = { (char[]){ "nghttpx" },
+			 front,
+			 back,
+			 (char[]){ "--no-ocsp" },
+			 (char[]){ "--single-thread" },
+			 (char[]){ "--frontend-http2-max-concurrent-streams=100" },
+			 (char[]){ "--backend-read-timeout=1h" },
+			 (char[]){ "--errorlog-file=/dev/null" },
+			 (char[]){ "--conf=/dev/null" },
+			 key,
+			 cert,
+			 NULL };
+	posix_spawnattr_t attr;
+	char name[] = "/usr/sbin/nghttpx", other[] = "/usr/bin/nghttpx";
+
+	assert_int_equal(posix_spawnattr_init(&attr), 0);
+	assert_int_equal(posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETPGROUP), 0);
+	if (posix_spawn(&t->nghttpx, name, NULL, &attr, argv, environ) != 0)
+		assert_int_equal(posix_spawn(&t->nghttpx, other, NULL, &attr, argv, environ), 0);
+	posix_spawnattr_destroy(&attr);
+	eventually(t, is_listening(port));
+}
+
+static void start_http2(struct rig *t, unsigned n)
+{
+	uint16_t port = free_port();
+	struct err e = ERR_INIT;
+
+	if (apiserver_start(&(struct apiserver_options){ .port = 0 }, &t->server, &e) < 0)
+		fail_msg("%s", err_text(&e));
+	start_nghttpx(t, port);
+	t->relay = relay_new(t->loop, &(struct relay_options){ .target_port = port });
+	{
+		cleanup_free char *url = str_format("https://127.0.0.1:%u", relay_port(t->relay));
+
+		write_kubeconfig(t, url, ", certificate-authority: ca.crt", "");
+	}
+	start_source(t);
+	want(t, n);
+	eventually(t, have_all(t, n, "one") && health(t).n_watches == n + 1);
+}
+
+static void stream_limit_is_kept_by_opening_more_connections(void **state)
+{
+	struct rig *t = *state;
+
+	if (!has_nghttpx())
+		skip();
+	start_http2(t, 300);
+	/* 301 watches, 100 streams each; a list may find all of them taken for a moment */
+	assert_in_range(relay_n_accepted(t->relay), 4, 6);
+	assert_in_range(health(t).n_connections, 4, 6);
+	put_all(t, 300, "two");
+	eventually(t, have_all(t, 300, "two"));
+	assert_in_range(relay_n_accepted(t->relay), 4, 6);
+	assert_int_equal(t->n_failed, 0);
+}
+
+static void goaway_and_a_restarted_proxy_lose_nothing(void **state)
+{
+	struct rig *t = *state;
+	uint16_t port;
+
+	if (!has_nghttpx())
+		skip();
+	port = free_port();
+	start_http2(t, 20);
+	/* SIGQUIT: GOAWAY, and it ends when its streams have */
+	kill(t->nghttpx, SIGQUIT);
+	run_for(t, 500 * USEC_PER_MSEC);
+	put_all(t, 20, "two");
+	eventually(t, have_all(t, 20, "two"));
+	stop_nghttpx(t);
+	start_nghttpx(t, port);
+	relay_set_target(t->relay, port);
+	put_all(t, 20, "three");
+	eventually(t, have_all(t, 20, "three") && health(t).n_watches == 21);
+	assert_in_range(relay_n_open(t->relay), 1, 2);
+}
+
+/* The peers' kernels go on acknowledging, so only an unanswered PING tells. */
+static void connection_that_falls_silent_is_replaced(void **state)
+{
+	struct rig *t = *state;
+
+	if (!has_nghttpx())
+		skip();
+	t->ping_usec = 200 * USEC_PER_MSEC;
+	start_http2(t, 20);
+	assert_int_equal(relay_n_accepted(t->relay), 1);
+	run_for(t, 5 * t->ping_usec);
+	assert_int_equal(relay_n_accepted(t->relay), 1);
+	relay_freeze(t->relay);
+	put_all(t, 20, "two");
+	eventually(t, have_all(t, 20, "two") && health(t).n_watches == 21);
+	assert_in_range(relay_n_accepted(t->relay), 2, 4);
+}
+
+static void stopped_proxy_is_noticed_and_found_again(void **state)
+{
+	struct rig *t = *state;
+
+	if (!has_nghttpx())
+		skip();
+	t->ping_usec = 200 * USEC_PER_MSEC;
+	start_http2(t, 5);
+	kill(-t->nghttpx, SIGSTOP);
+	eventually(t, health(t).n_watches == 0);
+	put_all(t, 5, "two");
+	kill(-t->nghttpx, SIGCONT);
+	eventually(t, have_all(t, 5, "two") && health(t).n_watches == 6);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -522,6 +687,10 @@ int main(void)
 		TEST(rotated_ca_is_taken_before_the_server_has_changed),
 		TEST(ca_that_is_none_keeps_the_old_one),
 		TEST(token_rotates_without_a_refused_request),
+		TEST(stream_limit_is_kept_by_opening_more_connections),
+		TEST(goaway_and_a_restarted_proxy_lose_nothing),
+		TEST(connection_that_falls_silent_is_replaced),
+		TEST(stopped_proxy_is_noticed_and_found_again),
 	};
 	struct err e = ERR_INIT;
 
