@@ -23,6 +23,7 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include "agent/proxy.h"
 #include "agent/pulse.h"
 #include "common/backoff.h"
 #include "common/list.h"
@@ -75,7 +76,9 @@ struct http {
 	struct headers *headers;
 	struct list queued, running, graveyard, nudged;
 	uint64_t ping_usec;
-	bool https, direct; /* direct: a loopback address, for which no proxy is asked */
+	char *proxy; /* NULL: none; may hold a password */
+	char *shown; /* the server, and the proxy without its password */
+	bool https;
 	bool multiplexes; /* HTTP/2, as far as we know */
 	bool has_answered; /* so we know */
 	bool in_curl;
@@ -328,7 +331,7 @@ static void describe(const struct http_request *r, CURLcode code, struct err *e)
 {
 	char text[128];
 
-	err_set(e, errno_of(r, code), "%s %s: %s", r->has_head ? "read from" : "connect to", r->http->server,
+	err_set(e, errno_of(r, code), "%s %s: %s", r->has_head ? "read from" : "connect to", r->http->shown,
 		reason_of(r, code, text));
 }
 
@@ -681,10 +684,15 @@ static CURLcode set_tls(struct http_request *r)
 	SET(CURLOPT_SSL_VERIFYPEER, insecure ? 0L : 1L);
 	SET(CURLOPT_SSL_VERIFYHOST, insecure ? 0L : 2L);
 	SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+	SET(CURLOPT_PROXY_SSL_VERIFYPEER, insecure ? 0L : 1L);
+	SET(CURLOPT_PROXY_SSL_VERIFYHOST, insecure ? 0L : 2L);
+	SET(CURLOPT_PROXY_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
 	if (t->ca) {
 		blob = blob_of(t->ca);
 		SET(CURLOPT_CAINFO_BLOB, &blob);
 		SET(CURLOPT_CAPATH, NULL);
+		SET(CURLOPT_PROXY_CAINFO_BLOB, &blob);
+		SET(CURLOPT_PROXY_CAPATH, NULL);
 	}
 	if (t->cert) {
 		blob = blob_of(t->cert);
@@ -716,8 +724,9 @@ static CURLcode set_network(struct http_request *r)
 	SET(CURLOPT_OPENSOCKETDATA, h);
 	SET(CURLOPT_CLOSESOCKETFUNCTION, on_close_socket);
 	SET(CURLOPT_CLOSESOCKETDATA, h);
-	if (h->direct)
-		SET(CURLOPT_PROXY, "");
+	/* curl must not ask the environment itself */
+	SET(CURLOPT_PROXY, h->proxy ? h->proxy : "");
+	SET(CURLOPT_NOPROXY, "");
 	if (h->connect_to)
 		SET(CURLOPT_CONNECT_TO, h->connect_to);
 	if (h->https)
@@ -872,11 +881,6 @@ static int parse_parts(CURLU *u, const char *server, struct url *ret, struct err
 	return 0;
 }
 
-static bool is_loopback(const char *host)
-{
-	return str_eq(host, "localhost") || str_starts(host, "127.") || str_eq(host, "[::1]");
-}
-
 /* curl takes the name to check from the URL, so the URL gets the other name, and is connected to the real host. */
 static int use_server_name(struct http *h, const struct url *u)
 {
@@ -892,7 +896,6 @@ static int use_server_name(struct http *h, const struct url *u)
 static int take_url(struct http *h, const struct url *u)
 {
 	h->https = str_eq(u->scheme, "https");
-	h->direct = is_loopback(u->host);
 	h->multiplexes = h->https;
 	h->server = strdup(h->options.server);
 	if (!h->server)
@@ -905,6 +908,31 @@ static int take_url(struct http *h, const struct url *u)
 	return h->base ? 0 : -ENOMEM;
 }
 
+static int find_proxy(struct http *h, const struct url *u, struct err *e)
+{
+	const struct proxy_environment env = proxy_environment_get();
+	cleanup_free char *host = strdup(u->host[0] == '[' ? u->host + 1 : u->host);
+
+	if (!host)
+		return -ENOMEM;
+	host[strcspn(host, "]")] = '\0';
+	return h->options.proxy ? proxy_url_check("proxy-url", h->options.proxy, &h->proxy, e)
+				: proxy_from_environment(&env, u->scheme, host, u->port, &h->proxy, e);
+}
+
+static int take_proxy(struct http *h, const struct url *u, struct err *e)
+{
+	cleanup_free char *proxy = NULL;
+	int r;
+
+	r = find_proxy(h, u, e);
+	if (r < 0)
+		return r;
+	proxy = h->proxy ? proxy_shown(h->proxy) : NULL;
+	h->shown = h->proxy ? str_format("%s through %s", h->server, proxy ? proxy : "a proxy") : strdup(h->server);
+	return h->shown ? 0 : -ENOMEM;
+}
+
 static int take_server(struct http *h, struct err *e)
 {
 	CURLU *parser = curl_url();
@@ -914,6 +942,8 @@ static int take_server(struct http *h, struct err *e)
 	r = parse_parts(parser, h->options.server, &u, e);
 	if (r == 0)
 		r = take_url(h, &u);
+	if (r == 0)
+		r = take_proxy(h, &u, e);
 	curl_url_cleanup(parser);
 	url_deinit(&u);
 	return r == -ENOMEM ? err_set(e, r, "out of memory") : r;
@@ -1016,6 +1046,8 @@ void http_free(struct http *h)
 	free(h->host_header);
 	free(h->base);
 	free(h->server);
+	free(h->shown);
+	str_free_secret(h->proxy);
 	free(h);
 	curl_global_cleanup();
 }

@@ -124,6 +124,7 @@ static int make_http(struct source_api *s, const struct source_api_options *o, s
 	const struct http_options options = { .server = k->server,
 					      .tls_server_name = k->tls_server_name,
 					      .tls = { .ca = k->ca, .cert = k->client_cert, .key = k->client_key },
+					      .proxy = k->proxy,
 					      .insecure = k->insecure,
 					      .ping_usec = o->ping_usec,
 					      .user_agent = "secretlet/" SECRETLET_VERSION };

@@ -529,6 +529,122 @@ static void token_rotates_without_a_refused_request(void **state)
 	assert_int_equal(apiserver_counts(t->server).n_unauthorised, 0);
 }
 
+/* ---- proxies, addresses ---- */
+
+/* A source whose server can be reached by nothing but the relay. */
+static void start_through(struct rig *t, enum relay_kind kind, const char *server, const char *proxy_format)
+{
+	cleanup_free char *url = NULL, *proxy = NULL, *cluster = NULL;
+
+	serve(t, 0, "server.crt", "server.key", false, &(struct apiserver_options){ .token = "sesame" });
+	t->relay =
+		relay_new(t->loop, &(struct relay_options){ .kind = kind, .target_port = apiserver_port(t->server) });
+	url = str_format("https://%s", server);
+	proxy = str_format("%s127.0.0.1:%u", proxy_format, relay_port(t->relay));
+	cluster = str_format(", certificate-authority: ca.crt, tls-server-name: localhost, proxy-url: \"%s\"", proxy);
+	write_kubeconfig(t, url, cluster, "token: sesame");
+	start_source(t);
+	want(t, 2);
+}
+
+static void http_proxy_is_asked_for_a_tunnel(void **state)
+{
+	struct rig *t = *state;
+
+	log_begin(t);
+	start_through(t, RELAY_CONNECT, "api.cluster.example:6443", "http://user:hunter2@");
+	eventually(t, have_all(t, 2, "one") && health(t).n_watches == 3);
+	assert_true(str_starts(relay_asked(t->relay), "CONNECT api.cluster.example:6443 HTTP/1.1\r\n"));
+	/* base64 of user:hunter2; and what is for the server alone */
+	assert_non_null(strstr(relay_asked(t->relay), "Proxy-Authorization: Basic dXNlcjpodW50ZXIy\r\n"));
+	assert_null(strstr(relay_asked(t->relay), "sesame"));
+	apiserver_stop(TAKE_PTR(t->server));
+	relay_free(TAKE_PTR(t->relay));
+	eventually(t, *health(t).last_error);
+	assert_non_null(strstr(health(t).last_error, " through http://127.0.0.1:"));
+	assert_null(strstr(health(t).last_error, "hunter2"));
+	assert_int_equal(log_count(t, "hunter2"), 0);
+}
+
+static void socks5_proxy_resolves_the_name(void **state)
+{
+	struct rig *t = *state;
+
+	start_through(t, RELAY_SOCKS5, "api.cluster.example:6443", "socks5://");
+	eventually(t, have_all(t, 2, "one") && health(t).n_watches == 3);
+	assert_string_equal(relay_asked(t->relay), "api.cluster.example:6443");
+}
+
+static void proxy_url_counts_for_loopback_and_despite_no_proxy(void **state)
+{
+	struct rig *t = *state;
+
+	setenv("NO_PROXY", "*", 1);
+	start_through(t, RELAY_CONNECT, "127.0.0.1:1", "http://");
+	eventually(t, have_all(t, 2, "one"));
+	unsetenv("NO_PROXY");
+	assert_true(str_starts(relay_asked(t->relay), "CONNECT 127.0.0.1:1 "));
+}
+
+static void environments_proxy_is_asked_unless_exempt(void **state)
+{
+	cleanup_free char *proxy = NULL, *url = NULL;
+	struct rig *t = *state;
+
+	serve(t, 0, "server.crt", "server.key", false, &(struct apiserver_options){ .port = 0 });
+	t->relay = relay_new(
+		t->loop, &(struct relay_options){ .kind = RELAY_CONNECT, .target_port = apiserver_port(t->server) });
+	proxy = str_format("127.0.0.1:%u", relay_port(t->relay));
+	setenv("HTTPS_PROXY", proxy, 1);
+	write_kubeconfig(t, "https://api.cluster.example",
+			 ", certificate-authority: ca.crt, tls-server-name: localhost", "");
+	start_source(t);
+	unsetenv("HTTPS_PROXY");
+	eventually(t, t->n_synced == 1);
+	assert_true(str_starts(relay_asked(t->relay), "CONNECT api.cluster.example:443 "));
+}
+
+static void loopback_server_needs_no_proxy_of_the_environment(void **state)
+{
+	struct rig *t = *state;
+
+	serve(t, 0, "server.crt", "server.key", false, &(struct apiserver_options){ .port = 0 });
+	setenv("HTTPS_PROXY", "http://127.0.0.1:1", 1);
+	setenv("ALL_PROXY", "http://127.0.0.1:1", 1);
+	write_kubeconfig(t, apiserver_url(t->server), ", certificate-authority: ca.crt", "");
+	start_source(t);
+	unsetenv("HTTPS_PROXY");
+	unsetenv("ALL_PROXY");
+	eventually(t, t->n_synced == 1);
+}
+
+static void ipv6_literal_is_a_server(void **state)
+{
+	cleanup_free char *url = NULL;
+	struct rig *t = *state;
+
+	serve(t, 0, "server.crt", "server.key", false, &(struct apiserver_options){ .port = 0 });
+	t->relay =
+		relay_new(t->loop, &(struct relay_options){ .ipv6 = true, .target_port = apiserver_port(t->server) });
+	url = str_format("https://[::1]:%u", relay_port(t->relay));
+	write_kubeconfig(t, url, ", certificate-authority: ca.crt", "");
+	start_source(t);
+	eventually(t, t->n_synced == 1);
+	assert_string_equal(health(t).location, url);
+}
+
+static void insecure_server_is_warned_of(void **state)
+{
+	struct rig *t = *state;
+
+	serve(t, 0, "stranger.crt", "stranger.key", false, &(struct apiserver_options){ .port = 0 });
+	write_kubeconfig(t, apiserver_url(t->server), ", insecure-skip-tls-verify: true", "");
+	log_begin(t);
+	start_source(t);
+	eventually(t, t->n_synced == 1);
+	assert_int_equal(log_count(t, "insecure-skip-tls-verify: the server is NOT authenticated"), 1);
+}
+
 /* ---- HTTP/2 ---- */
 
 static uint16_t free_port(void)
@@ -687,6 +803,13 @@ int main(void)
 		TEST(rotated_ca_is_taken_before_the_server_has_changed),
 		TEST(ca_that_is_none_keeps_the_old_one),
 		TEST(token_rotates_without_a_refused_request),
+		TEST(http_proxy_is_asked_for_a_tunnel),
+		TEST(socks5_proxy_resolves_the_name),
+		TEST(proxy_url_counts_for_loopback_and_despite_no_proxy),
+		TEST(environments_proxy_is_asked_unless_exempt),
+		TEST(loopback_server_needs_no_proxy_of_the_environment),
+		TEST(ipv6_literal_is_a_server),
+		TEST(insecure_server_is_warned_of),
 		TEST(stream_limit_is_kept_by_opening_more_connections),
 		TEST(goaway_and_a_restarted_proxy_lose_nothing),
 		TEST(connection_that_falls_silent_is_replaced),
