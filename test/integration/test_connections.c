@@ -517,7 +517,7 @@ static void token_rotates_without_a_refused_request(void **state)
 	write_kubeconfig(t, apiserver_url(t->server), ", certificate-authority: ca.crt", "tokenFile: token");
 	start_source(t);
 	want(t, 1);
-	eventually(t, have_all(t, 1, "one"));
+	eventually(t, have_all(t, 1, "one") && health(t).n_watches == 2);
 	log_begin(t);
 	write_file(t, "token", "two\n");
 	eventually(t, log_count(t, "new token in use") == 1);
