@@ -48,6 +48,7 @@ struct job {
 	char *uid, *plugin, *name, *ns; /* which of them are set depends on the kind */
 	char *path; /* of the volume, or the pod's folder */
 	struct payload *payload;
+	struct retired *old; /* for the version that an update replaces: what is switched must not lack memory */
 	publish_fn fn;
 	void *userdata;
 
@@ -157,13 +158,8 @@ static void timer_arm(struct publish *p)
 		loop_timer_off(p->timer);
 }
 
-/* Without memory for the record the version goes with the next update. */
-static void volume_retire(struct publish *p, struct volume *v, const char *version)
+static void volume_retire(struct publish *p, struct volume *v, const char *version, struct retired *r)
 {
-	struct retired *r = calloc(1, sizeof *r);
-
-	if (!r)
-		return;
 	r->volume = v;
 	r->due_usec = loop_now(p->loop) + PUBLISH_GRACE_USEC;
 	r->bytes = v->bytes;
@@ -184,6 +180,7 @@ static void job_free(struct job *j)
 	list_remove(&j->link);
 	plan_clear(&j->plan);
 	payload_free(j->payload);
+	free(j->old);
 	free(j->uid);
 	free(j->plugin);
 	free(j->name);
@@ -279,6 +276,9 @@ static int plan_new_content(struct publish *p, struct job *j)
 	r = volume_get(p, j->path, &v);
 	if (r < 0)
 		return r;
+	j->old = calloc(1, sizeof *j->old);
+	if (!j->old)
+		return -ENOMEM;
 	volume_trim(v);
 	return plan_volume(&j->plan, j->payload, in_grace, v);
 }
@@ -352,7 +352,7 @@ static void volume_published(struct publish *p, struct job *j)
 	v->good = true;
 	v->realtime_usec = j->realtime_usec;
 	if (j->plan.old_version[0])
-		volume_retire(p, v, j->plan.old_version);
+		volume_retire(p, v, j->plan.old_version, TAKE_PTR(j->old));
 	v->bytes = payload_bytes(j->payload);
 }
 
@@ -602,6 +602,21 @@ static void publish_readable(struct loop_source *s, int fd, uint32_t revents, vo
 		publisher_lost(p);
 }
 
+static int retired_expire(struct publish *p, const struct retired *r)
+{
+	cleanup_job struct job *j = NULL;
+	int err;
+
+	err = job_new(p, JOB_EXPIRE, NULL, &j);
+	err = err ?: string_set(&j->path, r->volume->path);
+	if (err < 0)
+		return err;
+	memcpy(j->plan.old_version, r->version, sizeof j->plan.old_version);
+	job_enqueue(p, TAKE_PTR(j));
+	return 0;
+}
+
+/* A version for whose end there is no memory stays for one grace more. */
 static void publish_timer(struct loop_source *s, void *userdata)
 {
 	struct publish *p = userdata;
@@ -609,17 +624,13 @@ static void publish_timer(struct loop_source *s, void *userdata)
 	struct retired *r;
 
 	while ((r = list_first(&p->retired, struct retired, link)) && r->due_usec <= now) {
-		struct job *j;
-
-		if (job_new(p, JOB_EXPIRE, NULL, &j) == 0) {
-			if (string_set(&j->path, r->volume->path) == 0) {
-				memcpy(j->plan.old_version, r->version, sizeof j->plan.old_version);
-				job_enqueue(p, j);
-			} else {
-				job_free(j);
-			}
+		if (retired_expire(p, r) == 0) {
+			retired_free(r);
+			continue;
 		}
-		retired_free(r);
+		r->due_usec = now + PUBLISH_GRACE_USEC;
+		list_remove(&r->link);
+		list_append(&p->retired, &r->link);
 	}
 	timer_arm(p);
 }
