@@ -23,6 +23,7 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include "agent/proxy.h"
 #include "agent/pulse.h"
 #include "common/backoff.h"
 #include "common/list.h"
@@ -65,7 +66,6 @@ struct http {
 	struct loop *loop;
 	struct loop_source *timer, *run_now, *start_soon, *drain, *ping;
 	CURLM *multi;
-	CURL *pinger; /* a handle without a request: what curl wants for a ping */
 	struct pulse pulse;
 	struct tls *tls;
 	char *server; /* without a trailing slash, for people */
@@ -76,8 +76,11 @@ struct http {
 	struct headers *headers;
 	struct list queued, running, graveyard, nudged;
 	uint64_t ping_usec;
-	bool https, direct; /* direct: a loopback address, for which no proxy is asked */
+	char *proxy; /* NULL: none; may hold a password */
+	char *shown; /* the server, and the proxy without its password */
+	bool https;
 	bool multiplexes; /* HTTP/2, as far as we know */
+	bool has_answered; /* so we know */
 	bool in_curl;
 	size_t n_unplaced; /* given to curl, without a connection yet */
 	size_t n_short; /* given to curl, not long-lived */
@@ -328,7 +331,7 @@ static void describe(const struct http_request *r, CURLcode code, struct err *e)
 {
 	char text[128];
 
-	err_set(e, errno_of(r, code), "%s %s: %s", r->has_head ? "read from" : "connect to", r->http->server,
+	err_set(e, errno_of(r, code), "%s %s: %s", r->has_head ? "read from" : "connect to", r->http->shown,
 		reason_of(r, code, text));
 }
 
@@ -422,6 +425,7 @@ static size_t on_header(char *line, size_t size, size_t n, void *userdata)
 	r->head_usec = loop_now(r->http->loop);
 	r->tls->proven |= status != 401;
 	curl_easy_getinfo(r->easy, CURLINFO_HTTP_VERSION, &version);
+	r->http->has_answered = true;
 	r->http->multiplexes = version == CURL_HTTP_VERSION_2_0;
 	if (r->callbacks->head)
 		r->callbacks->head(r->userdata, r->status);
@@ -600,7 +604,7 @@ static void start_queued(struct loop_source *s, void *userdata)
 	loop_defer_set(h->start_soon);
 }
 
-/* ---- old connections, dead connections ---- */
+/* ---- old connections ---- */
 
 static bool is_outdated(const struct http_request *r)
 {
@@ -656,32 +660,6 @@ static void on_drain(struct loop_source *s, void *userdata)
 	end_outdated(r);
 }
 
-/* curl pings all connections at once, through a handle that is with the multi handle and has no connection itself. */
-static void ping_all(struct http *h)
-{
-	if (curl_multi_add_handle(h->multi, h->pinger) != CURLM_OK)
-		return;
-	pulse_before_asking(&h->pulse);
-	curl_easy_upkeep(h->pinger);
-	pulse_after_asking(&h->pulse);
-	curl_multi_remove_handle(h->multi, h->pinger);
-}
-
-static void on_ping(struct loop_source *s, void *userdata)
-{
-	struct http *h = userdata;
-	size_t n_dead = pulse_judge(&h->pulse);
-
-	if (n_dead > 0)
-		log_info(LOG_F({ "server", h->server }), "%zu connections do not answer, giving them up", n_dead);
-	h->in_curl = true;
-	ping_all(h);
-	h->in_curl = false;
-	bury(h);
-	if (!pulse_is_empty(&h->pulse))
-		loop_timer_set(h->ping, h->ping_usec);
-}
-
 /* ---- requests: making ---- */
 
 /* Remembers the first failure, so that a row of them is checked once. */
@@ -706,10 +684,15 @@ static CURLcode set_tls(struct http_request *r)
 	SET(CURLOPT_SSL_VERIFYPEER, insecure ? 0L : 1L);
 	SET(CURLOPT_SSL_VERIFYHOST, insecure ? 0L : 2L);
 	SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+	SET(CURLOPT_PROXY_SSL_VERIFYPEER, insecure ? 0L : 1L);
+	SET(CURLOPT_PROXY_SSL_VERIFYHOST, insecure ? 0L : 2L);
+	SET(CURLOPT_PROXY_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
 	if (t->ca) {
 		blob = blob_of(t->ca);
 		SET(CURLOPT_CAINFO_BLOB, &blob);
 		SET(CURLOPT_CAPATH, NULL);
+		SET(CURLOPT_PROXY_CAINFO_BLOB, &blob);
+		SET(CURLOPT_PROXY_CAPATH, NULL);
 	}
 	if (t->cert) {
 		blob = blob_of(t->cert);
@@ -741,8 +724,9 @@ static CURLcode set_network(struct http_request *r)
 	SET(CURLOPT_OPENSOCKETDATA, h);
 	SET(CURLOPT_CLOSESOCKETFUNCTION, on_close_socket);
 	SET(CURLOPT_CLOSESOCKETDATA, h);
-	if (h->direct)
-		SET(CURLOPT_PROXY, "");
+	/* curl must not ask the environment itself */
+	SET(CURLOPT_PROXY, h->proxy ? h->proxy : "");
+	SET(CURLOPT_NOPROXY, "");
 	if (h->connect_to)
 		SET(CURLOPT_CONNECT_TO, h->connect_to);
 	if (h->https)
@@ -805,6 +789,53 @@ int http_get(struct http *h, const struct http_get *get, const struct http_callb
 }
 #undef SET
 
+/* ---- connections that have died ---- */
+
+static void ignore_body(void *userdata, const char *data, size_t len)
+{
+}
+
+static void ignore_done(void *userdata, const struct http_result *result)
+{
+}
+
+/* A request that anybody may make and that costs the server next to nothing. (curl_easy_upkeep() would send a PING, but
+ * not to connections of a multi handle, in 7.88.) */
+static void ask(struct http *h)
+{
+	static const struct http_callbacks callbacks = { .body = ignore_body, .done = ignore_done };
+	const struct http_get question = { .target = "/livez/ping", .timeout_usec = h->ping_usec };
+	struct http_request *r = NULL;
+
+	if (http_get(h, &question, &callbacks, NULL, &r) < 0)
+		return;
+	pulse_before_asking(&h->pulse);
+	start(r);
+	pulse_after_asking(&h->pulse);
+}
+
+/* With HTTP/1.1 a question would need a connection of its own. */
+static bool may_ask(const struct http *h)
+{
+	return h->multiplexes && h->has_answered && h->stats.n_running > 0 && h->n_unplaced == 0 &&
+	       list_empty(&h->queued);
+}
+
+static void on_ping(struct loop_source *s, void *userdata)
+{
+	struct http *h = userdata;
+	bool silent = false;
+	size_t n_dead = pulse_judge(&h->pulse, &silent);
+
+	if (n_dead > 0)
+		log_info(LOG_F({ "server", h->server }), "%zu connection%s not answer any more, giving up on %s",
+			 n_dead, n_dead > 1 ? "s do" : " does", n_dead > 1 ? "them" : "it");
+	else if (silent && may_ask(h))
+		ask(h);
+	if (!pulse_is_empty(&h->pulse))
+		loop_timer_set(h->ping, h->ping_usec);
+}
+
 /* ---- the client ---- */
 
 struct url {
@@ -850,11 +881,6 @@ static int parse_parts(CURLU *u, const char *server, struct url *ret, struct err
 	return 0;
 }
 
-static bool is_loopback(const char *host)
-{
-	return str_eq(host, "localhost") || str_starts(host, "127.") || str_eq(host, "[::1]");
-}
-
 /* curl takes the name to check from the URL, so the URL gets the other name, and is connected to the real host. */
 static int use_server_name(struct http *h, const struct url *u)
 {
@@ -870,7 +896,6 @@ static int use_server_name(struct http *h, const struct url *u)
 static int take_url(struct http *h, const struct url *u)
 {
 	h->https = str_eq(u->scheme, "https");
-	h->direct = is_loopback(u->host);
 	h->multiplexes = h->https;
 	h->server = strdup(h->options.server);
 	if (!h->server)
@@ -883,6 +908,31 @@ static int take_url(struct http *h, const struct url *u)
 	return h->base ? 0 : -ENOMEM;
 }
 
+static int find_proxy(struct http *h, const struct url *u, struct err *e)
+{
+	const struct proxy_environment env = proxy_environment_get();
+	cleanup_free char *host = strdup(u->host[0] == '[' ? u->host + 1 : u->host);
+
+	if (!host)
+		return -ENOMEM;
+	host[strcspn(host, "]")] = '\0';
+	return h->options.proxy ? proxy_url_check("proxy-url", h->options.proxy, &h->proxy, e)
+				: proxy_from_environment(&env, u->scheme, host, u->port, &h->proxy, e);
+}
+
+static int take_proxy(struct http *h, const struct url *u, struct err *e)
+{
+	cleanup_free char *proxy = NULL;
+	int r;
+
+	r = find_proxy(h, u, e);
+	if (r < 0)
+		return r;
+	proxy = h->proxy ? proxy_shown(h->proxy) : NULL;
+	h->shown = h->proxy ? str_format("%s through %s", h->server, proxy ? proxy : "a proxy") : strdup(h->server);
+	return h->shown ? 0 : -ENOMEM;
+}
+
 static int take_server(struct http *h, struct err *e)
 {
 	CURLU *parser = curl_url();
@@ -892,6 +942,8 @@ static int take_server(struct http *h, struct err *e)
 	r = parse_parts(parser, h->options.server, &u, e);
 	if (r == 0)
 		r = take_url(h, &u);
+	if (r == 0)
+		r = take_proxy(h, &u, e);
 	curl_url_cleanup(parser);
 	url_deinit(&u);
 	return r == -ENOMEM ? err_set(e, r, "out of memory") : r;
@@ -900,8 +952,7 @@ static int take_server(struct http *h, struct err *e)
 static int make_multi(struct http *h)
 {
 	h->multi = curl_multi_init();
-	h->pinger = curl_easy_init();
-	if (!h->multi || !h->pinger || curl_easy_setopt(h->pinger, CURLOPT_UPKEEP_INTERVAL_MS, 1L) != CURLE_OK)
+	if (!h->multi)
 		return -ENOMEM;
 	if (curl_multi_setopt(h->multi, CURLMOPT_SOCKETFUNCTION, on_socket_wanted) != CURLM_OK ||
 	    curl_multi_setopt(h->multi, CURLMOPT_SOCKETDATA, h) != CURLM_OK ||
@@ -983,7 +1034,6 @@ void http_free(struct http *h)
 	bury(h);
 	if (h->multi)
 		curl_multi_cleanup(h->multi);
-	curl_easy_cleanup(h->pinger);
 	pulse_deinit(&h->pulse);
 	loop_source_free(h->drain);
 	loop_source_free(h->ping);
@@ -996,6 +1046,8 @@ void http_free(struct http *h)
 	free(h->host_header);
 	free(h->base);
 	free(h->server);
+	free(h->shown);
+	str_free_secret(h->proxy);
 	free(h);
 	curl_global_cleanup();
 }

@@ -19,9 +19,10 @@ struct http_options {
 	const char *server; /* "https://host:port/prefix"; http:// is spoken without credentials */
 	const char *tls_server_name; /* SNI and name in the certificate, if not the URL's host */
 	struct http_tls tls;
+	const char *proxy; /* http, https or socks5 URL; NULL: the environment says (proxy.h) */
 	bool insecure; /* the server's certificate is not checked */
 	const char *user_agent;
-	uint64_t ping_usec; /* how often an HTTP/2 connection is asked whether it lives; 0: 15 s */
+	uint64_t ping_usec; /* an HTTP/2 connection that is silent for so long is asked something; 0: 15 s */
 };
 
 /* -EINVAL: not an absolute http(s) URL without user, query and fragment; e says what. */

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdarg.h>
 
+#include "agent/proxy.h"
 #include "agent/yaml.h"
 #include "common/b64.h"
 #include "common/file.h"
@@ -317,15 +318,25 @@ static int take_token(const struct loader *l, const struct yaml_node *user, stru
 
 /* ---- cluster, user, context ---- */
 
+static int take_proxy(const struct loader *l, const struct yaml_node *cluster, struct kubeconfig *k)
+{
+	cleanup_secret char *checked = NULL;
+	struct err e = ERR_INIT;
+	int r;
+
+	r = dup_str(l, cluster, "proxy-url", &k->proxy);
+	if (r < 0 || !k->proxy)
+		return r;
+	if (proxy_url_check("proxy-url", k->proxy, &checked, &e) < 0)
+		return issue(l, get(cluster, "proxy-url"), "%s", err_text(&e));
+	return 0;
+}
+
 static int take_cluster(const struct loader *l, const struct yaml_node *cluster, struct kubeconfig *k)
 {
-	static const char *const refused[] = { "proxy-url", NULL };
 	const char *server = NULL;
 	int r;
 
-	r = refuse_fields(l, cluster, refused);
-	if (r < 0)
-		return r;
 	r = get_str(l, cluster, "server", &server);
 	if (r < 0)
 		return r;
@@ -341,6 +352,9 @@ static int take_cluster(const struct loader *l, const struct yaml_node *cluster,
 		return r;
 	if (k->tls_server_name && !str_is_dns_subdomain(k->tls_server_name))
 		return issue(l, get(cluster, "tls-server-name"), "tls-server-name is not a DNS name");
+	r = take_proxy(l, cluster, k);
+	if (r < 0)
+		return r;
 	r = get_bool(l, cluster, "insecure-skip-tls-verify", &k->insecure);
 	if (r < 0)
 		return r;
@@ -492,6 +506,7 @@ void kubeconfig_free(struct kubeconfig *k)
 		return;
 	free(k->server);
 	free(k->tls_server_name);
+	str_free_secret(k->proxy);
 	free(k->ca);
 	free(k->client_cert);
 	str_free_secret(k->client_key);

@@ -1,5 +1,5 @@
 /* Kubeconfig: the file that says which API server, and with which credentials. What would change how we authenticate and
- * is not supported (exec plugins, passwords, impersonation, proxies) is refused by name and never passed over. */
+ * is not supported (exec plugins, passwords, impersonation) is refused by name and never passed over. */
 #pragma once
 
 #include "common/base.h"
@@ -9,6 +9,7 @@
 struct kubeconfig {
 	char *server; /* as it is in the file */
 	char *tls_server_name; /* NULL: the server's host */
+	char *proxy; /* proxy-url, secret: may hold a password; NULL: as the environment says */
 	bool insecure; /* insecure-skip-tls-verify */
 	char *ca; /* PEM; NULL: the system's */
 	char *client_cert; /* PEM; NULL: none */

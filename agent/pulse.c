@@ -1,7 +1,6 @@
-/* Pulse: curl sends HTTP/2 PINGs but never looks whether they are answered, and does not say to which connections it has
- * sent any. TCP_INFO tells both: bytes that were written while curl was asked to ping, and bytes that were received
+/* Pulse: TCP_INFO tells to which sockets something was written while curl was asked a question, and what was received
  * since. So a server that hangs, or a proxy that has forgotten about us, is noticed; a dead host is noticed earlier by
- * TCP_USER_TIMEOUT. A connection with HTTP/1.1 is never asked and so never judged. */
+ * TCP_USER_TIMEOUT and keep-alive. */
 #include "agent/pulse.h"
 
 #include <linux/tcp.h>
@@ -13,9 +12,8 @@ struct pulse_socket {
 	int fd;
 	uint64_t generation;
 	bool asked;
-	unsigned n_misses;
 	uint64_t written; /* before asking */
-	uint64_t received; /* when asked */
+	uint64_t received; /* when last looked at */
 };
 
 void pulse_init(struct pulse *p)
@@ -94,22 +92,27 @@ static void count_bytes(int fd, uint64_t *ret_written, uint64_t *ret_received)
 	*ret_received = info.tcpi_bytes_received;
 }
 
-size_t pulse_judge(struct pulse *p)
+size_t pulse_judge(struct pulse *p, bool *ret_silent)
 {
 	uint64_t written, received;
 	struct pulse_socket *s;
+	bool silent = false;
 	size_t n = 0;
 
 	list_for_each (s, &p->sockets, link) {
 		count_bytes(s->fd, &written, &received);
-		if (received != s->received)
+		if (received != s->received) {
+			s->received = received;
 			s->asked = false;
-		if (!s->asked || ++s->n_misses < PULSE_MISSES_MAX)
-			continue;
-		s->asked = false;
-		shutdown(s->fd, SHUT_RDWR);
-		n++;
+		} else if (s->asked) {
+			s->asked = false;
+			shutdown(s->fd, SHUT_RDWR);
+			n++;
+		} else {
+			silent = true;
+		}
 	}
+	*ret_silent = silent;
 	return n;
 }
 
@@ -129,10 +132,6 @@ void pulse_after_asking(struct pulse *p)
 
 	list_for_each (s, &p->sockets, link) {
 		count_bytes(s->fd, &written, &received);
-		if (s->asked || written <= s->written)
-			continue;
-		s->asked = true;
-		s->n_misses = 0;
-		s->received = received;
+		s->asked |= written > s->written && s->written > 0;
 	}
 }

@@ -5,9 +5,6 @@
 #include "common/base.h"
 #include "common/list.h"
 
-/* Unanswered for so many judgements in a row: dead. */
-#define PULSE_MISSES_MAX 2
-
 struct pulse {
 	struct list sockets;
 	uint64_t generation;
@@ -23,9 +20,10 @@ void pulse_remove(struct pulse *p, int fd);
 void pulse_begin_generation(struct pulse *p);
 void pulse_shut_older(struct pulse *p);
 bool pulse_is_empty(const struct pulse *p);
-/* Shuts down each socket that has not received a byte since it was asked PULSE_MISSES_MAX calls ago; its owner reads the
- * end of the stream then. Returns how many. */
-size_t pulse_judge(struct pulse *p);
+/* Shuts down each socket that was asked before the last call and has received nothing since; its owner reads the end of
+ * the stream then. Returns how many. *ret_silent: there is one that has received nothing since the last call, and should
+ * be asked. */
+size_t pulse_judge(struct pulse *p, bool *ret_silent);
 /* Between these two the owner asks: a socket to which something was written is expected to be answered. */
 void pulse_before_asking(struct pulse *p);
 void pulse_after_asking(struct pulse *p);

@@ -118,13 +118,15 @@ static const struct source_vtable VTABLE = {
 	.free = api_free,
 };
 
-static int make_http(struct source_api *s, struct err *e)
+static int make_http(struct source_api *s, const struct source_api_options *o, struct err *e)
 {
 	const struct kubeconfig *k = s->kubeconfig;
 	const struct http_options options = { .server = k->server,
 					      .tls_server_name = k->tls_server_name,
 					      .tls = { .ca = k->ca, .cert = k->client_cert, .key = k->client_key },
+					      .proxy = k->proxy,
 					      .insecure = k->insecure,
+					      .ping_usec = o->ping_usec,
 					      .user_agent = "secretlet/" SECRETLET_VERSION };
 	int r;
 
@@ -168,7 +170,7 @@ static int setup(struct source_api *s, const struct source_api_options *options,
 	r = kubeconfig_load(options->kubeconfig, &s->kubeconfig, e);
 	if (r < 0)
 		return r;
-	r = make_http(s, e);
+	r = make_http(s, options, e);
 	if (r < 0)
 		return err_wrap(e, r, "%s", options->kubeconfig);
 	return credentials_new(s->loop, s->files, s->http, s->kubeconfig, options->credentials_usec, &s->credentials,

@@ -493,6 +493,12 @@ static int check_name(const json_t *obj, const struct json_at *up, struct map *n
 	return remember(names, name, &at, issue);
 }
 
+/* `Secret:`, `secrets:` or `secretName:` would make an empty folder of a secret volume. */
+static bool is_meant_as_secret(const char *key)
+{
+	return strncasecmp(key, "secret", strlen("secret")) == 0 && !str_eq(key, "secret");
+}
+
 static int check_volume(const json_t *volume, const struct json_at *at, void *userdata, struct json_issue *issue)
 {
 	const json_t *secret = NULL;
@@ -505,6 +511,8 @@ static int check_volume(const json_t *volume, const struct json_at *at, void *us
 	if (r < 0)
 		return r;
 	json_object_foreach (for_iteration(volume), key, value) {
+		if (is_meant_as_secret(key))
+			return json_issue_set(issue, &JSON_AT(at, key), "unknown field; `secret` is meant?");
 		if (str_eq(key, "name") || json_is_null(value))
 			continue;
 		if (++n_types > 1)
@@ -738,6 +746,39 @@ static const char *const container_fields[] = { "name",
 						"targetContainerName",
 						NULL };
 
+static const char *const volume_fields[] = { "name",
+					     "awsElasticBlockStore",
+					     "azureDisk",
+					     "azureFile",
+					     "cephfs",
+					     "cinder",
+					     "configMap",
+					     "csi",
+					     "downwardAPI",
+					     "emptyDir",
+					     "ephemeral",
+					     "fc",
+					     "flexVolume",
+					     "flocker",
+					     "gcePersistentDisk",
+					     "gitRepo",
+					     "glusterfs",
+					     "hostPath",
+					     "image",
+					     "iscsi",
+					     "nfs",
+					     "persistentVolumeClaim",
+					     "photonPersistentDisk",
+					     "portworxVolume",
+					     "projected",
+					     "quobyte",
+					     "rbd",
+					     "scaleIO",
+					     "secret",
+					     "storageos",
+					     "vsphereVolume",
+					     NULL };
+
 struct unknown {
 	validate_note_fn fn;
 	void *userdata;
@@ -751,7 +792,8 @@ static int tell_unknown(const struct unknown *u, const json_t *obj, const struct
 	int r = 0;
 
 	json_object_foreach (for_iteration(obj), key, value) {
-		if (is_known(known, key) || (known == secret_fields && misspelt(key)))
+		if (is_known(known, key) || (known == secret_fields && misspelt(key)) ||
+		    (known == volume_fields && is_meant_as_secret(key)))
 			continue;
 		json_issue_set(&issue, &JSON_AT(at, key), "unknown field; it has no effect");
 		r = u->fn(u->userdata, &issue);
@@ -761,15 +803,15 @@ static int tell_unknown(const struct unknown *u, const json_t *obj, const struct
 	return r;
 }
 
-static int tell_unknown_of_containers(const struct unknown *u, const json_t *spec, const char *list,
-				      const struct json_at *up)
+static int tell_unknown_of_list(const struct unknown *u, const json_t *spec, const char *list, const struct json_at *up,
+				const char *const known[])
 {
 	const struct json_at list_at = JSON_AT(up, list);
-	const json_t *containers = json_object_get(spec, list);
+	const json_t *array = json_object_get(spec, list);
 	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < json_array_size(containers); i++)
-		r = tell_unknown(u, json_array_get(containers, i), &JSON_AT_INDEX(&list_at, i), container_fields);
+	for (size_t i = 0; r == 0 && i < json_array_size(array); i++)
+		r = tell_unknown(u, json_array_get(array, i), &JSON_AT_INDEX(&list_at, i), known);
 	return r;
 }
 
@@ -787,7 +829,9 @@ int validate_unknown_fields(const json_t *obj, bool is_pod, validate_note_fn fn,
 	if (r < 0 || !is_pod)
 		return r;
 	r = tell_unknown(&u, spec, &spec_at, spec_fields);
+	if (r == 0)
+		r = tell_unknown_of_list(&u, spec, "volumes", &spec_at, volume_fields);
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(lists); i++)
-		r = tell_unknown_of_containers(&u, spec, lists[i], &spec_at);
+		r = tell_unknown_of_list(&u, spec, lists[i], &spec_at, container_fields);
 	return r;
 }

@@ -10,6 +10,7 @@
  * Text may be a secret: error sentences hold positions and reasons only, and what a node held is wiped with it. */
 #include "agent/yaml.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <yaml.h>
 
@@ -673,7 +674,7 @@ static int parse_all(struct parser *p)
 	return 0;
 }
 
-int yaml_parse(const char *text, size_t len, struct yaml_doc **ret_docs, size_t *ret_n_docs, struct err *e)
+static int parse_text(const char *text, size_t len, struct yaml_doc **ret_docs, size_t *ret_n_docs, struct err *e)
 {
 	cleanup_free struct parser *p = NULL;
 	int r;
@@ -700,4 +701,76 @@ int yaml_parse(const char *text, size_t len, struct yaml_doc **ret_docs, size_t 
 	*ret_docs = p->docs;
 	*ret_n_docs = p->n_docs;
 	return 0;
+}
+
+/* ---- JSON's surrogate pairs ---- */
+
+/* "\\uXXXX" within [first, first + 0x3ff]. */
+static bool read_surrogate(const char *text, const char *end, uint32_t first, uint32_t *ret)
+{
+	uint32_t value = 0;
+
+	if (end - text < 6 || text[0] != '\\' || text[1] != 'u')
+		return false;
+	for (int i = 2; i < 6; i++) {
+		if (!isxdigit((unsigned char)text[i]))
+			return false;
+		value = value * 16 +
+			(uint32_t)(isdigit((unsigned char)text[i]) ? text[i] - '0' : (text[i] | 32) - 'a' + 10);
+	}
+	*ret = value - first;
+	return value >= first && value - first < 0x400;
+}
+
+/* With each pair of escaped surrogates as the one escape that YAML has for it, which is shorter. Only for a text that is
+ * JSON: there a backslash is always the beginning of an escape. NULL: there are none, or there is no memory. */
+static char *join_surrogates(const char *text, size_t len)
+{
+	const char *end = text + len;
+	char *out = malloc(len + 1), *to = out;
+	uint32_t high, low;
+	size_t n_pairs = 0;
+
+	while (out && text < end) {
+		if (read_surrogate(text, end, 0xd800, &high) && read_surrogate(text + 6, end, 0xdc00, &low)) {
+			to += snprintf(to, (size_t)(end - text), "\\U%08x", 0x10000 + high * 0x400 + low);
+			text += 12;
+			n_pairs++;
+			continue;
+		}
+		if (*text == '\\' && end - text > 1)
+			*to++ = *text++;
+		*to++ = *text++;
+	}
+	if (!out)
+		return NULL;
+	*to = '\0';
+	if (n_pairs > 0)
+		return out;
+	explicit_bzero(out, len);
+	free(out);
+	return NULL;
+}
+
+static bool is_json(const char *text, size_t len)
+{
+	cleanup_json json_t *doc = NULL;
+
+	return json_parse(text, len, &doc, NULL) == 0;
+}
+
+int yaml_parse(const char *text, size_t len, struct yaml_doc **ret_docs, size_t *ret_n_docs, struct err *e)
+{
+	cleanup_secret char *joined = NULL;
+	int r;
+
+	r = parse_text(text, len, ret_docs, ret_n_docs, e);
+	if (r != -EINVAL || !memmem(text, len, "\\u", 2) || !is_json(text, len))
+		return r;
+	joined = join_surrogates(text, len);
+	if (!joined)
+		return r;
+	if (e)
+		*e = ERR_INIT;
+	return parse_text(joined, strlen(joined), ret_docs, ret_n_docs, e);
 }

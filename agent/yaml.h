@@ -28,7 +28,8 @@ struct yaml_doc {
 
 /* All documents of a stream. -EINVAL: e says `line:column: reason`. -E2BIG: too large, too deep, too many nodes.
  * Duplicate keys are an error; keys are what JSON will have (`on: x` is the key "true"); `<<` merges; tags other than
- * YAML's own are refused. JSON is read as well, except for escaped surrogate pairs. */
+ * YAML's own are refused. JSON is read as well; behind an escaped surrogate pair columns may
+ * be less than they are. */
 int yaml_parse(const char *text, size_t len, struct yaml_doc **ret_docs, size_t *ret_n_docs, struct err *e);
 void yaml_docs_free(struct yaml_doc *docs, size_t n_docs);
 /* The value for a key of a mapping; NULL if it is not there (or n is no mapping). */

@@ -8,7 +8,12 @@
 
 #include <fcntl.h>
 #include <ftw.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #include "common/file.h"
@@ -39,6 +44,8 @@ struct rig {
 	struct source *source;
 	struct told secrets[SECRETS_MAX];
 	unsigned n_synced, n_failed;
+	pid_t nghttpx; /* and its group's; 0: none */
+	uint64_t ping_usec;
 	int log, stderr_copy;
 	size_t seen; /* of the log */
 };
@@ -198,6 +205,16 @@ static void log_end(struct rig *t)
 	t->log = close_fd(t->log);
 }
 
+static void stop_nghttpx(struct rig *t)
+{
+	if (t->nghttpx <= 0)
+		return;
+	kill(-t->nghttpx, SIGCONT);
+	kill(-t->nghttpx, SIGKILL);
+	waitpid(t->nghttpx, NULL, 0);
+	t->nghttpx = 0;
+}
+
 static int teardown(void **state)
 {
 	struct rig *t = *state;
@@ -205,6 +222,7 @@ static int teardown(void **state)
 	log_end(t);
 	source_free(t->source);
 	relay_free(t->relay);
+	stop_nghttpx(t);
 	if (t->server)
 		apiserver_stop(t->server);
 	files_free(t->files);
@@ -264,9 +282,9 @@ static void write_kubeconfig(const struct rig *t, const char *url, const char *c
 static void start_source(struct rig *t)
 {
 	cleanup_free char *path = path_in(t, "kubeconfig");
-	const struct source_api_options o = { .kubeconfig = path,
-					      .node_name = "node-1",
-					      .credentials_usec = PERIOD_USEC };
+	const struct source_api_options o = {
+		.kubeconfig = path, .node_name = "node-1", .credentials_usec = PERIOD_USEC, .ping_usec = t->ping_usec
+	};
 	struct err e = ERR_INIT;
 
 	if (source_api_new(t->loop, t->files, &o, &SINK, t, &t->source, &e) < 0 || source_start(t->source, &e) < 0)
@@ -499,7 +517,7 @@ static void token_rotates_without_a_refused_request(void **state)
 	write_kubeconfig(t, apiserver_url(t->server), ", certificate-authority: ca.crt", "tokenFile: token");
 	start_source(t);
 	want(t, 1);
-	eventually(t, have_all(t, 1, "one"));
+	eventually(t, have_all(t, 1, "one") && health(t).n_watches == 2);
 	log_begin(t);
 	write_file(t, "token", "two\n");
 	eventually(t, log_count(t, "new token in use") == 1);
@@ -509,6 +527,269 @@ static void token_rotates_without_a_refused_request(void **state)
 	put_all(t, 1, "two");
 	eventually(t, have_all(t, 1, "two"));
 	assert_int_equal(apiserver_counts(t->server).n_unauthorised, 0);
+}
+
+/* ---- proxies, addresses ---- */
+
+/* A source whose server can be reached by nothing but the relay. */
+static void start_through(struct rig *t, enum relay_kind kind, const char *server, const char *proxy_format)
+{
+	cleanup_free char *url = NULL, *proxy = NULL, *cluster = NULL;
+
+	serve(t, 0, "server.crt", "server.key", false, &(struct apiserver_options){ .token = "sesame" });
+	t->relay =
+		relay_new(t->loop, &(struct relay_options){ .kind = kind, .target_port = apiserver_port(t->server) });
+	url = str_format("https://%s", server);
+	proxy = str_format("%s127.0.0.1:%u", proxy_format, relay_port(t->relay));
+	cluster = str_format(", certificate-authority: ca.crt, tls-server-name: localhost, proxy-url: \"%s\"", proxy);
+	write_kubeconfig(t, url, cluster, "token: sesame");
+	start_source(t);
+	want(t, 2);
+}
+
+static void http_proxy_is_asked_for_a_tunnel(void **state)
+{
+	struct rig *t = *state;
+
+	log_begin(t);
+	start_through(t, RELAY_CONNECT, "api.cluster.example:6443", "http://user:hunter2@");
+	eventually(t, have_all(t, 2, "one") && health(t).n_watches == 3);
+	assert_true(str_starts(relay_asked(t->relay), "CONNECT api.cluster.example:6443 HTTP/1.1\r\n"));
+	/* base64 of user:hunter2; and what is for the server alone */
+	assert_non_null(strstr(relay_asked(t->relay), "Proxy-Authorization: Basic dXNlcjpodW50ZXIy\r\n"));
+	assert_null(strstr(relay_asked(t->relay), "sesame"));
+	apiserver_stop(TAKE_PTR(t->server));
+	relay_free(TAKE_PTR(t->relay));
+	eventually(t, *health(t).last_error);
+	assert_non_null(strstr(health(t).last_error, " through http://127.0.0.1:"));
+	assert_null(strstr(health(t).last_error, "hunter2"));
+	assert_int_equal(log_count(t, "hunter2"), 0);
+}
+
+static void socks5_proxy_resolves_the_name(void **state)
+{
+	struct rig *t = *state;
+
+	start_through(t, RELAY_SOCKS5, "api.cluster.example:6443", "socks5://");
+	eventually(t, have_all(t, 2, "one") && health(t).n_watches == 3);
+	assert_string_equal(relay_asked(t->relay), "api.cluster.example:6443");
+}
+
+static void proxy_url_counts_for_loopback_and_despite_no_proxy(void **state)
+{
+	struct rig *t = *state;
+
+	setenv("NO_PROXY", "*", 1);
+	start_through(t, RELAY_CONNECT, "127.0.0.1:1", "http://");
+	eventually(t, have_all(t, 2, "one"));
+	unsetenv("NO_PROXY");
+	assert_true(str_starts(relay_asked(t->relay), "CONNECT 127.0.0.1:1 "));
+}
+
+static void environments_proxy_is_asked_unless_exempt(void **state)
+{
+	cleanup_free char *proxy = NULL, *url = NULL;
+	struct rig *t = *state;
+
+	serve(t, 0, "server.crt", "server.key", false, &(struct apiserver_options){ .port = 0 });
+	t->relay = relay_new(
+		t->loop, &(struct relay_options){ .kind = RELAY_CONNECT, .target_port = apiserver_port(t->server) });
+	proxy = str_format("127.0.0.1:%u", relay_port(t->relay));
+	setenv("HTTPS_PROXY", proxy, 1);
+	write_kubeconfig(t, "https://api.cluster.example",
+			 ", certificate-authority: ca.crt, tls-server-name: localhost", "");
+	start_source(t);
+	unsetenv("HTTPS_PROXY");
+	eventually(t, t->n_synced == 1);
+	assert_true(str_starts(relay_asked(t->relay), "CONNECT api.cluster.example:443 "));
+}
+
+static void loopback_server_needs_no_proxy_of_the_environment(void **state)
+{
+	struct rig *t = *state;
+
+	serve(t, 0, "server.crt", "server.key", false, &(struct apiserver_options){ .port = 0 });
+	setenv("HTTPS_PROXY", "http://127.0.0.1:1", 1);
+	setenv("ALL_PROXY", "http://127.0.0.1:1", 1);
+	write_kubeconfig(t, apiserver_url(t->server), ", certificate-authority: ca.crt", "");
+	start_source(t);
+	unsetenv("HTTPS_PROXY");
+	unsetenv("ALL_PROXY");
+	eventually(t, t->n_synced == 1);
+}
+
+static void ipv6_literal_is_a_server(void **state)
+{
+	cleanup_free char *url = NULL;
+	struct rig *t = *state;
+
+	serve(t, 0, "server.crt", "server.key", false, &(struct apiserver_options){ .port = 0 });
+	t->relay =
+		relay_new(t->loop, &(struct relay_options){ .ipv6 = true, .target_port = apiserver_port(t->server) });
+	url = str_format("https://[::1]:%u", relay_port(t->relay));
+	write_kubeconfig(t, url, ", certificate-authority: ca.crt", "");
+	start_source(t);
+	eventually(t, t->n_synced == 1);
+	assert_string_equal(health(t).location, url);
+}
+
+static void insecure_server_is_warned_of(void **state)
+{
+	struct rig *t = *state;
+
+	serve(t, 0, "stranger.crt", "stranger.key", false, &(struct apiserver_options){ .port = 0 });
+	write_kubeconfig(t, apiserver_url(t->server), ", insecure-skip-tls-verify: true", "");
+	log_begin(t);
+	start_source(t);
+	eventually(t, t->n_synced == 1);
+	assert_int_equal(log_count(t, "insecure-skip-tls-verify: the server is NOT authenticated"), 1);
+}
+
+/* ---- HTTP/2 ---- */
+
+static uint16_t free_port(void)
+{
+	struct sockaddr_in sin = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	cleanup_fd int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	socklen_t len = sizeof(sin);
+
+	assert_int_equal(bind(fd, (struct sockaddr *)&sin, sizeof(sin)), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&sin, &len), 0);
+	return ntohs(sin.sin_port);
+}
+
+static bool has_nghttpx(void)
+{
+	return access("/usr/sbin/nghttpx", X_OK) == 0 || access("/usr/bin/nghttpx", X_OK) == 0;
+}
+
+static bool is_listening(uint16_t port)
+{
+	struct sockaddr_in sin = { .sin_family = AF_INET,
+				   .sin_port = htons(port),
+				   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	cleanup_fd int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	return connect(fd, (struct sockaddr *)&sin, sizeof(sin)) == 0;
+}
+
+/* HTTP/2 with TLS on `port`, HTTP/1.1 to the API server. */
+static void start_nghttpx(struct rig *t, uint16_t port)
+{
+	cleanup_free char *front = str_format("-f127.0.0.1,%u", port), *key = path_in(t, "server.key"),
+			  *back = str_format("-b127.0.0.1,%u", apiserver_port(t->server)),
+			  *cert = path_in(t, "server.crt");
+	char *argv[] = { (char[]){ "nghttpx" },
+			 front,
+			 back,
+			 (char[]){ "--no-ocsp" },
+			 (char[]){ "--single-thread" },
+			 (char[]){ "--frontend-http2-max-concurrent-streams=100" },
+			 (char[]){ "--backend-read-timeout=1h" },
+			 (char[]){ "--errorlog-file=/dev/null" },
+			 (char[]){ "--conf=/dev/null" },
+			 key,
+			 cert,
+			 NULL };
+	posix_spawnattr_t attr;
+	char name[] = "/usr/sbin/nghttpx", other[] = "/usr/bin/nghttpx";
+
+	assert_int_equal(posix_spawnattr_init(&attr), 0);
+	assert_int_equal(posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETPGROUP), 0);
+	if (posix_spawn(&t->nghttpx, name, NULL, &attr, argv, environ) != 0)
+		assert_int_equal(posix_spawn(&t->nghttpx, other, NULL, &attr, argv, environ), 0);
+	posix_spawnattr_destroy(&attr);
+	eventually(t, is_listening(port));
+}
+
+static void start_http2(struct rig *t, unsigned n)
+{
+	uint16_t port = free_port();
+	struct err e = ERR_INIT;
+
+	if (apiserver_start(&(struct apiserver_options){ .port = 0 }, &t->server, &e) < 0)
+		fail_msg("%s", err_text(&e));
+	start_nghttpx(t, port);
+	t->relay = relay_new(t->loop, &(struct relay_options){ .target_port = port });
+	{
+		cleanup_free char *url = str_format("https://127.0.0.1:%u", relay_port(t->relay));
+
+		write_kubeconfig(t, url, ", certificate-authority: ca.crt", "");
+	}
+	start_source(t);
+	want(t, n);
+	eventually(t, have_all(t, n, "one") && health(t).n_watches == n + 1);
+}
+
+static void stream_limit_is_kept_by_opening_more_connections(void **state)
+{
+	struct rig *t = *state;
+
+	if (!has_nghttpx())
+		skip();
+	start_http2(t, 300);
+	/* 301 watches, 100 streams each; a list may find all of them taken for a moment */
+	assert_in_range(relay_n_accepted(t->relay), 4, 6);
+	assert_in_range(health(t).n_connections, 4, 6);
+	put_all(t, 300, "two");
+	eventually(t, have_all(t, 300, "two"));
+	assert_in_range(relay_n_accepted(t->relay), 4, 6);
+	assert_int_equal(t->n_failed, 0);
+}
+
+static void goaway_and_a_restarted_proxy_lose_nothing(void **state)
+{
+	struct rig *t = *state;
+	uint16_t port;
+
+	if (!has_nghttpx())
+		skip();
+	port = free_port();
+	start_http2(t, 20);
+	/* SIGQUIT: GOAWAY, and it ends when its streams have */
+	kill(t->nghttpx, SIGQUIT);
+	run_for(t, 500 * USEC_PER_MSEC);
+	put_all(t, 20, "two");
+	eventually(t, have_all(t, 20, "two"));
+	stop_nghttpx(t);
+	start_nghttpx(t, port);
+	relay_set_target(t->relay, port);
+	put_all(t, 20, "three");
+	eventually(t, have_all(t, 20, "three") && health(t).n_watches == 21);
+	assert_in_range(relay_n_open(t->relay), 1, 2);
+}
+
+/* The peers' kernels go on acknowledging, so only an unanswered PING tells. */
+static void connection_that_falls_silent_is_replaced(void **state)
+{
+	struct rig *t = *state;
+
+	if (!has_nghttpx())
+		skip();
+	t->ping_usec = 200 * USEC_PER_MSEC;
+	start_http2(t, 20);
+	assert_int_equal(relay_n_accepted(t->relay), 1);
+	run_for(t, 5 * t->ping_usec);
+	assert_int_equal(relay_n_accepted(t->relay), 1);
+	relay_freeze(t->relay);
+	put_all(t, 20, "two");
+	eventually(t, have_all(t, 20, "two") && health(t).n_watches == 21);
+	assert_in_range(relay_n_accepted(t->relay), 2, 4);
+}
+
+static void stopped_proxy_is_noticed_and_found_again(void **state)
+{
+	struct rig *t = *state;
+
+	if (!has_nghttpx())
+		skip();
+	t->ping_usec = 200 * USEC_PER_MSEC;
+	start_http2(t, 5);
+	kill(-t->nghttpx, SIGSTOP);
+	eventually(t, health(t).n_watches == 0);
+	put_all(t, 5, "two");
+	kill(-t->nghttpx, SIGCONT);
+	eventually(t, have_all(t, 5, "two") && health(t).n_watches == 6);
 }
 
 int main(void)
@@ -522,6 +803,17 @@ int main(void)
 		TEST(rotated_ca_is_taken_before_the_server_has_changed),
 		TEST(ca_that_is_none_keeps_the_old_one),
 		TEST(token_rotates_without_a_refused_request),
+		TEST(http_proxy_is_asked_for_a_tunnel),
+		TEST(socks5_proxy_resolves_the_name),
+		TEST(proxy_url_counts_for_loopback_and_despite_no_proxy),
+		TEST(environments_proxy_is_asked_unless_exempt),
+		TEST(loopback_server_needs_no_proxy_of_the_environment),
+		TEST(ipv6_literal_is_a_server),
+		TEST(insecure_server_is_warned_of),
+		TEST(stream_limit_is_kept_by_opening_more_connections),
+		TEST(goaway_and_a_restarted_proxy_lose_nothing),
+		TEST(connection_that_falls_silent_is_replaced),
+		TEST(stopped_proxy_is_noticed_and_found_again),
 	};
 	struct err e = ERR_INIT;
 

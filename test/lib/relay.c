@@ -208,6 +208,11 @@ uint16_t relay_port(const struct relay *r)
 	return r->port;
 }
 
+void relay_set_target(struct relay *r, uint16_t port)
+{
+	r->options.target_port = port;
+}
+
 void relay_freeze(struct relay *r)
 {
 	struct pair *p;

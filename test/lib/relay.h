@@ -18,6 +18,8 @@ struct relay_options {
 struct relay *relay_new(struct loop *l, const struct relay_options *o);
 void relay_free(struct relay *r);
 uint16_t relay_port(const struct relay *r);
+/* For new connections. */
+void relay_set_target(struct relay *r, uint16_t port);
 /* Connections that are there now say and hear nothing any more, and do not end. */
 void relay_freeze(struct relay *r);
 size_t relay_n_accepted(const struct relay *r);

@@ -287,6 +287,8 @@ static void fields_that_have_no_effect_are_told(void **state)
 		  true, "spec.restart spec.containers[0].imagepullpolicy " },
 		{ "data: {}\nspec: {initContainers: [{nam: c}, x], containers: x}", true,
 		  "data spec.initContainers[0].nam " },
+		{ "spec: {volumes: [{name: v, secrets: {}}, {name: w, emptydir: {}}]}", true,
+		  "spec.volumes[1].emptydir " },
 		{ "spec: {stop: 1, after: 2}\n", true, "spec.stop " },
 	};
 
@@ -378,6 +380,13 @@ static const struct refusal PODS[] = {
 	{ P "spec: {" C ", volumes: [{name: v}, {name: v}]}", "spec.volumes[1].name", "Duplicate value: \"v\"" },
 	{ P "spec: {" C ", volumes: [{name: v, emptyDir: {}, secret: {secretName: s}}]}", "spec.volumes[0].secret",
 	  "Forbidden: may not specify more than 1 volume type" },
+	{ P "spec: {" C ", volumes: [{name: v, secretName: s}]}", "spec.volumes[0].secretName",
+	  "unknown field; `secret` is meant?" },
+	{ P "spec: {" C ", volumes: [{name: v, Secret: {secretName: s}}]}", "spec.volumes[0].Secret",
+	  "unknown field; `secret` is meant?" },
+	{ P "spec: {" C ", volumes: [{name: v, secrets: ~}]}", "spec.volumes[0].secrets",
+	  "unknown field; `secret` is meant?" },
+	{ P "spec: {" C ", volumes: [{name: v, somethingNew: {}}]}", NULL, NULL },
 	{ P "spec: {" C ", volumes: [{name: v, secret: x}]}", "spec.volumes[0].secret",
 	  "expected an object, found a string" },
 	/* secret volumes */

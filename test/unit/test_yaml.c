@@ -550,11 +550,42 @@ static void mutilated_texts_do_no_harm(void **state)
 	}
 }
 
+/* Python writes what is beyond U+FFFF like this. */
+static void surrogate_pairs_of_json_are_read(void **state)
+{
+	static const struct {
+		const char *text, *json; /* NULL: refused */
+	} cases[] = {
+		{ "{\"a\": \"\\ud83d\\ude00\"}", "{\"a\":\"\xf0\x9f\x98\x80\"}" },
+		{ "[\"x\\uD800\\uDC00y\\udbff\\udfff\", \"\\u00e9\"]",
+		  "[\"x\xf0\x90\x80\x80y\xf4\x8f\xbf\xbf\",\"\xc3\xa9\"]" },
+		/* a backslash that is escaped begins nothing */
+		{ "[\"\\\\ud83d\\\\ude00\", \"\\ud83d\\ude00\"]", "[\"\\\\ud83d\\\\ude00\",\"\xf0\x9f\x98\x80\"]" },
+		{ "[\"\\ud83d\"]", NULL },
+		{ "[\"\\ude00\\ud83d\"]", NULL },
+		{ "[\"\\ud83dx\\ude00\"]", NULL },
+		/* YAML that is no JSON: there it is another text */
+		{ "[\"\\ud83d\\ude00\", '\\ud83d\\ude00']", NULL },
+		{ "{\"a\": 1, \"a\": \"\\ud83d\\ude00\"}", NULL },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct parsed p = parse(cases[i].text, strlen(cases[i].text));
+
+		assert_int_equal(p.r, cases[i].json ? 0 : -EINVAL);
+		assert_int_equal(p.e.code, p.r);
+		forget(&p);
+		if (cases[i].json)
+			assert_true(expect_json(cases[i].text, cases[i].json));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(values_are_what_kubernetes_reads),
 		cmocka_unit_test(what_is_wrong_is_refused_with_its_place),
+		cmocka_unit_test(surrogate_pairs_of_json_are_read),
 		cmocka_unit_test(a_reason_never_shows_the_text),
 		cmocka_unit_test(numbers_that_json_has_not_are_refused_there),
 		cmocka_unit_test(depth_is_limited),

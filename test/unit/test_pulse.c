@@ -1,0 +1,137 @@
+/* Pulse: which sockets are taken for dead. */
+#include "agent/pulse.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+struct rig {
+	struct pulse pulse;
+	int ours, theirs;
+};
+
+static int setup(void **state)
+{
+	struct sockaddr_in sin = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	cleanup_fd int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct rig *t = calloc(1, sizeof(*t));
+	socklen_t len = sizeof(sin);
+
+	assert_int_equal(bind(listener, (struct sockaddr *)&sin, sizeof(sin)), 0);
+	assert_int_equal(listen(listener, 1), 0);
+	assert_int_equal(getsockname(listener, (struct sockaddr *)&sin, &len), 0);
+	t->ours = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(connect(t->ours, (struct sockaddr *)&sin, sizeof(sin)), 0);
+	t->theirs = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	pulse_init(&t->pulse);
+	assert_int_equal(pulse_add(&t->pulse, t->ours), 0);
+	assert_int_equal(write(t->ours, "hello", 5), 5);
+	*state = t;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct rig *t = *state;
+
+	pulse_deinit(&t->pulse);
+	close_fd(t->ours);
+	close_fd(t->theirs);
+	free(t);
+	return 0;
+}
+
+static void ask(struct rig *t, const char *question)
+{
+	pulse_before_asking(&t->pulse);
+	assert_int_equal(write(t->ours, question, strlen(question)), strlen(question));
+	pulse_after_asking(&t->pulse);
+}
+
+static bool is_shut(const struct rig *t)
+{
+	char c;
+
+	return recv(t->ours, &c, 1, MSG_DONTWAIT | MSG_PEEK) == 0;
+}
+
+static void unanswered_question_ends_the_connection(void **state)
+{
+	struct rig *t = *state;
+	bool silent = false;
+
+	assert_int_equal(pulse_judge(&t->pulse, &silent), 0);
+	assert_true(silent);
+	ask(t, "?");
+	assert_int_equal(pulse_judge(&t->pulse, &silent), 1);
+	assert_true(is_shut(t));
+}
+
+static void any_byte_is_an_answer(void **state)
+{
+	struct rig *t = *state;
+	bool silent = false;
+
+	ask(t, "?");
+	assert_int_equal(write(t->theirs, "!", 1), 1);
+	for (unsigned i = 0; i < 1000 && recv(t->ours, &(char){ 0 }, 1, MSG_DONTWAIT | MSG_PEEK) != 1; i++)
+		usleep(1000);
+	assert_int_equal(pulse_judge(&t->pulse, &silent), 0);
+	assert_false(silent);
+	assert_int_equal(pulse_judge(&t->pulse, &silent), 0);
+	assert_true(silent);
+	assert_false(is_shut(t));
+}
+
+static void who_was_not_asked_is_not_judged(void **state)
+{
+	struct rig *t = *state;
+	bool silent = false;
+
+	ask(t, "");
+	for (unsigned i = 0; i < 5; i++)
+		assert_int_equal(pulse_judge(&t->pulse, &silent), 0);
+	assert_true(silent);
+	assert_false(is_shut(t));
+}
+
+static void older_sockets_are_shut_and_newer_ones_are_not(void **state)
+{
+	struct rig *t = *state;
+
+	pulse_shut_older(&t->pulse);
+	assert_false(is_shut(t));
+	pulse_begin_generation(&t->pulse);
+	pulse_shut_older(&t->pulse);
+	assert_true(is_shut(t));
+}
+
+static void removed_socket_is_left_alone(void **state)
+{
+	struct rig *t = *state;
+	bool silent = false;
+
+	ask(t, "?");
+	pulse_remove(&t->pulse, t->ours);
+	assert_true(pulse_is_empty(&t->pulse));
+	assert_int_equal(pulse_judge(&t->pulse, &silent), 0);
+	assert_false(silent);
+	assert_false(is_shut(t));
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(unanswered_question_ends_the_connection),
+		TEST(any_byte_is_an_answer),
+		TEST(who_was_not_asked_is_not_judged),
+		TEST(older_sockets_are_shut_and_newer_ones_are_not),
+		TEST(removed_socket_is_left_alone),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
