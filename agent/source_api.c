@@ -1,8 +1,9 @@
-/* The API server as a source: a reflector for this node's pods, and one for each wanted Secret, by name, because that is
- * all that a node's identity may read. All their requests go over one HTTP client.
+/* The API server as a source: a reflector for this node's pods, and a reflector or a poller (source_api_secrets.c) for
+ * each wanted Secret, by name, because that is all that a node's identity may read. All their requests go over one HTTP
+ * client.
  *
  * What is told to the sink is compared with what was told before: a relist that brings nothing new stays silent, and so
- * does a retry that fails in the same way. The sink may call back (want, unwant, refresh) at any time; so reflectors are
+ * does a retry that fails in the same way. The sink may call back (want, unwant, refresh) at any time; so they are
  * started, refreshed and freed by a deferred call, never under their own feet. */
 #include "agent/source_api_internal.h"
 

@@ -67,6 +67,12 @@ check "a reload with fields that cannot change is taken" reload 2 'configuration
 check "for the rest" has_strategy Get
 check "and those fields are named" eventually 10 "grep -q 'kept as at the start, a restart changes it: user, secretMemoryLimit' '$log'"
 
+write_config "kubeconfig: kubeconfig" "logLevel: warning"
+chmod 600 "$conf"
+kill -s HUP "$keeper"
+check "a reload at another log level is taken" eventually 10 has_strategy Watch
+check_equal "and the agent is silent about it" "$(grep -c 'configuration read again' "$log")" 2
+
 kill -s TERM "$keeper"
 wait "$keeper"
 check_equal "it ends well" $? 0
