@@ -26,6 +26,7 @@ static double env_random01(void *userdata)
 static void server_is_back(struct source_api *s)
 {
 	s->server_away = false;
+	server_was_away(&s->server);
 	follower_server_answers(&s->pods, BACK_WITHIN_USEC);
 	follower_server_answers(&s->node, BACK_WITHIN_USEC);
 	api_secrets_server_answers(s, BACK_WITHIN_USEC);
@@ -169,7 +170,7 @@ static int follower_make(struct follower *f)
 	int r;
 
 	if (!f->polls)
-		return reflector_new(&f->resource, &ENV, f->handler, f, &f->reflector);
+		return reflector_new(&f->resource, &f->source->server, &ENV, f->handler, f, &f->reflector);
 	r = poller_new(&f->resource, &ENV, f->handler, f, &f->poller);
 	if (r == 0)
 		poller_set_pace(f->poller, &f->pace);

@@ -8,6 +8,7 @@
 #include "agent/kubeconfig.h"
 #include "agent/poller.h"
 #include "agent/reflector.h"
+#include "agent/server.h"
 #include "agent/source_api.h"
 #include "common/list.h"
 #include "common/log.h"
@@ -40,6 +41,7 @@ struct source_api {
 	struct kubeconfig *kubeconfig;
 	struct http *http;
 	struct credentials *credentials;
+	struct server server;
 	char *node_name;
 	const struct source_sink *sink;
 	void *userdata;

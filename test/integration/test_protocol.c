@@ -13,6 +13,8 @@
  *   118 connection refused        r refused_connection_keeps_the_version
  *   119 bookmark                  r bookmark_moves_the_version_and_tells_nothing; s watch_goes_on_from_the_bookmark
  *   120 wrong kind in the stream  r what_was_not_asked_for_is_passed_over; p watch_event_of_another_kind
+ *   121 WatchList                 r watch_list_is_synced_only_after_its_bookmark; p watch_list_is_one_request_each
+ *   122 WatchList refused         r watch_list_refused_falls_back_at_once; p watch_list_refused_is_asked_for_once
  *   109-113 (immutable, idle) belong to the change detection strategies. */
 #include "agent/source_api.h"
 
@@ -205,6 +207,14 @@ static size_t n_watches(const struct rig *t)
 	return h.n_watches;
 }
 
+static bool is_away(const struct rig *t)
+{
+	struct source_health h;
+
+	source_health(t->source, &h);
+	return strstr(h.last_error, "Connection refused");
+}
+
 static uint64_t put_secret(struct rig *t, const char *name, const char *value)
 {
 	cleanup_free char *text =
@@ -268,7 +278,7 @@ static void assert_asked(struct rig *t, const char *whose, size_t n_list, size_t
 static void assert_others_undisturbed(struct rig *t)
 {
 	assert_asked(t, OF_O, 1, 1);
-	assert_asked(t, OF_PODS, 1, 1);
+	assert_asked(t, OF_PODS, 1, 2); /* WatchList was tried */
 	assert_int_equal(t->n_synced, 1);
 	assert_int_equal(t->o.n_failed, 0);
 	assert_int_equal(t->o.n_changed, 1);
@@ -281,10 +291,11 @@ static void assert_others_undisturbed(struct rig *t)
 static void start_with_o(struct rig *t)
 {
 	start_source(t);
+	eventually(t, t->n_synced == 1);
 	put_secret(t, "o", "one");
 	put_secret(t, "s", "one");
 	want(t, "o");
-	eventually(t, t->n_synced == 1 && has_value(&t->o, "one") && n_watches(t) == 2);
+	eventually(t, has_value(&t->o, "one") && n_watches(t) == 2);
 }
 
 static void assert_told_failure(struct rig *t, const char *failure, unsigned n)
@@ -493,9 +504,9 @@ static void nothing_happens_without_need(void **state)
 
 	start_with_o(t);
 	settle(t);
-	assert_asked(t, "GET ", 3, 2); /* with the node */
+	assert_asked(t, "GET ", 3, 3); /* with the node */
 	assert_others_undisturbed(t);
-	assert_asked(t, "GET ", 3, 2); /* with the node */
+	assert_asked(t, "GET ", 3, 3); /* with the node */
 }
 
 static void absent_added_and_deleted_follow_each_other(void **state)
@@ -541,7 +552,102 @@ static void pods_come_in_pages(void **state)
 	assert_int_equal(t->n_pods, 1200);
 	assert_int_equal(asked(t, OF_PODS, "continue="), 2);
 	eventually(t, n_watches(t) == 1);
-	assert_asked(t, OF_PODS, 4, 1);
+	assert_asked(t, OF_PODS, 3, 2);
+}
+
+/* ---- WatchList ---- */
+
+static void watch_list_is_one_request_each(void **state)
+{
+	struct rig *t = *state;
+
+	apiserver_set_watch_list(t->server, APISERVER_WATCH_LIST_SERVED);
+	put_pod(t, 1);
+	start_with_o(t);
+	assert_int_equal(t->n_pods, 1);
+	want(t, "s");
+	eventually(t, has_value(&t->s, "one") && n_watches(t) == 3);
+	put_secret(t, "s", "two");
+	eventually(t, has_value(&t->s, "two"));
+	assert_asked(t, "GET ", 0, 3);
+	assert_int_equal(asked(t, "sendInitialEvents=true", "resourceVersionMatch=NotOlderThan"), 3);
+	/* an ordinary watch goes on from where it was */
+	apiserver_end_watch(t->server, "Secret", "s", false);
+	eventually(t, asked(t, OF_S, "") == 2);
+	assert_int_equal(asked(t, "sendInitialEvents=true", ""), 3);
+	put_secret(t, "s", "three");
+	eventually(t, has_value(&t->s, "three"));
+	assert_int_equal(t->s.n_changed, 3);
+}
+
+static void watch_list_deletes_what_it_does_not_mention(void **state)
+{
+	struct rig *t = *state;
+
+	apiserver_set_watch_list(t->server, APISERVER_WATCH_LIST_SERVED);
+	put_pod(t, 1);
+	put_pod(t, 2);
+	start_with_o(t);
+	want(t, "s");
+	eventually(t, has_value(&t->s, "one") && n_watches(t) == 3 && t->n_pods == 2);
+	apiserver_pause(t->server);
+	eventually(t, n_watches(t) == 0);
+	apiserver_delete(t->server, "Secret", "ns", "s");
+	apiserver_delete(t->server, "Pod", "ns", "p1");
+	apiserver_compact(t->server);
+	assert_int_equal(apiserver_resume(t->server, NULL), 0);
+	eventually(t, t->s.n_absent == 1 && t->n_pods == 1 && n_watches(t) == 3);
+	assert_int_equal(asked(t, "sendInitialEvents=true", ""), 6);
+	assert_int_equal(asked(t, "limit=", ""), 0);
+	assert_int_equal(t->o.n_absent, 0);
+}
+
+static void watch_list_refused_is_asked_for_once(void **state)
+{
+	struct rig *t = *state;
+
+	start_with_o(t);
+	want(t, "s");
+	eventually(t, has_value(&t->s, "one") && n_watches(t) == 3);
+	assert_int_equal(asked(t, "sendInitialEvents=true", ""), 1);
+	assert_asked(t, OF_S, 1, 1);
+	assert_others_undisturbed(t);
+}
+
+/* 1.18 and before answer with a watch like any other, which is one, but without an end of the list */
+static void watch_list_ignored_is_found_out(void **state)
+{
+	struct rig *t = *state;
+
+	apiserver_set_watch_list(t->server, APISERVER_WATCH_LIST_IGNORED);
+	put_pod(t, 1);
+	start_source(t);
+	want(t, "s");
+	put_secret(t, "s", "one");
+	/* nobody waits for the one who tries */
+	eventually(t, has_value(&t->s, "one") && t->n_pods == 1);
+	assert_int_equal(t->n_synced, 0);
+	eventually(t, t->n_synced == 1 && n_watches(t) == 2);
+	assert_int_equal(asked(t, "sendInitialEvents=true", ""), 1);
+	assert_asked(t, OF_PODS, 1, 2);
+	assert_asked(t, OF_S, 1, 1);
+}
+
+static void watch_list_is_asked_for_again_when_the_server_was_away(void **state)
+{
+	struct rig *t = *state;
+
+	start_with_o(t);
+	assert_int_equal(asked(t, "sendInitialEvents=true", ""), 1);
+	apiserver_pause(t->server);
+	eventually(t, is_away(t));
+	apiserver_set_watch_list(t->server, APISERVER_WATCH_LIST_SERVED);
+	assert_int_equal(apiserver_resume(t->server, NULL), 0);
+	eventually(t, n_watches(t) == 2);
+	want(t, "s");
+	eventually(t, has_value(&t->s, "one") && n_watches(t) == 3);
+	assert_asked(t, OF_S, 0, 1);
+	assert_int_equal(asked(t, OF_S, "sendInitialEvents=true"), 1);
 }
 
 int main(void)
@@ -594,6 +700,11 @@ int main(void)
 		TEST(absent_added_and_deleted_follow_each_other),
 		TEST(data_null_is_a_secret_without_keys),
 		TEST(pods_come_in_pages),
+		TEST(watch_list_is_one_request_each),
+		TEST(watch_list_deletes_what_it_does_not_mention),
+		TEST(watch_list_refused_is_asked_for_once),
+		TEST(watch_list_ignored_is_found_out),
+		TEST(watch_list_is_asked_for_again_when_the_server_was_away),
 	};
 	struct err e = ERR_INIT;
 

@@ -20,6 +20,7 @@
 
 struct world {
 	struct reflector *r;
+	struct server server; /* without WatchList unless a test says so */
 	uint64_t now, delay; /* delay: of wake_after; 0: none asked for */
 	char *target; /* of the request that runs; NULL: none */
 	unsigned n_requests, n_cancelled;
@@ -152,7 +153,8 @@ static int setup(void **state)
 	w->now = 1000 * USEC_PER_SEC;
 	w->random = 0.5;
 	w->told = BUF_INIT(1 << 20);
-	assert_int_equal(reflector_new(&RESOURCE, &ENV, &HANDLER, w, &w->r), 0);
+	server_stream_refused(&w->server, NULL, w->now);
+	assert_int_equal(reflector_new(&RESOURCE, &w->server, &ENV, &HANDLER, w, &w->r), 0);
 	*state = w;
 	return 0;
 }
@@ -186,6 +188,13 @@ static void assert_waits(struct world *w, uint64_t min_usec, uint64_t max_usec)
 	assert_null(w->target);
 	if (w->delay < min_usec || w->delay > max_usec)
 		fail_msg("waits %llu usec", (unsigned long long)w->delay);
+}
+
+/* A request runs, and a wake-up is due beside it. */
+static void assert_waits_beside(struct world *w, uint64_t usec)
+{
+	assert_non_null(w->target);
+	assert_int_equal(w->delay, usec);
 }
 
 static void wake(struct world *w)
@@ -416,6 +425,209 @@ static void list_versions_when_they_are_too_large(void **state)
 	assert_asks(w, WATCH_AT("7"));
 	assert_told(w, "begin;end;begin;end;begin;LISTED 6;end;");
 	assert_int_equal(w->n_requests, 8);
+}
+
+/* ---- WatchList ---- */
+
+#define STREAM_AT(rv)                                                                                                  \
+	BASE "allowWatchBookmarks=true&" SELECTOR "&resourceVersion=" rv                                               \
+	     "&resourceVersionMatch=NotOlderThan&sendInitialEvents=true&timeoutSeconds=2700&watch=true"
+#define END(rv)                                                                                                        \
+	EVENT("BOOKMARK", "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"resourceVersion\":\"" rv         \
+			  "\",\"annotations\":{\"k8s.io/initial-events-end\":\"true\"}}}")
+#define BOOKMARK(rv)                                                                                                   \
+	EVENT("BOOKMARK", "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"resourceVersion\":\"" rv "\"}}")
+
+static void stream(struct world *w)
+{
+	w->server = SERVER_INIT;
+	reflector_start(w->r);
+	assert_asks(w, STREAM_AT(""));
+	assert_true(w->get.is_watch);
+}
+
+/* kubelet-parity 121 */
+static void watch_list_is_synced_only_after_its_bookmark(void **state)
+{
+	struct world *w = *state;
+
+	stream(w);
+	reflector_head(w->r, 200);
+	send(w, EVENT("ADDED", OBJECT("5")));
+	send(w, BOOKMARK("7"));
+	assert_false(reflector_is_synced(w->r));
+	assert_false(reflector_is_watching(w->r));
+	assert_told(w, "begin;LISTED 5;");
+	send(w, END("10"));
+	assert_told(w, "end;");
+	assert_true(reflector_is_synced(w->r));
+	assert_true(reflector_is_watching(w->r));
+	assert_int_equal(w->delay, 0);
+	send(w, EVENT("MODIFIED", OBJECT("11")));
+	assert_told(w, "MODIFIED 11;");
+	assert_int_equal(w->n_requests, 1);
+	end(w);
+	assert_asks(w, WATCH_AT("11"));
+}
+
+static void watch_list_version_is_the_bookmarks(void **state)
+{
+	struct world *w = *state;
+
+	stream(w);
+	reflector_head(w->r, 200);
+	send(w, EVENT("ADDED", OBJECT("99")) END("10"));
+	w->now += 2 * USEC_PER_SEC;
+	end(w);
+	assert_asks(w, WATCH_AT("10"));
+}
+
+static void watch_list_is_used_for_a_relist(void **state)
+{
+	struct world *w = *state;
+
+	stream(w);
+	reflector_head(w->r, 200);
+	send(w, EVENT("ADDED", OBJECT("5")) END("10"));
+	send(w, EVENT("ERROR", EXPIRED));
+	assert_asks(w, STREAM_AT("10"));
+	reflector_head(w->r, 200);
+	send(w, END("20"));
+	assert_told(w, "begin;LISTED 5;end;begin;end;");
+	reflector_refresh(w->r);
+	assert_asks(w, STREAM_AT(""));
+}
+
+/* kubelet-parity 122 */
+static void watch_list_refused_falls_back_at_once(void **state)
+{
+	static const int STATUSES[] = { 400, 404, 405, 415, 422 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(STATUSES); i++) {
+		struct world *w;
+
+		setup((void **)&w);
+		stream(w);
+		answer_status(w, STATUSES[i], "Invalid", "resourceVersionMatch is forbidden for watch");
+		assert_asks(w, LIST_FIRST);
+		assert_int_equal(w->server.stream, SERVER_STREAM_REFUSED);
+		answer(w, 200, LIST("10", OBJECT("5")));
+		assert_asks(w, WATCH_AT("10"));
+		assert_told(w, "begin;LISTED 5;end;");
+		reflector_head(w->r, 200);
+		send(w, EVENT("ERROR", EXPIRED));
+		assert_asks(w, LIST_AT("10")); /* remembered */
+		teardown((void **)&w);
+	}
+}
+
+static void watch_list_without_a_bookmark_falls_back_in_time(void **state)
+{
+	struct world *w = *state;
+
+	stream(w);
+	reflector_head(w->r, 200);
+	w->now += 3 * USEC_PER_SEC;
+	send(w, EVENT("ADDED", OBJECT("5")));
+	w->delay = 2 * USEC_PER_SEC; /* what is left of the time since the head */
+	wake(w);
+	assert_asks(w, STREAM_AT("")); /* there was an event since */
+	assert_waits_beside(w, 3 * USEC_PER_SEC);
+	wake(w);
+	assert_asks(w, LIST_FIRST);
+	assert_int_equal(w->n_cancelled, 1);
+	assert_int_equal(w->server.stream, SERVER_STREAM_REFUSED);
+	answer(w, 200, LIST("10", OBJECT("5")));
+	assert_told(w, "begin;LISTED 5;begin;LISTED 5;end;");
+}
+
+static void watch_list_troubles_lead_to(void **state)
+{
+	static const struct {
+		int status;
+		const char *next;
+		bool waits;
+	} CASES[] = {
+		{ 401, LIST_FIRST, true },   { 403, LIST_FIRST, true }, { 429, STREAM_AT(""), true },
+		{ 500, LIST_FIRST, true },   { 503, LIST_FIRST, true }, { 504, LIST_FIRST, true },
+		{ 410, LIST_LATEST, false },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
+		struct world *w;
+
+		setup((void **)&w);
+		stream(w);
+		answer_status(w, CASES[i].status, "Because", "go away");
+		assert_int_equal(w->server.stream, SERVER_STREAM_UNKNOWN);
+		assert_int_equal(w->delay > 0, CASES[i].waits);
+		if (CASES[i].waits)
+			wake(w);
+		assert_asks(w, CASES[i].next);
+		teardown((void **)&w);
+	}
+}
+
+static void watch_list_of_a_server_that_is_away_is_asked_again(void **state)
+{
+	struct world *w = *state;
+
+	stream(w);
+	lose(w, -ECONNREFUSED, "connect to https://x: Connection refused");
+	wake(w);
+	assert_asks(w, STREAM_AT(""));
+	wake(w); /* no answer at all: 30 s */
+	assert_waits(w, 1, 2 * USEC_PER_SEC);
+	wake(w);
+	assert_asks(w, LIST_FIRST);
+	assert_int_equal(w->server.stream, SERVER_STREAM_UNKNOWN);
+}
+
+static void watch_list_that_breaks_is_followed_by_a_list(void **state)
+{
+	static const struct {
+		const char *sends;
+		int code;
+		bool waits, refused;
+	} CASES[] = {
+		{ EVENT("ADDED", OBJECT("5")), -EIO, true, false }, /* cut */
+		{ EVENT("ADDED", OBJECT("5")), 0, false, true }, /* closed */
+		{ "garbage\n", 0, false, true },
+		{ EVENT("ERROR", "{\"kind\":\"Status\",\"code\":500,\"message\":\"etcd\"}"), 0, true, false },
+		{ EVENT("ERROR", "{\"kind\":\"Status\",\"code\":422,\"message\":\"no\"}"), 0, false, true },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
+		struct world *w;
+
+		setup((void **)&w);
+		stream(w);
+		reflector_head(w->r, 200);
+		send(w, CASES[i].sends);
+		if (w->target && str_eq(w->target, STREAM_AT("")))
+			done(w, 200, -1, CASES[i].code, "connection lost");
+		assert_int_equal(w->delay > 0, CASES[i].waits);
+		if (CASES[i].waits)
+			wake(w);
+		assert_asks(w, LIST_FIRST);
+		assert_int_equal(w->server.stream == SERVER_STREAM_REFUSED, CASES[i].refused);
+		assert_false(reflector_is_synced(w->r));
+		answer(w, 200, LIST("10", OBJECT("5")));
+		assert_true(reflector_is_synced(w->r));
+		assert_asks(w, WATCH_AT("10"));
+		teardown((void **)&w);
+	}
+}
+
+static void watch_list_stopped_lets_another_try(void **state)
+{
+	struct world *w = *state;
+	int other = 0;
+
+	stream(w);
+	assert_false(server_may_stream(&w->server, &other, w->now));
+	reflector_stop(w->r);
+	assert_true(server_may_stream(&w->server, &other, w->now));
 }
 
 /* ---- 410 ---- */
@@ -994,6 +1206,15 @@ int main(void)
 		TEST(slow_first_list_is_waited_for),
 		TEST(list_versions_when_a_page_expires),
 		TEST(list_versions_when_they_are_too_large),
+		TEST(watch_list_is_synced_only_after_its_bookmark),
+		TEST(watch_list_version_is_the_bookmarks),
+		TEST(watch_list_is_used_for_a_relist),
+		TEST(watch_list_refused_falls_back_at_once),
+		TEST(watch_list_without_a_bookmark_falls_back_in_time),
+		TEST(watch_list_troubles_lead_to),
+		TEST(watch_list_of_a_server_that_is_away_is_asked_again),
+		TEST(watch_list_that_breaks_is_followed_by_a_list),
+		TEST(watch_list_stopped_lets_another_try),
 		TEST(watch_410_relists_once),
 		TEST(error_event_expired_relists),
 		TEST(expired_again_and_again_is_slowed_down),
