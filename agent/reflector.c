@@ -71,6 +71,7 @@ struct reflector {
 	unsigned n_pages; /* taken of this list */
 	bool list_latest; /* ask for the most recent state, not for one at least as new as `version` */
 	bool list_unlimited; /* a page had expired: all in one */
+	bool list_admitted; /* WAITING only for its turn */
 	bool list_plain; /* no stream this time: it has just failed */
 	uint64_t stream_usec; /* the last sign of life of the stream */
 
@@ -137,7 +138,7 @@ static void wait_then(struct reflector *r, enum state next, uint64_t delay_usec)
 {
 	r->state = STATE_WAITING;
 	r->next = next;
-	r->unreachable = false;
+	r->unreachable = r->list_admitted = false;
 	r->env->wake_after(r->userdata, delay_usec);
 }
 
@@ -209,7 +210,7 @@ static const char *list_version(const struct reflector *r)
 	return r->version ? r->version : "0";
 }
 
-static void start_list(struct reflector *r)
+static void send_list(struct reflector *r)
 {
 	const char *version = list_version(r);
 	/* with any other version a limit would keep the server from answering out of its cache */
@@ -225,6 +226,19 @@ static void start_list(struct reflector *r)
 		      &(struct reflector_get){
 			      .target = target, .timeout_usec = LIST_TIMEOUT_USEC, .silence_usec = LIST_SILENCE_USEC },
 		      r_target);
+}
+
+static void start_list(struct reflector *r)
+{
+	uint64_t delay = server_admit(r->server, r->env->now(r->userdata));
+
+	if (delay == 0) {
+		send_list(r);
+		return;
+	}
+	end_request(r);
+	wait_then(r, STATE_LISTING, delay);
+	r->list_admitted = true;
 }
 
 static void restart_list(struct reflector *r)
@@ -814,7 +828,9 @@ void reflector_wake(struct reflector *r)
 	}
 	if (r->state != STATE_WAITING)
 		return;
-	if (r->next == STATE_WATCHING)
+	if (r->list_admitted)
+		send_list(r);
+	else if (r->next == STATE_WATCHING)
 		start_watch(r);
 	else
 		restart_list(r);
@@ -845,9 +861,13 @@ void reflector_refresh(struct reflector *r)
 {
 	if (is_stopped(r))
 		return;
-	drop_what_runs(r);
 	free(TAKE_PTR(r->failure)); /* whoever asks wants an answer, also if it is the same */
 	r->list_latest = true;
+	if (r->state == STATE_WAITING && r->list_admitted) {
+		free(TAKE_PTR(r->continue_token));
+		return;
+	}
+	drop_what_runs(r);
 	restart_list(r);
 }
 

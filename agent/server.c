@@ -1,5 +1,8 @@
 /* Server: it is asked by trying, because nothing else is reliable: the version says nothing about feature gates (1.33
- * has it off, 1.32 and 1.34 on), and servers before 1.19 do not even refuse the parameters. */
+ * has it off, 1.32 and 1.34 on), and servers before 1.19 do not even refuse the parameters.
+ *
+ * The bucket is a single time: each request moves it on by what one token takes to come, and what lies further ahead
+ * than the bucket holds has to be waited for. So the turns are given out in the order of asking. */
 #include "agent/server.h"
 
 static const uint64_t REFUSAL_USEC = 24 * 3600 * USEC_PER_SEC;
@@ -39,4 +42,18 @@ void server_was_away(struct server *s)
 {
 	if (s->stream == SERVER_STREAM_REFUSED)
 		s->stream = SERVER_STREAM_UNKNOWN;
+}
+
+uint64_t server_admit(struct server *s, uint64_t now_usec)
+{
+	uint64_t now = now_usec * NSEC_PER_USEC, token, full, wait = 0;
+
+	if (s->qps == 0)
+		return 0;
+	token = USEC_PER_SEC * NSEC_PER_USEC / s->qps;
+	full = token * MAX(s->burst, 1u);
+	s->due_nsec = MAX(s->due_nsec, now) + token;
+	if (s->due_nsec > now + full)
+		wait = s->due_nsec - now - full;
+	return (wait + NSEC_PER_USEC - 1) / NSEC_PER_USEC;
 }

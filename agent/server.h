@@ -1,5 +1,5 @@
-/* Server: what all the reflectors of one API server share: whether it knows WatchList. Pure bookkeeping; time is an
- * argument. Loop thread only. */
+/* Server: what all the reflectors of one API server share: whether it knows WatchList, and how many requests a second it
+ * may be asked. Pure bookkeeping; time is an argument. Loop thread only. */
 #pragma once
 
 #include "common/base.h"
@@ -13,6 +13,9 @@ struct server {
 	enum server_stream stream;
 	const void *prober; /* who asks, while it is unknown; NULL: nobody */
 	uint64_t refused_usec;
+
+	unsigned qps, burst; /* qps 0: no limit */
+	uint64_t due_nsec; /* when the bucket would be full again */
 };
 #define SERVER_INIT ((struct server){ .stream = SERVER_STREAM_UNKNOWN })
 
@@ -24,3 +27,8 @@ void server_stream_refused(struct server *s, const void *who, uint64_t now_usec)
 void server_stream_undecided(struct server *s, const void *who);
 /* It did not answer for a time, and does again: it may be another one. */
 void server_was_away(struct server *s);
+
+/* The limit of requests that are no watches (kubeAPIQPS, kubeAPIBurst): a token bucket of `burst`, refilled with `qps` a
+ * second. Takes one, and returns how long to wait before the request is made; 0: not at all. Who has waited does not
+ * ask again. now is monotonic. */
+uint64_t server_admit(struct server *s, uint64_t now_usec);

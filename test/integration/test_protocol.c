@@ -65,6 +65,7 @@ struct rig {
 	struct loop *loop;
 	struct files *files;
 	struct source *source;
+	unsigned qps, burst;
 	struct told s, o;
 	size_t n_pods;
 	unsigned n_synced;
@@ -156,7 +157,11 @@ static void start_source(struct rig *t)
 			  "clusters: [{name: k, cluster: {server: \"%s\"}}]\nusers: [{name: u, user: {}}]\n",
 			  apiserver_url(t->server));
 	if (file_write_atomic(path, text, strlen(text), 0600, &e) < 0 ||
-	    source_api_new(t->loop, t->files, &(struct source_api_options){ .kubeconfig = path, .node_name = "node-1" },
+	    source_api_new(t->loop, t->files,
+			   &(struct source_api_options){ .kubeconfig = path,
+							 .node_name = "node-1",
+							 .kube_api_qps = t->qps,
+							 .kube_api_burst = t->burst },
 			   &SINK, t, &t->source, &e) < 0 ||
 	    source_start(t->source, &e) < 0)
 		fail_msg("%s", err_text(&e));
@@ -555,6 +560,36 @@ static void pods_come_in_pages(void **state)
 	assert_asked(t, OF_PODS, 3, 2);
 }
 
+/* ---- the limit of requests ---- */
+
+static void lists_keep_to_kube_api_qps_and_burst(void **state)
+{
+	struct rig *t = *state;
+	uint64_t begin = now_usec();
+	char name[16];
+
+	t->qps = 20;
+	t->burst = 5;
+	start_source(t);
+	for (unsigned i = 0; i < 30; i++) {
+		snprintf(name, sizeof(name), "n%u", i);
+		want(t, name);
+	}
+	while (t->o.n_absent < 30 && now_usec() - begin < PATIENCE_USEC) {
+		size_t n = apiserver_counts(t->server).n_list;
+		uint64_t msec = (now_usec() - begin) / USEC_PER_MSEC;
+
+		if (n > t->burst + msec * t->qps / 1000 + 1)
+			fail_msg("%zu lists after %llu ms", n, (unsigned long long)msec);
+		loop_run_once(t->loop, 5 * USEC_PER_MSEC);
+	}
+	assert_int_equal(t->o.n_absent, 30);
+	/* 31 lists: 5 at once, the others each 50 ms */
+	assert_true(now_usec() - begin >= 1250 * USEC_PER_MSEC);
+	eventually(t, n_watches(t) == 31);
+	assert_asked(t, "GET ", 31, 32);
+}
+
 /* ---- WatchList ---- */
 
 static void watch_list_is_one_request_each(void **state)
@@ -700,6 +735,7 @@ int main(void)
 		TEST(absent_added_and_deleted_follow_each_other),
 		TEST(data_null_is_a_secret_without_keys),
 		TEST(pods_come_in_pages),
+		TEST(lists_keep_to_kube_api_qps_and_burst),
 		TEST(watch_list_is_one_request_each),
 		TEST(watch_list_deletes_what_it_does_not_mention),
 		TEST(watch_list_refused_is_asked_for_once),

@@ -1131,6 +1131,83 @@ static void answer_to_somebody_else_ends_the_wait_for_the_server_only(void **sta
 	assert_waits(w, 800 * USEC_PER_MSEC, 60 * USEC_PER_SEC);
 }
 
+/* ---- the limit of requests ---- */
+
+static void spend_all_tokens(struct world *w)
+{
+	w->server.qps = 1;
+	w->server.burst = 1;
+	assert_int_equal(server_admit(&w->server, w->now), 0);
+}
+
+static void list_waits_for_its_turn(void **state)
+{
+	struct world *w = *state;
+
+	spend_all_tokens(w);
+	reflector_start(w->r);
+	assert_waits(w, USEC_PER_SEC, USEC_PER_SEC);
+	reflector_server_answers(w->r, USEC_PER_MSEC); /* no reason to push forward */
+	assert_waits(w, USEC_PER_SEC, USEC_PER_SEC);
+	wake(w);
+	assert_asks(w, LIST_FIRST);
+	answer(w, 200, LIST("10", OBJECT("5")));
+	assert_told(w, "begin;LISTED 5;end;");
+}
+
+static void watch_needs_no_turn(void **state)
+{
+	struct world *w = *state;
+
+	spend_all_tokens(w);
+	reflector_start(w->r);
+	wake(w);
+	answer(w, 200, LIST("10", OBJECT("5")));
+	assert_asks(w, WATCH_AT("10"));
+	reflector_head(w->r, 200);
+	w->now += 2;
+	send(w, EVENT("BOOKMARK", OBJECT("11")));
+	end(w);
+	assert_asks(w, WATCH_AT("11"));
+}
+
+static void watch_list_needs_no_turn(void **state)
+{
+	struct world *w = *state;
+
+	spend_all_tokens(w);
+	stream(w);
+}
+
+static void each_page_has_its_turn(void **state)
+{
+	struct world *w = *state;
+
+	spend_all_tokens(w);
+	w->now += USEC_PER_SEC;
+	reflector_start(w->r);
+	answer(w, 200, PAGE("10", "t", OBJECT("3")));
+	assert_waits(w, USEC_PER_SEC, USEC_PER_SEC);
+	wake(w);
+	assert_asks(w, BASE SELECTOR "&limit=500&continue=t");
+	answer(w, 200, LIST("10", OBJECT("5")));
+	assert_told(w, "begin;LISTED 3;LISTED 5;end;");
+}
+
+static void refresh_keeps_its_turn(void **state)
+{
+	struct world *w = *state;
+
+	spend_all_tokens(w);
+	reflector_start(w->r);
+	for (unsigned i = 0; i < 100; i++)
+		reflector_refresh(w->r);
+	assert_waits(w, USEC_PER_SEC, USEC_PER_SEC);
+	wake(w);
+	assert_asks(w, LIST_LATEST);
+	assert_int_equal(server_admit(&w->server, w->now), USEC_PER_SEC);
+}
+
 /* ---- refresh and stop ---- */
 
 static void refresh_asks_for_the_latest_from_any_state(void **state)
@@ -1243,6 +1320,11 @@ int main(void)
 		TEST(error_event_is_a_failure_with_its_message),
 		TEST(request_that_cannot_start_is_tried_again),
 		TEST(answer_to_somebody_else_ends_the_wait_for_the_server_only),
+		TEST(list_waits_for_its_turn),
+		TEST(watch_needs_no_turn),
+		TEST(watch_list_needs_no_turn),
+		TEST(each_page_has_its_turn),
+		TEST(refresh_keeps_its_turn),
 		TEST(refresh_asks_for_the_latest_from_any_state),
 		TEST(stopped_reflector_is_silent),
 		TEST(stop_from_the_handler_of_an_event_ends_it),

@@ -1,4 +1,4 @@
-/* Server: who may try WatchList, and for how long a refusal holds. */
+/* Server: who may try WatchList, for how long a refusal holds, and the bucket of requests. */
 #include "agent/server.h"
 
 #include <setjmp.h>
@@ -68,6 +68,61 @@ static void one_refusal_is_for_all(void **state)
 	assert_false(server_may_stream(&s, &a, 11));
 }
 
+/* ---- the limit ---- */
+
+static void burst_goes_at_once_and_the_rest_in_turn(void **state)
+{
+	struct server s = { .qps = 50, .burst = 100 };
+	const uint64_t now = 1000 * USEC_PER_SEC;
+
+	for (unsigned i = 0; i < 100; i++)
+		assert_int_equal(server_admit(&s, now), 0);
+	for (unsigned i = 1; i <= 900; i++)
+		assert_int_equal(server_admit(&s, now), i * 20 * USEC_PER_MSEC);
+}
+
+static void tokens_come_back_with_time(void **state)
+{
+	struct server s = { .qps = 10, .burst = 2 };
+	uint64_t now = USEC_PER_SEC;
+
+	assert_int_equal(server_admit(&s, now), 0);
+	assert_int_equal(server_admit(&s, now), 0);
+	assert_int_equal(server_admit(&s, now), 100 * USEC_PER_MSEC);
+	now += 200 * USEC_PER_MSEC; /* one for the third, one more */
+	assert_int_equal(server_admit(&s, now), 0);
+	assert_int_equal(server_admit(&s, now), 100 * USEC_PER_MSEC);
+}
+
+static void long_pause_fills_the_bucket_and_no_more(void **state)
+{
+	struct server s = { .qps = 10, .burst = 3 };
+	uint64_t now = USEC_PER_SEC;
+
+	for (unsigned round = 0; round < 3; round++) {
+		for (unsigned i = 0; i < 3; i++)
+			assert_int_equal(server_admit(&s, now), 0);
+		assert_int_equal(server_admit(&s, now), 100 * USEC_PER_MSEC);
+		now += 86400 * USEC_PER_SEC;
+	}
+}
+
+static void limits_at_the_edge_are_sane(void **state)
+{
+	struct server none = SERVER_INIT, one = { .qps = 1, .burst = 1 }, no_burst = { .qps = 1, .burst = 0 },
+		      most = { .qps = 100000, .burst = 100000 };
+
+	for (unsigned i = 0; i < 100000; i++)
+		assert_int_equal(server_admit(&none, 1), 0);
+	assert_int_equal(server_admit(&one, 1), 0);
+	assert_int_equal(server_admit(&one, 1), USEC_PER_SEC);
+	assert_int_equal(server_admit(&no_burst, 1), 0);
+	assert_int_equal(server_admit(&no_burst, 1), USEC_PER_SEC);
+	for (unsigned i = 0; i < 100000; i++)
+		assert_int_equal(server_admit(&most, 1), 0);
+	assert_int_equal(server_admit(&most, 1), 10);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -76,6 +131,10 @@ int main(void)
 		cmocka_unit_test(refusal_holds_for_a_day),
 		cmocka_unit_test(refusal_holds_until_the_server_was_away),
 		cmocka_unit_test(one_refusal_is_for_all),
+		cmocka_unit_test(burst_goes_at_once_and_the_rest_in_turn),
+		cmocka_unit_test(tokens_come_back_with_time),
+		cmocka_unit_test(long_pause_fills_the_bucket_and_no_more),
+		cmocka_unit_test(limits_at_the_edge_are_sane),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
