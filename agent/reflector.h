@@ -30,6 +30,8 @@ struct reflector_env {
 	/* Calls reflector_wake() once, later. A new call replaces the old one. */
 	void (*wake_after)(void *userdata, uint64_t delay_usec);
 	void (*wake_off)(void *userdata);
+	/* The server has gone back in time (server_goes_back()): all other reflectors must be refreshed, later. */
+	void (*went_back)(void *userdata);
 };
 
 enum reflector_event { REFLECTOR_LISTED, REFLECTOR_ADDED, REFLECTOR_MODIFIED, REFLECTOR_DELETED };
@@ -54,6 +56,8 @@ int reflector_new(const struct api_resource *resource, struct server *server, co
 		  const struct reflector_handler *handler, void *userdata, struct reflector **ret_r);
 void reflector_free(struct reflector *r);
 DEFINE_CLEANUP(struct reflector *, reflector_free);
+/* Before the start: this is the one that finds out whether a server that was lost has gone back in time. */
+void reflector_be_sentinel(struct reflector *r);
 void reflector_start(struct reflector *r);
 /* Cancels what runs; nothing is called any more. */
 void reflector_stop(struct reflector *r);

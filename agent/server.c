@@ -5,6 +5,8 @@
  * than the bucket holds has to be waited for. So the turns are given out in the order of asking. */
 #include "agent/server.h"
 
+#include "common/str.h"
+
 static const uint64_t REFUSAL_USEC = 24 * 3600 * USEC_PER_SEC;
 
 bool server_may_stream(struct server *s, const void *who, uint64_t now_usec)
@@ -56,4 +58,24 @@ uint64_t server_admit(struct server *s, uint64_t now_usec)
 	if (s->due_nsec > now + full)
 		wait = s->due_nsec - now - full;
 	return (wait + NSEC_PER_USEC - 1) / NSEC_PER_USEC;
+}
+
+/* Versions are opaque up to 1.34; decimal numbers of any length since, and in fact always (KEP-5504). */
+static bool is_lower(const char *a, const char *b)
+{
+	static const char digits[] = "0123456789";
+
+	if (str_empty(a) || str_empty(b) || a[strspn(a, digits)] || b[strspn(b, digits)])
+		return false;
+	a += strspn(a, "0");
+	b += strspn(b, "0");
+	return strlen(a) != strlen(b) ? strlen(a) < strlen(b) : strcmp(a, b) < 0;
+}
+
+bool server_goes_back(struct server *s, uint64_t epoch, const char *old, const char *fresh)
+{
+	if (epoch != s->epoch || !is_lower(fresh, old))
+		return false;
+	s->epoch++;
+	return true;
 }

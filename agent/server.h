@@ -1,5 +1,5 @@
-/* Server: what all the reflectors of one API server share: whether it knows WatchList, and how many requests a second it
- * may be asked. Pure bookkeeping; time is an argument. Loop thread only. */
+/* Server: what all the reflectors of one API server share: whether it knows WatchList, how many requests a second it may
+ * be asked, and whether it has gone back in time. Pure bookkeeping; time is an argument. Loop thread only. */
 #pragma once
 
 #include "common/base.h"
@@ -13,6 +13,8 @@ struct server {
 	enum server_stream stream;
 	const void *prober; /* who asks, while it is unknown; NULL: nobody */
 	uint64_t refused_usec;
+
+	uint64_t epoch; /* how often it has gone back */
 
 	unsigned qps, burst; /* qps 0: no limit */
 	uint64_t due_nsec; /* when the bucket would be full again */
@@ -32,3 +34,8 @@ void server_was_away(struct server *s);
  * second. Takes one, and returns how long to wait before the request is made; 0: not at all. Who has waited does not
  * ask again. now is monotonic. */
 uint64_t server_admit(struct server *s, uint64_t now_usec);
+
+/* A version that is followed by a lower one: the etcd behind the server was restored from an older state, or it is another
+ * server. epoch: server.epoch when `old` was told. True for the first who notices, for whom a new epoch begins; the
+ * versions of all others are worth nothing any more. */
+bool server_goes_back(struct server *s, uint64_t epoch, const char *old, const char *fresh);

@@ -15,6 +15,7 @@
  *   120 wrong kind in the stream  r what_was_not_asked_for_is_passed_over; p watch_event_of_another_kind
  *   121 WatchList                 r watch_list_is_synced_only_after_its_bookmark; p watch_list_is_one_request_each
  *   122 WatchList refused         r watch_list_refused_falls_back_at_once; p watch_list_refused_is_asked_for_once
+ *   -   restored etcd             r sentinel_lists_after_a_lost_watch; p restored_etcd_is_followed
  *   109-113 (immutable, idle) belong to the change detection strategies. */
 #include "agent/source_api.h"
 
@@ -66,6 +67,7 @@ struct rig {
 	struct files *files;
 	struct source *source;
 	unsigned qps, burst;
+	enum apiserver_watch_list watch_list;
 	struct told s, o;
 	size_t n_pods;
 	unsigned n_synced;
@@ -560,6 +562,55 @@ static void pods_come_in_pages(void **state)
 	assert_asked(t, OF_PODS, 3, 2);
 }
 
+/* ---- a server that has gone back in time ---- */
+
+/* The real one answers a watch from a version that it has not reached with silence; so does the test server. */
+static void server_with_lower_versions_is_followed(struct rig *t)
+{
+	uint16_t port = apiserver_port(t->server);
+	struct err e = ERR_INIT;
+
+	put_pod(t, 1);
+	start_with_o(t);
+	want(t, "s");
+	for (unsigned i = 0; i < 50; i++)
+		put_secret(t, "s", i == 49 ? "last" : "x");
+	apiserver_bookmark(t->server);
+	eventually(t, has_value(&t->s, "last") && n_watches(t) == 3 && t->n_pods == 1);
+	settle(t);
+
+	apiserver_stop(t->server);
+	if (apiserver_start(&(struct apiserver_options){ .port = port, .watch_list = t->watch_list }, &t->server, &e) <
+	    0)
+		fail_msg("%s", err_text(&e));
+	put_secret(t, "s", "old");
+	put_pod(t, 7);
+	eventually(t, has_value(&t->s, "old") && t->o.n_absent == 1 && n_watches(t) == 3);
+	assert_int_equal(t->n_pods, 1);
+	assert_int_equal(t->s.n_absent, 0);
+
+	put_secret(t, "s", "new");
+	put_secret(t, "o", "new");
+	put_pod(t, 8);
+	eventually(t, has_value(&t->s, "new") && has_value(&t->o, "new") && t->n_pods == 2);
+	/* silent watches, one that is refused as too large, the lists, and the watches */
+	assert_in_range(apiserver_counts(t->server).n_requests, 6, 16);
+}
+
+static void restored_etcd_is_followed(void **state)
+{
+	server_with_lower_versions_is_followed(*state);
+}
+
+static void restored_etcd_is_followed_with_watch_list(void **state)
+{
+	struct rig *t = *state;
+
+	t->watch_list = APISERVER_WATCH_LIST_SERVED;
+	apiserver_set_watch_list(t->server, t->watch_list);
+	server_with_lower_versions_is_followed(t);
+}
+
 /* ---- the limit of requests ---- */
 
 static void lists_keep_to_kube_api_qps_and_burst(void **state)
@@ -584,10 +635,10 @@ static void lists_keep_to_kube_api_qps_and_burst(void **state)
 		loop_run_once(t->loop, 5 * USEC_PER_MSEC);
 	}
 	assert_int_equal(t->o.n_absent, 30);
-	/* 31 lists: 5 at once, the others each 50 ms */
+	/* 31 lists, 5 at once, the others each 50 ms */
 	assert_true(now_usec() - begin >= 1250 * USEC_PER_MSEC);
 	eventually(t, n_watches(t) == 31);
-	assert_asked(t, "GET ", 31, 32);
+	assert_asked(t, "GET ", 32, 32); /* with the node */
 }
 
 /* ---- WatchList ---- */
@@ -604,7 +655,7 @@ static void watch_list_is_one_request_each(void **state)
 	eventually(t, has_value(&t->s, "one") && n_watches(t) == 3);
 	put_secret(t, "s", "two");
 	eventually(t, has_value(&t->s, "two"));
-	assert_asked(t, "GET ", 0, 3);
+	assert_asked(t, "GET ", 1, 3); /* the node */
 	assert_int_equal(asked(t, "sendInitialEvents=true", "resourceVersionMatch=NotOlderThan"), 3);
 	/* an ordinary watch goes on from where it was */
 	apiserver_end_watch(t->server, "Secret", "s", false);
@@ -735,6 +786,8 @@ int main(void)
 		TEST(absent_added_and_deleted_follow_each_other),
 		TEST(data_null_is_a_secret_without_keys),
 		TEST(pods_come_in_pages),
+		TEST(restored_etcd_is_followed),
+		TEST(restored_etcd_is_followed_with_watch_list),
 		TEST(lists_keep_to_kube_api_qps_and_burst),
 		TEST(watch_list_is_one_request_each),
 		TEST(watch_list_deletes_what_it_does_not_mention),

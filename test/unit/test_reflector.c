@@ -23,7 +23,7 @@ struct world {
 	struct server server; /* without WatchList unless a test says so */
 	uint64_t now, delay; /* delay: of wake_after; 0: none asked for */
 	char *target; /* of the request that runs; NULL: none */
-	unsigned n_requests, n_cancelled;
+	unsigned n_requests, n_cancelled, n_went_back;
 	struct reflector_get get;
 	int get_result;
 	double random;
@@ -75,6 +75,11 @@ static void env_wake_off(void *userdata)
 	((struct world *)userdata)->delay = 0;
 }
 
+static void env_went_back(void *userdata)
+{
+	((struct world *)userdata)->n_went_back++;
+}
+
 static const struct reflector_env ENV = {
 	.now = env_now,
 	.random01 = env_random01,
@@ -82,6 +87,7 @@ static const struct reflector_env ENV = {
 	.cancel = env_cancel,
 	.wake_after = env_wake_after,
 	.wake_off = env_wake_off,
+	.went_back = env_went_back,
 };
 
 /* ---- the handler ---- */
@@ -1208,6 +1214,62 @@ static void refresh_keeps_its_turn(void **state)
 	assert_int_equal(server_admit(&w->server, w->now), USEC_PER_SEC);
 }
 
+/* ---- a server that goes back in time ---- */
+
+static void sentinel_lists_after_a_lost_watch(void **state)
+{
+	struct world *w = *state;
+
+	reflector_be_sentinel(w->r);
+	watch_from_10(w);
+	w->now += 60 * USEC_PER_SEC;
+	done(w, 200, -1, -EIO, "connection lost");
+	assert_asks(w, LIST_AT("10")); /* out of the cache, not the most recent */
+	answer(w, 200, LIST("20", OBJECT("5")));
+	assert_asks(w, WATCH_AT("20"));
+	reflector_head(w->r, 200);
+	w->now += 2700 * USEC_PER_SEC;
+	end(w);
+	assert_asks(w, WATCH_AT("20")); /* it was time */
+	assert_int_equal(w->n_went_back, 0);
+}
+
+static void lower_version_of_a_list_is_told_once(void **state)
+{
+	struct world *w = *state;
+
+	reflector_be_sentinel(w->r);
+	watch_from_10(w);
+	w->now += 60 * USEC_PER_SEC;
+	done(w, 200, -1, -EIO, "connection lost");
+	answer_status(w, 504, "Timeout", "Timeout: Too large resource version: 10, current: 3");
+	assert_asks(w, LIST_LATEST);
+	answer(w, 200, LIST("3", OBJECT("2")));
+	assert_int_equal(w->n_went_back, 1);
+	assert_int_equal(w->server.epoch, 1);
+	assert_asks(w, WATCH_AT("3"));
+	reflector_refresh(w->r);
+	answer(w, 200, LIST("3", OBJECT("2")));
+	reflector_refresh(w->r);
+	answer(w, 200, LIST("2", "")); /* and again */
+	assert_int_equal(w->n_went_back, 2);
+}
+
+static void lower_version_that_was_to_be_expected_is_not_told(void **state)
+{
+	struct world *w = *state;
+
+	watch_from_10(w);
+	w->server.epoch++; /* another one has noticed */
+	reflector_refresh(w->r);
+	answer(w, 200, LIST("3", OBJECT("2")));
+	assert_int_equal(w->n_went_back, 0);
+	assert_asks(w, WATCH_AT("3"));
+	reflector_refresh(w->r);
+	answer(w, 200, LIST("1", ""));
+	assert_int_equal(w->n_went_back, 1);
+}
+
 /* ---- refresh and stop ---- */
 
 static void refresh_asks_for_the_latest_from_any_state(void **state)
@@ -1325,6 +1387,9 @@ int main(void)
 		TEST(watch_list_needs_no_turn),
 		TEST(each_page_has_its_turn),
 		TEST(refresh_keeps_its_turn),
+		TEST(sentinel_lists_after_a_lost_watch),
+		TEST(lower_version_of_a_list_is_told_once),
+		TEST(lower_version_that_was_to_be_expected_is_not_told),
 		TEST(refresh_asks_for_the_latest_from_any_state),
 		TEST(stopped_reflector_is_silent),
 		TEST(stop_from_the_handler_of_an_event_ends_it),

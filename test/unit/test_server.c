@@ -123,6 +123,34 @@ static void limits_at_the_edge_are_sane(void **state)
 	assert_int_equal(server_admit(&most, 1), 10);
 }
 
+static void lower_versions_are_numbers_of_any_length(void **state)
+{
+	static const struct {
+		const char *old, *fresh;
+		bool back;
+	} CASES[] = {
+		{ "10", "9", true },
+		{ "9", "10", false },
+		{ "10", "10", false },
+		{ "010", "9", true },
+		{ "100000000000000000000000000001", "100000000000000000000000000000", true },
+		{ "18446744073709551616", "18446744073709551615", true },
+		{ "abc", "9", false },
+		{ "10", "9a", false },
+		{ "", "9", false },
+		{ "10", "", false },
+		{ NULL, "9", false },
+		{ "1", "0", true },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
+		struct server s = SERVER_INIT;
+
+		assert_int_equal(server_goes_back(&s, 0, CASES[i].old, CASES[i].fresh), CASES[i].back);
+		assert_int_equal(s.epoch, CASES[i].back);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -135,6 +163,7 @@ int main(void)
 		cmocka_unit_test(tokens_come_back_with_time),
 		cmocka_unit_test(long_pause_fills_the_bucket_and_no_more),
 		cmocka_unit_test(limits_at_the_edge_are_sane),
+		cmocka_unit_test(lower_versions_are_numbers_of_any_length),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
