@@ -627,7 +627,9 @@ static void watch_failed(struct reflector *r, const struct api_failure *f)
 static void watch_ended(struct reflector *r, const struct http_result *result)
 {
 	uint64_t lasted = r->env->now(r->userdata) - r->watch_since;
-	bool is_short = lasted < SHORT_WATCH_USEC, is_early = lasted / USEC_PER_SEC + 1 < r->watch_sec;
+	bool is_short = lasted < SHORT_WATCH_USEC;
+	/* not if it was our own doing: connections are renewed */
+	bool is_lost = lasted / USEC_PER_SEC + 1 < r->watch_sec && result->err.code != -ECONNABORTED;
 	struct err e = ERR_INIT;
 
 	r->n_short = is_short ? r->n_short + 1 : 0;
@@ -638,7 +640,7 @@ static void watch_ended(struct reflector *r, const struct http_result *result)
 		log_debug(LOG_F({ "namespace", r->resource->ns }, { "selector", r->resource->field_value }),
 			  "very short watch of %s", r->resource->plural);
 		wait_then(r, STATE_LISTING, next_delay(r, 0, result->err.code, -1));
-	} else if (r->is_sentinel && is_early) {
+	} else if (r->is_sentinel && is_lost) {
 		restart_list(r);
 	} else {
 		start_watch(r);

@@ -1231,6 +1231,10 @@ static void sentinel_lists_after_a_lost_watch(void **state)
 	w->now += 2700 * USEC_PER_SEC;
 	end(w);
 	assert_asks(w, WATCH_AT("20")); /* it was time */
+	reflector_head(w->r, 200);
+	w->now += 60 * USEC_PER_SEC;
+	done(w, 200, -1, -ECONNABORTED, "connections are renewed");
+	assert_asks(w, WATCH_AT("20")); /* it was us */
 	assert_int_equal(w->n_went_back, 0);
 }
 
