@@ -323,7 +323,9 @@ static int agent_setup_source(struct agent *a, struct err *e)
 	if (c->kubeconfig) {
 		const struct source_api_options o = { .kubeconfig = c->kubeconfig,
 						      .node_name = c->node_name,
-						      .tuning = c->tuning };
+						      .tuning = c->tuning,
+						      .kube_api_qps = c->kube_api_qps,
+						      .kube_api_burst = c->kube_api_burst };
 
 		r = source_api_new(a->loop, a->files, &o, &agent_sink, a, &a->source, e);
 	} else {

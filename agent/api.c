@@ -105,8 +105,8 @@ int api_object_target(const struct api_resource *resource, const char *resource_
 	return take_target(&b, r, ret_target);
 }
 
-int api_watch_target(const struct api_resource *resource, const char *resource_version, unsigned timeout_sec,
-		     char **ret_target)
+static int make_watch_target(const struct api_resource *resource, const char *resource_version, bool initial,
+			     unsigned timeout_sec, char **ret_target)
 {
 	cleanup_buf struct buf b = BUF_INIT(TARGET_MAX);
 	char timeout[16];
@@ -118,13 +118,30 @@ int api_watch_target(const struct api_resource *resource, const char *resource_v
 		r = add_param(&b, "allowWatchBookmarks", "true");
 	if (r == 0)
 		r = add_selector(&b, resource);
-	if (r == 0 && !str_empty(resource_version))
-		r = add_param(&b, "resourceVersion", resource_version);
+	/* sent even if it is empty, as client-go does: a server may insist on it beside resourceVersionMatch */
+	if (r == 0 && (initial || !str_empty(resource_version)))
+		r = add_param(&b, "resourceVersion", resource_version ? resource_version : "");
+	if (r == 0 && initial)
+		r = add_param(&b, "resourceVersionMatch", "NotOlderThan");
+	if (r == 0 && initial)
+		r = add_param(&b, "sendInitialEvents", "true");
 	if (r == 0)
 		r = add_param(&b, "timeoutSeconds", timeout);
 	if (r == 0)
 		r = add_param(&b, "watch", "true");
 	return take_target(&b, r, ret_target);
+}
+
+int api_watch_target(const struct api_resource *resource, const char *resource_version, unsigned timeout_sec,
+		     char **ret_target)
+{
+	return make_watch_target(resource, resource_version, false, timeout_sec, ret_target);
+}
+
+int api_stream_target(const struct api_resource *resource, const char *resource_version, unsigned timeout_sec,
+		      char **ret_target)
+{
+	return make_watch_target(resource, resource_version, true, timeout_sec, ret_target);
 }
 
 /* ---- failures ---- */

@@ -28,6 +28,11 @@ int api_watch_target(const struct api_resource *resource, const char *resource_v
 /* One object, its name in field_value: "/api/v1/namespaces/NS/secrets/NAME?resourceVersion=0". */
 int api_object_target(const struct api_resource *resource, const char *resource_version, char **ret_target);
 
+/* A watch that begins with all there is, as ADDED events, and a bookmark that says so (WatchList). resource_version: NULL
+ * or "": the most recent state, else one at least as new. */
+int api_stream_target(const struct api_resource *resource, const char *resource_version, unsigned timeout_sec,
+		      char **ret_target);
+
 /* Why a request failed, from the HTTP status and the Status object in the body if there is one. */
 struct api_failure {
 	int code; /* HTTP status, or Status.code in an ERROR event */

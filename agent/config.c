@@ -20,6 +20,7 @@
 #define USER_MAX	32
 #define MEMORY_MIN	(UINT64_C(2) << 20)
 #define MEMORY_MAX	(UINT64_C(64) << 30)
+#define COUNT_MAX	100000
 #define PROBLEM_MAX	256
 #define DURATION_MAX	(24 * 3600 * USEC_PER_SEC)
 
@@ -28,6 +29,7 @@ enum field_kind {
 	FIELD_PATH,
 	FIELD_STRING,
 	FIELD_QUANTITY,
+	FIELD_COUNT,
 	FIELD_LOG_LEVEL,
 	FIELD_STRATEGY,
 	FIELD_DURATION
@@ -39,10 +41,12 @@ typedef bool (*check_fn)(const char *value, char problem[static PROBLEM_MAX]);
 struct field {
 	const char *name;
 	enum field_kind kind;
-	size_t offset; /* FIELD_PATH, FIELD_STRING: of the char *; FIELD_DURATION: of the uint64_t */
+	size_t offset; /* FIELD_PATH, FIELD_STRING: of the char *; FIELD_DURATION: of the uint64_t; FIELD_COUNT: of the
+			* unsigned */
 	uint64_t min_usec, max_usec; /* FIELD_DURATION */
 	check_fn check; /* may be NULL */
 	const char *wanted; /* FIELD_CONST */
+	unsigned number; /* FIELD_COUNT: the default */
 };
 
 static bool refuse(char problem[static PROBLEM_MAX], const char *reason)
@@ -97,6 +101,8 @@ static const struct field fields[] = {
 	{ .name = "runtimeDir", .kind = FIELD_PATH, AT(runtime_dir), .check = check_own_dir },
 	{ .name = "user", .kind = FIELD_STRING, AT(user), .check = check_user },
 	{ .name = "secretMemoryLimit", .kind = FIELD_QUANTITY },
+	{ .name = "kubeAPIQPS", .kind = FIELD_COUNT, AT(kube_api_qps), .number = 50 },
+	{ .name = "kubeAPIBurst", .kind = FIELD_COUNT, AT(kube_api_burst), .number = 100 },
 	{ .name = "logLevel", .kind = FIELD_LOG_LEVEL },
 	{ .name = "configMapAndSecretChangeDetectionStrategy", .kind = FIELD_STRATEGY },
 	{ .name = "syncFrequency",
@@ -111,6 +117,11 @@ static const struct field fields[] = {
 static char **field_string(struct config *c, const struct field *f)
 {
 	return (char **)((char *)c + f->offset);
+}
+
+static unsigned *field_count(struct config *c, const struct field *f)
+{
+	return (unsigned *)(void *)((char *)c + f->offset);
 }
 
 static bool is_string_field(const struct field *f)
@@ -240,6 +251,16 @@ static int read_quantity(const struct reader *r, const struct field *f, const st
 	return 0;
 }
 
+static int read_count(const struct reader *r, const struct field *f, const struct yaml_node *n)
+{
+	uint64_t count = 0;
+
+	if (n->kind != YAML_INT || str_parse_u64(n->scalar, COUNT_MAX, &count) < 0 || count == 0)
+		return fail_at(r, n, f->name, "must be a whole number between 1 and 100000");
+	*field_count(r->c, f) = (unsigned)count;
+	return 0;
+}
+
 static int read_log_level(const struct reader *r, const struct field *f, const struct yaml_node *n)
 {
 	if (log_level_parse(n->scalar, &r->c->log_level) < 0)
@@ -276,6 +297,8 @@ static int read_value(const struct reader *r, const struct field *f, const struc
 	/* as everywhere in Kubernetes, null is as good as absent */
 	if (n->kind == YAML_NULL)
 		return 0;
+	if (f->kind == FIELD_COUNT)
+		return read_count(r, f, n);
 	if (n->kind != YAML_STRING && !((f->kind == FIELD_QUANTITY || f->kind == FIELD_DURATION) && number))
 		return fail_at(r, n, f->name, n->scalar ? "must be a string (put it in quotes)" : "must be a string");
 	if (strlen(n->scalar) != n->scalar_len)
@@ -288,6 +311,8 @@ static int read_value(const struct reader *r, const struct field *f, const struc
 		return read_string(r, f, n);
 	case FIELD_QUANTITY:
 		return read_quantity(r, f, n);
+	case FIELD_COUNT:
+		return read_count(r, f, n);
 	case FIELD_LOG_LEVEL:
 		return read_log_level(r, f, n);
 	case FIELD_STRATEGY:
@@ -411,6 +436,9 @@ static void adopt(struct config *c, struct config *from)
 		free(*to);
 		*to = TAKE_PTR(*field_string(from, &fields[i]));
 	}
+	for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
+		if (fields[i].kind == FIELD_COUNT && *field_count(from, &fields[i]))
+			*field_count(c, &fields[i]) = *field_count(from, &fields[i]);
 	if (from->secret_memory_limit)
 		c->secret_memory_limit = from->secret_memory_limit;
 	c->log_level = from->log_level;
@@ -617,6 +645,9 @@ int config_finish(struct config *c, struct err *e)
 		return err_set(e, -ENOMEM, "out of memory");
 	if (!c->secret_memory_limit)
 		c->secret_memory_limit = UINT64_C(256) << 20;
+	for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
+		if (fields[i].kind == FIELD_COUNT && !*field_count(c, &fields[i]))
+			*field_count(c, &fields[i]) = fields[i].number;
 	r = check_fields(c, e);
 	if (r < 0)
 		return r;

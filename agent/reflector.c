@@ -5,8 +5,18 @@
  *      |   \--failed--v      v--failed
  *      +-----------WAITING (then LISTING or WATCHING)
  *
- * What a failure leads to is decided in two places, list_failed() and watch_failed(). A list never empties anything
- * before it is complete, so what was told last stays in force through any trouble.
+ * Where the server has WatchList (server.h), STREAMING is in LISTING's place: one request whose first events are the
+ * list; the bookmark that ends them makes it WATCHING without another request. Whatever fails in STREAMING, the next
+ * try is a plain list, so this mode can cost a round trip but never the progress. A server that is too old to refuse
+ * (before 1.19) answers with a watch like any other; its silence where the bookmark should come gives it away.
+ *
+ * What a failure leads to is decided in three places, list_failed(), stream_failed() and watch_failed(). A list never
+ * empties anything before it is complete, so what was told last stays in force through any trouble.
+ *
+ * A watch from a version that the server has not reached yet is answered with silence, until it gets there. So when the
+ * etcd behind it was restored from an older state, or another server took its place, every watch that just goes on
+ * would be dead (measured with 1.20.2). One reflector, the sentinel, therefore lists after each watch that was lost: at
+ * its version, which the server answers out of its cache, or refuses as too large.
  *
  * Two backoffs: one that is quick at first for an object that was never seen, because a node is not allowed to read a
  * fresh pod's Secret until the authorizer has noticed the pod (some milliseconds, sometimes seconds), and client-go's
@@ -36,14 +46,18 @@ enum {
 static const uint64_t LIST_SILENCE_USEC = 30 * USEC_PER_SEC;
 static const uint64_t LIST_TIMEOUT_USEC = 300 * USEC_PER_SEC;
 static const uint64_t SHORT_WATCH_USEC = USEC_PER_SEC;
+/* without an event or the bookmark, once the stream has begun; servers with #126958 took a second and more */
+static const uint64_t STREAM_SILENCE_USEC = 5 * USEC_PER_SEC;
+static const char INITIAL_EVENTS_END[] = "k8s.io/initial-events-end";
 
-enum state { STATE_NEW, STATE_LISTING, STATE_WATCHING, STATE_WAITING, STATE_STOPPED };
+enum state { STATE_NEW, STATE_LISTING, STATE_STREAMING, STATE_WATCHING, STATE_WAITING, STATE_STOPPED };
 
 /* What an event made of the watch. */
 enum verdict { VERDICT_NONE, VERDICT_EXPIRED, VERDICT_FAILED };
 
 struct reflector {
 	const struct api_resource *resource;
+	struct server *server;
 	const struct reflector_env *env;
 	const struct reflector_handler *handler;
 	void *userdata;
@@ -51,6 +65,8 @@ struct reflector {
 	enum state state, next; /* next: after WAITING */
 	bool synced;
 	char *version; /* the last one seen; NULL: none */
+	uint64_t epoch, list_epoch; /* the server's: of `version`, of the list that runs */
+	bool is_sentinel;
 	char *failure; /* what was told to failed(); NULL: all is well */
 
 	bool unreachable; /* WAITING because the server did not answer */
@@ -62,9 +78,13 @@ struct reflector {
 	unsigned n_pages; /* taken of this list */
 	bool list_latest; /* ask for the most recent state, not for one at least as new as `version` */
 	bool list_unlimited; /* a page had expired: all in one */
+	bool list_admitted; /* WAITING only for its turn */
+	bool list_plain; /* no stream this time: it has just failed */
+	uint64_t stream_usec; /* the last sign of life of the stream */
 
 	struct frames frames;
 	uint64_t watch_since; /* when the head came */
+	unsigned watch_sec; /* how long it was asked to last */
 	uint64_t n_events; /* of this watch */
 	unsigned n_expired; /* in a row, without an event in between */
 	unsigned n_refused; /* watches in a row that did not begin */
@@ -77,7 +97,7 @@ struct reflector {
 	unsigned n_fresh;
 };
 
-static void start_list(struct reflector *r);
+static void start_sync(struct reflector *r);
 static void start_watch(struct reflector *r);
 
 /* ---- telling ---- */
@@ -126,7 +146,7 @@ static void wait_then(struct reflector *r, enum state next, uint64_t delay_usec)
 {
 	r->state = STATE_WAITING;
 	r->next = next;
-	r->unreachable = false;
+	r->unreachable = r->list_admitted = false;
 	r->env->wake_after(r->userdata, delay_usec);
 }
 
@@ -198,7 +218,7 @@ static const char *list_version(const struct reflector *r)
 	return r->version ? r->version : "0";
 }
 
-static void start_list(struct reflector *r)
+static void send_list(struct reflector *r)
 {
 	const char *version = list_version(r);
 	/* with any other version a limit would keep the server from answering out of its cache */
@@ -216,10 +236,23 @@ static void start_list(struct reflector *r)
 		      r_target);
 }
 
+static void start_list(struct reflector *r)
+{
+	uint64_t delay = server_admit(r->server, r->env->now(r->userdata));
+
+	if (delay == 0) {
+		send_list(r);
+		return;
+	}
+	end_request(r);
+	wait_then(r, STATE_LISTING, delay);
+	r->list_admitted = true;
+}
+
 static void restart_list(struct reflector *r)
 {
 	free(TAKE_PTR(r->continue_token));
-	start_list(r);
+	start_sync(r);
 }
 
 static void list_failed(struct reflector *r, const struct api_failure *f)
@@ -301,6 +334,18 @@ static int keep_version(struct reflector *r, const json_t *obj)
 	return 0;
 }
 
+/* Of a complete list: it may be a lower one. */
+static int keep_list_version(struct reflector *r, const json_t *list)
+{
+	const char *version = codec_resource_version(list);
+
+	if (version && r->version && server_goes_back(r->server, r->epoch, r->version, version)) {
+		r->list_epoch = r->server->epoch;
+		r->env->went_back(r->userdata);
+	}
+	return keep_version(r, list);
+}
+
 static int keep_continue(struct reflector *r, const json_t *list)
 {
 	const char *token = json_string_value(json_object_get(json_object_get(list, "metadata"), "continue"));
@@ -316,15 +361,14 @@ static int keep_continue(struct reflector *r, const json_t *list)
 
 static void list_complete(struct reflector *r)
 {
-	r->list_latest = r->list_unlimited = false;
+	r->list_latest = r->list_unlimited = r->list_plain = false;
+	r->epoch = r->list_epoch;
 	r->synced = true;
 	r->n_fresh = 0;
 	backoff_reset(&r->fresh);
 	r->handler->list_end(r->userdata);
 	if (!is_stopped(r))
 		tell_recovered(r);
-	if (!is_stopped(r))
-		start_watch(r);
 }
 
 static void take_page(struct reflector *r, const json_t *list)
@@ -356,11 +400,13 @@ static void take_page(struct reflector *r, const json_t *list)
 		start_list(r);
 		return;
 	}
-	if (keep_version(r, list) < 0) {
+	if (keep_list_version(r, list) < 0) {
 		list_broken(r, "it has no resourceVersion");
 		return;
 	}
 	list_complete(r);
+	if (!is_stopped(r))
+		start_watch(r);
 }
 
 static void list_arrived(struct reflector *r)
@@ -382,26 +428,33 @@ static void list_arrived(struct reflector *r)
 	take_page(r, doc);
 }
 
+/* Why there is no 200 with a proper end. */
+static void read_failure(const struct reflector *r, const struct http_result *result, struct api_failure *ret)
+{
+	*ret = (struct api_failure){ .retry_after_sec = result->retry_after_sec };
+	if (result->err.code != 0) {
+		ret->err = result->err;
+		return;
+	}
+	api_failure_from_body(result->status, r->body.data, r->body.len, ret);
+	ret->retry_after_sec = MAX(ret->retry_after_sec, result->retry_after_sec);
+}
+
 static void list_done(struct reflector *r, const struct http_result *result)
 {
-	struct api_failure f = { .retry_after_sec = result->retry_after_sec };
+	struct api_failure f;
 
 	if (result->err.code == 0 && result->status == 200) {
 		list_arrived(r);
 		return;
 	}
-	if (result->err.code != 0) {
-		f.err = result->err;
-	} else {
-		api_failure_from_body(result->status, r->body.data, r->body.len, &f);
-		f.retry_after_sec = MAX(f.retry_after_sec, result->retry_after_sec);
-	}
+	read_failure(r, result, &f);
 	list_failed(r, &f);
 }
 
-/* ---- watching ---- */
+/* ---- watching, with or without the list in front ---- */
 
-static void start_watch(struct reflector *r)
+static void start_long(struct reflector *r, enum state state)
 {
 	unsigned timeout_sec = WATCH_MIN_SEC + (unsigned)(r->env->random01(r->userdata) * WATCH_MIN_SEC);
 	cleanup_free char *target = NULL;
@@ -410,12 +463,139 @@ static void start_watch(struct reflector *r)
 	r->n_events = 0;
 	r->odd_told = false;
 	r->verdict = VERDICT_NONE;
-	r_target = api_watch_target(r->resource, r->version, timeout_sec, &target);
-	start_request(r, STATE_WATCHING,
+	r->watch_sec = timeout_sec;
+	if (state == STATE_STREAMING)
+		r_target = api_stream_target(r->resource, r->list_latest ? "" : r->version, timeout_sec, &target);
+	else
+		r_target = api_watch_target(r->resource, r->version, timeout_sec, &target);
+	start_request(r, state,
 		      &(struct reflector_get){ .target = target,
 					       .timeout_usec = (timeout_sec + WATCH_MARGIN_SEC) * USEC_PER_SEC,
 					       .is_watch = true },
 		      r_target);
+}
+
+static void start_watch(struct reflector *r)
+{
+	start_long(r, STATE_WATCHING);
+}
+
+static void start_sync(struct reflector *r)
+{
+	uint64_t now = r->env->now(r->userdata);
+
+	r->list_epoch = r->server->epoch;
+	if (r->list_plain || !server_may_stream(r->server, r, now)) {
+		start_list(r);
+		return;
+	}
+	start_long(r, STATE_STREAMING);
+	if (r->state != STATE_STREAMING) {
+		server_stream_undecided(r->server, r);
+		return;
+	}
+	r->stream_usec = now;
+	r->env->wake_after(r->userdata, LIST_SILENCE_USEC);
+}
+
+/* The server cannot do it, or not well enough. */
+static void stream_refused(struct reflector *r, const char *why)
+{
+	if (r->server->stream != SERVER_STREAM_REFUSED)
+		log_info(NULL, "the API server has no WatchList (%s): lists are used", why);
+	server_stream_refused(r->server, r, r->env->now(r->userdata));
+	r->env->wake_off(r->userdata);
+	r->list_plain = true;
+	start_list(r);
+}
+
+static bool says_nothing_about_streams(const struct api_failure *f)
+{
+	return f->code == 0 || f->code == 401 || f->code == 403 || f->code == 429 || f->code >= 500;
+}
+
+/* The stream did not begin. */
+static void stream_failed(struct reflector *r, const struct api_failure *f)
+{
+	bool is_version = api_failure_is_expired(f) || f->version_too_large;
+
+	if (!is_version && !says_nothing_about_streams(f)) {
+		stream_refused(r, err_text(&f->err));
+		return;
+	}
+	server_stream_undecided(r->server, r);
+	r->env->wake_off(r->userdata);
+	/* who did not answer at all, or was busy, has not seen what was asked for */
+	r->list_plain = f->code != 0 && f->code != 429;
+	r->list_latest |= is_version;
+	if (is_version)
+		start_list(r);
+	else
+		fail_then(r, STATE_LISTING, &f->err, f->code, f->retry_after_sec);
+}
+
+/* It had begun and broke off before the list was complete. */
+static void stream_broken(struct reflector *r, const struct api_failure *f)
+{
+	if (f->err.code == 0) {
+		stream_refused(r, "it ended a watch before the initial events");
+		return;
+	}
+	server_stream_undecided(r->server, r);
+	r->env->wake_off(r->userdata);
+	r->list_plain = true;
+	fail_then(r, STATE_LISTING, &f->err, f->code, f->retry_after_sec);
+}
+
+/* By an ERROR event, or by something that is no event. */
+static void stream_broken_by_message(struct reflector *r, const struct api_failure *f)
+{
+	if (f->code != 0)
+		stream_failed(r, f);
+	else
+		stream_refused(r, err_text(&f->err));
+}
+
+static void stream_done(struct reflector *r, const struct http_result *result)
+{
+	struct api_failure f = { .retry_after_sec = result->retry_after_sec, .err = result->err };
+
+	if (r->status == 200) {
+		stream_broken(r, &f);
+		return;
+	}
+	read_failure(r, result, &f);
+	stream_failed(r, &f);
+}
+
+/* No bookmark in time, or no answer. */
+static void stream_looked_at(struct reflector *r)
+{
+	uint64_t silent = r->env->now(r->userdata) - r->stream_usec;
+	struct api_failure f = { .retry_after_sec = -1 };
+
+	if (r->status == 200 && silent < STREAM_SILENCE_USEC) {
+		r->env->wake_after(r->userdata, STREAM_SILENCE_USEC - silent);
+		return;
+	}
+	cancel_request(r);
+	if (r->status == 200) {
+		stream_refused(r, "no bookmark ended the initial events");
+		return;
+	}
+	err_set(&f.err, -ETIMEDOUT, "no answer to a watch of %s", r->resource->plural);
+	server_stream_undecided(r->server, r);
+	r->list_plain = true;
+	fail_then(r, STATE_LISTING, &f.err, 0, -1);
+}
+
+static void stream_complete(struct reflector *r)
+{
+	r->env->wake_off(r->userdata);
+	server_stream_works(r->server, r);
+	r->n_refused = 0;
+	r->state = STATE_WATCHING;
+	list_complete(r);
 }
 
 /* The first time at once; again and again only with pauses. */
@@ -446,7 +626,10 @@ static void watch_failed(struct reflector *r, const struct api_failure *f)
 /* The watch had begun and its stream is over. */
 static void watch_ended(struct reflector *r, const struct http_result *result)
 {
-	bool is_short = r->env->now(r->userdata) - r->watch_since < SHORT_WATCH_USEC;
+	uint64_t lasted = r->env->now(r->userdata) - r->watch_since;
+	bool is_short = lasted < SHORT_WATCH_USEC;
+	/* not if it was our own doing: connections are renewed */
+	bool is_lost = lasted / USEC_PER_SEC + 1 < r->watch_sec && result->err.code != -ECONNABORTED;
 	struct err e = ERR_INIT;
 
 	r->n_short = is_short ? r->n_short + 1 : 0;
@@ -457,6 +640,8 @@ static void watch_ended(struct reflector *r, const struct http_result *result)
 		log_debug(LOG_F({ "namespace", r->resource->ns }, { "selector", r->resource->field_value }),
 			  "very short watch of %s", r->resource->plural);
 		wait_then(r, STATE_LISTING, next_delay(r, 0, result->err.code, -1));
+	} else if (r->is_sentinel && is_lost) {
+		restart_list(r);
 	} else {
 		start_watch(r);
 	}
@@ -464,18 +649,13 @@ static void watch_ended(struct reflector *r, const struct http_result *result)
 
 static void watch_done(struct reflector *r, const struct http_result *result)
 {
-	struct api_failure f = { .retry_after_sec = result->retry_after_sec };
+	struct api_failure f;
 
 	if (r->status == 200) {
 		watch_ended(r, result);
 		return;
 	}
-	if (result->err.code != 0) {
-		f.err = result->err;
-	} else {
-		api_failure_from_body(result->status, r->body.data, r->body.len, &f);
-		f.retry_after_sec = MAX(f.retry_after_sec, result->retry_after_sec);
-	}
+	read_failure(r, result, &f);
 	watch_failed(r, &f);
 }
 
@@ -488,6 +668,30 @@ static const struct {
 	{ "DELETED", REFLECTOR_DELETED },
 };
 
+static enum reflector_event event_of(const struct reflector *r, enum reflector_event event)
+{
+	return r->state == STATE_STREAMING && event == REFLECTOR_ADDED ? REFLECTOR_LISTED : event;
+}
+
+static bool ends_initial_events(const json_t *bookmark)
+{
+	const json_t *annotations = json_object_get(json_object_get(bookmark, "metadata"), "annotations");
+
+	return str_eq(json_string_value(json_object_get(annotations, INITIAL_EVENTS_END)), "true");
+}
+
+static void take_bookmark(struct reflector *r, const json_t *obj)
+{
+	bool is_end = r->state == STATE_STREAMING && ends_initial_events(obj);
+
+	if (r->state == STATE_STREAMING && !is_end)
+		return;
+	if ((is_end ? keep_list_version(r, obj) : keep_version(r, obj)) < 0)
+		log_odd(r, "a bookmark without resourceVersion");
+	else if (is_end)
+		stream_complete(r);
+}
+
 static void take_object(struct reflector *r, const char *type, const json_t *obj)
 {
 	const char *odd = odd_object(r, obj);
@@ -495,12 +699,13 @@ static void take_object(struct reflector *r, const char *type, const json_t *obj
 	for (size_t i = 0; i < ARRAY_SIZE(EVENTS); i++) {
 		if (!str_eq(type, EVENTS[i].type))
 			continue;
+		/* initial events are in no order: the list's version is the bookmark's */
 		if (odd)
 			log_odd(r, odd);
-		else if (keep_version(r, obj) < 0)
+		else if (r->state == STATE_WATCHING && keep_version(r, obj) < 0)
 			log_odd(r, "an object without resourceVersion");
 		else
-			r->handler->object(r->userdata, EVENTS[i].event, obj);
+			r->handler->object(r->userdata, event_of(r, EVENTS[i].event), obj);
 		return;
 	}
 	log_odd(r, "an event of unknown type");
@@ -526,12 +731,13 @@ static int take_event(struct reflector *r, const json_t *doc)
 		return take_error(r, obj);
 	r->n_events++;
 	r->n_expired = 0;
+	r->stream_usec = r->env->now(r->userdata);
 	if (codec_expect(obj, "v1", r->resource->kind, &issue) < 0)
 		log_odd(r, "an object of another kind");
-	else if (!str_eq(type, "BOOKMARK"))
+	else if (str_eq(type, "BOOKMARK"))
+		take_bookmark(r, obj);
+	else
 		take_object(r, type, obj);
-	else if (keep_version(r, obj) < 0)
-		log_odd(r, "a bookmark without resourceVersion");
 	return is_stopped(r) ? 1 : 0;
 }
 
@@ -569,7 +775,9 @@ static void watch_body(struct reflector *r, const char *data, size_t len)
 	}
 	cancel_request(r);
 	end_request(r);
-	if (r->verdict == VERDICT_EXPIRED)
+	if (r->state == STATE_STREAMING)
+		stream_broken_by_message(r, &r->watch_failure);
+	else if (r->verdict == VERDICT_EXPIRED)
 		watch_expired(r);
 	else
 		fail_then(r, STATE_LISTING, &r->watch_failure.err, r->watch_failure.code,
@@ -583,11 +791,17 @@ void reflector_head(struct reflector *r, int status)
 	if (is_stopped(r))
 		return;
 	r->status = status;
-	if (r->state != STATE_WATCHING || status != 200)
+	if (status != 200)
 		return;
 	r->watch_since = r->env->now(r->userdata);
-	r->n_refused = 0;
-	tell_recovered(r);
+	if (r->state == STATE_STREAMING) {
+		r->stream_usec = r->watch_since;
+		r->env->wake_after(r->userdata, STREAM_SILENCE_USEC);
+		r->handler->list_begin(r->userdata);
+	} else if (r->state == STATE_WATCHING) {
+		r->n_refused = 0;
+		tell_recovered(r);
+	}
 }
 
 /* An answer longer than anybody would make it: what is known of a failure will do, a list is refused. */
@@ -615,7 +829,7 @@ void reflector_body(struct reflector *r, const char *data, size_t len)
 
 	if (is_stopped(r))
 		return;
-	if (r->state == STATE_WATCHING && r->status == 200)
+	if ((r->state == STATE_WATCHING || r->state == STATE_STREAMING) && r->status == 200)
 		watch_body(r, data, len);
 	else if (r->body.len + len > max || buf_add(&r->body, data, len) < 0)
 		body_too_long(r);
@@ -626,6 +840,8 @@ void reflector_done(struct reflector *r, const struct http_result *result)
 	r->runs = false;
 	if (r->state == STATE_LISTING)
 		list_done(r, result);
+	else if (r->state == STATE_STREAMING)
+		stream_done(r, result);
 	else if (r->state == STATE_WATCHING)
 		watch_done(r, result);
 	if (r->state == STATE_WAITING || r->state == STATE_STOPPED)
@@ -634,25 +850,38 @@ void reflector_done(struct reflector *r, const struct http_result *result)
 
 void reflector_wake(struct reflector *r)
 {
+	if (r->state == STATE_STREAMING) {
+		stream_looked_at(r);
+		return;
+	}
 	if (r->state != STATE_WAITING)
 		return;
-	if (r->next == STATE_WATCHING)
+	if (r->list_admitted)
+		send_list(r);
+	else if (r->next == STATE_WATCHING)
 		start_watch(r);
 	else
 		restart_list(r);
 }
 
+void reflector_be_sentinel(struct reflector *r)
+{
+	r->is_sentinel = true;
+}
+
 void reflector_start(struct reflector *r)
 {
 	assert(r->state == STATE_NEW);
-	start_list(r);
+	start_sync(r);
 }
 
 static void drop_what_runs(struct reflector *r)
 {
 	cancel_request(r);
-	if (r->state == STATE_WAITING)
+	if (r->state == STATE_WAITING || r->state == STATE_STREAMING)
 		r->env->wake_off(r->userdata);
+	if (r->state == STATE_STREAMING)
+		server_stream_undecided(r->server, r);
 }
 
 void reflector_stop(struct reflector *r)
@@ -665,9 +894,13 @@ void reflector_refresh(struct reflector *r)
 {
 	if (is_stopped(r))
 		return;
-	drop_what_runs(r);
 	free(TAKE_PTR(r->failure)); /* whoever asks wants an answer, also if it is the same */
 	r->list_latest = true;
+	if (r->state == STATE_WAITING && r->list_admitted) {
+		free(TAKE_PTR(r->continue_token));
+		return;
+	}
+	drop_what_runs(r);
 	restart_list(r);
 }
 
@@ -689,7 +922,7 @@ bool reflector_is_watching(const struct reflector *r)
 	return r->state == STATE_WATCHING && r->status == 200;
 }
 
-int reflector_new(const struct api_resource *resource, const struct reflector_env *env,
+int reflector_new(const struct api_resource *resource, struct server *server, const struct reflector_env *env,
 		  const struct reflector_handler *handler, void *userdata, struct reflector **ret_r)
 {
 	struct reflector *r = calloc(1, sizeof(*r));
@@ -697,6 +930,7 @@ int reflector_new(const struct api_resource *resource, const struct reflector_en
 	if (!r)
 		return -ENOMEM;
 	r->resource = resource;
+	r->server = server;
 	r->env = env;
 	r->handler = handler;
 	r->userdata = userdata;

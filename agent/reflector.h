@@ -1,10 +1,11 @@
 /* Reflector: keeps up with one kind of object at the API server: list, watch, relist, with resource versions,
- * bookmarks, 410 and backoff as client-go's reflector has them. A state machine: requests, time and chance come from its
+ * bookmarks, WatchList, 410 and backoff as client-go's reflector has them. A state machine: requests, time and chance come from its
  * environment, so all of it is tested without a server and without sleeping. */
 #pragma once
 
 #include "agent/api.h"
 #include "agent/http.h"
+#include "agent/server.h"
 #include "common/json.h"
 
 struct reflector;
@@ -29,6 +30,8 @@ struct reflector_env {
 	/* Calls reflector_wake() once, later. A new call replaces the old one. */
 	void (*wake_after)(void *userdata, uint64_t delay_usec);
 	void (*wake_off)(void *userdata);
+	/* The server has gone back in time (server_goes_back()): all other reflectors must be refreshed, later. */
+	void (*went_back)(void *userdata);
 };
 
 enum reflector_event { REFLECTOR_LISTED, REFLECTOR_ADDED, REFLECTOR_MODIFIED, REFLECTOR_DELETED };
@@ -48,11 +51,13 @@ struct reflector_handler {
 	void (*recovered)(void *userdata);
 };
 
-/* resource, env, handler and their texts are borrowed until reflector_free(). */
-int reflector_new(const struct api_resource *resource, const struct reflector_env *env,
+/* resource, server, env, handler and their texts are borrowed until reflector_free(). */
+int reflector_new(const struct api_resource *resource, struct server *server, const struct reflector_env *env,
 		  const struct reflector_handler *handler, void *userdata, struct reflector **ret_r);
 void reflector_free(struct reflector *r);
 DEFINE_CLEANUP(struct reflector *, reflector_free);
+/* Before the start: this is the one that finds out whether a server that was lost has gone back in time. */
+void reflector_be_sentinel(struct reflector *r);
 void reflector_start(struct reflector *r);
 /* Cancels what runs; nothing is called any more. */
 void reflector_stop(struct reflector *r);

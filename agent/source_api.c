@@ -189,6 +189,9 @@ int source_api_new(struct loop *l, struct files *files, const struct source_api_
 	s->source.vtable = &VTABLE;
 	s->loop = l;
 	s->files = files;
+	s->server = SERVER_INIT;
+	s->server.qps = options->kube_api_qps;
+	s->server.burst = options->kube_api_burst;
 	s->sink = sink;
 	s->userdata = userdata;
 	s->refusals = LOG_LIMIT_INIT(REFUSALS_WINDOW_USEC, REFUSALS_BURST);

@@ -12,6 +12,7 @@ struct source_api_options {
 	uint64_t credentials_usec; /* how often credential files are read; 0: as credentials.h says */
 	struct source_tuning tuning;
 	uint64_t ping_usec; /* how often HTTP/2 connections are asked whether they live; 0: as http.h says */
+	unsigned kube_api_qps, kube_api_burst; /* of requests that are no watches; qps 0: no limit */
 };
 
 /* Reads the kubeconfig and the files that it names (so: called with the privileges to do that), and puts the ones that

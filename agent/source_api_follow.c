@@ -26,6 +26,7 @@ static double env_random01(void *userdata)
 static void server_is_back(struct source_api *s)
 {
 	s->server_away = false;
+	server_was_away(&s->server);
 	follower_server_answers(&s->pods, BACK_WITHIN_USEC);
 	follower_server_answers(&s->node, BACK_WITHIN_USEC);
 	api_secrets_server_answers(s, BACK_WITHIN_USEC);
@@ -127,6 +128,19 @@ static void env_wake_off(void *userdata)
 		loop_timer_off(f->timer);
 }
 
+/* What is known of it is worth nothing any more. Each is asked for once, as fast as kubeAPIQPS lets. */
+static void env_went_back(void *userdata)
+{
+	struct follower *f = userdata;
+	struct source_api *s = f->source;
+
+	log_warning(LOG_F({ "server", http_server(s->http) }),
+		    "the API server has gone back to an older state (restored?): all is fetched again");
+	if (f != &s->pods)
+		follower_do_later(&s->pods, TODO_REFRESH);
+	api_secrets_refresh_all(s, f);
+}
+
 static const struct reflector_env ENV = {
 	.now = env_now,
 	.random01 = env_random01,
@@ -134,6 +148,7 @@ static const struct reflector_env ENV = {
 	.cancel = env_cancel,
 	.wake_after = env_wake_after,
 	.wake_off = env_wake_off,
+	.went_back = env_went_back,
 };
 
 /* ---- their life ---- */
@@ -168,8 +183,12 @@ static int follower_make(struct follower *f)
 {
 	int r;
 
-	if (!f->polls)
-		return reflector_new(&f->resource, &ENV, f->handler, f, &f->reflector);
+	if (!f->polls) {
+		r = reflector_new(&f->resource, &f->source->server, &ENV, f->handler, f, &f->reflector);
+		if (r == 0 && f == &f->source->pods)
+			reflector_be_sentinel(f->reflector);
+		return r;
+	}
 	r = poller_new(&f->resource, &ENV, f->handler, f, &f->poller);
 	if (r == 0)
 		poller_set_pace(f->poller, &f->pace);

@@ -8,6 +8,7 @@
 #include "agent/kubeconfig.h"
 #include "agent/poller.h"
 #include "agent/reflector.h"
+#include "agent/server.h"
 #include "agent/source_api.h"
 #include "common/list.h"
 #include "common/log.h"
@@ -40,6 +41,7 @@ struct source_api {
 	struct kubeconfig *kubeconfig;
 	struct http *http;
 	struct credentials *credentials;
+	struct server server;
 	char *node_name;
 	const struct source_sink *sink;
 	void *userdata;
@@ -112,6 +114,8 @@ int api_secrets_start(struct source_api *s);
 void api_secrets_retune(struct source_api *s, enum source_strategy before);
 /* Each wanted Secret's reflector may try again: the server answers. */
 void api_secrets_server_answers(struct source_api *s, uint64_t within_usec);
+/* Fetches each one's most recent state, but this follower's. */
+void api_secrets_refresh_all(struct source_api *s, const struct follower *except);
 /* Fills in what concerns the Secrets. */
 void api_secrets_health(const struct source_api *s, struct source_health *ret);
 int api_want_secret(struct source *source, const char *ns, const char *name);

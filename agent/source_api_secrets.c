@@ -555,6 +555,15 @@ void api_secrets_server_answers(struct source_api *s, uint64_t within_usec)
 	}
 }
 
+void api_secrets_refresh_all(struct source_api *s, const struct follower *except)
+{
+	struct wanted *w;
+
+	for (size_t it = 0; (w = map_next(&s->wanted, &it));)
+		if (&w->follower != except)
+			follower_do_later(&w->follower, TODO_REFRESH);
+}
+
 void api_secrets_health(const struct source_api *s, struct source_health *ret)
 {
 	const struct wanted *w;

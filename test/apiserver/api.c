@@ -200,15 +200,24 @@ static struct reply serve_watch(struct apiserver *a, struct call *c)
 	struct watch_options o = { .timeout_sec = 3600,
 				   .bookmarks = is_true(argument(c, "allowWatchBookmarks")),
 				   .initial = is_true(argument(c, "sendInitialEvents")) };
+	enum apiserver_watch_list mode = a->options.watch_list;
 	const char *timeout = argument(c, "timeoutSeconds");
 	json_t *status = parse_rv(argument(c, "resourceVersion"), &o.rv);
 
 	if (!status && *timeout && str_parse_u64(timeout, 1000000, &o.timeout_sec) < 0)
 		status = status_bad_request("strconv.ParseInt: parsing \"%s\": invalid syntax", timeout);
+	if (mode == APISERVER_WATCH_LIST_IGNORED)
+		o.initial = false;
+	else if (!status && mode == APISERVER_WATCH_LIST_REFUSED && *argument(c, "resourceVersionMatch"))
+		status = status_failure(422, "Invalid", NULL,
+					"ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: "
+					"resourceVersionMatch is forbidden for watch");
 	if (!status && o.initial && !str_eq(argument(c, "resourceVersionMatch"), "NotOlderThan"))
 		status = status_failure(422, "Invalid", NULL,
 					"ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: "
 					"sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
+	if (!status && o.initial && o.rv > objects_rv(a->objects))
+		status = status_rv_too_large(o.rv, objects_rv(a->objects));
 	if (status)
 		return api_reply_status(status);
 	return (struct reply){ .code = 200, .retry_after = -1, .stream = watch_start(a, c, &o) };

@@ -425,6 +425,13 @@ void apiserver_bookmark(struct apiserver *a)
 	unlock(a);
 }
 
+void apiserver_set_watch_list(struct apiserver *a, enum apiserver_watch_list watch_list)
+{
+	lock(a);
+	a->options.watch_list = watch_list;
+	unlock(a);
+}
+
 void apiserver_inject(struct apiserver *a, const char *kind_name, const char *bytes)
 {
 	struct watch *w;

@@ -9,12 +9,17 @@
 
 struct apiserver;
 
+/* What it does with sendInitialEvents=true: refuse it as 1.19 and later do where it is off, serve it, or know nothing of it
+ * and of resourceVersionMatch as 1.18 and earlier. */
+enum apiserver_watch_list { APISERVER_WATCH_LIST_REFUSED, APISERVER_WATCH_LIST_SERVED, APISERVER_WATCH_LIST_IGNORED };
+
 struct apiserver_options {
 	uint16_t port; /* 0: any free one */
 	const char *cert, *key; /* PEM texts; NULL: plain HTTP */
 	const char *client_ca; /* PEM text: client certificates are required and checked */
 	const char *token; /* required as bearer token; NULL: not asked for */
 	unsigned bookmark_msec; /* how often watches get a BOOKMARK; 0: only on apiserver_bookmark() */
+	enum apiserver_watch_list watch_list;
 	bool node_authorizer; /* secrets only one by one and only when a pod names them, as for system:node: */
 };
 
@@ -36,6 +41,8 @@ bool apiserver_delete(struct apiserver *a, const char *kind, const char *ns, con
 void apiserver_compact(struct apiserver *a);
 /* Ends all running watches: cleanly, or in the middle of a line. */
 void apiserver_end_watches(struct apiserver *a, bool torn);
+/* From the next request on. */
+void apiserver_set_watch_list(struct apiserver *a, enum apiserver_watch_list watch_list);
 /* Sends each running watch a BOOKMARK with the current resourceVersion. */
 void apiserver_bookmark(struct apiserver *a);
 /* Sends bytes as they are into all running watches of the kind ("Secret", "Pod"). */

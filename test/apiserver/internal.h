@@ -18,6 +18,7 @@ struct watch {
 	struct apiserver *a;
 	struct MHD_Connection *connection;
 	uint64_t id, end_usec;
+	uint64_t from_rv; /* from a revision that is not there yet, it is silent, as the real server's is */
 	const struct kind *kind;
 	struct selector selector;
 	struct buf out;

@@ -24,6 +24,7 @@ static const char usage[] =
 	"  --client-ca F         PEM file; ask for client certificates that this CA has signed\n"
 	"  --token-file F        ask for the bearer token in this file\n"
 	"  --bookmark-msec N     send watches a bookmark every N milliseconds (default: never)\n"
+	"  --watch-list WHAT     refused (default), served or ignored: what happens to sendInitialEvents=true\n"
 	"  --node-authorizer     answer node identities as the Node authorizer does\n"
 	"  --load DIR            put the objects of all *.json files in DIR, in the order of their names; a file "
 	"holds\n"
@@ -109,6 +110,7 @@ enum {
 	OPT_CLIENT_CA,
 	OPT_TOKEN_FILE,
 	OPT_BOOKMARK_MSEC,
+	OPT_WATCH_LIST,
 	OPT_NODE_AUTHORIZER,
 	OPT_LOAD,
 	OPT_HELP
@@ -136,6 +138,20 @@ static int parse_number(const char *name, const char *text, uint64_t max, uint64
 	return r < 0 ? err_set(e, r, "--%s: %s is no number up to %llu", name, text, (unsigned long long)max) : 0;
 }
 
+static int parse_watch_list(const char *text, enum apiserver_watch_list *ret, struct err *e)
+{
+	static const char *const names[] = { [APISERVER_WATCH_LIST_REFUSED] = "refused",
+					     [APISERVER_WATCH_LIST_SERVED] = "served",
+					     [APISERVER_WATCH_LIST_IGNORED] = "ignored" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (str_eq(text, names[i])) {
+			*ret = (enum apiserver_watch_list)i;
+			return 0;
+		}
+	return err_set(e, -EINVAL, "--watch-list: must be refused, served or ignored");
+}
+
 static int apply(struct arguments *args, int option, const char *value, struct err *e)
 {
 	uint64_t n = 0;
@@ -161,6 +177,8 @@ static int apply(struct arguments *args, int option, const char *value, struct e
 		if (r == 0)
 			args->token[strcspn(args->token, "\r\n")] = '\0';
 		return r;
+	case OPT_WATCH_LIST:
+		return parse_watch_list(value, &args->options.watch_list, e);
 	case OPT_NODE_AUTHORIZER:
 		args->options.node_authorizer = true;
 		return 0;
@@ -184,6 +202,7 @@ static int parse_arguments(int argc, char **argv, struct arguments *args, struct
 		{ "client-ca", required_argument, NULL, OPT_CLIENT_CA },
 		{ "token-file", required_argument, NULL, OPT_TOKEN_FILE },
 		{ "bookmark-msec", required_argument, NULL, OPT_BOOKMARK_MSEC },
+		{ "watch-list", required_argument, NULL, OPT_WATCH_LIST },
 		{ "node-authorizer", no_argument, NULL, OPT_NODE_AUTHORIZER },
 		{ "load", required_argument, NULL, OPT_LOAD },
 		{ "help", no_argument, NULL, OPT_HELP },

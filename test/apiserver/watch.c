@@ -74,7 +74,7 @@ static void watch_feed(struct watch *w, const struct change *c)
 {
 	bool before, after;
 
-	if (c->kind != w->kind)
+	if (c->kind != w->kind || c->rv <= w->from_rv)
 		return;
 	before = selector_match(&w->selector, c->before);
 	after = selector_match(&w->selector, c->after);
@@ -102,7 +102,7 @@ void watch_bookmark_all(struct apiserver *a)
 	struct watch *w;
 
 	list_for_each (w, &a->watches, link)
-		if (w->bookmarks)
+		if (w->bookmarks && objects_rv(a->objects) >= w->from_rv)
 			watch_bookmark(w, objects_rv(a->objects), false);
 }
 
@@ -230,7 +230,7 @@ static void watch_catch_up(struct apiserver *a, struct watch *w, uint64_t rv, bo
 	json_t *all, *obj;
 	size_t i;
 
-	if (rv > 0 && rv < objects_compacted(a->objects)) {
+	if (rv > 0 && !initial && rv < objects_compacted(a->objects)) {
 		watch_send_frame(w, "ERROR", status_expired(rv, objects_compacted(a->objects)));
 		watch_end(w, false);
 		return;
@@ -274,6 +274,7 @@ struct MHD_Response *watch_start(struct apiserver *a, struct call *c, const stru
 		.selector = c->selector,
 		.out = BUF_INIT(WATCH_QUEUE_MAX),
 		.bookmarks = o->bookmarks,
+		.from_rv = o->rv,
 	};
 	c->selector = (struct selector){ .ns = NULL };
 	list_append(&a->watches, &w->link);

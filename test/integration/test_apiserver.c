@@ -762,7 +762,7 @@ static void bookmarks_come_by_themselves(void **state)
 
 static void initial_events_end_with_a_bookmark(void **state)
 {
-	struct apiserver *a = start(NULL);
+	struct apiserver *a = start(&(struct apiserver_options){ .watch_list = APISERVER_WATCH_LIST_SERVED });
 	struct watcher *w;
 	json_t *frame;
 

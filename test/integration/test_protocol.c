@@ -13,6 +13,9 @@
  *   118 connection refused        r refused_connection_keeps_the_version
  *   119 bookmark                  r bookmark_moves_the_version_and_tells_nothing; s watch_goes_on_from_the_bookmark
  *   120 wrong kind in the stream  r what_was_not_asked_for_is_passed_over; p watch_event_of_another_kind
+ *   121 WatchList                 r watch_list_is_synced_only_after_its_bookmark; p watch_list_is_one_request_each
+ *   122 WatchList refused         r watch_list_refused_falls_back_at_once; p watch_list_refused_is_asked_for_once
+ *   -   restored etcd             r sentinel_lists_after_a_lost_watch; p restored_etcd_is_followed
  *   109-113 (immutable, idle) belong to the change detection strategies. */
 #include "agent/source_api.h"
 
@@ -63,6 +66,8 @@ struct rig {
 	struct loop *loop;
 	struct files *files;
 	struct source *source;
+	unsigned qps, burst;
+	enum apiserver_watch_list watch_list;
 	struct told s, o;
 	size_t n_pods;
 	unsigned n_synced;
@@ -154,7 +159,11 @@ static void start_source(struct rig *t)
 			  "clusters: [{name: k, cluster: {server: \"%s\"}}]\nusers: [{name: u, user: {}}]\n",
 			  apiserver_url(t->server));
 	if (file_write_atomic(path, text, strlen(text), 0600, &e) < 0 ||
-	    source_api_new(t->loop, t->files, &(struct source_api_options){ .kubeconfig = path, .node_name = "node-1" },
+	    source_api_new(t->loop, t->files,
+			   &(struct source_api_options){ .kubeconfig = path,
+							 .node_name = "node-1",
+							 .kube_api_qps = t->qps,
+							 .kube_api_burst = t->burst },
 			   &SINK, t, &t->source, &e) < 0 ||
 	    source_start(t->source, &e) < 0)
 		fail_msg("%s", err_text(&e));
@@ -203,6 +212,14 @@ static size_t n_watches(const struct rig *t)
 
 	source_health(t->source, &h);
 	return h.n_watches;
+}
+
+static bool is_away(const struct rig *t)
+{
+	struct source_health h;
+
+	source_health(t->source, &h);
+	return strstr(h.last_error, "Connection refused");
 }
 
 static uint64_t put_secret(struct rig *t, const char *name, const char *value)
@@ -268,7 +285,7 @@ static void assert_asked(struct rig *t, const char *whose, size_t n_list, size_t
 static void assert_others_undisturbed(struct rig *t)
 {
 	assert_asked(t, OF_O, 1, 1);
-	assert_asked(t, OF_PODS, 1, 1);
+	assert_asked(t, OF_PODS, 1, 2); /* WatchList was tried */
 	assert_int_equal(t->n_synced, 1);
 	assert_int_equal(t->o.n_failed, 0);
 	assert_int_equal(t->o.n_changed, 1);
@@ -281,10 +298,11 @@ static void assert_others_undisturbed(struct rig *t)
 static void start_with_o(struct rig *t)
 {
 	start_source(t);
+	eventually(t, t->n_synced == 1);
 	put_secret(t, "o", "one");
 	put_secret(t, "s", "one");
 	want(t, "o");
-	eventually(t, t->n_synced == 1 && has_value(&t->o, "one") && n_watches(t) == 2);
+	eventually(t, has_value(&t->o, "one") && n_watches(t) == 2);
 }
 
 static void assert_told_failure(struct rig *t, const char *failure, unsigned n)
@@ -493,9 +511,9 @@ static void nothing_happens_without_need(void **state)
 
 	start_with_o(t);
 	settle(t);
-	assert_asked(t, "GET ", 3, 2); /* with the node */
+	assert_asked(t, "GET ", 3, 3); /* with the node */
 	assert_others_undisturbed(t);
-	assert_asked(t, "GET ", 3, 2); /* with the node */
+	assert_asked(t, "GET ", 3, 3); /* with the node */
 }
 
 static void absent_added_and_deleted_follow_each_other(void **state)
@@ -541,7 +559,181 @@ static void pods_come_in_pages(void **state)
 	assert_int_equal(t->n_pods, 1200);
 	assert_int_equal(asked(t, OF_PODS, "continue="), 2);
 	eventually(t, n_watches(t) == 1);
-	assert_asked(t, OF_PODS, 4, 1);
+	assert_asked(t, OF_PODS, 3, 2);
+}
+
+/* ---- a server that has gone back in time ---- */
+
+/* The real one answers a watch from a version that it has not reached with silence; so does the test server. */
+static void server_with_lower_versions_is_followed(struct rig *t)
+{
+	uint16_t port = apiserver_port(t->server);
+	struct err e = ERR_INIT;
+
+	put_pod(t, 1);
+	start_with_o(t);
+	want(t, "s");
+	for (unsigned i = 0; i < 50; i++)
+		put_secret(t, "s", i == 49 ? "last" : "x");
+	apiserver_bookmark(t->server);
+	eventually(t, has_value(&t->s, "last") && n_watches(t) == 3 && t->n_pods == 1);
+	settle(t);
+
+	apiserver_stop(t->server);
+	if (apiserver_start(&(struct apiserver_options){ .port = port, .watch_list = t->watch_list }, &t->server, &e) <
+	    0)
+		fail_msg("%s", err_text(&e));
+	put_secret(t, "s", "old");
+	put_pod(t, 7);
+	eventually(t, has_value(&t->s, "old") && t->o.n_absent == 1 && n_watches(t) == 3);
+	assert_int_equal(t->n_pods, 1);
+	assert_int_equal(t->s.n_absent, 0);
+
+	put_secret(t, "s", "new");
+	put_secret(t, "o", "new");
+	put_pod(t, 8);
+	eventually(t, has_value(&t->s, "new") && has_value(&t->o, "new") && t->n_pods == 2);
+	/* silent watches, one that is refused as too large, the lists, and the watches */
+	assert_in_range(apiserver_counts(t->server).n_requests, 6, 16);
+}
+
+static void restored_etcd_is_followed(void **state)
+{
+	server_with_lower_versions_is_followed(*state);
+}
+
+static void restored_etcd_is_followed_with_watch_list(void **state)
+{
+	struct rig *t = *state;
+
+	t->watch_list = APISERVER_WATCH_LIST_SERVED;
+	apiserver_set_watch_list(t->server, t->watch_list);
+	server_with_lower_versions_is_followed(t);
+}
+
+/* ---- the limit of requests ---- */
+
+static void lists_keep_to_kube_api_qps_and_burst(void **state)
+{
+	struct rig *t = *state;
+	uint64_t begin = now_usec();
+	char name[16];
+
+	t->qps = 20;
+	t->burst = 5;
+	start_source(t);
+	for (unsigned i = 0; i < 30; i++) {
+		snprintf(name, sizeof(name), "n%u", i);
+		want(t, name);
+	}
+	while (t->o.n_absent < 30 && now_usec() - begin < PATIENCE_USEC) {
+		size_t n = apiserver_counts(t->server).n_list;
+		uint64_t msec = (now_usec() - begin) / USEC_PER_MSEC;
+
+		if (n > t->burst + msec * t->qps / 1000 + 1)
+			fail_msg("%zu lists after %llu ms", n, (unsigned long long)msec);
+		loop_run_once(t->loop, 5 * USEC_PER_MSEC);
+	}
+	assert_int_equal(t->o.n_absent, 30);
+	/* 31 lists, 5 at once, the others each 50 ms */
+	assert_true(now_usec() - begin >= 1250 * USEC_PER_MSEC);
+	eventually(t, n_watches(t) == 31);
+	assert_asked(t, "GET ", 32, 32); /* with the node */
+}
+
+/* ---- WatchList ---- */
+
+static void watch_list_is_one_request_each(void **state)
+{
+	struct rig *t = *state;
+
+	apiserver_set_watch_list(t->server, APISERVER_WATCH_LIST_SERVED);
+	put_pod(t, 1);
+	start_with_o(t);
+	assert_int_equal(t->n_pods, 1);
+	want(t, "s");
+	eventually(t, has_value(&t->s, "one") && n_watches(t) == 3);
+	put_secret(t, "s", "two");
+	eventually(t, has_value(&t->s, "two"));
+	assert_asked(t, "GET ", 1, 3); /* the node */
+	assert_int_equal(asked(t, "sendInitialEvents=true", "resourceVersionMatch=NotOlderThan"), 3);
+	/* an ordinary watch goes on from where it was */
+	apiserver_end_watch(t->server, "Secret", "s", false);
+	eventually(t, asked(t, OF_S, "") == 2);
+	assert_int_equal(asked(t, "sendInitialEvents=true", ""), 3);
+	put_secret(t, "s", "three");
+	eventually(t, has_value(&t->s, "three"));
+	assert_int_equal(t->s.n_changed, 3);
+}
+
+static void watch_list_deletes_what_it_does_not_mention(void **state)
+{
+	struct rig *t = *state;
+
+	apiserver_set_watch_list(t->server, APISERVER_WATCH_LIST_SERVED);
+	put_pod(t, 1);
+	put_pod(t, 2);
+	start_with_o(t);
+	want(t, "s");
+	eventually(t, has_value(&t->s, "one") && n_watches(t) == 3 && t->n_pods == 2);
+	apiserver_pause(t->server);
+	eventually(t, n_watches(t) == 0);
+	apiserver_delete(t->server, "Secret", "ns", "s");
+	apiserver_delete(t->server, "Pod", "ns", "p1");
+	apiserver_compact(t->server);
+	assert_int_equal(apiserver_resume(t->server, NULL), 0);
+	eventually(t, t->s.n_absent == 1 && t->n_pods == 1 && n_watches(t) == 3);
+	assert_int_equal(asked(t, "sendInitialEvents=true", ""), 6);
+	assert_int_equal(asked(t, "limit=", ""), 0);
+	assert_int_equal(t->o.n_absent, 0);
+}
+
+static void watch_list_refused_is_asked_for_once(void **state)
+{
+	struct rig *t = *state;
+
+	start_with_o(t);
+	want(t, "s");
+	eventually(t, has_value(&t->s, "one") && n_watches(t) == 3);
+	assert_int_equal(asked(t, "sendInitialEvents=true", ""), 1);
+	assert_asked(t, OF_S, 1, 1);
+	assert_others_undisturbed(t);
+}
+
+/* 1.18 and before answer with a watch like any other, which is one, but without an end of the list */
+static void watch_list_ignored_is_found_out(void **state)
+{
+	struct rig *t = *state;
+
+	apiserver_set_watch_list(t->server, APISERVER_WATCH_LIST_IGNORED);
+	put_pod(t, 1);
+	start_source(t);
+	want(t, "s");
+	put_secret(t, "s", "one");
+	/* nobody waits for the one who tries */
+	eventually(t, has_value(&t->s, "one") && t->n_pods == 1);
+	assert_int_equal(t->n_synced, 0);
+	eventually(t, t->n_synced == 1 && n_watches(t) == 2);
+	assert_int_equal(asked(t, "sendInitialEvents=true", ""), 1);
+	assert_asked(t, OF_PODS, 1, 2);
+	assert_asked(t, OF_S, 1, 1);
+}
+
+static void watch_list_is_asked_for_again_when_the_server_was_away(void **state)
+{
+	struct rig *t = *state;
+
+	start_with_o(t);
+	assert_int_equal(asked(t, "sendInitialEvents=true", ""), 1);
+	apiserver_pause(t->server);
+	eventually(t, is_away(t));
+	apiserver_set_watch_list(t->server, APISERVER_WATCH_LIST_SERVED);
+	assert_int_equal(apiserver_resume(t->server, NULL), 0);
+	eventually(t, n_watches(t) == 2);
+	want(t, "s");
+	eventually(t, has_value(&t->s, "one") && n_watches(t) == 3);
+	assert_asked(t, OF_S, 0, 1);
+	assert_int_equal(asked(t, OF_S, "sendInitialEvents=true"), 1);
 }
 
 int main(void)
@@ -594,6 +786,14 @@ int main(void)
 		TEST(absent_added_and_deleted_follow_each_other),
 		TEST(data_null_is_a_secret_without_keys),
 		TEST(pods_come_in_pages),
+		TEST(restored_etcd_is_followed),
+		TEST(restored_etcd_is_followed_with_watch_list),
+		TEST(lists_keep_to_kube_api_qps_and_burst),
+		TEST(watch_list_is_one_request_each),
+		TEST(watch_list_deletes_what_it_does_not_mention),
+		TEST(watch_list_refused_is_asked_for_once),
+		TEST(watch_list_ignored_is_found_out),
+		TEST(watch_list_is_asked_for_again_when_the_server_was_away),
 	};
 	struct err e = ERR_INIT;
 

@@ -53,6 +53,7 @@ static void every_field_is_read(void **state)
 {
 	cleanup_config struct config *c = loaded(HEAD "kubeconfig: /k\nnodeName: node-1\npodsDir: /p\nruntimeDir: /r\n"
 						      "user: agent\nsecretMemoryLimit: 8Mi\nlogLevel: debug\n"
+						      "kubeAPIQPS: 7\nkubeAPIBurst: 9\n"
 						      "configMapAndSecretChangeDetectionStrategy: Cache\n"
 						      "syncFrequency: 2m\nsecretCacheTTL: 0\n");
 	cleanup_config struct config *m = loaded(HEAD "manifestsDir: /m\nsealedSecretsKeyFile: keys/sealing.key\n");
@@ -66,6 +67,8 @@ static void every_field_is_read(void **state)
 	assert_string_equal(c->runtime_dir, "/r");
 	assert_string_equal(c->user, "agent");
 	assert_int_equal(c->secret_memory_limit, 8 << 20);
+	assert_int_equal(c->kube_api_qps, 7);
+	assert_int_equal(c->kube_api_burst, 9);
 	assert_int_equal(c->log_level, LOG_LEVEL_DEBUG);
 	assert_int_equal(c->tuning.strategy, SOURCE_CACHE);
 	assert_int_equal(c->tuning.sync_usec, 120 * USEC_PER_SEC);
@@ -120,6 +123,7 @@ static void quantities_are_kubernetes_quantities(void **state)
 }
 
 #define NOT_A_QUANTITY ": secretMemoryLimit: must be a quantity of bytes, such as 256Mi"
+#define NOT_A_COUNT    ": kubeAPIQPS: must be a whole number between 1 and 100000"
 #define OUT_OF_BOUNDS  ": secretMemoryLimit: must be between 2Mi and 64Gi"
 
 /* Every text begins with HEAD unless it has a kind of its own. */
@@ -177,6 +181,14 @@ static const struct {
 	{ HEAD "user: a23456789012345678901234567890123\n", ":3:7: user: a user's name has at most 32 ..." },
 	{ HEAD "user: root\n", ":3:7: user: must not be root: the agent runs without privileges" },
 	{ HEAD "user: '0'\n", ":3:7: user: must not be root: the agent runs without privileges" },
+	{ HEAD "kubeAPIQPS: 0\n", ":3:13" NOT_A_COUNT },
+	{ HEAD "kubeAPIQPS: -1\n", ":3:13" NOT_A_COUNT },
+	{ HEAD "kubeAPIQPS: 1.5\n", ":3:13" NOT_A_COUNT },
+	{ HEAD "kubeAPIQPS: '5'\n", ":3:13" NOT_A_COUNT },
+	{ HEAD "kubeAPIQPS: many\n", ":3:13" NOT_A_COUNT },
+	{ HEAD "kubeAPIQPS: 100001\n", ":3:13" NOT_A_COUNT },
+	{ HEAD "kubeAPIQPS: 99999999999999999999\n", ":3:13" NOT_A_COUNT },
+	{ HEAD "kubeAPIBurst: []\n", ":3:15: kubeAPIBurst: must be a whole number between 1 and 100000" },
 	{ HEAD "logLevel: loud\n", ":3:11: logLevel: must be one of error, warning, info, debug" },
 	{ HEAD "logLevel: ''\n", ":3:11: logLevel: must be one of error, warning, info, debug" },
 	{ HEAD "configMapAndSecretChangeDetectionStrategy: watch\n",
@@ -298,6 +310,8 @@ static void the_rest_is_defaulted(void **state)
 	assert_string_equal(c->runtime_dir, "/run/secretlet");
 	assert_string_equal(c->user, "secretlet");
 	assert_int_equal(c->secret_memory_limit, 256 << 20);
+	assert_int_equal(c->kube_api_qps, 50);
+	assert_int_equal(c->kube_api_burst, 100);
 	assert_int_equal(c->log_level, LOG_LEVEL_INFO);
 	assert_null(c->path);
 }
@@ -447,6 +461,8 @@ static const char *const FIELDS[] = { "apiVersion",
 				      "user",
 				      "secretMemoryLimit",
 				      "logLevel",
+				      "kubeAPIQPS",
+				      "kubeAPIBurst",
 				      "configMapAndSecretChangeDetectionStrategy",
 				      "syncFrequency",
 				      "secretCacheTTL" };

@@ -20,9 +20,10 @@
 
 struct world {
 	struct reflector *r;
+	struct server server; /* without WatchList unless a test says so */
 	uint64_t now, delay; /* delay: of wake_after; 0: none asked for */
 	char *target; /* of the request that runs; NULL: none */
-	unsigned n_requests, n_cancelled;
+	unsigned n_requests, n_cancelled, n_went_back;
 	struct reflector_get get;
 	int get_result;
 	double random;
@@ -74,6 +75,11 @@ static void env_wake_off(void *userdata)
 	((struct world *)userdata)->delay = 0;
 }
 
+static void env_went_back(void *userdata)
+{
+	((struct world *)userdata)->n_went_back++;
+}
+
 static const struct reflector_env ENV = {
 	.now = env_now,
 	.random01 = env_random01,
@@ -81,6 +87,7 @@ static const struct reflector_env ENV = {
 	.cancel = env_cancel,
 	.wake_after = env_wake_after,
 	.wake_off = env_wake_off,
+	.went_back = env_went_back,
 };
 
 /* ---- the handler ---- */
@@ -152,7 +159,8 @@ static int setup(void **state)
 	w->now = 1000 * USEC_PER_SEC;
 	w->random = 0.5;
 	w->told = BUF_INIT(1 << 20);
-	assert_int_equal(reflector_new(&RESOURCE, &ENV, &HANDLER, w, &w->r), 0);
+	server_stream_refused(&w->server, NULL, w->now);
+	assert_int_equal(reflector_new(&RESOURCE, &w->server, &ENV, &HANDLER, w, &w->r), 0);
 	*state = w;
 	return 0;
 }
@@ -186,6 +194,13 @@ static void assert_waits(struct world *w, uint64_t min_usec, uint64_t max_usec)
 	assert_null(w->target);
 	if (w->delay < min_usec || w->delay > max_usec)
 		fail_msg("waits %llu usec", (unsigned long long)w->delay);
+}
+
+/* A request runs, and a wake-up is due beside it. */
+static void assert_waits_beside(struct world *w, uint64_t usec)
+{
+	assert_non_null(w->target);
+	assert_int_equal(w->delay, usec);
 }
 
 static void wake(struct world *w)
@@ -416,6 +431,209 @@ static void list_versions_when_they_are_too_large(void **state)
 	assert_asks(w, WATCH_AT("7"));
 	assert_told(w, "begin;end;begin;end;begin;LISTED 6;end;");
 	assert_int_equal(w->n_requests, 8);
+}
+
+/* ---- WatchList ---- */
+
+#define STREAM_AT(rv)                                                                                                  \
+	BASE "allowWatchBookmarks=true&" SELECTOR "&resourceVersion=" rv                                               \
+	     "&resourceVersionMatch=NotOlderThan&sendInitialEvents=true&timeoutSeconds=2700&watch=true"
+#define END(rv)                                                                                                        \
+	EVENT("BOOKMARK", "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"resourceVersion\":\"" rv         \
+			  "\",\"annotations\":{\"k8s.io/initial-events-end\":\"true\"}}}")
+#define BOOKMARK(rv)                                                                                                   \
+	EVENT("BOOKMARK", "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"resourceVersion\":\"" rv "\"}}")
+
+static void stream(struct world *w)
+{
+	w->server = SERVER_INIT;
+	reflector_start(w->r);
+	assert_asks(w, STREAM_AT(""));
+	assert_true(w->get.is_watch);
+}
+
+/* kubelet-parity 121 */
+static void watch_list_is_synced_only_after_its_bookmark(void **state)
+{
+	struct world *w = *state;
+
+	stream(w);
+	reflector_head(w->r, 200);
+	send(w, EVENT("ADDED", OBJECT("5")));
+	send(w, BOOKMARK("7"));
+	assert_false(reflector_is_synced(w->r));
+	assert_false(reflector_is_watching(w->r));
+	assert_told(w, "begin;LISTED 5;");
+	send(w, END("10"));
+	assert_told(w, "end;");
+	assert_true(reflector_is_synced(w->r));
+	assert_true(reflector_is_watching(w->r));
+	assert_int_equal(w->delay, 0);
+	send(w, EVENT("MODIFIED", OBJECT("11")));
+	assert_told(w, "MODIFIED 11;");
+	assert_int_equal(w->n_requests, 1);
+	end(w);
+	assert_asks(w, WATCH_AT("11"));
+}
+
+static void watch_list_version_is_the_bookmarks(void **state)
+{
+	struct world *w = *state;
+
+	stream(w);
+	reflector_head(w->r, 200);
+	send(w, EVENT("ADDED", OBJECT("99")) END("10"));
+	w->now += 2 * USEC_PER_SEC;
+	end(w);
+	assert_asks(w, WATCH_AT("10"));
+}
+
+static void watch_list_is_used_for_a_relist(void **state)
+{
+	struct world *w = *state;
+
+	stream(w);
+	reflector_head(w->r, 200);
+	send(w, EVENT("ADDED", OBJECT("5")) END("10"));
+	send(w, EVENT("ERROR", EXPIRED));
+	assert_asks(w, STREAM_AT("10"));
+	reflector_head(w->r, 200);
+	send(w, END("20"));
+	assert_told(w, "begin;LISTED 5;end;begin;end;");
+	reflector_refresh(w->r);
+	assert_asks(w, STREAM_AT(""));
+}
+
+/* kubelet-parity 122 */
+static void watch_list_refused_falls_back_at_once(void **state)
+{
+	static const int STATUSES[] = { 400, 404, 405, 415, 422 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(STATUSES); i++) {
+		struct world *w;
+
+		setup((void **)&w);
+		stream(w);
+		answer_status(w, STATUSES[i], "Invalid", "resourceVersionMatch is forbidden for watch");
+		assert_asks(w, LIST_FIRST);
+		assert_int_equal(w->server.stream, SERVER_STREAM_REFUSED);
+		answer(w, 200, LIST("10", OBJECT("5")));
+		assert_asks(w, WATCH_AT("10"));
+		assert_told(w, "begin;LISTED 5;end;");
+		reflector_head(w->r, 200);
+		send(w, EVENT("ERROR", EXPIRED));
+		assert_asks(w, LIST_AT("10")); /* remembered */
+		teardown((void **)&w);
+	}
+}
+
+static void watch_list_without_a_bookmark_falls_back_in_time(void **state)
+{
+	struct world *w = *state;
+
+	stream(w);
+	reflector_head(w->r, 200);
+	w->now += 3 * USEC_PER_SEC;
+	send(w, EVENT("ADDED", OBJECT("5")));
+	w->delay = 2 * USEC_PER_SEC; /* what is left of the time since the head */
+	wake(w);
+	assert_asks(w, STREAM_AT("")); /* there was an event since */
+	assert_waits_beside(w, 3 * USEC_PER_SEC);
+	wake(w);
+	assert_asks(w, LIST_FIRST);
+	assert_int_equal(w->n_cancelled, 1);
+	assert_int_equal(w->server.stream, SERVER_STREAM_REFUSED);
+	answer(w, 200, LIST("10", OBJECT("5")));
+	assert_told(w, "begin;LISTED 5;begin;LISTED 5;end;");
+}
+
+static void watch_list_troubles_lead_to(void **state)
+{
+	static const struct {
+		int status;
+		const char *next;
+		bool waits;
+	} CASES[] = {
+		{ 401, LIST_FIRST, true },   { 403, LIST_FIRST, true }, { 429, STREAM_AT(""), true },
+		{ 500, LIST_FIRST, true },   { 503, LIST_FIRST, true }, { 504, LIST_FIRST, true },
+		{ 410, LIST_LATEST, false },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
+		struct world *w;
+
+		setup((void **)&w);
+		stream(w);
+		answer_status(w, CASES[i].status, "Because", "go away");
+		assert_int_equal(w->server.stream, SERVER_STREAM_UNKNOWN);
+		assert_int_equal(w->delay > 0, CASES[i].waits);
+		if (CASES[i].waits)
+			wake(w);
+		assert_asks(w, CASES[i].next);
+		teardown((void **)&w);
+	}
+}
+
+static void watch_list_of_a_server_that_is_away_is_asked_again(void **state)
+{
+	struct world *w = *state;
+
+	stream(w);
+	lose(w, -ECONNREFUSED, "connect to https://x: Connection refused");
+	wake(w);
+	assert_asks(w, STREAM_AT(""));
+	wake(w); /* no answer at all: 30 s */
+	assert_waits(w, 1, 2 * USEC_PER_SEC);
+	wake(w);
+	assert_asks(w, LIST_FIRST);
+	assert_int_equal(w->server.stream, SERVER_STREAM_UNKNOWN);
+}
+
+static void watch_list_that_breaks_is_followed_by_a_list(void **state)
+{
+	static const struct {
+		const char *sends;
+		int code;
+		bool waits, refused;
+	} CASES[] = {
+		{ EVENT("ADDED", OBJECT("5")), -EIO, true, false }, /* cut */
+		{ EVENT("ADDED", OBJECT("5")), 0, false, true }, /* closed */
+		{ "garbage\n", 0, false, true },
+		{ EVENT("ERROR", "{\"kind\":\"Status\",\"code\":500,\"message\":\"etcd\"}"), 0, true, false },
+		{ EVENT("ERROR", "{\"kind\":\"Status\",\"code\":422,\"message\":\"no\"}"), 0, false, true },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
+		struct world *w;
+
+		setup((void **)&w);
+		stream(w);
+		reflector_head(w->r, 200);
+		send(w, CASES[i].sends);
+		if (w->target && str_eq(w->target, STREAM_AT("")))
+			done(w, 200, -1, CASES[i].code, "connection lost");
+		assert_int_equal(w->delay > 0, CASES[i].waits);
+		if (CASES[i].waits)
+			wake(w);
+		assert_asks(w, LIST_FIRST);
+		assert_int_equal(w->server.stream == SERVER_STREAM_REFUSED, CASES[i].refused);
+		assert_false(reflector_is_synced(w->r));
+		answer(w, 200, LIST("10", OBJECT("5")));
+		assert_true(reflector_is_synced(w->r));
+		assert_asks(w, WATCH_AT("10"));
+		teardown((void **)&w);
+	}
+}
+
+static void watch_list_stopped_lets_another_try(void **state)
+{
+	struct world *w = *state;
+	int other = 0;
+
+	stream(w);
+	assert_false(server_may_stream(&w->server, &other, w->now));
+	reflector_stop(w->r);
+	assert_true(server_may_stream(&w->server, &other, w->now));
 }
 
 /* ---- 410 ---- */
@@ -919,6 +1137,143 @@ static void answer_to_somebody_else_ends_the_wait_for_the_server_only(void **sta
 	assert_waits(w, 800 * USEC_PER_MSEC, 60 * USEC_PER_SEC);
 }
 
+/* ---- the limit of requests ---- */
+
+static void spend_all_tokens(struct world *w)
+{
+	w->server.qps = 1;
+	w->server.burst = 1;
+	assert_int_equal(server_admit(&w->server, w->now), 0);
+}
+
+static void list_waits_for_its_turn(void **state)
+{
+	struct world *w = *state;
+
+	spend_all_tokens(w);
+	reflector_start(w->r);
+	assert_waits(w, USEC_PER_SEC, USEC_PER_SEC);
+	reflector_server_answers(w->r, USEC_PER_MSEC); /* no reason to push forward */
+	assert_waits(w, USEC_PER_SEC, USEC_PER_SEC);
+	wake(w);
+	assert_asks(w, LIST_FIRST);
+	answer(w, 200, LIST("10", OBJECT("5")));
+	assert_told(w, "begin;LISTED 5;end;");
+}
+
+static void watch_needs_no_turn(void **state)
+{
+	struct world *w = *state;
+
+	spend_all_tokens(w);
+	reflector_start(w->r);
+	wake(w);
+	answer(w, 200, LIST("10", OBJECT("5")));
+	assert_asks(w, WATCH_AT("10"));
+	reflector_head(w->r, 200);
+	w->now += 2;
+	send(w, EVENT("BOOKMARK", OBJECT("11")));
+	end(w);
+	assert_asks(w, WATCH_AT("11"));
+}
+
+static void watch_list_needs_no_turn(void **state)
+{
+	struct world *w = *state;
+
+	spend_all_tokens(w);
+	stream(w);
+}
+
+static void each_page_has_its_turn(void **state)
+{
+	struct world *w = *state;
+
+	spend_all_tokens(w);
+	w->now += USEC_PER_SEC;
+	reflector_start(w->r);
+	answer(w, 200, PAGE("10", "t", OBJECT("3")));
+	assert_waits(w, USEC_PER_SEC, USEC_PER_SEC);
+	wake(w);
+	assert_asks(w, BASE SELECTOR "&limit=500&continue=t");
+	answer(w, 200, LIST("10", OBJECT("5")));
+	assert_told(w, "begin;LISTED 3;LISTED 5;end;");
+}
+
+static void refresh_keeps_its_turn(void **state)
+{
+	struct world *w = *state;
+
+	spend_all_tokens(w);
+	reflector_start(w->r);
+	for (unsigned i = 0; i < 100; i++)
+		reflector_refresh(w->r);
+	assert_waits(w, USEC_PER_SEC, USEC_PER_SEC);
+	wake(w);
+	assert_asks(w, LIST_LATEST);
+	assert_int_equal(server_admit(&w->server, w->now), USEC_PER_SEC);
+}
+
+/* ---- a server that goes back in time ---- */
+
+static void sentinel_lists_after_a_lost_watch(void **state)
+{
+	struct world *w = *state;
+
+	reflector_be_sentinel(w->r);
+	watch_from_10(w);
+	w->now += 60 * USEC_PER_SEC;
+	done(w, 200, -1, -EIO, "connection lost");
+	assert_asks(w, LIST_AT("10")); /* out of the cache, not the most recent */
+	answer(w, 200, LIST("20", OBJECT("5")));
+	assert_asks(w, WATCH_AT("20"));
+	reflector_head(w->r, 200);
+	w->now += 2700 * USEC_PER_SEC;
+	end(w);
+	assert_asks(w, WATCH_AT("20")); /* it was time */
+	reflector_head(w->r, 200);
+	w->now += 60 * USEC_PER_SEC;
+	done(w, 200, -1, -ECONNABORTED, "connections are renewed");
+	assert_asks(w, WATCH_AT("20")); /* it was us */
+	assert_int_equal(w->n_went_back, 0);
+}
+
+static void lower_version_of_a_list_is_told_once(void **state)
+{
+	struct world *w = *state;
+
+	reflector_be_sentinel(w->r);
+	watch_from_10(w);
+	w->now += 60 * USEC_PER_SEC;
+	done(w, 200, -1, -EIO, "connection lost");
+	answer_status(w, 504, "Timeout", "Timeout: Too large resource version: 10, current: 3");
+	assert_asks(w, LIST_LATEST);
+	answer(w, 200, LIST("3", OBJECT("2")));
+	assert_int_equal(w->n_went_back, 1);
+	assert_int_equal(w->server.epoch, 1);
+	assert_asks(w, WATCH_AT("3"));
+	reflector_refresh(w->r);
+	answer(w, 200, LIST("3", OBJECT("2")));
+	reflector_refresh(w->r);
+	answer(w, 200, LIST("2", "")); /* and again */
+	assert_int_equal(w->n_went_back, 2);
+}
+
+static void lower_version_that_was_to_be_expected_is_not_told(void **state)
+{
+	struct world *w = *state;
+
+	watch_from_10(w);
+	w->server.epoch++; /* another one has noticed */
+	reflector_refresh(w->r);
+	answer(w, 200, LIST("3", OBJECT("2")));
+	assert_int_equal(w->n_went_back, 0);
+	assert_asks(w, WATCH_AT("3"));
+	reflector_refresh(w->r);
+	answer(w, 200, LIST("1", ""));
+	assert_int_equal(w->n_went_back, 1);
+}
+
 /* ---- refresh and stop ---- */
 
 static void refresh_asks_for_the_latest_from_any_state(void **state)
@@ -994,6 +1349,15 @@ int main(void)
 		TEST(slow_first_list_is_waited_for),
 		TEST(list_versions_when_a_page_expires),
 		TEST(list_versions_when_they_are_too_large),
+		TEST(watch_list_is_synced_only_after_its_bookmark),
+		TEST(watch_list_version_is_the_bookmarks),
+		TEST(watch_list_is_used_for_a_relist),
+		TEST(watch_list_refused_falls_back_at_once),
+		TEST(watch_list_without_a_bookmark_falls_back_in_time),
+		TEST(watch_list_troubles_lead_to),
+		TEST(watch_list_of_a_server_that_is_away_is_asked_again),
+		TEST(watch_list_that_breaks_is_followed_by_a_list),
+		TEST(watch_list_stopped_lets_another_try),
 		TEST(watch_410_relists_once),
 		TEST(error_event_expired_relists),
 		TEST(expired_again_and_again_is_slowed_down),
@@ -1022,6 +1386,14 @@ int main(void)
 		TEST(error_event_is_a_failure_with_its_message),
 		TEST(request_that_cannot_start_is_tried_again),
 		TEST(answer_to_somebody_else_ends_the_wait_for_the_server_only),
+		TEST(list_waits_for_its_turn),
+		TEST(watch_needs_no_turn),
+		TEST(watch_list_needs_no_turn),
+		TEST(each_page_has_its_turn),
+		TEST(refresh_keeps_its_turn),
+		TEST(sentinel_lists_after_a_lost_watch),
+		TEST(lower_version_of_a_list_is_told_once),
+		TEST(lower_version_that_was_to_be_expected_is_not_told),
 		TEST(refresh_asks_for_the_latest_from_any_state),
 		TEST(stopped_reflector_is_silent),
 		TEST(stop_from_the_handler_of_an_event_ends_it),

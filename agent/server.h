@@ -1,0 +1,41 @@
+/* Server: what all the reflectors of one API server share: whether it knows WatchList, how many requests a second it may
+ * be asked, and whether it has gone back in time. Pure bookkeeping; time is an argument. Loop thread only. */
+#pragma once
+
+#include "common/base.h"
+
+/* WatchList: the list comes as the first events of the watch (sendInitialEvents=true) and its end as a bookmark. One
+ * asks first, the others list meanwhile. A refusal holds for a day, or until the connection to the server was lost: it
+ * may be another one then. */
+enum server_stream { SERVER_STREAM_UNKNOWN, SERVER_STREAM_WORKS, SERVER_STREAM_REFUSED };
+
+struct server {
+	enum server_stream stream;
+	const void *prober; /* who asks, while it is unknown; NULL: nobody */
+	uint64_t refused_usec;
+
+	uint64_t epoch; /* how often it has gone back */
+
+	unsigned qps, burst; /* qps 0: no limit */
+	uint64_t due_nsec; /* when the bucket would be full again */
+};
+#define SERVER_INIT ((struct server){ .stream = SERVER_STREAM_UNKNOWN })
+
+/* Whether `who` may try it; if so, one of the three below must follow. now is monotonic. */
+bool server_may_stream(struct server *s, const void *who, uint64_t now_usec);
+void server_stream_works(struct server *s, const void *who);
+void server_stream_refused(struct server *s, const void *who, uint64_t now_usec);
+/* The request failed for a reason that says nothing about this, or was given up. */
+void server_stream_undecided(struct server *s, const void *who);
+/* It did not answer for a time, and does again: it may be another one. */
+void server_was_away(struct server *s);
+
+/* The limit of requests that are no watches (kubeAPIQPS, kubeAPIBurst): a token bucket of `burst`, refilled with `qps` a
+ * second. Takes one, and returns how long to wait before the request is made; 0: not at all. Who has waited does not
+ * ask again. now is monotonic. */
+uint64_t server_admit(struct server *s, uint64_t now_usec);
+
+/* A version that is followed by a lower one: the etcd behind the server was restored from an older state, or it is another
+ * server. epoch: server.epoch when `old` was told. True for the first who notices, for whom a new epoch begins; the
+ * versions of all others are worth nothing any more. */
+bool server_goes_back(struct server *s, uint64_t epoch, const char *old, const char *fresh);

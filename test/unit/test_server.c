@@ -1,0 +1,170 @@
+/* Server: who may try WatchList, for how long a refusal holds, and the bucket of requests. */
+#include "agent/server.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+#define DAY (24 * 3600 * USEC_PER_SEC)
+
+static void only_one_asks_while_it_is_unknown(void **state)
+{
+	struct server s = SERVER_INIT;
+	int a = 0, b = 0;
+
+	assert_true(server_may_stream(&s, &a, 1));
+	assert_true(server_may_stream(&s, &a, 2));
+	assert_false(server_may_stream(&s, &b, 3));
+	server_stream_undecided(&s, &b); /* not b's to say */
+	assert_false(server_may_stream(&s, &b, 4));
+	server_stream_undecided(&s, &a);
+	assert_true(server_may_stream(&s, &b, 5));
+}
+
+static void all_use_it_once_it_works(void **state)
+{
+	struct server s = SERVER_INIT;
+	int a = 0, b = 0;
+
+	assert_true(server_may_stream(&s, &a, 1));
+	server_stream_works(&s, &a);
+	assert_true(server_may_stream(&s, &a, 2));
+	assert_true(server_may_stream(&s, &b, 2));
+	server_was_away(&s);
+	assert_true(server_may_stream(&s, &a, 2));
+	assert_true(server_may_stream(&s, &b, 2));
+}
+
+static void refusal_holds_for_a_day(void **state)
+{
+	struct server s = SERVER_INIT;
+	int a = 0, b = 0;
+
+	assert_true(server_may_stream(&s, &a, 1));
+	server_stream_refused(&s, &a, 10);
+	assert_false(server_may_stream(&s, &a, 11));
+	assert_false(server_may_stream(&s, &b, 9 + DAY));
+	assert_true(server_may_stream(&s, &b, 10 + DAY));
+	assert_false(server_may_stream(&s, &a, 10 + DAY));
+}
+
+static void refusal_holds_until_the_server_was_away(void **state)
+{
+	struct server s = SERVER_INIT;
+	int a = 0;
+
+	server_stream_refused(&s, &a, 10);
+	server_was_away(&s);
+	assert_true(server_may_stream(&s, &a, 11));
+}
+
+static void one_refusal_is_for_all(void **state)
+{
+	struct server s = SERVER_INIT;
+	int a = 0, b = 0;
+
+	server_stream_works(&s, &a);
+	server_stream_refused(&s, &b, 10);
+	assert_false(server_may_stream(&s, &a, 11));
+}
+
+/* ---- the limit ---- */
+
+static void burst_goes_at_once_and_the_rest_in_turn(void **state)
+{
+	struct server s = { .qps = 50, .burst = 100 };
+	const uint64_t now = 1000 * USEC_PER_SEC;
+
+	for (unsigned i = 0; i < 100; i++)
+		assert_int_equal(server_admit(&s, now), 0);
+	for (unsigned i = 1; i <= 900; i++)
+		assert_int_equal(server_admit(&s, now), i * 20 * USEC_PER_MSEC);
+}
+
+static void tokens_come_back_with_time(void **state)
+{
+	struct server s = { .qps = 10, .burst = 2 };
+	uint64_t now = USEC_PER_SEC;
+
+	assert_int_equal(server_admit(&s, now), 0);
+	assert_int_equal(server_admit(&s, now), 0);
+	assert_int_equal(server_admit(&s, now), 100 * USEC_PER_MSEC);
+	now += 200 * USEC_PER_MSEC; /* one for the third, one more */
+	assert_int_equal(server_admit(&s, now), 0);
+	assert_int_equal(server_admit(&s, now), 100 * USEC_PER_MSEC);
+}
+
+static void long_pause_fills_the_bucket_and_no_more(void **state)
+{
+	struct server s = { .qps = 10, .burst = 3 };
+	uint64_t now = USEC_PER_SEC;
+
+	for (unsigned round = 0; round < 3; round++) {
+		for (unsigned i = 0; i < 3; i++)
+			assert_int_equal(server_admit(&s, now), 0);
+		assert_int_equal(server_admit(&s, now), 100 * USEC_PER_MSEC);
+		now += 86400 * USEC_PER_SEC;
+	}
+}
+
+static void limits_at_the_edge_are_sane(void **state)
+{
+	struct server none = SERVER_INIT, one = { .qps = 1, .burst = 1 }, no_burst = { .qps = 1, .burst = 0 },
+		      most = { .qps = 100000, .burst = 100000 };
+
+	for (unsigned i = 0; i < 100000; i++)
+		assert_int_equal(server_admit(&none, 1), 0);
+	assert_int_equal(server_admit(&one, 1), 0);
+	assert_int_equal(server_admit(&one, 1), USEC_PER_SEC);
+	assert_int_equal(server_admit(&no_burst, 1), 0);
+	assert_int_equal(server_admit(&no_burst, 1), USEC_PER_SEC);
+	for (unsigned i = 0; i < 100000; i++)
+		assert_int_equal(server_admit(&most, 1), 0);
+	assert_int_equal(server_admit(&most, 1), 10);
+}
+
+static void lower_versions_are_numbers_of_any_length(void **state)
+{
+	static const struct {
+		const char *old, *fresh;
+		bool back;
+	} CASES[] = {
+		{ "10", "9", true },
+		{ "9", "10", false },
+		{ "10", "10", false },
+		{ "010", "9", true },
+		{ "100000000000000000000000000001", "100000000000000000000000000000", true },
+		{ "18446744073709551616", "18446744073709551615", true },
+		{ "abc", "9", false },
+		{ "10", "9a", false },
+		{ "", "9", false },
+		{ "10", "", false },
+		{ NULL, "9", false },
+		{ "1", "0", true },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
+		struct server s = SERVER_INIT;
+
+		assert_int_equal(server_goes_back(&s, 0, CASES[i].old, CASES[i].fresh), CASES[i].back);
+		assert_int_equal(s.epoch, CASES[i].back);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(only_one_asks_while_it_is_unknown),
+		cmocka_unit_test(all_use_it_once_it_works),
+		cmocka_unit_test(refusal_holds_for_a_day),
+		cmocka_unit_test(refusal_holds_until_the_server_was_away),
+		cmocka_unit_test(one_refusal_is_for_all),
+		cmocka_unit_test(burst_goes_at_once_and_the_rest_in_turn),
+		cmocka_unit_test(tokens_come_back_with_time),
+		cmocka_unit_test(long_pause_fills_the_bucket_and_no_more),
+		cmocka_unit_test(limits_at_the_edge_are_sane),
+		cmocka_unit_test(lower_versions_are_numbers_of_any_length),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
