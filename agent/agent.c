@@ -320,7 +320,7 @@ static int agent_setup_source(struct agent *a, struct err *e)
 	r = files_keeper_new(a->link, &a->files);
 	if (r < 0)
 		return err_set(e, r, "out of memory");
-	if (c->kubeconfig) {
+	if (c->kubeconfig || c->in_cluster) {
 		const struct source_api_options o = { .kubeconfig = c->kubeconfig,
 						      .node_name = c->node_name,
 						      .tuning = c->tuning,

@@ -31,8 +31,8 @@ struct command {
 
 static const struct command commands[] = {
 	{ "run", cli_run, OPTIONS_RUN, 0, 0, "[OPTION...]", "run the daemon, in the foreground",
-	  "One of --kubeconfig and --manifests is needed, here or in the configuration. What the\n"
-	  "command line says wins over the configuration." },
+	  "One of --kubeconfig and --manifests is needed, here or in the configuration; in a pod with\n"
+	  "neither, its service account is used. What the command line says wins over the configuration." },
 	{ "status", cli_status, OPTIONS_LIST, 0, 0, "[OPTION...]", "show the daemon's health, source and counts",
 	  "Exits 0 only if all is well." },
 	{ "pods", cli_pods, OPTIONS_LIST, 0, 1, "[OPTION...] [NAMESPACE/POD]", "list the pods of this node", NULL },

@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <limits.h>
 
+#include "agent/kubeconfig.h"
 #include "agent/yaml.h"
 #include "common/file.h"
 #include "common/str.h"
@@ -612,7 +613,7 @@ static int check_places(const struct config *c, struct err *e)
 	if (strlen(c->runtime_dir) > RUNTIME_DIR_MAX)
 		return err_set(e, -EINVAL, "runtimeDir: %s: must have at most %d characters (a socket's path is short)",
 			       c->runtime_dir, RUNTIME_DIR_MAX);
-	if (is_inside(source, c->pods_dir))
+	if (source && is_inside(source, c->pods_dir))
 		return err_set(e, -EINVAL, "%s (%s): must not be inside podsDir (%s)",
 			       c->kubeconfig ? "kubeconfig" : "manifestsDir", source, c->pods_dir);
 	return 0;
@@ -625,7 +626,7 @@ static int check_source(const struct config *c, struct err *e)
 			       "kubeconfig (%s) and manifestsDir (%s) are both given; Secrets come from one place: "
 			       "--kubeconfig FILE or --manifests DIR",
 			       c->kubeconfig, c->manifests_dir);
-	if (!c->kubeconfig && !c->manifests_dir)
+	if (!c->kubeconfig && !c->manifests_dir && !c->in_cluster)
 		return err_set(e, -EINVAL,
 			       "nothing says where Secrets come from: give --kubeconfig FILE (from an API server) or "
 			       "--manifests DIR (from a folder), or set kubeconfig or manifestsDir in %s",
@@ -637,6 +638,7 @@ int config_finish(struct config *c, struct err *e)
 {
 	int r;
 
+	c->in_cluster = !c->kubeconfig && !c->manifests_dir && kubeconfig_is_in_cluster(KUBECONFIG_IN_CLUSTER_DIR);
 	r = check_source(c, e);
 	if (r < 0)
 		return r;

@@ -15,6 +15,7 @@
 struct config {
 	char *path; /* the file it came from; NULL: defaults only */
 	char *kubeconfig; /* kubeconfig: exactly one of this and manifests_dir */
+	bool in_cluster; /* neither of the two is given, and a pod's credentials are there */
 	char *manifests_dir; /* manifestsDir */
 	char *sealing_key_file; /* sealedSecretsKeyFile: private keys, for manifests; may be NULL */
 	char *node_name; /* nodeName: default the host's name, lower case */
@@ -39,7 +40,7 @@ int config_load(struct config *c, const char *path, struct err *e);
 /* The same with the file's text. */
 int config_parse(struct config *c, const char *path, const char *text, size_t len, struct err *e);
 /* Defaults what is still unset, makes paths absolute, and checks the whole. Exactly one of kubeconfig and manifests_dir
- * must be set: a command line that gives one takes the file's other one away before. */
+ * must be set, or in_cluster gets true: a command line that gives one takes the file's other one away before. */
 int config_finish(struct config *c, struct err *e);
 /* The names of the fields in which two finished configurations differ and that a running daemon cannot change, into
  * `names` ("podsDir, user"; cut if there are too many). Returns how many there are. */

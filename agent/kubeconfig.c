@@ -500,6 +500,60 @@ int kubeconfig_load(const char *path, struct kubeconfig **ret_k, struct err *e)
 	return 0;
 }
 
+/* ---- in a pod ---- */
+
+/* https://HOST:PORT, IPv6 in brackets. */
+static int in_cluster_server(char **ret_server, struct err *e)
+{
+	const char *host = getenv("KUBERNETES_SERVICE_HOST"), *port = getenv("KUBERNETES_SERVICE_PORT");
+	bool is_ipv6 = host && strchr(host, ':') && *host != '[';
+
+	if (str_empty(host) || str_empty(port))
+		return err_set(e, -ENOENT, "KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not both set");
+	*ret_server = str_format("https://%s%s%s:%s", is_ipv6 ? "[" : "", host, is_ipv6 ? "]" : "", port);
+	return *ret_server ? 0 : err_set(e, -ENOMEM, "out of memory");
+}
+
+static int in_cluster_files(const char *dir, struct kubeconfig *k, struct err *e)
+{
+	cleanup_fd int fd = -1;
+	int r;
+
+	k->token_file = file_join(dir, "token");
+	k->ca_file = file_join(dir, "ca.crt");
+	if (!k->token_file || !k->ca_file)
+		return err_set(e, -ENOMEM, "out of memory");
+	r = open_token(k->token_file, &k->token, e);
+	if (r < 0)
+		return r;
+	fd = open_file(k->ca_file, e);
+	return fd < 0 ? fd : kubeconfig_read_pem(fd, k->ca_file, KUBECONFIG_CA, &k->ca, e);
+}
+
+int kubeconfig_in_cluster(const char *dir, struct kubeconfig **ret_k, struct err *e)
+{
+	cleanup_kubeconfig struct kubeconfig *k = calloc(1, sizeof(*k));
+	int r;
+
+	if (!k)
+		return err_set(e, -ENOMEM, "out of memory");
+	r = in_cluster_server(&k->server, e);
+	if (r == 0)
+		r = in_cluster_files(dir, k, e);
+	if (r < 0)
+		return err_wrap(e, r, "in-cluster credentials");
+	*ret_k = TAKE_PTR(k);
+	return 0;
+}
+
+bool kubeconfig_is_in_cluster(const char *dir)
+{
+	cleanup_free char *server = NULL, *token = file_join(dir, "token"), *ca = file_join(dir, "ca.crt");
+
+	return in_cluster_server(&server, NULL) == 0 && token && ca && access(token, F_OK) == 0 &&
+	       access(ca, F_OK) == 0;
+}
+
 void kubeconfig_free(struct kubeconfig *k)
 {
 	if (!k)

@@ -25,6 +25,12 @@ enum kubeconfig_pem { KUBECONFIG_CA, KUBECONFIG_CERT, KUBECONFIG_KEY };
 
 /* Every error is `FILE:LINE:COLUMN: reason`, or names the file that could not be read. */
 int kubeconfig_load(const char *path, struct kubeconfig **ret_k, struct err *e);
+/* What a pod of the cluster is given: address in KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT, `token` and `ca.crt`
+ * in the folder. -ENOENT: these variables are not set. */
+#define KUBECONFIG_IN_CLUSTER_DIR "/var/run/secrets/kubernetes.io/serviceaccount"
+int kubeconfig_in_cluster(const char *dir, struct kubeconfig **ret_k, struct err *e);
+/* The variables are set and the files are there. */
+bool kubeconfig_is_in_cluster(const char *dir);
 void kubeconfig_free(struct kubeconfig *k);
 DEFINE_CLEANUP(struct kubeconfig *, kubeconfig_free);
 #define cleanup_kubeconfig cleanup(kubeconfig_freep)

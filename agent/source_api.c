@@ -156,6 +156,14 @@ static int make_loop_sources(struct source_api *s)
 	return r;
 }
 
+static int load_credentials(struct source_api *s, const struct source_api_options *o, struct err *e)
+{
+	if (o->kubeconfig)
+		return kubeconfig_load(o->kubeconfig, &s->kubeconfig, e);
+	return kubeconfig_in_cluster(o->service_account_dir ? o->service_account_dir : KUBECONFIG_IN_CLUSTER_DIR,
+				     &s->kubeconfig, e);
+}
+
 static int setup(struct source_api *s, const struct source_api_options *options, struct err *e)
 {
 	int r;
@@ -168,12 +176,12 @@ static int setup(struct source_api *s, const struct source_api_options *options,
 		return err_set(e, r, "event loop: %s", strerror(-r));
 	api_pods_init(s);
 	api_node_init(s);
-	r = kubeconfig_load(options->kubeconfig, &s->kubeconfig, e);
+	r = load_credentials(s, options, e);
 	if (r < 0)
 		return r;
 	r = make_http(s, options, e);
 	if (r < 0)
-		return err_wrap(e, r, "%s", options->kubeconfig);
+		return err_wrap(e, r, "%s", options->kubeconfig ? options->kubeconfig : "in-cluster credentials");
 	return credentials_new(s->loop, s->files, s->http, s->kubeconfig, options->credentials_usec, &s->credentials,
 			       e);
 }

@@ -7,7 +7,8 @@
 #include "common/loop.h"
 
 struct source_api_options {
-	const char *kubeconfig; /* path */
+	const char *kubeconfig; /* path; NULL: in-cluster credentials */
+	const char *service_account_dir; /* of these; NULL: KUBECONFIG_IN_CLUSTER_DIR */
 	const char *node_name;
 	uint64_t credentials_usec; /* how often credential files are read; 0: as credentials.h says */
 	struct source_tuning tuning;

@@ -529,6 +529,34 @@ static void token_rotates_without_a_refused_request(void **state)
 	assert_int_equal(apiserver_counts(t->server).n_unauthorised, 0);
 }
 
+static void pods_credentials_open_the_door_and_rotate(void **state)
+{
+	const struct source_api_options o = { .node_name = "node-1",
+					      .credentials_usec = PERIOD_USEC,
+					      .service_account_dir = ((struct rig *)*state)->dir };
+	struct rig *t = *state;
+	struct err e = ERR_INIT;
+	char port[8];
+	uint16_t n;
+
+	serve(t, 0, "server.crt", "server.key", false, &(struct apiserver_options){ .token = "one" });
+	n = apiserver_port(t->server);
+	write_file(t, "token", "one\n");
+	snprintf(port, sizeof(port), "%u", n);
+	setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1", 1);
+	setenv("KUBERNETES_SERVICE_PORT", port, 1);
+	if (source_api_new(t->loop, t->files, &o, &SINK, t, &t->source, &e) < 0 || source_start(t->source, &e) < 0)
+		fail_msg("%s", err_text(&e));
+	unsetenv("KUBERNETES_SERVICE_HOST");
+	unsetenv("KUBERNETES_SERVICE_PORT");
+	eventually(t, t->n_synced == 1);
+	apiserver_stop(t->server);
+	write_file(t, "token", "two\n");
+	serve(t, n, "server.crt", "server.key", false, &(struct apiserver_options){ .token = "two" });
+	want(t, 1);
+	eventually(t, have_all(t, 1, "one"));
+}
+
 /* ---- proxies, addresses ---- */
 
 /* A source whose server can be reached by nothing but the relay. */
@@ -803,6 +831,7 @@ int main(void)
 		TEST(rotated_ca_is_taken_before_the_server_has_changed),
 		TEST(ca_that_is_none_keeps_the_old_one),
 		TEST(token_rotates_without_a_refused_request),
+		TEST(pods_credentials_open_the_door_and_rotate),
 		TEST(http_proxy_is_asked_for_a_tunnel),
 		TEST(socks5_proxy_resolves_the_name),
 		TEST(proxy_url_counts_for_loopback_and_despite_no_proxy),

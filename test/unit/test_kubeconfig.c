@@ -255,6 +255,61 @@ static void missing_and_huge_files_are_refused(void **state)
 	assert_null(k);
 }
 
+static void pods_credentials_are_found(void **state)
+{
+	static const struct {
+		const char *host, *port, *server;
+	} CASES[] = {
+		{ "10.96.0.1", "443", "https://10.96.0.1:443" },
+		{ "fd00::1", "6443", "https://[fd00::1]:6443" },
+		{ "[fd00::1]", "6443", "https://[fd00::1]:6443" },
+		{ "api.example", "443", "https://api.example:443" },
+	};
+	cleanup_free char *ca = write_file("ca.crt", CERT), *token = write_file("token", "abc\n");
+
+	for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
+		cleanup_kubeconfig struct kubeconfig *k = NULL;
+		struct err e = ERR_INIT;
+
+		setenv("KUBERNETES_SERVICE_HOST", CASES[i].host, 1);
+		setenv("KUBERNETES_SERVICE_PORT", CASES[i].port, 1);
+		assert_true(kubeconfig_is_in_cluster(dir));
+		if (kubeconfig_in_cluster(dir, &k, &e) < 0)
+			fail_msg("%s", err_text(&e));
+		assert_string_equal(k->server, CASES[i].server);
+		assert_string_equal(k->token, "abc");
+		assert_string_equal(k->token_file, token);
+		assert_string_equal(k->ca, CERT);
+		assert_string_equal(k->ca_file, ca);
+		assert_null(k->client_cert);
+		assert_false(k->insecure);
+	}
+}
+
+static void incomplete_pods_credentials_are_refused(void **state)
+{
+	cleanup_free char *ca = write_file("ca.crt", CERT), *token = write_file("token", "abc\n");
+	struct kubeconfig *k = NULL;
+	struct err e = ERR_INIT;
+
+	setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1", 1);
+	unsetenv("KUBERNETES_SERVICE_PORT");
+	assert_false(kubeconfig_is_in_cluster(dir));
+	assert_int_equal(kubeconfig_in_cluster(dir, &k, &e), -ENOENT);
+	assert_non_null(strstr(err_text(&e), "KUBERNETES_SERVICE_PORT"));
+	setenv("KUBERNETES_SERVICE_PORT", "443", 1);
+	assert_int_equal(unlink(ca), 0);
+	assert_false(kubeconfig_is_in_cluster(dir));
+	assert_int_equal(kubeconfig_in_cluster(dir, &k, &e), -ENOENT);
+	assert_non_null(strstr(err_text(&e), "ca.crt"));
+	assert_int_equal(unlink(token), 0);
+	assert_int_equal(kubeconfig_in_cluster(dir, &k, &e), -ENOENT);
+	assert_non_null(strstr(err_text(&e), "token"));
+	unsetenv("KUBERNETES_SERVICE_HOST");
+	unsetenv("KUBERNETES_SERVICE_PORT");
+	assert_null(k);
+}
+
 static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
 {
 	return remove(path);
@@ -274,10 +329,16 @@ static int group_teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(files_and_data_are_read),   cmocka_unit_test(paths_start_at_the_kubeconfigs_folder),
-		cmocka_unit_test(tokens_are_read),	     cmocka_unit_test(harmless_fields_are_passed_over),
-		cmocka_unit_test(anonymous_user_is_allowed), cmocka_unit_test(refusals_name_line_column_and_field),
-		cmocka_unit_test(errors_hold_no_credential), cmocka_unit_test(missing_and_huge_files_are_refused),
+		cmocka_unit_test(files_and_data_are_read),
+		cmocka_unit_test(paths_start_at_the_kubeconfigs_folder),
+		cmocka_unit_test(tokens_are_read),
+		cmocka_unit_test(harmless_fields_are_passed_over),
+		cmocka_unit_test(anonymous_user_is_allowed),
+		cmocka_unit_test(refusals_name_line_column_and_field),
+		cmocka_unit_test(errors_hold_no_credential),
+		cmocka_unit_test(missing_and_huge_files_are_refused),
+		cmocka_unit_test(pods_credentials_are_found),
+		cmocka_unit_test(incomplete_pods_credentials_are_refused),
 	};
 
 	log_init("test", LOG_LEVEL_ERROR);
