@@ -3,6 +3,7 @@
 #include "agent/agent.h"
 
 #include <curl/curl.h>
+#include <inttypes.h>
 #include <sodium.h>
 
 #include "agent/control.h"
@@ -18,6 +19,7 @@
 #include "agent/store.h"
 #include "common/clock.h"
 #include "common/json.h"
+#include "common/jumps.h"
 #include "common/loop.h"
 #include "fusefs/publish.h"
 #include "fusefs/session.h"
@@ -30,6 +32,7 @@ struct agent {
 	struct reload *reload;
 	struct loop *loop;
 	struct loop_source *link_source;
+	struct jumps *jumps;
 	int link;
 	struct files *files;
 	struct source *source;
@@ -292,6 +295,21 @@ static void agent_session_ended(void *userdata, int r)
 	loop_exit(a->loop, EXIT_FAILURE);
 }
 
+/* Times are kept as they are: what is told outside is never younger than nothing (cli_age()), what is measured inside is
+ * measured on the monotonic clock, and version names have a random part beside the time. */
+static void agent_clock_jumped(void *userdata, const struct jump *jump)
+{
+	struct agent *a = userdata;
+
+	if (jump->set_usec != 0)
+		log_info(NULL, "the clock was set %s by %" PRId64 " ms", jump->set_usec < 0 ? "back" : "forward",
+			 (jump->set_usec < 0 ? -jump->set_usec : jump->set_usec) / (int64_t)USEC_PER_MSEC);
+	if (jump->slept_usec == 0)
+		return;
+	log_info(NULL, "the machine has slept for %" PRIu64 " s", jump->slept_usec / USEC_PER_SEC);
+	source_slept(a->source);
+}
+
 /* --- start --- */
 
 static int agent_setup_memory(struct agent *a, struct err *e)
@@ -427,6 +445,9 @@ static int agent_setup(struct agent *a, struct err *e)
 	r = loop_source_set_priority(a->link_source, -1);
 	if (r < 0)
 		return err_set(e, r, "watch the link: %s", strerror(-r));
+	r = jumps_new(a->loop, agent_clock_jumped, a, &a->jumps);
+	if (r < 0)
+		return err_set(e, r, "watch the clock: %s", strerror(-r));
 	r = source_start(a->source, e);
 	if (r < 0)
 		return r;
@@ -448,6 +469,7 @@ static void agent_deinit(struct agent *a)
 	reload_free(a->reload);
 	files_free(a->files);
 	loop_source_free(a->link_source);
+	jumps_free(a->jumps);
 	loop_free(a->loop);
 	secmem_deinit();
 	curl_global_cleanup();

@@ -215,6 +215,13 @@ int http_set_tls(struct http *h, const struct http_tls *tls)
 	return 0;
 }
 
+int http_reopen(struct http *h)
+{
+	const struct http_tls same = { .ca = h->tls->ca, .cert = h->tls->cert, .key = h->tls->key };
+
+	return http_set_tls(h, &same);
+}
+
 /* ---- requests: life ---- */
 
 static void placed(struct http_request *r)

@@ -36,6 +36,8 @@ int http_set_token(struct http *h, const char *token);
  * long-lived request that runs is ended (-ECONNABORTED) so that it can be started anew: one first, and when a new
  * connection has been accepted, the others, not all at once. -ENOMEM. */
 int http_set_tls(struct http *h, const struct http_tls *tls);
+/* The same, with the same CA and certificate: the machine has slept, and the connections of before are likely dead. */
+int http_reopen(struct http *h);
 /* The server's URL without a trailing slash. */
 const char *http_server(const struct http *h);
 

@@ -63,6 +63,7 @@ struct source_vtable {
 			   const char *name); /* NULL: what was told is current anyway */
 	void (*tune)(struct source *s, const struct source_tuning *tuning); /* NULL: there is nothing to tune */
 	int (*refresh_secret)(struct source *s, const char *ns, const char *name);
+	void (*slept)(struct source *s); /* NULL: that is nothing to it */
 	void (*health)(const struct source *s, struct source_health *ret);
 	void (*free)(struct source *s);
 };
@@ -101,6 +102,12 @@ static inline void source_tune(struct source *s, const struct source_tuning *tun
 static inline int source_refresh_secret(struct source *s, const char *ns, const char *name)
 {
 	return s->vtable->refresh_secret(s, ns, name);
+}
+/* The machine has slept: whoever was at the other end of a connection may have given it up long ago. */
+static inline void source_slept(struct source *s)
+{
+	if (s->vtable->slept)
+		s->vtable->slept(s);
 }
 static inline void source_health(const struct source *s, struct source_health *ret)
 {

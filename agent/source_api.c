@@ -14,6 +14,7 @@
 
 enum { REFUSALS_BURST = 20 }; /* lines of log about refused objects in REFUSALS_WINDOW_USEC */
 static const uint64_t REFUSALS_WINDOW_USEC = 60 * USEC_PER_SEC;
+static const uint64_t AWAKE_WITHIN_USEC = 2 * USEC_PER_SEC;
 
 /* Keeps a copy; what cannot be kept is told again, that is all. */
 void api_keep_text(char **where, const char *text)
@@ -108,6 +109,19 @@ static void api_free(struct source *source)
 	free(s);
 }
 
+/* All go over to new connections, one first; whoever waited for the server need not wait on. */
+static void api_slept(struct source *source)
+{
+	struct source_api *s = api_of(source);
+	int r = http_reopen(s->http);
+
+	if (r < 0)
+		log_warning(NULL, "connections of before the sleep stay in use: %s", strerror(-r));
+	follower_server_answers(&s->pods, AWAKE_WITHIN_USEC);
+	follower_server_answers(&s->node, AWAKE_WITHIN_USEC);
+	api_secrets_server_answers(s, AWAKE_WITHIN_USEC);
+}
+
 static const struct source_vtable VTABLE = {
 	.start = api_start,
 	.want_secret = api_want_secret,
@@ -115,6 +129,7 @@ static const struct source_vtable VTABLE = {
 	.need_secret = api_need_secret,
 	.tune = api_tune,
 	.refresh_secret = api_refresh_secret,
+	.slept = api_slept,
 	.health = api_health,
 	.free = api_free,
 };

@@ -611,6 +611,50 @@ static void restored_etcd_is_followed_with_watch_list(void **state)
 	server_with_lower_versions_is_followed(t);
 }
 
+/* ---- a machine that slept ---- */
+
+static void after_a_sleep_watches_go_on_over_new_connections(void **state)
+{
+	struct rig *t = *state;
+	uint64_t n_lists;
+
+	start_with_o(t);
+	want(t, "s");
+	eventually(t, has_value(&t->s, "one") && n_watches(t) == 3);
+	put_secret(t, "s", "two"); /* a watch without an event that is over at once is another trouble */
+	put_secret(t, "o", "two");
+	eventually(t, has_value(&t->s, "two") && has_value(&t->o, "two"));
+	n_lists = asked(t, OF_S, "limit=") + asked(t, OF_O, "limit=");
+	source_slept(t->source);
+	eventually(t, asked(t, OF_S, "watch=true") == 2 && asked(t, OF_O, "watch=true") == 2);
+	eventually(t, n_watches(t) == 3);
+	put_secret(t, "s", "three");
+	put_secret(t, "o", "three");
+	put_pod(t, 1);
+	eventually(t, has_value(&t->s, "three") && has_value(&t->o, "three") && t->n_pods == 1);
+	settle(t);
+	assert_int_equal(asked(t, OF_S, "limit=") + asked(t, OF_O, "limit="), n_lists);
+	assert_int_equal(t->s.n_changed, 3);
+	assert_int_equal(t->s.n_failed, 0);
+}
+
+static void after_a_sleep_nobody_waits_on_for_the_server(void **state)
+{
+	struct rig *t = *state;
+	uint64_t since;
+
+	start_with_o(t);
+	apiserver_pause(t->server);
+	eventually(t, is_away(t));
+	for (since = now_usec(); now_usec() - since < 3 * USEC_PER_SEC;)
+		loop_run_once(t->loop, 5 * USEC_PER_MSEC);
+	assert_int_equal(apiserver_resume(t->server, NULL), 0);
+	source_slept(t->source);
+	since = now_usec();
+	eventually(t, n_watches(t) == 2);
+	assert_true(now_usec() - since < 4 * USEC_PER_SEC);
+}
+
 /* ---- the limit of requests ---- */
 
 static void lists_keep_to_kube_api_qps_and_burst(void **state)
@@ -788,6 +832,8 @@ int main(void)
 		TEST(pods_come_in_pages),
 		TEST(restored_etcd_is_followed),
 		TEST(restored_etcd_is_followed_with_watch_list),
+		TEST(after_a_sleep_watches_go_on_over_new_connections),
+		TEST(after_a_sleep_nobody_waits_on_for_the_server),
 		TEST(lists_keep_to_kube_api_qps_and_burst),
 		TEST(watch_list_is_one_request_each),
 		TEST(watch_list_deletes_what_it_does_not_mention),
