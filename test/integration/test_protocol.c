@@ -727,7 +727,8 @@ static void watch_list_deletes_what_it_does_not_mention(void **state)
 	apiserver_compact(t->server);
 	assert_int_equal(apiserver_resume(t->server, NULL), 0);
 	eventually(t, t->s.n_absent == 1 && t->n_pods == 1 && n_watches(t) == 3);
-	assert_int_equal(asked(t, "sendInitialEvents=true", ""), 6);
+	/* the other Secret's watch may still be good for a resumption: nothing that it has seen was compacted away */
+	assert_in_range(asked(t, "sendInitialEvents=true", ""), 5, 6);
 	assert_int_equal(asked(t, "limit=", ""), 0);
 	assert_int_equal(t->o.n_absent, 0);
 }
