@@ -86,7 +86,7 @@ struct reflector {
 	uint64_t watch_since; /* when the head came */
 	unsigned watch_sec; /* how long it was asked to last */
 	uint64_t n_events; /* of this watch */
-	unsigned n_expired; /* in a row, without an event in between */
+	unsigned n_expired; /* watches in a row that expired before they had lasted */
 	unsigned n_refused; /* watches in a row that did not begin */
 	unsigned n_short; /* watches in a row that were over at once */
 	bool odd_told; /* something was ignored and logged during this watch */
@@ -478,6 +478,8 @@ static void start_long(struct reflector *r, enum state state)
 static void start_watch(struct reflector *r)
 {
 	start_long(r, STATE_WATCHING);
+	if (r->state == STATE_WATCHING)
+		r->env->wake_after(r->userdata, LIST_SILENCE_USEC); /* for the head */
 }
 
 static void start_sync(struct reflector *r)
@@ -598,9 +600,11 @@ static void stream_complete(struct reflector *r)
 	list_complete(r);
 }
 
-/* The first time at once; again and again only with pauses. */
-static void watch_expired(struct reflector *r)
+/* The first time at once; again and again only with pauses. Events say nothing: each WatchList begins with some. */
+static void watch_expired(struct reflector *r, bool has_lasted)
 {
+	if (has_lasted)
+		r->n_expired = 0;
 	if (r->n_expired++ == 0)
 		restart_list(r);
 	else
@@ -615,7 +619,7 @@ static void watch_failed(struct reflector *r, const struct api_failure *f)
 	bool may_keep_version = f->code == 0 || f->code >= 500;
 
 	if (api_failure_is_expired(f)) {
-		watch_expired(r);
+		watch_expired(r, false);
 		return;
 	}
 	r->n_refused++;
@@ -696,6 +700,9 @@ static void take_object(struct reflector *r, const char *type, const json_t *obj
 {
 	const char *odd = odd_object(r, obj);
 
+	/* what a stream begins with has been added; other changes may go on for ever */
+	if (str_eq(type, "ADDED"))
+		r->stream_usec = r->env->now(r->userdata);
 	for (size_t i = 0; i < ARRAY_SIZE(EVENTS); i++) {
 		if (!str_eq(type, EVENTS[i].type))
 			continue;
@@ -730,8 +737,6 @@ static int take_event(struct reflector *r, const json_t *doc)
 	if (str_eq(type, "ERROR"))
 		return take_error(r, obj);
 	r->n_events++;
-	r->n_expired = 0;
-	r->stream_usec = r->env->now(r->userdata);
 	if (codec_expect(obj, "v1", r->resource->kind, &issue) < 0)
 		log_odd(r, "an object of another kind");
 	else if (str_eq(type, "BOOKMARK"))
@@ -763,6 +768,7 @@ static int take_frame(void *userdata, const char *text, size_t len)
 
 static void watch_body(struct reflector *r, const char *data, size_t len)
 {
+	bool has_lasted = r->env->now(r->userdata) - r->watch_since >= SHORT_WATCH_USEC;
 	int r_feed = frames_feed(&r->frames, data, len, take_frame, r);
 
 	if (r_feed == 0 || is_stopped(r))
@@ -778,7 +784,7 @@ static void watch_body(struct reflector *r, const char *data, size_t len)
 	if (r->state == STATE_STREAMING)
 		stream_broken_by_message(r, &r->watch_failure);
 	else if (r->verdict == VERDICT_EXPIRED)
-		watch_expired(r);
+		watch_expired(r, has_lasted);
 	else
 		fail_then(r, STATE_LISTING, &r->watch_failure.err, r->watch_failure.code,
 			  r->watch_failure.retry_after_sec);
@@ -799,6 +805,7 @@ void reflector_head(struct reflector *r, int status)
 		r->env->wake_after(r->userdata, STREAM_SILENCE_USEC);
 		r->handler->list_begin(r->userdata);
 	} else if (r->state == STATE_WATCHING) {
+		r->env->wake_off(r->userdata);
 		r->n_refused = 0;
 		tell_recovered(r);
 	}
@@ -812,6 +819,19 @@ static void body_too_long(struct reflector *r)
 	cancel_request(r);
 	if (r->status == 200)
 		err_set(&result.err, -EFBIG, "the server's list of %s is too large", r->resource->plural);
+	reflector_done(r, &result);
+}
+
+/* The watch was taken but never answered, or refused without an end. */
+static void watch_looked_at(struct reflector *r)
+{
+	struct http_result result = { .status = r->status, .retry_after_sec = -1 };
+
+	if (r->status == 200)
+		return;
+	cancel_request(r);
+	if (r->status == 0)
+		err_set(&result.err, -ETIMEDOUT, "no answer to a watch of %s", r->resource->plural);
 	reflector_done(r, &result);
 }
 
@@ -854,6 +874,10 @@ void reflector_wake(struct reflector *r)
 		stream_looked_at(r);
 		return;
 	}
+	if (r->state == STATE_WATCHING) {
+		watch_looked_at(r);
+		return;
+	}
 	if (r->state != STATE_WAITING)
 		return;
 	if (r->list_admitted)
@@ -878,7 +902,7 @@ void reflector_start(struct reflector *r)
 static void drop_what_runs(struct reflector *r)
 {
 	cancel_request(r);
-	if (r->state == STATE_WAITING || r->state == STATE_STREAMING)
+	if (r->state == STATE_WAITING || r->state == STATE_STREAMING || r->state == STATE_WATCHING)
 		r->env->wake_off(r->userdata);
 	if (r->state == STATE_STREAMING)
 		server_stream_undecided(r->server, r);

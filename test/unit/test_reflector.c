@@ -423,7 +423,8 @@ static void list_versions_when_they_are_too_large(void **state)
 	assert_asks(w, LIST_LATEST);
 	answer(w, 200, LIST("30", ""));
 	reflector_head(w->r, 200);
-	send(w, EVENT("BOOKMARK", OBJECT("30")) EVENT("ERROR", EXPIRED));
+	w->now += 2 * USEC_PER_SEC;
+	send(w, EVENT("ERROR", EXPIRED));
 	assert_asks(w, LIST_AT("30"));
 	answer_status(w, 504, "Timeout", "Timeout: Too large resource version: 30, current: 7");
 	assert_asks(w, LIST_LATEST);
@@ -545,6 +546,29 @@ static void watch_list_without_a_bookmark_falls_back_in_time(void **state)
 	assert_int_equal(w->server.stream, SERVER_STREAM_REFUSED);
 	answer(w, 200, LIST("10", OBJECT("5")));
 	assert_told(w, "begin;LISTED 5;begin;LISTED 5;end;");
+}
+
+/* A server too old to know WatchList, with pods that change all the time. */
+static void watch_list_without_a_bookmark_is_found_out_among_changes(void **state)
+{
+	struct world *w = *state;
+	unsigned sec = 0;
+
+	stream(w);
+	reflector_head(w->r, 200);
+	send(w, EVENT("ADDED", OBJECT("5")));
+	for (; str_eq(w->target, STREAM_AT("")) && sec < 60; sec++) {
+		uint64_t at = w->now + USEC_PER_SEC;
+
+		send(w, EVENT("MODIFIED", OBJECT("6")));
+		if (w->delay <= USEC_PER_SEC)
+			wake(w);
+		else
+			w->delay -= USEC_PER_SEC;
+		w->now = at;
+	}
+	assert_in_range(sec, 4, 6);
+	assert_asks(w, LIST_FIRST);
 }
 
 static void watch_list_troubles_lead_to(void **state)
@@ -677,6 +701,40 @@ static void expired_again_and_again_is_slowed_down(void **state)
 	assert_waits(w, 800 * USEC_PER_MSEC, 1600 * USEC_PER_MSEC);
 	wake(w);
 	assert_asks(w, LIST_AT("10"));
+}
+
+/* A watch that begins well and expires at once, every time: no progress that counts. */
+static void expired_after_each_event_is_slowed_down(void **state)
+{
+	struct world *w = *state;
+
+	watch_from_10(w);
+	send(w, BOOKMARK("10") EVENT("ERROR", EXPIRED));
+	answer(w, 200, LIST("10", ""));
+	reflector_head(w->r, 200);
+	send(w, BOOKMARK("10") EVENT("ERROR", EXPIRED));
+	assert_waits(w, 800 * USEC_PER_MSEC, 1600 * USEC_PER_MSEC);
+	wake(w);
+	answer(w, 200, LIST("10", ""));
+	reflector_head(w->r, 200);
+	w->now += 60 * USEC_PER_SEC; /* it has lasted */
+	send(w, EVENT("ERROR", EXPIRED));
+	assert_asks(w, LIST_AT("10"));
+}
+
+static void expired_after_each_watch_list_is_slowed_down(void **state)
+{
+	struct world *w = *state;
+	unsigned n = 0;
+
+	stream(w);
+	for (; w->target && n < 20; n++) {
+		reflector_head(w->r, 200);
+		send(w, EVENT("ADDED", OBJECT("5")) END("10"));
+		send(w, EVENT("ERROR", EXPIRED));
+	}
+	assert_int_equal(n, 2);
+	assert_waits(w, 800 * USEC_PER_MSEC, 1600 * USEC_PER_MSEC);
 }
 
 static void expired_list_asks_for_the_latest(void **state)
@@ -915,6 +973,45 @@ static void refused_connection_keeps_the_version(void **state)
 	assert_told(w, "failed 0: connect to https://x: Connection refused;");
 	reflector_head(w->r, 200);
 	assert_told(w, "recovered;");
+}
+
+/* Taken, but never answered: nothing would be told for as long as the watch was to last. */
+static void watch_without_an_answer_is_given_up(void **state)
+{
+	struct world *w = *state;
+
+	reflector_start(w->r);
+	answer(w, 200, LIST("10", OBJECT("5")));
+	assert_asks(w, WATCH_AT("10"));
+	assert_waits_beside(w, 30 * USEC_PER_SEC);
+	wake(w);
+	assert_int_equal(w->n_cancelled, 1);
+	assert_told(w, "begin;LISTED 5;end;failed 0: no answer to a watch of secrets;");
+	assert_waits(w, 800 * USEC_PER_MSEC, 1600 * USEC_PER_MSEC);
+	wake(w);
+	assert_asks(w, WATCH_AT("10"));
+	reflector_head(w->r, 200);
+	assert_int_equal(w->delay, 0);
+	assert_told(w, "recovered;");
+	w->now += 2 * USEC_PER_SEC;
+	end(w);
+	assert_waits_beside(w, 30 * USEC_PER_SEC);
+	reflector_stop(w->r);
+	assert_int_equal(w->delay, 0);
+}
+
+static void watch_that_is_refused_without_an_end_is_given_up(void **state)
+{
+	struct world *w = *state;
+
+	reflector_start(w->r);
+	answer(w, 200, LIST("10", OBJECT("5")));
+	reflector_head(w->r, 503);
+	send(w, "no");
+	wake(w);
+	assert_int_equal(w->n_cancelled, 1);
+	assert_told(w, "begin;LISTED 5;end;failed 503: the server answered 503 Service Unavailable;");
+	assert_waits(w, 800 * USEC_PER_MSEC, 1600 * USEC_PER_MSEC);
 }
 
 static void failed_watches_lead_to(void **state)
@@ -1354,6 +1451,7 @@ int main(void)
 		TEST(watch_list_is_used_for_a_relist),
 		TEST(watch_list_refused_falls_back_at_once),
 		TEST(watch_list_without_a_bookmark_falls_back_in_time),
+		TEST(watch_list_without_a_bookmark_is_found_out_among_changes),
 		TEST(watch_list_troubles_lead_to),
 		TEST(watch_list_of_a_server_that_is_away_is_asked_again),
 		TEST(watch_list_that_breaks_is_followed_by_a_list),
@@ -1361,6 +1459,8 @@ int main(void)
 		TEST(watch_410_relists_once),
 		TEST(error_event_expired_relists),
 		TEST(expired_again_and_again_is_slowed_down),
+		TEST(expired_after_each_event_is_slowed_down),
+		TEST(expired_after_each_watch_list_is_slowed_down),
 		TEST(expired_list_asks_for_the_latest),
 		TEST(too_large_version_asks_for_the_latest),
 		TEST(bookmark_moves_the_version_and_tells_nothing),
@@ -1374,6 +1474,8 @@ int main(void)
 		TEST(what_was_not_asked_for_is_passed_over),
 		TEST(wrong_version_of_a_stranger_is_not_kept),
 		TEST(refused_connection_keeps_the_version),
+		TEST(watch_without_an_answer_is_given_up),
+		TEST(watch_that_is_refused_without_an_end_is_given_up),
 		TEST(failed_watches_lead_to),
 		TEST(failed_list_is_tried_again_and_told_once),
 		TEST(bodies_that_are_no_list_are_failures),
