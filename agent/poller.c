@@ -1,8 +1,8 @@
 /* Poller: IDLE -> ASKING -> WAITING -> ASKING ..., or back to IDLE when it asks only on demand.
  *
  * An answer out of the server's cache may be older than what was told before (another server of a set, one that has just
- * started). It is not told; instead the storage itself is asked, once, and its word counts whatever its version is: after
- * an older backup was restored, that is the truth.
+ * started), and so may be its word that there is no such object. It is not told; instead the storage itself is asked,
+ * once, and its word counts whatever its version is: after an older backup was restored, that is the truth.
  *
  * An object that is not there is asked for again soon, then ever more slowly, but at least once in each period: pods
  * wait for it. */
@@ -179,6 +179,12 @@ static void ask(struct poller *p)
 	ask_failed(p, &e, 0, -1);
 }
 
+static void ask_latest(struct poller *p)
+{
+	p->latest = true;
+	ask(p);
+}
+
 static void stop_waiting(struct poller *p)
 {
 	if (p->state == STATE_WAITING)
@@ -212,8 +218,7 @@ void poller_refresh(struct poller *p)
 	cancel_request(p);
 	stop_waiting(p);
 	free(TAKE_PTR(p->failure)); /* whoever asks wants an answer, also if it is the same */
-	p->latest = true;
-	ask(p);
+	ask_latest(p);
 }
 
 void poller_set_pace(struct poller *p, const struct poller_pace *pace)
@@ -332,12 +337,10 @@ static void object_arrived(struct poller *p)
 		broken(p, odd);
 		return;
 	}
-	if (!p->was_latest && is_older(codec_resource_version(doc), p->version)) {
-		p->latest = true;
-		ask(p);
-		return;
-	}
-	answered(p, doc);
+	if (!p->was_latest && is_older(codec_resource_version(doc), p->version))
+		ask_latest(p);
+	else
+		answered(p, doc);
 }
 
 static void refused(struct poller *p, const struct http_result *result)
@@ -345,10 +348,12 @@ static void refused(struct poller *p, const struct http_result *result)
 	struct api_failure f = { .retry_after_sec = -1 };
 
 	api_failure_from_body(result->status, p->body.data, p->body.len, &f);
-	if (f.code == 404 && str_eq(f.reason, "NotFound"))
+	if (f.code != 404 || !str_eq(f.reason, "NotFound"))
+		ask_failed(p, &f.err, f.code, MAX(f.retry_after_sec, result->retry_after_sec));
+	else if (p->was_latest)
 		answered(p, NULL);
 	else
-		ask_failed(p, &f.err, f.code, MAX(f.retry_after_sec, result->retry_after_sec));
+		ask_latest(p);
 }
 
 void poller_head(struct poller *p, int status)

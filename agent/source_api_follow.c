@@ -168,6 +168,7 @@ static void follower_end(struct follower *f)
 	reflector_free(TAKE_PTR(f->reflector));
 	poller_free(TAKE_PTR(f->poller));
 	http_cancel(TAKE_PTR(f->request));
+	f->stopped = false;
 	if (f->timer)
 		loop_timer_off(f->timer);
 }
@@ -197,7 +198,7 @@ static int follower_make(struct follower *f)
 
 static bool is_running(const struct follower *f)
 {
-	return f->reflector || f->poller;
+	return (f->reflector || f->poller) && !f->stopped;
 }
 
 static void follower_start(struct follower *f, bool latest)
@@ -241,6 +242,7 @@ void follower_stop(struct follower *f)
 		reflector_stop(f->reflector);
 	if (f->poller)
 		poller_stop(f->poller);
+	f->stopped = true;
 }
 
 bool follower_is_watching(const struct follower *f)
@@ -263,10 +265,9 @@ int follower_do_later(struct follower *f, enum todo todo)
 	r = loop_defer_set(f->source->do_todo);
 	if (r < 0 && todo != TODO_FREE)
 		return r;
-	/* a start that has not happened yet does for an ask and a refresh, a refresh for an ask */
-	if ((todo != TODO_ASK && todo != TODO_REFRESH) || f->todo == TODO_NOTHING || f->todo == TODO_STOP ||
-	    f->todo == TODO_ASK)
-		f->todo = todo;
+	if (f->todo == TODO_FREE || (todo == TODO_ASK && (f->todo == TODO_START || f->todo == TODO_REFRESH)))
+		return 0;
+	f->todo = todo;
 	list_remove(&f->todo_link);
 	list_append(&f->source->todo, &f->todo_link);
 	return 0;

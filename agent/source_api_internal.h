@@ -26,6 +26,7 @@ struct follower {
 	struct poller *poller;
 	bool polls;
 	struct poller_pace pace; /* if it polls */
+	bool stopped; /* what there is of these tells nothing any more */
 	struct http_request *request;
 	uint64_t heard_usec; /* when the server last sent something for it */
 	struct loop_source *timer; /* made when it is first needed */
@@ -91,7 +92,8 @@ void follower_init(struct follower *f, struct source_api *s, const struct api_re
 void follower_set_pace(struct follower *f, const struct poller_pace *pace);
 void follower_deinit(struct follower *f);
 /* Does it from the loop, soon, never under the feet of one that is just calling: starts anew, asks (a poller), fetches
- * the most recent state, stops, frees. What is not running is started instead. TODO_FREE cannot fail. */
+ * the most recent state, stops, frees. What is not running is started instead. Of two that meet, the later one counts,
+ * but nothing undoes a TODO_FREE, and a fetch or a start is more than an ask. TODO_FREE cannot fail. */
 int follower_do_later(struct follower *f, enum todo todo);
 /* Nothing is told any more; what it is goes later. */
 void follower_stop(struct follower *f);

@@ -156,6 +156,9 @@ static void rest_if_immutable(struct wanted *w)
 {
 	if (!is_watched(w) || !w->secret || !w->secret->immutable || w->rejected)
 		return;
+	/* whoever was told has asked for more: it rests after that, or is gone */
+	if (w->follower.todo != TODO_NOTHING)
+		return;
 	w->rests = true;
 	follower_stop(&w->follower);
 	follower_do_later(&w->follower, TODO_STOP);
@@ -234,8 +237,9 @@ static void check_found(struct wanted *w, const json_t *obj)
 {
 	const char *version = meta_str(obj, "resourceVersion");
 
-	if (w->rejected ||
-	    (w->secret && str_eq(w->secret->uid, meta_str(obj, "uid")) && str_eq(w->secret->resource_version, version)))
+	/* which revision was rejected is not kept: it is looked at again */
+	if (!w->rejected && w->secret && str_eq(w->secret->uid, meta_str(obj, "uid")) &&
+	    str_eq(w->secret->resource_version, version))
 		return;
 	log_debug(LOG_F({ "secret", w->key }), "another revision than the one that is known");
 	fetch(w);
@@ -267,7 +271,7 @@ static void poll_list_end(void *userdata)
 
 	if (!is_watched(w))
 		secret_list_end(userdata);
-	else if (!w->check_seen && w->secret)
+	else if (!w->check_seen && (w->secret || w->rejected))
 		fetch(w);
 }
 
@@ -372,7 +376,8 @@ static int wanted_start(struct wanted *w)
 	return follower_do_later(&w->follower, TODO_START);
 }
 
-/* From one strategy to another. What is known stays, and is what the new one begins with. */
+/* From one strategy to another. What is known stays, and the new one begins with nothing older: not with what a cache of
+ * the server has. */
 static void wanted_switch(struct wanted *w, enum source_strategy before)
 {
 	w->rests = false;
@@ -380,7 +385,7 @@ static void wanted_switch(struct wanted *w, enum source_strategy before)
 		return;
 	follower_stop(is_watched(w) ? &w->poll : &w->follower);
 	follower_do_later(is_watched(w) ? &w->poll : &w->follower, TODO_STOP);
-	if (wanted_start(w) < 0)
+	if (wanted_start(w) < 0 || fetch(w) < 0)
 		log_error(LOG_F({ "secret", w->key }), "out of memory");
 }
 
@@ -561,7 +566,7 @@ void api_secrets_refresh_all(struct source_api *s, const struct follower *except
 
 	for (size_t it = 0; (w = map_next(&s->wanted, &it));)
 		if (&w->follower != except)
-			follower_do_later(&w->follower, TODO_REFRESH);
+			fetch(w);
 }
 
 void api_secrets_health(const struct source_api *s, struct source_health *ret)

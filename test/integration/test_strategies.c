@@ -35,6 +35,7 @@ struct rig {
 	struct told_secret secrets[SECRETS_MAX];
 	size_t n_secrets, mark; /* mark: requests before it do not count */
 	unsigned n_synced, n_pod_changed;
+	bool refresh_when_told, unwant_when_told; /* once */
 };
 
 static uint64_t now_usec(void)
@@ -76,11 +77,17 @@ static struct told_secret *told(struct rig *t, const char *name)
 static void on_secret_changed(void *userdata, const char *ns, const char *name, struct secret *secret)
 {
 	struct told_secret *s = told(userdata, name);
+	struct rig *t = userdata;
 
 	secret_unref(s->last);
 	s->last = secret ? secret_ref(secret) : NULL;
 	s->absent = !secret;
 	s->n_changed++;
+	if (t->refresh_when_told)
+		assert_int_equal(source_refresh_secret(t->source, ns, name), 0);
+	if (t->unwant_when_told)
+		source_unwant_secret(t->source, ns, name);
+	t->refresh_when_told = t->unwant_when_told = false;
 }
 
 static void on_secret_failed(void *userdata, const char *ns, const char *name, const struct err *e)
@@ -309,6 +316,24 @@ static void deaf_watch_is_found_out_by_the_check(void **state)
 	assert_true(has_value(t, "s", "1"));
 }
 
+/* The last good revision is kept beside the refusal, and is not what the check must find. */
+static void deaf_watch_of_a_refused_secret_is_found_out_by_the_check(void **state)
+{
+	struct rig *t = *state;
+
+	put(t, "s", "1", false);
+	start(t, SOURCE_WATCH, TEST_SYNC, 0);
+	want(t, "s");
+	eventually(t, has_value(t, "s", "1") && n_watches(t) == 1);
+	apiserver_inject(t->server, "Secret",
+			 "{\"type\":\"MODIFIED\",\"object\":{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{"
+			 "\"namespace\":\"ns\",\"name\":\"s\",\"uid\":\"u\",\"resourceVersion\":\"999\"},"
+			 "\"data\":{\"k\":\"?\"}}}\n");
+	eventually(t, told(t, "s")->n_failed == 1);
+	eventually(t, told(t, "s")->n_changed == 2);
+	assert_true(has_value(t, "s", "1"));
+}
+
 static void immutable_secret_keeps_no_watch(void **state)
 {
 	struct rig *t = *state;
@@ -320,6 +345,37 @@ static void immutable_secret_keeps_no_watch(void **state)
 	pass(t, TEST_SYNC);
 	assert_int_equal(n_watches(t), 0);
 	assert_int_equal(count(t, S_ALL), 1);
+}
+
+/* Just when its reflector comes to rest, before and after. */
+static void refresh_of_an_immutable_secret_is_never_lost(void **state)
+{
+	struct rig *t = *state;
+
+	put(t, "s", "1", true);
+	start(t, SOURCE_WATCH, LONG, 0);
+	t->refresh_when_told = true;
+	want(t, "s");
+	eventually(t, told(t, "s")->n_changed == 2);
+	assert_int_equal(source_refresh_secret(t->source, "ns", "s"), 0);
+	eventually(t, told(t, "s")->n_changed == 3);
+	pass(t, TEST_SYNC);
+	assert_int_equal(n_watches(t), 0);
+}
+
+static void immutable_secret_may_be_unwanted_while_it_is_told(void **state)
+{
+	struct rig *t = *state;
+
+	put(t, "s", "1", true);
+	start(t, SOURCE_WATCH, LONG, 0);
+	t->unwant_when_told = true;
+	want(t, "s");
+	eventually(t, told(t, "s")->n_changed == 1);
+	secret_unref(told(t, "s")->last);
+	told(t, "s")->last = NULL;
+	pass(t, TEST_SYNC / 2);
+	assert_int_equal(secmem_stats().n_blocks, 0);
 }
 
 static void secret_that_becomes_immutable_loses_its_watch(void **state)
@@ -626,6 +682,48 @@ static void strategy_is_switched_without_telling_anything_again(void **state)
 	assert_int_equal(told(t, "s")->n_failed, 0);
 }
 
+/* What a cache of the server has may be older than what is known. */
+static void switch_to_watch_begins_with_the_most_recent_state(void **state)
+{
+	struct rig *t = *state;
+
+	put(t, "s", "1", false);
+	start(t, SOURCE_CACHE, LONG, LONG);
+	want(t, "s");
+	eventually(t, has_value(t, "s", "1"));
+	mark(t);
+	source_tune(t->source, &(struct source_tuning){ .strategy = SOURCE_WATCH, .sync_usec = LONG });
+	eventually(t, n_watches(t) == 1);
+	assert_int_equal(count(t, "GET /api/v1/namespaces/ns/secrets?fieldSelector=metadata.name%3Ds&limit=500"), 1);
+}
+
+/* The pods' list finds out; each Secret is then fetched in the strategy's own way. */
+static void restored_older_state_is_followed_without_watches(void **state)
+{
+	static const enum source_strategy strategies[] = { SOURCE_CACHE, SOURCE_GET };
+
+	for (size_t i = 0; i < ARRAY_SIZE(strategies); i++) {
+		struct rig *t;
+
+		setup((void **)&t);
+		put(t, "s", "1", false);
+		start(t, strategies[i], LONG, LONG);
+		want(t, "s");
+		eventually(t, has_value(t, "s", "1"));
+		mark(t);
+		apiserver_fail(t->server, "/pods?", 200,
+			       "{\"apiVersion\":\"v1\",\"kind\":\"PodList\",\"metadata\":{\"resourceVersion\":\"0\"},"
+			       "\"items\":[]}",
+			       -1, 1);
+		apiserver_inject(t->server, "Pod",
+				 "{\"type\":\"ERROR\",\"object\":{\"kind\":\"Status\",\"code\":410}}\n");
+		eventually(t, count(t, S_LATEST) == 1);
+		pass(t, TEST_SYNC);
+		assert_int_equal(count(t, S_ALL), 1);
+		teardown((void **)&t);
+	}
+}
+
 static void refresh_fetches_now_in_every_strategy(void **state)
 {
 	struct rig *t = *state;
@@ -658,7 +756,10 @@ int main(void)
 		with_rig(watch_with_bookmarks_is_never_checked),
 		with_rig(silent_watch_is_checked_at_most_once_in_each_sync),
 		with_rig(deaf_watch_is_found_out_by_the_check),
+		with_rig(deaf_watch_of_a_refused_secret_is_found_out_by_the_check),
 		with_rig(immutable_secret_keeps_no_watch),
+		with_rig(refresh_of_an_immutable_secret_is_never_lost),
+		with_rig(immutable_secret_may_be_unwanted_while_it_is_told),
 		with_rig(secret_that_becomes_immutable_loses_its_watch),
 		with_rig(recreated_immutable_secret_is_noticed_at_the_next_sync),
 		with_rig(deleted_immutable_secret_is_noticed_and_watched_for),
@@ -675,6 +776,8 @@ int main(void)
 		with_rig(get_is_one_quorum_get_for_each_pod_and_each_sync_97),
 		with_rig(thousand_pod_updates_make_no_request),
 		with_rig(strategy_is_switched_without_telling_anything_again),
+		with_rig(switch_to_watch_begins_with_the_most_recent_state),
+		cmocka_unit_test(restored_older_state_is_followed_without_watches),
 		with_rig(refresh_fetches_now_in_every_strategy),
 	};
 	struct err e = ERR_INIT;

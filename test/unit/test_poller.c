@@ -226,6 +226,10 @@ static void not_found_replaces_what_was_there_96(void **state)
 	answer_version(t, "10");
 	pass(t, 60);
 	answer_not_found(t);
+	/* a cache that is behind says so, too: the storage has the last word */
+	assert_int_equal(t->n_absent, 0);
+	assert_string_equal(t->target, TARGET);
+	answer_not_found(t);
 	assert_int_equal(t->n_absent, 1);
 	assert_int_equal(t->n_failed, 0);
 	/* and when it comes back, it is told, whatever its version */
@@ -428,8 +432,9 @@ static void on_demand_nothing_follows_an_answer_nor_a_failure(void **state)
 	assert_int_equal(t->wake_at, 0);
 	poller_ask(t->p);
 	answer_not_found(t);
+	answer_not_found(t); /* the storage */
 	assert_int_equal(t->wake_at, 0);
-	assert_int_equal(t->n_asked, 3);
+	assert_int_equal(t->n_asked, 4);
 }
 
 static void refresh_drops_what_runs_and_tells_a_failure_anew(void **state)
