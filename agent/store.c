@@ -7,6 +7,8 @@
 #include "common/map.h"
 #include "common/str.h"
 
+enum { KEY_MAX = 512 }; /* a namespace has 63 characters, a name 253 */
+
 struct store_item {
 	struct store_entry entry; /* first: the public view */
 	char *key; /* "ns/name"; ns and name point into `names` */
@@ -60,11 +62,13 @@ void store_set_source(struct store *st, struct source *source)
 	st->source = source;
 }
 
+/* Without an allocation: a word of the source must not be lost for want of memory. */
 static struct store_item *store_item_find(const struct store *st, const char *ns, const char *name)
 {
-	cleanup_free char *key = str_format("%s/%s", ns, name);
+	char key[KEY_MAX];
+	int n = snprintf(key, sizeof(key), "%s/%s", ns, name);
 
-	return key ? map_get_str(&st->items, key) : NULL;
+	return n > 0 && (size_t)n < sizeof(key) ? map_get_str(&st->items, key) : NULL;
 }
 
 static int store_item_new(const char *ns, const char *name, struct store_item **ret_item)
@@ -92,6 +96,8 @@ int store_ref(struct store *st, const char *ns, const char *name, const struct s
 	struct store_item *item = store_item_find(st, ns, name);
 	int r;
 
+	if (strlen(ns) + strlen(name) + sizeof("/") > KEY_MAX)
+		return -EINVAL;
 	if (item) {
 		item->entry.n_refs++;
 		*ret_entry = &item->entry;
@@ -128,9 +134,9 @@ int store_refresh(struct store *st, const char *ns, const char *name)
 
 void store_unref(struct store *st, const struct store_entry *entry)
 {
-	struct store_item *item = store_item_find(st, entry->ns, entry->name);
+	struct store_item *item = container_of((struct store_entry *)(uintptr_t)entry, struct store_item, entry);
 
-	assert(item && &item->entry == entry && item->entry.n_refs > 0);
+	assert(item->entry.n_refs > 0);
 	if (--item->entry.n_refs > 0)
 		return;
 	source_unwant_secret(st->source, entry->ns, entry->name);

@@ -34,7 +34,7 @@ DEFINE_CLEANUP(struct store *, store_free);
 void store_set_source(struct store *st, struct source *source);
 
 /* One more reference; the first one makes the source want it. The entry is valid until the matching store_unref().
- * -ENOMEM and what the source says. */
+ * -ENOMEM, -EINVAL: no such name can be, and what the source says. */
 int store_ref(struct store *st, const char *ns, const char *name, const struct store_entry **ret_entry);
 /* A pod holds a reference that did not before: the source makes sure that what is told is current. */
 void store_need(struct store *st, const struct store_entry *entry);

@@ -156,6 +156,53 @@ static void words_about_what_nobody_wants_are_ignored(void **state)
 	assert_int_equal(s->refs, 1);
 }
 
+static bool no_memory;
+
+#ifndef __SANITIZE_ADDRESS__ /* it has its own */
+/* glibc's, so that they can fail. */
+extern void *__libc_malloc(size_t size);
+extern void *__libc_calloc(size_t n, size_t size);
+extern void *__libc_realloc(void *old, size_t size);
+void *malloc(size_t size)
+{
+	return no_memory ? NULL : __libc_malloc(size);
+}
+
+void *calloc(size_t n, size_t size)
+{
+	return no_memory ? NULL : __libc_calloc(n, size);
+}
+
+void *realloc(void *old, size_t size)
+{
+	return no_memory ? NULL : __libc_realloc(old, size);
+}
+
+#endif
+
+static void no_word_is_lost_for_want_of_memory(void **state)
+{
+	cleanup_secret_object struct secret *s = secret_make("7");
+	const struct store_entry *a, *found;
+	struct store *st = *state;
+	struct err e = ERR_INIT;
+
+	assert_int_equal(store_ref(st, "ns", "a", &a), 0);
+	err_set(&e, -EIO, "x");
+	no_memory = true;
+	store_secret_failed(st, "ns", "a", &e);
+	store_secret_changed(st, "ns", "a", s);
+	found = store_find(st, "ns", "a");
+	no_memory = false;
+	assert_int_equal(n_changes, 2);
+	assert_ptr_equal(a->secret, s);
+	assert_ptr_equal(found, a);
+	no_memory = true;
+	store_unref(st, a);
+	no_memory = false;
+	assert_int_equal(fake.n_unwants, 1);
+}
+
 static void a_source_that_refuses_leaves_nothing_behind(void **state)
 {
 	const struct store_entry *a = NULL;
@@ -180,6 +227,7 @@ int main(void)
 		with_store(an_error_keeps_the_last_good_revision),
 		with_store(an_error_before_the_first_answer_leaves_it_unsynced),
 		with_store(words_about_what_nobody_wants_are_ignored),
+		with_store(no_word_is_lost_for_want_of_memory),
 		with_store(a_source_that_refuses_leaves_nothing_behind),
 	};
 
