@@ -16,6 +16,7 @@ struct reload {
 	reload_done_fn done;
 	void *userdata;
 	bool runs;
+	bool again; /* asked for meanwhile: the file may have been opened before it was changed */
 };
 
 static void apply(struct reload *r, const struct config *c)
@@ -60,6 +61,11 @@ static void on_opened(void *userdata, int fd, int r_open)
 		err_set(&e, k, "open %s: %s", r->path, strerror(-k));
 	if (k < 0)
 		log_error(NULL, "reload refused, everything stays as it is: %s", err_text(&e));
+	if (r->again) {
+		r->again = false;
+		reload_begin(r, r->source);
+		return;
+	}
 	r->done(r->userdata, k);
 }
 
@@ -67,6 +73,7 @@ void reload_begin(struct reload *r, struct source *source)
 {
 	int k;
 
+	r->again = r->runs;
 	if (r->runs)
 		return;
 	r->source = source;

@@ -19,6 +19,6 @@ int reload_new(struct files *files, const struct config *c, reload_parse_fn pars
 	       reload_done_fn done, void *userdata, struct reload **ret_r);
 void reload_free(struct reload *r);
 DEFINE_CLEANUP(struct reload *, reload_free);
-/* Reads the file and tunes the source; done is called once, later or from inside. One at a time: one that is asked for
- * while another runs is done with it. */
+/* Reads the file and tunes the source; done is called once, later or from inside. One at a time: however many are asked
+ * for while another runs, the file is read once more behind it, and done is called after that. */
 void reload_begin(struct reload *r, struct source *source);
