@@ -1,4 +1,5 @@
-/* Poller: IDLE -> ASKING -> WAITING -> ASKING ..., or back to IDLE when it asks only on demand.
+/* Poller: IDLE -> QUEUED -> ASKING -> WAITING -> QUEUED ..., or back to IDLE when it asks only on demand. Where the limit
+ * of requests leaves room, QUEUED takes no time.
  *
  * An answer out of the server's cache may be older than what was told before (another server of a set, one that has just
  * started), and so may be its word that there is no such object. It is not told; instead the storage itself is asked,
@@ -29,10 +30,11 @@ static const struct backoff_policy ABSENT = { .first_usec = 500 * USEC_PER_MSEC,
 					      .factor = 2.0,
 					      .jitter = 0.1 };
 
-enum state { STATE_IDLE, STATE_ASKING, STATE_WAITING, STATE_STOPPED };
+enum state { STATE_IDLE, STATE_QUEUED, STATE_ASKING, STATE_WAITING, STATE_STOPPED };
 
 struct poller {
 	const struct api_resource *resource;
+	struct server *server;
 	const struct reflector_env *env;
 	const struct reflector_handler *handler;
 	void *userdata;
@@ -157,7 +159,7 @@ static void cancel_request(struct poller *p)
 	p->env->cancel(p->userdata);
 }
 
-static void ask(struct poller *p)
+static void send(struct poller *p)
 {
 	cleanup_free char *target = NULL;
 	struct err e = ERR_INIT;
@@ -179,6 +181,20 @@ static void ask(struct poller *p)
 	ask_failed(p, &e, 0, -1);
 }
 
+/* Each request takes its turn once, however often it is asked for before that. */
+static void ask(struct poller *p)
+{
+	uint64_t delay = server_admit(p->server, p->env->now(p->userdata));
+
+	if (delay == 0) {
+		send(p);
+		return;
+	}
+	p->state = STATE_QUEUED;
+	p->unreachable = false;
+	p->env->wake_after(p->userdata, delay);
+}
+
 static void ask_latest(struct poller *p)
 {
 	p->latest = true;
@@ -187,7 +203,7 @@ static void ask_latest(struct poller *p)
 
 static void stop_waiting(struct poller *p)
 {
-	if (p->state == STATE_WAITING)
+	if (p->state == STATE_WAITING || p->state == STATE_QUEUED)
 		p->env->wake_off(p->userdata);
 	p->state = STATE_IDLE;
 }
@@ -207,6 +223,8 @@ void poller_ask(struct poller *p)
 		p->again = p->pace.always_latest;
 		return;
 	}
+	if (p->state == STATE_QUEUED)
+		return;
 	stop_waiting(p);
 	ask(p);
 }
@@ -215,16 +233,19 @@ void poller_refresh(struct poller *p)
 {
 	if (is_stopped(p))
 		return;
+	free(TAKE_PTR(p->failure)); /* whoever asks wants an answer, also if it is the same */
+	p->latest = true;
+	if (p->state == STATE_QUEUED)
+		return;
 	cancel_request(p);
 	stop_waiting(p);
-	free(TAKE_PTR(p->failure)); /* whoever asks wants an answer, also if it is the same */
-	ask_latest(p);
+	ask(p);
 }
 
 void poller_set_pace(struct poller *p, const struct poller_pace *pace)
 {
 	p->pace = *pace;
-	if (is_stopped(p) || p->state == STATE_ASKING || p->failed_last || !p->synced)
+	if (is_stopped(p) || p->state == STATE_ASKING || p->state == STATE_QUEUED || p->failed_last || !p->synced)
 		return;
 	stop_waiting(p);
 	wait_period(p);
@@ -390,11 +411,13 @@ void poller_done(struct poller *p, const struct http_result *result)
 
 void poller_wake(struct poller *p)
 {
-	if (p->state == STATE_WAITING)
+	if (p->state == STATE_QUEUED)
+		send(p);
+	else if (p->state == STATE_WAITING)
 		ask(p);
 }
 
-int poller_new(const struct api_resource *resource, const struct reflector_env *env,
+int poller_new(const struct api_resource *resource, struct server *server, const struct reflector_env *env,
 	       const struct reflector_handler *handler, void *userdata, struct poller **ret_p)
 {
 	struct poller *p = calloc(1, sizeof(*p));
@@ -402,6 +425,7 @@ int poller_new(const struct api_resource *resource, const struct reflector_env *
 	if (!p)
 		return -ENOMEM;
 	p->resource = resource;
+	p->server = server;
 	p->env = env;
 	p->handler = handler;
 	p->userdata = userdata;

@@ -14,8 +14,8 @@ struct poller_pace {
 	bool always_latest; /* each request asks for the most recent state, and so the server's storage */
 };
 
-/* resource (field_value is the object's name), env, handler and their texts are borrowed until poller_free(). */
-int poller_new(const struct api_resource *resource, const struct reflector_env *env,
+/* resource (field_value is the object's name), server, env, handler and their texts are borrowed until poller_free(). */
+int poller_new(const struct api_resource *resource, struct server *server, const struct reflector_env *env,
 	       const struct reflector_handler *handler, void *userdata, struct poller **ret_p);
 /* Not from inside a handler's call. */
 void poller_free(struct poller *p);
@@ -24,8 +24,8 @@ DEFINE_CLEANUP(struct poller *, poller_free);
 void poller_set_pace(struct poller *p, const struct poller_pace *pace);
 /* Cancels what runs; nothing is called any more. */
 void poller_stop(struct poller *p);
-/* Asks now. The first time for the most recent state, later for any that the server has at hand, unless the pace says
- * otherwise. What runs already will do; with always_latest it is asked once more behind it. */
+/* Asks now, or as soon as it is its turn (server_admit()). The first time for the most recent state, later for any that the server has at hand, unless the pace says
+ * otherwise. What runs or waits for its turn will do; with always_latest it is asked once more behind one that runs. */
 void poller_ask(struct poller *p);
 /* Asks for the most recent state now; what runs is dropped. A failure is told anew. */
 void poller_refresh(struct poller *p);

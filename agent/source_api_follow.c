@@ -190,7 +190,7 @@ static int follower_make(struct follower *f)
 			reflector_be_sentinel(f->reflector);
 		return r;
 	}
-	r = poller_new(&f->resource, &ENV, f->handler, f, &f->poller);
+	r = poller_new(&f->resource, &f->source->server, &ENV, f->handler, f, &f->poller);
 	if (r == 0)
 		poller_set_pace(f->poller, &f->pace);
 	return r;

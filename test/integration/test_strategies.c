@@ -34,7 +34,7 @@ struct rig {
 	struct source *source;
 	struct told_secret secrets[SECRETS_MAX];
 	size_t n_secrets, mark; /* mark: requests before it do not count */
-	unsigned n_synced, n_pod_changed;
+	unsigned n_synced, n_pod_changed, qps, burst;
 	bool refresh_when_told, unwant_when_told; /* once */
 };
 
@@ -161,6 +161,8 @@ static void start(struct rig *t, enum source_strategy strategy, uint64_t sync_us
 	const struct source_api_options o = {
 		.kubeconfig = t->kubeconfig,
 		.node_name = "node-1",
+		.kube_api_qps = t->qps,
+		.kube_api_burst = t->burst,
 		.tuning = { .strategy = strategy, .sync_usec = sync_usec, .cache_ttl_usec = ttl_usec },
 	};
 	struct err e = ERR_INIT;
@@ -630,6 +632,42 @@ static void get_is_one_quorum_get_for_each_pod_and_each_sync_97(void **state)
 	assert_int_equal(told(t, "s")->n_changed, 1);
 }
 
+/* ---- the limit of requests ---- */
+
+static size_t n_limited(struct rig *t)
+{
+	struct apiserver_counts counts = apiserver_counts(t->server);
+
+	return counts.n_requests - counts.n_watch;
+}
+
+static void single_gets_keep_to_kube_api_qps_and_burst(void **state)
+{
+	struct rig *t = *state;
+	uint64_t began = now_usec();
+	char name[16];
+
+	t->qps = 20;
+	t->burst = 5;
+	start(t, SOURCE_GET, LONG, 0);
+	for (int i = 0; i < 30; i++) {
+		snprintf(name, sizeof(name), "s%d", i);
+		put(t, name, "1", false);
+		want(t, name);
+	}
+	while (n_limited(t) < 32 && now_usec() - began < PATIENCE_USEC) {
+		size_t n = n_limited(t);
+		uint64_t msec = (now_usec() - began) / USEC_PER_MSEC;
+
+		if (n > t->burst + msec * t->qps / 1000 + 1)
+			fail_msg("%zu requests after %llu ms", n, (unsigned long long)msec);
+		loop_run_once(t->loop, 5 * USEC_PER_MSEC);
+	}
+	/* with the pods' list and the node: 5 at once, the others each 50 ms */
+	assert_true(now_usec() - began >= 1300 * USEC_PER_MSEC);
+	eventually(t, has_value(t, "s29", "1"));
+}
+
 /* ---- pods ---- */
 
 static void thousand_pod_updates_make_no_request(void **state)
@@ -774,6 +812,7 @@ int main(void)
 		cmocka_unit_test(nodes_annotation_is_the_ttl_100),
 		with_rig(node_that_is_not_there_is_no_trouble),
 		with_rig(get_is_one_quorum_get_for_each_pod_and_each_sync_97),
+		with_rig(single_gets_keep_to_kube_api_qps_and_burst),
 		with_rig(thousand_pod_updates_make_no_request),
 		with_rig(strategy_is_switched_without_telling_anything_again),
 		with_rig(switch_to_watch_begins_with_the_most_recent_state),

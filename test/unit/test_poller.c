@@ -12,6 +12,7 @@
 
 struct rig {
 	struct poller *p;
+	struct server server; /* without a limit unless a test says so */
 	uint64_t now, wake_at; /* wake_at 0: off */
 	double random;
 	bool runs, refuse_get;
@@ -130,7 +131,7 @@ static int setup(void **state)
 	struct rig *t = calloc(1, sizeof(*t));
 
 	t->now = 1000 * USEC_PER_SEC;
-	assert_int_equal(poller_new(&SECRET, &ENV, &HANDLER, t, &t->p), 0);
+	assert_int_equal(poller_new(&SECRET, &t->server, &ENV, &HANDLER, t, &t->p), 0);
 	poller_set_pace(t->p, &CACHE);
 	*state = t;
 	return 0;
@@ -512,6 +513,84 @@ static void endless_answer_is_cut(void **state)
 	assert_non_null(strstr(t->failure, "too large"));
 }
 
+/* ---- the limit of requests ---- */
+
+static void spend_all_tokens(struct rig *t)
+{
+	t->server.qps = t->server.burst = 1;
+	t->server.due_nsec = 0;
+	assert_int_equal(server_admit(&t->server, t->now), 0);
+}
+
+static void request_waits_for_its_turn(void **state)
+{
+	struct rig *t = *state;
+
+	spend_all_tokens(t);
+	for (int i = 0; i < 10; i++)
+		poller_ask(t->p);
+	assert_int_equal(t->n_asked, 0);
+	assert_int_equal(t->wake_at - t->now, USEC_PER_SEC);
+	poller_server_answers(t->p, USEC_PER_MSEC); /* no reason to push forward */
+	poller_set_pace(t->p, &GET);
+	assert_int_equal(t->wake_at - t->now, USEC_PER_SEC);
+	pass(t, 1);
+	assert_int_equal(t->n_asked, 1);
+	answer_version(t, "10");
+	assert_int_equal(server_admit(&t->server, t->now), USEC_PER_SEC); /* one turn was taken */
+}
+
+static void every_request_takes_a_turn(void **state)
+{
+	struct rig *t = *state;
+
+	poller_ask(t->p);
+	answer_version(t, "10");
+	pass(t, 60);
+	spend_all_tokens(t);
+	answer_version(t, "9"); /* an older one: the storage is asked */
+	assert_int_equal(t->n_asked, 2);
+	pass(t, 1);
+	assert_int_equal(t->n_asked, 3);
+	answer(t, 500, NULL);
+	spend_all_tokens(t);
+	t->server.due_nsec += 3600 * USEC_PER_SEC * NSEC_PER_USEC;
+	pass(t, 600); /* the try after the failure */
+	assert_int_equal(t->n_asked, 3);
+}
+
+static void refresh_keeps_its_turn(void **state)
+{
+	struct rig *t = *state;
+
+	poller_ask(t->p);
+	answer_version(t, "10");
+	spend_all_tokens(t);
+	pass(t, 59);
+	spend_all_tokens(t);
+	t->server.due_nsec += 9 * USEC_PER_SEC * NSEC_PER_USEC;
+	pass(t, 1);
+	for (int i = 0; i < 10; i++)
+		poller_refresh(t->p);
+	assert_int_equal(t->n_asked, 1);
+	pass(t, 12);
+	assert_int_equal(t->n_asked, 2);
+	assert_string_equal(t->target, TARGET); /* not the cache's any more */
+	answer_version(t, "11");
+}
+
+static void stopped_before_its_turn_it_asks_no_more(void **state)
+{
+	struct rig *t = *state;
+
+	spend_all_tokens(t);
+	poller_ask(t->p);
+	poller_stop(t->p);
+	assert_int_equal(t->wake_at, 0);
+	poller_wake(t->p);
+	assert_int_equal(t->n_asked, 0);
+}
+
 #define with_rig(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -536,6 +615,10 @@ int main(void)
 		with_rig(request_that_cannot_be_started_is_a_failure),
 		with_rig(stopped_in_the_middle_of_an_answer_it_tells_no_more),
 		with_rig(endless_answer_is_cut),
+		with_rig(request_waits_for_its_turn),
+		with_rig(every_request_takes_a_turn),
+		with_rig(refresh_keeps_its_turn),
+		with_rig(stopped_before_its_turn_it_asks_no_more),
 	};
 
 	json_setup();
