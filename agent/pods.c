@@ -35,10 +35,17 @@ struct pods {
 	pods_changed_fn fn;
 	void *userdata;
 	struct map by_uid;
+	struct map by_entry; /* address of a store entry -> struct secret_users */
 	struct pod_state **sorted;
 	size_t n_sorted, sorted_size;
 	struct loop_source *retry; /* pods with a `next` */
 	struct backoff backoff;
+};
+
+/* The volumes that show one Secret. */
+struct secret_users {
+	const struct store_entry *entry; /* its address is the key */
+	struct list volumes;
 };
 
 static void volume_flight_free(struct volume_flight *f)
@@ -212,12 +219,54 @@ static void volume_update(struct volume *v)
 	volume_changed(v);
 }
 
+/* Gives the volume its Secret, and finds it by that from now on. */
+static int volume_use_secret(struct volume *v)
+{
+	struct pods *p = v->pod->pods;
+	const struct store_entry *entry;
+	struct secret_users *users;
+	int r;
+
+	r = store_ref(p->store, v->pod->pod->ns, v->spec->secret_name, &entry);
+	if (r < 0)
+		return r;
+	users = map_get(&p->by_entry, &entry, sizeof(entry));
+	if (!users) {
+		users = calloc(1, sizeof(*users));
+		if (users) {
+			users->entry = entry;
+			list_init(&users->volumes);
+		}
+		if (!users || map_add(&p->by_entry, &users->entry, sizeof(users->entry), users) < 0) {
+			free(users);
+			store_unref(p->store, entry);
+			return -ENOMEM;
+		}
+	}
+	v->entry = entry;
+	list_append(&users->volumes, &v->same_secret);
+	return 0;
+}
+
+static void volume_leave_secret(struct volume *v)
+{
+	struct pods *p = v->pod->pods;
+	struct secret_users *users = map_get(&p->by_entry, &v->entry, sizeof(v->entry));
+
+	list_remove(&v->same_secret);
+	if (list_empty(&users->volumes)) {
+		map_remove(&p->by_entry, &v->entry, sizeof(v->entry));
+		free(users);
+	}
+	store_unref(p->store, TAKE_PTR(v->entry));
+}
+
 static void volume_deinit(struct volume *v)
 {
 	volume_drop_flight(v);
 	loop_source_free(v->retry);
 	if (v->entry)
-		store_unref(v->pod->pods->store, v->entry);
+		volume_leave_secret(v);
 	free(v->resource_version);
 }
 
@@ -268,7 +317,7 @@ static int volume_init(struct volume *v, struct pod_state *s, const struct pod_v
 	v->backoff = BACKOFF_INIT(&PODS_RETRY);
 	if (s->pod->mirror)
 		return 0;
-	return store_ref(s->pods->store, s->pod->ns, spec->secret_name, &v->entry);
+	return volume_use_secret(v);
 }
 
 /* The volumes that the pod has now. New references come before the old ones go, so that a shared Secret stays. */
@@ -461,6 +510,7 @@ void pods_free(struct pods *p)
 		pod_state_free(p->sorted[i]);
 	loop_source_free(p->retry);
 	map_deinit(&p->by_uid);
+	map_deinit(&p->by_entry);
 	free(p->sorted);
 	free(p);
 }
@@ -472,6 +522,22 @@ static int pod_state_compare(const struct pod_state *a, const struct pod_state *
 	if (r == 0)
 		r = strcmp(a->pod->name, b->pod->name);
 	return r;
+}
+
+/* Behind all that are not greater. */
+static size_t pods_place(const struct pods *p, const struct pod_state *s)
+{
+	size_t low = 0, high = p->n_sorted;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (pod_state_compare(p->sorted[middle], s) > 0)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return low;
 }
 
 /* Keeps `sorted` in order; pods of one name stay in the order in which they came. */
@@ -492,8 +558,8 @@ static int pods_insert(struct pods *p, struct pod_state *s)
 	r = map_add_str(&p->by_uid, s->uid, s);
 	if (r < 0)
 		return r;
-	for (i = p->n_sorted; i > 0 && pod_state_compare(p->sorted[i - 1], s) > 0; i--)
-		p->sorted[i] = p->sorted[i - 1];
+	i = pods_place(p, s);
+	memmove(&p->sorted[i + 1], &p->sorted[i], (p->n_sorted - i) * sizeof(*p->sorted));
 	p->sorted[i] = s;
 	p->n_sorted++;
 	return 0;
@@ -648,14 +714,13 @@ void pods_pod_removed(struct pods *p, const char *uid)
 
 void pods_secret_changed(struct pods *p, const struct store_entry *entry)
 {
-	for (size_t i = 0; i < p->n_sorted; i++) {
-		struct pod_state *s = p->sorted[i];
+	struct secret_users *users = map_get(&p->by_entry, &entry, sizeof(entry));
+	struct volume *v;
 
-		for (size_t j = 0; j < s->n_volumes; j++) {
-			if (s->volumes[j].entry == entry)
-				volume_update(&s->volumes[j]);
-		}
-	}
+	if (!users)
+		return;
+	list_for_each (v, &users->volumes, same_secret)
+		volume_update(v);
 }
 
 size_t pods_count(const struct pods *p)

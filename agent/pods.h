@@ -6,6 +6,7 @@
 #include "agent/pod.h"
 #include "agent/store.h"
 #include "common/backoff.h"
+#include "common/list.h"
 #include "common/loop.h"
 #include "fusefs/publish.h"
 
@@ -24,6 +25,7 @@ struct volume {
 	struct pod_state *pod;
 	const struct pod_volume *spec; /* in pod->pod */
 	const struct store_entry *entry; /* one reference of ours; NULL: a mirror pod's */
+	struct list same_secret; /* with the other volumes of this entry */
 	enum volume_condition condition;
 	char error[ERR_TEXT_MAX];
 	/* of what is published */

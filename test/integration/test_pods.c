@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -571,6 +572,56 @@ static void thousand_updates_that_change_nothing_cost_nothing(void **state)
 	assert_int_equal(f.n_needs, 0);
 }
 
+#define FEW  50
+#define MANY 4000
+
+static void many_pods_on_loop(struct rig *rig, void *arg)
+{
+	const int *range = arg;
+
+	for (int i = range[0]; i < range[1]; i++) {
+		cleanup_free char *text = str_format(
+			"{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"p%d\",\"namespace\":\"ns\","
+			"\"uid\":\"u%d\"},\"spec\":{\"volumes\":[{\"name\":\"v\",\"secret\":{\"secretName\":\"s%d\"}}],"
+			"\"containers\":[{\"name\":\"c\",\"volumeMounts\":[{\"name\":\"v\",\"mountPath\":\"/v\"}]}]}}",
+			i, i, i);
+
+		f.text = text;
+		pod_on_loop(rig, NULL);
+	}
+}
+
+/* The least CPU time, in nanoseconds, that a hundred words about one Secret took. */
+static void word_cost_on_loop(struct rig *rig, void *arg)
+{
+	uint64_t *best = arg;
+	struct timespec a, b;
+
+	*best = UINT64_MAX;
+	for (int i = 0; i < 20; i++) {
+		clock_gettime(CLOCK_THREAD_CPUTIME_ID, &a);
+		for (int j = 0; j < 100; j++)
+			store_secret_failed(f.store, "ns", "s0", &f.error);
+		clock_gettime(CLOCK_THREAD_CPUTIME_ID, &b);
+		*best = MIN(*best, (uint64_t)((b.tv_sec - a.tv_sec) * 1000000000L + b.tv_nsec - a.tv_nsec));
+	}
+}
+
+static void thousands_of_pods_make_a_secrets_change_no_slower(void **state)
+{
+	int few[] = { 0, FEW }, rest[] = { FEW, MANY };
+	uint64_t with_few, with_many;
+
+	err_set(&f.error, -EIO, "no");
+	rig_call(f.rig, many_pods_on_loop, few);
+	rig_call(f.rig, word_cost_on_loop, &with_few);
+	rig_call(f.rig, many_pods_on_loop, rest);
+	rig_call(f.rig, word_cost_on_loop, &with_many);
+	if (with_many > 4 * with_few)
+		fail_msg("%d pods: %llu ns, %d pods: %llu ns", FEW, (unsigned long long)with_few, MANY,
+			 (unsigned long long)with_many);
+}
+
 static void pod_in_its_grace_period_keeps_its_volumes_until_it_is_gone(void **state)
 {
 	say_pod("p", "u1", SECRET("s"), "");
@@ -782,6 +833,7 @@ int main(void)
 		with_rig(mirror_pod_with_a_secret_is_refused_in_the_kubelets_words),
 		with_rig(mirror_pod_without_secrets_is_none_of_our_business),
 		with_rig(thousand_updates_that_change_nothing_cost_nothing),
+		with_rig(thousands_of_pods_make_a_secrets_change_no_slower),
 		with_rig(pod_in_its_grace_period_keeps_its_volumes_until_it_is_gone),
 		with_rig(registering_twice_counts_once_102),
 		with_rig(update_needs_only_what_is_new_for_the_pod_104),
