@@ -72,13 +72,13 @@ static bool names_secret(json_t *value, const char *key, const char *name)
 
 static bool pod_names_secret(struct apiserver *a, const struct user *user, const char *ns, const char *secret)
 {
-	cleanup_selector struct selector in_ns;
+	cleanup_selector struct object_selector in_ns;
 	const struct kind *kind = kind_by_name("Pod");
 	json_t *pods, *pod;
 	bool found = false;
 	size_t i;
 
-	selector_parse(&in_ns, kind, ns, NULL);
+	object_selector_parse(&in_ns, kind, ns, NULL);
 	pods = objects_list(a->objects, kind, &in_ns, objects_rv(a->objects));
 
 	json_array_foreach (pods, i, pod) {

@@ -423,7 +423,7 @@ static const struct route {
 
 static struct reply serve_call(struct apiserver *a, struct call *c, const struct user *user)
 {
-	json_t *status = selector_parse(&c->selector, c->kind, c->ns, argument(c, "fieldSelector"));
+	json_t *status = object_selector_parse(&c->selector, c->kind, c->ns, argument(c, "fieldSelector"));
 	bool reading = str_eq(c->method, "GET");
 
 	if (!status && *argument(c, "labelSelector"))

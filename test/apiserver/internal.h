@@ -20,7 +20,7 @@ struct watch {
 	uint64_t id, end_usec;
 	uint64_t from_rv; /* from a revision that is not there yet, it is silent, as the real server's is */
 	const struct kind *kind;
-	struct selector selector;
+	struct object_selector selector;
 	struct buf out;
 	bool bookmarks;
 	bool suspended; /* the connection is, right now */
@@ -71,7 +71,7 @@ struct call {
 	struct MHD_Connection *connection;
 	const char *method, *ns, *name, *subresource;
 	const struct kind *kind;
-	struct selector selector;
+	struct object_selector selector;
 	struct buf *body;
 	bool watch;
 };

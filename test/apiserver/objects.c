@@ -59,14 +59,14 @@ const struct kind *kind_by_resource(const char *resource)
 
 /* ---- selectors ---- */
 
-void selector_deinit(struct selector *sel)
+void selector_deinit(struct object_selector *sel)
 {
 	free(sel->ns);
 	for (size_t i = 0; i < sel->n_terms; i++) {
 		free(sel->terms[i].field);
 		free(sel->terms[i].value);
 	}
-	*sel = (struct selector){ .ns = NULL };
+	*sel = (struct object_selector){ .ns = NULL };
 }
 
 static bool field_supported(const struct kind *kind, const char *field)
@@ -97,13 +97,13 @@ static json_t *term_parse(struct selector_term *term, const struct kind *kind, c
 	return NULL;
 }
 
-json_t *selector_parse(struct selector *sel, const struct kind *kind, const char *ns, const char *text)
+json_t *object_selector_parse(struct object_selector *sel, const struct kind *kind, const char *ns, const char *text)
 {
 	cleanup_free char *copy = must(strdup(text ? text : ""));
 	char *rest = copy, *word;
 	json_t *status = NULL;
 
-	*sel = (struct selector){ .ns = ns ? must(strdup(ns)) : NULL };
+	*sel = (struct object_selector){ .ns = ns ? must(strdup(ns)) : NULL };
 	while (!status && (word = strsep(&rest, ","))) {
 		if (!*word)
 			continue;
@@ -128,7 +128,7 @@ static const char *field_value(const json_t *obj, const char *path)
 	return json_is_string(obj) ? json_string_value(obj) : "";
 }
 
-bool selector_match(const struct selector *sel, const json_t *obj)
+bool selector_match(const struct object_selector *sel, const json_t *obj)
 {
 	if (!obj || (sel->ns && !str_eq(sel->ns, object_meta(obj, "namespace"))))
 		return false;
@@ -138,7 +138,7 @@ bool selector_match(const struct selector *sel, const json_t *obj)
 	return true;
 }
 
-const char *selector_exact(const struct selector *sel, const char *field)
+const char *selector_exact(const struct object_selector *sel, const char *field)
 {
 	for (size_t i = 0; i < sel->n_terms; i++)
 		if (!sel->terms[i].negate && str_eq(sel->terms[i].field, field))
@@ -403,7 +403,7 @@ static json_t *snapshot(const struct objects *o, const struct kind *kind, uint64
 	return by_key;
 }
 
-json_t *objects_list(const struct objects *o, const struct kind *kind, const struct selector *sel, uint64_t rv)
+json_t *objects_list(const struct objects *o, const struct kind *kind, const struct object_selector *sel, uint64_t rv)
 {
 	json_t *by_key, *list = json_array(), *obj;
 	cleanup_free json_t **sorted = NULL;

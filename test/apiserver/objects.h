@@ -17,7 +17,7 @@ const struct kind *kind_by_name(const char *name);
 const struct kind *kind_by_resource(const char *resource);
 
 #define SELECTOR_TERMS_MAX 8
-struct selector {
+struct object_selector {
 	char *ns; /* NULL: all */
 	size_t n_terms;
 	struct selector_term {
@@ -27,12 +27,12 @@ struct selector {
 };
 /* text: a fieldSelector, decoded; NULL or "" selects everything. ns may be NULL. Returns NULL, or a 400 Status. On
  * failure sel is empty. */
-json_t *selector_parse(struct selector *sel, const struct kind *kind, const char *ns, const char *text);
-void selector_deinit(struct selector *sel);
+json_t *object_selector_parse(struct object_selector *sel, const struct kind *kind, const char *ns, const char *text);
+void selector_deinit(struct object_selector *sel);
 #define cleanup_selector cleanup(selector_deinit)
-bool selector_match(const struct selector *sel, const json_t *obj);
+bool selector_match(const struct object_selector *sel, const json_t *obj);
 /* The value that an exact term demands of field ("metadata.name"); NULL if none does. */
-const char *selector_exact(const struct selector *sel, const char *field);
+const char *selector_exact(const struct object_selector *sel, const char *field);
 
 /* One entry of the history. after is NULL for a deletion; before is NULL for a creation. */
 struct change {
@@ -57,7 +57,7 @@ const struct change *objects_put(struct objects *o, const struct kind *kind, jso
 /* NULL: there was none. */
 const struct change *objects_delete(struct objects *o, const struct kind *kind, const char *ns, const char *name);
 /* Fresh array of what sel selected at revision rv (compacted <= rv <= current), ordered by namespace and name. */
-json_t *objects_list(const struct objects *o, const struct kind *kind, const struct selector *sel, uint64_t rv);
+json_t *objects_list(const struct objects *o, const struct kind *kind, const struct object_selector *sel, uint64_t rv);
 /* The first change after revision rv; NULL: none. Borrowed until the next change. */
 const struct change *objects_after(const struct objects *o, uint64_t rv);
 

@@ -276,7 +276,7 @@ struct MHD_Response *watch_start(struct apiserver *a, struct call *c, const stru
 		.bookmarks = o->bookmarks,
 		.from_rv = o->rv,
 	};
-	c->selector = (struct selector){ .ns = NULL };
+	c->selector = (struct object_selector){ .ns = NULL };
 	list_append(&a->watches, &w->link);
 	a->counts.n_watch++;
 	a->counts.n_watches_running++;
