@@ -168,11 +168,11 @@ static int agent_mounts(void *userdata, const char *ref, const char *container, 
 	return mounts_make(s->pod, container, a->config->pods_dir, ret, e);
 }
 
-static int agent_secrets(void *userdata, json_t **ret, struct err *e)
+static int agent_secrets(void *userdata, const struct selector *selector, json_t **ret, struct err *e)
 {
 	struct agent *a = userdata;
 
-	return agent_answer(report_secrets(&a->report), ret, e);
+	return agent_answer(report_secrets(&a->report, selector), ret, e);
 }
 
 /* ref is "NS/NAME", valid. */

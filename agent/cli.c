@@ -44,8 +44,10 @@ static const struct command commands[] = {
 	  "there yet is waited for, too." },
 	{ "mounts", cli_mounts, OPTIONS_LIST, 2, 2, "[OPTION...] NAMESPACE/POD CONTAINER",
 	  "print a container's mounts for an OCI runtime, as JSON", NULL },
-	{ "secrets", cli_secrets, OPTIONS_LIST, 0, 0, "[OPTION...]",
-	  "list the Secrets that are held: keys, bytes, revision; never values", NULL },
+	{ "secrets", cli_secrets, OPTIONS_LIST | OPTION_BIT(OPTION_SELECTOR), 0, 0, "[OPTION...]",
+	  "list the Secrets that are held: keys, bytes, revision; never values",
+	  "SELECTOR is a Kubernetes label selector: KEY, !KEY, KEY=VALUE, KEY!=VALUE, KEY in (A,B),\n"
+	  "KEY notin (A,B), KEY>N, KEY<N, with commas in between." },
 	{ "refresh", cli_refresh, OPTIONS_LIST | OPTION_BIT(OPTION_TIMEOUT), 1, 1, "[OPTION...] NAMESPACE/NAME",
 	  "fetch a Secret now", "Exits 0 once the source has answered; else 1, with the reason on stderr." },
 	{ "check", cli_check, OPTION_BIT(OPTION_OUTPUT), 1, SIZE_MAX, "[OPTION...] FILE...",

@@ -5,6 +5,8 @@
 #include <inttypes.h>
 #include <time.h>
 
+#include "agent/selector.h"
+#include "agent/urlpath.h"
 #include "common/str.h"
 
 #define LOOK_USEC (20 * USEC_PER_MSEC)
@@ -34,14 +36,39 @@ static int new_table(struct table **ret_t)
 	return cli_table_new(ARRAY_SIZE(headers), headers, ret_t);
 }
 
+/* The daemon selects; a selector that is wrong is refused without one. */
+static int list_path(const struct options *o, char **ret_path)
+{
+	cleanup(selector_freep) struct selector *sel = NULL;
+	cleanup_free char *encoded = NULL;
+	struct err e = ERR_INIT;
+	int r;
+
+	if (o->selector) {
+		r = selector_parse(o->selector, &sel, &e);
+		if (r < 0) {
+			err_wrap(&e, r, "--selector");
+			return cli_fail(r == -EINVAL ? CLI_USAGE : CLI_FAILED, &e);
+		}
+		encoded = urlpath_encode(o->selector);
+		if (!encoded)
+			return cli_fail_memory();
+	}
+	*ret_path = encoded ? str_format("/v1/secrets?labelSelector=%s", encoded) : strdup("/v1/secrets");
+	return *ret_path ? CLI_OK : cli_fail_memory();
+}
+
 int cli_secrets(const struct options *o, char *const *words)
 {
+	cleanup_free char *path = NULL;
 	cleanup_json json_t *json = NULL;
 	const json_t *secrets;
 	struct table *t;
 	int r;
 
-	r = cli_fetch(o, "/v1/secrets", &json);
+	r = list_path(o, &path);
+	if (r == CLI_OK)
+		r = cli_fetch(o, path, &json);
 	if (r != CLI_OK)
 		return r;
 	if (o->output == OUTPUT_JSON)

@@ -380,15 +380,27 @@ static int no_secrets(struct answer *a)
 
 static int on_secrets(struct request *rq, const char *ref, const char *container, struct answer *a)
 {
+	const char *text = MHD_lookup_connection_value(rq->connection, MHD_GET_ARGUMENT_KIND, "labelSelector");
+	cleanup(selector_freep) struct selector *selector = NULL;
 	const struct control *c = rq->control;
+	cleanup_free char *value = NULL;
 	struct err e = ERR_INIT;
 	json_t *json = NULL;
-
 	int r;
 
 	if (!c->ops->secrets)
 		return no_secrets(a);
-	r = c->ops->secrets(c->userdata, &json, &e);
+	r = text ? urlpath_decode_value(text, &value) : 0;
+	if (r < 0)
+		err_set(&e, r, "%s", r == -EINVAL ? "it is not percent-encoded correctly" : "out of memory");
+	else if (value)
+		r = selector_parse(value, &selector, &e);
+	if (r == -EINVAL) {
+		err_wrap(&e, r, "labelSelector");
+		return answer_error(a, MHD_HTTP_BAD_REQUEST, &e);
+	}
+	if (r == 0)
+		r = c->ops->secrets(c->userdata, selector, &json, &e);
 	return answer_op(a, r, json, &e);
 }
 

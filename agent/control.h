@@ -6,13 +6,14 @@
  *   GET /v1/pods/NS/NAME  GET /v1/pods/UID          POD
  *   GET /v1/pods/NS/NAME/wait?timeout=30s           POD once it is ready (200), or as it is when time is up (504)
  *   GET /v1/pods/NS/NAME/containers/C/mounts        [OCI runtime-spec mount...]
- *   GET /v1/secrets                                 {"secrets": [SECRET...]}; names, sizes, revisions, never values
+ *   GET /v1/secrets[?labelSelector=app%3Dweb]       {"secrets": [SECRET...]}; names, sizes, revisions, never values
  *   GET /v1/secrets/NS/NAME                         SECRET
  *   POST /v1/secrets/NS/NAME/refresh                fetches it; SECRET as it was before. "answers" counts from there on
  *
  * (UID may stand for NS/NAME everywhere.) Errors are {"error": "sentence"}. */
 #pragma once
 
+#include "agent/selector.h"
 #include "common/err.h"
 #include "common/json.h"
 #include "common/loop.h"
@@ -27,7 +28,8 @@ struct control_ops {
 	/* A pod nobody knows (yet) is -ENOENT; wait keeps waiting then, too. POD has a boolean "ready". */
 	int (*pod)(void *userdata, const char *ref, json_t **ret, struct err *e);
 	/* ref is "NS/NAME". May be NULL, all three: 404. */
-	int (*secrets)(void *userdata, json_t **ret, struct err *e);
+	/* selector NULL: all */
+	int (*secrets)(void *userdata, const struct selector *selector, json_t **ret, struct err *e);
 	int (*secret)(void *userdata, const char *ref, json_t **ret, struct err *e);
 	int (*refresh)(void *userdata, const char *ref, json_t **ret, struct err *e);
 	int (*mounts)(void *userdata, const char *ref, const char *container, json_t **ret, struct err *e);

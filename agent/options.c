@@ -45,6 +45,8 @@ static const struct option_spec {
 			     set_timeout, .expected = "a duration like 30s, at most 168h" },
 	[OPTION_QUIET] = { "quiet", 'q', NULL, "print nothing, the exit status says it", set_flag,
 			   offsetof(struct options, quiet) },
+	[OPTION_SELECTOR] = { "selector", 'l', "SELECTOR", "only those with these labels, like app=web,tier!=db",
+			      set_text, offsetof(struct options, selector) },
 	[OPTION_OUT] = { "out", 'w', "DIR", "where the files are written; default: the current folder", set_text,
 			 offsetof(struct options, out) },
 	[OPTION_PUBLIC_KEY] = { "public-key", 'p', "FILE", "the node's public key, sealing.pub", set_text,

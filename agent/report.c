@@ -258,7 +258,16 @@ static int compare_entries(const void *a, const void *b)
 	return r ? r : strcmp((*x)->name, (*y)->name);
 }
 
-json_t *report_secrets(const struct report_state *s)
+static bool is_selected(const struct selector *selector, const struct store_entry *entry)
+{
+	const struct secret *secret = entry->secret;
+
+	if (!selector)
+		return true;
+	return selector_matches(selector, secret ? secret->labels : NULL, secret ? secret->n_labels : 0);
+}
+
+json_t *report_secrets(const struct report_state *s, const struct selector *selector)
 {
 	cleanup_free const struct store_entry **sorted = NULL;
 	cleanup_json json_t *secrets = json_array();
@@ -272,7 +281,8 @@ json_t *report_secrets(const struct report_state *s)
 		return NULL;
 	n = 0;
 	for (size_t it = 0; (entry = store_next(s->store, &it));)
-		sorted[n++] = entry;
+		if (is_selected(selector, entry))
+			sorted[n++] = entry;
 	qsort(sorted, n, sizeof(*sorted), compare_entries);
 	for (size_t i = 0; i < n; i++)
 		if (json_array_append_new(secrets, report_secret(sorted[i])) < 0)

@@ -3,6 +3,7 @@
 
 #include "agent/config.h"
 #include "agent/pods.h"
+#include "agent/selector.h"
 #include "agent/source.h"
 #include "agent/store.h"
 #include "common/json.h"
@@ -28,5 +29,5 @@ json_t *report_pod(const struct report_state *s, const struct pod_state *pod);
 json_t *report_pods(const struct report_state *s);
 /* Names, keys, lengths, revision: never a value. */
 json_t *report_secret(const struct store_entry *entry);
-/* {"secrets": [...]}, by namespace and name */
-json_t *report_secrets(const struct report_state *s);
+/* {"secrets": [...]}, by namespace and name; selector NULL: all. One that is absent has no labels. */
+json_t *report_secrets(const struct report_state *s, const struct selector *selector);

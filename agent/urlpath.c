@@ -53,3 +53,40 @@ int urlpath_parse(const char *path, struct urlpath *ret_path)
 	}
 	return 0;
 }
+
+int urlpath_decode_value(const char *text, char **ret_value)
+{
+	cleanup_free char *value = strdup(text);
+
+	if (!value)
+		return -ENOMEM;
+	for (char *c = value; (c = strchr(c, '+'));)
+		*c = ' ';
+	if (percent_decode(value) < 0)
+		return -EINVAL;
+	*ret_value = TAKE_PTR(value);
+	return 0;
+}
+
+char *urlpath_encode(const char *text)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~";
+	static const char hex[] = "0123456789ABCDEF";
+	char *encoded = malloc(strlen(text) * 3 + 1), *out = encoded;
+
+	if (!encoded)
+		return NULL;
+	for (const char *c = text; *c; c++) {
+		unsigned char byte = (unsigned char)*c;
+
+		if (strchr(plain, *c)) {
+			*out++ = *c;
+			continue;
+		}
+		*out++ = '%';
+		*out++ = hex[byte >> 4];
+		*out++ = hex[byte & 15];
+	}
+	*out = '\0';
+	return encoded;
+}

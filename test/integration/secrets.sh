@@ -33,6 +33,8 @@ ask() { "$secretlet" "$@" --runtime-dir "$run"; }
 value() { cat "$pods/by-name/default/app/volumes/kubernetes.io~secret/creds/password"; }
 member() { ask secrets -o json | jq -c ".secrets[0].$1"; }
 
+selected() { ask secrets -o json -l "$1" | jq '.secrets | length'; }
+
 api POST secrets "$(secret CANARY-1 false)"
 api POST pods '{"apiVersion":"v1","kind":"Pod","metadata":{"name":"app"},"spec":{"nodeName":"node-1","containers":[{"name":"c","image":"i","volumeMounts":[{"name":"creds","mountPath":"/c"}]}],"volumes":[{"name":"creds","secret":{"secretName":"db"}}]}}'
 
@@ -57,11 +59,20 @@ for strategy in Watch Cache Get; do
 	out=$(ask refresh default/other 2>&1)
 	check_equal "$strategy: a Secret that nobody needs: exit status" $? 1
 	check_contains "$strategy: a Secret that nobody needs: why" "$out" "no pod on node node-1 refers to a Secret default/other"
+	check_equal "$strategy: those with a label" \
+		"$(selected app=web) $(selected 'app in (web), !x') $(selected 'app!=web') $(selected x)" "1 1 0 0"
+	check_equal "$strategy: a selector that is wrong, without our client" "$(curl -s -f -o /dev/null -w '%{http_code}' \
+		--unix-socket "$run/control.sock" 'http://x/v1/secrets?labelSelector=app%3D%3D%3Dweb')" \
+		400
+	check_equal "$strategy: and why" "$(curl -s --unix-socket "$run/control.sock" \
+		'http://x/v1/secrets?labelSelector=app+%3D%3D%3Dweb' | jq -r .error)" \
+		"labelSelector: column 7: a value is expected, not '='"
 	check_equal "$strategy: GET is not how to refresh" "$(curl -s -o /dev/null -w '%{http_code}' \
 		--unix-socket "$run/control.sock" http://x/v1/secrets/default/db/refresh)" 405
 	api DELETE secrets/db ''
 	check "$strategy: refresh of one that has gone" ask refresh default/db
 	check_equal "$strategy: it is absent" "$(member state)" '"absent"'
+	check_equal "$strategy: and has no labels" "$(selected app) $(selected '!app')" "0 1"
 	check_equal "$strategy: the volume keeps its last content" "$(value)" "CANARY-$n"
 	api POST secrets "$(secret "CANARY-$n" false)"
 	kill -s TERM "$keeper"
@@ -71,6 +82,9 @@ done
 out=$(ask refresh db 2>&1)
 check_equal "a name without namespace is refused" $? 2
 check_contains "and told why" "$out" "NAMESPACE/NAME is expected"
+out=$(ask secrets -l 'app in web' 2>&1)
+check_equal "a selector that is wrong is refused, also without a daemon" $? 2
+check_contains "with the column" "$out" "--selector: column 8: '(' is expected, not 'web'"
 ask refresh default/db >/dev/null 2>&1
 check_equal "without a daemon: exit status" $? 3
 check_equal "no value is in the log" "$(grep -c CANARY "$log")" 0

@@ -93,12 +93,41 @@ static void the_length_has_a_limit(void **state)
 	assert_int_equal(strlen(p.parts[0]), URLPATH_MAX - 1);
 }
 
+static void values_survive_their_encoding(void **state)
+{
+	static const char *const values[] = { "", "plain-._~09AZaz", "a=b,c in (d, e)", "100%+1",
+					      "\xc3\xa4\x01\x7f/?#&" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
+		cleanup_free char *encoded = urlpath_encode(values[i]), *decoded = NULL;
+
+		assert_non_null(encoded);
+		assert_null(strpbrk(encoded, " =&+?#/(),"));
+		assert_int_equal(urlpath_decode_value(encoded, &decoded), 0);
+		assert_string_equal(decoded, values[i]);
+	}
+}
+
+static void values_that_are_not_encoded_are_refused(void **state)
+{
+	static const char *const values[] = { "%", "%4", "%zz", "a%00b" };
+	cleanup_free char *decoded = NULL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(values); i++)
+		assert_int_equal(urlpath_decode_value(values[i], &decoded), -EINVAL);
+	assert_null(decoded);
+	assert_int_equal(urlpath_decode_value("a+b%2B", &decoded), 0);
+	assert_string_equal(decoded, "a b+");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(parts_are_split_and_decoded),
 		cmocka_unit_test(other_paths_are_refused),
 		cmocka_unit_test(the_length_has_a_limit),
+		cmocka_unit_test(values_survive_their_encoding),
+		cmocka_unit_test(values_that_are_not_encoded_are_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
