@@ -5,6 +5,7 @@
  * the process: nothing in the region can be trusted then. */
 #include "common/secmem.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <sodium.h>
@@ -39,6 +40,8 @@ static_assert(sizeof(struct secblock) == UNIT, "block data is aligned");
 static struct {
 	uint8_t *base; /* NULL: not set up */
 	size_t size, page;
+	int fd; /* shared memory; -1: ours alone */
+	uint64_t fd_offset;
 	bool locked;
 	uint64_t check_key;
 	size_t n_used_bytes, n_blocks;
@@ -209,6 +212,15 @@ static struct chunk *chunk_alloc(size_t n_units)
 	return c;
 }
 
+/* From shared memory only a hole takes pages away; a locked mapping refuses MADV_REMOVE (madvise(2)). */
+static int pages_drop(uint8_t *at, size_t len)
+{
+	if (region.fd < 0)
+		return madvise(at, len, MADV_DONTNEED_LOCKED);
+	return fallocate(region.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			 (off_t)(region.fd_offset + (uint64_t)(at - region.base)), (off_t)len);
+}
+
 /* Gives the pages back that lie in free chunk c and that `from`..`to`, the part which was just freed, touches. */
 static void pages_release(const struct chunk *c, const uint8_t *from, const uint8_t *to)
 {
@@ -219,7 +231,7 @@ static void pages_release(const struct chunk *c, const uint8_t *from, const uint
 	low = MAX(low, (uintptr_t)from & mask);
 	high = MIN(high, ((uintptr_t)to + region.page - 1) & mask);
 	if (low < high)
-		madvise((void *)low, high - low, MADV_DONTNEED_LOCKED); /* or they stay: they are wiped */
+		pages_drop((uint8_t *)low, high - low); /* or they stay: they are wiped */
 }
 
 static void chunk_free(struct chunk *c)
@@ -267,19 +279,33 @@ static bool region_is_locked(void)
 	return false;
 }
 
-static int region_map(size_t size, size_t page, struct err *e)
+/* Shared memory is seen by whoever has the fd; it only must not be inherited by a child. */
+static int region_fill(uint8_t *base, size_t size, int fd, uint64_t offset)
+{
+	if (fd < 0)
+		return mprotect(base, size, PROT_READ | PROT_WRITE) < 0 || madvise(base, size, MADV_WIPEONFORK) < 0
+			       ? -errno
+			       : 0;
+	return mmap(base, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, (off_t)offset) == MAP_FAILED ||
+			       madvise(base, size, MADV_DONTFORK) < 0
+		       ? -errno
+		       : 0;
+}
+
+static int region_map(size_t size, size_t page, int fd, uint64_t offset, struct err *e)
 {
 	uint8_t *base;
-	int r = 0;
+	int r;
 
 	base = mmap(NULL, size + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (base == MAP_FAILED)
 		return err_set(e, -errno, "reserve %zu bytes of memory for secrets: %m", size);
 
-	if (mprotect(base + page, size, PROT_READ | PROT_WRITE) < 0 || madvise(base + page, size, MADV_DONTDUMP) < 0 ||
-	    madvise(base + page, size, MADV_WIPEONFORK) < 0)
-		r = err_set(e, -errno, "set up memory for secrets: %m");
+	r = region_fill(base + page, size, fd, offset);
+	if (r == 0 && madvise(base + page, size, MADV_DONTDUMP) < 0)
+		r = -errno;
 	if (r < 0) {
+		err_set(e, r, "set up memory for secrets: %s", strerror(-r));
 		munmap(base, size + 2 * page);
 		return r;
 	}
@@ -287,33 +313,168 @@ static int region_map(size_t size, size_t page, struct err *e)
 	region.base = base + page;
 	region.size = size;
 	region.page = page;
+	region.locked = mlock2(region.base, size, MLOCK_ONFAULT) == 0 && region_is_locked();
+	randombytes_buf(&region.check_key, sizeof(region.check_key));
+	return 0;
+}
+
+static int region_check(size_t size, size_t page, struct err *e)
+{
+	if (region.base)
+		return err_set(e, -EALREADY, "memory for secrets is set up already");
+	if (size == 0 || size > LIMIT_BYTES_MAX - page)
+		return err_set(e, -EINVAL, "memory for secrets: a limit of %zu bytes is not possible", size);
+	if (sodium_init() < 0)
+		return err_set(e, -EIO, "libsodium cannot start");
 	return 0;
 }
 
 int secmem_init(size_t limit_bytes, struct err *e)
 {
-	size_t page = (size_t)sysconf(_SC_PAGESIZE), size;
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	struct chunk *all;
 	int r;
 
-	if (region.base)
-		return err_set(e, -EALREADY, "memory for secrets is set up already");
-	if (limit_bytes == 0 || limit_bytes > LIMIT_BYTES_MAX - page)
-		return err_set(e, -EINVAL, "memory for secrets: a limit of %zu bytes is not possible", limit_bytes);
-	if (sodium_init() < 0)
-		return err_set(e, -EIO, "libsodium cannot start");
-
-	size = (limit_bytes + page - 1) / page * page;
-	r = region_map(size, page, e);
+	r = region_check(limit_bytes, page, e);
+	r = r ?: region_map((limit_bytes + page - 1) / page * page, page, -1, 0, e);
 	if (r < 0)
 		return r;
-	region.locked = mlock2(region.base, size, MLOCK_ONFAULT) == 0 && region_is_locked();
-	randombytes_buf(&region.check_key, sizeof(region.check_key));
+	region.fd = -1;
 
 	all = (struct chunk *)region.base;
-	chunk_set(all, size / UNIT, false);
+	chunk_set(all, region.size / UNIT, false);
 	bin_insert(all);
 	return 0;
+}
+
+int secmem_init_shared(int fd, uint64_t offset, size_t size, struct err *e)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	cleanup_fd int copy = -1;
+	int r;
+
+	r = region_check(size, page, e);
+	if (r < 0)
+		return r;
+	if (size % page != 0 || offset % page != 0)
+		return err_set(e, -EINVAL, "memory for secrets: not whole pages");
+	copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	if (copy < 0)
+		return err_set(e, -errno, "memory for secrets: %m");
+	r = region_map(size, page, fd, offset, e);
+	if (r < 0)
+		return r;
+	region.fd = TAKE_FD(copy);
+	region.fd_offset = offset;
+	return 0;
+}
+
+/* ---- what an earlier process has left ---- */
+
+static int compare_uses(const void *a, const void *b)
+{
+	const struct secmem_use *x = a, *y = b;
+
+	return x->offset < y->offset ? -1 : x->offset > y->offset;
+}
+
+static uint64_t use_first_unit(const struct secmem_use *u)
+{
+	return (u->offset - CHUNK_HEADER) / UNIT;
+}
+
+static uint64_t use_units(const struct secmem_use *u)
+{
+	return (CHUNK_HEADER + MAX(u->len, (uint64_t)UNIT) + UNIT - 1) / UNIT;
+}
+
+static bool uses_are_possible(const struct secmem_use *uses, size_t n)
+{
+	uint64_t end = 0; /* units */
+
+	for (size_t i = 0; i < n; i++) {
+		if (!secmem_at(uses[i].offset, uses[i].len) || use_first_unit(&uses[i]) < end ||
+		    (i == 0 && use_first_unit(&uses[i]) == 1))
+			return false;
+		end = use_first_unit(&uses[i]) + use_units(&uses[i]);
+	}
+	return end <= region.size / UNIT;
+}
+
+/* Wipes free memory. Whole pages go back to the kernel, which is the cheapest way to wipe what may be a large hole. */
+static void wipe_range(uint8_t *from, uint8_t *to)
+{
+	uintptr_t mask = ~(uintptr_t)(region.page - 1);
+	uint8_t *low = (uint8_t *)(((uintptr_t)from + region.page - 1) & mask),
+		*high = (uint8_t *)((uintptr_t)to & mask);
+
+	if (low >= high || pages_drop(low, (size_t)(high - low)) < 0) {
+		explicit_bzero(from, (size_t)(to - from));
+		return;
+	}
+	explicit_bzero(from, (size_t)(low - from));
+	explicit_bzero(high, (size_t)(to - high));
+}
+
+/* A chunk from unit `first` to unit `end`. n_prev is put right here, because there is nothing valid behind it yet. */
+static void chunk_place(uint64_t first, uint64_t end, bool used, uint64_t *prev_units)
+{
+	struct chunk *c = (struct chunk *)(region.base + first * UNIT);
+
+	if (!used)
+		wipe_range((uint8_t *)c, region.base + end * UNIT);
+	c->n_units = (uint32_t)(end - first);
+	c->n_prev = *prev_units & INT32_MAX;
+	c->used = used;
+	chunk_seal(c);
+	*prev_units = end - first;
+	if (used) {
+		region.n_used_bytes += chunk_bytes(c);
+		region.n_blocks++;
+	}
+}
+
+int secmem_adopt(struct secmem_use *uses, size_t n, struct err *e)
+{
+	uint64_t n_all = region.size / UNIT, at = 0, prev = 0;
+
+	assert(region.base && region.fd >= 0 && region.n_blocks == 0);
+	if (n > 0)
+		qsort(uses, n, sizeof(*uses), compare_uses);
+	if (!uses_are_possible(uses, n))
+		return err_set(e, -EBADMSG, "what is said to be in use of the secret memory cannot be");
+
+	for (size_t i = 0; i <= n; i++) {
+		uint64_t first = i < n ? use_first_unit(&uses[i]) : n_all, end;
+
+		if (first > at)
+			chunk_place(at, first, false, &prev);
+		if (i == n)
+			break;
+		/* what is too small for a chunk belongs to the one in front of it, as chunk_split() leaves it */
+		end = first + use_units(&uses[i]);
+		at = i + 1 < n ? use_first_unit(&uses[i + 1]) : n_all;
+		if (at - end >= CHUNK_UNITS_MIN)
+			at = end;
+		chunk_place(first, at, true, &prev);
+	}
+	for (struct chunk *c = (struct chunk *)region.base; c; c = chunk_next(c))
+		if (!c->used)
+			bin_insert(c);
+	return 0;
+}
+
+uint64_t secmem_offset(const void *p)
+{
+	assert((const uint8_t *)p >= region.base && (const uint8_t *)p < region.base + region.size);
+	return (uint64_t)((const uint8_t *)p - region.base);
+}
+
+void *secmem_at(uint64_t offset, uint64_t len)
+{
+	if (offset % UNIT != 0 || offset < CHUNK_HEADER || offset > region.size || len > region.size - offset)
+		return NULL;
+	return region.base + offset;
 }
 
 void secmem_deinit(void)
@@ -321,11 +482,12 @@ void secmem_deinit(void)
 	if (!region.base)
 		return;
 	/* what is free is wiped already; touching it would fault all the pages in */
-	for (struct chunk *c = (struct chunk *)region.base, *next; c; c = next) {
+	for (struct chunk *c = (struct chunk *)region.base, *next; c && region.fd < 0; c = next) {
 		next = chunk_next(c);
 		if (c->used)
 			explicit_bzero(c, chunk_bytes(c));
 	}
+	close_fd(region.fd);
 	munmap(region.base - region.page, region.size + 2 * region.page);
 	explicit_bzero(&region, sizeof(region));
 }
@@ -342,24 +504,50 @@ struct secmem_stats secmem_stats(void)
 
 /* ---- blocks ---- */
 
-int secblock_new(size_t len, struct secblock **ret_block, struct err *e)
+static struct chunk *chunk_of(void *p)
+{
+	return chunk_verify((struct chunk *)((uint8_t *)p - CHUNK_HEADER));
+}
+
+void *secmem_alloc(size_t len)
 {
 	struct chunk *c = NULL;
-	struct secblock *b;
+	uint8_t *p;
 
 	assert(region.base);
 	if (len < region.size)
-		c = chunk_alloc((CHUNK_HEADER + sizeof(*b) + len + UNIT - 1) / UNIT);
+		c = chunk_alloc((CHUNK_HEADER + MAX(len, UNIT) + UNIT - 1) / UNIT);
 	if (!c)
-		return err_set(e, -ENOMEM, "no memory for a secret of %zu bytes: %zu of %zu bytes are in use", len,
-			       region.n_used_bytes, region.size);
-
-	b = (struct secblock *)((uint8_t *)c + CHUNK_HEADER);
-	memset(b, 0, chunk_bytes(c) - CHUNK_HEADER);
-	b->refs = 1;
-	b->len = len;
+		return NULL;
+	p = (uint8_t *)c + CHUNK_HEADER;
+	memset(p, 0, chunk_bytes(c) - CHUNK_HEADER);
 	region.n_used_bytes += chunk_bytes(c);
 	region.n_blocks++;
+	return p;
+}
+
+void secmem_free(void *p)
+{
+	struct chunk *c;
+
+	if (!p)
+		return;
+	c = chunk_of(p);
+	assert(c->used);
+	region.n_used_bytes -= chunk_bytes(c);
+	region.n_blocks--;
+	chunk_free(c);
+}
+
+int secblock_new(size_t len, struct secblock **ret_block, struct err *e)
+{
+	struct secblock *b = len <= SIZE_MAX - sizeof(*b) ? secmem_alloc(sizeof(*b) + len) : NULL;
+
+	if (!b)
+		return err_set(e, -ENOMEM, "no memory for a secret of %zu bytes: %zu of %zu bytes are in use", len,
+			       region.n_used_bytes, region.size);
+	b->refs = 1;
+	b->len = len;
 	*ret_block = b;
 	return 0;
 }
@@ -373,17 +561,12 @@ struct secblock *secblock_ref(struct secblock *b)
 
 void secblock_unref(struct secblock *b)
 {
-	struct chunk *c;
-
 	if (!b)
 		return;
-	c = chunk_verify((struct chunk *)((uint8_t *)b - CHUNK_HEADER));
-	assert(c->used && b->refs > 0);
-	if (--b->refs > 0)
-		return;
-	region.n_used_bytes -= chunk_bytes(c);
-	region.n_blocks--;
-	chunk_free(c);
+	chunk_of(b);
+	assert(b->refs > 0);
+	if (--b->refs == 0)
+		secmem_free(b);
 }
 
 bool secspan_eq(const struct secspan *a, const struct secspan *b)
@@ -394,10 +577,19 @@ bool secspan_eq(const struct secspan *a, const struct secspan *b)
 /* ---- digests ---- */
 
 static uint8_t digest_key[crypto_generichash_KEYBYTES];
+static bool digest_key_given;
 
 static void digest_key_draw(void)
 {
-	randombytes_buf(digest_key, sizeof(digest_key));
+	if (!digest_key_given)
+		randombytes_buf(digest_key, sizeof(digest_key));
+}
+
+void digest_set_key(const uint8_t key[static DIGEST_KEY_LEN])
+{
+	static_assert(DIGEST_KEY_LEN == crypto_generichash_KEYBYTES, "BLAKE2b takes keys of this length");
+	memcpy(digest_key, key, sizeof(digest_key));
+	digest_key_given = true;
 }
 
 struct digest digest_of(const void *data, size_t len)

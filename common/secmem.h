@@ -1,5 +1,8 @@
 /* Locked memory for secret bytes: one region reserved at start, mlocked (on fault), left out of cores, wiped on
- * free. Values are kept in refcounted blocks, one per Secret revision and not per key. */
+ * free. Values are kept in refcounted blocks, one per Secret revision and not per key.
+ *
+ * The region may be shared memory that outlives the process. Then only what was written down elsewhere as being in use
+ * counts for a successor (secmem_adopt()); the allocator's own words are never trusted across processes. */
 #pragma once
 
 #include "common/base.h"
@@ -19,8 +22,27 @@ struct secmem_stats {
  * or above 32 GiB. A forked child sees only zeros there and must not unref what it inherited: a damaged header ends the
  * process. */
 int secmem_init(size_t limit_bytes, struct err *e);
-/* Wipes and unmaps everything; for tests and the end of the process. */
+/* The same on `size` bytes of the shared memory `fd` (borrowed for the call) from `offset` on, both multiples of the page
+ * size. What is in it stays, and nothing can be had before secmem_adopt() has said what of it is in use. */
+int secmem_init_shared(int fd, uint64_t offset, size_t size, struct err *e);
+/* Wipes and unmaps everything; for tests and the end of the process. Shared memory is only unmapped. */
 void secmem_deinit(void);
+
+/* A piece of the region that somebody uses: where its bytes begin, from the region's start, and how many there are. */
+struct secmem_use {
+	uint64_t offset, len;
+};
+/* Once, after secmem_init_shared(): from now on exactly these pieces are handed out (as by secmem_alloc()), all else is
+ * wiped and free. Sorts the array. -EBADMSG: they overlap, or no allocator of ours can have placed them so; then nothing
+ * has changed. */
+int secmem_adopt(struct secmem_use *uses, size_t n, struct err *e);
+/* A piece of the region, zeroed, 16-byte aligned; NULL: the budget is used up. secmem_free() wipes it. */
+void *secmem_alloc(size_t len);
+void secmem_free(void *p);
+/* Where something is, from the region's start, and what is there: the same in every process that has the region. */
+uint64_t secmem_offset(const void *p);
+/* NULL: `len` bytes at `offset` do not lie in the region, or offset is not one that secmem_alloc() gives out. */
+void *secmem_at(uint64_t offset, uint64_t len);
 struct secmem_stats secmem_stats(void);
 
 /* A refcounted piece of locked memory. Not thread-safe: one loop thread owns them. */
@@ -59,6 +81,9 @@ struct digest {
 	uint8_t b[DIGEST_LEN];
 };
 struct digest digest_of(const void *data, size_t len);
+/* Another key, before the first digest: so that digests can be compared with those of an earlier process. */
+#define DIGEST_KEY_LEN 32
+void digest_set_key(const uint8_t key[static DIGEST_KEY_LEN]);
 static inline bool digest_eq(const struct digest *a, const struct digest *b)
 {
 	return memcmp(a->b, b->b, DIGEST_LEN) == 0;
