@@ -1,0 +1,560 @@
+/* Arena: see arena.h for the picture. The order of stores is what makes it safe: a record is complete before the chain
+ * leads to it, and the chain leads past it before it is wiped. A process that dies loses no store, so nothing but the
+ * compiler has to be kept from changing their order. */
+#include "fusefs/arena.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sodium.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "common/map.h"
+
+#define NAME_LEN_MAX 4096 /* of the three strings of a record each, with the NUL */
+#define HEAP_MAX     (UINT64_C(32) << 30)
+#define RECORD_MAGIC UINT32_C(0x5ec2e7a1)
+
+static const uint8_t MAGIC[8] = "SecArena";
+
+struct head {
+	uint8_t magic[sizeof MAGIC];
+	uint32_t version, head_size;
+	uint64_t heap_size;
+	uint8_t digest_key[DIGEST_KEY_LEN];
+	uint64_t first; /* record; 0: none */
+	uint64_t next_id, root_changed_usec;
+	struct arena_connection connection;
+};
+static_assert(sizeof(struct head) <= ARENA_HEAD_SIZE, "the head fits");
+
+struct arena_record {
+	uint64_t next; /* offset; 0: the last one */
+	uint64_t prev; /* only for the process that has written it */
+	uint64_t state, n_lookup, changed_usec;
+	struct digest check; /* of all that follows */
+
+	uint32_t magic, size; /* with the strings */
+	uint64_t id, parent_id;
+	uint32_t kind, mode, uid, gid;
+	uint64_t block, block_len, content_off, content_len; /* block: offset of a struct secblock; 0: none */
+	struct digest digest;
+	uint32_t name_len, final_len, target_len, reserved; /* with the NUL; 0: none */
+	char strings[];
+};
+#define RECORD_CHECKED offsetof(struct arena_record, magic)
+#define STATE_ALL      (ARENA_COMMITTED | ARENA_HIDDEN | ARENA_RETIRED | ARENA_RENAMED | ARENA_DETACHED)
+
+struct arena {
+	struct head *head;
+};
+
+/* One word, seen after all that was written before. */
+static void word_set(uint64_t *word, uint64_t value)
+{
+	__atomic_store_n(word, value, __ATOMIC_RELEASE);
+}
+
+static uint64_t word_get(const uint64_t *word)
+{
+	return __atomic_load_n(word, __ATOMIC_ACQUIRE);
+}
+
+/* --- the memory --- */
+
+static int head_map(int fd, struct head **ret_head, struct err *e)
+{
+	struct head *h;
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return err_set(e, -errno, "state arena: %m");
+	if (st.st_size < (off_t)ARENA_HEAD_SIZE)
+		return err_set(e, -EBADMSG, "state arena: too short (%jd bytes)", (intmax_t)st.st_size);
+	h = mmap(NULL, ARENA_HEAD_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (h == MAP_FAILED)
+		return err_set(e, -errno, "state arena: %m");
+	madvise(h, ARENA_HEAD_SIZE, MADV_DONTDUMP);
+	*ret_head = h;
+	return 0;
+}
+
+static int head_check(const struct head *h, int fd, struct err *e)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return err_set(e, -errno, "state arena: %m");
+	if (memcmp(h->magic, MAGIC, sizeof MAGIC) != 0)
+		return err_set(e, -EBADMSG, "state arena: this is none");
+	if (h->version != ARENA_VERSION)
+		return err_set(e, -EPROTO, "state arena: version %" PRIu32 ", and this binary reads %d", h->version,
+			       ARENA_VERSION);
+	if (h->head_size != ARENA_HEAD_SIZE || h->heap_size == 0 || h->heap_size > HEAP_MAX ||
+	    (uint64_t)st.st_size != ARENA_HEAD_SIZE + h->heap_size)
+		return err_set(e, -EBADMSG, "state arena: its sizes do not fit together");
+	return 0;
+}
+
+int arena_create(uint64_t heap_size, int *ret_fd, struct err *e)
+{
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	cleanup_fd int fd = -1;
+	struct head *h;
+	int r;
+
+	if (heap_size == 0 || heap_size > HEAP_MAX || heap_size % page != 0)
+		return err_set(e, -EINVAL, "state arena: a heap of %" PRIu64 " bytes is not possible", heap_size);
+	if (sodium_init() < 0)
+		return err_set(e, -EIO, "libsodium cannot start");
+	fd = memfd_create("secretlet-arena", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fd < 0)
+		return err_set(e, -errno, "state arena: %m");
+	/* nobody who has the fd can take memory away under somebody's feet */
+	if (ftruncate(fd, (off_t)(ARENA_HEAD_SIZE + heap_size)) < 0 ||
+	    fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0)
+		return err_set(e, -errno, "state arena: %m");
+	r = head_map(fd, &h, e);
+	if (r < 0)
+		return r;
+	memcpy(h->magic, MAGIC, sizeof MAGIC);
+	h->version = ARENA_VERSION;
+	h->head_size = ARENA_HEAD_SIZE;
+	h->heap_size = heap_size;
+	randombytes_buf(h->digest_key, sizeof h->digest_key);
+	munmap(h, ARENA_HEAD_SIZE);
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+int arena_map(int fd, struct arena_connection **ret_c, uint64_t *ret_heap_size, struct err *e)
+{
+	struct head *h;
+	int r;
+
+	r = head_map(fd, &h, e);
+	if (r < 0)
+		return r;
+	r = head_check(h, fd, e);
+	if (r < 0) {
+		munmap(h, ARENA_HEAD_SIZE);
+		return r;
+	}
+	*ret_heap_size = h->heap_size;
+	*ret_c = &h->connection;
+	return 0;
+}
+
+void arena_unmap(struct arena_connection *c)
+{
+	if (c)
+		munmap(container_of(c, struct head, connection), ARENA_HEAD_SIZE);
+}
+
+int arena_open(int fd, struct arena **ret_a, struct err *e)
+{
+	cleanup(arena_closep) struct arena *a = calloc(1, sizeof *a);
+	int r;
+
+	if (!a)
+		return err_set(e, -ENOMEM, "out of memory");
+	r = head_map(fd, &a->head, e);
+	r = r ?: head_check(a->head, fd, e);
+	r = r ?: secmem_init_shared(fd, ARENA_HEAD_SIZE, a->head->heap_size, e);
+	if (r < 0)
+		return r;
+	digest_set_key(a->head->digest_key);
+	*ret_a = TAKE_PTR(a);
+	return 0;
+}
+
+void arena_close(struct arena *a)
+{
+	if (!a)
+		return;
+	if (a->head)
+		munmap(a->head, ARENA_HEAD_SIZE);
+	free(a);
+}
+
+struct arena_connection *arena_connection(struct arena *a)
+{
+	return &a->head->connection;
+}
+
+uint64_t arena_next_id(const struct arena *a)
+{
+	return a->head->next_id;
+}
+
+void arena_set_next_id(struct arena *a, uint64_t id)
+{
+	word_set(&a->head->next_id, id);
+}
+
+uint64_t arena_root_changed(const struct arena *a)
+{
+	return a->head->root_changed_usec;
+}
+
+void arena_set_root_changed(struct arena *a, uint64_t realtime_usec)
+{
+	word_set(&a->head->root_changed_usec, realtime_usec);
+}
+
+/* --- records --- */
+
+static struct arena_record *record_at(uint64_t offset)
+{
+	return offset ? secmem_at(offset, sizeof(struct arena_record)) : NULL;
+}
+
+static struct secblock *record_block(const struct arena_record *r)
+{
+	return r->block ? secmem_at(r->block, sizeof(struct secblock)) : NULL;
+}
+
+static struct digest record_check(const struct arena_record *r)
+{
+	return digest_of((const uint8_t *)r + RECORD_CHECKED, r->size - RECORD_CHECKED);
+}
+
+static size_t string_len(const char *s)
+{
+	return s ? strlen(s) + 1 : 0;
+}
+
+static char *string_put(char *at, const char *s, size_t len)
+{
+	if (len > 0)
+		memcpy(at, s, len);
+	return at + len;
+}
+
+int arena_add(struct arena *a, const struct arena_node *n, unsigned state, uint64_t changed_usec,
+	      struct arena_record **ret_r)
+{
+	size_t name = string_len(n->name), final = string_len(n->final_name), target = string_len(n->target), size;
+	struct arena_record *r, *next = record_at(a->head->first);
+	char *at;
+
+	if (name > NAME_LEN_MAX || final > NAME_LEN_MAX || target > NAME_LEN_MAX)
+		return -ENAMETOOLONG;
+	size = sizeof *r + name + final + target;
+	r = secmem_alloc(size);
+	if (!r)
+		return -ENOMEM;
+	r->next = a->head->first;
+	r->state = state;
+	r->changed_usec = changed_usec;
+	r->magic = RECORD_MAGIC;
+	r->size = size;
+	r->id = n->id;
+	r->parent_id = n->parent_id;
+	r->kind = n->kind;
+	r->mode = n->mode;
+	r->uid = n->uid;
+	r->gid = n->gid;
+	if (n->content.block) {
+		r->block = secmem_offset(n->content.block);
+		r->block_len = n->content.block->len;
+		r->content_off = n->content.off;
+		r->content_len = n->content.len;
+	}
+	r->digest = n->digest;
+	r->name_len = name;
+	r->final_len = final;
+	r->target_len = target;
+	at = string_put(r->strings, n->name, name);
+	at = string_put(at, n->final_name, final);
+	string_put(at, n->target, target);
+	r->check = record_check(r);
+
+	word_set(&a->head->first, secmem_offset(r));
+	if (next)
+		next->prev = secmem_offset(r);
+	*ret_r = r;
+	return 0;
+}
+
+static void chain_leave(struct arena *a, struct arena_record *r)
+{
+	struct arena_record *prev = record_at(r->prev), *next = record_at(r->next);
+
+	word_set(prev ? &prev->next : &a->head->first, r->next);
+	if (next)
+		next->prev = r->prev;
+}
+
+void arena_remove(struct arena *a, struct arena_record *r)
+{
+	if (!r)
+		return;
+	chain_leave(a, r);
+	secmem_free(r);
+}
+
+struct arena_node arena_record_node(const struct arena_record *r)
+{
+	const char *final = r->strings + r->name_len, *target = final + r->final_len;
+	struct arena_node n = {
+		.id = r->id,
+		.parent_id = r->parent_id,
+		.kind = r->kind,
+		.mode = r->mode,
+		.uid = r->uid,
+		.gid = r->gid,
+		.name = r->strings,
+		.final_name = r->final_len ? final : NULL,
+		.target = r->target_len ? target : NULL,
+		.digest = r->digest,
+	};
+
+	if (r->block)
+		n.content = (struct secspan){ .block = record_block(r), .off = r->content_off, .len = r->content_len };
+	return n;
+}
+
+unsigned arena_record_state(const struct arena_record *r)
+{
+	return word_get(&r->state);
+}
+
+void arena_record_set_state(struct arena_record *r, unsigned state)
+{
+	word_set(&r->state, state);
+}
+
+uint64_t arena_record_lookups(const struct arena_record *r)
+{
+	return r->n_lookup;
+}
+
+void arena_record_set_lookups(struct arena *a, struct arena_record *r, uint64_t n)
+{
+	struct arena_slot *slot = &a->head->connection.slot;
+
+	/* no id beside another's count, whenever this ends */
+	word_set(&slot->count_id, 0);
+	word_set(&slot->count_after, n);
+	word_set(&slot->count_id, r->id);
+	word_set(&r->n_lookup, n);
+}
+
+uint64_t arena_record_changed(const struct arena_record *r)
+{
+	return r->changed_usec;
+}
+
+void arena_record_set_changed(struct arena_record *r, uint64_t realtime_usec)
+{
+	word_set(&r->changed_usec, realtime_usec);
+}
+
+/* --- what an earlier process has left --- */
+
+static bool string_is_good(const char *s, uint32_t len)
+{
+	return len == 0 || (s[len - 1] == 0 && strlen(s) == len - 1);
+}
+
+static bool strings_are_good(const struct arena_record *r)
+{
+	const char *final = r->strings + r->name_len, *target = final + r->final_len;
+
+	return r->name_len > 0 && string_is_good(r->strings, r->name_len) && string_is_good(final, r->final_len) &&
+	       string_is_good(target, r->target_len);
+}
+
+/* The block's own words are not looked at: they are the allocator's of a process that is gone. */
+static bool content_is_in_range(const struct arena_record *r)
+{
+	if (!r->block)
+		return r->block_len == 0 && r->content_off == 0 && r->content_len == 0;
+	return r->block_len <= HEAP_MAX && secmem_at(r->block, sizeof(struct secblock) + r->block_len) &&
+	       r->content_off <= r->block_len && r->content_len <= r->block_len - r->content_off;
+}
+
+static bool record_is_good(const struct arena_record *r)
+{
+	struct digest check;
+
+	if (r->magic != RECORD_MAGIC || r->name_len > NAME_LEN_MAX || r->final_len > NAME_LEN_MAX ||
+	    r->target_len > NAME_LEN_MAX || r->size != sizeof *r + r->name_len + r->final_len + r->target_len ||
+	    !secmem_at(secmem_offset(r), r->size))
+		return false;
+	check = record_check(r);
+	return digest_eq(&check, &r->check) && strings_are_good(r) && content_is_in_range(r) &&
+	       (r->state & ~(uint64_t)STATE_ALL) == 0;
+}
+
+/* Pods share Secrets: each piece of content is looked at once. */
+struct seen {
+	uint64_t block, off, len; /* the map's key */
+	struct digest digest;
+};
+#define SEEN_KEY_LEN offsetof(struct seen, digest)
+
+static void seen_free(struct map *seen)
+{
+	struct seen *s;
+
+	for (size_t it = 0; (s = map_next(seen, &it));)
+		free(s);
+	map_deinit(seen);
+}
+
+/* -EBADMSG: the content is not what was written. */
+static int content_check(const struct arena_record *r, struct map *seen)
+{
+	struct seen *s, key = { .block = r->block, .off = r->content_off, .len = r->content_len };
+	const struct secblock *block;
+	int err;
+
+	if (!r->block)
+		return 0;
+	s = map_get(seen, &key, SEEN_KEY_LEN);
+	if (!s) {
+		s = malloc(sizeof *s);
+		if (!s)
+			return -ENOMEM;
+		*s = key;
+		block = secmem_at(r->block, sizeof *block);
+		s->digest = digest_of(block->data + r->content_off, r->content_len);
+		err = map_add(seen, s, SEEN_KEY_LEN, s);
+		if (err < 0) {
+			free(s);
+			return err;
+		}
+	}
+	return digest_eq(&s->digest, &r->digest) ? 0 : -EBADMSG;
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+	const struct arena_record *x = *(struct arena_record *const *)a, *y = *(struct arena_record *const *)b;
+
+	return x->id < y->id ? -1 : x->id > y->id;
+}
+
+int arena_load(struct arena *a, struct arena_record ***ret_records, size_t *ret_n, struct err *e)
+{
+	size_t n = 0, size = 0, n_max = a->head->heap_size / sizeof(struct arena_record);
+	cleanup_free struct arena_record **records = NULL;
+	cleanup(seen_free) struct map seen = MAP_INIT;
+	uint64_t prev = 0;
+	int err;
+
+	for (uint64_t at = a->head->first, next; at; at = next) {
+		struct arena_record *r = record_at(at);
+
+		if (!r || n == n_max || !record_is_good(r))
+			return err_set(e, -EBADMSG, "state arena: the record at offset %" PRIu64 " is damaged", at);
+		err = content_check(r, &seen);
+		if (err < 0)
+			return err_set(e, err, "state arena: node %" PRIu64 ": %s", r->id,
+				       err == -EBADMSG ? "its content is damaged" : strerror(-err));
+		if (n == size) {
+			struct arena_record **grown;
+
+			size = size ? size * 2 : 256;
+			grown = reallocarray(records, size, sizeof(struct arena_record *));
+			if (!grown)
+				return err_set(e, -ENOMEM, "out of memory");
+			records = grown;
+		}
+		next = r->next;
+		r->prev = prev; /* a death in the middle of a removal leaves it wrong */
+		prev = at;
+		records[n++] = r;
+	}
+	if (n > 0)
+		qsort(records, n, sizeof(struct arena_record *), compare_ids);
+	for (size_t i = 0; i < n; i++)
+		if (records[i]->id >= a->head->next_id || (i > 0 && records[i]->id == records[i - 1]->id))
+			return err_set(e, -EBADMSG, "state arena: node id %" PRIu64 " cannot be", records[i]->id);
+	*ret_records = TAKE_PTR(records);
+	*ret_n = n;
+	return 0;
+}
+
+/* The pieces of the heap that the records need, each block once. */
+static int uses_of(struct arena_record **records, size_t n, struct secmem_use **ret_uses, size_t *ret_n, struct err *e)
+{
+	cleanup_free struct secmem_use *uses = calloc(2 * n + 1, sizeof *uses);
+	cleanup(map_deinit) struct map blocks = MAP_INIT;
+	size_t n_uses = 0;
+
+	if (!uses)
+		return err_set(e, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < n; i++) {
+		struct arena_record *r = records[i], *same;
+		int err;
+
+		if (!r)
+			continue;
+		uses[n_uses++] = (struct secmem_use){ .offset = secmem_offset(r), .len = r->size };
+		if (!r->block)
+			continue;
+		same = map_get(&blocks, &r->block, sizeof r->block);
+		if (same && same->block_len != r->block_len)
+			return err_set(e, -EBADMSG, "state arena: node %" PRIu64 ": its content is damaged", r->id);
+		if (same)
+			continue;
+		err = map_add(&blocks, &r->block, sizeof r->block, r);
+		if (err < 0)
+			return err_set(e, err, "state arena: %s", strerror(-err));
+		uses[n_uses++] =
+			(struct secmem_use){ .offset = r->block, .len = sizeof(struct secblock) + r->block_len };
+	}
+	*ret_uses = TAKE_PTR(uses);
+	*ret_n = n_uses;
+	return 0;
+}
+
+/* The chain as it is, without those that do not stay. */
+static void chain_drop_others(struct arena *a, const struct map *stay)
+{
+	struct arena_record *r;
+
+	for (uint64_t at = a->head->first; at;) {
+		r = record_at(at);
+		at = r->next;
+		if (!map_get(stay, &r->id, sizeof r->id))
+			chain_leave(a, r);
+	}
+}
+
+int arena_keep(struct arena *a, struct arena_record **records, size_t n, struct err *e)
+{
+	cleanup_free struct secmem_use *uses = NULL;
+	cleanup(map_deinit) struct map stay = MAP_INIT;
+	size_t n_uses = 0;
+	int err;
+
+	err = uses_of(records, n, &uses, &n_uses, e);
+	if (err < 0)
+		return err;
+	for (size_t i = 0; i < n && err == 0; i++)
+		if (records[i])
+			err = map_add(&stay, &records[i]->id, sizeof records[i]->id, records[i]);
+	if (err < 0)
+		return err_set(e, err, "state arena: %s", strerror(-err));
+
+	/* out of the chain before they are wiped: a successor would find a damaged record */
+	chain_drop_others(a, &stay);
+	err = secmem_adopt(uses, n_uses, e);
+	if (err < 0)
+		return err;
+	for (int pass = 0; pass < 2; pass++) {
+		for (size_t i = 0; i < n; i++) {
+			struct secblock *block = records[i] ? record_block(records[i]) : NULL;
+
+			if (!block)
+				continue;
+			block->refs = pass == 0 ? 0 : block->refs + 1;
+			block->len = records[i]->block_len;
+		}
+	}
+	return 0;
+}

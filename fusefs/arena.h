@@ -1,0 +1,112 @@
+/* Arena: the state that outlives an agent, in shared memory that the keeper has made. A head, in which the connection to
+ * the kernel is described, and a heap (secmem.h's region) with the contents and one record for each node of the tree.
+ *
+ *   memfd: | head: version, digest key, INIT, request under way, heartbeat | heap: blocks and records |
+ *
+ * A death at any instruction leaves a state that can be read: records are chained in one direction, and each comes, goes
+ * and changes by the store of one aligned word. What no record names was not published and is wiped by the next process.
+ * Nothing but offsets is kept, because every process maps the memory elsewhere.
+ *
+ * One process at a time writes. The keeper reads the head's numbers only, and takes none of them for more than a number. */
+#pragma once
+
+#include "common/base.h"
+#include "common/err.h"
+#include "common/secmem.h"
+
+#define ARENA_VERSION	  1
+#define ARENA_HEAD_SIZE	  (128u << 10)
+#define ARENA_INIT_MAX	  256 /* bytes of a FUSE_INIT request; protocol 7.45 has 104 */
+#define ARENA_REQUEST_MAX (64u << 10) /* the kernel wants at least 8 KiB; a batch of FORGETs fills what it gets */
+
+/* The request that is being answered: requests are answered one after the other, so there is never more than one. */
+struct arena_slot {
+	uint64_t since_usec; /* CLOCK_MONOTONIC; 0: none is under way */
+	/* the request that an agent died of last, and how many did */
+	uint64_t deadly_unique, n_deaths;
+	/* the lookup count that this request has changed: of which node, and what it was to become */
+	uint64_t count_id, count_after;
+	uint64_t n_forgotten; /* how much of a batch of FORGETs is done */
+	uint8_t request[ARENA_REQUEST_MAX] __attribute__((__aligned__(8))); /* its first word, the length, is 0: none */
+};
+
+/* What belongs to the connection and not to the tree. */
+struct arena_connection {
+	uint64_t flags; /* that INIT has negotiated */
+	uint32_t init_len; /* 0: INIT has not come yet */
+	int32_t publisher; /* pid; 0: none */
+	uint64_t device; /* st_dev of the mount, the keeper's; 0: not known */
+	uint64_t heartbeat_usec; /* CLOCK_MONOTONIC: the agent's loop ran then */
+	uint8_t init[ARENA_INIT_MAX] __attribute__((__aligned__(8)));
+	struct arena_slot slot;
+};
+
+struct arena;
+struct arena_record;
+
+/* --- the keeper's side --- */
+
+/* A new arena, sealed in size: a memfd with a heap of heap_size bytes (whole pages, at most 32 GiB). */
+int arena_create(uint64_t heap_size, int *ret_fd, struct err *e);
+/* The head of an arena, shared, valid until arena_unmap(). -EBADMSG: this is no arena; -EPROTO: of a version that this
+ * binary does not read. */
+int arena_map(int fd, struct arena_connection **ret_c, uint64_t *ret_heap_size, struct err *e);
+void arena_unmap(struct arena_connection *c);
+
+/* --- the agent's side --- */
+
+/* Maps it and sets up secmem in its heap, and the digests' key. Once per process. */
+int arena_open(int fd, struct arena **ret_a, struct err *e);
+/* Unmaps it; what is in it stays. */
+void arena_close(struct arena *a);
+DEFINE_CLEANUP(struct arena *, arena_close);
+struct arena_connection *arena_connection(struct arena *a);
+
+/* The next node id; grows for ever. */
+uint64_t arena_next_id(const struct arena *a);
+void arena_set_next_id(struct arena *a, uint64_t id);
+/* The root's time. */
+uint64_t arena_root_changed(const struct arena *a);
+void arena_set_root_changed(struct arena *a, uint64_t realtime_usec);
+
+enum arena_state {
+	ARENA_COMMITTED = 1 << 0,
+	ARENA_HIDDEN = 1 << 1,
+	ARENA_RETIRED = 1 << 2,
+	ARENA_RENAMED = 1 << 3, /* final_name is its name */
+	ARENA_DETACHED = 1 << 4,
+};
+
+/* What a record says of a node for good. */
+struct arena_node {
+	uint64_t id, parent_id;
+	uint32_t kind, mode, uid, gid;
+	const char *name;
+	const char *final_name, *target; /* NULL: none */
+	struct secspan content;
+	struct digest digest; /* of the content; of a version's folder: what its volume is to contain */
+};
+
+/* A record of n, found by the next process from now on. The names are copied; the content's block must live as long as
+ * the record does. -ENOMEM; -ENAMETOOLONG. */
+int arena_add(struct arena *a, const struct arena_node *n, unsigned state, uint64_t changed_usec,
+	      struct arena_record **ret_r);
+/* Wiped. NULL is fine. */
+void arena_remove(struct arena *a, struct arena_record *r);
+/* The strings and the content lie in the arena; the block is not the caller's. */
+struct arena_node arena_record_node(const struct arena_record *r);
+unsigned arena_record_state(const struct arena_record *r);
+void arena_record_set_state(struct arena_record *r, unsigned state);
+uint64_t arena_record_lookups(const struct arena_record *r);
+/* Also notes in the connection's slot what the request under way has changed. */
+void arena_record_set_lookups(struct arena *a, struct arena_record *r, uint64_t n);
+uint64_t arena_record_changed(const struct arena_record *r);
+void arena_record_set_changed(struct arena_record *r, uint64_t realtime_usec);
+
+/* What an earlier process has left: the records, checked one by one (in range, their own digest, their content's
+ * digest), by id. *ret_records is the caller's to free. -EBADMSG: something in it was not written by arena_add(); then
+ * nothing of it may be used. */
+int arena_load(struct arena *a, struct arena_record ***ret_records, size_t *ret_n, struct err *e);
+/* Once, after arena_load(): the n records that stay (NULLs are skipped). All else in the heap is wiped, and only now
+ * can something be added. The block of a content has one reference for each record that names it, the caller's. */
+int arena_keep(struct arena *a, struct arena_record **records, size_t n, struct err *e);
