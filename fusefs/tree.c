@@ -27,6 +27,8 @@ struct children {
 
 struct node {
 	uint64_t id, n_lookup;
+	struct arena_record *record; /* NULL: the root, or not kept */
+	struct digest digest;
 	struct node *parent; /* NULL: the root or detached */
 	struct entry *entry; /* NULL: likewise */
 	struct entry *final; /* staged rename: the entry that it will take over */
@@ -37,7 +39,7 @@ struct node {
 	mode_t mode;
 	uid_t uid;
 	gid_t gid;
-	bool committed : 1, hidden : 1, removal : 1, retired : 1, immutable : 1;
+	bool committed : 1, hidden : 1, removal : 1, retired : 1, immutable : 1, renamed : 1;
 	union {
 		struct children dir;
 		char *target;
@@ -46,6 +48,7 @@ struct node {
 };
 
 struct tree {
+	struct arena *arena; /* NULL: nothing is kept */
 	struct map by_id, by_name;
 	struct node *root;
 	struct list todo; /* of the one walk that is under way; empty otherwise */
@@ -152,16 +155,62 @@ static bool is_listed(const struct node *n)
 	return n->committed && !n->hidden;
 }
 
+static void node_touch(struct tree *t, struct node *n)
+{
+	n->changed_usec = t->now_usec;
+	if (n->record)
+		arena_record_set_changed(n->record, n->changed_usec);
+	else if (t->arena && n == t->root)
+		arena_set_root_changed(t->arena, n->changed_usec);
+}
+
 /* Keeps the parent's link count and time right when a child appears (+1) or goes (-1). */
 static void parent_changed(struct tree *t, struct node *n, int by)
 {
 	if (n->kind == NODE_DIR)
 		n->parent->dir.n_dirs += by;
-	n->parent->changed_usec = t->now_usec;
+	node_touch(t, n->parent);
 }
 
+/* Writes down what has become of the node: one store. */
+static void node_store(struct node *n)
+{
+	if (n->record)
+		arena_record_set_state(n->record,
+				       (n->committed ? ARENA_COMMITTED : 0) | (n->hidden ? ARENA_HIDDEN : 0) |
+					       (n->retired ? ARENA_RETIRED : 0) | (n->renamed ? ARENA_RENAMED : 0) |
+					       (n->parent ? 0 : ARENA_DETACHED));
+}
+
+/* Writes a new node down. It must be complete, and is not committed. */
+static int node_record(struct tree *t, struct node *n)
+{
+	struct arena_node a = {
+		.id = n->id,
+		.parent_id = n->parent->id,
+		.kind = n->kind,
+		.mode = n->mode,
+		.uid = n->uid,
+		.gid = n->gid,
+		.name = n->entry->name,
+		.final_name = n->final ? n->final->name : NULL,
+		.digest = n->digest,
+	};
+
+	if (!t->arena)
+		return 0;
+	if (n->kind == NODE_LINK)
+		a.target = n->target;
+	else if (n->kind == NODE_FILE)
+		a.content = n->content;
+	return arena_add(t->arena, &a, 0, n->changed_usec, &n->record);
+}
+
+/* The record goes before what it refers to. */
 static void node_free(struct tree *t, struct node *n)
 {
+	if (n->record)
+		arena_remove(t->arena, n->record);
 	map_remove(&t->by_id, &n->id, sizeof n->id);
 	t->stats.n_nodes--;
 	switch (n->kind) {
@@ -187,6 +236,8 @@ static int node_new(struct tree *t, enum node_kind kind, mode_t mode, gid_t gid,
 	if (!n)
 		return -ENOMEM;
 	n->id = t->next_id++;
+	if (t->arena)
+		arena_set_next_id(t->arena, t->next_id);
 	n->kind = kind;
 	n->mode = mode;
 	n->gid = gid;
@@ -241,12 +292,15 @@ static void node_orphan(struct tree *t, struct node *n)
 	n->parent = NULL;
 	n->committed = n->removal = false;
 	n->hidden = true;
-	if (n->n_lookup == 0)
+	if (n->n_lookup == 0) {
 		node_free(t, n);
-	else
-		t->stats.n_detached++;
+		return;
+	}
+	node_store(n);
+	t->stats.n_detached++;
 }
 
+/* The top of the subtree first: with its record all that is in it is out of the tree. */
 static void node_detach(struct tree *t, struct node *n)
 {
 	if (is_listed(n))
@@ -297,11 +351,201 @@ void tree_free(struct tree *t)
 		return;
 	for (size_t it = 0; (e = map_next(&t->by_name, &it));)
 		entry_free(t, e);
-	for (size_t it = 0; (n = map_next(&t->by_id, &it));)
+	for (size_t it = 0; (n = map_next(&t->by_id, &it));) {
+		if (t->arena) {
+			n->record = NULL;
+			if (n->kind == NODE_FILE)
+				n->content.block = NULL;
+		}
 		node_free(t, n);
+	}
 	map_deinit(&t->by_name);
 	map_deinit(&t->by_id);
 	free(t);
+}
+
+/* --- what an earlier process has left --- */
+
+static bool is_attached(const struct tree *t, const struct node *n)
+{
+	return n == t->root || n->parent;
+}
+
+/* Whether the record is one of the tree, and not of what was only staged or is out of the tree. */
+static bool record_is_live(const struct tree *t, const struct arena_record *r, const struct node *parent)
+{
+	unsigned state = arena_record_state(r);
+
+	return (state & ARENA_COMMITTED) && !(state & ARENA_DETACHED) && parent && is_attached(t, parent);
+}
+
+/* A node as its record says, without content, name and parent; its record is not its own yet. */
+static int node_restore(struct tree *t, const struct arena_record *r, struct node **ret_n)
+{
+	struct arena_node a = arena_record_node(r);
+	unsigned state = arena_record_state(r);
+	struct node *n;
+	int err;
+
+	if (a.id < FIRST_ID || a.kind > NODE_LINK || (a.mode & ~(mode_t)07777) ||
+	    (a.kind == NODE_LINK) != (a.target != NULL) || (a.kind != NODE_FILE && a.content.block))
+		return -EBADMSG;
+	n = calloc(1, sizeof *n);
+	if (!n)
+		return -ENOMEM;
+	list_init(&n->work);
+	n->id = a.id;
+	n->kind = a.kind;
+	n->mode = a.mode;
+	n->uid = a.uid;
+	n->gid = a.gid;
+	n->digest = a.digest;
+	n->n_lookup = arena_record_lookups(r);
+	n->changed_usec = arena_record_changed(r);
+	n->retired = state & ARENA_RETIRED;
+	n->renamed = state & ARENA_RENAMED;
+	n->hidden = true;
+	err = map_add(&t->by_id, &n->id, sizeof n->id, n);
+	if (err == 0 && a.target) {
+		n->target = strdup(a.target);
+		err = n->target ? 0 : -ENOMEM;
+		if (err < 0)
+			map_remove(&t->by_id, &n->id, sizeof n->id);
+	}
+	if (err < 0) {
+		free(n);
+		return err;
+	}
+	t->stats.n_nodes++;
+	*ret_n = n;
+	return 0;
+}
+
+/* A rename over it was the last that the earlier process has written: it is out of the tree. */
+static int node_overtaken(struct tree *t, struct node *old, const struct node *by)
+{
+	if (!by->renamed || old->kind != NODE_LINK || old->id > by->id)
+		return -EBADMSG;
+	children_remove(&old->parent->dir, old);
+	entry_free(t, old->entry);
+	old->entry = NULL;
+	old->parent = NULL;
+	old->committed = false;
+	old->hidden = true;
+	return 0;
+}
+
+static int node_attach(struct tree *t, struct node *n, struct node *parent, const struct arena_record *r)
+{
+	struct arena_node a = arena_record_node(r);
+	const char *name = n->renamed ? a.final_name : a.name;
+	struct entry *taken;
+	int err;
+
+	if (parent->kind != NODE_DIR || !name || strchr(name, '/'))
+		return -EBADMSG;
+	taken = entry_find(t, parent, name);
+	err = taken ? node_overtaken(t, taken->node, n) : 0;
+	err = err ?: children_reserve(&parent->dir);
+	err = err ?: entry_add(t, parent, name, &n->entry);
+	if (err < 0)
+		return err;
+	n->entry->node = n;
+	n->parent = parent;
+	n->committed = true;
+	n->hidden = arena_record_state(r) & ARENA_HIDDEN;
+	n->immutable = parent->immutable || (n->kind == NODE_DIR && name[0] == '.' && name[1] == '.');
+	parent->dir.v[parent->dir.n++] = n;
+	return 0;
+}
+
+/* The records come by id, a folder before what is in it. What neither the tree nor the kernel knows is left out. */
+static int restore_nodes(struct tree *t, struct arena_record **records, struct node **nodes, size_t n)
+{
+	int r;
+
+	for (size_t i = 0; i < n; i++) {
+		struct node *parent = tree_node(t, arena_record_node(records[i]).parent_id);
+		bool live = record_is_live(t, records[i], parent);
+
+		if (!live && arena_record_lookups(records[i]) == 0) {
+			records[i] = NULL;
+			continue;
+		}
+		r = node_restore(t, records[i], &nodes[i]);
+		if (r == 0 && live)
+			r = node_attach(t, nodes[i], parent, records[i]);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* From here on the records are the nodes' own. */
+static void restore_settle(struct tree *t, struct arena_record **records, struct node **nodes, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct node *node = nodes[i];
+
+		if (!node)
+			continue;
+		node->record = records[i];
+		if (node->kind == NODE_FILE) {
+			node->content = arena_record_node(records[i]).content;
+			t->stats.content_bytes += node->content.len;
+		}
+		if (!node->parent && node->n_lookup > 0) {
+			node_store(node);
+			t->stats.n_detached++;
+		} else if (!node->parent) {
+			node_free(t, node);
+		} else if (node->kind == NODE_DIR && is_listed(node)) {
+			node->parent->dir.n_dirs++;
+		}
+	}
+}
+
+static int tree_restore(struct tree *t, struct err *e)
+{
+	cleanup_free struct arena_record **records = NULL;
+	cleanup_free struct node **nodes = NULL;
+	size_t n;
+	int r;
+
+	r = arena_load(t->arena, &records, &n, e);
+	if (r < 0)
+		return r;
+	nodes = calloc(n + 1, sizeof(struct node *));
+	r = nodes ? restore_nodes(t, records, nodes, n) : -ENOMEM;
+	if (r < 0)
+		return err_set(e, r, "state arena: %s", r == -EBADMSG ? "what is in it is no tree" : strerror(-r));
+	r = arena_keep(t->arena, records, n, e);
+	if (r < 0)
+		return r;
+	restore_settle(t, records, nodes, n);
+	return 0;
+}
+
+int tree_open(uint64_t now_realtime_usec, struct arena *a, struct tree **ret_t, struct err *e)
+{
+	cleanup(tree_freep) struct tree *t = NULL;
+	int r;
+
+	r = tree_new(now_realtime_usec, &t);
+	if (r < 0)
+		return err_set(e, r, "out of memory");
+	t->arena = a;
+	t->next_id = MAX(arena_next_id(a), t->next_id);
+	if (arena_root_changed(a))
+		t->root->changed_usec = arena_root_changed(a);
+	else
+		node_touch(t, t->root);
+	r = tree_restore(t, e);
+	if (r < 0)
+		return r;
+	arena_set_next_id(a, t->next_id);
+	*ret_t = TAKE_PTR(t);
+	return 0;
 }
 
 struct tree_stats tree_stats(const struct tree *t)
@@ -389,6 +633,21 @@ const struct secspan *node_content(const struct node *n)
 	return &n->content;
 }
 
+const struct digest *node_digest(const struct node *n)
+{
+	return &n->digest;
+}
+
+bool node_is_hidden(const struct node *n)
+{
+	return n->hidden;
+}
+
+uint64_t node_changed(const struct node *n)
+{
+	return n->changed_usec;
+}
+
 static struct timespec timespec_from_usec(uint64_t usec)
 {
 	return (struct timespec){ .tv_sec = usec / USEC_PER_SEC, .tv_nsec = usec % USEC_PER_SEC * NSEC_PER_USEC };
@@ -429,8 +688,16 @@ struct node *node_next_child(const struct node *n, uint64_t after_id)
 
 void tree_ref_lookup(struct tree *t, struct node *n)
 {
-	if (n != t->root)
-		n->n_lookup++;
+	if (n == t->root)
+		return;
+	n->n_lookup++;
+	if (n->record)
+		arena_record_set_lookups(t->arena, n->record, n->n_lookup);
+}
+
+uint64_t node_lookups(const struct node *n)
+{
+	return n->n_lookup;
 }
 
 void tree_forget(struct tree *t, uint64_t id, uint64_t count)
@@ -440,6 +707,8 @@ void tree_forget(struct tree *t, uint64_t id, uint64_t count)
 	if (!n || n == t->root)
 		return;
 	n->n_lookup -= MIN(count, n->n_lookup);
+	if (n->record)
+		arena_record_set_lookups(t->arena, n->record, n->n_lookup);
 	if (n->n_lookup == 0 && !n->parent) {
 		t->stats.n_detached--;
 		node_free(t, n);
@@ -448,12 +717,47 @@ void tree_forget(struct tree *t, uint64_t id, uint64_t count)
 
 /* --- staging --- */
 
-int tree_stage_dir(struct tree *t, struct node *parent, const char *name, mode_t mode, gid_t gid, struct node **ret_n)
+/* The new child is complete: without a record it cannot stay. */
+static int child_record(struct tree *t, struct node *n, struct node **ret_n)
 {
-	return child_new(t, parent, name, NODE_DIR, mode, gid, ret_n);
+	int r = node_record(t, n);
+
+	if (r < 0) {
+		node_detach(t, n);
+		return r;
+	}
+	*ret_n = n;
+	return 0;
 }
 
-static int link_new(struct tree *t, struct node *parent, const char *name, const char *target, struct node **ret_n)
+static int dir_new(struct tree *t, struct node *parent, const char *name, mode_t mode, gid_t gid,
+		   const struct digest *digest, struct node **ret_n)
+{
+	struct node *n;
+	int r;
+
+	r = child_new(t, parent, name, NODE_DIR, mode, gid, &n);
+	if (r < 0)
+		return r;
+	if (digest)
+		n->digest = *digest;
+	return child_record(t, n, ret_n);
+}
+
+int tree_stage_dir(struct tree *t, struct node *parent, const char *name, mode_t mode, gid_t gid, struct node **ret_n)
+{
+	return dir_new(t, parent, name, mode, gid, NULL, ret_n);
+}
+
+int tree_stage_version(struct tree *t, struct node *parent, const char *name, mode_t mode, gid_t gid,
+		       const struct digest *digest, struct node **ret_n)
+{
+	return dir_new(t, parent, name, mode, gid, digest, ret_n);
+}
+
+/* final: the entry that a staged rename will take over; NULL: there is none. It stays the caller's on failure. */
+static int link_new(struct tree *t, struct node *parent, const char *name, const char *target, struct entry *final,
+		    struct node **ret_n)
 {
 	/* as the kernel does it: in a setgid folder the group is the folder's */
 	gid_t gid = parent->mode & S_ISGID ? parent->gid : 0;
@@ -467,6 +771,13 @@ static int link_new(struct tree *t, struct node *parent, const char *name, const
 	if (r < 0)
 		return r;
 	n->target = TAKE_PTR(copy);
+	n->final = final;
+	r = node_record(t, n);
+	if (r < 0) {
+		n->final = NULL;
+		node_detach(t, n);
+		return r;
+	}
 	*ret_n = n;
 	return 0;
 }
@@ -475,7 +786,6 @@ int tree_stage_link(struct tree *t, struct node *parent, const char *name, const
 		    struct node **ret_n)
 {
 	struct entry *final = NULL;
-	struct node *n;
 	int r;
 
 	if (final_name) {
@@ -484,15 +794,10 @@ int tree_stage_link(struct tree *t, struct node *parent, const char *name, const
 		if (r < 0)
 			return r;
 	}
-	r = link_new(t, parent, name, target, &n);
-	if (r < 0) {
-		if (final && !final->node)
-			entry_free(t, final);
-		return r;
-	}
-	n->final = final;
-	*ret_n = n;
-	return 0;
+	r = link_new(t, parent, name, target, final, ret_n);
+	if (r < 0 && final && !final->node)
+		entry_free(t, final);
+	return r;
 }
 
 void tree_stage_removal(struct tree *t, struct node *n)
@@ -517,12 +822,14 @@ void tree_unstage(struct tree *t, struct node *n)
 static void fill_commit(struct tree *t, struct node *n)
 {
 	n->committed = true;
+	node_store(n);
 	parent_changed(t, n, 1);
 }
 
-int tree_fill_dir(struct tree *t, struct node *dir, const char *name, mode_t mode, gid_t gid, struct node **ret_n)
+int tree_fill_version(struct tree *t, struct node *dir, const char *name, mode_t mode, gid_t gid,
+		      const struct digest *digest, struct node **ret_n)
 {
-	int r = child_new(t, dir, name, NODE_DIR, mode, gid, ret_n);
+	int r = dir_new(t, dir, name, mode, gid, digest, ret_n);
 
 	if (r < 0)
 		return r;
@@ -530,9 +837,14 @@ int tree_fill_dir(struct tree *t, struct node *dir, const char *name, mode_t mod
 	return 0;
 }
 
+int tree_fill_dir(struct tree *t, struct node *dir, const char *name, mode_t mode, gid_t gid, struct node **ret_n)
+{
+	return tree_fill_version(t, dir, name, mode, gid, NULL, ret_n);
+}
+
 int tree_fill_link(struct tree *t, struct node *dir, const char *name, const char *target, struct node **ret_n)
 {
-	int r = link_new(t, dir, name, target, ret_n);
+	int r = link_new(t, dir, name, target, NULL, ret_n);
 
 	if (r < 0)
 		return r;
@@ -550,12 +862,15 @@ int tree_fill_file(struct tree *t, struct node *dir, const char *name, const str
 	if (r < 0)
 		return r;
 	n->uid = file->uid;
+	n->digest = file->digest;
 	n->content = file->content;
 	if (n->content.block)
 		secblock_ref(n->content.block);
 	t->stats.content_bytes += n->content.len;
+	r = child_record(t, n, ret_n);
+	if (r < 0)
+		return r;
 	fill_commit(t, n);
-	*ret_n = n;
 	return 0;
 }
 
@@ -570,6 +885,7 @@ static int fill_like(struct tree *t, struct node *dir, const struct node *src, s
 		return tree_fill_link(t, dir, node_name(src), src->target, ret_n);
 	default:
 		file.content = src->content;
+		file.digest = src->digest;
 		return tree_fill_file(t, dir, node_name(src), &file, ret_n);
 	}
 }
@@ -625,6 +941,7 @@ void tree_hide(struct tree *t, struct node *n)
 	if (is_listed(n))
 		parent_changed(t, n, -1);
 	n->hidden = true;
+	node_store(n);
 }
 
 void tree_drop_hidden(struct tree *t, struct node *dir)
@@ -637,6 +954,7 @@ void tree_drop_hidden(struct tree *t, struct node *dir)
 void tree_retire(struct tree *t, struct node *version)
 {
 	version->retired = true;
+	node_store(version);
 }
 
 /* --- commits --- */
@@ -679,6 +997,9 @@ int tree_commit_rename(struct tree *t, struct node *parent, const char *name, st
 
 	final = n->final;
 	n->final = NULL;
+	/* the one store that counts: of two nodes with this name the one that was renamed to it has it */
+	n->renamed = true;
+	node_store(n);
 	if (final->node) {
 		struct node *old = final->node;
 		struct entry *own = n->entry;
@@ -694,8 +1015,16 @@ int tree_commit_rename(struct tree *t, struct node *parent, const char *name, st
 		n->entry = final;
 		final->node = n;
 	}
-	n->changed_usec = parent->changed_usec = t->now_usec;
+	node_touch(t, n);
+	node_touch(t, parent);
 	return 0;
+}
+
+bool tree_was_renamed(const struct tree *t, const struct node *parent, const char *name, const char *to_name)
+{
+	const struct node *n = tree_find(t, parent, to_name);
+
+	return n && n->record && n->renamed && str_eq(arena_record_node(n->record).name, name);
 }
 
 static bool is_in_retired(const struct node *n)

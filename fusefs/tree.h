@@ -12,7 +12,11 @@
  * Two kinds of children can be found by name but are not listed (hidden): what a retired version contained, until its
  * folder is removed, and in a new version the top-level entries that only the old one had, until their links are gone.
  * With them a path walk that is overtaken by an update still ends at the old bytes instead of at ENOENT. Hidden entries
- * are answered with timeout 0. */
+ * are answered with timeout 0.
+ *
+ * A tree that is kept in an arena (tree_open()) survives its process: each node is written down when it is staged, each
+ * commit, forget and removal by the store of one word, and the next process finds what was committed, with the same ids
+ * and lookup counts. What was only staged is gone then. */
 #pragma once
 
 #include <sys/stat.h>
@@ -20,6 +24,7 @@
 #include "common/base.h"
 #include "common/err.h"
 #include "common/secmem.h"
+#include "fusefs/arena.h"
 #include "fusefs/payload.h"
 
 #define TREE_ROOT_ID UINT64_C(1)
@@ -30,12 +35,16 @@ struct node;
 enum node_kind { NODE_DIR, NODE_FILE, NODE_LINK };
 
 struct tree_stats {
-	size_t n_nodes;      /* all that exist, detached ones included */
-	size_t n_detached;   /* out of the tree, still known to the kernel */
+	size_t n_nodes; /* all that exist, detached ones included */
+	size_t n_detached; /* out of the tree, still known to the kernel */
 	size_t content_bytes;
 };
 
 int tree_new(uint64_t now_realtime_usec, struct tree **ret_t);
+/* The tree that is kept in `a` (borrowed; secmem is its heap), with all that an earlier process has left there. Once per
+ * arena and process. -EBADMSG: what is in it was not written by a tree. */
+int tree_open(uint64_t now_realtime_usec, struct arena *a, struct tree **ret_t, struct err *e);
+/* What is kept in an arena stays there. */
 void tree_free(struct tree *t);
 DEFINE_CLEANUP(struct tree *, tree_free);
 struct tree_stats tree_stats(const struct tree *t);
@@ -58,12 +67,18 @@ struct node *node_parent(const struct node *n);
 /* NODE_LINK: the target. NODE_FILE: the bytes, valid while the node is. */
 const char *node_target(const struct node *n);
 const struct secspan *node_content(const struct node *n);
+/* NODE_FILE: of the bytes. The folder of a version: of what the volume is to contain. */
+const struct digest *node_digest(const struct node *n);
+bool node_is_hidden(const struct node *n);
+/* Realtime microseconds: when it was made, renamed, or, a folder, changed. */
+uint64_t node_changed(const struct node *n);
 void node_stat(const struct node *n, struct stat *ret_st);
 /* The first committed, listed child with an id greater than after_id (0: from the start); NULL at the end. Ids make
  * cookies that stay good while the folder changes. */
 struct node *node_next_child(const struct node *n, uint64_t after_id);
 /* One more / `count` fewer references held by the kernel. Unknown ids are ignored. */
 void tree_ref_lookup(struct tree *t, struct node *n);
+uint64_t node_lookups(const struct node *n);
 void tree_forget(struct tree *t, uint64_t id, uint64_t count);
 
 /* --- for publish.c, which may look at what is not committed yet --- */
@@ -79,6 +94,9 @@ bool node_is_committed(const struct node *n);
  * A folder that will exist once mkdir has been called for it. Its staged children are committed with it if added
  * with the tree_fill_* calls below. */
 int tree_stage_dir(struct tree *t, struct node *parent, const char *name, mode_t mode, gid_t gid, struct node **ret_n);
+/* The same for the folder of a volume's version, with the digest of what the volume is to contain. */
+int tree_stage_version(struct tree *t, struct node *parent, const char *name, mode_t mode, gid_t gid,
+		       const struct digest *digest, struct node **ret_n);
 /* A link that will exist once symlink has been called for it. If final_name is not NULL, a rename of the link over
  * that name (in the same folder) is staged as well. */
 int tree_stage_link(struct tree *t, struct node *parent, const char *name, const char *target, const char *final_name,
@@ -91,6 +109,8 @@ void tree_unstage(struct tree *t, struct node *n);
 
 /* Fills a *staged* (not yet committed) folder: these children need no call of their own. */
 int tree_fill_dir(struct tree *t, struct node *dir, const char *name, mode_t mode, gid_t gid, struct node **ret_n);
+int tree_fill_version(struct tree *t, struct node *dir, const char *name, mode_t mode, gid_t gid,
+		      const struct digest *digest, struct node **ret_n);
 int tree_fill_link(struct tree *t, struct node *dir, const char *name, const char *target, struct node **ret_n);
 int tree_fill_file(struct tree *t, struct node *dir, const char *name, const struct payload_file *file,
 		   struct node **ret_n);
@@ -109,5 +129,8 @@ void tree_retire(struct tree *t, struct node *version);
 int tree_commit_mkdir(struct tree *t, struct node *parent, const char *name, struct node **ret_n);
 int tree_commit_symlink(struct tree *t, struct node *parent, const char *name, const char *target, struct node **ret_n);
 int tree_commit_rename(struct tree *t, struct node *parent, const char *name, struct node *to, const char *to_name);
+/* Whether the link `to_name` in this folder got its name by a rename from `name`: what a rename that is asked for again has
+ * done the first time. */
+bool tree_was_renamed(const struct tree *t, const struct node *parent, const char *name, const char *to_name);
 int tree_commit_unlink(struct tree *t, struct node *parent, const char *name);
 int tree_commit_rmdir(struct tree *t, struct node *parent, const char *name);

@@ -1,0 +1,661 @@
+/* Arena: what a tree leaves behind is what the next one finds, whenever its process dies and whatever is in the memory. A
+ * "process" is here one round of arena_open() and tree_open() in this one, with the memory mapped elsewhere; those that die
+ * at any instruction are children that are stepped through. */
+#include "fusefs/arena.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdarg.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+
+#include "common/buf.h"
+#include "common/str.h"
+#include "fusefs/tree.h"
+
+#define HEAP (256u << 10)
+
+static struct {
+	int fd;
+	struct arena *arena;
+	struct tree *tree;
+} f;
+
+static int begin(struct err *e)
+{
+	int r;
+
+	r = arena_open(f.fd, &f.arena, e);
+	return r ?: tree_open(1000000, f.arena, &f.tree, e);
+}
+
+static void end(void)
+{
+	tree_free(TAKE_PTR(f.tree));
+	secmem_deinit();
+	arena_close(TAKE_PTR(f.arena));
+}
+
+/* The process ends and another begins. */
+static void next_process(void)
+{
+	struct err e = ERR_INIT;
+
+	end();
+	if (begin(&e) < 0)
+		fail_msg("%s", err_text(&e));
+}
+
+static int setup(void **state)
+{
+	f.fd = -1;
+	assert_int_equal(arena_create(HEAP, &f.fd, NULL), 0);
+	assert_int_equal(begin(NULL), 0);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	end();
+	f.fd = close_fd(f.fd);
+	return 0;
+}
+
+/* --- what a publisher makes of it --- */
+
+static struct node *root(void)
+{
+	return tree_node(f.tree, TREE_ROOT_ID);
+}
+
+static struct node *at(const char *path)
+{
+	struct node *n = root();
+	char name[PAYLOAD_NAME_MAX + 1];
+
+	while (n && *path) {
+		size_t len = strcspn(path, "/");
+
+		memcpy(name, path, len);
+		name[len] = 0;
+		n = tree_find(f.tree, n, name);
+		path += len + (path[len] == '/');
+	}
+	return n;
+}
+
+static struct payload_file file_make(const char *text, struct secblock **ret_b)
+{
+	struct payload_file file = { .mode = 0640, .uid = 7, .gid = 8, .digest = digest_of(text, strlen(text)) };
+
+	assert_int_equal(secblock_new(strlen(text), ret_b, NULL), 0);
+	memcpy((*ret_b)->data, text, strlen(text));
+	file.content = (struct secspan){ .block = *ret_b, .len = strlen(text) };
+	return file;
+}
+
+static struct node *fill(struct node *dir, const char *name, const char *text)
+{
+	cleanup_secblock struct secblock *b = NULL;
+	struct payload_file file = file_make(text, &b);
+	struct node *n;
+
+	assert_int_equal(tree_fill_file(f.tree, dir, name, &file, &n), 0);
+	return n;
+}
+
+static void volume_make(const char *version, const char *text)
+{
+	struct digest d = digest_of(text, strlen(text));
+	struct node *vol, *v, *n;
+
+	assert_int_equal(tree_stage_dir(f.tree, root(), "vol", 01777, 5, &vol), 0);
+	assert_int_equal(tree_fill_version(f.tree, vol, version, 02755, 5, &d, &v), 0);
+	fill(v, "key", text);
+	assert_int_equal(tree_fill_link(f.tree, vol, "..data", version, &n), 0);
+	assert_int_equal(tree_fill_link(f.tree, vol, "key", "..data/key", &n), 0);
+	assert_int_equal(tree_commit_mkdir(f.tree, root(), "vol", &n), 0);
+}
+
+/* The kubelet's order of calls; `old` goes. No assertions: this runs where each of its instructions may be the last. */
+static void volume_update(const char *old, const char *version, const char *text)
+{
+	struct digest d = digest_of(text, strlen(text));
+	struct payload_file file = { .mode = 0640, .digest = d };
+	struct node *vol = at("vol"), *before = tree_find(f.tree, vol, old), *v, *n;
+	struct secblock *b = NULL;
+
+	tree_stage_version(f.tree, vol, version, 0755, 0, &d, &v);
+	secblock_new(strlen(text), &b, NULL);
+	memcpy(b->data, text, strlen(text));
+	file.content = (struct secspan){ .block = b, .len = strlen(text) };
+	tree_fill_file(f.tree, v, "key", &file, &n);
+	secblock_unref(b);
+	tree_commit_mkdir(f.tree, vol, version, &n);
+	tree_ref_lookup(f.tree, n);
+	tree_stage_link(f.tree, vol, "..data_tmp", version, "..data", &n);
+	tree_commit_symlink(f.tree, vol, "..data_tmp", version, &n);
+	tree_commit_rename(f.tree, vol, "..data_tmp", vol, "..data");
+	tree_retire(f.tree, before);
+	n = tree_find(f.tree, before, "key");
+	tree_stage_removal(f.tree, n);
+	tree_commit_unlink(f.tree, before, "key");
+	tree_stage_removal(f.tree, before);
+	tree_commit_rmdir(f.tree, vol, old);
+	tree_forget(f.tree, node_id(v), 1);
+}
+
+static const char *content(const char *path, char text[64])
+{
+	struct node *n = at(path);
+	const struct secspan *span = n && node_kind(n) == NODE_FILE ? node_content(n) : NULL;
+
+	if (!span || span->len > 63)
+		return "none";
+	memcpy(text, secspan_data(span), span->len);
+	text[span->len] = 0;
+	return text;
+}
+
+/* Of the version that ..data names. */
+static const char *current(char text[64])
+{
+	char path[128];
+	struct node *data = at("vol/..data");
+
+	if (!data || node_kind(data) != NODE_LINK)
+		return "no ..data";
+	snprintf(path, sizeof path, "vol/%s/key", node_target(data));
+	return content(path, text);
+}
+
+/* --- one process after the other --- */
+
+static void a_tree_is_found_as_it_was_left(void **state)
+{
+	static const char *const paths[] = { "vol", "vol/..1", "vol/..1/key", "vol/..data", "vol/key", "" };
+	struct stat before[ARRAY_SIZE(paths)], after;
+	uint64_t next;
+	char text[64];
+
+	volume_make("..1", "first");
+	for (size_t i = 0; i < ARRAY_SIZE(paths); i++)
+		node_stat(at(paths[i]), &before[i]);
+	tree_ref_lookup(f.tree, at("vol"));
+	tree_ref_lookup(f.tree, at("vol"));
+	tree_ref_lookup(f.tree, at("vol/key"));
+	next = arena_next_id(f.arena);
+
+	for (int round = 0; round < 3; round++) {
+		struct digest d = digest_of("first", 5);
+
+		next_process();
+		for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+			assert_non_null(at(paths[i]));
+			node_stat(at(paths[i]), &after);
+			assert_memory_equal(&before[i], &after, sizeof after);
+		}
+		assert_string_equal(current(text), "first");
+		assert_string_equal(node_target(at("vol/key")), "..data/key");
+		assert_int_equal(node_lookups(at("vol")), 2);
+		assert_int_equal(node_lookups(at("vol/key")), 1);
+		assert_true(digest_eq(node_digest(at("vol/..1")), &d));
+		assert_true(node_is_immutable(at("vol/..1")));
+		assert_false(node_is_immutable(at("vol")));
+		assert_int_equal(arena_next_id(f.arena), next);
+		assert_int_equal(tree_stats(f.tree).content_bytes, 5);
+		assert_int_equal(tree_stats(f.tree).n_nodes, 6);
+	}
+}
+
+static void the_next_process_goes_on(void **state)
+{
+	char text[64];
+
+	volume_make("..1", "first");
+	next_process();
+	volume_update("..1", "..2", "second");
+	assert_string_equal(current(text), "second");
+	next_process();
+	assert_string_equal(current(text), "second");
+	assert_null(at("vol/..1"));
+	volume_update("..2", "..3", "third");
+	next_process();
+	assert_string_equal(current(text), "third");
+	assert_int_equal(tree_stats(f.tree).n_nodes, 6);
+}
+
+static void what_was_only_staged_is_gone_and_wiped(void **state)
+{
+	size_t used, used_before = secmem_stats().used_bytes;
+	struct node *dir, *n;
+	uint8_t *all;
+
+	assert_int_equal(tree_stage_dir(f.tree, root(), "staged", 0755, 0, &dir), 0);
+	fill(dir, "key", "NEVER-COMMITTED");
+	assert_int_equal(tree_stage_link(f.tree, root(), "link", "target", NULL, &n), 0);
+	assert_true(secmem_stats().used_bytes > used_before);
+	next_process();
+	assert_null(at("staged"));
+	assert_null(at("link"));
+	assert_int_equal(tree_stats(f.tree).n_nodes, 1);
+	used = secmem_stats().used_bytes;
+	assert_int_equal(used, 0);
+	all = mmap(NULL, HEAP, PROT_READ, MAP_SHARED, f.fd, ARENA_HEAD_SIZE);
+	assert_ptr_not_equal(all, MAP_FAILED);
+	assert_null(memmem(all, HEAP, "NEVER-COMMITTED", 15));
+	assert_null(memmem(all, HEAP, "staged", 6));
+	munmap(all, HEAP);
+}
+
+static void nodes_that_the_kernel_knows_stay_until_they_are_forgotten(void **state)
+{
+	char text[64];
+	uint64_t id;
+	struct node *n;
+
+	volume_make("..1", "first");
+	n = at("vol/..1/key");
+	id = node_id(n);
+	for (int i = 0; i < 3; i++)
+		tree_ref_lookup(f.tree, n);
+	volume_update("..1", "..2", "second");
+	for (int i = 0; i < 2; i++) {
+		next_process();
+		assert_string_equal(current(text), "second");
+		n = tree_node(f.tree, id);
+		assert_non_null(n);
+		assert_null(node_parent(n));
+		assert_int_equal(node_content(n)->len, 5);
+		assert_memory_equal(secspan_data(node_content(n)), "first", 5);
+		assert_int_equal(tree_stats(f.tree).n_detached, 1);
+	}
+	tree_forget(f.tree, id, 2);
+	next_process();
+	assert_non_null(tree_node(f.tree, id));
+	tree_forget(f.tree, id, 1);
+	assert_null(tree_node(f.tree, id));
+	next_process();
+	assert_null(tree_node(f.tree, id));
+	assert_int_equal(tree_stats(f.tree).n_detached, 0);
+}
+
+static void nothing_is_left_of_what_is_removed(void **state)
+{
+	struct node *n;
+
+	volume_make("..1", "first");
+	volume_update("..1", "..2", "second");
+	next_process();
+	n = at("vol");
+	tree_stage_removal(f.tree, n);
+	assert_int_equal(tree_commit_rmdir(f.tree, root(), "vol"), 0);
+	assert_int_equal(secmem_stats().n_blocks, 0);
+	next_process();
+	assert_int_equal(tree_stats(f.tree).n_nodes, 1);
+	assert_int_equal(secmem_stats().n_blocks, 0);
+}
+
+static void pods_share_a_block_across_processes(void **state)
+{
+	cleanup_secblock struct secblock *b = NULL;
+	struct payload_file file = file_make("shared", &b);
+	struct node *n;
+	char text[64];
+
+	for (int i = 0; i < 3; i++) {
+		char name[2] = { 'a' + i, 0 };
+
+		assert_int_equal(tree_fill_file(f.tree, root(), name, &file, &n), 0);
+	}
+	secblock_unref(TAKE_PTR(b));
+	next_process();
+	assert_int_equal(secmem_stats().n_blocks, 3 + 1);
+	for (int i = 0; i < 3; i++) {
+		char name[2] = { 'a' + i, 0 };
+
+		assert_string_equal(content(name, text), "shared");
+		n = at(name);
+		tree_stage_removal(f.tree, n);
+		assert_int_equal(tree_commit_unlink(f.tree, root(), name), 0);
+	}
+	assert_int_equal(secmem_stats().n_blocks, 0);
+}
+
+static void hidden_and_retired_stay_so(void **state)
+{
+	struct node *n, *version;
+
+	volume_make("..1", "first");
+	version = at("vol/..1");
+	tree_retire(f.tree, version);
+	n = at("vol/..1/key");
+	tree_stage_removal(f.tree, n);
+	assert_int_equal(tree_commit_unlink(f.tree, version, "key"), 0);
+	next_process();
+	assert_true(node_is_hidden(at("vol/..1/key")));
+	assert_null(node_next_child(at("vol/..1"), 0));
+	fill(at("vol/..1"), "late", "x");
+	n = at("vol/..1/late");
+	tree_stage_removal(f.tree, n);
+	assert_int_equal(tree_commit_unlink(f.tree, at("vol/..1"), "late"), 0);
+	assert_true(node_is_hidden(at("vol/..1/late")));
+}
+
+static void a_full_arena_refuses_and_loses_nothing(void **state)
+{
+	struct node *n, *dir;
+	char name[32], text[64];
+	int r = 0, i;
+
+	volume_make("..1", "first");
+	assert_int_equal(tree_stage_dir(f.tree, root(), "many", 0755, 0, &dir), 0);
+	for (i = 0; r == 0 && i < 100000; i++) {
+		snprintf(name, sizeof name, "d%d", i);
+		r = tree_fill_dir(f.tree, dir, name, 0755, 0, &n);
+	}
+	assert_int_equal(r, -ENOMEM);
+	assert_null(tree_find(f.tree, dir, name));
+	tree_unstage(f.tree, dir);
+	volume_update("..1", "..2", "second");
+	next_process();
+	assert_string_equal(current(text), "second");
+}
+
+/* --- death --- */
+
+struct shot {
+	uint8_t *bytes;
+	size_t len;
+};
+
+static void restore_shot(const struct shot *s)
+{
+	uint8_t *all = mmap(NULL, s->len, PROT_READ | PROT_WRITE, MAP_SHARED, f.fd, 0);
+
+	assert_ptr_not_equal(all, MAP_FAILED);
+	memcpy(all, s->bytes, s->len);
+	munmap(all, s->len);
+}
+
+static struct shot take_shot(void)
+{
+	struct shot s = { .len = ARENA_HEAD_SIZE + HEAP };
+	uint8_t *all = mmap(NULL, s.len, PROT_READ, MAP_SHARED, f.fd, 0);
+
+	assert_ptr_not_equal(all, MAP_FAILED);
+	s.bytes = malloc(s.len);
+	assert_non_null(s.bytes);
+	memcpy(s.bytes, all, s.len);
+	munmap(all, s.len);
+	return s;
+}
+
+/* A child that updates the volume and waits to be stepped through. */
+static pid_t start_update(void)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		if (begin(NULL) < 0)
+			_exit(1);
+		ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+		raise(SIGSTOP);
+		volume_update("..1", "..2", "second");
+		_exit(0);
+	}
+	assert_true(pid > 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSTOPPED(status));
+	return pid;
+}
+
+/* False: it has come to its end. */
+static bool step(pid_t pid, uint64_t n)
+{
+	int status;
+
+	for (uint64_t i = 0; i < n; i++) {
+		assert_int_equal(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL), 0);
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		if (WIFEXITED(status)) {
+			assert_int_equal(WEXITSTATUS(status), 0);
+			return false;
+		}
+	}
+	return true;
+}
+
+/* What a reader finds: the old or the new content, all of it; and the update can be made (again). */
+static void check_after_death(uint64_t n_steps, bool *ret_new)
+{
+	struct err e = ERR_INIT;
+	struct node *n;
+	char text[64];
+
+	if (begin(&e) < 0)
+		fail_msg("after %ju instructions: %s", (uintmax_t)n_steps, err_text(&e));
+	*ret_new = str_eq(current(text), "second");
+	if (!*ret_new && !str_eq(current(text), "first"))
+		fail_msg("after %ju instructions: the volume shows %s", (uintmax_t)n_steps, current(text));
+	assert_string_equal(node_target(at("vol/key")), "..data/key");
+	/* whatever is left over can be removed, and then nothing is in use */
+	n = at("vol");
+	tree_stage_removal(f.tree, n);
+	assert_int_equal(tree_commit_rmdir(f.tree, root(), "vol"), 0);
+	for (uint64_t id = 2; id < arena_next_id(f.arena); id++)
+		tree_forget(f.tree, id, UINT64_MAX);
+	assert_int_equal(tree_stats(f.tree).n_nodes, 1);
+	assert_int_equal(secmem_stats().n_blocks, 0);
+}
+
+/* A death leaves the memory as it is at that moment, so a copy of it is what a successor finds. Looking after each
+ * instruction of an update would take too long for a test that runs often: every so many, a prime number. */
+static void a_death_at_any_instruction_leaves_the_old_or_the_new(void **state)
+{
+	uint64_t n_old = 0, n_new = 0, stride = 23;
+	bool running = true, is_new;
+	int copy = -1, original;
+	pid_t pid;
+
+#if defined(__SANITIZE_ADDRESS__)
+	stride = 997;
+#endif
+	assert_int_equal(arena_create(HEAP, &copy, NULL), 0);
+	original = f.fd;
+	volume_make("..1", "first");
+	end();
+	pid = start_update();
+	for (uint64_t n = 0; running; n += stride) {
+		struct shot shot;
+
+		f.fd = original;
+		shot = take_shot();
+		f.fd = copy;
+		restore_shot(&shot);
+		free(shot.bytes);
+		check_after_death(n, &is_new);
+		n_old += !is_new;
+		n_new += is_new;
+		end();
+		running = step(pid, stride);
+	}
+	assert_true(n_old > 0);
+	assert_true(n_new > 0);
+	close(original);
+	assert_int_equal(begin(NULL), 0);
+}
+
+/* Between the store that renames and the one that takes the old node out both have the name. */
+static void of_two_nodes_with_one_name_the_renamed_one_has_it(void **state)
+{
+	struct arena_node a = {
+		.parent_id = 0, .kind = NODE_LINK, .mode = 0777, .name = "tmp", .final_name = "..data", .target = "..2"
+	};
+	struct arena_record *r;
+	uint64_t old;
+	char text[64];
+
+	volume_make("..1", "first");
+	volume_update("..1", "..2", "second");
+	old = node_id(at("vol/..data"));
+	a.parent_id = node_id(at("vol"));
+	a.id = arena_next_id(f.arena);
+	arena_set_next_id(f.arena, a.id + 1);
+	assert_int_equal(arena_add(f.arena, &a, ARENA_COMMITTED | ARENA_RENAMED, 1, &r), 0);
+	next_process();
+	assert_int_equal(node_id(at("vol/..data")), a.id);
+	assert_null(tree_node(f.tree, old));
+	assert_string_equal(current(text), "second");
+	assert_true(tree_was_renamed(f.tree, at("vol"), "tmp", "..data"));
+	assert_false(tree_was_renamed(f.tree, at("vol"), "other", "..data"));
+}
+
+/* --- damage --- */
+
+/* Any bytes in: it is refused, or what it shows was written. Never a crash. */
+static void damage_is_refused_or_harmless(void **state)
+{
+	struct err e = ERR_INIT;
+	struct shot start, shot;
+	size_t n_refused = 0, n_taken = 0;
+	char text[64];
+
+	volume_make("..1", "first");
+	for (int i = 0; i < 5; i++)
+		tree_ref_lookup(f.tree, at("vol/key"));
+	start = take_shot();
+	end();
+	shot = start;
+	shot.bytes = malloc(start.len);
+	assert_non_null(shot.bytes);
+	for (int i = 0; i < 3000; i++) {
+		uint32_t where = randombytes_uniform(4096), n = 1 + randombytes_uniform(4);
+
+		memcpy(shot.bytes, start.bytes, start.len);
+		/* the head's first part and the part of the heap that is used */
+		if (i % 2)
+			where = ARENA_HEAD_SIZE + where % 2048;
+		else
+			where %= 160;
+		for (uint32_t k = 0; k < n; k++)
+			shot.bytes[where + k] = i % 3 ? randombytes_uniform(256) : shot.bytes[where + k] ^ 1u << i % 8;
+		restore_shot(&shot);
+		e = ERR_INIT;
+		if (begin(&e) < 0) {
+			assert_true(*err_text(&e));
+			n_refused++;
+		} else {
+			const char *now = current(text);
+
+			/* a link or volume may be gone with a flag; what is there is right */
+			if (!str_eq(now, "first") && !str_eq(now, "none") && !str_eq(now, "no ..data"))
+				fail_msg("byte %u: the volume shows %s", where, now);
+			n_taken++;
+		}
+		end();
+	}
+	assert_true(n_refused > 100);
+	assert_true(n_taken > 100);
+	restore_shot(&start);
+	free(start.bytes);
+	free(shot.bytes);
+	assert_int_equal(begin(NULL), 0);
+	assert_string_equal(current(text), "first");
+}
+
+static void refused(const void *bytes, size_t len, size_t offset, int want)
+{
+	struct shot start = take_shot(), shot = start;
+	struct err e = ERR_INIT;
+
+	end();
+	shot.bytes = malloc(start.len);
+	assert_non_null(shot.bytes);
+	memcpy(shot.bytes, start.bytes, start.len);
+	memcpy(shot.bytes + offset, bytes, len);
+	restore_shot(&shot);
+	assert_int_equal(begin(&e), want);
+	assert_non_null(strstr(err_text(&e), "state arena"));
+	end();
+	restore_shot(&start);
+	free(start.bytes);
+	free(shot.bytes);
+	assert_int_equal(begin(NULL), 0);
+}
+
+static void another_version_is_named(void **state)
+{
+	struct arena_connection *c;
+	uint64_t size;
+	int fd;
+
+	refused("\x02", 1, 8, -EPROTO);
+	refused("X", 1, 0, -EBADMSG);
+	assert_int_equal(arena_map(f.fd, &c, &size, NULL), 0);
+	assert_int_equal(size, HEAP);
+	arena_unmap(c);
+	fd = memfd_create("none", MFD_CLOEXEC);
+	assert_int_equal(arena_map(fd, &c, &size, NULL), -EBADMSG);
+	close(fd);
+	assert_int_equal(arena_create(0, &fd, NULL), -EINVAL);
+	assert_int_equal(arena_create(4097, &fd, NULL), -EINVAL);
+}
+
+/* A chain that leads in a circle, and a content that somebody has changed. */
+static void changed_content_is_refused(void **state)
+{
+	uint8_t *all;
+	char *at_text;
+
+	volume_make("..1", "CHANGE-ME");
+	all = mmap(NULL, ARENA_HEAD_SIZE + HEAP, PROT_READ, MAP_SHARED, f.fd, 0);
+	at_text = memmem(all, ARENA_HEAD_SIZE + HEAP, "CHANGE-ME", 9);
+	assert_non_null(at_text);
+	refused("X", 1, (size_t)((uint8_t *)at_text - all), -EBADMSG);
+	munmap(all, ARENA_HEAD_SIZE + HEAP);
+}
+
+static void a_chain_that_leads_in_a_circle_is_refused(void **state)
+{
+	struct shot s;
+	uint64_t first, next;
+
+	volume_make("..1", "first");
+	s = take_shot();
+	/* the head: magic, version, head size, heap size, digest key, first */
+	memcpy(&first, s.bytes + 24 + DIGEST_KEY_LEN, sizeof first);
+	memcpy(&next, s.bytes + ARENA_HEAD_SIZE + first, sizeof next);
+	assert_true(first > 0 && first < HEAP && next > 0 && next < HEAP);
+	free(s.bytes);
+	refused(&first, sizeof first, ARENA_HEAD_SIZE + next, -EBADMSG);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+		TEST(a_tree_is_found_as_it_was_left),
+		TEST(the_next_process_goes_on),
+		TEST(what_was_only_staged_is_gone_and_wiped),
+		TEST(nodes_that_the_kernel_knows_stay_until_they_are_forgotten),
+		TEST(nothing_is_left_of_what_is_removed),
+		TEST(pods_share_a_block_across_processes),
+		TEST(hidden_and_retired_stay_so),
+		TEST(a_full_arena_refuses_and_loses_nothing),
+		TEST(a_death_at_any_instruction_leaves_the_old_or_the_new),
+		TEST(of_two_nodes_with_one_name_the_renamed_one_has_it),
+		TEST(damage_is_refused_or_harmless),
+		TEST(another_version_is_named),
+		TEST(changed_content_is_refused),
+		TEST(a_chain_that_leads_in_a_circle_is_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
