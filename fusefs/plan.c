@@ -31,6 +31,16 @@ void plan_clear(struct plan *p)
 	p->switch_step = SIZE_MAX;
 }
 
+static mode_t dir_mode(const struct payload *pl)
+{
+	return pl->has_fs_group ? 02755 : 0755;
+}
+
+static gid_t dir_gid(const struct payload *pl)
+{
+	return pl->has_fs_group ? pl->fs_group : 0;
+}
+
 /* --- steps --- */
 
 /* Path from the root of the tree; -ENAMETOOLONG when no system call would take it. */
@@ -130,6 +140,23 @@ static int stage_dir(struct plan *p, struct node *parent, const char *name, mode
 	int r;
 
 	r = tree_stage_dir(p->tree, parent, name, mode, gid, &n);
+	if (r < 0)
+		return r;
+	r = step_add(p, ORDER_MKDIR, n, NULL);
+	if (r < 0) {
+		tree_unstage(p->tree, n);
+		return r;
+	}
+	*ret_n = n;
+	return 0;
+}
+
+static int stage_version(struct plan *p, struct node *vol, const struct payload *pl, struct node **ret_n)
+{
+	struct node *n;
+	int r;
+
+	r = tree_stage_version(p->tree, vol, p->version, dir_mode(pl), dir_gid(pl), &pl->digest, &n);
 	if (r < 0)
 		return r;
 	r = step_add(p, ORDER_MKDIR, n, NULL);
@@ -255,16 +282,6 @@ static int remove_dirs(struct plan *p, struct node *top)
 }
 
 /* --- what a volume looks like --- */
-
-static mode_t dir_mode(const struct payload *pl)
-{
-	return pl->has_fs_group ? 02755 : 0755;
-}
-
-static gid_t dir_gid(const struct payload *pl)
-{
-	return pl->has_fs_group ? pl->fs_group : 0;
-}
 
 /* Cuts the next element off *path into name; false at the end. Elements fit: the payload has checked them. */
 static bool path_element(const char **path, char name[PAYLOAD_NAME_MAX + 1])
@@ -440,7 +457,7 @@ static int build_new(struct plan *p)
 		return r;
 	step_is_switch(p);
 
-	r = tree_fill_dir(p->tree, vol, p->version, dir_mode(pl), dir_gid(pl), &version);
+	r = tree_fill_version(p->tree, vol, p->version, dir_mode(pl), dir_gid(pl), &pl->digest, &version);
 	r = r ?: fill_version(p, version, pl);
 	r = r ?: tree_fill_link(p->tree, vol, PLAN_DATA_LINK, p->version, &n);
 	if (r < 0)
@@ -548,7 +565,7 @@ static int build_update(struct plan *p, struct node *vol)
 	}
 	r = version_name(p, vol, p->version);
 	r = r ?: add_mount_dirs(p, vol, false);
-	r = r ?: stage_dir(p, vol, p->version, dir_mode(pl), dir_gid(pl), &version);
+	r = r ?: stage_version(p, vol, pl, &version);
 	r = r ?: fill_version(p, version, pl);
 	r = r ?: step_add(p, ORDER_CHMOD, version, NULL);
 	if (r == 0 && old)
@@ -665,6 +682,50 @@ int plan_expire(struct plan *p)
 		return 0;
 	r = remove_dirs(p, old);
 	return r ?: step_add(p, ORDER_READ_DIR, vol, NULL);
+}
+
+/* Versions that are not the current one lose their files; their folders are for plan_expire(). */
+static int retire_others(struct plan *p, const struct node *vol)
+{
+	int r = 0;
+
+	for (struct node *c = node_next_child(vol, 0); c && r == 0; c = node_next_child(vol, node_id(c))) {
+		if (node_kind(c) != NODE_DIR || !is_version_name(node_name(c)) || str_eq(node_name(c), p->version))
+			continue;
+		tree_retire(p->tree, c);
+		r = unlink_files(p, c);
+	}
+	return r;
+}
+
+static int remove_tmp_links(struct plan *p, const struct node *vol)
+{
+	int r = 0;
+
+	for (struct node *c = node_next_child(vol, 0); c && r == 0; c = node_next_child(vol, node_id(c)))
+		if (node_kind(c) == NODE_LINK && is_version_name(node_name(c)) && !str_eq(node_name(c), PLAN_DATA_LINK))
+			r = stage_removal(p, c);
+	return r;
+}
+
+int plan_heal(struct plan *p)
+{
+	struct node *vol = plan_find(p, p->path);
+	struct node *data = vol ? tree_find(p->tree, vol, PLAN_DATA_LINK) : NULL, *version;
+	int r;
+
+	if (!data || node_kind(data) != NODE_LINK)
+		return -ENOENT;
+	version = tree_find(p->tree, vol, node_target(data));
+	if (!version || node_kind(version) != NODE_DIR)
+		return -ENOENT;
+	snprintf(p->version, sizeof p->version, "%s", node_target(data));
+	r = remove_tmp_links(p, vol);
+	r = r ?: switch_links(p, vol, version);
+	r = r ?: retire_others(p, vol);
+	if (r < 0 || p->n_steps == 0)
+		return r;
+	return step_add(p, ORDER_READ_DIR, vol, NULL);
 }
 
 bool step_is_done(const struct step *s)

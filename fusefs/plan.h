@@ -47,6 +47,10 @@ int plan_volume(struct plan *p, const struct payload *payload, bool (*in_grace)(
 int plan_remove_volume(struct plan *p);
 int plan_remove_pod(struct plan *p);
 int plan_name_pod(struct plan *p);
+/* Brings an update that an earlier process did not end to its end, or takes back what was not visible yet: afterwards the
+ * volume shows `version`, which is set, and nothing else is listed but folders of versions without files. -ENOENT: there
+ * is no such volume. */
+int plan_heal(struct plan *p);
 /* Removes old_version, whose files are unlinked already. */
 int plan_expire(struct plan *p);
 

@@ -40,7 +40,7 @@ struct retired {
 	char version[PLAN_VERSION_MAX];
 };
 
-enum job_kind { JOB_VOLUME, JOB_REMOVE_VOLUME, JOB_REMOVE_POD, JOB_NAME_POD, JOB_EXPIRE };
+enum job_kind { JOB_VOLUME, JOB_REMOVE_VOLUME, JOB_REMOVE_POD, JOB_NAME_POD, JOB_EXPIRE, JOB_HEAL };
 
 struct job {
 	struct list link;
@@ -95,6 +95,13 @@ static void volume_free(struct volume *v)
 		retired_free(r);
 	free(v->path);
 	free(v);
+}
+
+static char *volume_path_text(const struct volume_path *at)
+{
+	char *path;
+
+	return asprintf(&path, "%s/volumes/%s/%s", at->pod_uid, at->plugin, at->name) < 0 ? NULL : path;
 }
 
 static int volume_get(struct publish *p, const char *path, struct volume **ret_v)
@@ -302,6 +309,8 @@ static int job_plan(struct publish *p, struct job *j)
 		return plan_name_pod(&j->plan);
 	case JOB_EXPIRE:
 		return plan_expire(&j->plan);
+	case JOB_HEAL:
+		return plan_heal(&j->plan);
 	}
 	return -EINVAL;
 }
@@ -356,6 +365,35 @@ static void volume_published(struct publish *p, struct job *j)
 	v->bytes = payload_bytes(j->payload);
 }
 
+/* Versions that are not the current one: as after any update, they stay for their grace. */
+static void retire_others(struct publish *p, struct volume *v, const struct node *vol, const char *version)
+{
+	for (struct node *c = node_next_child(vol, 0); c; c = node_next_child(vol, node_id(c))) {
+		struct retired *r;
+
+		if (node_kind(c) != NODE_DIR || node_name(c)[0] != '.' || node_name(c)[1] != '.' ||
+		    str_eq(node_name(c), version) || in_grace(v, node_name(c)))
+			continue;
+		r = calloc(1, sizeof *r);
+		if (!r) /* the next update removes it */
+			return;
+		volume_retire(p, v, node_name(c), r);
+	}
+}
+
+static void volume_healed(struct publish *p, struct job *j)
+{
+	struct volume *v = map_get_str(&p->volumes, j->path);
+	struct node *vol = plan_find(&j->plan, j->path);
+	struct node *version = vol ? tree_find(p->tree, vol, j->plan.version) : NULL;
+
+	if (!v || !version)
+		return;
+	tree_drop_hidden(p->tree, version);
+	retire_others(p, v, vol, j->plan.version);
+	v->good = true;
+}
+
 static void job_done(struct publish *p, struct job *j)
 {
 	bool removes = j->kind == JOB_REMOVE_VOLUME || j->kind == JOB_REMOVE_POD;
@@ -385,6 +423,9 @@ static void job_done(struct publish *p, struct job *j)
 		break;
 	case JOB_REMOVE_POD:
 		volumes_drop_pod(p, j->uid);
+		break;
+	case JOB_HEAL:
+		volume_healed(p, j);
 		break;
 	case JOB_NAME_POD:
 	case JOB_EXPIRE:
@@ -635,6 +676,136 @@ static void publish_timer(struct loop_source *s, void *userdata)
 	timer_arm(p);
 }
 
+/* --- what an earlier process has published --- */
+
+static bool is_dir(const struct node *n)
+{
+	return n && node_kind(n) == NODE_DIR;
+}
+
+static size_t version_bytes(const struct node *dir)
+{
+	size_t sum = 0;
+
+	for (struct node *c = node_next_child(dir, 0); c; c = node_next_child(dir, node_id(c)))
+		if (node_kind(c) == NODE_FILE)
+			sum += node_content(c)->len;
+	return sum;
+}
+
+static int resume_volume(struct publish *p, const struct node *pod, const struct node *plugin, struct node *vol)
+{
+	struct node *data = tree_find(p->tree, vol, PLAN_DATA_LINK), *version = NULL;
+	cleanup_job struct job *j = NULL;
+	struct volume *v;
+	int r;
+
+	if (data && node_kind(data) == NODE_LINK)
+		version = tree_find(p->tree, vol, node_target(data));
+	if (!is_dir(version)) /* nothing that the publisher makes; the next payload makes a volume of it */
+		return 0;
+	r = job_new(p, JOB_HEAL, node_name(pod), &j);
+	if (r < 0)
+		return r;
+	j->path = volume_path_text(&(struct volume_path){ node_name(pod), node_name(plugin), node_name(vol) });
+	if (!j->path)
+		return -ENOMEM;
+	r = volume_get(p, j->path, &v);
+	if (r < 0)
+		return r;
+	v->digest = *node_digest(version);
+	v->realtime_usec = node_changed(data);
+	v->bytes = version_bytes(version);
+	job_enqueue(p, TAKE_PTR(j));
+	return 0;
+}
+
+/* Every committed child is listed or, in versions alone, hidden. */
+static int resume_pod(struct publish *p, struct node *pod)
+{
+	struct node *volumes = tree_find(p->tree, pod, "volumes");
+	int r = 0;
+
+	if (!is_dir(volumes))
+		return 0;
+	for (struct node *plugin = node_next_child(volumes, 0); plugin;
+	     plugin = node_next_child(volumes, node_id(plugin)))
+		for (struct node *vol = node_next_child(plugin, 0); vol && r == 0;
+		     vol = node_next_child(plugin, node_id(vol)))
+			r = is_dir(vol) ? resume_volume(p, pod, plugin, vol) : 0;
+	return r;
+}
+
+/* The pods' folders; by-name is none. */
+static struct node *next_pod(const struct publish *p, uint64_t after_id)
+{
+	const struct node *root = tree_node(p->tree, TREE_ROOT_ID);
+	struct node *n = node_next_child(root, after_id);
+
+	while (n && (!is_dir(n) || str_eq(node_name(n), PLAN_BY_NAME)))
+		n = node_next_child(root, node_id(n));
+	return n;
+}
+
+int publish_resume(struct publish *p)
+{
+	int r = 0;
+
+	for (struct node *pod = next_pod(p, 0); pod && r == 0; pod = next_pod(p, node_id(pod)))
+		r = resume_pod(p, pod);
+	return r;
+}
+
+bool publish_find(const struct publish *p, const struct volume_path *at, struct publish_result *ret_res)
+{
+	cleanup_free char *path = volume_path_text(at);
+	const struct volume *v = path ? map_get_str(&p->volumes, path) : NULL;
+	struct plan plan = PLAN_INIT(p->tree);
+	struct node *vol = v && v->realtime_usec ? plan_find(&plan, path) : NULL;
+	struct node *data = vol ? tree_find(p->tree, vol, PLAN_DATA_LINK) : NULL;
+
+	if (!data)
+		return false;
+	*ret_res = (struct publish_result){ .version = node_target(data), .realtime_usec = v->realtime_usec };
+	return true;
+}
+
+/* The volumes of one wanted pod. */
+static int retain_volumes(struct publish *p, struct node *pod, publish_wanted_fn wanted, void *userdata)
+{
+	struct node *volumes = tree_find(p->tree, pod, "volumes");
+	int r = 0;
+
+	if (!is_dir(volumes))
+		return 0;
+	for (struct node *plugin = node_next_child(volumes, 0); plugin;
+	     plugin = node_next_child(volumes, node_id(plugin))) {
+		for (struct node *vol = node_next_child(plugin, 0); vol && r == 0;
+		     vol = node_next_child(plugin, node_id(vol))) {
+			const struct volume_path at = { .pod_uid = node_name(pod),
+							.plugin = node_name(plugin),
+							.name = node_name(vol) };
+
+			if (!wanted(userdata, at.pod_uid, at.plugin, at.name))
+				r = publish_remove_volume(p, &at, NULL, NULL);
+		}
+	}
+	return r;
+}
+
+int publish_retain(struct publish *p, publish_wanted_fn wanted, void *userdata)
+{
+	int r = 0;
+
+	for (struct node *pod = next_pod(p, 0); pod && r == 0; pod = next_pod(p, node_id(pod))) {
+		if (wanted(userdata, node_name(pod), NULL, NULL))
+			r = retain_volumes(p, pod, wanted, userdata);
+		else
+			r = publish_remove_pod(p, node_name(pod), NULL, NULL);
+	}
+	return r;
+}
+
 /* --- the interface --- */
 
 int publish_new(struct loop *l, struct tree *t, struct publish **ret_p)
@@ -763,10 +934,9 @@ static int volume_job_new(struct publish *p, enum job_kind kind, const struct vo
 	r = r ?: string_set(&j->name, at->name);
 	if (r < 0)
 		return r;
-	if (asprintf(&j->path, "%s/volumes/%s/%s", at->pod_uid, at->plugin, at->name) < 0) {
-		j->path = NULL;
+	j->path = volume_path_text(at);
+	if (!j->path)
 		return -ENOMEM;
-	}
 	j->fn = fn;
 	j->userdata = userdata;
 	*ret_j = TAKE_PTR(j);
@@ -838,6 +1008,7 @@ struct publish_stats publish_stats(const struct publish *p)
 
 	list_for_each (r, &p->retired, link)
 		stats.n_retired++;
+	stats.n_volumes = map_count(&p->volumes);
 	stats.attached = p->fd >= 0;
 	if (p->sent_usec)
 		stats.unanswered_usec = loop_now(p->loop) - p->sent_usec;

@@ -36,6 +36,7 @@ struct publish_stats {
 	uint64_t n_published, n_unchanged, n_failed, n_removed;
 	size_t n_queued;
 	size_t n_retired; /* versions in their grace */
+	size_t n_volumes; /* that can be read, those of an earlier process included */
 	bool attached;
 	uint64_t unanswered_usec; /* age of the order that the publisher has and has not answered; 0: none */
 };
@@ -45,6 +46,16 @@ int publish_new(struct loop *l, struct tree *t, struct publish **ret_p);
 /* Ends what is under way with -ECANCELED; the callbacks must not call publish any more. */
 void publish_free(struct publish *p);
 DEFINE_CLEANUP(struct publish *, publish_free);
+
+/* Finds the volumes that an earlier process has published (tree_open()), and orders what it has left undone. Once, right
+ * after publish_new(). */
+int publish_resume(struct publish *p);
+/* Whether the volume can be read, and since when in which version (borrowed until the next call). */
+bool publish_find(const struct publish *p, const struct volume_path *at, struct publish_result *ret_res);
+/* Removes what `wanted` does not want. It is asked for each pod that is in the tree (plugin and volume NULL), and for
+ * each volume of those that are wanted. -ENOMEM: some are left; call it again. */
+typedef bool (*publish_wanted_fn)(void *userdata, const char *uid, const char *plugin, const char *volume);
+int publish_retain(struct publish *p, publish_wanted_fn wanted, void *userdata);
 
 /* A publisher process is there: its end of a SOCK_SEQPACKET pair (taken) and its pid. An order that was under way is
  * given again. The socket's end of file detaches it (and `lost` is called if not NULL). */
