@@ -200,7 +200,7 @@ static int keeper_clear_pods_dir(const char *dir, struct err *e)
 	r = mount_probe(dir, &state, fstype, sizeof(fstype), e);
 	if (r == 0 && state == MOUNT_DEAD) {
 		log_warning(LOG_F({ "dir", dir }), "clearing the dead mount of an earlier run");
-		r = mount_clear(dir, e);
+		r = mount_clear(dir, true, e);
 		r = r ?: mount_probe(dir, &state, fstype, sizeof(fstype), e);
 	}
 	if (r < 0)
@@ -649,7 +649,7 @@ static void keeper_unmount(struct keeper *k)
 {
 	struct err e = ERR_INIT;
 
-	if (k->mounted && mount_clear(k->pods_dir, &e) < 0)
+	if (k->mounted && mount_clear(k->pods_dir, false, &e) < 0)
 		log_error(NULL, "%s", err_text(&e));
 	k->mounted = false;
 	k->mount.private = close_fd(k->mount.private);

@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
 
@@ -39,20 +40,25 @@ static void unescape(char *s)
 }
 
 /* "36 35 98:0 /root /mount/point opts [optional...] - fstype source superopts"; false: not such a line. */
-static bool line_parse(char *line, char **ret_path, char **ret_fstype)
+static bool line_parse(char *line, char **ret_path, char **ret_fstype, uint64_t *ret_device)
 {
 	char *path = NULL, *dash = strstr(line, " - ");
+	unsigned major = 0, minor = 0;
 	char *save = NULL;
 	int field = 0;
 
 	if (!dash)
 		return false;
 	*dash = 0;
-	for (char *s = strtok_r(line, " ", &save); s; s = strtok_r(NULL, " ", &save))
-		if (field++ == 4)
+	for (char *s = strtok_r(line, " ", &save); s; s = strtok_r(NULL, " ", &save), field++) {
+		if (field == 2 && sscanf(s, "%u:%u", &major, &minor) != 2)
+			return false;
+		if (field == 4)
 			path = s;
+	}
 	if (!path)
 		return false;
+	*ret_device = makedev(major, minor);
 	unescape(path);
 	*ret_path = path;
 	*ret_fstype = dash + 3;
@@ -60,8 +66,8 @@ static bool line_parse(char *line, char **ret_path, char **ret_fstype)
 	return true;
 }
 
-/* The file system type of the topmost mount on this path; "" if there is none. */
-static int top_fstype(const char *path, char *fstype, size_t size, struct err *e)
+/* The file system type and device number of the topmost mount on this path; "" if there is none. */
+static int top_mount(const char *path, char *fstype, size_t size, uint64_t *ret_device, struct err *e)
 {
 	cleanup_free char *text = NULL;
 	char *save = NULL;
@@ -74,10 +80,13 @@ static int top_fstype(const char *path, char *fstype, size_t size, struct err *e
 	*fstype = 0;
 	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
 		char *at, *type;
+		uint64_t device;
 
 		/* of several mounts on one path the last line is the topmost */
-		if (line_parse(line, &at, &type) && str_eq(at, path))
-			snprintf(fstype, size, "%s", type);
+		if (!line_parse(line, &at, &type, &device) || !str_eq(at, path))
+			continue;
+		snprintf(fstype, size, "%s", type);
+		*ret_device = device;
 	}
 	return 0;
 }
@@ -126,10 +135,11 @@ static int probe_dead(const char *path, bool *ret_dead)
 int mount_probe(const char *pods_dir, enum mount_state *ret_state, char *ret_fstype, size_t fstype_size, struct err *e)
 {
 	char fstype[64];
+	uint64_t device;
 	bool dead = false;
 	int r;
 
-	r = top_fstype(pods_dir, fstype, sizeof fstype, e);
+	r = top_mount(pods_dir, fstype, sizeof fstype, &device, e);
 	if (r < 0)
 		return r;
 	if (!*fstype) {
@@ -147,18 +157,19 @@ int mount_probe(const char *pods_dir, enum mount_state *ret_state, char *ret_fst
 	return 0;
 }
 
-int mount_clear(const char *pods_dir, struct err *e)
+int mount_clear(const char *pods_dir, bool abort, struct err *e)
 {
+	int flags = MNT_DETACH | UMOUNT_NOFOLLOW | (abort ? MNT_FORCE : 0), r;
+	uint64_t device;
 	char fstype[64];
-	int r;
 
 	for (int i = 0; i < MOUNTS_MAX; i++) {
-		r = top_fstype(pods_dir, fstype, sizeof fstype, e);
+		r = top_mount(pods_dir, fstype, sizeof fstype, &device, e);
 		if (r < 0)
 			return r;
 		if (!is_ours(fstype))
 			return 0;
-		if (umount2(pods_dir, MNT_DETACH | UMOUNT_NOFOLLOW) < 0)
+		if (umount2(pods_dir, flags) < 0)
 			return err_set(e, -errno, "unmount %s: %m", pods_dir);
 	}
 	return err_set(e, -ELOOP, "too many mounts on %s", pods_dir);
@@ -244,4 +255,37 @@ int mount_create(const char *pods_dir, struct mount_fds *ret_fds, struct err *e)
 	}
 	ret_fds->fuse = TAKE_FD(fuse);
 	return 0;
+}
+
+int mount_device(const char *pods_dir, uint64_t *ret_device, struct err *e)
+{
+	uint64_t device = 0;
+	char fstype[64];
+	int r;
+
+	r = top_mount(pods_dir, fstype, sizeof fstype, &device, e);
+	if (r < 0)
+		return r;
+	if (!is_ours(fstype))
+		return err_set(e, -ENOENT, "nothing of ours is mounted on %s", pods_dir);
+	*ret_device = device;
+	return 0;
+}
+
+/* The path ends at the mount's root, for which the kernel asks nobody. */
+int mount_adopt(const char *pods_dir, uint64_t device, int *ret_private, struct err *e)
+{
+	cleanup_fd int public = -1;
+	uint64_t found = 0;
+	int r;
+
+	r = mount_device(pods_dir, &found, e);
+	if (r < 0)
+		return r;
+	if (found != device)
+		return err_set(e, -ENOENT, "what is mounted on %s is not of the connection that was kept", pods_dir);
+	public = open_tree(AT_FDCWD, pods_dir, OPEN_TREE_CLOEXEC);
+	if (public < 0)
+		return err_set(e, -errno, "open_tree %s: %m", pods_dir);
+	return private_clone(public, ret_private, e);
 }

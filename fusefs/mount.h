@@ -9,23 +9,27 @@
 #define MOUNT_FSTYPE "fuse.secretlet"
 
 enum mount_state {
-	MOUNT_NONE,    /* nothing is mounted there */
-	MOUNT_DEAD,    /* one of ours whose daemon is gone */
-	MOUNT_ALIVE,   /* one of ours that is being served (or hangs) */
+	MOUNT_NONE, /* nothing is mounted there */
+	MOUNT_DEAD, /* one of ours whose daemon is gone */
+	MOUNT_ALIVE, /* one of ours that is being served (or hangs) */
 	MOUNT_FOREIGN, /* another file system */
 };
 
 /* What is mounted on exactly this (absolute, resolved) path, from /proc/self/mountinfo; whether one of ours is alive
  * is asked with statfs(2) in a child process with a time limit. ret_fstype (at least 64 bytes) may be NULL. */
-int mount_probe(const char *pods_dir, enum mount_state *ret_state, char *ret_fstype, size_t fstype_size,
-		struct err *e);
-/* umount2(MNT_DETACH) of everything of ours on this path. */
-int mount_clear(const char *pods_dir, struct err *e);
+int mount_probe(const char *pods_dir, enum mount_state *ret_state, char *ret_fstype, size_t fstype_size, struct err *e);
+/* umount2(MNT_DETACH) of everything of ours on this path. With `abort` the connection ends at once, whoever still has its
+ * fd: whatever waits for an answer gets an error. */
+int mount_clear(const char *pods_dir, bool abort, struct err *e);
 
 struct mount_fds {
-	int fuse;    /* /dev/fuse, unread */
+	int fuse; /* /dev/fuse, unread */
 	int private; /* the detached writable mount */
 };
 /* fsopen, fsmount(read-only), move_mount onto pods_dir, then open_tree(CLONE) of it made writable: in this order
  * because Linux before 6.15 cannot clone a mount that is not attached anywhere. */
 int mount_create(const char *pods_dir, struct mount_fds *ret_fds, struct err *e);
+/* The device number (st_dev) of what is mounted on pods_dir; -ENOENT: nothing of ours. */
+int mount_device(const char *pods_dir, uint64_t *ret_device, struct err *e);
+/* The private mount of a mount that is there already and has this device number. -ENOENT: it is not there. */
+int mount_adopt(const char *pods_dir, uint64_t device, int *ret_private, struct err *e);

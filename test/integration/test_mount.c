@@ -94,7 +94,7 @@ static void clear(const char *dir)
 {
 	struct err e = ERR_INIT;
 
-	if (mount_clear(dir, &e) < 0)
+	if (mount_clear(dir, false, &e) < 0)
 		fail_msg("%s: %s", dir, err_text(&e));
 }
 
