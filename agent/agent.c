@@ -25,6 +25,8 @@
 #include "fusefs/session.h"
 #include "fusefs/tree.h"
 
+#define BEATS_PER_HANG 4 /* signs of life in agentHangTimeout */
+
 struct agent {
 	const struct config *config;
 	reload_parse_fn parse;
@@ -38,20 +40,39 @@ struct agent {
 	struct source *source;
 	struct store *store;
 	struct pods *pods;
+	struct arena *arena;
+	struct loop_source *heartbeat;
 	struct tree *tree;
 	struct publish *publish;
 	struct session *session;
 	struct control *control;
+	bool remount; /* what is in the arena cannot be used */
+	bool retained; /* what an earlier agent has published and nobody wants any more is gone */
 	struct report_state report;
 };
 
 /* --- what the source says --- */
+
+/* Once the first complete list of pods has come, what an earlier agent has published and none of them wants goes. Not
+ * while something is refused: the refused object may be the one that wants it. */
+static void agent_retain(struct agent *a)
+{
+	struct source_health h = { .kind = "" };
+
+	if (a->retained)
+		return;
+	source_health(a->source, &h);
+	if (!h.pods_synced || h.n_rejected > 0)
+		return;
+	a->retained = pods_retain(a->pods) == 0;
+}
 
 static void agent_pod_changed(void *userdata, struct pod *pod)
 {
 	struct agent *a = userdata;
 
 	pods_pod_changed(a->pods, pod);
+	agent_retain(a);
 }
 
 static void agent_pod_removed(void *userdata, const char *uid)
@@ -66,6 +87,7 @@ static void agent_pods_synced(void *userdata)
 	struct agent *a = userdata;
 
 	log_debug(NULL, "the pods of this node are known: %zu", pods_count(a->pods));
+	agent_retain(a);
 	control_notify(a->control);
 }
 
@@ -74,6 +96,7 @@ static void agent_source_secret_changed(void *userdata, const char *ns, const ch
 	struct agent *a = userdata;
 
 	store_secret_changed(a->store, ns, name, secret);
+	agent_retain(a);
 }
 
 static void agent_source_secret_failed(void *userdata, const char *ns, const char *name, const struct err *e)
@@ -233,6 +256,8 @@ static void agent_attach_publisher(struct agent *a, const struct link_message *m
 		log_error(NULL, "the keeper sent a publisher without its socket");
 		return;
 	}
+	/* for a successor, which may have to finish what this publisher has begun */
+	arena_connection(a->arena)->publisher = m->value;
 	r = publish_attach(a->publish, take_fd, m->value, NULL, NULL);
 	if (r < 0)
 		log_error(NULL, "attach the publisher (pid %d): %s", m->value, strerror(-r));
@@ -321,7 +346,7 @@ static int agent_setup_memory(struct agent *a, struct err *e)
 	json_setup();
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
 		return err_set(e, -EIO, "libcurl cannot be initialised");
-	r = secmem_init(a->config->secret_memory_limit, e);
+	r = arena_open(KEEPER_FD_ARENA, &a->arena, e);
 	if (r < 0)
 		return r;
 	if (!secmem_stats().locked)
@@ -381,13 +406,43 @@ static int agent_setup_fs(struct agent *a, struct err *e)
 {
 	int r;
 
-	r = tree_new(clock_realtime_usec(), &a->tree);
+	r = tree_open(clock_realtime_usec(), a->arena, &a->tree, e);
 	if (r < 0)
-		return err_set(e, r, "tree: %s", strerror(-r));
+		return r;
 	r = publish_new(a->loop, a->tree, &a->publish);
+	r = r ?: publish_resume(a->publish);
 	if (r < 0)
 		return err_set(e, r, "publish: %s", strerror(-r));
-	return session_new(a->loop, KEEPER_FD_FUSE, a->tree, a->publish, agent_session_ended, a, &a->session, e);
+	return session_new(a->loop, KEEPER_FD_FUSE, a->tree, a->publish, arena_connection(a->arena),
+			   agent_session_ended, a, &a->session, e);
+}
+
+static void agent_beat(struct loop_source *s, void *userdata)
+{
+	struct agent *a = userdata;
+
+	__atomic_store_n(&arena_connection(a->arena)->heartbeat_usec, clock_monotonic_usec(), __ATOMIC_RELAXED);
+	loop_timer_set(a->heartbeat, a->config->agent_hang_usec / BEATS_PER_HANG);
+}
+
+/* Before the API server is turned to: whoever waits is answered first. */
+static int agent_serve(struct agent *a, struct err *e)
+{
+	int r;
+
+	r = agent_setup_fs(a, e);
+	/* what is there cannot be used, and trying again would not change that */
+	if (r == -EBADMSG || r == -EPROTO)
+		a->remount = true;
+	if (r < 0)
+		return r;
+	r = loop_add_timer(a->loop, agent_beat, a, &a->heartbeat);
+	if (r < 0)
+		return err_set(e, r, "heartbeat: %s", strerror(-r));
+	agent_beat(a->heartbeat, a);
+	if (session_stats(a->session)->resumed)
+		log_info(NULL, "resumed: %zu volumes are served as they were", publish_stats(a->publish).n_volumes);
+	return 0;
 }
 
 static int agent_setup_pods(struct agent *a, struct err *e)
@@ -432,7 +487,7 @@ static int agent_setup(struct agent *a, struct err *e)
 	r = agent_drop_privileges(a->config, e);
 	if (r < 0)
 		return r;
-	r = agent_setup_fs(a, e);
+	r = agent_serve(a, e);
 	if (r < 0)
 		return r;
 	r = agent_setup_pods(a, e);
@@ -469,9 +524,11 @@ static void agent_deinit(struct agent *a)
 	reload_free(a->reload);
 	files_free(a->files);
 	loop_source_free(a->link_source);
+	loop_source_free(a->heartbeat);
 	jumps_free(a->jumps);
 	loop_free(a->loop);
 	secmem_deinit();
+	arena_close(a->arena);
 	curl_global_cleanup();
 }
 
@@ -486,7 +543,7 @@ int agent_run(const struct config *c, reload_parse_fn parse, void *parse_userdat
 	r = agent_setup(&a, &e);
 	if (r < 0) {
 		log_error(NULL, "%s", err_text(&e));
-		return EXIT_FAILURE;
+		return a.remount ? KEEPER_EXIT_REMOUNT : EXIT_FAILURE;
 	}
 	return loop_run(a.loop) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

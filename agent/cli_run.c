@@ -154,7 +154,8 @@ int cli_internal_agent(const struct options *o, char *const *words)
 	cleanup_config struct config *c = NULL;
 	int r;
 
-	if (!is_socket(KEEPER_FD_LINK) || !is_open(KEEPER_FD_FUSE) || !is_socket(KEEPER_FD_CONTROL))
+	if (!is_socket(KEEPER_FD_LINK) || !is_open(KEEPER_FD_FUSE) || !is_socket(KEEPER_FD_CONTROL) ||
+	    !is_open(KEEPER_FD_ARENA))
 		return refuse_person();
 	r = begin("agent", o, &c);
 	if (r != CLI_OK)

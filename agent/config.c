@@ -112,6 +112,16 @@ static const struct field fields[] = {
 	  .min_usec = USEC_PER_SEC,
 	  .max_usec = DURATION_MAX },
 	{ .name = "secretCacheTTL", .kind = FIELD_DURATION, AT(tuning.cache_ttl_usec), .max_usec = DURATION_MAX },
+	{ .name = "agentHangTimeout",
+	  .kind = FIELD_DURATION,
+	  AT(agent_hang_usec),
+	  .min_usec = USEC_PER_SEC,
+	  .max_usec = DURATION_MAX },
+	{ .name = "connectionAbortTimeout",
+	  .kind = FIELD_DURATION,
+	  AT(abort_usec),
+	  .min_usec = USEC_PER_SEC,
+	  .max_usec = DURATION_MAX },
 };
 #undef AT
 
@@ -444,6 +454,8 @@ static void adopt(struct config *c, struct config *from)
 		c->secret_memory_limit = from->secret_memory_limit;
 	c->log_level = from->log_level;
 	c->tuning = from->tuning;
+	c->agent_hang_usec = from->agent_hang_usec ?: c->agent_hang_usec;
+	c->abort_usec = from->abort_usec ?: c->abort_usec;
 	free(c->path);
 	c->path = TAKE_PTR(from->path);
 }
@@ -647,6 +659,10 @@ int config_finish(struct config *c, struct err *e)
 		return err_set(e, -ENOMEM, "out of memory");
 	if (!c->secret_memory_limit)
 		c->secret_memory_limit = UINT64_C(256) << 20;
+	if (!c->agent_hang_usec)
+		c->agent_hang_usec = 10 * USEC_PER_SEC;
+	if (!c->abort_usec)
+		c->abort_usec = 300 * USEC_PER_SEC;
 	for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
 		if (fields[i].kind == FIELD_COUNT && !*field_count(c, &fields[i]))
 			*field_count(c, &fields[i]) = fields[i].number;
@@ -666,6 +682,10 @@ static bool field_differs(const struct field *f, const struct config *a, const s
 {
 	if (f->kind == FIELD_QUANTITY)
 		return a->secret_memory_limit != b->secret_memory_limit;
+	if (f->offset == offsetof(struct config, agent_hang_usec))
+		return a->agent_hang_usec != b->agent_hang_usec;
+	if (f->offset == offsetof(struct config, abort_usec))
+		return a->abort_usec != b->abort_usec;
 	return is_string_field(f) &&
 	       !str_eq(*(char *const *)((const char *)a + f->offset), *(char *const *)((const char *)b + f->offset)) &&
 	       (*(char *const *)((const char *)a + f->offset) || *(char *const *)((const char *)b + f->offset));

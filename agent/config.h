@@ -25,6 +25,9 @@ struct config {
 	uint64_t secret_memory_limit; /* secretMemoryLimit: bytes, a Kubernetes quantity ("256Mi"); default 256Mi */
 	unsigned kube_api_qps, kube_api_burst; /* kubeAPIQPS, kubeAPIBurst: 1 to 100000; default 50 and 100 */
 	enum log_level log_level; /* logLevel: info */
+	uint64_t agent_hang_usec; /* agentHangTimeout: 10s; an agent that gives no sign for so long is killed */
+	/* connectionAbortTimeout: 5m; when no agent could be started for so long, readers that wait get an error */
+	uint64_t abort_usec;
 	/* configMapAndSecretChangeDetectionStrategy: Watch; syncFrequency: 1m; secretCacheTTL: 1m */
 	struct source_tuning tuning;
 };

@@ -1,12 +1,18 @@
 /* Keeper: supervises. It owns the mount and every fd that must outlive a child, and does nothing that could block on
  * the file system it has mounted: no path below the pods dir is ever touched here.
  *
- * A generation is one FUSE connection with its agent and publisher. The publisher may be replaced within a generation
- * (the private mount stays); when the agent goes, the connection goes with it and the next generation mounts anew. */
+ * A generation is one FUSE connection, and outlives agents and publishers. When the agent dies, calls that wait for it go
+ * on to wait, and the next agent answers them: nobody is told anything. What ends a generation early is an arena that
+ * cannot be used any more, or that no agent could be started for connectionAbortTimeout; then the connection is aborted,
+ * which is the only thing that releases a caller whose request was read and not answered, and the next generation mounts
+ * anew.
+ *
+ * Nothing here waits: a publisher that the agent has left in the middle of a call cannot even be killed before the next
+ * agent has answered it, so it is signalled, and its death is an event like any other. */
 #include "agent/keeper.h"
 
 #include <fcntl.h>
-#include <grp.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <sys/file.h>
 #include <sys/prctl.h>
@@ -19,14 +25,17 @@
 #include <sysexits.h>
 
 #include "agent/files.h"
+#include "agent/fsconn.h"
 #include "agent/link.h"
 #include "common/backoff.h"
+#include "common/clock.h"
 #include "common/file.h"
 #include "common/log.h"
 #include "common/loop.h"
 #include "common/map.h"
 #include "common/str.h"
 #include "fusefs/mount.h"
+#include "fusefs/session.h"
 
 #define KEEPER_ALLOWED_MAX 4096
 #define KEEPER_FILES	   512 /* what each process may have open, at least */
@@ -34,8 +43,14 @@
 #define KEEPER_STOP_USEC   (5 * USEC_PER_SEC)
 #define LINK_BATCH	   64 /* messages of the agent in one turn: our signals come in between */
 
-/* At once after the first death, then slower; a child that ran for a minute was healthy. */
-static const struct backoff_policy KEEPER_RESTART = { .first_usec = 50 * USEC_PER_MSEC,
+#define TICK_USEC   (2 * USEC_PER_SEC)
+#define START_USEC  (60 * USEC_PER_SEC) /* that an agent may take before its loop runs */
+#define STEADY_USEC USEC_PER_SEC /* a child that has lived for so long is replaced at once when it dies */
+
+#define FD_CONTROL "secretlet-control" /* in the service manager's store */
+
+/* For children that die young. */
+static const struct backoff_policy KEEPER_RESTART = { .first_usec = 20 * USEC_PER_MSEC,
 						      .max_usec = 10 * USEC_PER_SEC,
 						      .reset_usec = 60 * USEC_PER_SEC,
 						      .factor = 2.0,
@@ -47,6 +62,7 @@ struct child {
 	struct loop_source *watch, *restart;
 	struct backoff backoff;
 	unsigned n_starts;
+	uint64_t started_usec;
 };
 
 struct allowed {
@@ -59,21 +75,24 @@ struct keeper {
 	const struct config *config;
 	char *const *args;
 	struct loop *loop;
-	struct loop_source *sigterm, *sigint, *sighup, *link_source, *stop_timer;
+	struct loop_source *sigterm, *sigint, *sighup, *link_source, *stop_timer, *tick;
 
 	char *pods_dir; /* resolved */
 	char *made_pods_dir, *made_runtime_dir; /* the first folder of the path that we made; NULL: none */
 	int lock, control, self; /* lock file, listening socket, our own binary */
 	char *lock_path, *control_path;
 
-	struct mount_fds mount; /* -1: not mounted */
-	bool mounted;
+	struct fsconn conn;
+	uint64_t absent_usec; /* since when nobody answers; 0: somebody does */
+	uint64_t ticked_usec; /* when the last tick was */
 	struct child agent, publisher;
 	int link; /* our end of the agent's link */
 	struct map allowed; /* path -> struct allowed */
 	struct log_limit complaints; /* about the agent's messages */
 	bool sealed; /* the agent has fixed its list */
-	bool ready_once; /* some agent has served */
+	bool ready_once; /* some agent has served, or an earlier keeper's did */
+	bool publisher_let_go; /* its agent has gone: we have killed it */
+	bool managed; /* by a service manager that may keep our fds */
 	bool stopping;
 };
 
@@ -144,6 +163,18 @@ static int keeper_lock(struct keeper *k, struct err *e)
 	return 0;
 }
 
+/* Whether the socket that an earlier keeper listened on is still the one at our path. */
+static bool keeper_control_is_there(const struct keeper *k)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNSPEC };
+	socklen_t len = sizeof(a);
+	struct stat st;
+
+	return getsockname(k->control, (struct sockaddr *)&a, &len) == 0 && a.sun_family == AF_UNIX &&
+	       strncmp(a.sun_path, k->control_path, sizeof(a.sun_path)) == 0 && lstat(k->control_path, &st) == 0 &&
+	       S_ISSOCK(st.st_mode);
+}
+
 static int keeper_listen(struct keeper *k, struct err *e)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
@@ -155,6 +186,9 @@ static int keeper_listen(struct keeper *k, struct err *e)
 	if (strlen(k->control_path) >= sizeof(a.sun_path))
 		return err_set(e, -ENAMETOOLONG, "%s is too long for a unix socket (%zu characters at most)",
 			       k->control_path, sizeof(a.sun_path) - 1);
+	if (k->control >= 0 && keeper_control_is_there(k))
+		return 0;
+	k->control = close_fd(k->control);
 	/* we hold the lock: a socket here is left over */
 	if (lstat(k->control_path, &st) == 0) {
 		if (!S_ISSOCK(st.st_mode))
@@ -212,6 +246,47 @@ static int keeper_clear_pods_dir(const char *dir, struct err *e)
 	return 0;
 }
 
+static void names_free(char ***names)
+{
+	for (char **n = *names; n && *n; n++)
+		free(*n);
+	free(*names);
+}
+
+/* What an earlier keeper has left with the service manager. Without it, or if it cannot be used, we begin anew. */
+static void keeper_adopt(struct keeper *k)
+{
+	cleanup_fd int fuse = -1, arena = -1;
+	cleanup(names_free) char **names = NULL;
+	struct err e = ERR_INIT;
+	int n;
+
+	n = sd_listen_fds_with_names(1, &names);
+	for (int i = 0; i < n; i++) {
+		int fd = SD_LISTEN_FDS_START + i;
+		int *place = str_eq(names[i], FSCONN_FD_FUSE)	 ? &fuse
+			     : str_eq(names[i], FSCONN_FD_ARENA) ? &arena
+			     : str_eq(names[i], FD_CONTROL)	 ? &k->control
+								 : NULL;
+
+		if (place && *place < 0)
+			*place = fd;
+		else
+			close(fd);
+	}
+	if (fuse < 0 || arena < 0)
+		return;
+	if (fsconn_adopt(k->pods_dir, TAKE_FD(fuse), TAKE_FD(arena), &k->conn, &e) < 0) {
+		log_error(NULL, "cannot go on with the mount of an earlier run: %s", err_text(&e));
+		fsconn_fd_forget(FSCONN_FD_FUSE);
+		fsconn_fd_forget(FSCONN_FD_ARENA);
+		return;
+	}
+	k->ready_once = true;
+	k->absent_usec = clock_monotonic_usec();
+	log_info(LOG_F({ "pods-dir", k->pods_dir }), "goes on with the mount of an earlier run");
+}
+
 static int keeper_prepare_pods_dir(struct keeper *k, struct err *e)
 {
 	struct stat st;
@@ -220,6 +295,9 @@ static int keeper_prepare_pods_dir(struct keeper *k, struct err *e)
 	r = keeper_resolve_pods_dir(k, e);
 	if (r < 0)
 		return r;
+	keeper_adopt(k);
+	if (fsconn_is_open(&k->conn))
+		return 0;
 	r = keeper_clear_pods_dir(k->pods_dir, e);
 	if (r < 0)
 		return r;
@@ -338,6 +416,7 @@ static int child_spawn(struct keeper *k, struct child *c, char *const *argv, con
 	if (c->pid == 0)
 		child_exec(k, argv, fds, n_fds);
 	c->n_starts++;
+	c->started_usec = loop_now(k->loop);
 	r = loop_add_child(k->loop, c->pid, died, k, &c->watch);
 	if (r < 0) {
 		kill(c->pid, SIGKILL);
@@ -354,7 +433,7 @@ static void child_forget(struct child *c)
 	c->pid = 0;
 }
 
-/* Kills and reaps at once. */
+/* Kills and reaps at once: only what can be killed, see the top. */
 static void child_kill(struct child *c)
 {
 	if (c->pid == 0)
@@ -362,6 +441,17 @@ static void child_kill(struct child *c)
 	kill(c->pid, SIGKILL);
 	waitpid(c->pid, NULL, 0);
 	child_forget(c);
+}
+
+/* How long to wait before another is started. */
+static uint64_t child_delay(const struct keeper *k, struct child *c)
+{
+	uint64_t now = loop_now(k->loop);
+
+	if (now - c->started_usec < STEADY_USEC)
+		return backoff_next(&c->backoff, now, random01());
+	backoff_reset(&c->backoff);
+	return 0;
 }
 
 static const char *child_end(int code, int status, char text[static 64])
@@ -375,7 +465,6 @@ static const char *child_end(int code, int status, char text[static 64])
 
 static void keeper_publisher_died(struct loop_source *s, pid_t pid, int code, int status, void *userdata);
 static void keeper_agent_died(struct loop_source *s, pid_t pid, int code, int status, void *userdata);
-static void keeper_unmount(struct keeper *k);
 
 static int keeper_start_publisher(struct keeper *k, struct err *e)
 {
@@ -388,12 +477,12 @@ static int keeper_start_publisher(struct keeper *k, struct err *e)
 		return err_set(e, -errno, "socketpair: %m");
 	ours = pair[0];
 	theirs = pair[1];
-	r = child_spawn(k, &k->publisher, argv, (int[]){ theirs, k->mount.private }, 2, keeper_publisher_died, e);
+	r = child_spawn(k, &k->publisher, argv, (int[]){ theirs, k->conn.mount.private }, 2, keeper_publisher_died, e);
 	if (r < 0)
 		return r;
 	r = link_send(k->link, LINK_PUBLISHER, 0, k->publisher.pid, NULL, ours);
 	if (r < 0) {
-		child_kill(&k->publisher);
+		child_kill(&k->publisher); /* it has made no call yet */
 		return err_set(e, r, "hand the publisher to the agent: %s", strerror(-r));
 	}
 	return 0;
@@ -404,7 +493,7 @@ static void keeper_publisher_restart(struct loop_source *s, void *userdata)
 	struct keeper *k = userdata;
 	struct err e = ERR_INIT;
 
-	if (k->stopping || k->publisher.pid || !k->agent.pid)
+	if (k->stopping || k->publisher.pid || !k->agent.pid || k->absent_usec)
 		return;
 	if (keeper_start_publisher(k, &e) < 0) {
 		log_error(NULL, "start the publisher: %s", err_text(&e));
@@ -422,12 +511,13 @@ static void keeper_publisher_died(struct loop_source *s, pid_t pid, int code, in
 	child_forget(&k->publisher);
 	if (k->stopping)
 		return;
-	delay = backoff_next(&k->publisher.backoff, loop_now(k->loop), random01());
-	/* it ends by itself only when the agent has gone, whose death is another event */
-	if (code != CLD_EXITED || status != EXIT_SUCCESS)
+	delay = k->publisher_let_go ? 0 : child_delay(k, &k->publisher);
+	/* it ends when the agent has gone, whose death is another event */
+	if (!k->publisher_let_go && (code != CLD_EXITED || status != EXIT_SUCCESS))
 		log_warning(NULL, "the publisher (pid %d) %s, starting another in %u ms", (int)pid,
 			    child_end(code, status, end), (unsigned)(delay / USEC_PER_MSEC));
-	loop_timer_set(k->publisher.restart, delay);
+	if (!k->absent_usec)
+		loop_timer_set(k->publisher.restart, delay);
 }
 
 /* --- the link: what the agent asks for --- */
@@ -508,14 +598,20 @@ static void keeper_open(struct keeper *k, const struct link_message *m)
 
 static void keeper_ready(struct keeper *k)
 {
+	uint64_t away = k->absent_usec ? loop_now(k->loop) - k->absent_usec : 0;
+
+	k->absent_usec = 0;
 	if (!k->ready_once)
 		log_info(LOG_F({ "version", SECRETLET_VERSION }, { "node", k->config->node_name },
 			       { "pods-dir", k->pods_dir }),
 			 "ready");
 	else
-		log_info(NULL, "the agent serves again");
-	sd_notify(0, k->ready_once ? "STATUS=serving" : "READY=1\nSTATUS=serving");
+		log_info(NULL, "the agent serves again; readers had to wait for %" PRIu64 " ms", away / USEC_PER_MSEC);
+	sd_notify(0, "READY=1\nSTATUS=serving");
 	k->ready_once = true;
+	/* only now: two programs that are loaded at the same time are both late, and readers wait for the agent alone. One
+	 * that still hangs in a call of the last agent's time is followed by another when it has ended */
+	loop_timer_set(k->publisher.restart, 0);
 }
 
 /* The agent has logged what became of it. */
@@ -617,43 +713,41 @@ static int keeper_start_agent(struct keeper *k, struct err *e)
 	r = loop_add_io(k->loop, k->link, EPOLLIN, keeper_link_readable, k, &k->link_source);
 	if (r < 0)
 		return err_set(e, r, "watch the link: %s", strerror(-r));
-	return child_spawn(k, &k->agent, argv, (int[]){ theirs, k->mount.fuse, k->control }, 3, keeper_agent_died, e);
+	k->publisher_let_go = k->publisher.pid > 0;
+	k->conn.shared->heartbeat_usec = clock_monotonic_usec() + START_USEC;
+	return child_spawn(k, &k->agent, argv, (int[]){ theirs, k->conn.mount.fuse, k->control, k->conn.arena }, 4,
+			   keeper_agent_died, e);
 }
 
-static int keeper_start_generation(struct keeper *k, struct err *e)
+static void keeper_drop_link(struct keeper *k)
 {
+	loop_source_free(TAKE_PTR(k->link_source));
+	k->link = close_fd(k->link);
+}
+
+/* Makes the mount if there is none, and starts what is not there. */
+static int keeper_start(struct keeper *k, struct err *e)
+{
+	bool fresh = !fsconn_is_open(&k->conn);
 	int r;
 
-	r = mount_create(k->pods_dir, &k->mount, e);
-	if (r < 0)
-		return r;
-	k->mounted = true;
-	r = keeper_start_agent(k, e);
-	if (r < 0)
-		return r;
-	return keeper_start_publisher(k, e);
+	if (fresh) {
+		r = fsconn_create(k->pods_dir, k->config->secret_memory_limit, &k->conn, e);
+		if (r < 0)
+			return r;
+	}
+	if (k->managed)
+		fsconn_store(&k->conn);
+	return keeper_start_agent(k, e);
 }
 
-/* Everything of the present connection goes: children, fds, mount. In this order: a publisher whose request the agent has
- * read and not answered cannot even be killed before the last fd of the connection is closed. */
+/* Everything of the present connection goes. Aborted, it leaves nobody who could not be killed. */
 static void keeper_end_generation(struct keeper *k)
 {
 	child_kill(&k->agent);
-	loop_source_free(TAKE_PTR(k->link_source));
-	k->link = close_fd(k->link);
-	keeper_unmount(k);
+	keeper_drop_link(k);
+	fsconn_end(&k->conn, k->pods_dir, true);
 	child_kill(&k->publisher);
-}
-
-static void keeper_unmount(struct keeper *k)
-{
-	struct err e = ERR_INIT;
-
-	if (k->mounted && mount_clear(k->pods_dir, false, &e) < 0)
-		log_error(NULL, "%s", err_text(&e));
-	k->mounted = false;
-	k->mount.private = close_fd(k->mount.private);
-	k->mount.fuse = close_fd(k->mount.fuse);
 }
 
 static void keeper_agent_restart(struct loop_source *s, void *userdata)
@@ -663,15 +757,17 @@ static void keeper_agent_restart(struct loop_source *s, void *userdata)
 
 	if (k->stopping || k->agent.pid)
 		return;
-	if (keeper_start_generation(k, &e) < 0) {
+	if (keeper_start(k, &e) < 0) {
 		log_error(NULL, "start the agent: %s", err_text(&e));
-		keeper_end_generation(k);
+		child_kill(&k->agent);
+		keeper_drop_link(k);
 		loop_timer_set(k->agent.restart, backoff_next(&k->agent.backoff, loop_now(k->loop), random01()));
 	}
 }
 
 static void keeper_agent_died(struct loop_source *s, pid_t pid, int code, int status, void *userdata)
 {
+	bool remount = code == CLD_EXITED && status == KEEPER_EXIT_REMOUNT;
 	struct keeper *k = userdata;
 	uint64_t delay;
 	char end[64];
@@ -681,7 +777,7 @@ static void keeper_agent_died(struct loop_source *s, pid_t pid, int code, int st
 		loop_exit(k->loop, EXIT_SUCCESS);
 		return;
 	}
-	keeper_end_generation(k);
+	keeper_drop_link(k);
 	if (!k->ready_once) {
 		/* it has said why: bad credentials, an unreadable folder; trying again would not help */
 		if (code != CLD_EXITED)
@@ -690,11 +786,67 @@ static void keeper_agent_died(struct loop_source *s, pid_t pid, int code, int st
 		loop_exit(k->loop, EXIT_FAILURE);
 		return;
 	}
-	delay = backoff_next(&k->agent.backoff, loop_now(k->loop), random01());
-	log_error(NULL, "the agent (pid %d) %s; unmounted, starting another in %u ms", (int)pid,
-		  child_end(code, status, end), (unsigned)(delay / USEC_PER_MSEC));
+	if (!k->absent_usec)
+		k->absent_usec = loop_now(k->loop);
+	if (k->publisher.pid > 0) {
+		k->publisher_let_go = true;
+		kill(k->publisher.pid, SIGKILL);
+	}
+	delay = child_delay(k, &k->agent);
+	if (remount) {
+		keeper_end_generation(k);
+		log_error(NULL,
+			  "the agent cannot go on with the mount: unmounted, running containers must be restarted");
+	} else {
+		log_error(NULL, "the agent (pid %d) %s, starting another in %u ms; what is mounted stays", (int)pid,
+			  child_end(code, status, end), (unsigned)(delay / USEC_PER_MSEC));
+	}
 	sd_notify(0, "STATUS=restarting the agent");
 	loop_timer_set(k->agent.restart, delay);
+}
+
+/* --- the watch over the agent --- */
+
+static void keeper_kill_hanging(struct keeper *k, uint64_t silent_usec)
+{
+	const char *name = session_slot_name(&k->conn.shared->slot);
+
+	log_error(NULL, "the agent (pid %d) hangs: no sign of it for %" PRIu64 " s%s%s; killing it", (int)k->agent.pid,
+		  silent_usec / USEC_PER_SEC, name ? ", it has not answered a " : "", name ?: "");
+	kill(k->agent.pid, SIGKILL);
+}
+
+/* Too many of the kernel's words: whoever waits is told an error now, and the next agent begins anew. */
+static void keeper_give_up(struct keeper *k)
+{
+	log_error(NULL,
+		  "no agent could be started for %" PRIu64
+		  " s: whoever waits gets an error, and running containers must be "
+		  "restarted (connectionAbortTimeout)",
+		  k->config->abort_usec / USEC_PER_SEC);
+	keeper_end_generation(k);
+	k->absent_usec = 0;
+	loop_timer_set(k->agent.restart, 0);
+}
+
+static void keeper_tick(struct loop_source *s, void *userdata)
+{
+	struct keeper *k = userdata;
+	uint64_t now = clock_monotonic_usec(), last = k->ticked_usec, beat;
+	/* after a pause of the whole machine the agent has its turn first */
+	bool paused = last && now - last > 2 * TICK_USEC;
+
+	k->ticked_usec = now;
+	loop_timer_set(k->tick, TICK_USEC);
+	sd_notify(0, "WATCHDOG=1");
+	if (k->stopping || !fsconn_is_open(&k->conn))
+		return;
+	fsconn_lock(&k->conn);
+	beat = __atomic_load_n(&k->conn.shared->heartbeat_usec, __ATOMIC_RELAXED);
+	if (k->agent.pid > 0 && !paused && now > beat && now - beat > k->config->agent_hang_usec)
+		keeper_kill_hanging(k, now - beat);
+	if (k->absent_usec && now > k->absent_usec && now - k->absent_usec > k->config->abort_usec)
+		keeper_give_up(k);
 }
 
 /* --- the end --- */
@@ -718,8 +870,9 @@ static void keeper_stop(struct loop_source *s, int signo, void *userdata)
 	log_info(NULL, "SIG%s: stopping", sigabbrev_np(signo));
 	sd_notify(0, "STOPPING=1");
 	told = k->agent.pid > 0 && link_send(k->link, LINK_STOP, 0, 0, NULL, -1) == 0;
-	keeper_unmount(k);
-	/* not waited for here: see keeper_end_generation() */
+	/* whether this is a stop or a restart, only the service manager knows: it has the fds, and drops them at a stop */
+	if (!k->managed)
+		fsconn_end(&k->conn, k->pods_dir, false);
 	if (k->publisher.pid > 0)
 		kill(k->publisher.pid, SIGKILL);
 	if (!told || loop_timer_set(k->stop_timer, KEEPER_STOP_USEC) < 0)
@@ -769,20 +922,46 @@ static int keeper_setup_loop(struct keeper *k)
 	r = loop_add_timer(k->loop, keeper_publisher_restart, k, &k->publisher.restart);
 	if (r < 0)
 		return r;
+	r = loop_add_timer(k->loop, keeper_tick, k, &k->tick);
+	if (r < 0)
+		return r;
+	loop_timer_set(k->tick, TICK_USEC);
 	return loop_add_timer(k->loop, keeper_stop_late, k, &k->stop_timer);
 }
 
-static void keeper_deinit(struct keeper *k)
+/* What the next keeper goes on with stays; everything else goes. The children die with us (PR_SET_PDEATHSIG) if they
+ * cannot be killed before. */
+static void keeper_leave(struct keeper *k)
+{
+	if (k->agent.pid > 0)
+		kill(k->agent.pid, SIGKILL);
+	if (k->publisher.pid > 0)
+		kill(k->publisher.pid, SIGKILL);
+	child_forget(&k->agent);
+	child_forget(&k->publisher);
+	keeper_drop_link(k);
+	fsconn_release(&k->conn);
+}
+
+static void keeper_remove_all(struct keeper *k)
 {
 	keeper_end_generation(k);
-	keeper_forget_allowed(k);
-	map_deinit(&k->allowed);
 	if (k->control >= 0)
 		unlink(k->control_path);
 	if (k->lock >= 0)
 		unlink(k->lock_path);
 	keeper_rmdirs(k->config->runtime_dir, k->made_runtime_dir);
 	keeper_rmdirs(k->config->pods_dir, k->made_pods_dir);
+}
+
+static void keeper_deinit(struct keeper *k)
+{
+	if (k->managed && k->ready_once && k->conn.shared)
+		keeper_leave(k);
+	else
+		keeper_remove_all(k);
+	keeper_forget_allowed(k);
+	map_deinit(&k->allowed);
 	close_fd(k->control);
 	close_fd(k->lock);
 	close_fd(k->self);
@@ -792,6 +971,7 @@ static void keeper_deinit(struct keeper *k)
 	loop_source_free(k->agent.restart);
 	loop_source_free(k->publisher.restart);
 	loop_source_free(k->stop_timer);
+	loop_source_free(k->tick);
 	loop_free(k->loop);
 	free(k->pods_dir);
 	free(k->made_pods_dir);
@@ -810,7 +990,8 @@ int keeper_run(const struct config *c, char *const *args)
 		.control = -1,
 		.self = -1,
 		.link = -1,
-		.mount = { .fuse = -1, .private = -1 },
+		.conn = FSCONN_INIT,
+		.managed = getenv("NOTIFY_SOCKET") != NULL,
 		.allowed = MAP_INIT,
 		.complaints = LOG_LIMIT_INIT(10 * USEC_PER_SEC, 10),
 		.agent = { .name = "agent", .backoff = BACKOFF_INIT(&KEEPER_RESTART) },
@@ -829,7 +1010,7 @@ int keeper_run(const struct config *c, char *const *args)
 		log_error(NULL, "event loop: %s", strerror(-r));
 		return EXIT_FAILURE;
 	}
-	r = keeper_start_generation(&k, &e);
+	r = keeper_start(&k, &e);
 	if (r < 0) {
 		log_error(NULL, "%s", err_text(&e));
 		return EXIT_FAILURE;

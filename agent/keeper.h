@@ -1,6 +1,9 @@
 /* Keeper: the parent process. Opens /dev/fuse, mounts, keeps the fds, starts and restarts the agent and the publisher,
  * opens credential files for the agent. It parses nothing that comes from the network and never touches a path inside
- * the mount. */
+ * the mount.
+ *
+ * Agents come and go, the mount stays: a new one resumes with /dev/fuse and the state arena, which the keeper holds. Under
+ * systemd the service manager holds them too, so that keepers come and go as well. */
 #pragma once
 
 #include "agent/config.h"
@@ -10,7 +13,11 @@ enum {
 	KEEPER_FD_LINK = 3, /* agent: SOCK_SEQPACKET to the keeper; publisher: SOCK_SEQPACKET to the agent */
 	KEEPER_FD_FUSE = 4, /* agent: /dev/fuse; publisher: the private mount */
 	KEEPER_FD_CONTROL = 5, /* agent: the listening control socket */
+	KEEPER_FD_ARENA = 6, /* agent: the state arena */
 };
+
+/* The agent's exit status when it cannot go on with what is in the arena: it needs a new mount. */
+#define KEEPER_EXIT_REMOUNT 75
 
 /* The whole of `secretlet run`. `args` are the command line's words after "run" (NULL-terminated), given on to the
  * agent. Returns the exit status: 0 after SIGTERM or SIGINT, else 1 and the reason was logged. */

@@ -309,6 +309,21 @@ static void volume_inherit(struct volume *v, struct volume *old)
 	v->n_bytes = old->n_bytes;
 }
 
+/* What an earlier agent has published can be read, whatever becomes of it. */
+static void volume_find(struct volume *v)
+{
+	const struct volume_path at = { .pod_uid = v->pod->pod->uid,
+					.plugin = VIEW_PLUGIN_SECRET,
+					.name = v->spec->name };
+	struct publish_result res;
+
+	if (!publish_find(v->pod->pods->publish, &at, &res))
+		return;
+	v->condition = VOLUME_READY;
+	snprintf(v->version, sizeof(v->version), "%s", res.version);
+	v->updated_usec = res.realtime_usec;
+}
+
 static int volume_init(struct volume *v, struct pod_state *s, const struct pod_volume *spec)
 {
 	v->pod = s;
@@ -317,6 +332,7 @@ static int volume_init(struct volume *v, struct pod_state *s, const struct pod_v
 	v->backoff = BACKOFF_INIT(&PODS_RETRY);
 	if (s->pod->mirror)
 		return 0;
+	volume_find(v);
 	return volume_use_secret(v);
 }
 
@@ -710,6 +726,23 @@ void pods_pod_removed(struct pods *p, const char *uid)
 	pod_remove_volumes(p, s->pod->uid);
 	pod_state_free(s);
 	p->fn(p->userdata);
+}
+
+static bool pod_is_wanted(void *userdata, const char *uid, const char *plugin, const char *volume)
+{
+	struct pods *p = userdata;
+	const struct pod_state *s = map_get_str(&p->by_uid, uid);
+
+	if (!s || s->n_volumes == 0) {
+		log_info(LOG_F({ "uid", uid }), "a pod of an earlier run is gone, its volumes go with it");
+		return false;
+	}
+	return !volume || (str_eq(plugin, VIEW_PLUGIN_SECRET) && pod_state_find_volume(s, volume));
+}
+
+int pods_retain(struct pods *p)
+{
+	return publish_retain(p->publish, pod_is_wanted, p);
 }
 
 void pods_secret_changed(struct pods *p, const struct store_entry *entry)

@@ -62,6 +62,8 @@ DEFINE_CLEANUP(struct pods *, pods_free);
 /* From the source's sink. */
 void pods_pod_changed(struct pods *p, struct pod *pod);
 void pods_pod_removed(struct pods *p, const char *uid);
+/* The first complete list of pods has come: what is published for none of them goes. -ENOMEM: not all of it has gone. */
+int pods_retain(struct pods *p);
 /* From the store. */
 void pods_secret_changed(struct pods *p, const struct store_entry *entry);
 

@@ -2,11 +2,16 @@
  *
  * Who may change something is decided by the pid alone: with ALLOW_IDMAP the kernel fills uid and gid with -1. Read
  * permission is the kernel's business (default_permissions). OPEN and OPENDIR are answered ENOSYS once; from then on
- * the kernel opens by itself and keeps pages and listings, which is right because a node's content never changes. */
+ * the kernel opens by itself and keeps pages and listings, which is right because a node's content never changes.
+ *
+ * A request that an earlier process died of comes again (replay). Queries are simply answered. A change may have been
+ * committed without the kernel having been told: then it is told now, or its caches and the tree would differ for ever.
+ * And a lookup may have been counted: it is not counted twice. */
 #include "fusefs/ops.h"
 
 #include <linux/limits.h>
 
+#include "fusefs/arena.h"
 #include "fusefs/publish.h"
 #include "fusefs/tree.h"
 
@@ -32,9 +37,16 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 
 /* --- queries --- */
 
+/* The earlier process has changed this node's count for the request that is replayed. */
+static bool is_counted(const struct ops *o, const struct node *n)
+{
+	return o->replay && o->replay->count_id == node_id(n) && o->replay->count_after == node_lookups(n);
+}
+
 static void reply_node(fuse_req_t req, struct node *n, bool hidden)
 {
 	struct ops *o = ops_of(req);
+	bool counted = is_counted(o, n);
 	struct fuse_entry_param param = {
 		.ino = node_id(n),
 		.attr_timeout = hidden ? 0 : FOREVER_SEC,
@@ -42,9 +54,11 @@ static void reply_node(fuse_req_t req, struct node *n, bool hidden)
 	};
 
 	node_stat(n, &param.attr);
-	tree_ref_lookup(o->tree, n);
-	/* the caller may be gone meanwhile: then the kernel has not counted this one */
-	if (fuse_reply_entry(req, &param) < 0)
+	if (!counted)
+		tree_ref_lookup(o->tree, n);
+	/* the caller may be gone meanwhile: then the kernel has not counted this one. Unless it has had the answer from an
+	 * earlier process: one reference too many is better than one too few. */
+	if (fuse_reply_entry(req, &param) < 0 && !counted)
 		tree_forget(o->tree, param.ino, 1);
 }
 
@@ -67,17 +81,24 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent_id, const char *name)
 		fuse_reply_err(req, ENOENT);
 }
 
-static void op_forget(fuse_req_t req, fuse_ino_t id, uint64_t count)
+static void op_forget_multi(fuse_req_t req, size_t n, struct fuse_forget_data *forgets)
 {
-	tree_forget(ops_of(req)->tree, id, count);
+	struct ops *o = ops_of(req);
+	size_t done = o->replay ? o->replay->n_forgotten : 0;
+
+	for (size_t i = done; i < n; i++) {
+		const struct node *node = tree_node(o->tree, forgets[i].ino);
+
+		if (node && !(i == done && is_counted(o, node)))
+			tree_forget(o->tree, forgets[i].ino, forgets[i].nlookup);
+		o->slot->n_forgotten = i + 1;
+	}
 	fuse_reply_none(req);
 }
 
-static void op_forget_multi(fuse_req_t req, size_t n, struct fuse_forget_data *forgets)
+static void op_forget(fuse_req_t req, fuse_ino_t id, uint64_t count)
 {
-	for (size_t i = 0; i < n; i++)
-		tree_forget(ops_of(req)->tree, forgets[i].ino, forgets[i].nlookup);
-	fuse_reply_none(req);
+	op_forget_multi(req, 1, &(struct fuse_forget_data){ .ino = id, .nlookup = count });
 }
 
 static void reply_attr(fuse_req_t req, const struct node *n)
@@ -195,11 +216,20 @@ static void refuse(fuse_req_t req)
 	fuse_reply_err(req, EROFS);
 }
 
+/* A request of the earlier process's publisher that comes again. Nothing that it asks for is staged any more; what was
+ * committed is confirmed. */
+static bool is_replay(fuse_req_t req)
+{
+	const struct ops *o = ops_of(req);
+
+	return o->replay && o->replay->publisher == fuse_req_ctx(req)->pid;
+}
+
 static struct node *folder_for(fuse_req_t req, fuse_ino_t id)
 {
 	struct node *n;
 
-	if (!publish_is_publisher(ops_of(req)->publish, fuse_req_ctx(req)->pid))
+	if (!is_replay(req) && !publish_is_publisher(ops_of(req)->publish, fuse_req_ctx(req)->pid))
 		return NULL;
 	n = tree_node(ops_of(req)->tree, id);
 	return n && node_kind(n) == NODE_DIR ? n : NULL;
@@ -215,6 +245,22 @@ static void reply_commit(fuse_req_t req, int r, struct node *n)
 		reply_node(req, n, false);
 }
 
+/* What is there under this name was made by the request that is replayed. */
+static int confirm(fuse_req_t req, struct node *parent, const char *name, enum node_kind kind, struct node **ret_n)
+{
+	struct node *n = tree_find(ops_of(req)->tree, parent, name);
+
+	if (!n || node_kind(n) != kind)
+		return -EEXIST;
+	*ret_n = n;
+	return 0;
+}
+
+static void reply_removal(fuse_req_t req, int r)
+{
+	reply_commit(req, r == -ENOENT && is_replay(req) ? 0 : r, NULL);
+}
+
 static void op_mkdir(fuse_req_t req, fuse_ino_t parent_id, const char *name, mode_t mode)
 {
 	struct node *parent = folder_for(req, parent_id), *n = NULL;
@@ -222,6 +268,8 @@ static void op_mkdir(fuse_req_t req, fuse_ino_t parent_id, const char *name, mod
 
 	if (parent)
 		r = tree_commit_mkdir(ops_of(req)->tree, parent, name, &n);
+	if (r == -EEXIST && is_replay(req))
+		r = confirm(req, parent, name, NODE_DIR, &n);
 	reply_commit(req, r, n);
 }
 
@@ -232,6 +280,8 @@ static void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent_id,
 
 	if (parent)
 		r = tree_commit_symlink(ops_of(req)->tree, parent, name, target, &n);
+	if (r == -EEXIST && is_replay(req))
+		r = confirm(req, parent, name, NODE_LINK, &n);
 	reply_commit(req, r, n);
 }
 
@@ -243,6 +293,8 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent_id, const char *name, fu
 
 	if (parent && to && flags == 0)
 		r = tree_commit_rename(ops_of(req)->tree, parent, name, to, to_name);
+	if (r == -ENOENT && is_replay(req) && tree_was_renamed(ops_of(req)->tree, to, name, to_name))
+		r = 0;
 	reply_commit(req, r, NULL);
 }
 
@@ -250,14 +302,14 @@ static void op_unlink(fuse_req_t req, fuse_ino_t parent_id, const char *name)
 {
 	struct node *parent = folder_for(req, parent_id);
 
-	reply_commit(req, parent ? tree_commit_unlink(ops_of(req)->tree, parent, name) : -EROFS, NULL);
+	reply_removal(req, parent ? tree_commit_unlink(ops_of(req)->tree, parent, name) : -EROFS);
 }
 
 static void op_rmdir(fuse_req_t req, fuse_ino_t parent_id, const char *name)
 {
 	struct node *parent = folder_for(req, parent_id);
 
-	reply_commit(req, parent ? tree_commit_rmdir(ops_of(req)->tree, parent, name) : -EROFS, NULL);
+	reply_removal(req, parent ? tree_commit_rmdir(ops_of(req)->tree, parent, name) : -EROFS);
 }
 
 /* The publisher's chmod of a folder to the bits that it has: it changes nothing and wakes the folder's watchers. */

@@ -7,13 +7,13 @@
 #include "common/secmem.h"
 
 #define PAYLOAD_PATH_MAX 4096 /* AtomicWriter: maxPathLength */
-#define PAYLOAD_NAME_MAX 255  /* AtomicWriter: maxFileNameLength */
+#define PAYLOAD_NAME_MAX 255 /* AtomicWriter: maxFileNameLength */
 
 struct payload_file {
-	char *path;              /* cleaned: "foo//bar" is foo/bar, "./a" is a */
-	struct secspan content;  /* holds a reference on its block */
-	struct digest digest;    /* of the content */
-	mode_t mode;             /* 0..0777, fsGroup's bits applied by payload_seal() */
+	char *path; /* cleaned: "foo//bar" is foo/bar, "./a" is a */
+	struct secspan content; /* holds a reference on its block */
+	struct digest digest; /* of the content */
+	mode_t mode; /* 0..0777, fsGroup's bits applied by payload_seal() */
 	uid_t uid;
 	gid_t gid;
 };
@@ -21,11 +21,11 @@ struct payload_file {
 struct payload {
 	struct payload_file *files; /* sorted by path once sealed */
 	size_t n_files;
-	char **mount_dirs;          /* folders for other volumes' nested mount points, cleaned, sorted */
+	char **mount_dirs; /* folders for other volumes' nested mount points, cleaned, sorted */
 	size_t n_mount_dirs;
 	bool has_fs_group;
 	gid_t fs_group;
-	struct digest digest;       /* of everything above: equal digests publish nothing */
+	struct digest digest; /* of everything above: equal digests publish nothing */
 	bool sealed;
 	size_t files_size, mount_dirs_size;
 };

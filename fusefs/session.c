@@ -1,24 +1,33 @@
 /* Session: requests are read from /dev/fuse here and given to libfuse one by one; its answers come back through one
  * writev callback, where INIT's is patched. libfuse 3.14 replies INIT with flags that it knows itself, drops
- * PARALLEL_DIROPS by mistake (fixed in 3.17) and limits a request to as many pages as one write may have. */
+ * PARALLEL_DIROPS by mistake (fixed in 3.17) and limits a request to as many pages as one write may have.
+ *
+ * Requests are read straight into the arena's slot. So a successor knows the one that was under way even if its process
+ * died between the end of the read(2) and the next instruction. Kernels since 6.9 send what is unanswered again
+ * (FUSE_NOTIFY_RESEND, with a bit in `unique`); with older ones the slot's copy is all there is. FORGETs have no answer, so
+ * nobody sends them again. */
 #include "fusefs/session.h"
 
 #include <fcntl.h>
 #include <linux/fuse.h>
-#include <pthread.h>
+#include <stdatomic.h>
 #include <sys/uio.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "fusefs/ops.h"
 #include "fusefs/publish.h"
 
-#define REQUEST_MAX	  (64u << 10) /* the kernel wants at least 8 KiB; a batch of FORGETs fills what it gets */
 #define REQUESTS_PER_TURN 64
 #define MAX_PAGES	  32 /* 128 KiB per READ, the kernel's readahead */
 
 /* from newer linux/fuse.h */
 #define INIT_NO_EXPORT_SUPPORT (UINT64_C(1) << 38)
 #define INIT_ALLOW_IDMAP       (UINT64_C(1) << 40)
+#define NOTIFY_RESEND	       7
+#define UNIQUE_RESEND	       (UINT64_C(1) << 63)
+
+#define UNIQUE_REPLAY (UINT64_C(0x7ffffffffffffffe)) /* an id that the kernel, which counts up, never has */
 
 #define INIT_PATCHED                                                                                                   \
 	((uint64_t)FUSE_PARALLEL_DIROPS | FUSE_EXPLICIT_INVAL_DATA | FUSE_MAX_PAGES | INIT_NO_EXPORT_SUPPORT |         \
@@ -37,17 +46,28 @@ static const struct {
 	{ INIT_ALLOW_IDMAP, "mounts cannot be idmapped: in pods with user namespaces files belong to nobody" },
 };
 
+bool session_without_resend;
+
+struct init_reply {
+	struct fuse_out_header head;
+	struct fuse_init_out out;
+};
+
 struct session {
 	struct ops ops; /* libfuse's userdata */
 	struct loop_source *source;
 	struct fuse_session *fuse;
 	int fd; /* libfuse's, closed by it */
+	struct arena_connection *connection, *own; /* own: if nothing is kept */
 	uint64_t init_unique;
+	struct init_reply init_reply;
+	size_t init_reply_len;
+	uint64_t replay_unique; /* what is in `replay` is about this request */
+	struct ops_replay replay, resent; /* resent: about any other one that comes again */
 	session_end_fn end;
 	void *userdata;
 	struct session_stats stats;
 	const char *missing[ARRAY_SIZE(FEATURES) + 1];
-	uint8_t request[REQUEST_MAX] __attribute__((__aligned__(8)));
 };
 
 const char *session_opcode_name(unsigned opcode)
@@ -108,6 +128,16 @@ const char *session_opcode_name(unsigned opcode)
 	return opcode < SESSION_OPCODES ? names[opcode] : NULL;
 }
 
+const char *session_slot_name(const struct arena_slot *slot)
+{
+	struct fuse_in_header head;
+
+	if (!slot->since_usec)
+		return NULL;
+	memcpy(&head, slot->request, sizeof head);
+	return session_opcode_name(head.opcode) ?: "request";
+}
+
 /* --- INIT --- */
 
 static void init_note(struct session *s, const struct fuse_in_header *head, size_t len)
@@ -128,6 +158,18 @@ static void init_note(struct session *s, const struct fuse_in_header *head, size
 	s->missing[n] = NULL;
 }
 
+/* For a successor. Before the answer: one that finds no INIT would wait for one for ever. */
+static void init_save(struct session *s, const struct fuse_in_header *head, size_t len)
+{
+	struct arena_connection *c = s->connection;
+
+	if (len > sizeof c->init)
+		return;
+	memcpy(c->init, head, len);
+	atomic_signal_fence(memory_order_seq_cst);
+	c->init_len = len;
+}
+
 static void init_patch(struct session *s, struct fuse_init_out *out)
 {
 	uint64_t grant = s->stats.kernel_flags & INIT_PATCHED, flags = out->flags;
@@ -145,26 +187,56 @@ static void init_patch(struct session *s, struct fuse_init_out *out)
 	s->stats.initialised = true;
 }
 
+/* The kernel has its answer since the connection began; it counts, whatever this binary would ask for. */
+static void init_adopt(struct session *s, struct fuse_init_out *out)
+{
+	uint64_t flags = s->connection->flags;
+
+	if (flags == 0 || flags == s->stats.our_flags)
+		return;
+	log_info(NULL, "the connection keeps the capabilities that an earlier version has negotiated (%#jx, not %#jx)",
+		 (uintmax_t)flags, (uintmax_t)s->stats.our_flags);
+	s->stats.our_flags = flags;
+	out->flags = flags;
+	out->flags2 = flags >> 32;
+}
+
+/* libfuse's answer to INIT, patched. The replayed one goes nowhere. */
 static ssize_t init_write(struct session *s, int fd, const struct iovec *iov, int n)
 {
-	struct {
-		struct fuse_out_header head;
-		struct fuse_init_out out;
-	} reply = { 0 };
+	struct init_reply *reply = &s->init_reply;
+	bool replayed = s->init_unique == UNIQUE_REPLAY;
 	size_t len = 0;
+	ssize_t r;
 
 	for (int i = 0; i < n; i++) {
-		if (iov[i].iov_len > sizeof reply - len) {
+		if (iov[i].iov_len > sizeof *reply - len) {
 			errno = EMSGSIZE;
 			return -1;
 		}
-		memcpy((char *)&reply + len, iov[i].iov_base, iov[i].iov_len);
+		memcpy((char *)reply + len, iov[i].iov_base, iov[i].iov_len);
 		len += iov[i].iov_len;
 	}
 	s->init_unique = 0;
-	if (reply.head.error == 0 && len >= sizeof reply.head + offsetof(struct fuse_init_out, unused))
-		init_patch(s, &reply.out);
-	return write(fd, &reply, len);
+	s->init_reply_len = len;
+	if (reply->head.error == 0 && len >= sizeof reply->head + offsetof(struct fuse_init_out, unused))
+		init_patch(s, &reply->out);
+	if (replayed) {
+		init_adopt(s, &reply->out);
+		return (ssize_t)len;
+	}
+	r = write(fd, reply, len);
+	if (r == (ssize_t)len && s->stats.initialised)
+		s->connection->flags = s->stats.our_flags;
+	return r;
+}
+
+/* An INIT whose answer a process did not live to send. */
+static void init_again(struct session *s, uint64_t unique)
+{
+	s->init_reply.head.unique = unique;
+	if (write(s->fd, &s->init_reply, s->init_reply_len) == (ssize_t)s->init_reply_len)
+		s->connection->flags = s->stats.our_flags;
 }
 
 static ssize_t io_writev(int fd, struct iovec *iov, int n, void *userdata)
@@ -192,25 +264,81 @@ static void session_finish(struct session *s, int r)
 	s->end(s->userdata, r); /* may free s */
 }
 
-static void session_process(struct session *s, size_t len)
+static bool is_forget(unsigned opcode)
 {
-	const struct fuse_in_header *head = (const void *)s->request;
-	struct fuse_buf buf = { .size = len, .mem = s->request };
+	return opcode == FUSE_FORGET || opcode == FUSE_BATCH_FORGET;
+}
+
+/* EIO for this request alone; a FORGET is passed over. */
+static void session_refuse(struct session *s, const struct fuse_in_header *head)
+{
+	struct fuse_out_header out = { .len = sizeof out, .error = -EIO, .unique = head->unique };
+
+	s->stats.n_poison++;
+	log_error(NULL, "%ju agents died of this request, it is answered with an error: %s of node %ju by pid %u",
+		  (uintmax_t)s->connection->slot.n_deaths, session_opcode_name(head->opcode) ?: "an unknown operation",
+		  (uintmax_t)head->nodeid, head->pid);
+	if (!is_forget(head->opcode) && write(s->fd, &out, sizeof out) < 0 && errno != ENOENT)
+		log_warning(NULL, "answer it: %m");
+}
+
+/* The request in the slot. `again`: an earlier process has had it. */
+static void session_process(struct session *s, size_t len, bool again)
+{
+	struct arena_slot *slot = &s->connection->slot;
+	const struct fuse_in_header *head = (const void *)slot->request;
+	struct fuse_buf buf = { .size = len, .mem = slot->request };
+	uint64_t unique = head->unique & ~UNIQUE_RESEND;
 
 	if (head->opcode < SESSION_OPCODES)
 		s->stats.requests[head->opcode]++;
-	if (head->opcode == FUSE_INIT)
+	if (slot->n_deaths >= SESSION_DEATHS_MAX && slot->deadly_unique == unique) {
+		session_refuse(s, head);
+		return;
+	}
+	if (head->opcode == FUSE_INIT && s->stats.initialised) {
+		init_again(s, head->unique);
+		return;
+	}
+	if (head->opcode == FUSE_INIT) {
 		init_note(s, head, len);
+		init_save(s, head, len);
+	}
+	if (again)
+		s->ops.replay = s->replay_unique == unique ? &s->replay : &s->resent;
 	fuse_session_process_buf(s->fuse, &buf);
+	s->ops.replay = NULL;
+}
+
+static void slot_begin(struct arena_slot *slot)
+{
+	struct fuse_in_header *head = (void *)slot->request;
+
+	head->len = 0;
+	slot->count_id = slot->n_forgotten = 0;
+	atomic_signal_fence(memory_order_seq_cst);
+}
+
+static void slot_end(struct arena_slot *slot)
+{
+	struct fuse_in_header *head = (void *)slot->request;
+
+	atomic_signal_fence(memory_order_seq_cst);
+	head->len = 0;
+	slot->since_usec = 0;
 }
 
 static void session_readable(struct loop_source *source, int fd, uint32_t revents, void *userdata)
 {
 	struct session *s = userdata;
+	struct arena_slot *slot = &s->connection->slot;
 
 	for (int i = 0; i < REQUESTS_PER_TURN; i++) {
-		ssize_t n = read(fd, s->request, sizeof s->request);
+		const struct fuse_in_header *head = (const void *)slot->request;
+		ssize_t n;
 
+		slot_begin(slot);
+		n = read(fd, slot->request, sizeof slot->request);
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			return;
 		if (n < 0 && errno == ENOENT) /* the caller gave up before we had read it */
@@ -219,8 +347,75 @@ static void session_readable(struct loop_source *source, int fd, uint32_t revent
 			session_finish(s, n < 0 ? -errno : -EIO);
 			return;
 		}
-		session_process(s, n);
+		slot->since_usec = clock_monotonic_usec();
+		session_process(s, n, head->unique & UNIQUE_RESEND);
+		slot_end(slot);
 	}
+}
+
+/* --- resuming --- */
+
+static int resume_init(struct session *s, struct err *e)
+{
+	struct arena_connection *c = s->connection;
+	uint8_t request[ARENA_INIT_MAX] __attribute__((__aligned__(8)));
+	struct fuse_buf buf = { .size = c->init_len, .mem = request };
+	struct fuse_in_header *head = (void *)request;
+
+	if (c->init_len > sizeof request || c->init_len < sizeof *head + offsetof(struct fuse_init_in, flags2))
+		return err_set(e, -EBADMSG, "state arena: its INIT request is damaged");
+	memcpy(request, c->init, c->init_len);
+	head->unique = UNIQUE_REPLAY;
+	if (head->opcode != FUSE_INIT || head->len != c->init_len)
+		return err_set(e, -EBADMSG, "state arena: its INIT request is damaged");
+	init_note(s, head, c->init_len);
+	fuse_session_process_buf(s->fuse, &buf);
+	if (!s->stats.initialised)
+		return err_set(e, -EPROTO, "libfuse does not take the connection over");
+	return 0;
+}
+
+/* Whether the request that was under way is in the slot; counts the death. */
+static bool resume_note_death(struct session *s)
+{
+	struct arena_slot *slot = &s->connection->slot;
+	const struct fuse_in_header *head = (const void *)slot->request;
+
+	if (head->len < sizeof *head || head->len > sizeof slot->request)
+		return false;
+	s->replay_unique = head->unique & ~UNIQUE_RESEND;
+	s->replay.count_id = slot->count_id;
+	s->replay.count_after = slot->count_after;
+	s->replay.n_forgotten = is_forget(head->opcode) ? slot->n_forgotten : 0;
+	if (slot->deadly_unique != s->replay_unique)
+		slot->n_deaths = 0;
+	slot->deadly_unique = s->replay_unique;
+	slot->n_deaths++;
+	return true;
+}
+
+static int session_resume(struct session *s, struct err *e)
+{
+	const struct fuse_out_header resend = { .len = sizeof resend, .error = NOTIFY_RESEND };
+	struct arena_slot *slot = &s->connection->slot;
+	const struct fuse_in_header *head = (const void *)slot->request;
+	bool under_way = resume_note_death(s), resent;
+	int r;
+
+	s->stats.resumed = true;
+	s->replay.publisher = s->resent.publisher = s->connection->publisher;
+	r = resume_init(s, e);
+	if (r < 0)
+		return r;
+	resent = !session_without_resend && write(s->fd, &resend, sizeof resend) == (ssize_t)sizeof resend;
+	if (!resent && !session_without_resend && errno != EINVAL)
+		return err_set(e, -errno, "resume the connection: %m");
+	if (under_way && (!resent || is_forget(head->opcode))) {
+		slot->since_usec = clock_monotonic_usec();
+		session_process(s, head->len, true);
+	}
+	slot_end(slot);
+	return 0;
 }
 
 static void fuse_message(enum fuse_log_level level, const char *fmt, va_list ap)
@@ -234,8 +429,8 @@ static void fuse_message(enum fuse_log_level level, const char *fmt, va_list ap)
 	log_debug(NULL, "libfuse: %s", text);
 }
 
-int session_new(struct loop *l, int take_fuse_fd, struct tree *t, struct publish *p, session_end_fn end, void *userdata,
-		struct session **ret_s, struct err *e)
+int session_new(struct loop *l, int take_fuse_fd, struct tree *t, struct publish *p, struct arena_connection *c,
+		session_end_fn end, void *userdata, struct session **ret_s, struct err *e)
 {
 	static const struct fuse_custom_io io = { .read = io_read, .writev = io_writev };
 	char *argv[] = { (char[]){ "secretlet" }, NULL };
@@ -250,8 +445,15 @@ int session_new(struct loop *l, int take_fuse_fd, struct tree *t, struct publish
 	s = calloc(1, sizeof *s);
 	if (!s)
 		return err_set(e, -ENOMEM, "out of memory");
+	if (!c) {
+		s->own = calloc(1, sizeof *s->own);
+		if (!s->own)
+			return err_set(e, -ENOMEM, "out of memory");
+	}
+	s->connection = c ?: s->own;
 	s->ops.tree = t;
 	s->ops.publish = p;
+	s->ops.slot = &s->connection->slot;
 	s->ops.n_refused = &s->stats.n_refused;
 	s->end = end;
 	s->userdata = userdata;
@@ -267,7 +469,11 @@ int session_new(struct loop *l, int take_fuse_fd, struct tree *t, struct publish
 	r = loop_add_io(l, s->fd, EPOLLIN, session_readable, s, &s->source);
 	if (r < 0)
 		return err_set(e, r, "cannot watch /dev/fuse: %s", strerror(-r));
-
+	if (s->connection->init_len > 0) {
+		r = session_resume(s, e);
+		if (r < 0)
+			return r;
+	}
 	*ret_s = TAKE_PTR(s);
 	return 0;
 }
@@ -279,7 +485,7 @@ void session_free(struct session *s)
 	loop_source_free(s->source);
 	if (s->fuse)
 		fuse_session_destroy(s->fuse);
-	explicit_bzero(s->request, sizeof s->request);
+	free(s->own);
 	free(s);
 }
 

@@ -184,7 +184,7 @@ struct rig *rig_new(const struct rig_options *options)
 	must(rig->wake >= 0, "eventfd");
 	must(loop_new(&rig->loop) == 0 && tree_new(0, &rig->tree) == 0, "loop and tree");
 	must(publish_new(rig->loop, rig->tree, &rig->publish) == 0, "publish");
-	must_err(session_new(rig->loop, TAKE_FD(rig->mounts.fuse), rig->tree, rig->publish, session_ended, rig,
+	must_err(session_new(rig->loop, TAKE_FD(rig->mounts.fuse), rig->tree, rig->publish, NULL, session_ended, rig,
 			     &rig->session, &e),
 		 &e, "session");
 	must(loop_add_io(rig->loop, rig->wake, EPOLLIN, rig_woken, rig, &rig->wake_source) == 0, "loop_add_io");

@@ -1,0 +1,143 @@
+/* Fsconn: order matters where a death in between must not strand anybody. The arena names the mount's device before both
+ * go to the store, so that a later keeper can tell its mount from somebody else's on the same path. */
+#include "agent/fsconn.h"
+
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+
+#include "common/log.h"
+
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22 /* Linux 5.14 */
+#endif
+
+void fsconn_fd_store(const char *name, int fd)
+{
+	char state[128];
+	int r;
+
+	snprintf(state, sizeof state, "FDSTORE=1\nFDNAME=%s", name);
+	r = sd_pid_notify_with_fds(0, 0, state, &fd, 1);
+	if (r < 0)
+		log_warning(NULL, "give %s to the service manager: %s", name, strerror(-r));
+}
+
+void fsconn_fd_forget(const char *name)
+{
+	char state[128];
+
+	snprintf(state, sizeof state, "FDSTOREREMOVE=1\nFDNAME=%s", name);
+	sd_notify(0, state);
+}
+
+static void fsconn_close(struct fsconn *c)
+{
+	if (c->heap)
+		munmap(c->heap, ARENA_HEAD_SIZE + c->heap_size);
+	arena_unmap(c->shared);
+	close_fd(c->mount.fuse);
+	close_fd(c->mount.private);
+	close_fd(c->arena);
+	*c = FSCONN_INIT;
+}
+
+static int fsconn_map(struct fsconn *c, struct err *e)
+{
+	int r;
+
+	r = arena_map(c->arena, &c->shared, &c->heap_size, e);
+	if (r < 0)
+		return r;
+	c->heap = mmap(NULL, ARENA_HEAD_SIZE + c->heap_size, PROT_READ, MAP_SHARED, c->arena, 0);
+	if (c->heap == MAP_FAILED) {
+		c->heap = NULL;
+		return err_set(e, -errno, "state arena: %m");
+	}
+	madvise(c->heap, ARENA_HEAD_SIZE + c->heap_size, MADV_DONTDUMP);
+	madvise(c->heap, ARENA_HEAD_SIZE + c->heap_size, MADV_DONTFORK);
+	/* refused: the agent's own lock is refused as well, and it says so */
+	if (mlock2(c->heap, ARENA_HEAD_SIZE + c->heap_size, MLOCK_ONFAULT) < 0)
+		log_debug(NULL, "the keeper cannot lock the state arena: %m");
+	return 0;
+}
+
+int fsconn_create(const char *pods_dir, uint64_t heap_bytes, struct fsconn *ret_c, struct err *e)
+{
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	struct fsconn c = FSCONN_INIT;
+	int r;
+
+	r = arena_create((heap_bytes + page - 1) / page * page, &c.arena, e);
+	r = r ?: fsconn_map(&c, e);
+	if (r == 0) {
+		r = mount_create(pods_dir, &c.mount, e);
+		r = r ?: mount_device(pods_dir, &c.shared->device, e);
+		if (r < 0 && c.mount.fuse >= 0)
+			(void)mount_clear(pods_dir, false, NULL);
+	}
+	if (r < 0) {
+		fsconn_close(&c);
+		return r;
+	}
+	*ret_c = c;
+	return 0;
+}
+
+int fsconn_adopt(const char *pods_dir, int take_fuse, int take_arena, struct fsconn *ret_c, struct err *e)
+{
+	struct fsconn c = FSCONN_INIT;
+	int r;
+
+	c.mount.fuse = take_fuse;
+	c.arena = take_arena;
+	r = fsconn_map(&c, e);
+	r = r ?: mount_adopt(pods_dir, c.shared->device, &c.mount.private, e);
+	if (r < 0) {
+		fsconn_close(&c);
+		return r;
+	}
+	*ret_c = c;
+	return 0;
+}
+
+void fsconn_store(const struct fsconn *c)
+{
+	fsconn_fd_store(FSCONN_FD_FUSE, c->mount.fuse);
+	fsconn_fd_store(FSCONN_FD_ARENA, c->arena);
+}
+
+void fsconn_end(struct fsconn *c, const char *pods_dir, bool abort)
+{
+	struct err e = ERR_INIT;
+
+	if (!fsconn_is_open(c))
+		return;
+	fsconn_fd_forget(FSCONN_FD_FUSE);
+	fsconn_fd_forget(FSCONN_FD_ARENA);
+	if (mount_clear(pods_dir, abort, &e) < 0)
+		log_error(NULL, "%s", err_text(&e));
+	fsconn_close(c);
+}
+
+void fsconn_release(struct fsconn *c)
+{
+	fsconn_close(c);
+}
+
+void fsconn_lock(struct fsconn *c)
+{
+	off_t end = (off_t)(ARENA_HEAD_SIZE + c->heap_size), from, to;
+	struct stat st;
+
+	if (!c->heap || fstat(c->arena, &st) < 0 || (uint64_t)st.st_blocks == c->n_locked_blocks)
+		return;
+	for (from = 0; from < end; from = to) {
+		from = lseek(c->arena, from, SEEK_DATA);
+		to = from < 0 ? -1 : lseek(c->arena, from, SEEK_HOLE);
+		if (to < 0)
+			break;
+		madvise((char *)c->heap + from, (size_t)(to - from), MADV_POPULATE_READ);
+	}
+	c->n_locked_blocks = (uint64_t)st.st_blocks;
+}

@@ -1,0 +1,43 @@
+/* Fsconn: the connection to the kernel as the keeper holds it, and with it all that must outlive an agent: /dev/fuse, the
+ * private mount and the state arena. The service manager keeps copies of the first and the last (sd_notify(3), FDSTORE), so
+ * that a restart of the keeper itself is no end either. Nothing here waits for an agent. */
+#pragma once
+
+#include "common/err.h"
+#include "fusefs/arena.h"
+#include "fusefs/mount.h"
+
+struct fsconn {
+	struct mount_fds mount; /* -1: there is no connection */
+	int arena;
+	struct arena_connection *shared; /* the head of the arena; NULL: there is no connection */
+	void *heap; /* mapped to be locked; NULL: it is not */
+	uint64_t heap_size, n_locked_blocks;
+};
+#define FSCONN_INIT ((struct fsconn){ .mount = { .fuse = -1, .private = -1 }, .arena = -1 })
+
+static inline bool fsconn_is_open(const struct fsconn *c)
+{
+	return c->shared != NULL;
+}
+
+/* Mounts on pods_dir, with a new arena whose heap has (at least) heap_bytes. */
+int fsconn_create(const char *pods_dir, uint64_t heap_bytes, struct fsconn *ret_c, struct err *e);
+/* Takes over the connection of an earlier keeper, whose mount must still be on pods_dir. The fds are taken in every case. */
+int fsconn_adopt(const char *pods_dir, int take_fuse, int take_arena, struct fsconn *ret_c, struct err *e);
+/* Gives copies to the service manager, if there is one; an fd that it has is not stored twice. */
+void fsconn_store(const struct fsconn *c);
+/* Ends the connection: unmounts, and takes it out of the service manager's store. With `abort` whoever waits for an answer
+ * gets an error at once; without, when the last fd is closed. */
+void fsconn_end(struct fsconn *c, const char *pods_dir, bool abort);
+/* Lets go of it and leaves it to the service manager. */
+void fsconn_release(struct fsconn *c);
+/* Locks what of the arena is in memory: between two agents nobody else does. Cheap when nothing was added. */
+void fsconn_lock(struct fsconn *c);
+
+/* Names in the service manager's store. */
+#define FSCONN_FD_FUSE	"secretlet-fuse"
+#define FSCONN_FD_ARENA "secretlet-arena"
+/* Stores fd under a name / takes the name out; without a service manager nothing. */
+void fsconn_fd_store(const char *name, int fd);
+void fsconn_fd_forget(const char *name);
