@@ -5,6 +5,7 @@
 #include <curl/curl.h>
 #include <inttypes.h>
 #include <sodium.h>
+#include <stdatomic.h>
 
 #include "agent/control.h"
 #include "agent/files_keeper.h"
@@ -41,11 +42,13 @@ struct agent {
 	struct store *store;
 	struct pods *pods;
 	struct arena *arena;
+	struct source_tuning tuning; /* in force at the start */
 	struct loop_source *heartbeat;
 	struct tree *tree;
 	struct publish *publish;
 	struct session *session;
 	struct control *control;
+	bool publisher_hangs; /* the keeper has been told */
 	bool remount; /* what is in the arena cannot be used */
 	bool retained; /* what an earlier agent has published and nobody wants any more is gone */
 	struct report_state report;
@@ -258,16 +261,52 @@ static void agent_attach_publisher(struct agent *a, const struct link_message *m
 	}
 	/* for a successor, which may have to finish what this publisher has begun */
 	arena_connection(a->arena)->publisher = m->value;
+	a->publisher_hangs = false;
 	r = publish_attach(a->publish, take_fd, m->value, NULL, NULL);
 	if (r < 0)
 		log_error(NULL, "attach the publisher (pid %d): %s", m->value, strerror(-r));
 	control_notify(a->control);
 }
 
-static void agent_reloaded(void *userdata, int log_level_or_error)
+/* What a reload has changed holds for the next agent, too. */
+enum { NOTE_TUNED, NOTE_LOG_LEVEL, NOTE_STRATEGY, NOTE_SYNC_USEC, NOTE_CACHE_TTL_USEC };
+
+static void agent_leave_notes(struct agent *a, int log_level, const struct source_tuning *tuning)
+{
+	uint64_t *notes = arena_connection(a->arena)->notes;
+
+	notes[NOTE_TUNED] = false; /* whoever comes while this is half done does without */
+	atomic_signal_fence(memory_order_seq_cst);
+	notes[NOTE_LOG_LEVEL] = (uint64_t)log_level;
+	notes[NOTE_STRATEGY] = tuning->strategy;
+	notes[NOTE_SYNC_USEC] = tuning->sync_usec;
+	notes[NOTE_CACHE_TTL_USEC] = tuning->cache_ttl_usec;
+	atomic_signal_fence(memory_order_seq_cst);
+	notes[NOTE_TUNED] = true;
+}
+
+static void agent_read_notes(struct agent *a)
+{
+	const uint64_t *notes = arena_connection(a->arena)->notes;
+
+	a->tuning = a->config->tuning;
+	if (notes[NOTE_TUNED] != 1 || notes[NOTE_STRATEGY] >= SOURCE_STRATEGIES_N ||
+	    notes[NOTE_LOG_LEVEL] > LOG_LEVEL_DEBUG)
+		return;
+	a->tuning = (struct source_tuning){ .strategy = (enum source_strategy)notes[NOTE_STRATEGY],
+					    .sync_usec = notes[NOTE_SYNC_USEC],
+					    .cache_ttl_usec = notes[NOTE_CACHE_TTL_USEC] };
+	log_set_level((enum log_level)notes[NOTE_LOG_LEVEL]);
+}
+
+static void agent_reloaded(void *userdata, int log_level_or_error, const struct source_tuning *tuning)
 {
 	struct agent *a = userdata;
-	int r = link_send(a->link, LINK_RELOADED, 0, log_level_or_error, NULL, -1);
+	int r;
+
+	if (log_level_or_error >= 0)
+		agent_leave_notes(a, log_level_or_error, tuning);
+	r = link_send(a->link, LINK_RELOADED, 0, log_level_or_error, NULL, -1);
 
 	if (r < 0)
 		log_error(NULL, "tell the keeper: %s", strerror(-r));
@@ -349,6 +388,7 @@ static int agent_setup_memory(struct agent *a, struct err *e)
 	r = arena_open(KEEPER_FD_ARENA, &a->arena, e);
 	if (r < 0)
 		return r;
+	agent_read_notes(a);
 	if (!secmem_stats().locked)
 		log_warning(NULL,
 			    "secret memory cannot be locked: it may reach the swap (CAP_IPC_LOCK, LimitMEMLOCK=)");
@@ -366,7 +406,7 @@ static int agent_setup_source(struct agent *a, struct err *e)
 	if (c->kubeconfig || c->in_cluster) {
 		const struct source_api_options o = { .kubeconfig = c->kubeconfig,
 						      .node_name = c->node_name,
-						      .tuning = c->tuning,
+						      .tuning = a->tuning,
 						      .kube_api_qps = c->kube_api_qps,
 						      .kube_api_burst = c->kube_api_burst };
 
@@ -423,6 +463,11 @@ static void agent_beat(struct loop_source *s, void *userdata)
 
 	__atomic_store_n(&arena_connection(a->arena)->heartbeat_usec, clock_monotonic_usec(), __ATOMIC_RELAXED);
 	loop_timer_set(a->heartbeat, a->config->agent_hang_usec / BEATS_PER_HANG);
+	/* once per publisher: the next one has an answer to give of its own */
+	if (publish_stats(a->publish).unanswered_usec > a->config->agent_hang_usec && !a->publisher_hangs) {
+		a->publisher_hangs = true;
+		(void)link_send(a->link, LINK_PUBLISHER_HANGS, 0, 0, NULL, -1);
+	}
 }
 
 /* Before the API server is turned to: whoever waits is answered first. */

@@ -34,8 +34,6 @@ int cli_keygen(const struct options *o, char *const *words);
 int cli_seal(const struct options *o, char *const *words);
 int cli_version(const struct options *o, char *const *words);
 
-/* What a command's run starts with: the file, what the command line says over it, defaults, checks. */
-int cli_load_config(const struct options *o, struct config **ret_c, struct err *e);
 
 /* Of a process that reads secrets: no core, not traceable. */
 void cli_hide_memory(void);

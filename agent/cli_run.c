@@ -5,10 +5,12 @@
 #include <curl/curl.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "agent/agent.h"
 #include "agent/keeper.h"
+#include "common/file.h"
 #include "common/log.h"
 #include "common/str.h"
 #include "fusefs/publisher.h"
@@ -76,25 +78,21 @@ static int finish(struct config **take_c, const struct options *o, struct config
 	return 0;
 }
 
-int cli_load_config(const struct options *o, struct config **ret_c, struct err *e)
+/* *ret_text is NULL when there is no file and none was asked for. */
+static int read_config(const struct options *o, char **ret_text, size_t *ret_len, struct err *e)
 {
-	cleanup_config struct config *c = NULL;
-	int r;
+	int r = file_read(AT_FDCWD, o->config ?: CONFIG_DEFAULT_PATH, CONFIG_BYTES_MAX, ret_text, ret_len, e);
 
-	r = config_new(&c);
-	if (r < 0)
-		return err_set(e, r, "out of memory");
-	r = config_load(c, o->config ?: CONFIG_DEFAULT_PATH, e);
-	if (r < 0 && (r != -ENOENT || o->config))
+	if (r != -ENOENT || o->config)
 		return r;
-	if (e)
-		*e = ERR_INIT;
-	return finish(&c, o, ret_c, e);
+	*ret_text = NULL;
+	*ret_len = 0;
+	*e = ERR_INIT;
+	return 0;
 }
 
-/* The same from a text that somebody else has read. */
-static int parse_again(void *userdata, const char *path, const char *text, size_t len, struct config **ret_c,
-		       struct err *e)
+static int parse_config(void *userdata, const char *path, const char *text, size_t len, struct config **ret_c,
+			struct err *e)
 {
 	cleanup_config struct config *c = NULL;
 	int r;
@@ -102,19 +100,53 @@ static int parse_again(void *userdata, const char *path, const char *text, size_
 	r = config_new(&c);
 	if (r < 0)
 		return err_set(e, r, "out of memory");
-	r = config_parse(c, path, text, len, e);
+	r = text ? config_parse(c, path, text, len, e) : 0;
 	return r < 0 ? r : finish(&c, userdata, ret_c, e);
 }
 
-/* A daemon's process begins: log, signals, configuration. */
-static int begin(const char *program, const struct options *o, struct config **ret_c)
+/* What the keeper has read is what each of its agents gets: a file that is being edited when an agent dies must not
+ * change the next one. */
+static int keep_config(const char *text, size_t len, int *ret_fd, struct err *e)
 {
+	cleanup_fd int fd = memfd_create("secretlet-config", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	int r = fd < 0 ? -errno : file_write_all(fd, text, len);
+
+	if (r == 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0)
+		r = -errno;
+	if (r < 0)
+		return err_set(e, r, "keep the configuration: %s", strerror(-r));
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+/* An empty one is none. */
+static int read_kept_config(char **ret_text, size_t *ret_len, struct err *e)
+{
+	int r;
+
+	if (lseek(KEEPER_FD_CONFIG, 0, SEEK_SET) < 0)
+		return err_set(e, -errno, "the keeper's configuration: %m");
+	r = file_read_fd(KEEPER_FD_CONFIG, "the keeper's configuration", CONFIG_BYTES_MAX, ret_text, ret_len, e);
+	if (r == 0 && *ret_len == 0)
+		free(TAKE_PTR(*ret_text));
+	return r;
+}
+
+/* A daemon's process begins: log, signals, configuration. ret_kept: the keeper's, which keeps what it has read. */
+static int begin(const char *program, const struct options *o, struct config **ret_c, int *ret_kept)
+{
+	cleanup_free char *text = NULL;
 	struct err e = ERR_INIT;
+	size_t len;
 	int r;
 
 	log_init(program, o->has_log_level ? o->log_level : LOG_LEVEL_INFO);
 	signal(SIGPIPE, SIG_IGN);
-	r = cli_load_config(o, ret_c, &e);
+	r = ret_kept ? read_config(o, &text, &len, &e) : read_kept_config(&text, &len, &e);
+	if (r == 0)
+		r = parse_config((void *)(uintptr_t)o, o->config ?: CONFIG_DEFAULT_PATH, text, len, ret_c, &e);
+	if (r == 0 && ret_kept)
+		r = keep_config(text, len, ret_kept, &e);
 	if (r < 0) {
 		log_error(NULL, "%s", err_text(&e));
 		return CLI_FAILED;
@@ -126,9 +158,10 @@ static int begin(const char *program, const struct options *o, struct config **r
 int cli_run(const struct options *o, char *const *words)
 {
 	cleanup_config struct config *c = NULL;
-	int r = begin("keeper", o, &c);
+	cleanup_fd int kept = -1;
+	int r = begin("keeper", o, &c, &kept);
 
-	return r == CLI_OK ? keeper_run(c, words) : r;
+	return r == CLI_OK ? keeper_run(c, kept, words) : r;
 }
 
 static bool is_socket(int fd)
@@ -155,16 +188,16 @@ int cli_internal_agent(const struct options *o, char *const *words)
 	int r;
 
 	if (!is_socket(KEEPER_FD_LINK) || !is_open(KEEPER_FD_FUSE) || !is_socket(KEEPER_FD_CONTROL) ||
-	    !is_open(KEEPER_FD_ARENA))
+	    !is_open(KEEPER_FD_ARENA) || !is_open(KEEPER_FD_CONFIG))
 		return refuse_person();
-	r = begin("agent", o, &c);
+	r = begin("agent", o, &c, NULL);
 	if (r != CLI_OK)
 		return r;
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
 		log_error(NULL, "the HTTP library does not start");
 		return CLI_FAILED;
 	}
-	return agent_run(c, parse_again, (void *)(uintptr_t)o);
+	return agent_run(c, parse_config, (void *)(uintptr_t)o);
 }
 
 int cli_internal_publisher(const struct options *o, char *const *words)

@@ -40,6 +40,7 @@
 #define KEEPER_ALLOWED_MAX 4096
 #define KEEPER_FILES	   512 /* what each process may have open, at least */
 #define CHILD_FD_HIGH	   64
+#define CHILD_FDS_MAX	   5
 #define KEEPER_STOP_USEC   (5 * USEC_PER_SEC)
 #define LINK_BATCH	   64 /* messages of the agent in one turn: our signals come in between */
 
@@ -73,6 +74,7 @@ struct allowed {
 struct keeper {
 	pid_t pid; /* our own, for the children */
 	const struct config *config;
+	int config_text;
 	char *const *args;
 	struct loop *loop;
 	struct loop_source *sigterm, *sigint, *sighup, *link_source, *stop_timer, *tick;
@@ -372,7 +374,9 @@ static _Noreturn void child_fail(const char *program, const char *what)
 static _Noreturn void child_exec(const struct keeper *k, char *const *argv, const int *fds, size_t n_fds)
 {
 	sigset_t none;
-	int high[4], self;
+	int high[CHILD_FDS_MAX], self;
+
+	assert(n_fds <= CHILD_FDS_MAX);
 
 	sigemptyset(&none);
 	for (int s = 1; s < NSIG; s++)
@@ -622,6 +626,15 @@ static void keeper_reloaded(struct keeper *k, int log_level_or_error)
 	sd_notify(0, "READY=1");
 }
 
+/* Its death is told by the child watch, and another is started. */
+static void keeper_kill_publisher(struct keeper *k)
+{
+	if (k->publisher.pid == 0)
+		return;
+	log_error(NULL, "the publisher (pid %d) does not answer; killing it", (int)k->publisher.pid);
+	kill(k->publisher.pid, SIGKILL);
+}
+
 static int keeper_handle(struct keeper *k, const struct link_message *m)
 {
 	switch (m->type) {
@@ -637,6 +650,9 @@ static int keeper_handle(struct keeper *k, const struct link_message *m)
 		return 0;
 	case LINK_READY:
 		keeper_ready(k);
+		return 0;
+	case LINK_PUBLISHER_HANGS:
+		keeper_kill_publisher(k);
 		return 0;
 	case LINK_RELOADED:
 		keeper_reloaded(k, m->value);
@@ -715,7 +731,8 @@ static int keeper_start_agent(struct keeper *k, struct err *e)
 		return err_set(e, r, "watch the link: %s", strerror(-r));
 	k->publisher_let_go = k->publisher.pid > 0;
 	k->conn.shared->heartbeat_usec = clock_monotonic_usec() + START_USEC;
-	return child_spawn(k, &k->agent, argv, (int[]){ theirs, k->conn.mount.fuse, k->control, k->conn.arena }, 4,
+	return child_spawn(k, &k->agent, argv,
+			   (int[]){ theirs, k->conn.mount.fuse, k->control, k->conn.arena, k->config_text }, 5,
 			   keeper_agent_died, e);
 }
 
@@ -980,11 +997,12 @@ static void keeper_deinit(struct keeper *k)
 	free(k->control_path);
 }
 
-int keeper_run(const struct config *c, char *const *args)
+int keeper_run(const struct config *c, int config_text, char *const *args)
 {
 	cleanup(keeper_deinit) struct keeper k = {
 		.pid = getpid(),
 		.config = c,
+		.config_text = config_text,
 		.args = args,
 		.lock = -1,
 		.control = -1,

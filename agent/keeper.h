@@ -14,11 +14,13 @@ enum {
 	KEEPER_FD_FUSE = 4, /* agent: /dev/fuse; publisher: the private mount */
 	KEEPER_FD_CONTROL = 5, /* agent: the listening control socket */
 	KEEPER_FD_ARENA = 6, /* agent: the state arena */
+	KEEPER_FD_CONFIG = 7, /* agent: the text of the configuration file; empty: there is none */
 };
 
 /* The agent's exit status when it cannot go on with what is in the arena: it needs a new mount. */
 #define KEEPER_EXIT_REMOUNT 75
 
 /* The whole of `secretlet run`. `args` are the command line's words after "run" (NULL-terminated), given on to the
- * agent. Returns the exit status: 0 after SIGTERM or SIGINT, else 1 and the reason was logged. */
-int keeper_run(const struct config *c, char *const *args);
+ * agent, and config_text (borrowed) the file's text. Returns the exit status: 0 after SIGTERM or SIGINT, else 1 and the
+ * reason was logged. */
+int keeper_run(const struct config *c, int config_text, char *const *args);

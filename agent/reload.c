@@ -11,6 +11,7 @@ struct reload {
 	const struct config *config; /* of the start */
 	struct source *source;
 	char *path;
+	struct source_tuning tuning; /* of the last one that was taken */
 	reload_parse_fn parse;
 	void *parse_userdata;
 	reload_done_fn done;
@@ -23,6 +24,7 @@ static void apply(struct reload *r, const struct config *c)
 {
 	char names[256] = "";
 
+	r->tuning = c->tuning;
 	source_tune(r->source, &c->tuning);
 	log_info(LOG_F({ "file", r->path }, { "strategy", source_strategy_name(c->tuning.strategy) }),
 		 "configuration read again");
@@ -66,7 +68,7 @@ static void on_opened(void *userdata, int fd, int r_open)
 		reload_begin(r, r->source);
 		return;
 	}
-	r->done(r->userdata, k);
+	r->done(r->userdata, k, &r->tuning);
 }
 
 void reload_begin(struct reload *r, struct source *source)
@@ -82,7 +84,7 @@ void reload_begin(struct reload *r, struct source *source)
 	if (r->runs)
 		return;
 	log_error(NULL, "reload refused, everything stays as it is: open %s: %s", r->path, strerror(-k));
-	r->done(r->userdata, k);
+	r->done(r->userdata, k, &r->tuning);
 }
 
 static int absolute(const char *path, char **ret)

@@ -11,8 +11,9 @@ struct reload;
 /* The whole configuration from the file's text, as at the start: with what the command line says over it, finished. */
 typedef int (*reload_parse_fn)(void *userdata, const char *path, const char *text, size_t len, struct config **ret_c,
 			       struct err *e);
-/* A reload is over: the log level in force is the argument, or it was refused (already logged) with a negative errno. */
-typedef void (*reload_done_fn)(void *userdata, int log_level_or_error);
+/* A reload is over: the log level in force and what the source was tuned to, or it was refused (already logged) with a
+ * negative errno. */
+typedef void (*reload_done_fn)(void *userdata, int log_level_or_error, const struct source_tuning *tuning);
 
 /* Puts the file on the list of `files`, which must not be sealed yet. All is borrowed and outlives it. */
 int reload_new(struct files *files, const struct config *c, reload_parse_fn parse, void *parse_userdata,

@@ -63,7 +63,7 @@ static int parse(void *userdata, const char *path, const char *text, size_t len,
 	return 0;
 }
 
-static void on_done(void *userdata, int log_level_or_error)
+static void on_done(void *userdata, int log_level_or_error, const struct source_tuning *tuning)
 {
 	n_done++;
 	last_done = log_level_or_error;
