@@ -102,13 +102,10 @@ int sealing_public_read(const char *path, struct sealing_public *ret_public, str
 	return 0;
 }
 
-/* Into memory of the caller, NUL-terminated; no buffer in between. */
-static int read_private(const char *path, char *text, size_t size, struct err *e)
+int sealing_keys_open(const char *path, int *ret_fd, struct err *e)
 {
 	cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	size_t len = 0;
 	struct stat st;
-	ssize_t n;
 
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return err_set(e, -errno, "%s: %m", path);
@@ -117,6 +114,16 @@ static int read_private(const char *path, char *text, size_t size, struct err *e
 	if (st.st_mode & 077)
 		return err_set(e, -EPERM, "%s: others may use this private key (mode %04o); chmod 600 ends that", path,
 			       (unsigned)st.st_mode & 07777);
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+/* Into memory of the caller, NUL-terminated; no buffer in between. */
+static int read_private(int fd, const char *path, char *text, size_t size, struct err *e)
+{
+	size_t len = 0;
+	ssize_t n;
+
 	do {
 		n = read(fd, text + len, size - 1 - len);
 		len += n > 0 ? (size_t)n : 0;
@@ -144,6 +151,15 @@ static int take_private(struct sealing_keys *k, const char *line, size_t len)
 
 int sealing_keys_read(const char *path, struct sealing_keys **ret_keys, struct err *e)
 {
+	int fd, r;
+
+	r = sealing_keys_open(path, &fd, e);
+	return r < 0 ? r : sealing_keys_read_fd(fd, path, ret_keys, e);
+}
+
+int sealing_keys_read_fd(int take_fd, const char *path, struct sealing_keys **ret_keys, struct err *e)
+{
+	cleanup_fd int fd = take_fd;
 	cleanup_sealing_keys struct sealing_keys *k = calloc(1, sizeof(*k));
 	cleanup_secblock struct secblock *text = NULL;
 	const char *at, *line;
@@ -156,7 +172,7 @@ int sealing_keys_read(const char *path, struct sealing_keys **ret_keys, struct e
 	if (r == 0)
 		r = secblock_new(SEALING_KEYS_MAX * SEALING_KEY_LEN, &k->privates, e);
 	if (r == 0)
-		r = read_private(path, (char *)text->data, text->len, e);
+		r = read_private(fd, path, (char *)text->data, text->len, e);
 	if (r < 0)
 		return r;
 	at = (const char *)text->data;

@@ -54,6 +54,8 @@ struct manifests {
 	struct loop *loop;
 	struct files *files;
 	struct manifest_set *set;
+	int key_fd; /* until the start; -1: there is none */
+	char *key_path;
 	struct sealing_keys *keys; /* may be NULL */
 	char *dir; /* resolved */
 	int dir_fd, inotify_fd, wd; /* wd -1: the folder is gone */
@@ -473,6 +475,11 @@ static int manifests_start(struct source *s, struct err *e)
 	struct manifests *m = manifests_of(s);
 	int r;
 
+	if (m->key_fd >= 0) {
+		r = sealing_keys_read_fd(TAKE_FD(m->key_fd), m->key_path, &m->keys, e);
+		if (r < 0)
+			return r;
+	}
 	r = loop_add_io(m->loop, m->inotify_fd, EPOLLIN, readable, m, &m->io);
 	if (r < 0)
 		return err_set(e, r, "%s: cannot watch: %s", m->dir, strerror(-r));
@@ -552,6 +559,8 @@ static void manifests_free(struct source *s)
 	loop_source_free(m->defer);
 	manifest_set_free(m->set);
 	sealing_keys_free(m->keys);
+	close_fd(m->key_fd);
+	free(m->key_path);
 	close_fd(m->inotify_fd);
 	close_fd(m->dir_fd);
 	free(m->dir);
@@ -584,6 +593,13 @@ static int open_folder(struct manifests *m, const char *dir, struct err *e)
 	return r < 0 ? err_set(e, r, "manifests folder %s: %s", m->dir, strerror(-r)) : 0;
 }
 
+/* With privileges; what is in it is for manifests_start(), when there is secret memory to put it into. */
+static int open_keys(struct manifests *m, const char *path, struct err *e)
+{
+	m->key_path = strdup(path);
+	return m->key_path ? sealing_keys_open(path, &m->key_fd, e) : err_set(e, -ENOMEM, "out of memory");
+}
+
 static int add_sources(struct manifests *m, struct err *e)
 {
 	if (loop_add_timer(m->loop, read_batch, m, &m->batch_timer) < 0 ||
@@ -604,14 +620,14 @@ int source_manifests_new(struct loop *l, struct files *files, const struct sourc
 	m->source.vtable = &manifests_vtable;
 	m->loop = l;
 	m->files = files;
-	m->dir_fd = m->inotify_fd = m->wd = -1;
+	m->dir_fd = m->inotify_fd = m->wd = m->key_fd = -1;
 	list_init(&m->queue);
 
 	r = manifest_set_new(options->node_name, sink, userdata, &m->set);
 	if (r < 0)
 		err_set(e, r, "out of memory");
 	if (r == 0 && options->key_file)
-		r = sealing_keys_read(options->key_file, &m->keys, e);
+		r = open_keys(m, options->key_file, e);
 	if (r == 0)
 		r = open_folder(m, options->dir, e);
 	if (r == 0)
