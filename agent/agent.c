@@ -49,6 +49,7 @@ struct agent {
 	struct session *session;
 	struct control *control;
 	bool publisher_hangs; /* the keeper has been told */
+	bool pods_told; /* all of a complete list */
 	bool remount; /* what is in the arena cannot be used */
 	bool retained; /* what an earlier agent has published and nobody wants any more is gone */
 	struct report_state report;
@@ -62,10 +63,10 @@ static void agent_retain(struct agent *a)
 {
 	struct source_health h = { .kind = "" };
 
-	if (a->retained)
+	if (a->retained || !a->pods_told)
 		return;
 	source_health(a->source, &h);
-	if (!h.pods_synced || h.n_rejected > 0)
+	if (h.n_rejected > 0)
 		return;
 	a->retained = pods_retain(a->pods) == 0;
 }
@@ -90,6 +91,7 @@ static void agent_pods_synced(void *userdata)
 	struct agent *a = userdata;
 
 	log_debug(NULL, "the pods of this node are known: %zu", pods_count(a->pods));
+	a->pods_told = true;
 	agent_retain(a);
 	control_notify(a->control);
 }
@@ -376,6 +378,13 @@ static void agent_clock_jumped(void *userdata, const struct jump *jump)
 
 /* --- start --- */
 
+/* What is in the arena cannot be used, and trying again would not change that. */
+static int agent_cannot_go_on(struct agent *a, int r)
+{
+	a->remount = r == -EBADMSG || r == -EPROTO;
+	return r;
+}
+
 static int agent_setup_memory(struct agent *a, struct err *e)
 {
 	int r;
@@ -387,7 +396,7 @@ static int agent_setup_memory(struct agent *a, struct err *e)
 		return err_set(e, -EIO, "libcurl cannot be initialised");
 	r = arena_open(KEEPER_FD_ARENA, &a->arena, e);
 	if (r < 0)
-		return r;
+		return agent_cannot_go_on(a, r);
 	agent_read_notes(a);
 	if (!secmem_stats().locked)
 		log_warning(NULL,
@@ -476,11 +485,8 @@ static int agent_serve(struct agent *a, struct err *e)
 	int r;
 
 	r = agent_setup_fs(a, e);
-	/* what is there cannot be used, and trying again would not change that */
-	if (r == -EBADMSG || r == -EPROTO)
-		a->remount = true;
 	if (r < 0)
-		return r;
+		return agent_cannot_go_on(a, r);
 	r = loop_add_timer(a->loop, agent_beat, a, &a->heartbeat);
 	if (r < 0)
 		return err_set(e, r, "heartbeat: %s", strerror(-r));

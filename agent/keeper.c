@@ -48,6 +48,8 @@
 #define START_USEC  (60 * USEC_PER_SEC) /* that an agent may take before its loop runs */
 #define STEADY_USEC USEC_PER_SEC /* a child that has lived for so long is replaced at once when it dies */
 
+#define SERVED_DELAY_MAX_USEC (500 * USEC_PER_MSEC)
+
 #define FD_CONTROL "secretlet-control" /* in the service manager's store */
 
 /* For children that die young. */
@@ -447,13 +449,15 @@ static void child_kill(struct child *c)
 	child_forget(c);
 }
 
-/* How long to wait before another is started. */
-static uint64_t child_delay(const struct keeper *k, struct child *c)
+/* How long to wait before another is started. Readers may wait as well: never for so long that the connection would be
+ * aborted for the delay alone, and not for long when the child has done its work and then died. */
+static uint64_t child_delay(const struct keeper *k, struct child *c, bool served)
 {
 	uint64_t now = loop_now(k->loop);
 
 	if (now - c->started_usec < STEADY_USEC)
-		return backoff_next(&c->backoff, now, random01());
+		return MIN(backoff_next(&c->backoff, now, random01()),
+			   served ? SERVED_DELAY_MAX_USEC : k->config->abort_usec / 4);
 	backoff_reset(&c->backoff);
 	return 0;
 }
@@ -515,7 +519,7 @@ static void keeper_publisher_died(struct loop_source *s, pid_t pid, int code, in
 	child_forget(&k->publisher);
 	if (k->stopping)
 		return;
-	delay = k->publisher_let_go ? 0 : child_delay(k, &k->publisher);
+	delay = k->publisher_let_go ? 0 : child_delay(k, &k->publisher, true);
 	/* it ends when the agent has gone, whose death is another event */
 	if (!k->publisher_let_go && (code != CLD_EXITED || status != EXIT_SUCCESS))
 		log_warning(NULL, "the publisher (pid %d) %s, starting another in %u ms", (int)pid,
@@ -803,13 +807,13 @@ static void keeper_agent_died(struct loop_source *s, pid_t pid, int code, int st
 		loop_exit(k->loop, EXIT_FAILURE);
 		return;
 	}
+	delay = child_delay(k, &k->agent, !k->absent_usec);
 	if (!k->absent_usec)
 		k->absent_usec = loop_now(k->loop);
 	if (k->publisher.pid > 0) {
 		k->publisher_let_go = true;
 		kill(k->publisher.pid, SIGKILL);
 	}
-	delay = child_delay(k, &k->agent);
 	if (remount) {
 		keeper_end_generation(k);
 		log_error(NULL,
