@@ -25,7 +25,7 @@ Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2);)
 
 # clean, help and deps work without the libraries
-ifneq ($(filter-out help deps clean demo test e2e bench,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out help deps clean demo test e2e soak bench,$(or $(MAKECMDGOALS),all)),)
 MISSING := $(strip $(foreach p,$(PACKAGES),$(shell pkg-config --exists $(p) 2>/dev/null || echo $(p))))
 ifneq ($(MISSING),)
 $(error missing libraries: $(MISSING). `sudo make deps` installs them)
@@ -60,13 +60,13 @@ INTEGRATION := $(patsubst %.c,$(B)/%,$(wildcard test/integration/test_*.c))
 TOOLS := $(patsubst %.c,$(B)/%,$(wildcard test/tools/*.c)) $(patsubst %.c,$(B)/%,$(wildcard test/bench/*.c))
 
 .DEFAULT_GOAL := all
-.PHONY: help all deps test test-run e2e e2e-run bench bench-run demo demo-run tools install uninstall \
+.PHONY: help all deps test test-run e2e e2e-run soak soak-run bench bench-run demo demo-run tools install uninstall \
 	clean layers headers format format-check man-check check
 .DELETE_ON_ERROR:
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-14s %s\n",$$1,$$2}' $(MAKEFILE_LIST)
-	@echo "  variables: V=1 SANITIZE=address,undefined DEVELOPER=1 T=NAME KEEP=1 (demo) PREFIX= DESTDIR="
+	@echo "  variables: V=1 SANITIZE=address,undefined DEVELOPER=1 T=NAME KEEP=1 (demo) DURATION= SEED= SOAK_DIR= (soak) PREFIX= DESTDIR="
 
 all: $(B)/secretlet ## build build/secretlet
 
@@ -92,6 +92,13 @@ e2e: deps ## what needs a real API server: KUBEBUILDER_ASSETS=folder with kube-a
 
 e2e-run: all tools
 	$(Q)test/run --build $(B) $(if $(T),--only '$(T)') e2e
+
+soak: deps ## two hours of random faults at a real API server (DURATION=SECONDS SEED=N; KUBEBUILDER_ASSETS as for e2e)
+	$(Q)$(MAKE) --no-print-directory soak-run
+
+DURATION ?= 7200
+soak-run: all
+	$(Q)test/soak/soak.py --build $(B) --duration $(DURATION) $(if $(SEED),--seed $(SEED)) $(if $(SOAK_DIR),--dir '$(SOAK_DIR)')
 
 bench: deps ## figures, as ratios of side-by-side runs (KUBEBUILDER_ASSETS for the propagation figures)
 	$(Q)$(MAKE) --no-print-directory bench-run
