@@ -204,6 +204,10 @@ static const struct {
 	{ HEAD "syncFrequency: 999ms\n", ":3:16: syncFrequency: must be between 1s and 24h" },
 	{ HEAD "syncFrequency: 25h\n", ":3:16: syncFrequency: must be between 1s and 24h" },
 	{ HEAD "secretCacheTTL: -1s\n", ":3:17: secretCacheTTL: must be a duration, such as 1m30s" },
+	{ HEAD "agentHangTimeout: 0\n", ":3:19: agentHangTimeout: must be between 1s and 24h" },
+	{ HEAD "connectionAbortTimeout: 25h\n", ":3:25: connectionAbortTimeout: must be between 1s and 24h" },
+	{ HEAD "connectionAbortTimeout: soon\n",
+	  ":3:25: connectionAbortTimeout: must be a duration, such as 1m30s" },
 	{ HEAD "secretCacheTTL: 25h\n", ":3:17: secretCacheTTL: must be between 0 and 24h" },
 	{ HEAD "secretMemoryLimit: much\n", ":3:20" NOT_A_QUANTITY },
 	{ HEAD "secretMemoryLimit: ''\n", ":3:20" NOT_A_QUANTITY },
@@ -465,7 +469,9 @@ static const char *const FIELDS[] = { "apiVersion",
 				      "kubeAPIBurst",
 				      "configMapAndSecretChangeDetectionStrategy",
 				      "syncFrequency",
-				      "secretCacheTTL" };
+				      "secretCacheTTL",
+				      "agentHangTimeout",
+				      "connectionAbortTimeout" };
 
 static void expect_every_field(const char *path)
 {
