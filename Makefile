@@ -10,6 +10,8 @@ PREFIX ?= /usr
 BINDIR ?= $(PREFIX)/bin
 MANDIR ?= $(PREFIX)/share/man
 SYSCONFDIR ?= /etc
+UNITDIR ?= $(or $(shell pkg-config --variable=systemdsystemunitdir systemd 2>/dev/null),/lib/systemd/system)
+SYSUSERSDIR ?= $(or $(shell pkg-config --variable=sysusersdir systemd 2>/dev/null),/usr/lib/sysusers.d)
 DESTDIR ?=
 INSTALL ?= install
 
@@ -18,7 +20,7 @@ PACKAGES := fuse3 libcurl yaml-0.1 libsodium jansson libsystemd libmicrohttpd li
 DEPS_BUILD := gcc libc6-dev make pkg-config libfuse3-dev libcurl4-openssl-dev libyaml-dev libsodium-dev \
 	libjansson-dev libsystemd-dev libmicrohttpd-dev libgnutls28-dev libseccomp-dev libcap-ng-dev
 DEPS_TEST := libcmocka-dev mandoc jq curl openssl ca-certificates util-linux procps psmisc inotify-tools \
-	nghttp2-proxy strace crun runc busybox-static python3 git clang-format fuse3
+	nghttp2-proxy strace crun runc busybox-static python3 git clang-format fuse3 systemd
 
 B := build$(if $(SANITIZE),/asan)
 Q := $(if $(V),,@)
@@ -153,12 +155,17 @@ man-check: ## mandoc's lint over the manual
 install: all ## into $(DESTDIR)$(PREFIX)
 	$(INSTALL) -D -m 0755 $(B)/secretlet $(DESTDIR)$(BINDIR)/secretlet
 	for p in man/*.[1-9]; do $(INSTALL) -D -m 0644 $$p $(DESTDIR)$(MANDIR)/man$${p##*.}/$${p##*/}; done
+	$(INSTALL) -d -m 0755 $(DESTDIR)$(UNITDIR)
+	sed 's#/usr/bin/secretlet#$(BINDIR)/secretlet#' deploy/secretlet.service >$(DESTDIR)$(UNITDIR)/secretlet.service
+	chmod 0644 $(DESTDIR)$(UNITDIR)/secretlet.service
+	$(INSTALL) -D -m 0644 deploy/secretlet.sysusers $(DESTDIR)$(SYSUSERSDIR)/secretlet.conf
 	$(INSTALL) -D -m 0644 examples/secretlet.yaml $(DESTDIR)$(PREFIX)/share/doc/secretlet/examples/secretlet.yaml
 	$(INSTALL) -d -m 0755 $(DESTDIR)$(SYSCONFDIR)/secretlet
 
 uninstall: ## removes what install put there (not the configuration)
 	rm -f $(DESTDIR)$(BINDIR)/secretlet
 	for p in man/*.[1-9]; do rm -f $(DESTDIR)$(MANDIR)/man$${p##*.}/$${p##*/}; done
+	rm -f $(DESTDIR)$(UNITDIR)/secretlet.service $(DESTDIR)$(SYSUSERSDIR)/secretlet.conf
 	rm -rf $(DESTDIR)$(PREFIX)/share/doc/secretlet
 
 clean: ## removes build/

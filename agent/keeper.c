@@ -88,7 +88,7 @@ struct keeper {
 
 	struct fsconn conn;
 	uint64_t absent_usec; /* since when nobody answers; 0: somebody does */
-	uint64_t ticked_usec; /* when the last tick was */
+	uint64_t tick_usec, ticked_usec; /* between two ticks; when the last one was */
 	struct child agent, publisher;
 	int link; /* our end of the agent's link */
 	struct map allowed; /* path -> struct allowed */
@@ -757,8 +757,10 @@ static int keeper_start(struct keeper *k, struct err *e)
 		if (r < 0)
 			return r;
 	}
-	if (k->managed)
+	if (k->managed) {
 		fsconn_store(&k->conn);
+		fsconn_fd_store(FD_CONTROL, k->control);
+	}
 	return keeper_start_agent(k, e);
 }
 
@@ -855,10 +857,10 @@ static void keeper_tick(struct loop_source *s, void *userdata)
 	struct keeper *k = userdata;
 	uint64_t now = clock_monotonic_usec(), last = k->ticked_usec, beat;
 	/* after a pause of the whole machine the agent has its turn first */
-	bool paused = last && now - last > 2 * TICK_USEC;
+	bool paused = last && now - last > 2 * k->tick_usec;
 
 	k->ticked_usec = now;
-	loop_timer_set(k->tick, TICK_USEC);
+	loop_timer_set(k->tick, k->tick_usec);
 	sd_notify(0, "WATCHDOG=1");
 	if (k->stopping || !fsconn_is_open(&k->conn))
 		return;
@@ -923,6 +925,7 @@ static void keeper_reload(struct loop_source *s, int signo, void *userdata)
 
 static int keeper_setup_loop(struct keeper *k)
 {
+	uint64_t watchdog_usec;
 	int r;
 
 	r = loop_new(&k->loop);
@@ -946,7 +949,10 @@ static int keeper_setup_loop(struct keeper *k)
 	r = loop_add_timer(k->loop, keeper_tick, k, &k->tick);
 	if (r < 0)
 		return r;
-	loop_timer_set(k->tick, TICK_USEC);
+	k->tick_usec = TICK_USEC;
+	if (sd_watchdog_enabled(0, &watchdog_usec) > 0)
+		k->tick_usec = MIN(TICK_USEC, watchdog_usec / 3);
+	loop_timer_set(k->tick, k->tick_usec);
 	return loop_add_timer(k->loop, keeper_stop_late, k, &k->stop_timer);
 }
 

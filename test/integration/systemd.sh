@@ -1,0 +1,158 @@
+#!/usr/bin/env bash
+# timeout: 240
+# Under a real systemd, with the unit that is shipped: restarts, deaths and an upgrade that readers do not notice.
+set -u
+here=$(dirname "$(realpath "$0")")
+# shellcheck source=../lib/tap.sh
+. "$here/../lib/tap.sh"
+# shellcheck source=../lib/systemd.sh
+. "$here/../lib/systemd.sh"
+
+[ -x /lib/systemd/systemd ] || { echo "no systemd here"; exit 77; }
+pods=/var/lib/pods vol=/var/lib/pods/by-name/default/app/volumes/kubernetes.io~secret/creds manifests=/etc/secretlet/manifests
+mkdir -p "$sd/files$manifests" "$sd/files/usr/local/bin" "$sd/files/etc/systemd/system/secretlet.service.d"
+make -s -C "$here/../.." install B="$TEST_BUILD_DIR" DESTDIR="$sd/files" PREFIX=/usr SYSCONFDIR=/etc UNITDIR=/etc/systemd/system \
+	SYSUSERSDIR=/usr/lib/sysusers.d >"$TEST_DIR/install.out" 2>&1 || { cat "$TEST_DIR/install.out"; exit 1; }
+printf '[Service]\nWatchdogSec=3s\n' >"$sd/files/etc/systemd/system/secretlet.service.d/test.conf"
+cat >"$sd/files/etc/secretlet/secretlet.yaml" <<-Y
+	apiVersion: secretlet.config/v1alpha1
+	kind: SecretletConfiguration
+	manifestsDir: $manifests
+	Y
+cat >"$sd/files$manifests/app.yaml" <<-Y
+	apiVersion: v1
+	kind: Pod
+	metadata: {name: app}
+	spec:
+	  volumes: [{name: creds, secret: {secretName: db}}]
+	  containers: [{name: main, image: none, volumeMounts: [{name: creds, mountPath: /creds}]}]
+	Y
+secret() { # secret VALUE: a manifest
+	printf 'apiVersion: v1\nkind: Secret\nmetadata: {name: db}\nstringData: {a: "%s", b: "%s"}\n' "$1" "$1"
+}
+secret one >"$sd/files$manifests/db.yaml"
+
+# A container's view: a bind mount of the volume in a mount namespace of its own, read in a loop, by name (from the caches
+# and not from them) and through a file that is held open. Says how often, and what went wrong.
+cat >"$sd/files/usr/local/bin/reader" <<-'R'
+	#!/bin/bash
+	mkdir -p /run/reader/creds
+	mount --bind "$1/" /run/reader/creds
+	cd /run/reader
+	exec 9<creds/a
+	first=$(cat creds/a) reads=0 errors=0
+	while [ ! -e /run/reader.stop ]; do
+		text=$(cat creds/..data/a 2>&1)
+		case $text in one | two | three | four) ;; *) errors=$((errors + 1)) && echo "read: $text" ;; esac
+		dd if=creds/b iflag=nocache count=0 status=none 2>&1
+		text=$(timeout 60 cat creds/b 2>&1)
+		case $text in one | two | three | four) ;; *) errors=$((errors + 1)) && echo "uncached: $text" ;; esac
+		dd if=/proc/self/fd/9 iflag=nocache count=0 status=none 2>&1
+		text=$(timeout 60 cat /proc/self/fd/9 2>&1)
+		[ "$text" = "$first" ] || { errors=$((errors + 1)) && echo "held: $text"; }
+		[ "$(stat -c %a creds/..data/a)" = 644 ] || { errors=$((errors + 1)) && echo "stat"; }
+		reads=$((reads + 1))
+		echo "$reads" >/run/reader.count
+	done
+	echo "$errors errors" >/run/reader.result
+	R
+chmod 755 "$sd/files/usr/local/bin/reader"
+
+if ! systemd_up; then
+	tail -n 20 "$sd/console" | sed 's/^/# /'
+	echo "systemd cannot be booted here"
+	exit 77
+fi
+unit() { inside systemctl "$@"; }
+main_pid() { unit show -P MainPID secretlet; }
+n_stored() { unit show -P NFileDescriptorStore secretlet; }
+child() { # child NAME: its pid in there
+	inside pgrep -P "$(main_pid)" -f "^secretlet-$1" | head -n 1
+}
+active() { [ "$(unit is-active secretlet)" = active ]; }
+serves() { # serves VALUE: daemon and volume
+	inside secretlet wait --quiet --timeout 20s default/app && [ "$(inside timeout 20 cat "$vol/a")" = "$1" ]
+}
+put() { secret "$1" | inside sh -c "cat >$manifests/.next && mv $manifests/.next $manifests/db.yaml"; }
+reads_on() { # the reader has come by again
+	local count
+	count=$(inside cat /run/reader.count)
+	eventually 30 "[ \$(inside cat /run/reader.count) -gt $((count + 1)) ]"
+}
+after() { # after WHAT VALUE: what must be true after each of it
+	check "$1: active again" eventually 30 active
+	check "$1: an update is visible" eventually 30 "put $2; sleep 0.3; serves $2"
+	check "$1: the reader reads on" reads_on
+	check_equal "$1: what is stored" "$(n_stored)" "$stored"
+	check_equal "$1: one mount" "$(inside grep -c " $pods " /proc/self/mountinfo)" 1
+}
+
+check "the unit is valid" inside systemd-analyze verify /etc/systemd/system/secretlet.service
+check "the agent's user is made" inside systemd-sysusers
+check "it starts" unit start secretlet
+check "it serves" serves one
+check_equal "the agent is user secretlet" "$(inside stat -c %U "/proc/$(child agent)")" secretlet
+check_equal "the secret memory is locked" "$(inside secretlet status -o json | jq -r .secretMemory.locked)" true
+stored=$(n_stored)
+check_equal "connection, arena and control socket are stored" "$stored" 3
+inside unshare -m --propagation private reader "$vol" >"$TEST_DIR/reader.out" 2>&1 &
+reader=$!
+check "the reader reads" eventually 20 "inside test -s /run/reader.count"
+
+unit restart secretlet
+after "restart" two
+for i in $(seq 5); do unit restart secretlet; done
+after "five restarts" three
+inside kill -9 "$(main_pid)"
+after "SIGKILL of the keeper" one
+unit kill -s KILL --kill-who=all secretlet
+after "SIGKILL of all" two
+inside kill -9 "$(child agent)"
+after "SIGKILL of the agent" three
+unit daemon-reexec
+unit restart secretlet
+after "daemon-reexec and restart" one
+old=$(main_pid)
+inside kill -STOP "$old"
+check "a keeper that hangs is replaced" eventually 30 "[ \$(main_pid) != $old ]"
+after "watchdog" two
+unit reload secretlet
+after "reload" three
+
+# --- a read that waits while everything dies
+inside kill -STOP "$(child agent)"
+inside sh -c "dd if=$vol/b iflag=nocache count=0 status=none; timeout 60 cat $vol/b" >"$TEST_DIR/late" 2>&1 &
+late=$!
+sleep 0.3
+unit kill -s KILL --kill-who=all secretlet
+wait "$late"
+check_equal "who waited for an agent that died with its keeper is answered" "$(cat "$TEST_DIR/late")" three
+after "that" one
+
+# --- an upgrade: a binary with another version
+version=$(inside secretlet version)
+inside sh -c "sed 's/$(cat "$here/../../VERSION")/9.9.9/g' /usr/bin/secretlet >/usr/bin/.new && chmod 755 /usr/bin/.new && mv /usr/bin/.new /usr/bin/secretlet"
+check "the new version is another one" test "$(inside secretlet version)" != "$version"
+unit restart secretlet
+after "upgrade" two
+check_contains "the new version runs" "$(inside readlink "/proc/$(main_pid)/exe")" /usr/bin/secretlet
+
+inside touch /run/reader.stop
+wait "$reader"
+check_equal "the reader saw no error" "$(inside cat /run/reader.result; head -n 3 "$TEST_DIR/reader.out")" "0 errors"
+
+# --- stop, and start
+unit stop secretlet
+check "stop: no process" test -z "$(inside pgrep -f '^secretlet' || true)"
+check_equal "stop: nothing is stored" "$(n_stored)" 0
+check "start after a stop" unit start secretlet
+check "start after a stop: it serves" serves two
+check_equal "start after a stop: one mount" "$(inside grep -c " $pods " /proc/self/mountinfo)" 1
+
+# --- a mount that somebody has taken away
+inside umount -l "$pods"
+unit restart secretlet
+check "a mount that was taken away is made anew" serves two
+check_equal "one mount" "$(inside grep -c " $pods " /proc/self/mountinfo)" 1
+unit stop secretlet
+tap_done
