@@ -519,6 +519,14 @@ static int agent_setup_pods(struct agent *a, struct err *e)
 	return control_new(a->loop, KEEPER_FD_CONTROL, &agent_control_ops, a, &a->control, e);
 }
 
+/* What cannot be kept is looked through with the first complete list of pods, see agent_retain(). */
+static void agent_expect_pod(void *userdata, const char *ns, const char *name, const char *uid)
+{
+	struct agent *a = userdata;
+
+	(void)source_expect_pod(a->source, ns, name, uid);
+}
+
 static int agent_setup(struct agent *a, struct err *e)
 {
 	int r;
@@ -554,6 +562,7 @@ static int agent_setup(struct agent *a, struct err *e)
 	r = jumps_new(a->loop, agent_clock_jumped, a, &a->jumps);
 	if (r < 0)
 		return err_set(e, r, "watch the clock: %s", strerror(-r));
+	publish_names(a->publish, agent_expect_pod, a);
 	r = source_start(a->source, e);
 	if (r < 0)
 		return r;

@@ -719,8 +719,12 @@ void pods_pod_removed(struct pods *p, const char *uid)
 {
 	struct pod_state *s = map_get_str(&p->by_uid, uid);
 
-	if (!s)
+	if (!s) {
+		/* an earlier agent was told of it */
+		log_info(LOG_F({ "uid", uid }), "a pod of an earlier run is gone, its volumes go with it");
+		pod_remove_volumes(p, uid);
 		return;
+	}
 	log_info(LOG_F({ "pod", pod_display(s->pod) }, { "uid", uid }), "pod is gone, its volumes go with it");
 	pods_take_out(p, s);
 	pod_remove_volumes(p, s->pod->uid);

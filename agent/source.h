@@ -59,6 +59,8 @@ struct source_vtable {
 	int (*start)(struct source *s, struct err *e);
 	int (*want_secret)(struct source *s, const char *ns, const char *name);
 	void (*unwant_secret)(struct source *s, const char *ns, const char *name);
+	/* NULL: it does not ask for pods by name */
+	int (*expect_pod)(struct source *s, const char *ns, const char *name, const char *uid);
 	int (*need_secret)(struct source *s, const char *ns,
 			   const char *name); /* NULL: what was told is current anyway */
 	void (*tune)(struct source *s, const struct source_tuning *tuning); /* NULL: there is nothing to tune */
@@ -75,6 +77,12 @@ struct source {
 static inline int source_start(struct source *s, struct err *e)
 {
 	return s->vtable->start(s, e);
+}
+/* Before the start: an earlier process was told of this pod. It is told as gone when the source is sure of that, by
+ * pod_removed, as if it had been told here. -ENOMEM. */
+static inline int source_expect_pod(struct source *s, const char *ns, const char *name, const char *uid)
+{
+	return s->vtable->expect_pod ? s->vtable->expect_pod(s, ns, name, uid) : 0;
 }
 /* Called once when the first pod refers to the Secret, and unwant once when the last one has gone (the store counts).
  * Answered by secret_changed or secret_failed, later. */

@@ -62,7 +62,10 @@ static void api_health(const struct source *source, struct source_health *ret)
 
 	*ret = (struct source_health){ .kind = "api-server" };
 	snprintf(ret->location, sizeof(ret->location), "%s", http_server(s->http));
-	snprintf(ret->last_error, sizeof(ret->last_error), "%s", s->pods_failure ? s->pods_failure : "");
+	snprintf(ret->last_error, sizeof(ret->last_error), "%s",
+		 s->pods_failure    ? s->pods_failure
+		 : s->doubt.failure ? s->doubt.failure
+				    : "");
 	ret->strategy = source_strategy_name(s->tuning.strategy);
 	ret->connected = follower_is_watching(&s->pods);
 	ret->pods_synced = s->pods_told;
@@ -124,6 +127,7 @@ static void api_slept(struct source *source)
 
 static const struct source_vtable VTABLE = {
 	.start = api_start,
+	.expect_pod = api_expect_pod,
 	.want_secret = api_want_secret,
 	.unwant_secret = api_unwant_secret,
 	.need_secret = api_need_secret,
@@ -190,6 +194,7 @@ static int setup(struct source_api *s, const struct source_api_options *options,
 	if (r < 0)
 		return err_set(e, r, "event loop: %s", strerror(-r));
 	api_pods_init(s);
+	api_doubt_init(s);
 	api_node_init(s);
 	r = load_credentials(s, options, e);
 	if (r < 0)

@@ -10,6 +10,8 @@
 #include "agent/reflector.h"
 #include "agent/server.h"
 #include "agent/source_api.h"
+#include "common/backoff.h"
+#include "common/buf.h"
 #include "common/list.h"
 #include "common/log.h"
 #include "common/map.h"
@@ -35,6 +37,15 @@ struct follower {
 	void (*free)(struct follower *f);
 };
 
+/* A pod of the server's, by namespace and name. */
+struct known_pod {
+	char *key;
+	char *uid, *version; /* as told; NULL: never */
+	char *rejected;
+	uint64_t generation; /* of the last list that had it */
+	bool in_doubt; /* a list without any pod says that it is gone */
+};
+
 struct source_api {
 	struct source source;
 	struct loop *loop;
@@ -53,7 +64,18 @@ struct source_api {
 	struct map known_pods;
 	uint64_t generation;
 	bool pods_told; /* pods_synced() */
+	size_t n_listed; /* in the list that comes */
 	char *pods_failure;
+	struct {
+		bool runs;
+		struct http_request *request;
+		struct loop_source *timer; /* made when it is first needed */
+		struct backoff backoff;
+		char *key; /* whom the request is about */
+		struct buf body;
+		bool too_long;
+		char *failure;
+	} doubt;
 
 	struct map wanted;
 	size_t n_rejected;
@@ -106,6 +128,20 @@ void follower_on_todo(struct loop_source *source, void *userdata);
 
 void api_pods_init(struct source_api *s);
 void api_pods_deinit(struct source_api *s);
+/* Forgets it, and tells; k is gone afterwards. */
+void api_pod_gone(struct source_api *s, struct known_pod *k);
+/* A complete list of pods has been told. */
+void api_pods_told(struct source_api *s);
+int api_expect_pod(struct source *source, const char *ns, const char *name, const char *uid);
+
+/* ---- source_api_doubt.c ---- */
+
+void api_doubt_init(struct source_api *s);
+void api_doubt_deinit(struct source_api *s);
+/* A list was empty, and pods are known. Those that are gone are told, and then api_pods_told(). */
+void api_doubt_begin(struct source_api *s);
+/* Another list has pods: nobody is asked for any more. */
+void api_doubt_end(struct source_api *s);
 
 /* ---- source_api_secrets.c ---- */
 

@@ -8,14 +8,6 @@
 
 enum { KNOWN_PODS_MAX = 20000 }; /* finished ones stay at the server for a while; a kubelet runs some hundred */
 
-/* A pod of the server's, by namespace and name. */
-struct known_pod {
-	char *key;
-	char *uid, *version; /* as told; NULL: never */
-	char *rejected;
-	uint64_t generation; /* of the last list that had it */
-};
-
 static void known_pod_free(struct known_pod *k)
 {
 	free(k->key);
@@ -66,8 +58,7 @@ static void pod_refused(struct source_api *s, struct known_pod *k, const struct 
 	api_keep_text(&k->rejected, err_text(&e));
 }
 
-/* Forgets it; k is gone afterwards. */
-static void pod_gone(struct source_api *s, struct known_pod *k)
+void api_pod_gone(struct source_api *s, struct known_pod *k)
 {
 	map_remove_str(&s->known_pods, k->key);
 	s->n_rejected -= !!k->rejected;
@@ -134,7 +125,7 @@ static void pod_object(void *userdata, enum reflector_event event, const json_t 
 	if (event == REFLECTOR_DELETED) {
 		k = map_get_str(&s->known_pods, key);
 		if (k)
-			pod_gone(s, k);
+			api_pod_gone(s, k);
 		return;
 	}
 	if (!str_eq(node, s->node_name)) {
@@ -148,6 +139,7 @@ static void pod_object(void *userdata, enum reflector_event event, const json_t 
 		return;
 	}
 	k->generation = s->generation;
+	s->n_listed++;
 	pod_decode(s, k, obj);
 }
 
@@ -156,6 +148,7 @@ static void pods_list_begin(void *userdata)
 	struct source_api *s = ((struct follower *)userdata)->source;
 
 	s->generation++;
+	s->n_listed = 0;
 }
 
 static void pods_list_end(void *userdata)
@@ -163,11 +156,39 @@ static void pods_list_end(void *userdata)
 	struct source_api *s = ((struct follower *)userdata)->source;
 	struct known_pod *k;
 
+	if (s->n_listed == 0 && map_count(&s->known_pods) > 0) {
+		api_doubt_begin(s);
+		return;
+	}
+	api_doubt_end(s);
 	for (size_t it = 0; (k = map_next(&s->known_pods, &it));)
 		if (k->generation != s->generation)
-			pod_gone(s, k);
+			api_pod_gone(s, k);
+	api_pods_told(s);
+}
+
+void api_pods_told(struct source_api *s)
+{
 	s->pods_told = true;
 	s->sink->pods_synced(s->userdata);
+}
+
+/* An object that was refused is not there for anybody; its uid is what an earlier process had told. */
+int api_expect_pod(struct source *source, const char *ns, const char *name, const char *uid)
+{
+	struct source_api *s = api_of(source);
+	struct known_pod *k;
+	char key[512];
+	int r;
+
+	if (snprintf(key, sizeof(key), "%s/%s", ns, name) >= (int)sizeof(key))
+		return -ENAMETOOLONG;
+	r = find_or_add_pod(s, key, &k);
+	if (r < 0)
+		return r;
+	if (!k->uid)
+		api_keep_text(&k->uid, uid);
+	return k->uid ? 0 : -ENOMEM;
 }
 
 static void pods_failed(void *userdata, const struct err *e, int status)
@@ -212,6 +233,7 @@ void api_pods_deinit(struct source_api *s)
 	struct known_pod *k;
 
 	follower_deinit(&s->pods);
+	api_doubt_deinit(s);
 	for (size_t it = 0; (k = map_next(&s->known_pods, &it));)
 		known_pod_free(k);
 	map_deinit(&s->known_pods);

@@ -770,6 +770,17 @@ bool publish_find(const struct publish *p, const struct volume_path *at, struct 
 	return true;
 }
 
+void publish_names(const struct publish *p,
+		   void (*fn)(void *userdata, const char *ns, const char *name, const char *uid), void *userdata)
+{
+	const struct node *top = tree_find(p->tree, tree_node(p->tree, TREE_ROOT_ID), PLAN_BY_NAME);
+
+	for (struct node *ns = top ? node_next_child(top, 0) : NULL; ns; ns = node_next_child(top, node_id(ns)))
+		for (struct node *link = node_next_child(ns, 0); link; link = node_next_child(ns, node_id(link)))
+			if (node_kind(link) == NODE_LINK && strrchr(node_target(link), '/'))
+				fn(userdata, node_name(ns), node_name(link), strrchr(node_target(link), '/') + 1);
+}
+
 /* The volumes of one wanted pod. */
 static int retain_volumes(struct publish *p, struct node *pod, publish_wanted_fn wanted, void *userdata)
 {

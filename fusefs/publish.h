@@ -52,6 +52,9 @@ DEFINE_CLEANUP(struct publish *, publish_free);
 int publish_resume(struct publish *p);
 /* Whether the volume can be read, and since when in which version (borrowed until the next call). */
 bool publish_find(const struct publish *p, const struct volume_path *at, struct publish_result *ret_res);
+/* The pods that have a name link, and so volumes; fn may not change anything. */
+void publish_names(const struct publish *p,
+		   void (*fn)(void *userdata, const char *ns, const char *name, const char *uid), void *userdata);
 /* Removes what `wanted` does not want. It is asked for each pod that is in the tree (plugin and volume NULL), and for
  * each volume of those that are wanted. -ENOMEM: some are left; call it again. */
 typedef bool (*publish_wanted_fn)(void *userdata, const char *uid, const char *plugin, const char *volume);

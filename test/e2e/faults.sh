@@ -134,7 +134,7 @@ check_equal "its exit status" $? 0
 # ---- a service account with a role, and a token in a file
 
 rbac=/apis/rbac.authorization.k8s.io/v1
-role='{"metadata": {"name": "secretlet"}, "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},
+role='{"metadata": {"name": "secretlet"}, "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
 	{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "list", "watch"]}]}'
 binding='{"metadata": {"name": "secretlet"}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole",
 	"name": "secretlet"}, "subjects": [{"kind": "ServiceAccount", "name": "secretlet", "namespace": "default"}]}'

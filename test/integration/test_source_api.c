@@ -392,6 +392,72 @@ static void pods_that_went_while_nobody_watched_are_removed(void **state)
 	assert_true(t->n_synced >= 2);
 }
 
+#define EMPTY_LIST                                                                                                     \
+	"{\"kind\":\"PodList\",\"apiVersion\":\"v1\",\"metadata\":{\"resourceVersion\":\"1000000\"},\"items\":[]}"
+
+/* The next lists of pods are empty, and one is asked for. */
+static void empty_lists(struct rig *t, int n)
+{
+	apiserver_fail(t->server, "pods?fieldSelector", 200, EMPTY_LIST, -1, n);
+	apiserver_inject(t->server, "Pod", "garbage\n");
+}
+
+static void empty_list_of_pods_that_are_there_is_not_believed(void **state)
+{
+	struct rig *t = *state;
+
+	put_pod(t, "a", "s");
+	put_pod(t, "b", "s");
+	eventually(t, t->n_pods == 2);
+	empty_lists(t, 1);
+	eventually(t, strstr(health(t).last_error, "the list of pods is empty, and whether pod ns/"));
+	assert_non_null(strstr(health(t).last_error, "it is there"));
+	assert_int_equal(t->n_pods, 2);
+	/* the list is asked for again, and has them */
+	eventually(t, !*health(t).last_error);
+	assert_int_equal(t->n_pods, 2);
+	apiserver_delete(t->server, "Pod", "ns", "a");
+	eventually(t, t->n_pods == 1);
+}
+
+static void empty_list_without_the_right_to_ask_takes_no_pod(void **state)
+{
+	struct rig *t = *state;
+
+	put_pod(t, "a", "s");
+	eventually(t, t->n_pods == 1);
+	apiserver_fail(t->server, "/pods/a", 403, NULL, -1, -1);
+	empty_lists(t, -1);
+	eventually(t, strstr(health(t).last_error, "403"));
+	settle(t);
+	assert_int_equal(t->n_pods, 1);
+	apiserver_fail(t->server, "/pods/a", 0, NULL, -1, 0);
+	apiserver_fail(t->server, "pods?fieldSelector", 0, NULL, -1, 0);
+	apiserver_delete(t->server, "Pod", "ns", "a");
+	eventually(t, t->n_pods == 0);
+	eventually(t, !*health(t).last_error);
+}
+
+static void pods_that_are_all_gone_are_asked_for_and_removed(void **state)
+{
+	struct rig *t = *state;
+	unsigned n_synced;
+
+	put_pod(t, "a", "s");
+	put_pod(t, "b", "s");
+	eventually(t, t->n_pods == 2);
+	n_synced = t->n_synced;
+	apiserver_pause(t->server);
+	eventually(t, !health(t).connected);
+	apiserver_delete(t->server, "Pod", "ns", "a");
+	apiserver_delete(t->server, "Pod", "ns", "b");
+	apiserver_compact(t->server);
+	assert_int_equal(apiserver_resume(t->server, NULL), 0);
+	eventually(t, t->n_pods == 0);
+	eventually(t, t->n_synced > n_synced);
+	assert_string_equal(health(t).last_error, "");
+}
+
 static void relist_tells_no_pod_again(void **state)
 {
 	struct rig *t = *state;
@@ -1103,6 +1169,9 @@ int main(void)
 		TEST(pods_of_this_node_come_and_go),
 		TEST(pod_replaced_under_its_name_is_removed_first),
 		TEST(pods_that_went_while_nobody_watched_are_removed),
+		TEST(empty_list_of_pods_that_are_there_is_not_believed),
+		TEST(empty_list_without_the_right_to_ask_takes_no_pod),
+		TEST(pods_that_are_all_gone_are_asked_for_and_removed),
 		TEST(relist_tells_no_pod_again),
 		TEST(refused_pod_leaves_the_others_and_its_last_state),
 		TEST(refused_pod_in_place_of_another_ends_that_one),

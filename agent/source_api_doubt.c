@@ -1,0 +1,201 @@
+/* Doubt: a list of pods that has none of those that were there before is not believed at once. It may be what is left after
+ * a change of permissions, the answer of another cluster or of a filter in between, and to believe it would take every
+ * pod's volumes away. So each of them is asked for by its name, one after the other, in its most recent state: what is
+ * not found, or is another pod or another node's now, is gone; anything else keeps it, and is asked again with backoff until
+ * a list has pods again. */
+#include "agent/source_api_internal.h"
+
+#include "common/buf.h"
+#include "common/json.h"
+#include "common/str.h"
+
+enum { BODY_MAX = 4 << 20, STATUS_OK = 200, STATUS_NOT_FOUND = 404 };
+static const uint64_t TIMEOUT_USEC = 30 * USEC_PER_SEC;
+static const struct backoff_policy AGAIN = { .first_usec = USEC_PER_SEC,
+					     .max_usec = 120 * USEC_PER_SEC,
+					     .reset_usec = 600 * USEC_PER_SEC,
+					     .factor = 2.0,
+					     .jitter = 0.5 };
+
+static struct known_pod *next_in_doubt(struct source_api *s)
+{
+	struct known_pod *k;
+
+	for (size_t it = 0; (k = map_next(&s->known_pods, &it));)
+		if (k->in_doubt)
+			return k;
+	return NULL;
+}
+
+static void ask_next(struct source_api *s);
+
+static void ask_again_later(struct source_api *s, const char *key, const char *why)
+{
+	struct err e = ERR_INIT;
+
+	err_set(&e, -EAGAIN, "the list of pods is empty, and whether pod %s is gone is not certain: %s", key, why);
+	if (!str_eq(s->doubt.failure, err_text(&e)))
+		log_warning(LOG_F({ "server", http_server(s->http) }, { "node", s->node_name }), "%s", err_text(&e));
+	api_keep_text(&s->doubt.failure, err_text(&e));
+	loop_timer_set(s->doubt.timer, backoff_next(&s->doubt.backoff, loop_now(s->loop), random01()));
+}
+
+/* The pod is there, with the uid that we know, on our node. */
+static bool is_the_same(const struct source_api *s, const struct known_pod *k, const json_t *obj)
+{
+	const char *uid = json_string_value(json_object_get(json_object_get(obj, "metadata"), "uid"));
+	const char *node = json_string_value(json_object_get(json_object_get(obj, "spec"), "nodeName"));
+
+	return str_eq(uid, k->uid) && str_eq(node, s->node_name);
+}
+
+static void answered(struct source_api *s, struct known_pod *k, const struct http_result *result,
+		     const struct buf *body)
+{
+	cleanup_json json_t *obj = NULL;
+	struct api_failure f;
+	struct err e = ERR_INIT;
+
+	if (result->err.code != 0) {
+		ask_again_later(s, k->key, err_text(&result->err));
+	} else if (result->status == STATUS_NOT_FOUND) {
+		api_pod_gone(s, k);
+		ask_next(s);
+	} else if (result->status != STATUS_OK) {
+		api_failure_from_body(result->status, body->data, body->len, &f);
+		ask_again_later(s, k->key, err_text(&f.err));
+	} else if (json_parse(body->len ? body->data : "", body->len, &obj, &e) < 0) {
+		ask_again_later(s, k->key, err_text(&e));
+	} else if (is_the_same(s, k, obj)) {
+		ask_again_later(s, k->key, "it is there");
+		follower_do_later(&s->pods, TODO_REFRESH);
+	} else {
+		api_pod_gone(s, k);
+		ask_next(s);
+	}
+}
+
+static void on_head(void *userdata, int status)
+{
+}
+
+static void on_body(void *userdata, const char *data, size_t len)
+{
+	struct source_api *s = userdata;
+
+	s->doubt.too_long |= buf_add(&s->doubt.body, data, len) < 0;
+}
+
+static void on_done(void *userdata, const struct http_result *result)
+{
+	struct source_api *s = userdata;
+	struct known_pod *k = map_get_str(&s->known_pods, s->doubt.key);
+	cleanup_buf struct buf body = s->doubt.body;
+
+	s->doubt.body = BUF_INIT(BODY_MAX);
+	s->doubt.request = NULL;
+	if (!k || !k->in_doubt)
+		ask_next(s);
+	else if (s->doubt.too_long)
+		ask_again_later(s, k->key, "the answer is too long");
+	else
+		answered(s, k, result, &body);
+}
+
+static void ask(struct source_api *s, const struct known_pod *k)
+{
+	static const struct http_callbacks callbacks = { .head = on_head, .body = on_body, .done = on_done };
+	const char *slash = strchr(k->key, '/');
+	cleanup_free char *ns = strndup(k->key, (size_t)(slash - k->key)), *target = NULL;
+	const struct api_resource resource = { .plural = "pods", .ns = ns, .field_value = slash + 1 };
+	int r = ns ? api_object_target(&resource, NULL, &target) : -ENOMEM;
+
+	api_keep_text(&s->doubt.key, k->key);
+	s->doubt.too_long = false;
+	if (r == 0 && s->doubt.key)
+		r = http_get(s->http, &(struct http_get){ .target = target, .timeout_usec = TIMEOUT_USEC }, &callbacks,
+			     s, &s->doubt.request);
+	if (r < 0 || !s->doubt.key)
+		ask_again_later(s, k->key, "out of memory");
+}
+
+static void ask_next(struct source_api *s)
+{
+	const struct known_pod *k = next_in_doubt(s);
+	uint64_t delay;
+
+	if (!k) {
+		api_doubt_end(s);
+		log_info(LOG_F({ "node", s->node_name }), "no pod of this node is left");
+		api_pods_told(s);
+		return;
+	}
+	delay = server_admit(&s->server, loop_now(s->loop));
+	if (delay > 0)
+		loop_timer_set(s->doubt.timer, delay);
+	else
+		ask(s, k);
+}
+
+static void on_timer(struct loop_source *source, void *userdata)
+{
+	struct source_api *s = userdata;
+
+	if (!s->doubt.request)
+		ask_next(s);
+}
+
+void api_doubt_begin(struct source_api *s)
+{
+	struct known_pod *k;
+	size_t n = 0;
+
+	for (size_t it = 0; (k = map_next(&s->known_pods, &it));) {
+		k->in_doubt = k->uid != NULL;
+		n += k->in_doubt;
+	}
+	if (!s->doubt.runs)
+		log_warning(LOG_F({ "server", http_server(s->http) }, { "node", s->node_name }),
+			    "the list of pods is empty; each of the %zu known ones is asked for before its volumes go",
+			    n);
+	if (s->doubt.runs)
+		return;
+	s->doubt.runs = true;
+	if (!s->doubt.timer && loop_add_timer(s->loop, on_timer, s, &s->doubt.timer) < 0) {
+		/* nothing goes; the next list is another chance */
+		s->doubt.runs = false;
+		return;
+	}
+	loop_timer_set(s->doubt.timer, 0);
+}
+
+void api_doubt_end(struct source_api *s)
+{
+	struct known_pod *k;
+
+	for (size_t it = 0; (k = map_next(&s->known_pods, &it));)
+		k->in_doubt = false;
+	http_cancel(TAKE_PTR(s->doubt.request));
+	buf_deinit(&s->doubt.body);
+	s->doubt.body = BUF_INIT(BODY_MAX);
+	if (s->doubt.timer)
+		loop_timer_off(s->doubt.timer);
+	backoff_reset(&s->doubt.backoff);
+	api_keep_text(&s->doubt.failure, NULL);
+	s->doubt.runs = false;
+}
+
+void api_doubt_init(struct source_api *s)
+{
+	s->doubt.backoff = BACKOFF_INIT(&AGAIN);
+	s->doubt.body = BUF_INIT(BODY_MAX);
+}
+
+void api_doubt_deinit(struct source_api *s)
+{
+	http_cancel(TAKE_PTR(s->doubt.request));
+	loop_source_free(s->doubt.timer);
+	buf_deinit(&s->doubt.body);
+	free(s->doubt.failure);
+	free(s->doubt.key);
+}
