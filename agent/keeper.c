@@ -852,6 +852,16 @@ static void keeper_give_up(struct keeper *k)
 	loop_timer_set(k->agent.restart, 0);
 }
 
+/* A death that the loop was not told of: while somebody traces the child, the first notice is the tracer's, and when we may
+ * reap it no second one may come (seen with strace and Linux 6.18). */
+static void keeper_look_after(struct keeper *k, struct child *c, loop_child_fn died)
+{
+	siginfo_t info = { .si_pid = 0 };
+
+	if (c->pid > 0 && waitid(P_PID, (id_t)c->pid, &info, WEXITED | WNOHANG) == 0 && info.si_pid == c->pid)
+		died(NULL, c->pid, info.si_code, info.si_status, k);
+}
+
 static void keeper_tick(struct loop_source *s, void *userdata)
 {
 	struct keeper *k = userdata;
@@ -862,6 +872,8 @@ static void keeper_tick(struct loop_source *s, void *userdata)
 	k->ticked_usec = now;
 	loop_timer_set(k->tick, k->tick_usec);
 	sd_notify(0, "WATCHDOG=1");
+	keeper_look_after(k, &k->publisher, keeper_publisher_died);
+	keeper_look_after(k, &k->agent, keeper_agent_died);
 	if (k->stopping || !fsconn_is_open(&k->conn))
 		return;
 	fsconn_lock(&k->conn);
