@@ -723,7 +723,7 @@ static void count_problem(const struct problem *p, struct manifest_set_stats *st
 
 struct manifest_set_stats manifest_set_stats(const struct manifest_set *s)
 {
-	struct manifest_set_stats stats = { .n_wanted = map_count(&s->wants), .last_error = "" };
+	struct manifest_set_stats stats = { .n_wanted = map_count(&s->wants), .settled = s->settled, .last_error = "" };
 	uint64_t newest = 0;
 	struct file *f;
 

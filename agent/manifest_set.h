@@ -18,6 +18,7 @@ struct manifest_set_stats {
 	size_t n_wanted;
 	size_t n_rejected; /* objects and files refused and not yet corrected */
 	size_t n_warnings; /* fields that have no effect */
+	bool settled; /* all that was known at the first settle has been told */
 	const char *last_error; /* the newest of these; "" if there is none; valid until the next call */
 };
 

@@ -63,7 +63,7 @@ struct manifests {
 	struct map known; /* by name -> struct manifest_file */
 	struct list queue; /* to be opened */
 	size_t n_opening, n_postponed;
-	bool read_all, settle, settled;
+	bool read_all, settle;
 	uint64_t revision; /* the last resourceVersion */
 	uint64_t batch_since_usec; /* 0: no batch is being gathered */
 	uint64_t last_contact_usec, n_requests;
@@ -232,7 +232,6 @@ static void pump(struct manifests *m)
 		return;
 	m->settle = false;
 	m->n_postponed = 0;
-	m->settled = true;
 	m->last_contact_usec = clock_realtime_usec();
 	manifest_set_settle(m->set);
 }
@@ -529,10 +528,10 @@ static void manifests_health(const struct source *s, struct source_health *ret)
 	*ret = (struct source_health){
 		.kind = "manifests",
 		.connected = true,
-		.pods_synced = m->settled,
+		.pods_synced = stats.settled,
 		.last_contact_usec = m->last_contact_usec,
 		.n_secrets = stats.n_wanted,
-		.n_secrets_synced = m->settled ? stats.n_wanted : 0,
+		.n_secrets_synced = stats.settled ? stats.n_wanted : 0,
 		.n_watches = m->wd >= 0,
 		.n_rejected = stats.n_rejected,
 		.n_warnings = stats.n_warnings,

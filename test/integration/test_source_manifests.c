@@ -29,6 +29,7 @@ struct world {
 	char *log[512]; /* what the sink was told, one line each */
 	size_t n_log, n_seen;
 	size_t n_markers;
+	bool synced, synced_early; /* early: the source said so before all pods were told */
 };
 
 /* ---- the sink ---- */
@@ -42,7 +43,12 @@ static void note(struct world *w, char *take_line)
 
 static void on_pod_changed(void *userdata, struct pod *pod)
 {
-	note(userdata, str_format("pod %s %zu volumes", pod_display(pod), pod->n_volumes));
+	struct source_health h = { .kind = "" };
+	struct world *w = userdata;
+
+	source_health(w->source, &h);
+	w->synced_early |= h.pods_synced && !w->synced;
+	note(w, str_format("pod %s %zu volumes", pod_display(pod), pod->n_volumes));
 }
 
 static void on_pod_removed(void *userdata, const char *uid)
@@ -52,7 +58,10 @@ static void on_pod_removed(void *userdata, const char *uid)
 
 static void on_pods_synced(void *userdata)
 {
-	note(userdata, str_format("synced"));
+	struct world *w = userdata;
+
+	w->synced = true;
+	note(w, str_format("synced"));
 }
 
 static void on_secret_changed(void *userdata, const char *ns, const char *name, struct secret *secret)
@@ -268,6 +277,27 @@ static void a_folder_that_is_none_is_refused_by_name(void **state)
 	assert_int_equal(source_manifests_new(w->loop, w->files, &o, &sink, w, &w->source, &e), -ENOTDIR);
 	assert_non_null(strstr(err_text(&e), file));
 	assert_null(w->source);
+}
+
+/* Whoever removes what no pod wants must not do so when it knows the first of them. */
+static void synced_is_said_when_all_pods_are_told(void **state)
+{
+	struct world *w = *state;
+
+	for (int i = 0; i < 3; i++) {
+		cleanup_free char *file = str_format("p%d.yaml", i),
+				  *pod = str_format("apiVersion: v1\nkind: Pod\nmetadata: {name: p%d}\n"
+						    "spec:\n  containers: [{name: main}]\n",
+						    i);
+
+		put(w, file, pod);
+	}
+	begin(w);
+	for (int i = 0; i < 3; i++)
+		expect(w, "pod default/p...");
+	expect(w, "synced");
+	assert_false(w->synced_early);
+	assert_true(health(w).pods_synced);
 }
 
 static void an_empty_folder_is_synced(void **state)
@@ -1081,6 +1111,7 @@ int main(void)
 		TEST(nothing_is_told_before_start_and_from_inside_a_call),
 		TEST(a_folder_that_is_none_is_refused_by_name),
 		TEST(an_empty_folder_is_synced),
+		TEST(synced_is_said_when_all_pods_are_told),
 		TEST(files_that_come_change_and_go_are_told),
 		TEST(an_object_that_vanishes_from_its_file_is_removed),
 		TEST(unwanted_secrets_are_not_told),
