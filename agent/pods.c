@@ -737,6 +737,8 @@ static bool pod_is_wanted(void *userdata, const char *uid, const char *plugin, c
 	struct pods *p = userdata;
 	const struct pod_state *s = map_get_str(&p->by_uid, uid);
 
+	if (s && s->next) /* it could not be set up yet */
+		return true;
 	if (!s || s->n_volumes == 0) {
 		log_info(LOG_F({ "uid", uid }), "a pod of an earlier run is gone, its volumes go with it");
 		return false;
