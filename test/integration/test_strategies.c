@@ -403,6 +403,8 @@ static void recreated_immutable_secret_is_noticed_at_the_next_sync(void **state)
 	eventually(t, has_value(t, "s", "1"));
 	pass(t, 3 * TEST_SYNC);
 	assert_int_equal(told(t, "s")->n_changed, 1);
+	assert_in_range(count(t, S_ALL), 2, 4);
+	assert_int_equal(count(t, S_ALL) - count(t, S_LATEST) - count(t, S_CACHED), 1); /* the first list */
 	assert_true(apiserver_delete(t->server, "Secret", "ns", "s"));
 	put(t, "s", "2", true);
 	eventually(t, has_value(t, "s", "2"));
