@@ -27,7 +27,7 @@ Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2);)
 
 # clean, help and deps work without the libraries
-ifneq ($(filter-out help deps clean demo test e2e soak bench,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out help deps clean demo test e2e soak bench chaos,$(or $(MAKECMDGOALS),all)),)
 MISSING := $(strip $(foreach p,$(PACKAGES),$(shell pkg-config --exists $(p) 2>/dev/null || echo $(p))))
 ifneq ($(MISSING),)
 $(error missing libraries: $(MISSING). `sudo make deps` installs them)
@@ -62,7 +62,8 @@ INTEGRATION := $(patsubst %.c,$(B)/%,$(wildcard test/integration/test_*.c))
 TOOLS := $(patsubst %.c,$(B)/%,$(wildcard test/tools/*.c)) $(patsubst %.c,$(B)/%,$(wildcard test/bench/*.c))
 
 .DEFAULT_GOAL := all
-.PHONY: help all deps test test-run e2e e2e-run soak soak-run bench bench-run demo demo-run tools install uninstall \
+.PHONY: help all deps test test-run e2e e2e-run soak soak-run bench bench-run chaos chaos-run demo demo-run tools \
+	install uninstall \
 	clean layers headers format format-check man-check check
 .DELETE_ON_ERROR:
 
@@ -107,6 +108,14 @@ bench: deps ## figures, as ratios of side-by-side runs (KUBEBUILDER_ASSETS for t
 
 bench-run: all tools
 	$(Q)test/bench/run --build $(B)
+
+chaos: deps ## kill agents and publishers at random moments under load, SEED= KILLS= (1000) SECONDS= (500)
+	$(Q)$(MAKE) --no-print-directory chaos-run
+
+chaos-run: all tools
+	$(Q)test/chaos/chaos.py --build $(B) --seed $(or $(SEED),1) --kills $(or $(KILLS),1000) \
+		--duration $(or $(SECONDS),500)
+	$(Q)test/chaos/chaos.py --build $(B) --volumes 10,100,1000
 
 demo: deps ## show the main job on the examples: tree, live rotation, timing (KEEP=1 leaves it running)
 	$(Q)$(MAKE) --no-print-directory demo-run

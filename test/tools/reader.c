@@ -360,6 +360,20 @@ static void look_mapped(void)
 		error("mapped %s: generation %" PRIu64 " became %" PRIu64, h->key, h->generation, generation);
 }
 
+/* Whether the open folder is still what ..data leads to. */
+static bool is_newest(int dir)
+{
+	struct stat ours, newest;
+	char link[4096];
+
+	snprintf(link, sizeof link, "%s/..data/", path);
+	if (fstat(dir, &ours) < 0 || stat(link, &newest) < 0) {
+		error("stat ..data: %m");
+		return false;
+	}
+	return ours.st_ino == newest.st_ino;
+}
+
 /* One key through an open folder of a version. false: end the look at this folder. */
 static bool look_in_version(int dir, const char *key, uint64_t *generation)
 {
@@ -369,7 +383,7 @@ static bool look_in_version(int dir, const char *key, uint64_t *generation)
 	if (fd < 0) {
 		if (errno != ENOENT)
 			error("%s in a held version: %m", key);
-		else if (floor_get() <= *generation)
+		else if (is_stable(key) && is_newest(dir))
 			error("%s is gone from the newest version (generation %" PRIu64 ")", key, *generation);
 		return false;
 	}
@@ -424,7 +438,7 @@ static void look_version(void)
 		}
 		if (more && errno)
 			error("readdir ..data: %m");
-		else if (more && n_stable != ARRAY_SIZE(STABLE) && floor_get() <= generation)
+		else if (more && n_stable != ARRAY_SIZE(STABLE) && is_newest(fd))
 			error("%u of %zu keys in the newest version", n_stable, ARRAY_SIZE(STABLE));
 	}
 	if (generation)
