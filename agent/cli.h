@@ -34,7 +34,6 @@ int cli_keygen(const struct options *o, char *const *words);
 int cli_seal(const struct options *o, char *const *words);
 int cli_version(const struct options *o, char *const *words);
 
-
 /* Of a process that reads secrets: no core, not traceable. */
 void cli_hide_memory(void);
 /* Says e's sentence on stderr and returns `status`. */
