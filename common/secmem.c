@@ -592,13 +592,30 @@ void digest_set_key(const uint8_t key[static DIGEST_KEY_LEN])
 	digest_key_given = true;
 }
 
-struct digest digest_of(const void *data, size_t len)
+static void digest_key_need(void)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, digest_key_draw);
+}
+
+struct digest digest_quick(const void *data, size_t len)
+{
+	struct digest d;
+
+	static_assert(DIGEST_LEN == crypto_shorthash_siphashx24_BYTES, "SipHash makes checksums of this length");
+	static_assert(DIGEST_KEY_LEN >= crypto_shorthash_siphashx24_KEYBYTES, "the key is long enough");
+	digest_key_need();
+	crypto_shorthash_siphashx24(d.b, data, len, digest_key);
+	return d;
+}
+
+struct digest digest_of(const void *data, size_t len)
+{
 	struct digest d;
 
 	static_assert(DIGEST_LEN >= crypto_generichash_BYTES_MIN, "BLAKE2b makes digests of this length");
-	pthread_once(&once, digest_key_draw);
+	digest_key_need();
 	crypto_generichash(d.b, sizeof(d.b), data, len, digest_key, sizeof(digest_key));
 	return d;
 }

@@ -81,6 +81,9 @@ struct digest {
 	uint8_t b[DIGEST_LEN];
 };
 struct digest digest_of(const void *data, size_t len);
+/* A checksum with the same key, SipHash-128: for what damage has to be noticed in and nobody chooses. Some ten times as
+ * fast for some hundred bytes. */
+struct digest digest_quick(const void *data, size_t len);
 /* Another key, before the first digest: so that digests can be compared with those of an earlier process. */
 #define DIGEST_KEY_LEN 32
 void digest_set_key(const uint8_t key[static DIGEST_KEY_LEN]);
