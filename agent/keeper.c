@@ -48,11 +48,13 @@
 #define START_USEC  (60 * USEC_PER_SEC) /* that an agent may take before its loop runs */
 #define STEADY_USEC USEC_PER_SEC /* a child that has lived for so long is replaced at once when it dies */
 
-#define SERVED_DELAY_MAX_USEC (500 * USEC_PER_MSEC)
+#define YOUNG_DELAY_USEC     (10 * USEC_PER_MSEC)
+#define YOUNG_DELAY_MAX_USEC (500 * USEC_PER_MSEC)
+#define YOUNG_DOUBLINGS_MAX  8u
 
 #define FD_CONTROL "secretlet-control" /* in the service manager's store */
 
-/* For children that die young. */
+/* For children that cannot be started. */
 static const struct backoff_policy KEEPER_RESTART = { .first_usec = 20 * USEC_PER_MSEC,
 						      .max_usec = 10 * USEC_PER_SEC,
 						      .reset_usec = 60 * USEC_PER_SEC,
@@ -64,7 +66,7 @@ struct child {
 	pid_t pid; /* 0: not running */
 	struct loop_source *watch, *restart;
 	struct backoff backoff;
-	unsigned n_starts;
+	unsigned n_starts, n_young; /* young: that have served and died within STEADY_USEC, in a row */
 	uint64_t started_usec;
 };
 
@@ -449,17 +451,21 @@ static void child_kill(struct child *c)
 	child_forget(c);
 }
 
-/* How long to wait before another is started. Readers may wait as well: never for so long that the connection would be
- * aborted for the delay alone, and not for long when the child has done its work and then died. */
+/* How long to wait before another is started. One that has served is replaced soon, however often: readers wait. One that
+ * could not be started is tried again ever more slowly, but never so that the connection would be aborted for the delay
+ * alone. */
 static uint64_t child_delay(const struct keeper *k, struct child *c, bool served)
 {
 	uint64_t now = loop_now(k->loop);
 
-	if (now - c->started_usec < STEADY_USEC)
-		return MIN(backoff_next(&c->backoff, now, random01()),
-			   served ? SERVED_DELAY_MAX_USEC : k->config->abort_usec / 4);
+	if (!served)
+		return MIN(backoff_next(&c->backoff, now, random01()), k->config->abort_usec / 4);
 	backoff_reset(&c->backoff);
-	return 0;
+	if (now - c->started_usec >= STEADY_USEC) {
+		c->n_young = 0;
+		return 0;
+	}
+	return MIN(YOUNG_DELAY_USEC << MIN(c->n_young++, YOUNG_DOUBLINGS_MAX), YOUNG_DELAY_MAX_USEC);
 }
 
 static const char *child_end(int code, int status, char text[static 64])
@@ -519,7 +525,7 @@ static void keeper_publisher_died(struct loop_source *s, pid_t pid, int code, in
 	child_forget(&k->publisher);
 	if (k->stopping)
 		return;
-	delay = k->publisher_let_go ? 0 : child_delay(k, &k->publisher, true);
+	delay = k->publisher_let_go ? 0 : child_delay(k, &k->publisher, code != CLD_EXITED || status == EXIT_SUCCESS);
 	/* it ends when the agent has gone, whose death is another event */
 	if (!k->publisher_let_go && (code != CLD_EXITED || status != EXIT_SUCCESS))
 		log_warning(NULL, "the publisher (pid %d) %s, starting another in %u ms", (int)pid,

@@ -169,7 +169,7 @@ check "and is healthy" eventually 90 healthy
 # --- the token: its account goes, and so does what it is worth; another comes with a new token
 api DELETE /api/v1/namespaces/default/serviceaccounts/secretlet >/dev/null
 restart_apiserver
-check "a token of an account that is gone is refused" eventually 60 "status .source.lastError | grep -qiE "401|unauthorized"
+check "a token of an account that is gone is refused" eventually 60 "status .source.lastError | grep -qi -e 401 -e unauthorized"
 check "what is published stays" shows app unseen
 account
 token
