@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# timeout: 280
+# timeout: 600
 # Deaths at chosen moments: the agent and the publisher are killed at each system call of an update in turn, and a request
 # kills every agent that answers it. strace(1) does the killing.
 set -u
