@@ -133,13 +133,14 @@ static void step_is_switch(struct plan *p)
 	p->steps[p->switch_step].mark = true;
 }
 
-/* What is staged is taken back if there is no step for it. */
-static int stage_dir(struct plan *p, struct node *parent, const char *name, mode_t mode, gid_t gid, struct node **ret_n)
+/* What is staged is taken back if there is no step for it. digest: of a version's volume; NULL: another folder. */
+static int stage_folder(struct plan *p, struct node *parent, const char *name, mode_t mode, gid_t gid,
+			const struct digest *digest, struct node **ret_n)
 {
 	struct node *n;
 	int r;
 
-	r = tree_stage_dir(p->tree, parent, name, mode, gid, &n);
+	r = tree_stage_version(p->tree, parent, name, mode, gid, digest, &n);
 	if (r < 0)
 		return r;
 	r = step_add(p, ORDER_MKDIR, n, NULL);
@@ -151,21 +152,14 @@ static int stage_dir(struct plan *p, struct node *parent, const char *name, mode
 	return 0;
 }
 
+static int stage_dir(struct plan *p, struct node *parent, const char *name, mode_t mode, gid_t gid, struct node **ret_n)
+{
+	return stage_folder(p, parent, name, mode, gid, NULL, ret_n);
+}
+
 static int stage_version(struct plan *p, struct node *vol, const struct payload *pl, struct node **ret_n)
 {
-	struct node *n;
-	int r;
-
-	r = tree_stage_version(p->tree, vol, p->version, dir_mode(pl), dir_gid(pl), &pl->digest, &n);
-	if (r < 0)
-		return r;
-	r = step_add(p, ORDER_MKDIR, n, NULL);
-	if (r < 0) {
-		tree_unstage(p->tree, n);
-		return r;
-	}
-	*ret_n = n;
-	return 0;
+	return stage_folder(p, vol, p->version, dir_mode(pl), dir_gid(pl), &pl->digest, ret_n);
 }
 
 static int stage_link(struct plan *p, struct node *parent, const char *name, const char *target, const char *final,

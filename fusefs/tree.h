@@ -94,7 +94,7 @@ bool node_is_committed(const struct node *n);
  * A folder that will exist once mkdir has been called for it. Its staged children are committed with it if added
  * with the tree_fill_* calls below. */
 int tree_stage_dir(struct tree *t, struct node *parent, const char *name, mode_t mode, gid_t gid, struct node **ret_n);
-/* The same for the folder of a volume's version, with the digest of what the volume is to contain. */
+/* The same for the folder of a volume's version, with the digest of what the volume is to contain (NULL: none). */
 int tree_stage_version(struct tree *t, struct node *parent, const char *name, mode_t mode, gid_t gid,
 		       const struct digest *digest, struct node **ret_n);
 /* A link that will exist once symlink has been called for it. If final_name is not NULL, a rename of the link over
