@@ -1,0 +1,685 @@
+/* Cache. Three things are done, one at a time, each a row of orders to cache_io: the index is read at the start; the
+ * records are read, if it comes to that; what has changed is written.
+ *
+ * Nothing is written before the API server has told what there is: `collect` is asked only after a cache_touch(). What
+ * was refused (another key, a tampered index) is replaced then, too, for then there is something better.
+ *
+ * A flush writes the new records, then the index, then removes the files that the new index does not speak of. When
+ * something of it fails, the last good index and its records stay, and it is tried again later. */
+#include "agent/cache.h"
+
+#include <sodium.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/str.h"
+
+#define FLUSH_USEC USEC_PER_SEC
+#define RETRY_USEC (30 * USEC_PER_SEC)
+
+enum activity { IDLE, LISTING, READING_INDEX, RESTORING, WRITING, WRITING_INDEX, REMOVING };
+
+struct cache {
+	struct loop *loop;
+	struct cache_io *io;
+	const struct cache_key *key;
+	char *node;
+	const struct cache_ops *ops;
+	void *userdata;
+
+	struct loop_source *flush_timer, *step;
+	struct cache_set now; /* as the index on the disk says */
+	struct cache_set next; /* is being written */
+	struct cache_file *files; /* in the folder, at the start; then what is to be removed */
+	size_t n_files;
+	uint64_t newest; /* generation that anything in the folder says it has */
+	enum activity activity;
+	size_t at; /* of now.items, next.items or files */
+	bool loaded, dirty, restore, whole; /* whole: a flush writes at least the index */
+	struct buf plain, sealed;
+	struct cache_stats stats;
+};
+
+/* ---- errors ---- */
+
+static void say(struct cache *c, enum log_level level, const char *text)
+{
+	if (strcmp(c->stats.error, text) == 0)
+		return;
+	snprintf(c->stats.error, sizeof(c->stats.error), "%s", text);
+	if (*text)
+		log_write(level, NULL, "offline cache: %s", text);
+	c->ops->changed(c->userdata);
+}
+
+static void say_failed(struct cache *c, int r, const char *error)
+{
+	char text[ERR_TEXT_MAX];
+
+	snprintf(text, sizeof(text), "%s", error && *error ? error : strerror(-r));
+	/* its next attempt has another generation or file: once is enough */
+	say(c, LOG_LEVEL_ERROR, text);
+}
+
+static void flush_later(struct cache *c, uint64_t usec)
+{
+	loop_timer_set(c->flush_timer, usec);
+}
+
+static void go_on(struct cache *c)
+{
+	loop_defer_set(c->step);
+}
+
+static void rest(struct cache *c)
+{
+	c->activity = IDLE;
+	if (c->restore && c->loaded)
+		go_on(c);
+	else if (c->dirty)
+		flush_later(c, FLUSH_USEC);
+}
+
+static void forget_files(struct cache *c)
+{
+	free(TAKE_PTR(c->files));
+	c->n_files = 0;
+}
+
+static bool has_file(const struct cache *c, const char *name)
+{
+	for (size_t i = 0; i < c->n_files; i++)
+		if (str_eq(c->files[i].name, name))
+			return true;
+	return false;
+}
+
+/* ---- the index, at the start ---- */
+
+static void refuse_all(struct cache *c, const struct err *e)
+{
+	char text[ERR_TEXT_MAX];
+
+	snprintf(text, sizeof(text), "nothing in it is used: %.400s", err_text(e));
+	cache_set_deinit(&c->now);
+	c->stats.refused = true;
+	say(c, LOG_LEVEL_ERROR, text);
+}
+
+/* Records whose files have gone. */
+static void mark_lost(struct cache *c)
+{
+	struct map there = MAP_INIT;
+
+	for (size_t i = 0; i < c->n_files; i++)
+		(void)map_add_str(&there, c->files[i].name, &c->files[i]);
+	for (size_t i = 0; i < c->now.n_items; i++) {
+		struct cache_item *item = c->now.items[i];
+
+		item->lost = !item->absent && !map_get_str(&there, item->file);
+	}
+	map_deinit(&there);
+}
+
+static void loaded(struct cache *c)
+{
+	c->loaded = true;
+	for (size_t i = 0; i < c->n_files; i++)
+		if (c->files[i].generation < UINT64_MAX / 2)
+			c->newest = MAX(c->newest, c->files[i].generation);
+	c->whole = c->n_files > 0; /* what is not ours any more goes */
+	mark_lost(c);
+	rest(c);
+	c->ops->changed(c->userdata);
+}
+
+static void on_index(void *userdata, int r, const void *data, size_t len, const char *error)
+{
+	struct cache *c = userdata;
+	struct err e = ERR_INIT;
+
+	if (r < 0)
+		err_set(&e, r, "%s", error);
+	else
+		r = cache_index_open(&c->now, c->key, c->node, data, len, &c->plain, &e);
+	r = r ?: cache_index_check(&c->now, true, c->files, c->n_files, &e);
+	if (r < 0)
+		refuse_all(c, &e);
+	loaded(c);
+}
+
+static void on_list(void *userdata, int r, const void *data, size_t len, const char *error)
+{
+	struct cache *c = userdata;
+	struct err e = ERR_INIT;
+
+	if (r == 0 && len > 0) {
+		c->files = malloc(len);
+		if (!c->files)
+			r = -ENOMEM;
+	}
+	if (r < 0) {
+		c->activity = IDLE;
+		say_failed(c, r, error);
+		flush_later(c, RETRY_USEC);
+		return;
+	}
+	if (c->files)
+		memcpy(c->files, data, len);
+	c->n_files = len / sizeof(*c->files);
+	if (has_file(c, CACHE_INDEX_NAME)) {
+		c->activity = READING_INDEX;
+		r = cache_io_read(c->io, CACHE_INDEX_NAME, on_index, c);
+		if (r < 0)
+			say_failed(c, r, NULL);
+		return;
+	}
+	if (cache_index_check(&c->now, false, c->files, c->n_files, &e) < 0)
+		refuse_all(c, &e);
+	loaded(c);
+}
+
+static void load(struct cache *c)
+{
+	int r;
+
+	c->activity = LISTING;
+	r = cache_io_list(c->io, on_list, c);
+	if (r == 0)
+		return;
+	c->activity = IDLE;
+	say_failed(c, r, NULL);
+}
+
+/* ---- restore ---- */
+
+static void drop_secrets(struct cache *c)
+{
+	for (size_t i = 0; i < c->now.n_items; i++) {
+		pod_unref(TAKE_PTR(c->now.items[i]->pod));
+		secret_unref(TAKE_PTR(c->now.items[i]->secret));
+	}
+}
+
+/* The Secret of a volume that is in the index, and could not be read. */
+static const struct cache_item *missing_secret(const struct cache *c, const struct pod *pod)
+{
+	for (size_t i = 0; i < pod->n_volumes; i++) {
+		const struct pod_volume *v = &pod->volumes[i];
+		cleanup_free char *id = NULL;
+		const struct cache_item *item;
+
+		if (v->kind != POD_VOLUME_SECRET || !pod_mounts_volume(pod, v->name))
+			continue;
+		id = str_format("%s/%s", pod->ns, v->secret_name);
+		item = id ? cache_set_find(&c->now, CACHE_SECRET, id) : NULL;
+		if (item && !item->absent && !item->secret)
+			return item;
+	}
+	return NULL;
+}
+
+static void restore_end(struct cache *c)
+{
+	for (size_t i = 0; i < c->now.n_items; i++) {
+		struct cache_item *item = c->now.items[i];
+		const struct cache_item *missing = item->pod ? missing_secret(c, item->pod) : NULL;
+
+		if (!missing)
+			continue;
+		log_error(LOG_F({ "pod", pod_display(item->pod) }),
+			  "offline cache: the pod is not restored: its %s cannot be", missing->key);
+		pod_unref(TAKE_PTR(item->pod));
+	}
+	c->stats.restored = true;
+	c->restore = false;
+	c->ops->restored(c->userdata, &c->now);
+	drop_secrets(c);
+	rest(c);
+	c->ops->changed(c->userdata);
+}
+
+static void on_record(void *userdata, int r, const void *data, size_t len, const char *error)
+{
+	struct cache *c = userdata;
+	struct cache_item *item = c->now.items[c->at];
+	struct err e = ERR_INIT;
+
+	if (r < 0)
+		err_set(&e, r, "%s (%s)", error, item->key);
+	else
+		r = cache_item_open(item, c->key, c->node, data, len, &c->plain, &e);
+	if (r < 0) {
+		item->lost = true;
+		c->stats.n_refused++;
+		log_error(NULL, "offline cache: %s", err_text(&e));
+		snprintf(c->stats.error, sizeof(c->stats.error), "%s", err_text(&e));
+	}
+	c->at++;
+	go_on(c);
+}
+
+static void restore_next(struct cache *c)
+{
+	int r;
+
+	if (!c->restore) {
+		drop_secrets(c);
+		rest(c);
+		return;
+	}
+	while (c->at < c->now.n_items && c->now.items[c->at]->absent)
+		c->at++;
+	if (c->at == c->now.n_items) {
+		restore_end(c);
+		return;
+	}
+	r = cache_io_read(c->io, c->now.items[c->at]->file, on_record, c);
+	if (r < 0) {
+		c->restore = false;
+		drop_secrets(c);
+		c->activity = IDLE;
+		say_failed(c, r, NULL);
+	}
+}
+
+void cache_restore(struct cache *c)
+{
+	c->restore = true;
+	if (c->activity == IDLE)
+		go_on(c);
+}
+
+void cache_restore_cancel(struct cache *c)
+{
+	c->restore = false;
+}
+
+/* ---- flush ---- */
+
+/* The disk has what `now` says; what of the attempt is there already goes with a later one. */
+static void flush_failed(struct cache *c, int r, const char *error)
+{
+	/* what was written for it is removed by the next flush that succeeds */
+	for (size_t i = 0; i < c->next.n_items; i++) {
+		struct cache_item *item = c->next.items[i];
+		struct cache_file *grown;
+
+		if (item->generation != c->next.generation || !*item->file)
+			continue;
+		grown = reallocarray(c->files, c->n_files + 1, sizeof(*grown));
+		if (!grown)
+			break;
+		c->files = grown;
+		c->files[c->n_files++] = (struct cache_file){ .generation = item->generation };
+		memcpy(c->files[c->n_files - 1].name, item->file, sizeof(item->file));
+	}
+	cache_set_deinit(&c->next);
+	c->dirty = true;
+	say_failed(c, r, error);
+	rest(c);
+	flush_later(c, RETRY_USEC);
+}
+
+static void remove_next(struct cache *c);
+
+static void on_removed(void *userdata, int r, const void *data, size_t len, const char *error)
+{
+	struct cache *c = userdata;
+
+	if (r < 0)
+		say_failed(c, r, error);
+	c->at++;
+	go_on(c);
+}
+
+static void remove_next(struct cache *c)
+{
+	int r = 0;
+
+	if (c->at < c->n_files)
+		r = cache_io_remove(c->io, c->files[c->at].name, on_removed, c);
+	if (r == 0 && c->at < c->n_files)
+		return;
+	forget_files(c);
+	rest(c);
+	c->ops->changed(c->userdata);
+}
+
+/* Of the folder's files, those that the new index does not speak of: they are in the old one, or in nobody's. */
+static void find_garbage(struct cache *c)
+{
+	struct cache_file *files = calloc(c->now.n_items + c->n_files + 1, sizeof(*files));
+	struct map used = MAP_INIT;
+	size_t n = 0;
+
+	for (size_t i = 0; i < c->next.n_items; i++)
+		if (*c->next.items[i]->file && map_add_str(&used, c->next.items[i]->file, c->next.items[i]) == -ENOMEM)
+			free(TAKE_PTR(files)); /* they stay for the next start */
+	for (size_t i = 0; files && i < c->n_files; i++)
+		if (!str_eq(c->files[i].name, CACHE_INDEX_NAME) && !map_get_str(&used, c->files[i].name))
+			files[n++] = c->files[i];
+	for (size_t i = 0; files && i < c->now.n_items; i++) {
+		const char *name = c->now.items[i]->file;
+
+		if (*name && !map_get_str(&used, name))
+			snprintf(files[n++].name, sizeof(files->name), "%s", name);
+	}
+	map_deinit(&used);
+	forget_files(c);
+	c->files = files;
+	c->n_files = n;
+}
+
+static void on_index_written(void *userdata, int r, const void *data, size_t len, const char *error)
+{
+	struct cache *c = userdata;
+
+	if (r < 0) {
+		flush_failed(c, r, error);
+		return;
+	}
+	c->stats.n_writes++;
+	find_garbage(c);
+	cache_set_deinit(&c->now);
+	c->now = c->next;
+	c->next = (struct cache_set){ .generation = 0 };
+	c->newest = c->now.generation;
+	c->whole = false;
+	c->stats.refused = false;
+	c->stats.n_refused = 0;
+	if (c->stats.error[0])
+		log_info(NULL, "offline cache: is written again");
+	say(c, LOG_LEVEL_INFO, "");
+	c->activity = REMOVING;
+	c->at = 0;
+	go_on(c);
+}
+
+static void write_index(struct cache *c)
+{
+	const struct cache_bind bind = { .node = c->node,
+					 .kind = CACHE_INDEX_KIND,
+					 .id = "",
+					 .file = CACHE_INDEX_NAME,
+					 .generation = c->next.generation };
+	int r;
+
+	c->activity = WRITING_INDEX;
+	c->next.written_usec = clock_realtime_usec();
+	r = cache_index_encode(&c->next, &c->plain);
+	if (r == 0)
+		r = cache_seal(c->key, &bind, c->plain.data ?: "", c->plain.len, &c->sealed);
+	if (r == 0)
+		r = cache_io_write(c->io, CACHE_INDEX_NAME, c->sealed.data, c->sealed.len, true, on_index_written, c);
+	buf_clear(&c->plain);
+	if (r < 0)
+		flush_failed(c, r, NULL);
+}
+
+static void on_written(void *userdata, int r, const void *data, size_t len, const char *error)
+{
+	struct cache *c = userdata;
+
+	if (r < 0) {
+		flush_failed(c, r, error);
+		return;
+	}
+	c->stats.n_writes++;
+	c->at++;
+	go_on(c);
+}
+
+static int encode(struct cache *c, const struct cache_item *item)
+{
+	return item->pod ? cache_pod_encode(item->pod, &c->plain) : cache_secret_encode(item->secret, &c->plain);
+}
+
+static int write_record(struct cache *c, struct cache_item *item)
+{
+	struct cache_bind bind = { .node = c->node,
+				   .kind = cache_kind_name(item->kind),
+				   .id = item->id,
+				   .file = item->file,
+				   .generation = c->next.generation };
+	uint8_t name[CACHE_NAME_LEN / 2];
+	int r;
+
+	r = encode(c, item);
+	if (r < 0)
+		return r;
+	randombytes_buf(name, sizeof(name));
+	sodium_bin2hex(item->file, sizeof(item->file), name, sizeof(name));
+	item->generation = c->next.generation;
+	item->written_usec = clock_realtime_usec();
+	r = cache_seal(c->key, &bind, c->plain.data ?: "", c->plain.len, &c->sealed);
+	buf_clear(&c->plain);
+	if (r < 0)
+		return r;
+	cache_digest(c->sealed.data, c->sealed.len, item->digest);
+	pod_unref(TAKE_PTR(item->pod));
+	secret_unref(TAKE_PTR(item->secret));
+	return cache_io_write(c->io, item->file, c->sealed.data, c->sealed.len, false, on_written, c);
+}
+
+static void write_next(struct cache *c)
+{
+	struct cache_item *item;
+	int r;
+
+	while (c->at < c->next.n_items && !c->next.items[c->at]->pod && !c->next.items[c->at]->secret)
+		c->at++;
+	if (c->at == c->next.n_items) {
+		write_index(c);
+		return;
+	}
+	item = c->next.items[c->at];
+	r = write_record(c, item);
+	if (r == -EFBIG || r == -ENOBUFS || r == -ENAMETOOLONG) {
+		/* no matter of trying again: the others are kept */
+		log_warning(NULL, "offline cache: %s is not kept: %s", item->key, strerror(-r));
+		cache_set_remove(&c->next, item);
+		go_on(c);
+	} else if (r < 0) {
+		flush_failed(c, r, NULL);
+	}
+}
+
+/* What is in the file that `now` has for it, if it is what is wanted. */
+static void keep_file(struct cache_item *item, const struct cache_item *old)
+{
+	memcpy(item->file, old->file, sizeof(item->file));
+	memcpy(item->digest, old->digest, sizeof(item->digest));
+	item->generation = old->generation;
+	item->written_usec = old->written_usec;
+	pod_unref(TAKE_PTR(item->pod));
+	secret_unref(TAKE_PTR(item->secret));
+}
+
+static int set_revision(struct cache *c, struct cache_item *item)
+{
+	uint8_t digest[CACHE_DIGEST_LEN];
+	char hex[2 * CACHE_DIGEST_LEN + 1];
+	int r;
+
+	if (item->secret) {
+		item->revision = str_format("%s/%s", item->secret->uid ?: "", item->secret->resource_version ?: "");
+		return item->revision ? 0 : -ENOMEM;
+	}
+	r = encode(c, item);
+	if (r < 0)
+		return r;
+	cache_content_digest(c->key, c->plain.data ?: "", c->plain.len, digest);
+	buf_clear(&c->plain);
+	item->revision = strdup(sodium_bin2hex(hex, sizeof(hex), digest, sizeof(digest)));
+	return item->revision ? 0 : -ENOMEM;
+}
+
+/* Finds out what of `next` is on the disk already. */
+static int compare(struct cache *c, bool *ret_changed)
+{
+	bool changed = c->whole || c->now.generation == 0;
+	int r;
+
+	for (size_t i = 0; i < c->next.n_items;) {
+		struct cache_item *item = c->next.items[i];
+		const struct cache_item *old = cache_set_find(&c->now, item->kind, item->id);
+
+		if (old && old->lost)
+			old = NULL;
+		if (!item->pod && !item->secret && !item->absent) {
+			if (!old) {
+				cache_set_remove(&c->next, item);
+				continue;
+			}
+			item->absent = old->absent;
+			item->revision = old->revision ? strdup(old->revision) : NULL;
+			if (old->revision && !item->revision)
+				return -ENOMEM;
+			keep_file(item, old);
+		} else if (item->absent) {
+			item->written_usec = old && old->absent ? old->written_usec : clock_realtime_usec();
+			changed |= !old || !old->absent;
+		} else {
+			r = set_revision(c, item);
+			if (r < 0)
+				return r;
+			if (old && str_eq(old->revision, item->revision))
+				keep_file(item, old);
+			else
+				changed = true;
+		}
+		i++;
+	}
+	*ret_changed = changed || c->next.n_items != c->now.n_items;
+	return 0;
+}
+
+static void flush(struct cache *c)
+{
+	bool changed = false;
+	int r;
+
+	c->dirty = false;
+	r = c->ops->collect(c->userdata, &c->next);
+	r = r ?: compare(c, &changed);
+	if (r < 0) {
+		flush_failed(c, r, NULL);
+		return;
+	}
+	if (!changed) {
+		cache_set_deinit(&c->next);
+		return;
+	}
+	c->next.generation = MAX(c->now.generation, c->newest) + 1;
+	c->activity = WRITING;
+	c->at = 0;
+	write_next(c);
+}
+
+static void on_flush_time(struct loop_source *s, void *userdata)
+{
+	struct cache *c = userdata;
+
+	if (c->activity != IDLE)
+		return; /* it is taken up when that has ended */
+	if (c->loaded)
+		flush(c);
+	else
+		load(c);
+}
+
+void cache_touch(struct cache *c)
+{
+	if (c->dirty)
+		return;
+	c->dirty = true;
+	if (c->loaded && c->activity == IDLE)
+		flush_later(c, FLUSH_USEC);
+}
+
+/* ---- the whole ---- */
+
+static void on_step(struct loop_source *s, void *userdata)
+{
+	struct cache *c = userdata;
+
+	switch (c->activity) {
+	case IDLE:
+		if (!c->restore || !c->loaded)
+			return;
+		c->activity = RESTORING;
+		c->at = 0;
+		restore_next(c);
+		return;
+	case RESTORING:
+		restore_next(c);
+		return;
+	case WRITING:
+		write_next(c);
+		return;
+	case REMOVING:
+		remove_next(c);
+		return;
+	case LISTING:
+	case READING_INDEX:
+	case WRITING_INDEX:
+		return;
+	}
+}
+
+void cache_free(struct cache *c)
+{
+	if (!c)
+		return;
+	loop_source_free(c->flush_timer);
+	loop_source_free(c->step);
+	cache_set_deinit(&c->now);
+	cache_set_deinit(&c->next);
+	buf_deinit(&c->plain);
+	buf_deinit(&c->sealed);
+	free(c->files);
+	free(c->node);
+	free(c);
+}
+
+int cache_new(struct loop *l, struct cache_io *io, const struct cache_key *key, const char *node,
+	      const struct cache_ops *ops, void *userdata, struct cache **ret_c)
+{
+	cleanup(cache_freep) struct cache *c = calloc(1, sizeof(*c));
+	int r;
+
+	if (!c)
+		return -ENOMEM;
+	c->loop = l;
+	c->io = io;
+	c->key = key;
+	c->ops = ops;
+	c->userdata = userdata;
+	c->plain = c->sealed = BUF_INIT(CACHE_FILE_MAX);
+	c->node = strdup(node);
+	if (!c->node)
+		return -ENOMEM;
+	r = loop_add_timer(l, on_flush_time, c, &c->flush_timer);
+	if (r < 0)
+		return r;
+	r = loop_add_defer(l, on_step, c, &c->step);
+	if (r < 0)
+		return r;
+	load(c);
+	*ret_c = TAKE_PTR(c);
+	return 0;
+}
+
+void cache_stats(const struct cache *c, struct cache_stats *ret)
+{
+	*ret = c->stats;
+	for (size_t i = 0; i < c->now.n_items; i++) {
+		ret->n_pods += c->now.items[i]->kind == CACHE_POD;
+		ret->n_secrets += c->now.items[i]->kind == CACHE_SECRET && !c->now.items[i]->absent;
+	}
+	ret->generation = c->now.generation;
+	ret->written_usec = c->now.written_usec;
+	ret->pending = c->dirty || c->activity >= WRITING;
+	ret->busy_usec = cache_io_busy_usec(c->io);
+}
