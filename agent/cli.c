@@ -60,6 +60,10 @@ static const struct command commands[] = {
 	{ "seal", cli_seal, OPTION_BIT(OPTION_PUBLIC_KEY), 0, 1, "--public-key FILE [FILE]",
 	  "encrypt the values of a Secret manifest to a node's key",
 	  "Reads the file, or stdin, and writes the sealed manifest to stdout." },
+	{ "cache", cli_cache, OPTION_BIT(OPTION_CONFIG) | OPTION_BIT(OPTION_NODE_NAME) | OPTION_BIT(OPTION_OUTPUT), 1,
+	  2, "[OPTION...] list|verify|wipe|keygen FILE", "look at the offline cache, check it, remove it; make its key",
+	  "list shows names, revisions and ages, never values. verify exits 0 if every record is good,\n"
+	  "else 1, and names those that are not. wipe needs no key and no running daemon." },
 	{ "version", cli_version, 0, 0, 0, "", "print the version", NULL },
 	{ "internal-agent", cli_internal_agent, OPTIONS_RUN, 0, 0, "", NULL, NULL },
 	{ "internal-publisher", cli_internal_publisher, 0, 0, 0, "", NULL, NULL },

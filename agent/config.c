@@ -97,6 +97,8 @@ static const struct field fields[] = {
 	{ .name = "kubeconfig", .kind = FIELD_PATH, AT(kubeconfig) },
 	{ .name = "manifestsDir", .kind = FIELD_PATH, AT(manifests_dir) },
 	{ .name = "sealedSecretsKeyFile", .kind = FIELD_PATH, AT(sealing_key_file) },
+	{ .name = "offlineCacheDir", .kind = FIELD_PATH, AT(offline_cache_dir), .check = check_own_dir },
+	{ .name = "offlineCacheKeyFile", .kind = FIELD_PATH, AT(offline_cache_key_file) },
 	{ .name = "nodeName", .kind = FIELD_STRING, AT(node_name), .check = check_node_name },
 	{ .name = "podsDir", .kind = FIELD_PATH, AT(pods_dir), .check = check_own_dir },
 	{ .name = "runtimeDir", .kind = FIELD_PATH, AT(runtime_dir), .check = check_own_dir },
@@ -622,6 +624,20 @@ static int check_places(const struct config *c, struct err *e)
 	if (is_inside(c->pods_dir, c->runtime_dir) || is_inside(c->runtime_dir, c->pods_dir))
 		return err_set(e, -EINVAL, "podsDir (%s) and runtimeDir (%s): one must not be inside the other",
 			       c->pods_dir, c->runtime_dir);
+	if (c->offline_cache_key_file && !c->offline_cache_dir)
+		return err_set(e, -EINVAL, "offlineCacheKeyFile: has no effect without offlineCacheDir");
+	if (c->offline_cache_dir &&
+	    (is_inside(c->offline_cache_dir, c->pods_dir) || is_inside(c->pods_dir, c->offline_cache_dir)))
+		return err_set(e, -EINVAL, "offlineCacheDir (%s) and podsDir (%s): one must not be inside the other",
+			       c->offline_cache_dir, c->pods_dir);
+	if (c->offline_cache_dir &&
+	    (is_inside(c->offline_cache_dir, c->runtime_dir) || is_inside(c->runtime_dir, c->offline_cache_dir)))
+		return err_set(e, -EINVAL, "offlineCacheDir (%s) and runtimeDir (%s): one must not be inside the other",
+			       c->offline_cache_dir, c->runtime_dir);
+	if (c->offline_cache_dir && c->offline_cache_key_file &&
+	    is_inside(c->offline_cache_key_file, c->offline_cache_dir))
+		return err_set(e, -EINVAL, "offlineCacheKeyFile (%s): must not be inside offlineCacheDir (%s)",
+			       c->offline_cache_key_file, c->offline_cache_dir);
 	if (strlen(c->runtime_dir) > RUNTIME_DIR_MAX)
 		return err_set(e, -EINVAL, "runtimeDir: %s: must have at most %d characters (a socket's path is short)",
 			       c->runtime_dir, RUNTIME_DIR_MAX);
@@ -676,6 +692,20 @@ int config_finish(struct config *c, struct err *e)
 	if (r < 0)
 		return r;
 	return check_places(c, e);
+}
+
+int config_finish_cache(struct config *c, struct err *e)
+{
+	int r;
+
+	r = check_fields(c, e);
+	if (r < 0)
+		return r;
+	if (!c->offline_cache_dir)
+		return err_set(e, -EINVAL, "%s: has no offlineCacheDir: there is no offline cache",
+			       c->path ? c->path : CONFIG_DEFAULT_PATH);
+	r = default_node_name(c, e);
+	return r < 0 ? r : make_all_absolute(c, e);
 }
 
 static bool field_differs(const struct field *f, const struct config *a, const struct config *b)

@@ -18,6 +18,8 @@ struct config {
 	bool in_cluster; /* neither of the two is given, and a pod's credentials are there */
 	char *manifests_dir; /* manifestsDir */
 	char *sealing_key_file; /* sealedSecretsKeyFile: private keys, for manifests; may be NULL */
+	char *offline_cache_dir; /* offlineCacheDir: NULL: there is no offline cache */
+	char *offline_cache_key_file; /* offlineCacheKeyFile: NULL: systemd's credential secretlet-cache-key */
 	char *node_name; /* nodeName: default the host's name, lower case */
 	char *pods_dir; /* podsDir: /var/lib/pods */
 	char *runtime_dir; /* runtimeDir: /run/secretlet */
@@ -45,6 +47,8 @@ int config_parse(struct config *c, const char *path, const char *text, size_t le
 /* Defaults what is still unset, makes paths absolute, and checks the whole. Exactly one of kubeconfig and manifests_dir
  * must be set, or in_cluster gets true: a command line that gives one takes the file's other one away before. */
 int config_finish(struct config *c, struct err *e);
+/* The same for a command that works on the offline cache alone: nothing else need be there. -EINVAL: no offlineCacheDir. */
+int config_finish_cache(struct config *c, struct err *e);
 /* The names of the fields in which two finished configurations differ and that a running daemon cannot change, into
  * `names` ("podsDir, user"; cut if there are too many). Returns how many there are. */
 size_t config_differences(const struct config *a, const struct config *b, char *names, size_t size);
