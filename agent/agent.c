@@ -12,6 +12,7 @@
 #include "agent/keeper.h"
 #include "agent/link.h"
 #include "agent/mounts.h"
+#include "agent/offline.h"
 #include "agent/pods.h"
 #include "agent/report.h"
 #include "agent/sandbox.h"
@@ -38,7 +39,9 @@ struct agent {
 	struct jumps *jumps;
 	int link;
 	struct files *files;
+	struct sandbox_user user;
 	struct source *source;
+	struct offline *offline; /* NULL: no offline cache is wanted */
 	struct store *store;
 	struct pods *pods;
 	struct arena *arena;
@@ -48,6 +51,7 @@ struct agent {
 	struct publish *publish;
 	struct session *session;
 	struct control *control;
+	bool begun; /* the mount is older than this agent */
 	bool publisher_hangs; /* the keeper has been told */
 	bool pods_told; /* all of a complete list */
 	bool remount; /* what is in the arena cannot be used */
@@ -68,6 +72,7 @@ static void agent_retain(struct agent *a)
 	source_health(a->source, &h);
 	if (h.n_rejected > 0)
 		return;
+	pods_drop_cached(a->pods);
 	a->retained = pods_retain(a->pods) == 0;
 }
 
@@ -93,6 +98,7 @@ static void agent_pods_synced(void *userdata)
 	log_debug(NULL, "the pods of this node are known: %zu", pods_count(a->pods));
 	a->pods_told = true;
 	agent_retain(a);
+	offline_pods_told(a->offline);
 	control_notify(a->control);
 }
 
@@ -124,9 +130,18 @@ static void agent_store_changed(void *userdata, const struct store_entry *entry)
 	struct agent *a = userdata;
 
 	pods_secret_changed(a->pods, entry);
+	offline_touch(a->offline);
 }
 
 static void agent_pods_changed(void *userdata)
+{
+	struct agent *a = userdata;
+
+	offline_touch(a->offline);
+	control_notify(a->control);
+}
+
+static void agent_offline_changed(void *userdata)
 {
 	struct agent *a = userdata;
 
@@ -438,17 +453,38 @@ static int agent_setup_source(struct agent *a, struct err *e)
 	return 0;
 }
 
-static int agent_drop_privileges(const struct config *c, struct err *e)
+static int agent_find_user(struct agent *a, struct err *e)
 {
-	struct sandbox_user user;
+	const struct config *c = a->config;
 	int r;
 
-	r = sandbox_find_user(c->user, c->pods_dir, &user, e);
-	if (r < 0)
+	r = sandbox_find_user(c->user, c->pods_dir, &a->user, e);
+	if (r == 0 && a->user.dynamic)
+		log_debug(NULL, "user %s does not exist; running as the unused uid %u", c->user, (unsigned)a->user.uid);
+	return r;
+}
+
+/* A key that cannot be used is a mistake to be corrected before the start; later on, what runs goes on without. */
+static int agent_check_cache_key(struct agent *a, int r, struct err *e)
+{
+	if (r == 0 || !a->begun)
 		return r;
-	if (user.dynamic)
-		log_debug(NULL, "user %s does not exist; running as the unused uid %u", c->user, (unsigned)user.uid);
-	return sandbox_drop(&user, e);
+	offline_disable(a->offline, err_text(e));
+	*e = ERR_INIT;
+	return 0;
+}
+
+static int agent_start_offline(struct agent *a, struct err *e)
+{
+	const struct offline_world world = { .loop = a->loop,
+					     .source = a->source,
+					     .store = a->store,
+					     .pods = a->pods,
+					     .changed = agent_offline_changed,
+					     .userdata = a };
+	int r = offline_start(a->offline, &world, !session_stats(a->session)->resumed);
+
+	return r < 0 ? err_set(e, r, "offline cache: %s", strerror(-r)) : 0;
 }
 
 static int agent_setup_fs(struct agent *a, struct err *e)
@@ -512,6 +548,7 @@ static int agent_setup_pods(struct agent *a, struct err *e)
 					   .pods = a->pods,
 					   .store = a->store,
 					   .source = a->source,
+					   .offline = a->offline,
 					   .session = a->session,
 					   .publish = a->publish,
 					   .tree = a->tree,
@@ -534,19 +571,33 @@ static int agent_setup(struct agent *a, struct err *e)
 	r = sandbox_begin(e);
 	if (r < 0)
 		return r;
+	r = agent_find_user(a, e);
+	if (r < 0)
+		return r;
+	/* its process is forked while there is nothing to be inherited */
+	r = offline_new(a->config, &a->user, &a->offline, e);
+	if (r < 0)
+		return r;
 	r = loop_new(&a->loop);
 	if (r < 0)
 		return err_set(e, r, "event loop: %s", strerror(-r));
 	r = agent_setup_memory(a, e);
 	if (r < 0)
 		return r;
+	a->begun = arena_connection(a->arena)->init_len > 0;
+	r = agent_check_cache_key(a, offline_open_key(a->offline, e), e);
+	if (r < 0)
+		return r;
 	r = agent_setup_source(a, e);
 	if (r < 0)
 		return r;
-	r = agent_drop_privileges(a->config, e);
+	r = sandbox_drop(&a->user, e);
 	if (r < 0)
 		return r;
 	r = agent_serve(a, e);
+	if (r < 0)
+		return r;
+	r = agent_check_cache_key(a, offline_read_key(a->offline, e), e);
 	if (r < 0)
 		return r;
 	r = agent_setup_pods(a, e);
@@ -566,6 +617,9 @@ static int agent_setup(struct agent *a, struct err *e)
 	r = source_start(a->source, e);
 	if (r < 0)
 		return r;
+	r = agent_start_offline(a, e);
+	if (r < 0)
+		return r;
 	r = link_send(a->link, LINK_READY, 0, 0, NULL, -1);
 	if (r < 0)
 		return err_set(e, r, "tell the keeper: %s", strerror(-r));
@@ -575,6 +629,7 @@ static int agent_setup(struct agent *a, struct err *e)
 static void agent_deinit(struct agent *a)
 {
 	control_free(a->control);
+	offline_free(a->offline);
 	pods_free(a->pods);
 	source_free(a->source);
 	store_free(a->store);

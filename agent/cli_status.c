@@ -141,6 +141,25 @@ static void add_publisher(struct table *t, const json_t *publisher)
 	add_int(t, "queued", publisher, "queued");
 }
 
+static void add_offline(struct table *t, const json_t *offline)
+{
+	const char *written = cli_str(offline, "written");
+	char age[STR_AGE_MAX];
+
+	if (!offline)
+		return;
+	table_add_heading(t, "offline cache");
+	add_str(t, "dir", cli_str(offline, "dir"));
+	add_int(t, "pods", offline, "pods");
+	add_int(t, "secrets", offline, "secrets");
+	key(t, "written");
+	table_addf(t, TABLE_PLAIN, "%s%s%s", cli_since(written, age), *written ? " ago" : "",
+		   cli_bool(offline, "pending") ? ", more to come" : "");
+	add_int(t, "shown", offline, "shownPods");
+	add_int(t, "refused", offline, "refused");
+	add_str(t, "error", cli_str(offline, "error"));
+}
+
 static void print_health(const json_t *status)
 {
 	const json_t *problem;
@@ -175,6 +194,7 @@ static int print_table(const json_t *status)
 	add_memory(t, json_object_get(status, "secretMemory"));
 	add_fuse(t, json_object_get(status, "fuse"), json_object_get(status, "tree"));
 	add_publisher(t, json_object_get(status, "publisher"));
+	add_offline(t, json_object_get(status, "offlineCache"));
 	table_add_heading(t, "log");
 	add_int(t, "dropped", json_object_get(status, "log"), "dropped");
 	print_health(status);

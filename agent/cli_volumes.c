@@ -6,7 +6,8 @@
 
 static void add_volume(struct table *t, const json_t *pod, const json_t *volume)
 {
-	const char *state = cli_str(volume, "state");
+	const char *state = cli_str(volume, "state"), *cached = cli_str(volume, "cached");
+	const char *error = cli_str(volume, "error");
 	char age[STR_AGE_MAX];
 
 	table_addf(t, TABLE_PLAIN, "%s/%s", cli_str(pod, "namespace"), cli_str(pod, "name"));
@@ -16,7 +17,11 @@ static void add_volume(struct table *t, const json_t *pod, const json_t *volume)
 	table_add(t, cli_volume_style(state), state);
 	table_add(t, TABLE_PLAIN, cli_str(volume, "resourceVersion"));
 	table_add(t, TABLE_PLAIN, cli_since(cli_str(volume, "updated"), age));
-	table_add(t, TABLE_PLAIN, cli_str(volume, "error"));
+	if (*cached)
+		table_addf(t, TABLE_PLAIN, "from the offline cache, %s old%s%s", cli_since(cached, age),
+			   *error ? "; " : "", error);
+	else
+		table_add(t, TABLE_PLAIN, error);
 }
 
 int cli_volumes(const struct options *o, char *const *words)

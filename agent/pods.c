@@ -703,15 +703,48 @@ static bool mounts_a_secret(const struct pod *pod)
 
 void pods_pod_changed(struct pods *p, struct pod *pod)
 {
+	struct pod_state *s;
 	int r;
 
 	if (pod->mirror && !mounts_a_secret(pod)) {
 		log_debug(LOG_F({ "pod", pod_display(pod) }), "mirror pod, nothing of it concerns us");
 		return;
 	}
+	s = map_get_str(&p->by_uid, pod->uid);
+	if (s)
+		s->cached = false;
 	r = pods_set_up(p, pod);
 	if (r < 0)
 		log_error(LOG_F({ "pod", pod_display(pod) }), "set up its volumes: %s", strerror(-r));
+	p->fn(p->userdata);
+}
+
+bool pods_pod_restored(struct pods *p, struct pod *pod)
+{
+	struct pod_state *s;
+	int r;
+
+	if (map_get_str(&p->by_uid, pod->uid))
+		return false;
+	r = pods_add(p, pod, &s);
+	if (r < 0) {
+		log_error(LOG_F({ "pod", pod_display(pod) }), "restore it: %s", strerror(-r));
+		return false;
+	}
+	s->cached = true;
+	r = pod_state_set_up(s, pod);
+	if (r < 0)
+		log_error(LOG_F({ "pod", pod_display(pod) }), "set up its volumes: %s", strerror(-r));
+	p->fn(p->userdata);
+	return true;
+}
+
+static void pods_remove(struct pods *p, struct pod_state *s)
+{
+	log_info(LOG_F({ "pod", pod_display(s->pod) }, { "uid", s->uid }), "pod is gone, its volumes go with it");
+	pods_take_out(p, s);
+	pod_remove_volumes(p, s->pod->uid);
+	pod_state_free(s);
 	p->fn(p->userdata);
 }
 
@@ -725,11 +758,14 @@ void pods_pod_removed(struct pods *p, const char *uid)
 		pod_remove_volumes(p, uid);
 		return;
 	}
-	log_info(LOG_F({ "pod", pod_display(s->pod) }, { "uid", uid }), "pod is gone, its volumes go with it");
-	pods_take_out(p, s);
-	pod_remove_volumes(p, s->pod->uid);
-	pod_state_free(s);
-	p->fn(p->userdata);
+	pods_remove(p, s);
+}
+
+void pods_drop_cached(struct pods *p)
+{
+	for (size_t i = p->n_sorted; i > 0; i--)
+		if (p->sorted[i - 1]->cached)
+			pods_remove(p, p->sorted[i - 1]);
 }
 
 static bool pod_is_wanted(void *userdata, const char *uid, const char *plugin, const char *volume)

@@ -47,6 +47,7 @@ struct pod_state {
 	uint64_t since_usec; /* CLOCK_REALTIME when we first heard of it */
 	struct volume *volumes; /* in the pod's order; none once it has finished */
 	size_t n_volumes;
+	bool cached; /* from the offline cache: the source has not told it yet */
 	struct pod *next; /* a revision that there was no memory for; tried again. NULL: none */
 };
 
@@ -62,6 +63,10 @@ DEFINE_CLEANUP(struct pods *, pods_free);
 /* From the source's sink. */
 void pods_pod_changed(struct pods *p, struct pod *pod);
 void pods_pod_removed(struct pods *p, const char *uid);
+/* From the offline cache. false: it is known already, or cannot be set up. */
+bool pods_pod_restored(struct pods *p, struct pod *pod);
+/* The first complete list of pods has come: those that are only in the offline cache go. */
+void pods_drop_cached(struct pods *p);
 /* The first complete list of pods has come: what is published for none of them goes. -ENOMEM: not all of it has gone. */
 int pods_retain(struct pods *p);
 /* From the store. */

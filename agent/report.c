@@ -36,12 +36,13 @@ static json_t *report_volume(const struct report_state *s, const struct volume *
 
 	if (!path)
 		return NULL;
-	return json_pack("{s:s, s:s, s:s, s:b, s:o, s:s, s:s, s:s, s:o, s:I, s:I, s:o}", "name", v->spec->name, "type",
-			 "secret", "secret", v->spec->secret_name, "optional", v->spec->optional, "path",
+	return json_pack("{s:s, s:s, s:s, s:b, s:o, s:s, s:s, s:s, s:o, s:I, s:I, s:o, s:o}", "name", v->spec->name,
+			 "type", "secret", "secret", v->spec->secret_name, "optional", v->spec->optional, "path",
 			 json_text(path), "state", condition_name(v->condition), "resourceVersion",
 			 v->resource_version ? v->resource_version : "", "version", v->version, "updated",
 			 report_time(v->updated_usec), "files", (json_int_t)v->n_files, "bytes", (json_int_t)v->n_bytes,
-			 "error", json_text(v->error));
+			 "error", json_text(v->error), "cached",
+			 v->entry && v->entry->cached ? report_time(v->entry->synced_usec) : json_null());
 }
 
 json_t *report_pod(const struct report_state *s, const struct pod_state *pod)
@@ -118,6 +119,22 @@ static void problem_count(json_t **problems, size_t n, const char *one, const ch
 		problem_add(problems, "%zu %s", n, n == 1 ? one : many);
 }
 
+static void report_offline_problems(json_t **problems, const struct offline *offline)
+{
+	struct offline_stats o;
+
+	offline_stats(offline, &o);
+	if (!o.dir)
+		return;
+	problem_count(problems, o.n_shown, "pod is shown from the offline cache",
+		      "pods are shown from the offline cache");
+	if (o.cache.error[0])
+		problem_add(problems, "offline cache: %s", o.cache.error);
+	if (o.cache.busy_usec > UNANSWERED_USEC_MAX)
+		problem_add(problems, "offline cache: the disk has not answered for %llu seconds",
+			    (unsigned long long)(o.cache.busy_usec / USEC_PER_SEC));
+}
+
 static json_t *report_problems(const struct report_state *s, const struct totals *t, const struct source_health *h)
 {
 	const char *colon = h->last_error[0] ? ": " : "";
@@ -140,6 +157,7 @@ static json_t *report_problems(const struct report_state *s, const struct totals
 	if (publish.unanswered_usec > UNANSWERED_USEC_MAX)
 		problem_add(&problems, "the publisher hangs: one order takes %llu seconds already",
 			    (unsigned long long)(publish.unanswered_usec / USEC_PER_SEC));
+	report_offline_problems(&problems, s->offline);
 	if (!secmem_stats().locked)
 		problem_add(&problems, "secret memory is not locked");
 	return problems;
@@ -184,6 +202,21 @@ static json_t *report_publisher(const struct publish *publish)
 			 (json_int_t)st.n_queued);
 }
 
+/* NULL: there is none. */
+static json_t *report_offline(const struct offline *offline)
+{
+	struct offline_stats o;
+
+	offline_stats(offline, &o);
+	if (!o.dir)
+		return NULL;
+	return json_pack("{s:o, s:I, s:I, s:I, s:o, s:b, s:I, s:I, s:I, s:o}", "dir", json_text(o.dir), "pods",
+			 (json_int_t)o.cache.n_pods, "secrets", (json_int_t)o.cache.n_secrets, "generation",
+			 (json_int_t)o.cache.generation, "written", report_time(o.cache.written_usec), "pending",
+			 o.cache.pending, "shownPods", (json_int_t)o.n_shown, "refused", (json_int_t)o.cache.n_refused,
+			 "writes", (json_int_t)o.cache.n_writes, "error", json_text(o.cache.error));
+}
+
 json_t *report_status(const struct report_state *s, uint64_t now_usec)
 {
 	struct secmem_stats mem = secmem_stats();
@@ -194,7 +227,7 @@ json_t *report_status(const struct report_state *s, uint64_t now_usec)
 	source_health(s->source, &h);
 	problems = report_problems(s, &t, &h);
 	return json_pack("{s:s, s:b, s:O, s:s, s:o, s:I, s:o, s:{s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I, s:I},"
-			 " s:{s:I, s:I, s:I, s:b}, s:{s:I, s:I, s:I}, s:o, s:o, s:{s:I}}",
+			 " s:{s:I, s:I, s:I, s:b}, s:{s:I, s:I, s:I}, s:o, s:o, s:{s:I}, s:o*}",
 			 "version", SECRETLET_VERSION, "healthy", json_array_size(problems) == 0, "problems", problems,
 			 "nodeName", s->config->node_name, "podsDir", json_text(s->pods_dir), "uptimeSeconds",
 			 (json_int_t)((now_usec - s->started_usec) / USEC_PER_SEC), "source", report_source(&h), "pods",
@@ -206,7 +239,8 @@ json_t *report_status(const struct report_state *s, uint64_t now_usec)
 			 mem.locked, "tree", "nodes", (json_int_t)tree_stats(s->tree).n_nodes, "detached",
 			 (json_int_t)tree_stats(s->tree).n_detached, "contentBytes",
 			 (json_int_t)tree_stats(s->tree).content_bytes, "fuse", report_fuse(s->session), "publisher",
-			 report_publisher(s->publish), "log", "dropped", (json_int_t)log_dropped());
+			 report_publisher(s->publish), "log", "dropped", (json_int_t)log_dropped(), "offlineCache",
+			 report_offline(s->offline));
 }
 
 /* ---- Secrets ---- */

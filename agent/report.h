@@ -2,6 +2,7 @@
 #pragma once
 
 #include "agent/config.h"
+#include "agent/offline.h"
 #include "agent/pods.h"
 #include "agent/selector.h"
 #include "agent/source.h"
@@ -16,6 +17,7 @@ struct report_state {
 	const struct pods *pods;
 	const struct store *store;
 	const struct source *source;
+	const struct offline *offline; /* NULL: no offline cache */
 	const struct session *session;
 	const struct publish *publish;
 	const struct tree *tree;

@@ -170,9 +170,24 @@ void store_secret_changed(struct store *st, const char *ns, const char *name, st
 	item->entry.secret = secret ? secret_ref(secret) : NULL;
 	item->entry.state = secret ? STORE_PRESENT : STORE_ABSENT;
 	item->entry.error[0] = 0;
+	item->entry.cached = false;
 	item->entry.synced_usec = clock_realtime_usec();
 	st->fn(st->userdata, &item->entry);
 	secret_unref(old);
+}
+
+void store_secret_restored(struct store *st, const char *ns, const char *name, struct secret *secret,
+			   uint64_t synced_usec)
+{
+	struct store_item *item = store_item_find(st, ns, name);
+
+	if (!item || item->entry.state != STORE_UNSYNCED)
+		return;
+	item->entry.secret = secret ? secret_ref(secret) : NULL;
+	item->entry.state = secret ? STORE_PRESENT : STORE_ABSENT;
+	item->entry.cached = true;
+	item->entry.synced_usec = synced_usec;
+	st->fn(st->userdata, &item->entry);
 }
 
 void store_secret_failed(struct store *st, const char *ns, const char *name, const struct err *e)

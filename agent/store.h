@@ -22,6 +22,7 @@ struct store_entry {
 	char error[ERR_TEXT_MAX]; /* why it cannot be brought up to date; "" when all is well */
 	uint64_t n_answers; /* words from the source, good or bad */
 	uint64_t synced_usec; /* CLOCK_REALTIME of the last word from the source; 0: none */
+	bool cached; /* state and secret are from the offline cache, as they were at synced_usec */
 };
 
 /* An entry's state, secret or error has changed. Not called from inside store_ref() or store_unref(). */
@@ -48,4 +49,8 @@ const struct store_entry *store_next(const struct store *st, size_t *it);
 
 /* From the source's sink. */
 void store_secret_changed(struct store *st, const char *ns, const char *name, struct secret *secret);
+/* From the offline cache: what was told at synced_usec (secret NULL: that there is none). Ignored when the source has
+ * told anything since. */
+void store_secret_restored(struct store *st, const char *ns, const char *name, struct secret *secret,
+			   uint64_t synced_usec);
 void store_secret_failed(struct store *st, const char *ns, const char *name, const struct err *e);
