@@ -496,7 +496,8 @@ static int keeper_start_publisher(struct keeper *k, struct err *e)
 		return r;
 	r = link_send(k->link, LINK_PUBLISHER, 0, k->publisher.pid, NULL, ours);
 	if (r < 0) {
-		child_kill(&k->publisher); /* it has made no call yet */
+		/* not waited for: the agent may have to answer it first. Its death starts another */
+		kill(k->publisher.pid, SIGKILL);
 		return err_set(e, r, "hand the publisher to the agent: %s", strerror(-r));
 	}
 	return 0;

@@ -2,7 +2,9 @@
  * so that about fifteen system calls are enough for ever. Contents are read with sendfile(2) into /dev/null: they come
  * into the kernel's page cache and never into this process.
  *
- * Without capabilities uid 0 is an ordinary user that owns the folders of the tree, which is all that it takes. */
+ * Without capabilities uid 0 is an ordinary user that owns the folders of the tree, which is all that it takes. It also owns
+ * most of the host, and both the orders and the links that a path meets in the tree are the agent's, which talks to the
+ * network: so the private mount is this process's root folder, and no path leads out of it. */
 #include "fusefs/publisher.h"
 
 #include <cap-ng.h>
@@ -179,7 +181,7 @@ static int filter_load(void)
 	return r;
 }
 
-static int confine(void)
+static int confine(int root)
 {
 	const struct rlimit none = { 0, 0 };
 	int r;
@@ -188,6 +190,8 @@ static int confine(void)
 	if (setgroups(0, NULL) < 0 && errno != EPERM)
 		return -errno;
 	capng_clear(CAPNG_SELECT_BOTH);
+	if (fchdir(root) < 0 || chroot(".") < 0)
+		return -errno;
 	if (capng_apply(CAPNG_SELECT_CAPS) != 0)
 		return -EPERM;
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ||
@@ -208,7 +212,7 @@ int publisher_run(int socket, int private_mount)
 		log_error(NULL, "open /dev/null: %m");
 		_exit(1);
 	}
-	r = confine();
+	r = confine(p.root);
 	if (r < 0) {
 		log_error(NULL, "cannot confine the publisher: %s", strerror(-r));
 		_exit(1);

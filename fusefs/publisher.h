@@ -3,7 +3,7 @@
 
 #include "common/base.h"
 
-/* Runs until the socket ends: never returns to anything but _exit(). Drops all capabilities but stays uid 0 (the tree's
+/* Runs until the socket ends: never returns to anything but _exit(). Makes private_mount its root folder, drops all capabilities but stays uid 0 (the tree's
  * owner), sets no_new_privs, not dumpable, and a seccomp filter of the calls that it makes. Logs go to stderr before the
  * filter is on; afterwards errors travel in the answers. */
 int publisher_run(int socket, int private_mount);

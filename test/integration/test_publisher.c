@@ -15,7 +15,7 @@
 
 #include "fusefs/order.h"
 
-static char dir[] = "/tmp/test_publisher.XXXXXX";
+static char dir[32];
 static int root, sock;
 static pid_t pid;
 
@@ -24,6 +24,7 @@ static int setup(void **state)
 	int fds[2];
 
 	signal(SIGIO, SIG_IGN); /* of a lease that is broken */
+	snprintf(dir, sizeof dir, "/tmp/test_publisher.XXXXXX");
 	assert_non_null(mkdtemp(dir));
 	root = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_true(root >= 0);
@@ -87,10 +88,42 @@ static void a_lease_of_somebody_elses_keeps_nobody_waiting(void **state)
 	assert_int_equal(a.error, EAGAIN);
 }
 
+/* A folder beside ours: by its path, by what is above us, and by links in the tree, which are the agent's. */
+static void no_order_reaches_what_is_outside_the_mount(void **state)
+{
+	char outside[] = "/tmp/test_publisher_out.XXXXXX", file[64], link[64], up[64];
+	const char *const paths[] = { file, up, "link/file" };
+	cleanup_fd int fd = -1;
+	struct order_answer a;
+	struct stat st;
+
+	assert_non_null(mkdtemp(outside));
+	snprintf(file, sizeof file, "%s/file", outside);
+	snprintf(up, sizeof up, "../%s/file", outside + strlen("/tmp/"));
+	snprintf(link, sizeof link, "%s/link", dir);
+	fd = open(file, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(symlink(outside, link), 0);
+
+	for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+		assert_true(run_step(ORDER_CHMOD, paths[i], &a));
+		assert_int_equal(a.error, ENOENT);
+		assert_true(run_step(ORDER_UNLINK, paths[i], &a));
+		assert_int_equal(a.error, ENOENT);
+		assert_int_equal(fstat(fd, &st), 0);
+		assert_int_equal(st.st_mode & 0777, 0600);
+		assert_int_equal(st.st_nlink, 1);
+	}
+	assert_int_equal(unlink(file), 0);
+	assert_int_equal(unlink(link), 0);
+	assert_int_equal(rmdir(outside), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_lease_of_somebody_elses_keeps_nobody_waiting, setup, teardown),
+		cmocka_unit_test_setup_teardown(no_order_reaches_what_is_outside_the_mount, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
