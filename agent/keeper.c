@@ -41,6 +41,7 @@
 #define KEEPER_FILES	   512 /* what each process may have open, at least */
 #define CHILD_FD_HIGH	   64
 #define CHILD_FDS_MAX	   5
+#define RELOAD_TRIES_MAX   3 /* agents that may die of one reload */
 #define KEEPER_STOP_USEC   (5 * USEC_PER_SEC)
 #define LINK_BATCH	   64 /* messages of the agent in one turn: our signals come in between */
 
@@ -98,6 +99,7 @@ struct keeper {
 	bool sealed; /* the agent has fixed its list */
 	bool ready_once; /* some agent has served, or an earlier keeper's did */
 	bool publisher_let_go; /* its agent has gone: we have killed it */
+	unsigned n_reload_tries; /* agents that were told of the reload that is under way; 0: none is */
 	bool managed; /* by a service manager that may keep our fds */
 	bool stopping;
 };
@@ -611,6 +613,36 @@ static void keeper_open(struct keeper *k, const struct link_message *m)
 		keeper_complain(k, m, "cannot be answered", r);
 }
 
+/* The agent has logged what became of it. */
+static void keeper_reloaded(struct keeper *k, int log_level_or_error)
+{
+	k->n_reload_tries = 0;
+	if (log_level_or_error >= LOG_LEVEL_ERROR && log_level_or_error <= LOG_LEVEL_DEBUG)
+		log_set_level((enum log_level)log_level_or_error);
+	sd_notify(0, "READY=1");
+}
+
+/* Agents start with the configuration that we have read: what has changed since then must be told to one that lives. */
+static void keeper_tell_reload(struct keeper *k)
+{
+	char state[64];
+	int r;
+
+	if (k->n_reload_tries >= RELOAD_TRIES_MAX) {
+		log_error(NULL, "SIGHUP: %u agents died of the reload, everything stays as it is", k->n_reload_tries);
+		keeper_reloaded(k, -EIO);
+		return;
+	}
+	k->n_reload_tries++;
+	snprintf(state, sizeof(state), "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long)loop_now(k->loop));
+	sd_notify(0, state);
+	r = link_send(k->link, LINK_RELOAD, 0, 0, NULL, -1);
+	if (r < 0 && r != -EPIPE) {
+		log_error(NULL, "SIGHUP: tell the agent: %s", strerror(-r));
+		keeper_reloaded(k, r);
+	}
+}
+
 static void keeper_ready(struct keeper *k)
 {
 	uint64_t away = k->absent_usec ? loop_now(k->loop) - k->absent_usec : 0;
@@ -627,14 +659,9 @@ static void keeper_ready(struct keeper *k)
 	/* only now: two programs that are loaded at the same time are both late, and readers wait for the agent alone. One
 	 * that still hangs in a call of the last agent's time is followed by another when it has ended */
 	loop_timer_set(k->publisher.restart, 0);
-}
-
-/* The agent has logged what became of it. */
-static void keeper_reloaded(struct keeper *k, int log_level_or_error)
-{
-	if (log_level_or_error >= LOG_LEVEL_ERROR && log_level_or_error <= LOG_LEVEL_DEBUG)
-		log_set_level((enum log_level)log_level_or_error);
-	sd_notify(0, "READY=1");
+	/* its predecessor did not live to do it */
+	if (k->n_reload_tries > 0)
+		keeper_tell_reload(k);
 }
 
 /* Its death is told by the child watch, and another is started. */
@@ -924,22 +951,16 @@ static void keeper_stop(struct loop_source *s, int signo, void *userdata)
 static void keeper_reload(struct loop_source *s, int signo, void *userdata)
 {
 	struct keeper *k = userdata;
-	char state[64];
-	int r;
 
 	if (k->stopping)
 		return;
-	if (!k->agent.pid) {
-		log_info(NULL, "SIGHUP: the agent is being restarted and reads the configuration anyway");
+	if (!k->agent.pid || k->absent_usec) {
+		log_info(NULL, "SIGHUP: the agent is being restarted and is told when it serves");
+		k->n_reload_tries = 1;
 		return;
 	}
-	snprintf(state, sizeof(state), "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long)loop_now(k->loop));
-	sd_notify(0, state);
-	r = link_send(k->link, LINK_RELOAD, 0, 0, NULL, -1);
-	if (r < 0) {
-		log_error(NULL, "SIGHUP: tell the agent: %s", strerror(-r));
-		keeper_reloaded(k, r);
-	}
+	k->n_reload_tries = 0;
+	keeper_tell_reload(k);
 }
 
 static int keeper_setup_loop(struct keeper *k)

@@ -73,6 +73,21 @@ kill -s HUP "$keeper"
 check "a reload at another log level is taken" eventually 10 has_strategy Watch
 check_equal "and the agent is silent about it" "$(grep -c 'configuration read again' "$log")" 2
 
+# an agent that dies before it has read it
+write_config "kubeconfig: kubeconfig" "configMapAndSecretChangeDetectionStrategy: Cache"
+chmod 600 "$conf"
+agent=$(pgrep -P "$keeper" -f internal-agent)
+kill -s STOP "$agent"
+kill -s HUP "$keeper"
+eventually 10 "grep -q 'ShdPnd:.*[02468ace]\$' /proc/$keeper/status" # SIGHUP, 1, is not pending any more
+kill -s KILL "$agent"
+check "a reload outlives the agent that was to do it" eventually 10 has_strategy Cache
+
+write_config "kubeconfig: kubeconfig" "logLevel: warning"
+chmod 600 "$conf"
+kill -s HUP "$keeper"
+check "the next reload is another" eventually 10 has_strategy Watch
+
 kill -s TERM "$keeper"
 wait "$keeper"
 check_equal "it ends well" $? 0
