@@ -103,8 +103,9 @@ int fsconn_adopt(const char *pods_dir, int take_fuse, int take_arena, struct fsc
 
 void fsconn_store(const struct fsconn *c)
 {
-	fsconn_fd_store(FSCONN_FD_FUSE, c->mount.fuse);
+	/* an arena alone is nothing, but a connection alone keeps a mount alive that nobody can serve */
 	fsconn_fd_store(FSCONN_FD_ARENA, c->arena);
+	fsconn_fd_store(FSCONN_FD_FUSE, c->mount.fuse);
 }
 
 void fsconn_end(struct fsconn *c, const char *pods_dir, bool abort)

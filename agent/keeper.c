@@ -282,8 +282,13 @@ static void keeper_adopt(struct keeper *k)
 		else
 			close(fd);
 	}
-	if (fuse < 0 || arena < 0)
+	if (fuse < 0 || arena < 0) {
+		if (fuse >= 0)
+			fsconn_fd_forget(FSCONN_FD_FUSE);
+		if (arena >= 0)
+			fsconn_fd_forget(FSCONN_FD_ARENA);
 		return;
+	}
 	if (fsconn_adopt(k->pods_dir, TAKE_FD(fuse), TAKE_FD(arena), &k->conn, &e) < 0) {
 		log_error(NULL, "cannot go on with the mount of an earlier run: %s", err_text(&e));
 		fsconn_fd_forget(FSCONN_FD_FUSE);

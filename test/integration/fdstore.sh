@@ -1,0 +1,85 @@
+#!/usr/bin/env bash
+# timeout: 60
+# What the keeper gives to the service manager, and what it does when it gets only half of it back: a death between two
+# messages must not leave a mount that no later keeper gets rid of. Runs in a private mount namespace (test/run sees to it).
+set -u
+here=$(dirname "$(realpath "$0")")
+# shellcheck source=../lib/tap.sh
+. "$here/../lib/tap.sh"
+
+mkdir "$TEST_DIR/manifests"
+chmod 755 "$TEST_DIR"
+cat >"$TEST_DIR/config.yaml" <<-Y
+	apiVersion: secretlet.config/v1alpha1
+	kind: SecretletConfiguration
+	manifestsDir: $TEST_DIR/manifests
+	podsDir: $TEST_DIR/pods
+	runtimeDir: $TEST_DIR/run
+Y
+chmod 600 "$TEST_DIR/config.yaml"
+
+cat >"$TEST_DIR/manager.py" <<'P'
+"""A service manager that keeps fds: says what it was told, and gives one fd back to a second keeper."""
+import array, os, signal, socket, subprocess, sys
+
+binary, folder = sys.argv[1:3]
+path = folder + "/notify"
+sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+sock.bind(path)
+sock.settimeout(10)
+argv = [binary, "run", "--config", folder + "/config.yaml"]
+log = open(folder + "/daemon.log", "a")
+
+
+def told(until):
+    """(text, fd) of each message, the one with `until` included."""
+    while True:
+        text, fds, _, _ = socket.recv_fds(sock, 4096, 4)
+        yield text.decode(), fds[0] if fds else None
+        if until in text.decode():
+            return
+
+
+first = subprocess.Popen(argv, env={**os.environ, "NOTIFY_SOCKET": path}, stderr=log)
+order, store = [], {}
+for text, fd in told("READY=1"):
+    if "FDSTORE=1" in text:
+        name = text.split("FDNAME=")[1].strip()
+        order.append(name)
+        store[name] = fd
+print("order", *order)
+first.kill()
+first.wait()
+sock.close()
+os.unlink(path)
+sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+sock.bind(path)
+sock.settimeout(10)
+
+
+def give():
+    os.dup2(store["secretlet-fuse"], 3)
+    os.environ.update(NOTIFY_SOCKET=path, LISTEN_FDS="1", LISTEN_FDNAMES="secretlet-fuse", LISTEN_PID=str(os.getpid()))
+    os.execv(binary, argv)
+
+
+pid = os.fork()
+if pid == 0:
+    os.dup2(log.fileno(), 2)
+    give()
+try:
+    for text, fd in told("FDSTOREREMOVE=1"):
+        if "FDSTOREREMOVE=1" in text:
+            print("removed", text.split("FDNAME=")[1].strip())
+except TimeoutError:
+    print("removed nothing")
+os.kill(pid, signal.SIGKILL)
+os.waitpid(pid, 0)
+P
+timeout 40 python3 "$TEST_DIR/manager.py" "$TEST_BUILD_DIR/secretlet" "$TEST_DIR" >"$TEST_DIR/told" 2>&1
+sed 's/^/# /' "$TEST_DIR/told"
+# alone the arena is nothing, while the connection without it is a mount that hangs
+check "the arena is stored before the connection" grep -q 'order.*secretlet-arena.*secretlet-fuse' "$TEST_DIR/told"
+check "a connection without its arena is given up" grep -qx 'removed secretlet-fuse' "$TEST_DIR/told"
+umount -l "$TEST_DIR/pods" 2>/dev/null
+tap_done
