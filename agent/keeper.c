@@ -463,16 +463,20 @@ static void child_kill(struct child *c)
  * alone. */
 static uint64_t child_delay(const struct keeper *k, struct child *c, bool served)
 {
-	uint64_t now = loop_now(k->loop);
+	uint64_t now = loop_now(k->loop), delay;
 
-	if (!served)
-		return MIN(backoff_next(&c->backoff, now, random01()), k->config->abort_usec / 4);
+	if (!served) {
+		delay = backoff_next(&c->backoff, now, random01());
+		return MIN(delay, k->config->abort_usec / 4);
+	}
 	backoff_reset(&c->backoff);
 	if (now - c->started_usec >= STEADY_USEC) {
 		c->n_young = 0;
 		return 0;
 	}
-	return MIN(YOUNG_DELAY_USEC << MIN(c->n_young++, YOUNG_DOUBLINGS_MAX), YOUNG_DELAY_MAX_USEC);
+	delay = YOUNG_DELAY_USEC << MIN(c->n_young, YOUNG_DOUBLINGS_MAX);
+	c->n_young++;
+	return MIN(delay, YOUNG_DELAY_MAX_USEC);
 }
 
 static const char *child_end(int code, int status, char text[static 64])

@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# timeout: 60
+# Agents that die as soon as they serve are replaced soon, however many: readers wait for each of them. Runs in a private
+# mount namespace (test/run sees to it).
+set -u
+here=$(dirname "$(realpath "$0")")
+# shellcheck source=../lib/tap.sh
+. "$here/../lib/tap.sh"
+
+secretlet=$TEST_BUILD_DIR/secretlet log=$TEST_DIR/daemon.log
+mkdir "$TEST_DIR/manifests"
+chmod 755 "$TEST_DIR"
+printf '%s\n' "apiVersion: secretlet.config/v1alpha1" "kind: SecretletConfiguration" "manifestsDir: $TEST_DIR/manifests" \
+	"podsDir: $TEST_DIR/pods" "runtimeDir: $TEST_DIR/run" >"$TEST_DIR/config.yaml"
+chmod 600 "$TEST_DIR/config.yaml"
+
+"$secretlet" run --config "$TEST_DIR/config.yaml" 2>"$log" &
+keeper=$!
+check "it starts" eventually 10 grep -q 'keeper: ready' "$log"
+for n in 1 2 3 4; do
+	pkill -KILL -P "$keeper" -f internal-agent
+	eventually 20 "[ \$(grep -c 'serves again' '$log') = $n ]"
+done
+check_equal "each is replaced" "$(grep -c 'serves again' "$log")" 4
+delays=$(grep -o 'starting another in [0-9]* ms' "$log" | grep -o '[0-9]*' | sort -n | tr '\n' ' ')
+check_equal "no delay is above half a second ($delays)" "$(for d in $delays; do [ "$d" -le 500 ] || echo "$d"; done)" ""
+kill -s TERM "$keeper"
+wait "$keeper"
+tap_done
