@@ -10,6 +10,7 @@
 #include "fusefs/ops.h"
 
 #include <linux/limits.h>
+#include <stdatomic.h>
 
 #include "fusefs/arena.h"
 #include "fusefs/publish.h"
@@ -43,6 +44,16 @@ static bool is_counted(const struct ops *o, const struct node *n)
 	return o->replay && o->replay->count_id == node_id(n) && o->replay->count_after == node_lookups(n);
 }
 
+/* The same to the next process, should this one die of the request too. */
+static void note_count(struct arena_slot *slot, const struct node *n)
+{
+	slot->count_id = 0;
+	atomic_signal_fence(memory_order_seq_cst);
+	slot->count_after = node_lookups(n);
+	atomic_signal_fence(memory_order_seq_cst);
+	slot->count_id = node_id(n);
+}
+
 static void reply_node(fuse_req_t req, struct node *n, bool hidden)
 {
 	struct ops *o = ops_of(req);
@@ -54,7 +65,9 @@ static void reply_node(fuse_req_t req, struct node *n, bool hidden)
 	};
 
 	node_stat(n, &param.attr);
-	if (!counted)
+	if (counted)
+		note_count(o->slot, n);
+	else
 		tree_ref_lookup(o->tree, n);
 	/* the caller may be gone meanwhile: then the kernel has not counted this one. Unless it has had the answer from an
 	 * earlier process: one reference too many is better than one too few. */
