@@ -46,8 +46,6 @@ static const struct {
 	{ INIT_ALLOW_IDMAP, "mounts cannot be idmapped: in pods with user namespaces files belong to nobody" },
 };
 
-bool session_without_resend;
-
 struct init_reply {
 	struct fuse_out_header head;
 	struct fuse_init_out out;
@@ -407,8 +405,8 @@ static int session_resume(struct session *s, struct err *e)
 	r = resume_init(s, e);
 	if (r < 0)
 		return r;
-	resent = !session_without_resend && write(s->fd, &resend, sizeof resend) == (ssize_t)sizeof resend;
-	if (!resent && !session_without_resend && errno != EINVAL)
+	resent = write(s->fd, &resend, sizeof resend) == (ssize_t)sizeof resend;
+	if (!resent && errno != EINVAL)
 		return err_set(e, -errno, "resume the connection: %m");
 	if (under_way && (!resent || is_forget(head->opcode))) {
 		slot->since_usec = clock_monotonic_usec();

@@ -14,9 +14,6 @@
 struct session;
 struct publish;
 
-/* For tests: resume as on a kernel that cannot send requests again. */
-extern bool session_without_resend;
-
 #define SESSION_OPCODES 64
 
 struct session_stats {
