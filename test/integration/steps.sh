@@ -12,6 +12,7 @@ shopt -s dotglob nullglob
 
 secretlet=$TEST_BUILD_DIR/secretlet dieat=$TEST_BUILD_DIR/test/tools/dieat
 workers=6 calls_max=2000
+agent_every=${AGENT_EVERY:-5} # the agent makes hundreds of calls for an update: each fifth, another one in each run; 1: all
 chmod 755 "$TEST_DIR"
 
 child() { # child NAME: the pid of the keeper's child of that name, in $pid
@@ -48,7 +49,7 @@ shows() { # shows NUMBER: this revision, its links and nothing else
 		[ "$value" = "$1" ] && names=("$vol"/*) && [ "${#names[@]}" = 5 ] && [ -e "$vol/..data" ]
 }
 
-# deaths_of CHILD FIRST: after calls FIRST, FIRST + workers, ... Says what was wrong, and how many deaths there were.
+# deaths_of CHILD FIRST STRIDE: after calls FIRST, FIRST + STRIDE, ... Says what was wrong, and how many deaths there were.
 deaths_of() {
 	local n=$2 deaths=0 wrong=0 new status
 	while [ "$n" -lt "$calls_max" ]; do
@@ -70,7 +71,7 @@ deaths_of() {
 		status=$?
 		exec 8<&-
 		[ "$status" = 0 ] || break
-		deaths=$((deaths + 1)) n=$((n + workers))
+		deaths=$((deaths + 1)) n=$((n + $3))
 	done
 	[ "$status" = 2 ] || { wrong=$((wrong + 1)) && echo "# $1, call $n: the last one was not let go ($status)"; }
 	echo "$deaths deaths, $wrong wrong"
@@ -92,13 +93,14 @@ worker() { # worker NUMBER
 	"$secretlet" run --manifests "$dir/manifests" --pods-dir "$dir/pods" --runtime-dir "$dir/run" 2>>"$TEST_DIR/$1.log" &
 	keeper=$!
 	"$secretlet" wait --quiet --runtime-dir "$dir/run" --timeout 20s default/app || echo "# not ready"
-	deaths_of publisher "$1" >"$dir/publisher"
-	deaths_of agent "$1" >"$dir/agent"
+	deaths_of publisher "$1" "$workers" >"$dir/publisher"
+	deaths_of agent "$((1 + first + ($1 - 1) * agent_every))" "$((workers * agent_every))" >"$dir/agent"
 	kill "$keeper"
 	wait "$keeper"
 	echo "exit $?" >"$dir/end"
 }
 
+first=$((RANDOM % agent_every))
 for i in $(seq "$workers"); do worker "$i" & done
 wait
 for who in agent publisher; do
