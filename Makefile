@@ -134,6 +134,7 @@ $(B)/apiserver: $(B)/test/apiserver/main.o $(APISERVER) $(COMMON)
 $(UNIT) $(INTEGRATION): $(B)/%: $(B)/%.o $(APISERVER) $(TESTLIB) $(AGENT) $(FUSEFS) $(COMMON)
 	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) -lgnutls -lcmocka
 
+$(B)/test/bench/resume: $(FUSEFS) $(WIPE)
 $(TOOLS): $(B)/%: $(B)/%.o $(COMMON)
 	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 

@@ -292,6 +292,22 @@ static int region_fill(uint8_t *base, size_t size, int fd, uint64_t offset)
 		       : 0;
 }
 
+/* What an earlier process has left gets its page table entries at once: a page fault for each costs many times that, and whoever
+ * reads it all is waited for. Best effort (Linux 5.14). */
+static void region_populate(void)
+{
+	off_t end = (off_t)(region.fd_offset + region.size), from, to = (off_t)region.fd_offset;
+
+	while (to < end) {
+		from = lseek(region.fd, to, SEEK_DATA);
+		to = from < 0 ? -1 : lseek(region.fd, from, SEEK_HOLE);
+		if (to < 0)
+			break;
+		to = MIN(to, end);
+		madvise(region.base + ((uint64_t)from - region.fd_offset), (size_t)(to - from), MADV_POPULATE_WRITE);
+	}
+}
+
 static int region_map(size_t size, size_t page, int fd, uint64_t offset, struct err *e)
 {
 	uint8_t *base;
@@ -366,6 +382,7 @@ int secmem_init_shared(int fd, uint64_t offset, size_t size, struct err *e)
 		return r;
 	region.fd = TAKE_FD(copy);
 	region.fd_offset = offset;
+	region_populate();
 	return 0;
 }
 

@@ -437,6 +437,20 @@ static int compare_ids(const void *a, const void *b)
 	return x->id < y->id ? -1 : x->id > y->id;
 }
 
+size_t arena_count(const struct arena *a)
+{
+	size_t n = 0, n_max = a->head->heap_size / sizeof(struct arena_record);
+	const struct arena_record *r;
+
+	for (uint64_t at = a->head->first; at && n < n_max; at = r->next) {
+		r = record_at(at);
+		if (!r)
+			break;
+		n++;
+	}
+	return n;
+}
+
 int arena_load(struct arena *a, struct arena_record ***ret_records, size_t *ret_n, struct err *e)
 {
 	size_t n = 0, size = 0, n_max = a->head->heap_size / sizeof(struct arena_record);

@@ -104,6 +104,8 @@ void arena_record_set_lookups(struct arena *a, struct arena_record *r, uint64_t 
 uint64_t arena_record_changed(const struct arena_record *r);
 void arena_record_set_changed(struct arena_record *r, uint64_t realtime_usec);
 
+/* How many records there are, about: nothing of them is checked. */
+size_t arena_count(const struct arena *a);
 /* What an earlier process has left: the records, checked one by one (in range, their own digest, their content's
  * digest), by id. *ret_records is the caller's to free. -EBADMSG: something in it was not written by arena_add(); then
  * nothing of it may be used. */

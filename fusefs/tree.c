@@ -8,11 +8,13 @@
  * recursion: how deep they are is decided by somebody else. */
 #include "fusefs/tree.h"
 
+#include "common/heap.h"
 #include "common/list.h"
 #include "common/map.h"
 
-#define FIRST_ID   3 /* cookies 1 and 2 are "." and ".." */
-#define BLOCK_SIZE 4096
+#define FIRST_ID      3 /* cookies 1 and 2 are "." and ".." */
+#define BLOCK_SIZE    4096
+#define RESTORE_BYTES ((size_t)512) /* of heap for a record, about: node, name, maps, and what is needed meanwhile */
 
 struct entry {
 	struct node *node; /* NULL: the name is reserved for a staged rename */
@@ -540,7 +542,9 @@ int tree_open(uint64_t now_realtime_usec, struct arena *a, struct tree **ret_t, 
 		t->root->changed_usec = arena_root_changed(a);
 	else
 		node_touch(t, t->root);
+	heap_expect(arena_count(a) * RESTORE_BYTES);
 	r = tree_restore(t, e);
+	heap_settle();
 	if (r < 0)
 		return r;
 	arena_set_next_id(a, t->next_id);

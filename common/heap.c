@@ -1,0 +1,31 @@
+#include "common/heap.h"
+
+#include <malloc.h>
+#include <sys/mman.h>
+
+/* glibc's defaults (mallopt(3)); once one of them is set it adapts none by itself. */
+enum { THRESHOLD_DEFAULT = 128 * 1024, THRESHOLD_MAX = 32 * 1024 * 1024 };
+
+void heap_expect(size_t bytes)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from, to;
+	char *room;
+
+	bytes = MIN(bytes, (size_t)THRESHOLD_MAX);
+	mallopt(M_MMAP_THRESHOLD, THRESHOLD_MAX);
+	mallopt(M_TRIM_THRESHOLD, THRESHOLD_MAX + THRESHOLD_DEFAULT);
+	room = malloc(bytes);
+	if (!room)
+		return;
+	from = ((uintptr_t)room + page - 1) / page * page;
+	to = ((uintptr_t)room + bytes) / page * page;
+	if (from < to)
+		madvise((void *)from, to - from, MADV_POPULATE_WRITE); /* Linux 5.14; else they come one by one */
+	free(room);
+}
+
+void heap_settle(void)
+{
+	mallopt(M_MMAP_THRESHOLD, THRESHOLD_DEFAULT);
+	mallopt(M_TRIM_THRESHOLD, THRESHOLD_DEFAULT);
+}

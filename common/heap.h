@@ -1,0 +1,11 @@
+/* Heap: glibc's malloc, told beforehand how much will be asked of it at once. */
+#pragma once
+
+#include "common/base.h"
+
+/* So many bytes of the heap get their pages now, in one call, instead of by a page fault for each of them: on a virtual
+ * machine a fault can cost twenty times what the page does (test/bench/resume has both figures). Best effort; for a program
+ * that has one thread at that moment. Ends with heap_settle(). */
+void heap_expect(size_t bytes);
+/* What was expected has come: what is left over of it may go back to the kernel. */
+void heap_settle(void);
