@@ -438,6 +438,7 @@ static int agent_setup_source(struct agent *a, struct err *e)
 	} else {
 		const struct source_manifests_options o = { .dir = c->manifests_dir,
 							    .key_file = c->sealing_key_file,
+							    .resumes = arena_connection(a->arena)->init_len > 0,
 							    .node_name = c->node_name };
 
 		r = source_manifests_new(a->loop, a->files, &o, &agent_sink, a, &a->source, e);

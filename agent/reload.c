@@ -26,6 +26,7 @@ static void apply(struct reload *r, const struct config *c)
 
 	r->tuning = c->tuning;
 	source_tune(r->source, &c->tuning);
+	source_reread(r->source);
 	log_info(LOG_F({ "file", r->path }, { "strategy", source_strategy_name(c->tuning.strategy) }),
 		 "configuration read again");
 	if (config_differences(r->config, c, names, sizeof(names)) > 0)

@@ -102,18 +102,30 @@ int sealing_public_read(const char *path, struct sealing_public *ret_public, str
 	return 0;
 }
 
-int sealing_keys_open(const char *path, int *ret_fd, struct err *e)
+static int check_private(int fd, const char *path, struct err *e)
 {
-	cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	struct stat st;
 
-	if (fd < 0 || fstat(fd, &st) < 0)
+	if (fstat(fd, &st) < 0)
 		return err_set(e, -errno, "%s: %m", path);
 	if (!S_ISREG(st.st_mode))
 		return err_set(e, -EINVAL, "%s: is not a regular file", path);
 	if (st.st_mode & 077)
 		return err_set(e, -EPERM, "%s: others may use this private key (mode %04o); chmod 600 ends that", path,
 			       (unsigned)st.st_mode & 07777);
+	return 0;
+}
+
+int sealing_keys_open(const char *path, int *ret_fd, struct err *e)
+{
+	cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	int r;
+
+	if (fd < 0)
+		return err_set(e, -errno, "%s: %m", path);
+	r = check_private(fd, path, e);
+	if (r < 0)
+		return r;
 	*ret_fd = TAKE_FD(fd);
 	return 0;
 }
@@ -168,7 +180,9 @@ int sealing_keys_read_fd(int take_fd, const char *path, struct sealing_keys **re
 
 	if (!k)
 		return err_set(e, -ENOMEM, "out of memory");
-	r = secblock_new(KEY_FILE_MAX, &text, e);
+	r = check_private(fd, path, e);
+	if (r == 0)
+		r = secblock_new(KEY_FILE_MAX, &text, e);
 	if (r == 0)
 		r = secblock_new(SEALING_KEYS_MAX * SEALING_KEY_LEN, &k->privates, e);
 	if (r == 0)
@@ -193,6 +207,16 @@ void sealing_keys_free(struct sealing_keys *k)
 		return;
 	secblock_unref(k->privates);
 	free(k);
+}
+
+bool sealing_keys_same(const struct sealing_keys *a, const struct sealing_keys *b)
+{
+	if (a->n_keys != b->n_keys)
+		return false;
+	for (size_t i = 0; i < a->n_keys; i++)
+		if (memcmp(a->publics[i].key, b->publics[i].key, SEALING_KEY_LEN) != 0)
+			return false;
+	return true;
 }
 
 const struct sealing_keys *sealing_form_only(void)
@@ -480,7 +504,7 @@ int sealing_open_secret(const struct sealing_keys *keys, const char *ns, const c
 		return json_issue_set(issue, &at, "must be an object");
 	if (!keys)
 		return json_issue_set(issue, &at,
-				      "sealed values cannot be opened: no sealedSecretsKeyFile is configured");
+				      "sealed values cannot be opened: there is no private key (sealedSecretsKeyFile)");
 	data = get_data(obj);
 	if (!data)
 		return no_memory(issue, &at);

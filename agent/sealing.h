@@ -30,9 +30,12 @@ int sealing_public_read(const char *path, struct sealing_public *ret_public, str
 /* All keys of a private key file: older ones may stay in it, so that what was sealed to them can still be opened. secmem
  * must be set up; no copy is left on the heap or the stack. -EPERM: others may read or write the file. */
 int sealing_keys_read(const char *path, struct sealing_keys **ret_keys, struct err *e);
-/* The same in two steps, the second without privileges: opens the file and looks at who may use it; reads it. */
+/* The same in two steps, the second without privileges: opens the file; reads it. Both look at who may use it, because
+ * somebody else may have opened it. */
 int sealing_keys_open(const char *path, int *ret_fd, struct err *e);
 int sealing_keys_read_fd(int take_fd, const char *path, struct sealing_keys **ret_keys, struct err *e);
+/* The same keys in the same order. */
+bool sealing_keys_same(const struct sealing_keys *a, const struct sealing_keys *b);
 void sealing_keys_free(struct sealing_keys *k);
 DEFINE_CLEANUP(struct sealing_keys *, sealing_keys_free);
 #define cleanup_sealing_keys cleanup(sealing_keys_freep)

@@ -64,6 +64,7 @@ struct source_vtable {
 	int (*need_secret)(struct source *s, const char *ns,
 			   const char *name); /* NULL: what was told is current anyway */
 	void (*tune)(struct source *s, const struct source_tuning *tuning); /* NULL: there is nothing to tune */
+	void (*reread)(struct source *s); /* NULL: there is nothing that is not followed anyway */
 	int (*refresh_secret)(struct source *s, const char *ns, const char *name);
 	void (*slept)(struct source *s); /* NULL: that is nothing to it */
 	void (*health)(const struct source *s, struct source_health *ret);
@@ -105,6 +106,12 @@ static inline void source_tune(struct source *s, const struct source_tuning *tun
 {
 	if (s->vtable->tune)
 		s->vtable->tune(s, tuning);
+}
+/* Somebody has asked for a reload: files that were read at the start are read again. What was told stays. */
+static inline void source_reread(struct source *s)
+{
+	if (s->vtable->reread)
+		s->vtable->reread(s);
 }
 /* Fetch now; answered like want. -ENOENT: not wanted. */
 static inline int source_refresh_secret(struct source *s, const char *ns, const char *name)

@@ -8,7 +8,10 @@
  * This process may have no right to the folder by its path: it lists it through an fd that was opened before privileges
  * were dropped, and files come from `files`. Nothing but the listing and reading of regular files touches a disk here.
  *
- * When the folder itself goes away, everything that was read stays, and the path is tried again until a folder is there. */
+ * When the folder itself goes away, everything that was read stays, and the path is tried again until a folder is there.
+ *
+ * Private keys are read again when their file is written or replaced, and when somebody asks for it. All manifests are
+ * read again then, because which values can be opened may have changed. Keys that cannot be read change nothing. */
 #include "agent/source_manifests.h"
 
 #include <dirent.h>
@@ -33,6 +36,7 @@
 #define WAIT_MAX_USEC (50 * USEC_PER_MSEC)
 #define RETRY_USEC    (2 * USEC_PER_SEC)
 #define POSTPONED_MAX 20 /* batches that are not told because all is read again; then they are */
+#define KEY_MASK      (IN_CLOSE_WRITE | IN_MOVED_TO) /* in its folder */
 #define WATCH_MASK                                                                                                     \
 	(IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_CREATE | IN_DELETE_SELF | IN_MOVE_SELF |        \
 	 IN_ONLYDIR)
@@ -55,8 +59,11 @@ struct manifests {
 	struct files *files;
 	struct manifest_set *set;
 	int key_fd; /* until the start; -1: there is none */
-	char *key_path;
+	int key_wd; /* of its folder, which may be `dir`; -1: it is not watched */
+	char *key_path; /* may be NULL */
 	struct sealing_keys *keys; /* may be NULL */
+	bool key_opening, key_again; /* again: asked for meanwhile */
+	bool resumes;
 	char *dir; /* resolved */
 	int dir_fd, inotify_fd, wd; /* wd -1: the folder is gone */
 	struct loop_source *io, *batch_timer, *retry_timer, *defer;
@@ -386,6 +393,80 @@ static void retry_folder(struct loop_source *source, void *userdata)
 	gather(m);
 }
 
+/* ---- private keys ---- */
+
+static void keys_refused(struct manifests *m, const struct err *e)
+{
+	struct err all = ERR_INIT;
+
+	err_set(&all, e->code, "%s; %s", err_text(e),
+		m->keys ? "the keys that were read before stay" : "no sealed value can be opened");
+	if (manifest_set_fail(m->set, m->key_path, err_text(&all)) < 0)
+		log_error(NULL, "%s", err_text(&all));
+}
+
+static int take_keys(struct manifests *m, int take_fd, struct err *e)
+{
+	cleanup_sealing_keys struct sealing_keys *fresh = NULL;
+	int r;
+
+	r = sealing_keys_read_fd(take_fd, m->key_path, &fresh, e);
+	if (r < 0)
+		return r;
+	manifest_set_drop(m->set, m->key_path);
+	gather(m);
+	if (m->keys && sealing_keys_same(m->keys, fresh))
+		return 0;
+	sealing_keys_free(m->keys);
+	m->keys = TAKE_PTR(fresh);
+	m->read_all = true;
+	log_info(NULL, "%s: the private keys are other ones; all manifests are read again", m->key_path);
+	return 0;
+}
+
+static void read_keys(struct manifests *m);
+
+static void keys_opened(void *userdata, int take_fd, int r)
+{
+	struct manifests *m = userdata;
+	struct err e = ERR_INIT;
+
+	m->key_opening = false;
+	if (r < 0)
+		err_set(&e, r, "%s: %s", m->key_path, strerror(-r));
+	else
+		r = take_keys(m, take_fd, &e);
+	if (r < 0)
+		keys_refused(m, &e);
+	if (m->key_again)
+		read_keys(m);
+}
+
+static void read_keys(struct manifests *m)
+{
+	struct err e = ERR_INIT;
+	int r;
+
+	if (!m->key_path)
+		return;
+	m->key_again = m->key_opening;
+	if (m->key_opening)
+		return;
+	r = files_open(m->files, m->key_path, keys_opened, m);
+	m->key_opening = r == 0;
+	if (r == 0)
+		return;
+	err_set(&e, r, "%s: %s", m->key_path, strerror(-r));
+	keys_refused(m, &e);
+}
+
+/* `..data` is what a mounted Secret replaces, with the key behind it. */
+static bool may_be_keys(const struct manifests *m, const struct inotify_event *ev)
+{
+	return ev->wd == m->key_wd && (ev->mask & KEY_MASK) && ev->len > 0 &&
+	       (str_eq(ev->name, strrchr(m->key_path, '/') + 1) || str_starts(ev->name, ".."));
+}
+
 /* ---- events ---- */
 
 static bool has_links(const struct manifests *m)
@@ -428,9 +509,12 @@ static void handle_event(struct manifests *m, const struct inotify_event *ev)
 		log_warning(NULL, "%s: too many changes at once; all files are read again", m->dir);
 		m->read_all = true;
 		gather(m);
+		read_keys(m);
 		return;
 	}
-	/* of a folder that was watched earlier */
+	if (may_be_keys(m, ev))
+		read_keys(m);
+	/* of a folder that was watched earlier, or of the keys */
 	if (ev->wd != m->wd)
 		return;
 	if (ev->mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT | IN_IGNORED))
@@ -476,8 +560,10 @@ static int manifests_start(struct source *s, struct err *e)
 
 	if (m->key_fd >= 0) {
 		r = sealing_keys_read_fd(TAKE_FD(m->key_fd), m->key_path, &m->keys, e);
-		if (r < 0)
+		if (r < 0 && !m->resumes)
 			return r;
+		if (r < 0)
+			keys_refused(m, e);
 	}
 	r = loop_add_io(m->loop, m->inotify_fd, EPOLLIN, readable, m, &m->io);
 	if (r < 0)
@@ -520,6 +606,11 @@ static int manifests_refresh(struct source *s, const char *ns, const char *name)
 	return loop_timer_set(m->batch_timer, 0);
 }
 
+static void manifests_reread(struct source *s)
+{
+	read_keys(manifests_of(s));
+}
+
 static void manifests_health(const struct source *s, struct source_health *ret)
 {
 	const struct manifests *m = manifests_of(s);
@@ -551,6 +642,8 @@ static void manifests_free(struct source *s)
 			files_cancel(m->files, f);
 		file_free(f);
 	}
+	if (m->key_opening)
+		files_cancel(m->files, m);
 	map_deinit(&m->known);
 	loop_source_free(m->io);
 	loop_source_free(m->batch_timer);
@@ -570,6 +663,7 @@ static const struct source_vtable manifests_vtable = {
 	.start = manifests_start,
 	.want_secret = manifests_want,
 	.unwant_secret = manifests_unwant,
+	.reread = manifests_reread,
 	.refresh_secret = manifests_refresh,
 	.health = manifests_health,
 	.free = manifests_free,
@@ -595,8 +689,25 @@ static int open_folder(struct manifests *m, const char *dir, struct err *e)
 /* With privileges; what is in it is for manifests_start(), when there is secret memory to put it into. */
 static int open_keys(struct manifests *m, const char *path, struct err *e)
 {
-	m->key_path = strdup(path);
-	return m->key_path ? sealing_keys_open(path, &m->key_fd, e) : err_set(e, -ENOMEM, "out of memory");
+	cleanup_free char *dir = file_dirname(path), *real = dir ? realpath(dir, NULL) : NULL;
+	const char *folder = real ?: dir, *slash = strrchr(path, '/');
+	int r;
+
+	m->key_path = folder ? file_join(folder, slash ? slash + 1 : path) : NULL;
+	if (!m->key_path)
+		return err_set(e, -ENOMEM, "out of memory");
+	r = files_allow_file(m->files, m->key_path);
+	if (r < 0)
+		return err_set(e, r, "%s: %s", path, strerror(-r));
+	m->key_wd = inotify_add_watch(m->inotify_fd, folder, KEY_MASK | IN_ONLYDIR | IN_MASK_ADD);
+	if (m->key_wd < 0)
+		r = err_set(e, -errno, "%s: %m", path);
+	else
+		r = sealing_keys_open(path, &m->key_fd, e);
+	if (r == 0 || !m->resumes)
+		return r;
+	keys_refused(m, e);
+	return 0;
 }
 
 static int add_sources(struct manifests *m, struct err *e)
@@ -619,16 +730,17 @@ int source_manifests_new(struct loop *l, struct files *files, const struct sourc
 	m->source.vtable = &manifests_vtable;
 	m->loop = l;
 	m->files = files;
-	m->dir_fd = m->inotify_fd = m->wd = m->key_fd = -1;
+	m->resumes = options->resumes;
+	m->dir_fd = m->inotify_fd = m->wd = m->key_fd = m->key_wd = -1;
 	list_init(&m->queue);
 
 	r = manifest_set_new(options->node_name, sink, userdata, &m->set);
 	if (r < 0)
 		err_set(e, r, "out of memory");
-	if (r == 0 && options->key_file)
-		r = open_keys(m, options->key_file, e);
 	if (r == 0)
 		r = open_folder(m, options->dir, e);
+	if (r == 0 && options->key_file)
+		r = open_keys(m, options->key_file, e);
 	if (r == 0)
 		r = add_sources(m, e);
 	if (r < 0) {

@@ -9,6 +9,10 @@
  * (source_health). A changed Pod is a new revision of the same pod: its uid depends on namespace and name, unless the
  * manifest has one.
  *
+ * Sealed values are opened with the private keys of a file, which is read again when it is written or replaced and on
+ * source_reread(): what could not be opened before is opened then. A file that is wrong is said and counted, and the keys
+ * that were read before stay.
+ *
  * When the folder is removed or replaced, everything that was read stays, and its path is tried again every few seconds;
  * whether that works without privileges depends on the folder's mode. */
 #pragma once
@@ -20,6 +24,7 @@
 struct source_manifests_options {
 	const char *dir; /* path */
 	const char *key_file; /* private keys for sealed values; NULL: there are none */
+	bool resumes; /* an earlier process has served: a wrong key file is no reason not to start */
 	const char *node_name; /* pods with another spec.nodeName are not ours; without one they are */
 };
 

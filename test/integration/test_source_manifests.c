@@ -1023,7 +1023,241 @@ static void without_a_key_sealed_values_are_refused(void **state)
 	expect(w, "synced");
 	want(w, "db");
 	expect(w, "failed default/db ...");
-	assert_non_null(strstr(w->log[w->n_seen - 1], "no sealedSecretsKeyFile is configured"));
+	assert_non_null(strstr(w->log[w->n_seen - 1], "there is no private key (sealedSecretsKeyFile)"));
+	source_reread(w->source);
+	expect_nothing(w);
+}
+
+static char *text_of(const char *path)
+{
+	struct err e = ERR_INIT;
+	char *text = NULL;
+	size_t len;
+
+	assert_int_equal(file_read(AT_FDCWD, path, 65536, &text, &len, &e), 0);
+	return text;
+}
+
+static void write_key(const char *path, const char *text, mode_t mode)
+{
+	struct err e = ERR_INIT;
+
+	assert_int_equal(file_write_atomic(path, text, strlen(text), mode, &e), 0);
+}
+
+static void begin_with_key(struct world *w, const char *key_file)
+{
+	const struct source_manifests_options o = { .dir = w->dir, .key_file = key_file, .node_name = NODE };
+	struct err e = ERR_INIT;
+
+	if (source_manifests_new(w->loop, w->files, &o, &sink, w, &w->source, &e) < 0)
+		fail_msg("%s", err_text(&e));
+	assert_int_equal(source_start(w->source, &e), 0);
+}
+
+static void wait_for_rejected(struct world *w, size_t n)
+{
+	uint64_t until_usec = now_usec() + DEADLINE_USEC;
+
+	while (health(w).n_rejected != n && now_usec() < until_usec)
+		assert_true(loop_run_once(w->loop, 100 * USEC_PER_MSEC) >= 0);
+	assert_int_equal(health(w).n_rejected, n);
+}
+
+static void keys_that_change_open_what_could_not_be_opened(void **state)
+{
+	struct world *w = *state;
+	cleanup_free char *private_path = path_in(w, "keys/k"), *public_path = path_in(w, "keys/p"),
+			  *other_path = path_in(w, "k2"), *other_public = path_in(w, "p2"), *old = NULL, *both = NULL;
+	struct sealing_public to, other;
+	struct err e = ERR_INIT;
+	int fd;
+
+	make_folder(w, "keys");
+	assert_int_equal(sealing_generate(private_path, public_path, &to, &e), 0);
+	assert_int_equal(sealing_generate(other_path, other_public, &other, &e), 0);
+	old = text_of(private_path);
+	put_secret(w, "steady.yaml", "steady", "one");
+	put_sealed(w, &other, "db", "one");
+	begin_with_key(w, private_path);
+	expect(w, "synced");
+	want(w, "steady");
+	want(w, "db");
+	expect(w, "secret default/steady k=one");
+	expect(w, "failed default/db ...");
+	assert_non_null(strstr(w->log[w->n_seen - 1], "is sealed to another public key"));
+	/* replaced */
+	assert_int_equal(rename(other_path, private_path), 0);
+	expect(w, "secret default/db k=one");
+	assert_int_equal(health(w).n_rejected, 0);
+	/* written to, as one adds a key: read when the writer has closed it */
+	put_sealed(w, &to, "db", "two");
+	expect(w, "failed default/db ...");
+	fd = open(private_path, O_WRONLY | O_APPEND | O_CLOEXEC);
+	assert_int_equal(file_write_all(fd, old, strlen(old)), 0);
+	expect_nothing(w);
+	close(fd);
+	expect(w, "secret default/db k=two");
+	/* the same keys again are no reason to read anything */
+	both = text_of(private_path);
+	write_key(private_path, both, 0600);
+	expect_nothing(w);
+	assert_int_equal(health(w).n_rejected, 0);
+}
+
+static void keys_that_are_wrong_change_nothing(void **state)
+{
+	struct world *w = *state;
+	cleanup_free char *private_path = path_in(w, "keys/k"), *public_path = path_in(w, "keys/p"),
+			  *other_path = path_in(w, "k2"), *other_public = path_in(w, "p2"), *good = NULL, *other = NULL;
+	struct sealing_public to, other_to;
+	struct err e = ERR_INIT;
+
+	make_folder(w, "keys");
+	assert_int_equal(sealing_generate(private_path, public_path, &to, &e), 0);
+	assert_int_equal(sealing_generate(other_path, other_public, &other_to, &e), 0);
+	good = text_of(private_path);
+	other = text_of(other_path);
+	put_sealed(w, &to, "db", "one");
+	begin_with_key(w, private_path);
+	expect(w, "synced");
+	want(w, "db");
+	expect(w, "secret default/db k=one");
+
+	write_key(private_path, "secretlet-private-key v1 HUNTER2\n", 0600);
+	wait_for_rejected(w, 1);
+	assert_non_null(strstr(health(w).last_error, "/keys/k: key 1 is not a private key as secretlet keygen makes "
+						     "it"));
+	assert_non_null(strstr(health(w).last_error, "; the keys that were read before stay"));
+	assert_null(strstr(health(w).last_error, "HUNTER2"));
+	/* they still open what comes */
+	put_sealed(w, &to, "db", "two");
+	expect(w, "secret default/db k=two");
+	/* right again */
+	write_key(private_path, good, 0600);
+	wait_for_rejected(w, 0);
+	assert_string_equal(health(w).last_error, "");
+
+	/* others may read it */
+	write_key(private_path, other, 0644);
+	wait_for_rejected(w, 1);
+	assert_non_null(strstr(health(w).last_error, "/keys/k: others may use this private key (mode 0644)"));
+	assert_int_equal(unlink(private_path), 0);
+	source_reread(w->source);
+	while (!strstr(health(w).last_error, "No such file or directory"))
+		assert_true(loop_run_once(w->loop, 100 * USEC_PER_MSEC) >= 0);
+	put_sealed(w, &to, "db", "three");
+	expect(w, "secret default/db k=three");
+
+	/* good, but of somebody else: what is served stays, what comes is refused */
+	write_key(private_path, other, 0600);
+	expect(w, "failed default/db ...");
+	assert_non_null(strstr(w->log[w->n_seen - 1], "is sealed to another public key"));
+	assert_int_equal(health(w).n_rejected, 1);
+	write_key(private_path, good, 0600);
+	expect(w, "secret default/db k=three");
+	assert_int_equal(health(w).n_rejected, 0);
+}
+
+/* A mounted Secret has the key behind two links; one that lies elsewhere is seen when somebody asks. */
+static void keys_behind_links_are_read_again(void **state)
+{
+	struct world *w = *state;
+	cleanup_free char *one = path_in(w, "keys/..v1/k"), *one_public = path_in(w, "keys/..v1/p"),
+			  *two = path_in(w, "keys/..v2/k"), *two_public = path_in(w, "keys/..v2/p"),
+			  *key = path_in(w, "keys/k"), *tmp = path_in(w, "keys/..data_tmp"),
+			  *data = path_in(w, "keys/..data"), *both = NULL, *text_one = NULL, *text_two = NULL;
+	struct sealing_public to_one, to_two;
+	struct err e = ERR_INIT;
+
+	make_folder(w, "keys");
+	make_folder(w, "keys/..v1");
+	make_folder(w, "keys/..v2");
+	assert_int_equal(sealing_generate(one, one_public, &to_one, &e), 0);
+	assert_int_equal(sealing_generate(two, two_public, &to_two, &e), 0);
+	make_link(w, "..v1", "keys/..data");
+	make_link(w, "..data/k", "keys/k");
+	put_sealed(w, &to_two, "db", "two");
+	begin_with_key(w, key);
+	expect(w, "synced");
+	want(w, "db");
+	expect(w, "failed default/db ...");
+	make_link(w, "..v2", "keys/..data_tmp");
+	assert_int_equal(rename(tmp, data), 0);
+	expect(w, "secret default/db k=two");
+
+	put_sealed(w, &to_one, "db", "one");
+	expect(w, "failed default/db ...");
+	text_one = text_of(one);
+	text_two = text_of(two);
+	both = str_format("%s%s", text_one, text_two);
+	write_key(two, both, 0600);
+	expect_nothing(w);
+	source_reread(w->source);
+	source_reread(w->source);
+	expect(w, "secret default/db k=one");
+}
+
+/* Whoever goes on where another has ended must not stay away for a key. */
+static void a_wrong_key_keeps_only_the_first_from_starting(void **state)
+{
+	struct world *w = *state;
+	cleanup_free char *private_path = path_in(w, "keys/k"), *public_path = path_in(w, "keys/p"), *good = NULL;
+	struct source_manifests_options o = { .dir = w->dir, .key_file = private_path, .node_name = NODE };
+	struct sealing_public to;
+	struct err e = ERR_INIT;
+
+	make_folder(w, "keys");
+	assert_int_equal(sealing_generate(private_path, public_path, &to, &e), 0);
+	good = text_of(private_path);
+	put_sealed(w, &to, "db", "one");
+	write_key(private_path, "rubbish\n", 0600);
+	assert_int_equal(source_manifests_new(w->loop, w->files, &o, &sink, w, &w->source, &e), 0);
+	assert_int_equal(source_start(w->source, &e), -EINVAL);
+	source_free(w->source);
+	write_key(private_path, good, 0644);
+	assert_int_equal(source_manifests_new(w->loop, w->files, &o, &sink, w, &w->source, &e), -EPERM);
+	o.resumes = true;
+	for (int i = 0; i < 3; i++) {
+		if (i == 0)
+			write_key(private_path, good, 0644);
+		else if (i == 1)
+			write_key(private_path, "rubbish\n", 0600);
+		else
+			assert_int_equal(unlink(private_path), 0);
+		assert_int_equal(source_manifests_new(w->loop, w->files, &o, &sink, w, &w->source, &e), 0);
+		assert_int_equal(source_start(w->source, &e), 0);
+		expect(w, "synced");
+		want(w, "db");
+		expect(w, "failed default/db ...");
+		assert_non_null(strstr(w->log[w->n_seen - 1], "there is no private key"));
+		assert_int_equal(health(w).n_rejected, 2);
+		if (i == 2)
+			break;
+		source_free(w->source);
+		files_free(w->files);
+		assert_int_equal(files_direct_new(w->loop, &w->files), 0);
+	}
+	write_key(private_path, good, 0600);
+	expect(w, "secret default/db k=one");
+	assert_int_equal(health(w).n_rejected, 0);
+}
+
+static void a_source_can_be_freed_while_keys_are_being_opened(void **state)
+{
+	struct world *w = *state;
+	cleanup_free char *private_path = path_in(w, "k"), *public_path = path_in(w, "p");
+	struct sealing_public to;
+	struct err e = ERR_INIT;
+
+	assert_int_equal(sealing_generate(private_path, public_path, &to, &e), 0);
+	begin_with_key(w, private_path);
+	expect(w, "synced");
+	source_reread(w->source);
+	source_free(w->source);
+	w->source = NULL;
+	for (int i = 0; i < 5; i++)
+		assert_true(loop_run_once(w->loop, 0) >= 0);
 }
 
 static void a_list_is_taken_apart(void **state)
@@ -1141,6 +1375,11 @@ int main(void)
 		TEST(what_is_no_regular_file_is_refused),
 		TEST(sealed_values_are_opened_and_what_is_wrong_keeps_the_last_good),
 		TEST(without_a_key_sealed_values_are_refused),
+		TEST(keys_that_change_open_what_could_not_be_opened),
+		TEST(keys_that_are_wrong_change_nothing),
+		TEST(keys_behind_links_are_read_again),
+		TEST(a_wrong_key_keeps_only_the_first_from_starting),
+		TEST(a_source_can_be_freed_while_keys_are_being_opened),
 		TEST(a_list_is_taken_apart),
 		TEST(many_changes_at_once_are_one),
 		TEST(the_folder_may_go_and_come_back),

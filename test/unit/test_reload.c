@@ -38,7 +38,7 @@ static void fake_cancel(struct files *f, void *userdata)
 static const struct files_vtable FILES = { .allow_file = fake_allow, .open = fake_open, .cancel = fake_cancel };
 
 static struct source_tuning tuned;
-static unsigned n_tuned, n_done;
+static unsigned n_tuned, n_reread, n_done;
 static int last_done;
 
 static void fake_tune(struct source *s, const struct source_tuning *tuning)
@@ -47,7 +47,12 @@ static void fake_tune(struct source *s, const struct source_tuning *tuning)
 	n_tuned++;
 }
 
-static const struct source_vtable SOURCE = { .tune = fake_tune };
+static void fake_reread(struct source *s)
+{
+	n_reread++;
+}
+
+static const struct source_vtable SOURCE = { .tune = fake_tune, .reread = fake_reread };
 static struct source source = { .vtable = &SOURCE };
 
 static int parse(void *userdata, const char *path, const char *text, size_t len, struct config **ret_c, struct err *e)
@@ -79,7 +84,7 @@ static int setup(void **state)
 	struct world *w = calloc(1, sizeof(*w));
 
 	fake = (struct fake){ .files = { .vtable = &FILES } };
-	n_tuned = n_done = 0;
+	n_tuned = n_reread = n_done = 0;
 	assert_int_equal(config_new(&w->config), 0);
 	assert_int_equal(reload_new(&fake.files, w->config, parse, NULL, on_done, NULL, &w->r), 0);
 	*state = w;
@@ -128,6 +133,7 @@ static void file_is_read_and_the_source_is_tuned(void **state)
 	opened("Get");
 	assert_int_equal(n_tuned, 1);
 	assert_int_equal(tuned.strategy, SOURCE_GET);
+	assert_int_equal(n_reread, 1);
 	assert_int_equal(n_done, 1);
 	assert_int_equal(last_done, LOG_LEVEL_INFO);
 }
@@ -144,6 +150,7 @@ static void wrong_or_missing_file_changes_nothing(void **state)
 	assert_int_equal(last_done, -ENOENT);
 	assert_int_equal(n_done, 2);
 	assert_int_equal(n_tuned, 0);
+	assert_int_equal(n_reread, 0);
 }
 
 /* It may have been opened before it was changed. */

@@ -2,6 +2,7 @@
  * files that are none are refused. */
 #include "agent/sealing.h"
 
+#include <fcntl.h>
 #include <ftw.h>
 #include <setjmp.h>
 #include <sodium.h>
@@ -287,6 +288,7 @@ static void key_pairs_have_their_modes_and_are_never_written_over(void **state)
 
 #define PRIVATE "secretlet-private-key v1 "
 #define BYTES31 "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=="
+#define OTHER32 "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI="
 #define BYTES32 "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="
 
 static void what_is_no_private_key_file_is_refused(void **state)
@@ -328,6 +330,38 @@ static void what_is_no_private_key_file_is_refused(void **state)
 	}
 }
 
+static void a_file_that_another_has_opened_is_looked_at_too(void **state)
+{
+	struct world *w = *state;
+	struct sealing_keys *keys = NULL;
+	struct err e = ERR_INIT;
+
+	assert_int_equal(chmod(w->private_path, 0640), 0);
+	assert_int_equal(sealing_keys_read_fd(open(w->private_path, O_RDONLY | O_CLOEXEC), w->private_path, &keys, &e),
+			 -EPERM);
+	assert_int_equal(sealing_keys_read_fd(open(w->dir, O_RDONLY | O_CLOEXEC), w->dir, &keys, &e), -EINVAL);
+	assert_null(keys);
+}
+
+static void keys_are_compared_in_their_order(void **state)
+{
+	struct world *w = *state;
+	cleanup_sealing_keys struct sealing_keys *one = NULL, *two = NULL, *turned = NULL, *again = NULL;
+
+	write_private(w, PRIVATE BYTES32 "\n", 0600);
+	one = read_keys(w->private_path);
+	write_private(w, PRIVATE BYTES32 "\n" PRIVATE OTHER32 "\n", 0600);
+	two = read_keys(w->private_path);
+	write_private(w, PRIVATE OTHER32 "\n" PRIVATE BYTES32 "\n", 0600);
+	turned = read_keys(w->private_path);
+	write_private(w, "# the same\n" PRIVATE OTHER32 "\n\n" PRIVATE BYTES32, 0600);
+	again = read_keys(w->private_path);
+	assert_true(sealing_keys_same(turned, again));
+	assert_false(sealing_keys_same(one, two));
+	assert_false(sealing_keys_same(two, one));
+	assert_false(sealing_keys_same(two, turned));
+}
+
 static void places_that_have_no_key_are_refused(void **state)
 {
 	struct world *w = *state;
@@ -367,7 +401,7 @@ static void a_secret_is_opened_or_refused_by_the_field(void **state)
 		{ "{\"sealedData\": {\"password\": \"%s\"}, \"data\": {\"x\": \"\"}}", w->keys, NULL, NULL },
 		{ "{\"sealedData\": {\"password\": \"%s\"}}", sealing_form_only(), NULL, NULL },
 		{ "{\"sealedData\": {\"password\": \"%s\"}}", NULL, "sealedData",
-		  "sealed values cannot be opened: no sealedSecretsKeyFile is configured" },
+		  "sealed values cannot be opened: there is no private key (sealedSecretsKeyFile)" },
 		{ "{\"sealedData\": []}", w->keys, "sealedData", "must be an object" },
 		{ "{\"sealedData\": \"%s\"}", w->keys, "sealedData", "must be an object" },
 		{ "{\"sealedData\": {\"password\": 1}}", w->keys, "sealedData.password", "must be a string" },
@@ -420,6 +454,8 @@ int main(void)
 		TEST(another_key_is_refused_and_an_older_one_still_opens),
 		TEST(key_pairs_have_their_modes_and_are_never_written_over),
 		TEST(what_is_no_private_key_file_is_refused),
+		TEST(a_file_that_another_has_opened_is_looked_at_too),
+		TEST(keys_are_compared_in_their_order),
 		TEST(places_that_have_no_key_are_refused),
 		TEST(a_secret_is_opened_or_refused_by_the_field),
 	};
