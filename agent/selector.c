@@ -4,7 +4,7 @@
 
 #include "common/str.h"
 
-enum { NAME_MAX_LEN = 63, SHOWN_MAX = 64 };
+enum { SHOWN_MAX = 64 };
 
 enum token { TOKEN_END, TOKEN_WORD, TOKEN_IN, TOKEN_NOTIN, TOKEN_SIGN };
 
@@ -90,35 +90,6 @@ static int refuse_token(struct parser *p, const char *expected)
 		       expected, (int)MIN(p->len, (size_t)SHOWN_MAX), p->start);
 }
 
-/* ---- what a key and a value may be ---- */
-
-static bool is_alnum(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-}
-
-static bool is_name(const char *s)
-{
-	size_t len = strlen(s);
-
-	if (len == 0 || len > NAME_MAX_LEN || !is_alnum(s[0]) || !is_alnum(s[len - 1]))
-		return false;
-	for (const char *c = s; *c; c++)
-		if (!is_alnum(*c) && !strchr("-_.", *c))
-			return false;
-	return true;
-}
-
-static bool is_key(const char *s)
-{
-	const char *slash = strchr(s, '/');
-	cleanup_free char *prefix = slash ? strndup(s, (size_t)(slash - s)) : NULL;
-
-	if (!slash)
-		return is_name(s);
-	return prefix && str_is_dns_subdomain(prefix) && is_name(slash + 1);
-}
-
 /* ---- requirements ---- */
 
 static int take_key(struct parser *p, struct requirement *q)
@@ -128,7 +99,7 @@ static int take_key(struct parser *p, struct requirement *q)
 	q->key = strndup(p->start, p->len);
 	if (!q->key)
 		return -ENOMEM;
-	if (!is_key(q->key))
+	if (!str_is_qualified_name(q->key))
 		return refuse(p, "this is no label's key: [DNS-SUBDOMAIN/]NAME, at most 63 letters, digits, '-', '_' "
 				 "and '.', the first and the last one a letter or a digit");
 	next(p);
@@ -146,7 +117,7 @@ static int add_value(struct parser *p, struct requirement *q, const char *text, 
 	if (!q->values[q->n_values])
 		return -ENOMEM;
 	q->n_values++;
-	if (len > 0 && !is_name(q->values[q->n_values - 1]))
+	if (len > 0 && !str_is_label_name(q->values[q->n_values - 1]))
 		return refuse(p, "this is no label's value: at most 63 letters, digits, '-', '_' and '.', the first "
 				 "and the last one a letter or a digit");
 	return 0;

@@ -8,6 +8,7 @@
 
 #define DNS_LABEL_MAX	  63
 #define DNS_SUBDOMAIN_MAX 253
+#define LABEL_NAME_MAX	  63
 
 static char *str_vformat(const char *fmt, va_list ap)
 {
@@ -206,6 +207,37 @@ bool str_is_dns_subdomain(const char *s)
 			return true;
 		s += len + 1;
 	}
+}
+
+static bool is_label_alnum(char c)
+{
+	return is_dns_alnum(c) || (c >= 'A' && c <= 'Z');
+}
+
+bool str_is_label_name(const char *s)
+{
+	size_t len = strlen(s);
+
+	if (len == 0 || len > LABEL_NAME_MAX || !is_label_alnum(s[0]) || !is_label_alnum(s[len - 1]))
+		return false;
+	for (const char *c = s; *c; c++)
+		if (!is_label_alnum(*c) && !strchr("-_.", *c))
+			return false;
+	return true;
+}
+
+bool str_is_qualified_name(const char *s)
+{
+	char prefix[DNS_SUBDOMAIN_MAX + 1];
+	size_t len = strcspn(s, "/");
+
+	if (!s[len])
+		return str_is_label_name(s);
+	if (len > DNS_SUBDOMAIN_MAX)
+		return false;
+	memcpy(prefix, s, len);
+	prefix[len] = '\0';
+	return str_is_dns_subdomain(prefix) && str_is_label_name(s + len + 1);
 }
 
 /* Length of the UTF-8 sequence that lies at p; 0: there is none. Bounds of the second byte: Unicode 15, table 3-7. */

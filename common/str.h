@@ -29,6 +29,10 @@ const char *str_format_time(uint64_t realtime_usec, char text[static STR_TIME_MA
 /* DNS-1123 label (63) and subdomain (253): lower-case letters, digits, '-', and '.' between labels. */
 bool str_is_dns_label(const char *s);
 bool str_is_dns_subdomain(const char *s);
+/* What labels consist of in Kubernetes: 1 to 63 letters, digits, '-', '_' and '.', the first and the last one a letter or
+ * a digit; and that behind an optional prefix, a DNS subdomain and '/'. */
+bool str_is_label_name(const char *s);
+bool str_is_qualified_name(const char *s);
 /* Some element of the path is "..". */
 bool str_has_dotdot(const char *path);
 bool str_is_utf8(const char *s, size_t len);

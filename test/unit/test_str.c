@@ -190,6 +190,38 @@ static void dns_names_have_maximum_lengths(void **state)
 	assert_false(str_is_dns_subdomain(text));
 }
 
+static void label_names_follow_the_rules_of_kubernetes(void **state)
+{
+	static const struct {
+		const char *text;
+		bool name, qualified;
+	} CASES[] = {
+		{ "a", true, true },	   { "A", true, true },		 { "0", true, true },
+		{ "A-b_c.9", true, true }, { "a..b", true, true },	 { "a.b/C_d", false, true },
+		{ "0/a", false, true },	   { "", false, false },	 { "-a", false, false },
+		{ "a-", false, false },	   { ".a", false, false },	 { "a_", false, false },
+		{ "a b", false, false },   { "\xc3\xa9", false, false }, { "/a", false, false },
+		{ "a/", false, false },	   { "a/b/c", false, false },	 { "A/b", false, false },
+		{ "a_b/c", false, false }, { "/", false, false },	 { "a//b", false, false },
+		{ "a/-b", false, false },
+	};
+	char text[512];
+
+	for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
+		assert_int_equal(str_is_label_name(CASES[i].text), CASES[i].name);
+		assert_int_equal(str_is_qualified_name(CASES[i].text), CASES[i].qualified);
+	}
+	for (int more = 0; more < 3; more++) {
+		size_t prefix = 253 + (more == 1), name = 63 + (more == 2);
+
+		memset(text, 'a', sizeof(text));
+		text[prefix] = '/';
+		text[prefix + 1 + name] = '\0';
+		assert_int_equal(str_is_label_name(text + prefix + 1), more != 2);
+		assert_int_equal(str_is_qualified_name(text), more == 0);
+	}
+}
+
 static void utf8_is_strict(void **state)
 {
 	static const struct {
@@ -293,6 +325,7 @@ int main(void)
 		cmocka_unit_test(ages_have_at_most_two_units),
 		cmocka_unit_test(times_are_rfc3339_in_utc),
 		cmocka_unit_test(dns_names_follow_rfc_1123),
+		cmocka_unit_test(label_names_follow_the_rules_of_kubernetes),
 		cmocka_unit_test(dns_names_have_maximum_lengths),
 		cmocka_unit_test(utf8_is_strict),
 		cmocka_unit_test(utf8_agrees_with_the_definition_for_every_code_point),
