@@ -17,6 +17,13 @@
 #define SUBDOMAIN_RULE                                                                                                 \
 	"a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and "          \
 	"must start and end with an alphanumeric character (at most 253)"
+#define QUALIFIED_RULE                                                                                                 \
+	"a qualified name must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "   \
+	"alphanumeric character (at most 63), behind an optional DNS subdomain and '/'"
+#define VALUE_RULE                                                                                                     \
+	"a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must "      \
+	"start and end with an alphanumeric character (at most 63)"
+#define ANNOTATION_BYTES_MAX ((size_t)256 << 10) /* keys and values */
 
 static int required(struct json_issue *issue, const struct json_at *at)
 {
@@ -105,21 +112,74 @@ static int for_each(const json_t *obj, const char *key, const struct json_at *up
 
 /* ---- metadata ---- */
 
-static int check_strings(const json_t *obj, const char *key, const struct json_at *up, struct json_issue *issue)
+/* In Kubernetes' words the key is what is invalid; the value is at hand for the labels' rule. */
+typedef int (*check_string_fn)(const char *key, const json_t *value, const struct json_at *at,
+			       struct json_issue *issue);
+
+static int check_strings(const json_t *obj, const char *key, const struct json_at *up, check_string_fn check,
+			 size_t *ret_bytes, struct json_issue *issue)
 {
 	const struct json_at at = JSON_AT(up, key);
 	const json_t *strings = NULL;
+	size_t n_bytes = 0;
 	const char *name;
 	json_t *value;
 	int r;
 
 	r = json_get_object(obj, key, up, &strings, issue);
-	if (r < 0 || !strings)
+	if (r < 0)
 		return r;
 	json_object_foreach (for_iteration(strings), name, value) {
 		if (!json_is_string(value) && !json_is_null(value))
 			return json_issue_set(issue, &JSON_AT(&at, name), "must be a string (put it in quotes)");
+		r = check(name, value, &JSON_AT(&at, name), issue);
+		if (r < 0)
+			return r;
+		n_bytes += strlen(name) + json_string_length(value);
 	}
+	*ret_bytes = n_bytes;
+	return 0;
+}
+
+static int check_label(const char *key, const json_t *value, const struct json_at *at, struct json_issue *issue)
+{
+	const char *text = json_string_value(value);
+
+	if (!str_is_qualified_name(key))
+		return invalid(issue, at, key, QUALIFIED_RULE);
+	if (str_empty(text))
+		return 0;
+	if (strlen(text) != json_string_length(value) || !str_is_label_name(text))
+		return invalid(issue, at, text, VALUE_RULE);
+	return 0;
+}
+
+/* The prefix may be in capitals: it is an annotation of long ago. The value may be anything. */
+static int check_annotation(const char *key, const json_t *value, const struct json_at *at, struct json_issue *issue)
+{
+	cleanup_free char *lower = strdup(key);
+
+	if (!lower)
+		return no_memory(issue, at);
+	for (char *c = lower; *c; c++)
+		*c = *c >= 'A' && *c <= 'Z' ? *c - 'A' + 'a' : *c;
+	return str_is_qualified_name(lower) ? 0 : invalid(issue, at, key, QUALIFIED_RULE);
+}
+
+static int check_labels(const json_t *meta, const struct json_at *up, struct json_issue *issue)
+{
+	size_t n_bytes = 0;
+	int r;
+
+	r = check_strings(meta, "labels", up, check_label, &n_bytes, issue);
+	if (r < 0)
+		return r;
+	r = check_strings(meta, "annotations", up, check_annotation, &n_bytes, issue);
+	if (r < 0)
+		return r;
+	if (n_bytes > ANNOTATION_BYTES_MAX)
+		return json_issue_set(issue, &JSON_AT(up, "annotations"), "Too long: must have at most %zu bytes",
+				      ANNOTATION_BYTES_MAX);
 	return 0;
 }
 
@@ -157,10 +217,7 @@ static int validate_meta(json_t *obj, json_t **ret_meta, struct json_issue *issu
 	r = default_namespace(meta, &at, issue);
 	if (r < 0)
 		return r;
-	r = check_strings(meta, "labels", &at, issue);
-	if (r < 0)
-		return r;
-	r = check_strings(meta, "annotations", &at, issue);
+	r = check_labels(meta, &at, issue);
 	if (r < 0)
 		return r;
 	*ret_meta = meta;
@@ -258,6 +315,7 @@ static const struct {
 	{ "kubernetes.io/tls", RULE_ALL, { "tls.crt", "tls.key" } },
 };
 
+/* What Go decodes into a map: `null` as well, a key that is there twice, a number of any size. */
 static int check_json_value(const json_t *value, const struct json_at *at, struct json_issue *issue)
 {
 	cleanup_json json_t *doc = NULL;
@@ -268,11 +326,13 @@ static int check_json_value(const json_t *value, const struct json_at *at, struc
 	if (!bytes)
 		return no_memory(issue, at);
 	r = b64_decode(len > 0 ? json_string_value(value) : "", len, bytes, size, &len);
-	if (r == 0)
-		r = json_parse((const char *)bytes, len, &doc, NULL);
+	/* a larger one is refused for its size */
+	if (r == 0 && len > 0 && len <= SECRET_BYTES_MAX)
+		doc = json_loadb((const char *)bytes, len, JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL,
+				 NULL);
 	explicit_bzero(bytes, size);
 	free(bytes);
-	if (r == 0 && json_is_object(doc))
+	if (r == 0 && (json_is_object(doc) || json_is_null(doc) || len > SECRET_BYTES_MAX))
 		return 0;
 	return json_issue_set(issue, at,
 			      "Invalid value: \"<secret contents redacted>\": must be a JSON object in base64");
@@ -410,23 +470,11 @@ static int check_mode(const json_t *obj, const char *key, const struct json_at *
 	return 0;
 }
 
-static bool has_dotdot(const char *path)
-{
-	for (; *path; path += *path == '/') {
-		size_t len = strcspn(path, "/");
-
-		if (len == 2 && path[0] == '.' && path[1] == '.')
-			return true;
-		path += len;
-	}
-	return false;
-}
-
 static int check_descending(const char *path, const struct json_at *at, struct json_issue *issue)
 {
 	if (*path == '/')
 		return invalid(issue, at, path, "must be a relative path");
-	if (has_dotdot(path))
+	if (str_has_dotdot(path))
 		return invalid(issue, at, path, "must not contain '..'");
 	return 0;
 }

@@ -58,6 +58,7 @@ static void expect_refusals(int (*validate)(json_t *obj, struct json_issue *issu
 #define MUST_BE_STRING	"must be a string (put it in quotes)"
 #define SUBDOMAIN(name) "Invalid value: \"" name "\": a lowercase RFC 1123 subdomain must consist of ..."
 #define LABEL(name)	"Invalid value: \"" name "\": a lowercase RFC 1123 label must consist of ..."
+#define QUALIFIED(key)	"Invalid value: \"" key "\": a qualified name must consist of ..."
 #define L63		"a23456789012345678901234567890123456789012345678901234567890123"
 #define L251                                                                                                           \
 	L63 "." L63 "." L63 "."                                                                                        \
@@ -96,11 +97,45 @@ static const struct refusal META[] = {
 	{ "metadata: {name: a, labels: [x]}", "metadata.labels", "expected an object, found an array" },
 	{ "metadata: {name: a, labels: {x: 1}}", "metadata.labels.x", MUST_BE_STRING },
 	{ "metadata: {name: a, annotations: {a/b: yes}}", "metadata.annotations[a/b]", MUST_BE_STRING },
+	{ "metadata: {name: a, labels: {a.b/C_d: A-b_c.9, e: '', " L63 ": " L63 "}}", NULL, NULL },
+	{ "metadata: {name: a, labels: {a b: ''}}", "metadata.labels[a b]", QUALIFIED("a b") },
+	{ "metadata: {name: a, labels: {'': ''}}", "metadata.labels[]", QUALIFIED("") },
+	{ "metadata: {name: a, labels: {A/b: ''}}", "metadata.labels[A/b]", QUALIFIED("A/b") },
+	{ "metadata: {name: a, labels: {" L63 "x: ''}}", "metadata.labels." L63 "x", "Invalid value: ..." },
+	{ "metadata: {name: a, labels: {x: -a}}", "metadata.labels.x",
+	  "Invalid value: \"-a\": a valid label must be an empty string or consist of ..." },
+	{ "metadata: {name: a, labels: {x: \"a\\0b\"}}", "metadata.labels.x", "Invalid value: ..." },
+	{ "metadata: {name: a, labels: {x: " L63 "x}}", "metadata.labels.x", "Invalid value: ..." },
+	{ "metadata: {name: a, annotations: {A.b/c: \"a b\\n\\0\"}}", NULL, NULL },
+	{ "metadata: {name: a, annotations: {a b: ''}}", "metadata.annotations[a b]", QUALIFIED("a b") },
+	{ "metadata: {name: a, annotations: {a/b/c: ''}}", "metadata.annotations[a/b/c]", QUALIFIED("a/b/c") },
 };
 
 static void metadata_follows_the_rules(void **state)
 {
 	expect_refusals(validate_secret, META, ARRAY_SIZE(META));
+}
+
+static void annotations_have_a_size_in_all(void **state)
+{
+	const size_t max = (size_t)256 << 10;
+	cleanup_free char *text = malloc(max);
+	struct json_issue issue;
+
+	assert_non_null(text);
+	memset(text, 'x', max);
+	for (size_t more = 0; more < 2; more++) {
+		/* keys "a" and "b", value "yy" */
+		size_t len = max - 4 + more;
+		cleanup_json json_t *obj =
+			json_pack("{s:{s:s, s:{s:s}, s:{s:s%, s:s}}}", "metadata", "name", "a", "labels", "not",
+				  "counted", "annotations", "a", text, len, "b", "yy");
+
+		assert_non_null(obj);
+		assert_int_equal(validate_secret(obj, &issue), more ? -EINVAL : 0);
+	}
+	assert_string_equal(issue.path, "metadata.annotations");
+	assert_string_equal(issue.reason, "Too long: must have at most 262144 bytes");
 }
 
 /* ---- Secret ---- */
@@ -166,6 +201,14 @@ static const struct refusal SECRETS[] = {
 	{ S "type: kubernetes.io/dockercfg\ndata: {.dockercfg: e30=}", NULL, NULL },
 	{ S "type: kubernetes.io/dockercfg\nstringData: {.dockercfg: '{'}", "data[.dockercfg]", REDACTED },
 	{ S "type: kubernetes.io/dockercfg", "data[.dockercfg]", "Required value" },
+	/* as Go decodes into a map */
+	{ S "type: kubernetes.io/dockercfg\nstringData: {.dockercfg: 'null'}", NULL, NULL },
+	{ S "type: kubernetes.io/dockercfg\nstringData: {.dockercfg: '{\"a\": 1, \"a\": 99999999999999999999}'}", NULL,
+	  NULL },
+	{ S "type: kubernetes.io/dockercfg\nstringData: {.dockercfg: '{\"a\": \"\\u0000\"}'}", NULL, NULL },
+	{ S "type: kubernetes.io/dockercfg\nstringData: {.dockercfg: '\"a\"'}", "data[.dockercfg]", REDACTED },
+	{ S "type: kubernetes.io/dockercfg\nstringData: {.dockercfg: '{} {}'}", "data[.dockercfg]", REDACTED },
+	{ S "type: kubernetes.io/dockercfg\nstringData: {.dockercfg: '1'}", "data[.dockercfg]", REDACTED },
 	{ "metadata: {name: a, annotations: {kubernetes.io/service-account.name: x}}\n"
 	  "type: kubernetes.io/service-account-token",
 	  NULL, NULL },
@@ -488,6 +531,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(metadata_follows_the_rules),
+		cmocka_unit_test(annotations_have_a_size_in_all),
 		cmocka_unit_test(secrets_follow_the_rules),
 		cmocka_unit_test(a_secret_is_defaulted),
 		cmocka_unit_test(string_data_is_laid_over_data),
