@@ -252,7 +252,10 @@ static void gather(struct manifests *m)
 	if (!m->batch_since_usec)
 		m->batch_since_usec = now_usec;
 	left_usec = m->batch_since_usec + WAIT_MAX_USEC;
-	left_usec = left_usec > now_usec ? left_usec - now_usec : 0;
+	/* it is due, and setting it would let it lose its turn: events that never cease must not keep it from running */
+	if (left_usec <= now_usec)
+		return;
+	left_usec -= now_usec;
 	if (loop_timer_set(m->batch_timer, MIN(left_usec, QUIET_USEC)) < 0)
 		log_error(NULL, "%s: no timer; changes will not be seen", m->dir);
 }
@@ -326,6 +329,16 @@ static void queue_changed(struct manifests *m)
 	m->read_all = false;
 }
 
+static void folder_gone(struct manifests *m);
+
+/* inotify tells the end of a folder when nobody has it open any more, and we have. */
+static bool is_deleted(const struct manifests *m)
+{
+	struct stat st;
+
+	return fstat(m->dir_fd, &st) == 0 && st.st_nlink == 0;
+}
+
 static void read_batch(struct loop_source *source, void *userdata)
 {
 	struct manifests *m = userdata;
@@ -334,6 +347,10 @@ static void read_batch(struct loop_source *source, void *userdata)
 	m->batch_since_usec = 0;
 	if (m->wd < 0)
 		return;
+	if (is_deleted(m)) {
+		folder_gone(m);
+		return;
+	}
 	if (list_folder(m, &e) < 0) {
 		/* without the whole list nobody knows what is gone */
 		if (manifest_set_fail(m->set, m->dir, err_text(&e)) < 0)
