@@ -587,9 +587,7 @@ static int on_document_start(struct parser *p, const yaml_event_t *event)
 {
 	struct yaml_doc *docs;
 
-	if (p->n_docs >= YAML_NODES_MAX)
-		return fail_mark(p, -E2BIG, &event->start_mark, "too many documents");
-	docs = p->docs;
+	docs = p->docs; /* as many as there are nodes at most: an empty one has a node, too */
 	/* grows at each power of two */
 	if ((p->n_docs & (p->n_docs - 1)) == 0) {
 		docs = reallocarray(p->docs, p->n_docs ? p->n_docs * 2 : 1, sizeof(*docs));

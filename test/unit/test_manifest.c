@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
+#include "common/buf.h"
 #include "common/str.h"
 
 struct parsed {
@@ -212,6 +213,23 @@ static void what_is_no_yaml_is_refused_as_a_whole(void **state)
 	assert_string_equal(err_text(&p.e), "f.yaml:1:8: this alias is inside of what it stands for");
 }
 
+static void only_so_many_warnings_are_kept_of_one_object(void **state)
+{
+	struct buf b = BUF_INIT(65536);
+	struct parsed p;
+
+	assert_int_equal(buf_add_str(&b, SECRET("a")), 0);
+	for (int i = 0; i < MANIFEST_WARNINGS_MAX + 5; i++)
+		assert_int_equal(buf_printf(&b, "x%d: 1\n", i), 0);
+	p = parse_good(b.data);
+	assert_int_equal(p.objects[0].n_warnings, MANIFEST_WARNINGS_MAX);
+	assert_non_null(p.objects[0].secret);
+	assert_string_equal(p.objects[0].warnings[0]->text,
+			    "f.yaml:4:5: secret default/a: x0: unknown field; it has no effect");
+	forget(&p);
+	buf_deinit(&b);
+}
+
 static void a_foreign_name_forges_no_lines(void **state)
 {
 	struct parsed p = parse_good("apiVersion: v1\nkind: \"x\\ny\"\n");
@@ -250,6 +268,7 @@ int main(void)
 		cmocka_unit_test(revisions_count_on),
 		cmocka_unit_test(what_is_refused_is_named_with_its_place),
 		cmocka_unit_test(what_is_no_yaml_is_refused_as_a_whole),
+		cmocka_unit_test(only_so_many_warnings_are_kept_of_one_object),
 		cmocka_unit_test(a_foreign_name_forges_no_lines),
 		cmocka_unit_test(more_than_the_memory_holds_is_refused),
 	};

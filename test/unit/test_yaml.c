@@ -270,6 +270,21 @@ static void what_is_wrong_is_refused_with_its_place(void **state)
 	assert_int_equal(n_wrong, 0);
 }
 
+/* libyaml would guess it from the first bytes, and what is in it was counted as UTF-8. */
+static void utf_16_is_refused(void **state)
+{
+	static const char *const texts[] = { "\xff\xfe"
+					     "a\0:\0 \0b\0",
+					     "\xfe\xff\0a\0:\0 \0b" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		struct parsed p = parse(texts[i], 10);
+
+		assert_int_equal(p.r, -EINVAL);
+		assert_string_equal(err_text(&p.e), "1:1: invalid leading UTF-8 octet");
+	}
+}
+
 static void a_reason_never_shows_the_text(void **state)
 {
 	static const char *const texts[] = { "SECRET: 1\nSECRET: 2\n", "a: !!int SECRET\n",  "a: !SECRET 1\n",
@@ -345,7 +360,14 @@ static void depth_is_limited_through_aliases_too(void **state)
 	struct parsed p = parse_good(good);
 
 	forget(&p);
+	cleanup_free char *at_the_end = repeat("a: &a [1]\nb: ", "[", YAML_DEPTH_MAX - 1, "*a"),
+			  *before_it = repeat("a: &a [1]\nb: ", "[", YAML_DEPTH_MAX - 2, "*a"),
+			  *fits = repeat(before_it, "]", YAML_DEPTH_MAX - 2, "\n");
+
 	expect_too_much(deeper, strlen(deeper), "2:6: nested too deeply");
+	expect_too_much(at_the_end, strlen(at_the_end), "2:67: nested too deeply");
+	p = parse_good(fits);
+	forget(&p);
 	expect_too_much(merged, strlen(merged), "nested too deeply");
 }
 
@@ -586,6 +608,7 @@ int main(void)
 		cmocka_unit_test(values_are_what_kubernetes_reads),
 		cmocka_unit_test(what_is_wrong_is_refused_with_its_place),
 		cmocka_unit_test(surrogate_pairs_of_json_are_read),
+		cmocka_unit_test(utf_16_is_refused),
 		cmocka_unit_test(a_reason_never_shows_the_text),
 		cmocka_unit_test(numbers_that_json_has_not_are_refused_there),
 		cmocka_unit_test(depth_is_limited),
