@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "common/buf.h"
 #include "common/file.h"
 #include "common/json.h"
 #include "common/str.h"
@@ -89,6 +90,11 @@ static void each_finding_is_one_line_with_its_place(void **state)
 		  0 },
 		{ POD("p", "secretName: s, optional: true"), "1 file with 1 pod and 0 secrets: 0 errors, 0 warnings\n",
 		  0 },
+		/* nobody waits for a volume that no container mounts, or that is none of a Secret */
+		{ "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n"
+		  "  volumes: [{name: v, secret: {secretName: s}}, {name: w, emptyDir: {}}]\n"
+		  "  containers: [{name: c, volumeMounts: [{name: w, mountPath: /w}]}]\n",
+		  "1 file with 1 pod and 0 secrets: 0 errors, 0 warnings\n", 0 },
 		{ POD("p", "secretName: s") "---\n" SECRET("s"),
 		  "1 file with 1 pod and 1 secret: 0 errors, 0 warnings\n", 0 },
 		{ "a: [\n",
@@ -242,6 +248,73 @@ static void programs_get_json(void **state)
 	assert_int_equal(json_integer_value(json_object_get(json, "secrets")), 1);
 }
 
+static json_t *check_json(const char *file, const char *other, int status)
+{
+	cleanup_program_result struct program_result r = CHECK("-o", "json", file, other);
+
+	assert_int_equal(r.status, status);
+	return json_loads(r.out, 0, NULL);
+}
+
+static void json_counts_and_tells_warnings_from_errors(void **state)
+{
+	put("pods.yaml", POD("a", "secretName: s") "---\n" POD("b", "secretName: t, optional: true"));
+	put("secret.yaml", SECRET("s") "extra: 1\n");
+	cleanup_json json_t *json = check_json("pods.yaml", "secret.yaml", 0),
+			    *gone = check_json("gone", "pods.yaml", 1);
+	const json_t *findings = json_object_get(json, "findings"), *one = json_array_get(findings, 0);
+
+	assert_int_equal(json_array_size(findings), 1);
+	assert_string_equal(json_string_value(json_object_get(one, "level")), "warning");
+	assert_string_equal(json_string_value(json_object_get(one, "field")), "extra");
+	assert_int_equal(json_integer_value(json_object_get(json, "files")), 2);
+	assert_int_equal(json_integer_value(json_object_get(json, "pods")), 2);
+	assert_int_equal(json_integer_value(json_object_get(json, "secrets")), 1);
+	assert_int_equal(json_integer_value(json_object_get(json, "errors")), 0);
+	assert_int_equal(json_integer_value(json_object_get(json, "warnings")), 1);
+	/* what is wrong with the file as a whole has no place in it */
+	one = json_array_get(json_object_get(gone, "findings"), 0);
+	assert_string_equal(json_string_value(json_object_get(one, "file")), "gone");
+	assert_string_equal(json_string_value(json_object_get(one, "reason")), "No such file or directory");
+	assert_true(json_is_null(json_object_get(one, "line")));
+	assert_true(json_is_null(json_object_get(one, "column")));
+	assert_true(json_is_null(json_object_get(one, "object")));
+	assert_true(json_is_null(json_object_get(one, "field")));
+}
+
+/* Whatever is found when: by file as on the command line, and by line. */
+static void findings_come_in_the_order_of_files_and_lines(void **state)
+{
+	put("b.yaml", SECRET("b") "extra: 1\n---\n" SECRET("x") "data: {k: '?'}\n");
+	put("a.yaml", "a: [\n");
+	put("c.yaml", SECRET("b"));
+	cleanup_program_result struct program_result r = CHECK("c.yaml", "b.yaml", "a.yaml");
+
+	assert_string_equal(r.out,
+			    "c.yaml:1:1: error: secret default/b: is in b.yaml:1 as well; none of them is taken\n"
+			    "b.yaml:1:1: error: secret default/b: is in c.yaml:1 as well; none of them is taken\n"
+			    "b.yaml:4:8: warning: secret default/b: extra: unknown field; it has no effect\n"
+			    "b.yaml:9:11: error: secret default/x: data.k: illegal base64 data\n"
+			    "a.yaml:2:1: error: did not find expected node content\n"
+			    "3 files with 0 pods and 3 secrets: 4 errors, 1 warning\n");
+}
+
+static void findings_are_limited(void **state)
+{
+	struct buf b = BUF_INIT(1 << 20);
+
+	for (int i = 0; i < 60000; i++)
+		assert_int_equal(buf_add_str(&b, "---\nx\n"), 0);
+	put("a.yaml", b.data);
+	put("b.yaml", b.data);
+	buf_deinit(&b);
+	cleanup_program_result struct program_result r = CHECK("a.yaml", "b.yaml");
+
+	assert_int_equal(r.status, 1);
+	assert_string_equal(r.out, "");
+	assert_non_null(strstr(r.err, "out of memory"));
+}
+
 static void values_are_never_shown(void **state)
 {
 	static const char *const texts[] = {
@@ -310,6 +383,9 @@ int main(void)
 		TEST(what_cannot_be_read_is_an_error),
 		TEST(standard_input_is_a_file),
 		TEST(programs_get_json),
+		TEST(json_counts_and_tells_warnings_from_errors),
+		TEST(findings_come_in_the_order_of_files_and_lines),
+		TEST(findings_are_limited),
 		TEST(values_are_never_shown),
 		TEST(a_name_cannot_steer_the_terminal),
 		TEST(without_a_file_it_is_wrong_usage),

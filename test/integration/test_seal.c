@@ -205,6 +205,28 @@ static void a_sealed_manifest_for_another_name_is_refused_with_its_place(void **
 	}
 }
 
+/* What is wrong with an opened value is wrong in sealedData, whatever the API server would call it. */
+static void the_place_of_an_opened_value_is_in_sealed_data(void **state)
+{
+	static const char type[] = "kubernetes.io/dockercfg";
+	struct opened o;
+
+	put("db.yaml", SECRET("db") "stringData: {.dockercfg: " CANARY "}\n");
+	cleanup_program_result struct program_result r = SEAL("db.yaml");
+	char *at = strstr(r.out, "Opaque");
+	cleanup_free char *text = NULL;
+
+	assert_non_null(at);
+	text = str_format("%.*s%s%s", (int)(at - r.out), r.out, type, at + strlen("Opaque"));
+	o = open_manifest(text);
+	assert_null(o.objects[0].secret);
+	assert_true(str_starts(o.objects[0].problem->text,
+			       "sealed.yaml:8:17: secret default/db: data[.dockercfg]: Invalid value: \"<secret "
+			       "contents redacted>\""));
+	assert_false(has_value(o.objects[0].problem->text));
+	manifest_objects_free(o.objects, o.n);
+}
+
 static void sealing_again_keeps_what_is_sealed(void **state)
 {
 	put("db.yaml", SECRET("db") "stringData: {k: " CANARY "}\n");
@@ -358,6 +380,7 @@ int main(void)
 		TEST(no_value_is_in_what_is_written),
 		TEST(nothing_else_is_written),
 		TEST(a_sealed_manifest_for_another_name_is_refused_with_its_place),
+		TEST(the_place_of_an_opened_value_is_in_sealed_data),
 		TEST(sealing_again_keeps_what_is_sealed),
 		TEST(several_documents_are_sealed_in_one_go),
 		TEST(it_reads_standard_input),

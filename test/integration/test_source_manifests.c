@@ -7,6 +7,7 @@
 #include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <cmocka.h>
@@ -120,6 +121,13 @@ static int begin_writing(struct world *w, const char *name, const char *text)
 	return fd;
 }
 
+static void move(struct world *w, const char *from, const char *to)
+{
+	cleanup_free char *old = path_in(w, from), *fresh = path_in(w, to);
+
+	assert_int_equal(rename(old, fresh), 0);
+}
+
 static void drop(struct world *w, const char *name)
 {
 	cleanup_free char *path = path_in(w, name);
@@ -134,6 +142,46 @@ static void put_secret(struct world *w, const char *file, const char *name, cons
 
 	assert_non_null(text);
 	put(w, file, text);
+}
+
+static void make_link(struct world *w, const char *target, const char *name)
+{
+	cleanup_free char *path = path_in(w, name);
+
+	assert_int_equal(symlink(target, path), 0);
+}
+
+/* As the kubelet's atomic writer does it; the folder is there. */
+static void switch_data(struct world *w, const char *target)
+{
+	cleanup_free char *tmp = path_in(w, "..data_tmp"), *data = path_in(w, "..data");
+
+	make_link(w, target, "..data_tmp");
+	assert_int_equal(rename(tmp, data), 0);
+}
+
+static void make_folder(struct world *w, const char *name)
+{
+	cleanup_free char *path = path_in(w, name);
+
+	assert_int_equal(mkdir(path, 0755), 0);
+}
+
+static char *text_of(const char *path)
+{
+	struct err e = ERR_INIT;
+	char *text = NULL;
+	size_t len;
+
+	assert_int_equal(file_read(AT_FDCWD, path, 65536, &text, &len, &e), 0);
+	return text;
+}
+
+static void write_key(const char *path, const char *text, mode_t mode)
+{
+	struct err e = ERR_INIT;
+
+	assert_int_equal(file_write_atomic(path, text, strlen(text), mode, &e), 0);
 }
 
 /* ---- waiting ---- */
@@ -193,6 +241,15 @@ static struct source_health health(struct world *w)
 
 	source_health(w->source, &h);
 	return h;
+}
+
+static void wait_for_rejected(struct world *w, size_t n)
+{
+	uint64_t until_usec = now_usec() + DEADLINE_USEC;
+
+	while (health(w).n_rejected != n && now_usec() < until_usec)
+		assert_true(loop_run_once(w->loop, 100 * USEC_PER_MSEC) >= 0);
+	assert_int_equal(health(w).n_rejected, n);
 }
 
 /* ---- a world ---- */
@@ -339,6 +396,10 @@ static void files_that_come_change_and_go_are_told(void **state)
 	drop(w, "web.yaml");
 	expect(w, "removed ...");
 	expect_nothing(w);
+	put_secret(w, "db.yaml", "db", "three");
+	expect(w, "secret default/db k=three");
+	move(w, "db.yaml", ".away");
+	expect(w, "secret default/db absent");
 }
 
 static void an_object_that_vanishes_from_its_file_is_removed(void **state)
@@ -402,6 +463,182 @@ static void refresh_reads_again_and_answers(void **state)
 	expect(w, "secret default/db k=one");
 	assert_int_equal(source_refresh_secret(w->source, "default", "db"), 0);
 	expect(w, "secret default/db k=one");
+}
+
+static void refresh_sees_what_nobody_tells(void **state)
+{
+	struct world *w = *state;
+
+	/* a link's target is not watched */
+	put_secret(w, ".target", "db", "one");
+	make_link(w, ".target", "db.yaml");
+	begin(w);
+	expect(w, "synced");
+	want(w, "db");
+	expect(w, "secret default/db k=one");
+	close(begin_writing(w, ".target",
+			    "apiVersion: v1\nkind: Secret\nmetadata: {name: db}\nstringData: {k: two}\n"));
+	for (int i = 0; i < 3; i++)
+		assert_true(loop_run_once(w->loop, 20 * USEC_PER_MSEC) >= 0);
+	assert_int_equal(w->n_log, w->n_seen);
+	assert_int_equal(source_refresh_secret(w->source, "default", "db"), 0);
+	expect(w, "secret default/db k=two");
+}
+
+static void the_newest_problem_is_shown(void **state)
+{
+	static const char bad[] = "apiVersion: v1\nkind: Secret\nmetadata: {name: %s}\ndata: {k: '%s'}\n";
+	struct world *w = *state;
+	cleanup_free char *a = str_format(bad, "a", "?"), *b = str_format(bad, "b", "?"),
+			  *c = str_format(bad, "c", "?"), *again = str_format(bad, "b", "', x*: '");
+
+	begin(w);
+	expect(w, "synced");
+	put(w, "b.yaml", b);
+	wait_for_rejected(w, 1);
+	put(w, "a.yaml", a);
+	wait_for_rejected(w, 2);
+	assert_non_null(strstr(health(w).last_error, "/a.yaml:4:11: secret default/a: "));
+	put(w, "c.yaml", c);
+	wait_for_rejected(w, 3);
+	assert_non_null(strstr(health(w).last_error, "/c.yaml:4:11: secret default/c: "));
+	put(w, "c.yaml", "");
+	wait_for_rejected(w, 2);
+	assert_non_null(strstr(health(w).last_error, "/a.yaml:4:11: secret default/a: "));
+	/* another reason makes it new */
+	put(w, "b.yaml", again);
+	while (!strstr(health(w).last_error, "/b.yaml:"))
+		assert_true(loop_run_once(w->loop, 100 * USEC_PER_MSEC) >= 0);
+}
+
+static void log_to(const char *path, int *ret_before)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
+
+	assert_true(fd >= 0);
+	*ret_before = dup(STDERR_FILENO);
+	assert_true(*ret_before >= 0);
+	assert_int_equal(dup2(fd, STDERR_FILENO), STDERR_FILENO);
+	close(fd);
+	log_set_level(LOG_LEVEL_WARNING);
+}
+
+static void log_back(int before)
+{
+	log_set_level(LOG_LEVEL_ERROR);
+	assert_int_equal(dup2(before, STDERR_FILENO), STDERR_FILENO);
+	close(before);
+}
+
+static size_t count(const char *text, const char *words)
+{
+	size_t n = 0;
+
+	for (const char *at = text; (at = strstr(at, words)); at++)
+		n++;
+	return n;
+}
+
+/* The log is no place for thousands of lines, nor for what was said already. */
+static void of_many_refusals_some_are_logged_and_once(void **state)
+{
+	struct world *w = *state;
+	cleanup_free char *log = path_in(w, "log"), *text = NULL;
+	struct buf b = BUF_INIT(65536);
+	int before;
+
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(buf_printf(&b,
+					    "apiVersion: v1\nkind: Secret\nmetadata: {name: s%d}\ndata: {k: '?'}\n"
+					    "---\n",
+					    i),
+				 0);
+	begin(w);
+	expect(w, "synced");
+	log_to(log, &before);
+	put(w, "bad.yaml", b.data);
+	wait_for_rejected(w, 100);
+	assert_int_equal(buf_add_str(&b, "apiVersion: v1\nkind: Deployment\n"), 0);
+	put(w, "bad.yaml", b.data);
+	wait_for_rejected(w, 101);
+	log_back(before);
+	text = text_of(log);
+	assert_int_equal(count(text, "illegal base64 data"), 20);
+	assert_int_equal(count(text, "/bad.yaml: 80 more refusals and warnings"), 1);
+	assert_int_equal(count(text, "Deployment"), 1);
+	assert_int_equal(count(text, "\n"), 22);
+	buf_deinit(&b);
+}
+
+static void changes_that_follow_each_other_are_one(void **state)
+{
+	struct world *w = *state;
+	bool together = false;
+
+	begin(w);
+	expect(w, "synced");
+	want(w, "a");
+	expect(w, "secret default/a absent");
+	want(w, "b");
+	expect(w, "secret default/b absent");
+	/* a slow machine may take longer between the two than is waited for: then once more */
+	for (int i = 0; i < 50 && !together; i++) {
+		char value[16];
+
+		snprintf(value, sizeof(value), "%d", i);
+		put_secret(w, "a.yaml", "a", value);
+		for (int k = 0; k < 3; k++)
+			assert_true(loop_run_once(w->loop, 0) >= 0);
+		put_secret(w, "b.yaml", "b", value);
+		while (w->n_log == w->n_seen)
+			assert_true(loop_run_once(w->loop, 100 * USEC_PER_MSEC) >= 0);
+		together = w->n_log == w->n_seen + 2;
+		while (w->n_log < w->n_seen + 2)
+			assert_true(loop_run_once(w->loop, 100 * USEC_PER_MSEC) >= 0);
+		w->n_seen = w->n_log;
+	}
+	assert_true(together);
+}
+
+static void a_folder_that_never_rests_is_read_all_the_same(void **state)
+{
+	struct world *w = *state;
+
+	put_secret(w, "db.yaml", "db", "one");
+	begin(w);
+	expect(w, "synced");
+	want(w, "db");
+	expect(w, "secret default/db k=one");
+	put_secret(w, "db.yaml", "db", "two");
+	for (int i = 0; i < 200 && w->n_log == w->n_seen; i++) {
+		put_secret(w, "noise.yaml", "noise", "x");
+		usleep(1000);
+		assert_true(loop_run_once(w->loop, 0) >= 0);
+	}
+	assert_int_equal(w->n_log, w->n_seen + 1);
+	expect(w, "secret default/db k=two");
+}
+
+static void a_folder_that_is_switched_all_the_time_is_told_all_the_same(void **state)
+{
+	struct world *w = *state;
+	uint64_t until_usec;
+
+	make_folder(w, "..v1");
+	make_folder(w, "..v2");
+	put_secret(w, "..v1/db.yaml", "db", "one");
+	put_secret(w, "..v2/db.yaml", "db", "two");
+	switch_data(w, "..v1");
+	make_link(w, "..data/db.yaml", "db.yaml");
+	begin(w);
+	want(w, "db");
+	until_usec = now_usec() + DEADLINE_USEC;
+	for (int i = 0; w->n_log == 0 && now_usec() < until_usec; i++) {
+		switch_data(w, i % 2 ? "..v1" : "..v2");
+		assert_true(loop_run_once(w->loop, USEC_PER_MSEC) >= 0);
+	}
+	expect(w, "synced");
+	expect(w, "secret default/db k=...");
 }
 
 static void a_file_is_read_when_its_writer_has_closed_it(void **state)
@@ -556,6 +793,17 @@ static void an_object_that_two_files_have_from_the_start_is_not_served(void **st
 	drop(w, "a.yaml");
 	expect(w, "secret default/db k=from b");
 	assert_int_equal(health(w).n_rejected, 0);
+	/* the last good version of a file is kept for it, also when it was none that counted */
+	put(w, "e.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: d}\nstringData: {k: from e}\n");
+	put(w, "f.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: d}\nstringData: {k: from f}\n");
+	wait_for_rejected(w, 2);
+	want(w, "d");
+	expect(w, "failed default/d ...");
+	put(w, "e.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: d}\nstringData: {k: 1}\n");
+	expect(w, "failed default/d ...");
+	drop(w, "f.yaml");
+	expect(w, "secret default/d k=from e");
+	expect(w, "failed default/d ...");
 }
 
 static void a_field_that_has_no_effect_is_counted_and_not_refused(void **state)
@@ -729,29 +977,6 @@ static void links_are_followed_and_may_be_swapped(void **state)
 	assert_int_equal(health(w).n_rejected, 0);
 }
 
-static void make_link(struct world *w, const char *target, const char *name)
-{
-	cleanup_free char *path = path_in(w, name);
-
-	assert_int_equal(symlink(target, path), 0);
-}
-
-/* As the kubelet's atomic writer does it; the folder is there. */
-static void switch_data(struct world *w, const char *target)
-{
-	cleanup_free char *tmp = path_in(w, "..data_tmp"), *data = path_in(w, "..data");
-
-	make_link(w, target, "..data_tmp");
-	assert_int_equal(rename(tmp, data), 0);
-}
-
-static void make_folder(struct world *w, const char *name)
-{
-	cleanup_free char *path = path_in(w, name);
-
-	assert_int_equal(mkdir(path, 0755), 0);
-}
-
 static void a_switch_is_one_change(void **state)
 {
 	struct world *w = *state;
@@ -896,6 +1121,8 @@ static void of_thousands_of_files_only_the_changed_one_is_read(void **state)
 	put_secret(w, "4321.yaml", "s4321", "two");
 	expect(w, "secret default/s4321 k=two");
 	assert_int_equal(health(w).n_requests, N_MANY + 1);
+	/* where no link is, the renaming of other things is nothing to anybody */
+	put(w, "notes.txt", "not a manifest");
 	drop(w, "4321.yaml");
 	expect(w, "secret default/s4321 absent");
 	/* it was looked for once more, the others were not */
@@ -935,6 +1162,8 @@ static void only_manifest_names_are_read(void **state)
 	expect(w, "secret default/db absent");
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		put_secret(w, names[i], "db", "wrong still");
+	make_folder(w, "late.yaml");
+	put_secret(w, "late.yaml/db.yaml", "db", "wrong");
 	expect_nothing(w);
 	assert_int_equal(health(w).n_rejected, 0);
 	put_secret(w, "db.yml", "db", "right");
@@ -1028,23 +1257,6 @@ static void without_a_key_sealed_values_are_refused(void **state)
 	expect_nothing(w);
 }
 
-static char *text_of(const char *path)
-{
-	struct err e = ERR_INIT;
-	char *text = NULL;
-	size_t len;
-
-	assert_int_equal(file_read(AT_FDCWD, path, 65536, &text, &len, &e), 0);
-	return text;
-}
-
-static void write_key(const char *path, const char *text, mode_t mode)
-{
-	struct err e = ERR_INIT;
-
-	assert_int_equal(file_write_atomic(path, text, strlen(text), mode, &e), 0);
-}
-
 static void begin_with_key(struct world *w, const char *key_file)
 {
 	const struct source_manifests_options o = { .dir = w->dir, .key_file = key_file, .node_name = NODE };
@@ -1053,15 +1265,6 @@ static void begin_with_key(struct world *w, const char *key_file)
 	if (source_manifests_new(w->loop, w->files, &o, &sink, w, &w->source, &e) < 0)
 		fail_msg("%s", err_text(&e));
 	assert_int_equal(source_start(w->source, &e), 0);
-}
-
-static void wait_for_rejected(struct world *w, size_t n)
-{
-	uint64_t until_usec = now_usec() + DEADLINE_USEC;
-
-	while (health(w).n_rejected != n && now_usec() < until_usec)
-		assert_true(loop_run_once(w->loop, 100 * USEC_PER_MSEC) >= 0);
-	assert_int_equal(health(w).n_rejected, n);
 }
 
 static void keys_that_change_open_what_could_not_be_opened(void **state)
@@ -1318,6 +1521,219 @@ static void the_folder_may_go_and_come_back(void **state)
 	assert_int_equal(nftw(away, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
 }
 
+static void the_folder_may_be_deleted_with_all_that_is_in_it(void **state)
+{
+	struct world *w = *state;
+
+	put_secret(w, "db.yaml", "db", "one");
+	begin(w);
+	expect(w, "synced");
+	want(w, "db");
+	expect(w, "secret default/db k=one");
+	assert_int_equal(nftw(w->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+	wait_for_rejected(w, 1);
+	assert_non_null(strstr(health(w).last_error, "the manifests folder is gone; what was read from it stays"));
+	assert_int_equal(w->n_log, w->n_seen);
+	assert_int_equal(mkdir(w->dir, 0755), 0);
+	put_secret(w, "db.yaml", "db", "two");
+	expect(w, "secret default/db k=two");
+}
+
+/* Files that are opened at once, and told when the test says so. */
+#define HELD_MAX 64
+struct held_files {
+	struct files files;
+	struct {
+		files_open_fn fn;
+		void *userdata;
+		int fd, r;
+	} held[HELD_MAX];
+	size_t n;
+	int fail; /* instead of opening */
+};
+
+static int held_allow(struct files *f, const char *path)
+{
+	return 0;
+}
+
+static int held_open(struct files *f, const char *path, files_open_fn fn, void *userdata)
+{
+	struct held_files *h = container_of(f, struct held_files, files);
+	int fd = h->fail ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), r = h->fail ?: fd < 0 ? -errno : 0;
+
+	assert_true(h->n < HELD_MAX);
+	h->held[h->n].fn = fn;
+	h->held[h->n].userdata = userdata;
+	h->held[h->n].fd = fd;
+	h->held[h->n++].r = r;
+	return 0;
+}
+
+static void held_cancel(struct files *f, void *userdata)
+{
+}
+
+static const struct files_vtable held_vtable = {
+	.allow_file = held_allow, .allow_dir = held_allow, .open = held_open, .cancel = held_cancel
+};
+
+static void release(struct held_files *h)
+{
+	struct held_files now = *h;
+
+	h->n = 0;
+	for (size_t i = 0; i < now.n; i++)
+		now.held[i].fn(now.held[i].userdata, now.held[i].fd, now.held[i].r);
+}
+
+static void wait_for_held(struct world *w, struct held_files *h)
+{
+	uint64_t until_usec = now_usec() + DEADLINE_USEC;
+
+	while (h->n == 0 && now_usec() < until_usec)
+		assert_true(loop_run_once(w->loop, 100 * USEC_PER_MSEC) >= 0);
+	assert_true(h->n > 0);
+}
+
+static void begin_held(struct world *w, struct held_files *h)
+{
+	const struct source_manifests_options o = { .dir = w->dir, .node_name = NODE };
+	struct err e = ERR_INIT;
+
+	*h = (struct held_files){ .files = { .vtable = &held_vtable } };
+	assert_int_equal(source_manifests_new(w->loop, &h->files, &o, &sink, w, &w->source, &e), 0);
+	assert_int_equal(source_start(w->source, &e), 0);
+	wait_for_held(w, h);
+	release(h);
+	expect(w, "synced");
+	want(w, "db");
+	expect(w, "secret default/db k=one");
+}
+
+static void a_file_that_changes_while_it_is_opened_is_read_once_more(void **state)
+{
+	struct world *w = *state;
+	struct held_files h;
+
+	put_secret(w, "db.yaml", "db", "one");
+	begin_held(w, &h);
+	put_secret(w, "db.yaml", "db", "two");
+	wait_for_held(w, &h);
+	/* the keeper has it open already */
+	put_secret(w, "db.yaml", "db", "three");
+	for (int i = 0; i < 5; i++)
+		assert_true(loop_run_once(w->loop, 20 * USEC_PER_MSEC) >= 0);
+	assert_int_equal(h.n, 1);
+	release(&h);
+	expect(w, "secret default/db k=two");
+	wait_for_held(w, &h);
+	release(&h);
+	expect(w, "secret default/db k=three");
+}
+
+static void answers_that_come_when_the_folder_is_gone_do_not_count(void **state)
+{
+	struct world *w = *state;
+	cleanup_free char *away = str_format("%s.away", w->dir);
+	struct held_files h;
+
+	put_secret(w, "db.yaml", "db", "one");
+	begin_held(w, &h);
+	assert_int_equal(source_refresh_secret(w->source, "default", "db"), 0);
+	h.fail = -ENOENT;
+	wait_for_held(w, &h);
+	assert_int_equal(rename(w->dir, away), 0);
+	while (health(w).n_watches > 0)
+		assert_true(loop_run_once(w->loop, 100 * USEC_PER_MSEC) >= 0);
+	release(&h);
+	/* it is answered with what is known */
+	expect(w, "secret default/db k=one");
+	assert_int_equal(rename(away, w->dir), 0);
+}
+
+static void a_folder_that_cannot_be_listed_keeps_what_it_gave(void **state)
+{
+	struct world *w = *state;
+	struct rlimit before, none;
+
+	put_secret(w, "db.yaml", "db", "one");
+	begin(w);
+	expect(w, "synced");
+	want(w, "db");
+	expect(w, "secret default/db k=one");
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = before;
+	none.rlim_cur = 3;
+	drop(w, "db.yaml");
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	wait_for_rejected(w, 1);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_int_equal(w->n_log, w->n_seen);
+	assert_string_not_equal(health(w).last_error, "");
+	expect(w, "secret default/db absent");
+	assert_string_equal(health(w).last_error, "");
+}
+
+#define N_TOO_MANY 10001
+
+static void more_files_than_are_read_are_refused_as_a_whole(void **state)
+{
+	struct world *w = *state;
+	char file[32];
+
+	put_secret(w, "db.yaml", "db", "one");
+	begin(w);
+	expect(w, "synced");
+	want(w, "db");
+	expect(w, "secret default/db k=one");
+	for (int i = 0; i < N_TOO_MANY; i++) {
+		snprintf(file, sizeof(file), "%d.yaml", i);
+		close(begin_writing(w, file, ""));
+	}
+	wait_for_rejected(w, 1);
+	assert_non_null(strstr(health(w).last_error, ": more than 10000 manifest files"));
+	assert_int_equal(w->n_log, w->n_seen);
+	for (int i = 0; i < N_TOO_MANY; i++) {
+		snprintf(file, sizeof(file), "%d.yaml", i);
+		drop(w, file);
+	}
+	put_secret(w, "db.yaml", "db", "two");
+	expect(w, "secret default/db k=two");
+	assert_int_equal(health(w).n_rejected, 0);
+}
+
+static unsigned long queued_events_max(void)
+{
+	unsigned long n = 0;
+	FILE *f = fopen("/proc/sys/fs/inotify/max_queued_events", "re");
+
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "%lu", &n), 1);
+	fclose(f);
+	return n;
+}
+
+static void events_that_are_lost_are_made_up_for(void **state)
+{
+	struct world *w = *state;
+	unsigned long n = queued_events_max();
+
+	if (n > 100000)
+		skip();
+	put_secret(w, "db.yaml", "db", "one");
+	begin(w);
+	expect(w, "synced");
+	want(w, "db");
+	expect(w, "secret default/db k=one");
+	for (unsigned long i = 0; i < n / 2; i++) {
+		close(begin_writing(w, "noise.yaml", ""));
+		drop(w, "noise.yaml");
+	}
+	put_secret(w, "db.yaml", "db", "two");
+	expect(w, "secret default/db k=two");
+}
+
 static void a_source_can_be_freed_while_files_are_being_opened(void **state)
 {
 	struct world *w = *state;
@@ -1351,6 +1767,12 @@ int main(void)
 		TEST(unwanted_secrets_are_not_told),
 		TEST(the_same_content_again_is_not_told),
 		TEST(refresh_reads_again_and_answers),
+		TEST(refresh_sees_what_nobody_tells),
+		TEST(the_newest_problem_is_shown),
+		TEST(of_many_refusals_some_are_logged_and_once),
+		TEST(changes_that_follow_each_other_are_one),
+		TEST(a_folder_that_never_rests_is_read_all_the_same),
+		TEST(a_folder_that_is_switched_all_the_time_is_told_all_the_same),
 		TEST(a_file_is_read_when_its_writer_has_closed_it),
 		TEST(a_refused_object_keeps_its_last_good_version),
 		TEST(the_others_in_a_file_are_not_held_up_by_a_refused_one),
@@ -1383,6 +1805,12 @@ int main(void)
 		TEST(a_list_is_taken_apart),
 		TEST(many_changes_at_once_are_one),
 		TEST(the_folder_may_go_and_come_back),
+		TEST(the_folder_may_be_deleted_with_all_that_is_in_it),
+		TEST(a_file_that_changes_while_it_is_opened_is_read_once_more),
+		TEST(answers_that_come_when_the_folder_is_gone_do_not_count),
+		TEST(a_folder_that_cannot_be_listed_keeps_what_it_gave),
+		TEST(more_files_than_are_read_are_refused_as_a_whole),
+		TEST(events_that_are_lost_are_made_up_for),
 		TEST(a_source_can_be_freed_while_files_are_being_opened),
 	};
 	struct err e = ERR_INIT;
