@@ -108,6 +108,7 @@ static void assert_value(const struct secret *s, const char *key, const char *va
 #define SECRET(name) "apiVersion: v1\nkind: Secret\nmetadata: {name: " name "}\n"
 #define FULL                                                                                                           \
 	"# the password is " CANARY "\napiVersion: v1\nkind: Secret\nmetadata:\n  name: db\n  namespace: shop\n"       \
+	"  uid: 12ab-34\n"                                                                                             \
 	"  labels: {app: web, version: \"1\"}\n  annotations:\n    note: \"a\\n\\\"b\\\"\"\n"                          \
 	"    kubectl.kubernetes.io/last-applied-configuration: '{\"data\": \"" CANARY "\"}'\n"                         \
 	"  managedFields: [" CANARY "]\nspec: " CANARY "\ntype: kubernetes.io/basic-auth\nimmutable: true\n"           \
@@ -127,6 +128,7 @@ static void what_is_sealed_is_opened_on_the_node(void **state)
 	assert_int_equal(o.objects[0].n_warnings, 0);
 	assert_string_equal(o.objects[0].key, "secret shop/db");
 	assert_string_equal(o.objects[0].secret->type, "kubernetes.io/basic-auth");
+	assert_string_equal(o.objects[0].secret->uid, "12ab-34");
 	assert_true(o.objects[0].secret->immutable);
 	assert_int_equal(o.objects[0].secret->n_labels, 2);
 	assert_int_equal(o.objects[0].secret->n_keys, 3);

@@ -204,6 +204,24 @@ static void what_has_not_the_form_is_refused(void **state)
 	}
 }
 
+static void a_text_is_bounded_and_has_no_nul(void **state)
+{
+	static const size_t size = 2 << 20;
+	struct world *w = *state;
+	cleanup_free char *good = seal(w, "value", 5), *huge = malloc(size + 1);
+	cleanup_secblock struct secblock *value = NULL;
+	const char *reason = "";
+
+	assert_non_null(huge);
+	memset(huge, 'A', size);
+	huge[size] = '\0';
+	memcpy(huge, good, strlen("v1:") + SEALING_ID_LEN + 1);
+	assert_string_equal(refusal(w->keys, "default", "db", "password", huge), "is larger than a Secret may be");
+	assert_int_equal(sealing_open(w->keys, "default", "db", "password", good, strlen(good) + 1, &value, &reason),
+			 -EINVAL);
+	assert_string_equal(reason, "is not a sealed value as secretlet seal makes it (v1:...)");
+}
+
 static void a_box_of_another_program_is_refused(void **state)
 {
 	static const char plain[] = "some other thing, long enough to look like one of ours";
@@ -362,6 +380,31 @@ static void keys_are_compared_in_their_order(void **state)
 	assert_false(sealing_keys_same(two, turned));
 }
 
+static void key_files_have_their_number_of_keys(void **state)
+{
+	struct world *w = *state;
+	cleanup_sealing_keys struct sealing_keys *keys = NULL;
+	cleanup_free char *public = read_file(w->public_path), *two = str_format("%s%s", public, public);
+	static const char line[] = PRIVATE BYTES32 "\n";
+	char text[(SEALING_KEYS_MAX + 1) * sizeof(line)] = "";
+	size_t n = strlen(line);
+	struct sealing_public p;
+	struct err e = ERR_INIT;
+
+	for (size_t i = 0; i < SEALING_KEYS_MAX; i++)
+		memcpy(text + i * n, line, n);
+	write_private(w, text, 0600);
+	keys = read_keys(w->private_path);
+	memcpy(text + SEALING_KEYS_MAX * n, line, n);
+	write_private(w, text, 0600);
+	sealing_keys_free(TAKE_PTR(keys));
+	assert_int_equal(sealing_keys_read(w->private_path, &keys, &e), -EINVAL);
+	assert_non_null(strstr(err_text(&e), "key 17 is not a private key as secretlet keygen makes it (at most 16)"));
+	/* whoever seals to a file with two of them might mean the other */
+	assert_int_equal(file_write_atomic(w->public_path, two, strlen(two), 0644, &e), 0);
+	assert_int_equal(sealing_public_read(w->public_path, &p, &e), -EINVAL);
+}
+
 static void places_that_have_no_key_are_refused(void **state)
 {
 	struct world *w = *state;
@@ -456,6 +499,8 @@ int main(void)
 		TEST(what_is_no_private_key_file_is_refused),
 		TEST(a_file_that_another_has_opened_is_looked_at_too),
 		TEST(keys_are_compared_in_their_order),
+		TEST(a_text_is_bounded_and_has_no_nul),
+		TEST(key_files_have_their_number_of_keys),
 		TEST(places_that_have_no_key_are_refused),
 		TEST(a_secret_is_opened_or_refused_by_the_field),
 	};
