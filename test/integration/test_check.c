@@ -258,7 +258,8 @@ static json_t *check_json(const char *file, const char *other, int status)
 
 static void json_counts_and_tells_warnings_from_errors(void **state)
 {
-	put("pods.yaml", POD("a", "secretName: s") "---\n" POD("b", "secretName: t, optional: true"));
+	put("pods.yaml", POD("a", "secretName: s") "---\n" POD("b", "secretName: t, optional: true") "---\n" POD(
+				 "c", "secretName: s"));
 	put("secret.yaml", SECRET("s") "extra: 1\n");
 	cleanup_json json_t *json = check_json("pods.yaml", "secret.yaml", 0),
 			    *gone = check_json("gone", "pods.yaml", 1);
@@ -268,7 +269,7 @@ static void json_counts_and_tells_warnings_from_errors(void **state)
 	assert_string_equal(json_string_value(json_object_get(one, "level")), "warning");
 	assert_string_equal(json_string_value(json_object_get(one, "field")), "extra");
 	assert_int_equal(json_integer_value(json_object_get(json, "files")), 2);
-	assert_int_equal(json_integer_value(json_object_get(json, "pods")), 2);
+	assert_int_equal(json_integer_value(json_object_get(json, "pods")), 3);
 	assert_int_equal(json_integer_value(json_object_get(json, "secrets")), 1);
 	assert_int_equal(json_integer_value(json_object_get(json, "errors")), 0);
 	assert_int_equal(json_integer_value(json_object_get(json, "warnings")), 1);
