@@ -26,6 +26,9 @@ struct credentials {
 	struct kubeconfig *kubeconfig;
 	struct loop_source *timer;
 	uint64_t period_usec, read_usec;
+	uint64_t generation;
+	void (*on_read)(void *userdata);
+	void *userdata;
 	bool started, reading;
 	enum part part; /* that is being read */
 	char *fresh[PARTS_N]; /* read in this round; NULL: no file, or not readable */
@@ -172,6 +175,7 @@ static void take_token(struct credentials *c)
 		return;
 	}
 	keep(c, PART_TOKEN);
+	c->generation++;
 	log_info(NULL, "tokenFile: new token in use");
 }
 
@@ -225,6 +229,7 @@ static void take_tls(struct credentials *c)
 	keep(c, PART_CA);
 	keep(c, PART_CERT);
 	keep(c, PART_KEY);
+	c->generation++;
 	log_info(NULL, "new %s in use",
 		 !new_ca    ? "client certificate"
 		 : new_pair ? "client certificate and certificate authority"
@@ -250,6 +255,8 @@ static void end_round(struct credentials *c)
 			free(TAKE_PTR(c->failure[part]));
 	}
 	loop_timer_set(c->timer, period_usec);
+	if (c->on_read)
+		c->on_read(c->userdata);
 }
 
 static int read_part(struct credentials *c, int fd, struct err *e)
@@ -330,10 +337,25 @@ static void on_time(struct loop_source *s, void *userdata)
 	begin_round(userdata);
 }
 
-void credentials_doubt(struct credentials *c)
+bool credentials_doubt(struct credentials *c)
 {
-	if (c->started && has_files(c) && loop_now(c->loop) - c->read_usec >= MIN(DOUBT_USEC, c->period_usec))
-		begin_round(c);
+	if (c->reading)
+		return true;
+	if (!c->started || !has_files(c) || loop_now(c->loop) - c->read_usec < MIN(DOUBT_USEC, c->period_usec))
+		return false;
+	begin_round(c);
+	return true;
+}
+
+uint64_t credentials_generation(const struct credentials *c)
+{
+	return c->generation;
+}
+
+void credentials_on_read(struct credentials *c, void (*fn)(void *userdata), void *userdata)
+{
+	c->on_read = fn;
+	c->userdata = userdata;
 }
 
 int credentials_start(struct credentials *c)

@@ -15,5 +15,10 @@ int credentials_new(struct loop *l, struct files *files, struct http *http, stru
 		    struct credentials **ret_c, struct err *e);
 void credentials_free(struct credentials *c);
 int credentials_start(struct credentials *c);
-/* The server has refused us (401): reads the files now, unless that was done a moment ago. */
-void credentials_doubt(struct credentials *c);
+/* fn is called after each reading of the files. */
+void credentials_on_read(struct credentials *c, void (*fn)(void *userdata), void *userdata);
+/* The server has refused us (401): reads the files now, unless that was done a moment ago. true: they are being read, or
+ * have been before this returns; fn is called, or has been. */
+bool credentials_doubt(struct credentials *c);
+/* Another number each time something new has been taken. */
+uint64_t credentials_generation(const struct credentials *c);

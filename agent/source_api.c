@@ -202,8 +202,10 @@ static int setup(struct source_api *s, const struct source_api_options *options,
 	r = make_http(s, options, e);
 	if (r < 0)
 		return err_wrap(e, r, "%s", options->kubeconfig ? options->kubeconfig : "in-cluster credentials");
-	return credentials_new(s->loop, s->files, s->http, s->kubeconfig, options->credentials_usec, &s->credentials,
-			       e);
+	r = credentials_new(s->loop, s->files, s->http, s->kubeconfig, options->credentials_usec, &s->credentials, e);
+	if (r == 0)
+		credentials_on_read(s->credentials, follower_on_credentials, s);
+	return r;
 }
 
 int source_api_new(struct loop *l, struct files *files, const struct source_api_options *options,
@@ -225,8 +227,11 @@ int source_api_new(struct loop *l, struct files *files, const struct source_api_
 	s->refusals = LOG_LIMIT_INIT(REFUSALS_WINDOW_USEC, REFUSALS_BURST);
 	set_tuning(s, &options->tuning);
 	list_init(&s->todo);
+	list_init(&s->refused);
 	list_init(&s->pods.todo_link);
+	list_init(&s->pods.refused_link);
 	list_init(&s->node.todo_link);
+	list_init(&s->node.refused_link);
 	r = setup(s, options, e);
 	if (r < 0) {
 		api_free(&s->source);

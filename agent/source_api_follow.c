@@ -1,10 +1,17 @@
 /* Followers: a reflector or a poller each, with the environment that it needs of the world: requests over the source's
- * HTTP client, a timer, time and chance. They are started, refreshed and freed by a deferred call. */
+ * HTTP client, a timer, time and chance. They are started, refreshed and freed by a deferred call.
+ *
+ * A 401 is not handed on at once: the files of the credentials are read first, and when there is something newer in them
+ * than the request had, it is made once more. So a token that was revoked when the next one was written costs nobody a
+ * failure. */
 #include "agent/source_api_internal.h"
 
 #include "common/backoff.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/str.h"
+
+enum { STATUS_UNAUTHORISED = 401, REFUSAL_BODY_MAX = 16384 };
 
 static const uint64_t BACK_WITHIN_USEC = 200 * USEC_PER_MSEC;
 static const uint64_t NO_MEMORY_RETRY_USEC = 5 * USEC_PER_SEC;
@@ -38,6 +45,121 @@ static void heard(struct follower *f)
 	f->heard_usec = loop_now(f->source->loop);
 }
 
+/* ---- what the server answers ---- */
+
+static void hand_head(struct follower *f, int status)
+{
+	if (f->reflector)
+		reflector_head(f->reflector, status);
+	else
+		poller_head(f->poller, status);
+}
+
+static void hand_body(struct follower *f, const char *data, size_t len)
+{
+	if (f->reflector)
+		reflector_body(f->reflector, data, len);
+	else
+		poller_body(f->poller, data, len);
+}
+
+static void hand_done(struct follower *f, const struct http_result *result)
+{
+	if (f->reflector)
+		reflector_done(f->reflector, result);
+	else
+		poller_done(f->poller, result);
+}
+
+/* ---- 401 ---- */
+
+struct refusal {
+	struct buf body;
+	struct http_result result;
+};
+
+static void refusal_free(struct refusal *r)
+{
+	if (!r)
+		return;
+	buf_deinit(&r->body);
+	free(r);
+}
+DEFINE_CLEANUP(struct refusal *, refusal_free);
+
+static void forget_request(struct follower *f)
+{
+	free(TAKE_PTR(f->repeatable.target));
+	refusal_free(TAKE_PTR(f->refusal));
+	list_remove(&f->refused_link);
+}
+
+/* Only what came with the credentials of its time, and only once. */
+static bool keep_refusal(struct follower *f)
+{
+	if (!f->repeatable.target)
+		return false;
+	f->refusal = calloc(1, sizeof(*f->refusal));
+	if (!f->refusal)
+		return false;
+	f->refusal->body = BUF_INIT(REFUSAL_BODY_MAX);
+	return true;
+}
+
+/* A cancel in between takes it off the list, and ends it. */
+static void hand_refusal(struct follower *f)
+{
+	cleanup(refusal_freep) struct refusal *r = TAKE_PTR(f->refusal);
+	struct list handing = LIST_INIT(handing);
+
+	list_append(&handing, &f->refused_link);
+	hand_head(f, r->result.status);
+	if (r->body.len > 0)
+		hand_body(f, r->body.data, r->body.len);
+	if (list_empty(&f->refused_link))
+		return;
+	list_remove(&f->refused_link);
+	hand_done(f, &r->result);
+}
+
+static int send_request(struct follower *f, const struct reflector_get *get);
+
+/* Again, if there is something newer than it had; else it is what it is. */
+static void settle_refusal(struct follower *f)
+{
+	cleanup_free char *target = TAKE_PTR(f->repeatable.target);
+	struct reflector_get get = f->repeatable.get;
+	bool is_stale = f->repeatable.generation != credentials_generation(f->source->credentials);
+
+	list_remove(&f->refused_link);
+	get.target = target;
+	if (is_stale && send_request(f, &get) == 0)
+		refusal_free(TAKE_PTR(f->refusal));
+	else
+		hand_refusal(f);
+}
+
+static void refused(struct follower *f, const struct http_result *result)
+{
+	struct source_api *s = f->source;
+
+	f->refusal->result = *result;
+	list_append(&s->refused, &f->refused_link);
+	if (f->repeatable.generation != credentials_generation(s->credentials) || !credentials_doubt(s->credentials))
+		settle_refusal(f);
+}
+
+void follower_on_credentials(void *userdata)
+{
+	struct source_api *s = userdata;
+	struct follower *f;
+
+	while ((f = list_first(&s->refused, struct follower, refused_link)))
+		settle_refusal(f);
+}
+
+/* ---- requests ---- */
+
 static void on_head(void *userdata, int status)
 {
 	struct follower *f = userdata;
@@ -45,10 +167,10 @@ static void on_head(void *userdata, int status)
 	heard(f);
 	if (f->source->server_away)
 		server_is_back(f->source);
-	if (f->reflector)
-		reflector_head(f->reflector, status);
-	else
-		poller_head(f->poller, status);
+	if (status == STATUS_UNAUTHORISED && keep_refusal(f))
+		return;
+	forget_request(f);
+	hand_head(f, status);
 }
 
 static void on_body(void *userdata, const char *data, size_t len)
@@ -56,10 +178,10 @@ static void on_body(void *userdata, const char *data, size_t len)
 	struct follower *f = userdata;
 
 	heard(f);
-	if (f->reflector)
-		reflector_body(f->reflector, data, len);
+	if (!f->refusal)
+		hand_body(f, data, len);
 	else
-		poller_body(f->poller, data, len);
+		buf_add(&f->refusal->body, data, len); /* what is too long is not needed */
 }
 
 static void on_done(void *userdata, const struct http_result *result)
@@ -68,29 +190,44 @@ static void on_done(void *userdata, const struct http_result *result)
 
 	f->request = NULL;
 	f->source->server_away |= result->status == 0;
-	if (f->reflector)
-		reflector_done(f->reflector, result);
+	if (f->refusal)
+		refused(f, result);
 	else
-		poller_done(f->poller, result);
+		hand_done(f, result);
 }
 
-static int env_get(void *userdata, const struct reflector_get *get)
+static int send_request(struct follower *f, const struct reflector_get *get)
 {
 	static const struct http_callbacks callbacks = { .head = on_head, .body = on_body, .done = on_done };
 	const struct http_get request = { .target = get->target,
 					  .timeout_usec = get->timeout_usec,
 					  .silence_usec = get->silence_usec,
 					  .long_lived = get->is_watch };
-	struct follower *f = userdata;
 
 	assert(!f->request);
 	return http_get(f->source->http, &request, &callbacks, f, &f->request);
+}
+
+static int env_get(void *userdata, const struct reflector_get *get)
+{
+	struct follower *f = userdata;
+	int r;
+
+	forget_request(f);
+	r = send_request(f, get);
+	if (r < 0)
+		return r;
+	f->repeatable = (struct repeatable){ .get = *get,
+					     .target = strdup(get->target), /* NULL: a 401 will not be repeated */
+					     .generation = credentials_generation(f->source->credentials) };
+	return 0;
 }
 
 static void env_cancel(void *userdata)
 {
 	struct follower *f = userdata;
 
+	forget_request(f);
 	http_cancel(TAKE_PTR(f->request));
 }
 
@@ -161,12 +298,14 @@ void follower_init(struct follower *f, struct source_api *s, const struct api_re
 	f->resource = *resource;
 	f->handler = handler;
 	list_init(&f->todo_link);
+	list_init(&f->refused_link);
 }
 
 static void follower_end(struct follower *f)
 {
 	reflector_free(TAKE_PTR(f->reflector));
 	poller_free(TAKE_PTR(f->poller));
+	forget_request(f);
 	http_cancel(TAKE_PTR(f->request));
 	f->stopped = false;
 	if (f->timer)

@@ -18,6 +18,16 @@
 
 enum todo { TODO_NOTHING, TODO_START, TODO_ASK, TODO_REFRESH, TODO_STOP, TODO_FREE };
 
+/* What a request was, for as long as it may have to be repeated. */
+struct repeatable {
+	struct reflector_get get;
+	char *target;
+	uint64_t generation; /* of the credentials that it had */
+};
+
+/* A 401 that is kept back until the files have been read. */
+struct refusal;
+
 /* A reflector or a poller, and what it needs of the world. */
 struct follower {
 	struct source_api *source;
@@ -30,6 +40,9 @@ struct follower {
 	struct poller_pace pace; /* if it polls */
 	bool stopped; /* what there is of these tells nothing any more */
 	struct http_request *request;
+	struct repeatable repeatable;
+	struct refusal *refusal;
+	struct list refused_link; /* waits for the files */
 	uint64_t heard_usec; /* when the server last sent something for it */
 	struct loop_source *timer; /* made when it is first needed */
 	struct list todo_link;
@@ -87,7 +100,7 @@ struct source_api {
 	bool node_seen, node_missing_told;
 	int64_t node_ttl_sec; /* from the node's annotation; -1: it says none */
 
-	struct list todo;
+	struct list todo, refused;
 	struct loop_source *do_todo;
 	bool started;
 	bool server_away; /* a request got no answer, and none has since */
@@ -121,6 +134,8 @@ int follower_do_later(struct follower *f, enum todo todo);
 void follower_stop(struct follower *f);
 bool follower_is_watching(const struct follower *f);
 void follower_server_answers(struct follower *f, uint64_t within_usec);
+/* The files of the credentials have been read. */
+void follower_on_credentials(void *userdata);
 /* The callback of do_todo. */
 void follower_on_todo(struct loop_source *source, void *userdata);
 

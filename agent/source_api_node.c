@@ -62,8 +62,6 @@ static void node_failed(void *userdata, const struct err *e, int status)
 {
 	struct source_api *s = ((struct follower *)userdata)->source;
 
-	if (status == 401)
-		credentials_doubt(s->credentials);
 	log_debug(LOG_F({ "node", s->node_name }), "node: %s", err_text(e));
 }
 

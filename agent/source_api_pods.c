@@ -195,8 +195,6 @@ static void pods_failed(void *userdata, const struct err *e, int status)
 {
 	struct source_api *s = ((struct follower *)userdata)->source;
 
-	if (status == 401)
-		credentials_doubt(s->credentials);
 	api_keep_text(&s->pods_failure, err_text(e));
 	log_warning(LOG_F({ "server", http_server(s->http) }, { "node", s->node_name }), "pods: %s", err_text(e));
 }

@@ -201,8 +201,6 @@ static void secret_failed(void *userdata, const struct err *e, int status)
 {
 	struct wanted *w = wanted_of(userdata);
 
-	if (status == 401)
-		credentials_doubt(w->follower.source->credentials);
 	log_write(level_of(status), LOG_F({ "secret", w->key }), "%s", err_text(e));
 	secret_tell_failed(w, e->code, err_text(e));
 }
@@ -283,8 +281,6 @@ static void poll_failed(void *userdata, const struct err *e, int status)
 		secret_failed(userdata, e, status);
 		return;
 	}
-	if (status == 401)
-		credentials_doubt(w->follower.source->credentials);
 	log_debug(LOG_F({ "secret", w->key }), "check: %s", err_text(e));
 }
 

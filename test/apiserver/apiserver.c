@@ -432,6 +432,14 @@ void apiserver_set_watch_list(struct apiserver *a, enum apiserver_watch_list wat
 	unlock(a);
 }
 
+void apiserver_set_token(struct apiserver *a, const char *token)
+{
+	lock(a);
+	free(a->token);
+	a->token = copy(token);
+	unlock(a);
+}
+
 void apiserver_inject(struct apiserver *a, const char *kind_name, const char *bytes)
 {
 	struct watch *w;

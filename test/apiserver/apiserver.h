@@ -43,6 +43,8 @@ void apiserver_compact(struct apiserver *a);
 void apiserver_end_watches(struct apiserver *a, bool torn);
 /* From the next request on. */
 void apiserver_set_watch_list(struct apiserver *a, enum apiserver_watch_list watch_list);
+/* The bearer token that counts from the next request on. */
+void apiserver_set_token(struct apiserver *a, const char *token);
 /* Sends each running watch a BOOKMARK with the current resourceVersion. */
 void apiserver_bookmark(struct apiserver *a);
 /* Sends bytes as they are into all running watches of the kind ("Secret", "Pod"). */

@@ -35,17 +35,28 @@ struct told {
 	char failure[ERR_TEXT_MAX];
 };
 
+/* Opens as `real` does, but only when it is let go on. */
+struct slow_files {
+	struct files files;
+	struct files *real;
+	bool hold;
+	char *path; /* that is being held back; NULL: none */
+	files_open_fn fn;
+	void *userdata;
+};
+
 struct rig {
 	char dir[64];
 	struct apiserver *server;
 	struct relay *relay;
 	struct loop *loop;
+	struct slow_files slow;
 	struct files *files;
 	struct source *source;
 	struct told secrets[SECRETS_MAX];
 	unsigned n_synced, n_failed;
 	pid_t nghttpx; /* and its group's; 0: none */
-	uint64_t ping_usec;
+	uint64_t ping_usec, credentials_usec;
 	int log, stderr_copy;
 	size_t seen; /* of the log */
 };
@@ -126,6 +137,47 @@ static const struct source_sink SINK = {
 	.secret_failed = on_secret_failed,
 };
 
+/* ---- files ---- */
+
+static struct slow_files *slow_of(struct files *f)
+{
+	return container_of(f, struct slow_files, files);
+}
+
+static int slow_allow(struct files *f, const char *path)
+{
+	return files_allow_file(slow_of(f)->real, path);
+}
+
+static int slow_open(struct files *f, const char *path, files_open_fn fn, void *userdata)
+{
+	struct slow_files *s = slow_of(f);
+
+	if (!s->hold)
+		return files_open(s->real, path, fn, userdata);
+	assert_null(s->path);
+	s->path = strdup(path);
+	s->fn = fn;
+	s->userdata = userdata;
+	return 0;
+}
+
+static void slow_cancel(struct files *f, void *userdata)
+{
+	free(TAKE_PTR(slow_of(f)->path));
+	files_cancel(slow_of(f)->real, userdata);
+}
+
+static void slow_go_on(struct slow_files *s)
+{
+	cleanup_free char *path = TAKE_PTR(s->path);
+
+	s->hold = false;
+	assert_int_equal(files_open(s->real, path, s->fn, s->userdata), 0);
+}
+
+static const struct files_vtable SLOW = { .allow_file = slow_allow, .open = slow_open, .cancel = slow_cancel };
+
 /* ---- the rig ---- */
 
 static char *path_in(const struct rig *t, const char *name)
@@ -182,7 +234,9 @@ static int setup(void **state)
 	snprintf(t->dir, sizeof(t->dir), "/tmp/test_connections.XXXXXX");
 	assert_non_null(mkdtemp(t->dir));
 	assert_int_equal(loop_new(&t->loop), 0);
-	assert_int_equal(files_direct_new(t->loop, &t->files), 0);
+	assert_int_equal(files_direct_new(t->loop, &t->slow.real), 0);
+	t->slow.files.vtable = &SLOW;
+	t->files = &t->slow.files;
 	if (certs_make(t->dir, &e) < 0)
 		fail_msg("%s", err_text(&e));
 	t->log = -1;
@@ -225,7 +279,7 @@ static int teardown(void **state)
 	stop_nghttpx(t);
 	if (t->server)
 		apiserver_stop(t->server);
-	files_free(t->files);
+	files_free(t->slow.real);
 	loop_free(t->loop);
 	nftw(t->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 	free(t);
@@ -283,7 +337,10 @@ static void start_source(struct rig *t)
 {
 	cleanup_free char *path = path_in(t, "kubeconfig");
 	const struct source_api_options o = {
-		.kubeconfig = path, .node_name = "node-1", .credentials_usec = PERIOD_USEC, .ping_usec = t->ping_usec
+		.kubeconfig = path,
+		.node_name = "node-1",
+		.credentials_usec = t->credentials_usec ? t->credentials_usec : PERIOD_USEC,
+		.ping_usec = t->ping_usec,
 	};
 	struct err e = ERR_INIT;
 
@@ -527,6 +584,120 @@ static void token_rotates_without_a_refused_request(void **state)
 	put_all(t, 1, "two");
 	eventually(t, have_all(t, 1, "two"));
 	assert_int_equal(apiserver_counts(t->server).n_unauthorised, 0);
+}
+
+static size_t count_requests(struct rig *t, const char *words)
+{
+	cleanup_free char *request = NULL;
+	size_t n = 0;
+
+	for (size_t i = 0; (request = apiserver_request(t->server, i)); i++) {
+		n += strstr(request, words) != NULL;
+		free(TAKE_PTR(request));
+	}
+	return n;
+}
+
+/* A token in a file that nothing but a 401 makes anybody read, and `n` Secrets. */
+static void start_with_token(struct rig *t, unsigned n)
+{
+	t->credentials_usec = 3600 * USEC_PER_SEC;
+	serve(t, 0, "server.crt", "server.key", false, &(struct apiserver_options){ .token = "one" });
+	write_file(t, "token", "one\n");
+	write_kubeconfig(t, apiserver_url(t->server), ", certificate-authority: ca.crt", "tokenFile: token");
+	start_source(t);
+	want(t, n);
+	eventually(t, have_all(t, n, "one") && health(t).n_watches == n + 1);
+}
+
+static void refused_token_is_read_anew_and_nobody_hears_of_it(void **state)
+{
+	struct apiserver_counts before, after;
+	struct rig *t = *state;
+
+	start_with_token(t, 20);
+	before = apiserver_counts(t->server);
+	log_begin(t);
+	write_file(t, "token", "two\n");
+	apiserver_set_token(t->server, "two");
+	apiserver_end_watches(t->server, false);
+	put_all(t, 20, "two");
+	eventually(t, have_all(t, 20, "two") && health(t).n_watches == 21);
+	after = apiserver_counts(t->server);
+	assert_int_equal(t->n_failed, 0);
+	assert_string_equal(health(t).last_error, "");
+	assert_in_range(after.n_unauthorised - before.n_unauthorised, 1, 21);
+	assert_int_equal(after.n_watch - before.n_watch, 21);
+	assert_int_equal(log_count(t, "new token in use"), 1);
+	assert_int_equal(log_count(t, "Unauthorized"), 0);
+}
+
+static void request_is_repeated_only_once(void **state)
+{
+	struct rig *t = *state;
+	size_t n;
+
+	start_with_token(t, 0);
+	n = count_requests(t, "/pods?");
+	write_file(t, "token", "two\n");
+	apiserver_set_token(t->server, "three");
+	apiserver_end_watches(t->server, false);
+	eventually(t, *health(t).last_error);
+	assert_int_equal(count_requests(t, "/pods?"), n + 2);
+	assert_string_equal(health(t).last_error, "Unauthorized");
+	/* each try that follows makes the files be read again, though the failure is the same */
+	write_file(t, "token", "three\n");
+	eventually(t, health(t).n_watches == 1 && !*health(t).last_error);
+}
+
+static void token_that_is_the_same_is_not_tried_again_at_once(void **state)
+{
+	struct rig *t = *state;
+	size_t n;
+
+	start_with_token(t, 0);
+	n = count_requests(t, "/pods?");
+	apiserver_set_token(t->server, "two");
+	apiserver_end_watches(t->server, false);
+	eventually(t, *health(t).last_error);
+	assert_int_equal(count_requests(t, "/pods?"), n + 1);
+	assert_string_equal(health(t).last_error, "Unauthorized");
+}
+
+/* The files are read for nobody then, or for the others. */
+static void refused_request_may_be_given_up_meanwhile(void **state)
+{
+	struct rig *t = *state;
+	uint64_t n;
+
+	start_with_token(t, 2);
+	t->slow.hold = true;
+	n = apiserver_counts(t->server).n_watch;
+	write_file(t, "token", "two\n");
+	apiserver_set_token(t->server, "two");
+	apiserver_end_watches(t->server, false);
+	eventually(t, apiserver_counts(t->server).n_unauthorised >= 3 && t->slow.path);
+	run_for(t, 100 * USEC_PER_MSEC);
+	source_unwant_secret(t->source, "ns", "s0");
+	run_for(t, 20 * USEC_PER_MSEC);
+	slow_go_on(&t->slow);
+	eventually(t, health(t).n_watches == 2);
+	run_for(t, 100 * USEC_PER_MSEC);
+	assert_int_equal(apiserver_counts(t->server).n_watch, n + 2);
+	assert_int_equal(t->n_failed, 0);
+}
+
+static void source_may_end_while_refused_requests_wait(void **state)
+{
+	struct rig *t = *state;
+
+	start_with_token(t, 2);
+	t->slow.hold = true;
+	apiserver_set_token(t->server, "two");
+	apiserver_end_watches(t->server, false);
+	eventually(t, apiserver_counts(t->server).n_unauthorised >= 3 && t->slow.path);
+	source_free(TAKE_PTR(t->source));
+	assert_int_equal(t->n_failed, 0);
 }
 
 static void pods_credentials_open_the_door_and_rotate(void **state)
@@ -831,6 +1002,11 @@ int main(void)
 		TEST(rotated_ca_is_taken_before_the_server_has_changed),
 		TEST(ca_that_is_none_keeps_the_old_one),
 		TEST(token_rotates_without_a_refused_request),
+		TEST(refused_token_is_read_anew_and_nobody_hears_of_it),
+		TEST(request_is_repeated_only_once),
+		TEST(token_that_is_the_same_is_not_tried_again_at_once),
+		TEST(refused_request_may_be_given_up_meanwhile),
+		TEST(source_may_end_while_refused_requests_wait),
 		TEST(pods_credentials_open_the_door_and_rotate),
 		TEST(http_proxy_is_asked_for_a_tunnel),
 		TEST(socks5_proxy_resolves_the_name),
