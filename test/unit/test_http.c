@@ -348,6 +348,26 @@ static void refused_connection_fails_all_that_wait(void **state)
 	assert_non_null(strstr(err_text(&a[0].err), ": Connection refused"));
 }
 
+/* Where one connection would do for all, one is tried for all. */
+static void one_try_is_enough_for_all_that_wait(void **state)
+{
+	cleanup_free char *url = str_format("https%s", ((struct rig *)*state)->url + strlen("http"));
+	struct answer a[40] = { { .n_done = 0 } };
+	struct rig *t = *state;
+
+	http_free(TAKE_PTR(t->http));
+	new_client(t, url);
+	loop_source_free(TAKE_PTR(t->listener));
+	t->fd = close_fd(t->fd);
+	for (size_t i = 0; i < ARRAY_SIZE(a); i++)
+		get(t, &a[i], "/x");
+	for (size_t i = 0; i < ARRAY_SIZE(a); i++) {
+		eventually(t, a[i].n_done);
+		assert_int_equal(a[i].err.code, -ECONNREFUSED);
+	}
+	assert_int_equal(http_stats(t->http).n_requests, 1);
+}
+
 static void silence_is_an_error_after_its_time(void **state)
 {
 	struct rig *t = *state;
@@ -550,6 +570,7 @@ int main(void)
 		TEST(any_status_is_an_answer),
 		TEST(broken_answers_are_errors),
 		TEST(refused_connection_fails_all_that_wait),
+		TEST(one_try_is_enough_for_all_that_wait),
 		TEST(silence_is_an_error_after_its_time),
 		TEST(long_lived_request_streams),
 		TEST(each_stream_gets_its_own_connection_over_http1),

@@ -19,14 +19,19 @@
 
 static char dir[64];
 
-static char *write_file(const char *name, const char *text)
+static char *write_bytes(const char *name, const char *bytes, size_t len)
 {
 	char *path = file_join(dir, name);
 	struct err e = ERR_INIT;
 
-	if (file_write_atomic(path, text, strlen(text), 0600, &e) < 0)
+	if (file_write_atomic(path, bytes, len, 0600, &e) < 0)
 		fail_msg("%s", err_text(&e));
 	return path;
+}
+
+static char *write_file(const char *name, const char *text)
+{
+	return write_bytes(name, text, strlen(text));
 }
 
 static int load(const char *text, struct kubeconfig **ret_k, struct err *e)
@@ -132,6 +137,20 @@ static void harmless_fields_are_passed_over(void **state)
 	assert_null(k->ca);
 }
 
+static void insecure_false_is_false(void **state)
+{
+	static const char *const WORDS[] = { "false", "no", "off", "False", "FALSE" };
+	cleanup_free char *ca = write_file("ca.crt", CERT);
+
+	for (size_t i = 0; i < ARRAY_SIZE(WORDS); i++) {
+		cleanup_free char *text = str_format(
+			WITH("    insecure-skip-tls-verify: %s\n    certificate-authority: ca.crt\n", ""), WORDS[i]);
+		cleanup_kubeconfig struct kubeconfig *k = loaded(text);
+
+		assert_false(k->insecure);
+	}
+}
+
 static void anonymous_user_is_allowed(void **state)
 {
 	cleanup_kubeconfig struct kubeconfig *k =
@@ -205,9 +224,21 @@ static void refusals_name_line_column_and_field(void **state)
 		{ WITH("", "    tokenFile: empty\n"), "the token is empty" },
 		{ WITH("", "    tokenFile: odd\n"), "the token holds characters" },
 		{ WITH("", "    tokenFile: .\n"), "tokenFile: " },
+		{ WITH("", "    tokenFile: nul-token\n"), "the token holds a NUL byte" },
+		{ WITH("", "    tokenFile: fifo\n"), "tokenFile: " },
+		{ WITH("", "    token: \"a\\0b\"\n"), "token must not hold a NUL byte" },
+		{ WITH("    certificate-authority: nul.crt\n", ""), "nul.crt is not a PEM certificate" },
+		/* the marker and a NUL byte */
+		{ WITH("    certificate-authority-data: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tAA==\n", ""),
+		  "certificate-authority-data is not a PEM certificate" },
 	};
 	cleanup_free char *empty = write_file("empty", " \n"), *odd = write_file("odd", "a\nb\n"),
+			  *nul_cert = write_bytes("nul.crt", CERT, sizeof(CERT)),
+			  *nul_token = write_bytes("nul-token", "a\0b", 3), *fifo = file_join(dir, "fifo"),
 			  *path = file_join(dir, "kubeconfig");
+
+	assert_int_equal(mkfifo(fifo, 0600), 0);
+	alarm(60); /* who opens a fifo may wait for ever */
 
 	for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
 		struct kubeconfig *k = NULL;
@@ -220,6 +251,7 @@ static void refusals_name_line_column_and_field(void **state)
 		if (!strstr(err_text(&e) + strlen(path), CASES[i].problem))
 			fail_msg("%s: %s", CASES[i].problem, err_text(&e));
 	}
+	alarm(0);
 }
 
 static void errors_hold_no_credential(void **state)
@@ -253,6 +285,30 @@ static void missing_and_huge_files_are_refused(void **state)
 	big[5 * 1024 * 1024 - 1] = '\0';
 	assert_int_equal(load(big, &k, &e), -EFBIG);
 	assert_null(k);
+}
+
+static void huge_credentials_are_refused(void **state)
+{
+	const size_t data_len = 1536 * 1024, token_len = KUBECONFIG_TOKEN_MAX + 1;
+	cleanup_free char *data = malloc(data_len + 1), *token = malloc(token_len + 1), *text = NULL, *path = NULL;
+	cleanup_kubeconfig struct kubeconfig *k = NULL;
+	struct err e = ERR_INIT;
+
+	memset(data, 'A', data_len);
+	data[data_len] = '\0';
+	text = str_format(WITH("    certificate-authority-data: %s\n", ""), data);
+	assert_int_equal(load(text, &k, &e), -EINVAL);
+	assert_non_null(strstr(err_text(&e), "certificate-authority-data is too long"));
+	memset(token, 't', token_len);
+	token[token_len] = '\0';
+	path = write_file("token", token);
+	assert_int_equal(load(WITH("", "    tokenFile: token\n"), &k, &e), -EINVAL);
+	assert_non_null(strstr(err_text(&e), "tokenFile: "));
+	token[token_len - 1] = '\0';
+	free(path);
+	path = write_file("token", token);
+	k = loaded(WITH("", "    tokenFile: token\n"));
+	assert_string_equal(k->token, token);
 }
 
 static void pods_credentials_are_found(void **state)
@@ -298,11 +354,21 @@ static void incomplete_pods_credentials_are_refused(void **state)
 	assert_int_equal(kubeconfig_in_cluster(dir, &k, &e), -ENOENT);
 	assert_non_null(strstr(err_text(&e), "KUBERNETES_SERVICE_PORT"));
 	setenv("KUBERNETES_SERVICE_PORT", "443", 1);
+	unsetenv("KUBERNETES_SERVICE_HOST");
+	assert_false(kubeconfig_is_in_cluster(dir));
+	assert_int_equal(kubeconfig_in_cluster(dir, &k, &e), -ENOENT);
+	setenv("KUBERNETES_SERVICE_HOST", "", 1);
+	assert_false(kubeconfig_is_in_cluster(dir));
+	setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1", 1);
+	setenv("KUBERNETES_SERVICE_PORT", "443", 1);
 	assert_int_equal(unlink(ca), 0);
 	assert_false(kubeconfig_is_in_cluster(dir));
 	assert_int_equal(kubeconfig_in_cluster(dir, &k, &e), -ENOENT);
 	assert_non_null(strstr(err_text(&e), "ca.crt"));
 	assert_int_equal(unlink(token), 0);
+	free(ca);
+	ca = write_file("ca.crt", CERT);
+	assert_false(kubeconfig_is_in_cluster(dir));
 	assert_int_equal(kubeconfig_in_cluster(dir, &k, &e), -ENOENT);
 	assert_non_null(strstr(err_text(&e), "token"));
 	unsetenv("KUBERNETES_SERVICE_HOST");
@@ -333,10 +399,12 @@ int main(void)
 		cmocka_unit_test(paths_start_at_the_kubeconfigs_folder),
 		cmocka_unit_test(tokens_are_read),
 		cmocka_unit_test(harmless_fields_are_passed_over),
+		cmocka_unit_test(insecure_false_is_false),
 		cmocka_unit_test(anonymous_user_is_allowed),
 		cmocka_unit_test(refusals_name_line_column_and_field),
 		cmocka_unit_test(errors_hold_no_credential),
 		cmocka_unit_test(missing_and_huge_files_are_refused),
+		cmocka_unit_test(huge_credentials_are_refused),
 		cmocka_unit_test(pods_credentials_are_found),
 		cmocka_unit_test(incomplete_pods_credentials_are_refused),
 	};

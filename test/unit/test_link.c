@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -136,8 +137,10 @@ static void malformed_packets_are_refused_and_their_fds_closed(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct link_message raw = { .type = LINK_OPEN, .path_len = cases[i].path_len };
 
+		memset(raw.path, 'a', sizeof(raw.path));
 		memcpy(raw.path, cases[i].path, MIN(cases[i].path_len, (size_t)4));
-		send_raw(&raw, cases[i].len, (int[]){ 0, 1, 2 }, i % 3 + 1);
+		/* one fd, which alone is no reason to refuse it */
+		send_raw(&raw, cases[i].len, (int[]){ 0 }, 1);
 		assert_int_equal(link_receive(ends[1], &m, &fd), -EBADMSG);
 		assert_int_equal(fd, -1);
 		assert_int_equal(count_fds(), before);
@@ -151,6 +154,35 @@ static void malformed_packets_are_refused_and_their_fds_closed(void **state)
 	assert_int_equal(link_send(ends[0], LINK_READY, 0, 0, NULL, -1), 0);
 	assert_int_equal(link_receive(ends[1], &m, &fd), 0);
 	assert_int_equal(m.type, LINK_READY);
+}
+
+/* The kernel drops an fd for which there is no room, and only says so with a flag. */
+static void a_message_whose_fd_was_lost_is_refused(void **state)
+{
+	struct rlimit before, full;
+	struct link_message m;
+	int fd = -1, r;
+
+	assert_int_equal(link_send(ends[0], LINK_OPENED, 1, 0, NULL, 0), 0);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	full = before;
+	full.rlim_cur = 0;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &full), 0);
+	r = link_receive(ends[1], &m, &fd);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_int_equal(r, -EBADMSG);
+	assert_int_equal(fd, -1);
+}
+
+static void nobody_waits_for_one_who_does_not_read(void **state)
+{
+	int r = 0;
+
+	alarm(30);
+	for (unsigned i = 0; i < 100000 && r == 0; i++)
+		r = link_send(ends[0], LINK_OPEN, i, 0, "/etc/hostname", -1);
+	alarm(0);
+	assert_int_equal(r, -EAGAIN);
 }
 
 /* --- files_keeper --- */
@@ -265,6 +297,8 @@ int main(void)
 		with_pair(the_end_and_the_silence_of_the_other_side_are_told_apart),
 		with_pair(a_path_that_is_too_long_is_not_sent),
 		with_pair(malformed_packets_are_refused_and_their_fds_closed),
+		with_pair(a_message_whose_fd_was_lost_is_refused),
+		with_pair(nobody_waits_for_one_who_does_not_read),
 		with_pair(answers_find_their_request),
 		with_pair(success_without_an_fd_is_a_failure),
 		with_pair(a_cancelled_request_is_not_answered_and_its_fd_is_closed),

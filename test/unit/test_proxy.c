@@ -7,6 +7,11 @@
 
 #include "common/str.h"
 
+static bool same_text(const char *a, const char *b)
+{
+	return (!a && !b) || str_eq(a, b);
+}
+
 static void no_proxy_has_gos_rules(void **state)
 {
 	static const struct {
@@ -96,6 +101,49 @@ static void variable_is_chosen_by_scheme_and_completed(void **state)
 	}
 }
 
+static void environment_is_read_in_capitals_first(void **state)
+{
+	static const char *const NAMES[] = { "HTTP_PROXY", "http_proxy", "HTTPS_PROXY",	   "https_proxy",
+					     "NO_PROXY",   "no_proxy",	 "REQUEST_METHOD", "ALL_PROXY" };
+	static const struct {
+		const char *name, *value, *other, *others_value; /* NULL: not set */
+		struct proxy_environment env;
+	} CASES[] = {
+		{ "HTTP_PROXY", "a", NULL, NULL, { .http = "a" } },
+		{ "http_proxy", "a", NULL, NULL, { .http = "a" } },
+		{ "HTTP_PROXY", "a", "http_proxy", "b", { .http = "a" } },
+		{ "HTTP_PROXY", "", "http_proxy", "b", { .http = "b" } },
+		{ "HTTPS_PROXY", "a", NULL, NULL, { .https = "a" } },
+		{ "https_proxy", "a", NULL, NULL, { .https = "a" } },
+		{ "HTTPS_PROXY", "a", "https_proxy", "b", { .https = "a" } },
+		{ "HTTPS_PROXY", "", "https_proxy", "b", { .https = "b" } },
+		{ "HTTPS_PROXY", "", "https_proxy", "", { .https = NULL } },
+		{ "NO_PROXY", "a", NULL, NULL, { .no_proxy = "a" } },
+		{ "no_proxy", "a", NULL, NULL, { .no_proxy = "a" } },
+		{ "NO_PROXY", "a", "no_proxy", "b", { .no_proxy = "a" } },
+		{ "NO_PROXY", "", "no_proxy", "b", { .no_proxy = "b" } },
+		{ "ALL_PROXY", "a", NULL, NULL, { .https = NULL } },
+		{ "REQUEST_METHOD", "GET", NULL, NULL, { .cgi = true } },
+		{ "REQUEST_METHOD", "", NULL, NULL, { .cgi = false } },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
+		struct proxy_environment env;
+
+		for (size_t k = 0; k < ARRAY_SIZE(NAMES); k++)
+			unsetenv(NAMES[k]);
+		setenv(CASES[i].name, CASES[i].value, 1);
+		if (CASES[i].other)
+			setenv(CASES[i].other, CASES[i].others_value, 1);
+		env = proxy_environment_get();
+		if (!same_text(env.http, CASES[i].env.http) || !same_text(env.https, CASES[i].env.https) ||
+		    !same_text(env.no_proxy, CASES[i].env.no_proxy) || env.cgi != CASES[i].env.cgi)
+			fail_msg("%zu: %s=%s", i, CASES[i].name, CASES[i].value);
+	}
+	for (size_t k = 0; k < ARRAY_SIZE(NAMES); k++)
+		unsetenv(NAMES[k]);
+}
+
 static void unusable_proxies_are_refused_without_their_text(void **state)
 {
 	static const char *const VALUES[] = {
@@ -150,6 +198,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(no_proxy_has_gos_rules),
 		cmocka_unit_test(variable_is_chosen_by_scheme_and_completed),
+		cmocka_unit_test(environment_is_read_in_capitals_first),
 		cmocka_unit_test(unusable_proxies_are_refused_without_their_text),
 		cmocka_unit_test(strangers_header_is_no_proxy),
 		cmocka_unit_test(shown_proxy_has_no_credentials),

@@ -98,6 +98,30 @@ static void who_was_not_asked_is_not_judged(void **state)
 	assert_false(is_shut(t));
 }
 
+/* A connection that was opened for the question is young, and its handshake may take its time. */
+static void who_is_spoken_to_for_the_first_time_is_not_judged(void **state)
+{
+	struct sockaddr_in sin = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	cleanup_fd int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0),
+		       fresh = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct rig *t = *state;
+	socklen_t len = sizeof(sin);
+	bool silent = false;
+
+	pulse_remove(&t->pulse, t->ours);
+	assert_int_equal(bind(listener, (struct sockaddr *)&sin, sizeof(sin)), 0);
+	assert_int_equal(listen(listener, 1), 0);
+	assert_int_equal(getsockname(listener, (struct sockaddr *)&sin, &len), 0);
+	assert_int_equal(pulse_add(&t->pulse, fresh), 0);
+	pulse_before_asking(&t->pulse);
+	assert_int_equal(connect(fresh, (struct sockaddr *)&sin, sizeof(sin)), 0);
+	assert_int_equal(write(fresh, "?", 1), 1);
+	pulse_after_asking(&t->pulse);
+	assert_int_equal(pulse_judge(&t->pulse, &silent), 0);
+	assert_true(silent);
+	pulse_remove(&t->pulse, fresh);
+}
+
 static void older_sockets_are_shut_and_newer_ones_are_not(void **state)
 {
 	struct rig *t = *state;
@@ -129,6 +153,7 @@ int main(void)
 		TEST(unanswered_question_ends_the_connection),
 		TEST(any_byte_is_an_answer),
 		TEST(who_was_not_asked_is_not_judged),
+		TEST(who_is_spoken_to_for_the_first_time_is_not_judged),
 		TEST(older_sockets_are_shut_and_newer_ones_are_not),
 		TEST(removed_socket_is_left_alone),
 	};
