@@ -827,7 +827,10 @@ static void ipv6_literal_is_a_server(void **state)
 		relay_new(t->loop, &(struct relay_options){ .ipv6 = true, .target_port = apiserver_port(t->server) });
 	url = str_format("https://[::1]:%u", relay_port(t->relay));
 	write_kubeconfig(t, url, ", certificate-authority: ca.crt", "");
+	/* a loopback address, in brackets, too */
+	setenv("HTTPS_PROXY", "http://127.0.0.1:1", 1);
 	start_source(t);
+	unsetenv("HTTPS_PROXY");
 	eventually(t, t->n_synced == 1);
 	assert_string_equal(health(t).location, url);
 }
@@ -976,6 +979,40 @@ static void connection_that_falls_silent_is_replaced(void **state)
 	assert_in_range(relay_n_accepted(t->relay), 2, 4);
 }
 
+/* More than one buffer full in one event. */
+static void big_change_arrives_whole_over_http2(void **state)
+{
+	cleanup_free char *big = malloc(400001);
+	struct rig *t = *state;
+
+	if (!has_nghttpx())
+		skip();
+	start_http2(t, 2);
+	memset(big, 'x', 400000);
+	big[400000] = '\0';
+	for (unsigned i = 0; i < 10; i++) {
+		memset(big, 'a' + (int)i, 16);
+		put_secret(t, 0, big);
+		eventually(t, t->secrets[0].value[0] == 'a' + (int)i);
+	}
+	assert_int_equal(t->n_failed, 0);
+}
+
+static void nobody_is_asked_for_a_sign_of_life_over_http1(void **state)
+{
+	struct rig *t = *state;
+	size_t n_accepted;
+
+	t->ping_usec = 50 * USEC_PER_MSEC;
+	start_with_certificate(t, 3);
+	run_for(t, 5 * t->ping_usec);
+	n_accepted = relay_n_accepted(t->relay);
+	run_for(t, 10 * t->ping_usec);
+	assert_int_equal(count_requests(t, "/livez"), 0);
+	assert_int_equal(relay_n_accepted(t->relay), n_accepted);
+	assert_int_equal(health(t).n_watches, 4);
+}
+
 static void stopped_proxy_is_noticed_and_found_again(void **state)
 {
 	struct rig *t = *state;
@@ -1019,6 +1056,8 @@ int main(void)
 		TEST(goaway_and_a_restarted_proxy_lose_nothing),
 		TEST(connection_that_falls_silent_is_replaced),
 		TEST(stopped_proxy_is_noticed_and_found_again),
+		TEST(big_change_arrives_whole_over_http2),
+		TEST(nobody_is_asked_for_a_sign_of_life_over_http1),
 	};
 	struct err e = ERR_INIT;
 

@@ -15,7 +15,7 @@
 #include "common/str.h"
 
 #define PATIENCE_USEC (20 * USEC_PER_SEC)
-#define PEERS_MAX     64
+#define PEERS_MAX     80
 
 struct peer {
 	int fd;
@@ -425,6 +425,29 @@ static void each_stream_gets_its_own_connection_over_http1(void **state)
 	assert_int_equal(http_stats(t->http).n_connections, 0);
 }
 
+static void no_more_than_64_short_requests_run_and_watches_pass_them(void **state)
+{
+	struct rig *t = *state;
+	struct answer a[70] = { { .n_done = 0 } }, watch = { .n_done = 0 };
+	size_t n;
+
+	/* the server is silent */
+	for (size_t i = 0; i < ARRAY_SIZE(a); i++)
+		get(t, &a[i], "/list");
+	get_with(t, &watch, &(struct http_get){ .target = "/watch", .long_lived = true });
+	eventually(t, t->requests.data && strstr(t->requests.data, "GET /watch"));
+	eventually(t, http_stats(t->http).n_running == 65);
+	settle(t);
+	n = http_stats(t->http).n_running;
+	assert_int_equal(n, 65);
+	/* the next one's turn comes when one has ended */
+	http_cancel(TAKE_PTR(a[0].request));
+	eventually(t, http_stats(t->http).n_requests == 66);
+	for (size_t i = 1; i < ARRAY_SIZE(a); i++)
+		http_cancel(a[i].request);
+	http_cancel(watch.request);
+}
+
 static void cancelled_request_is_silent_and_its_connection_closed(void **state)
 {
 	struct rig *t = *state;
@@ -574,6 +597,7 @@ int main(void)
 		TEST(silence_is_an_error_after_its_time),
 		TEST(long_lived_request_streams),
 		TEST(each_stream_gets_its_own_connection_over_http1),
+		TEST(no_more_than_64_short_requests_run_and_watches_pass_them),
 		TEST(cancelled_request_is_silent_and_its_connection_closed),
 		TEST(request_may_be_cancelled_in_its_own_callbacks),
 		TEST(callbacks_may_cancel_and_start_others),
