@@ -1049,7 +1049,9 @@ static void insecure_takes_any_certificate(void **state)
 	struct rig *t = *state;
 	struct pki p = start_tls(t, &(struct apiserver_options){ .token = "sesame" });
 
-	write_kubeconfig(t, apiserver_url(t->server), ", insecure-skip-tls-verify: true", "token: sesame");
+	/* whoever signed it, and for whatever name */
+	write_kubeconfig(t, apiserver_url(t->server),
+			 ", insecure-skip-tls-verify: true, tls-server-name: elsewhere.example", "token: sesame");
 	start_source(t);
 	eventually(t, t->n_synced == 1);
 	pki_free(&p);
