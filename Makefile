@@ -15,7 +15,9 @@ SYSUSERSDIR ?= $(or $(shell pkg-config --variable=sysusersdir systemd 2>/dev/nul
 DESTDIR ?=
 INSTALL ?= install
 
-PACKAGES := fuse3 libcurl yaml-0.1 libsodium jansson libsystemd libmicrohttpd libseccomp libcap-ng gnutls
+# linked; and those that are loaded when they are first used (common/dl.h)
+PACKAGES := fuse3 yaml-0.1 libsodium jansson libsystemd libseccomp libcap-ng
+PACKAGES_LOADED := libcurl libmicrohttpd gnutls
 # Debian's packages: what the build needs, and what the tests, the demo and the benchmark need beside it
 DEPS_BUILD := gcc libc6-dev make pkg-config libfuse3-dev libcurl4-openssl-dev libyaml-dev libsodium-dev \
 	libjansson-dev libsystemd-dev libmicrohttpd-dev libgnutls28-dev libseccomp-dev libcap-ng-dev
@@ -28,14 +30,15 @@ say = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2);)
 
 # clean, help and deps work without the libraries
 ifneq ($(filter-out help deps clean demo test e2e soak bench chaos,$(or $(MAKECMDGOALS),all)),)
-MISSING := $(strip $(foreach p,$(PACKAGES),$(shell pkg-config --exists $(p) 2>/dev/null || echo $(p))))
+MISSING := $(strip $(foreach p,$(PACKAGES) $(PACKAGES_LOADED),$(shell pkg-config --exists $(p) 2>/dev/null || echo $(p))))
 ifneq ($(MISSING),)
 $(error missing libraries: $(MISSING). `sudo make deps` installs them)
 endif
 endif
 
-LIB_CFLAGS = $(shell pkg-config --cflags $(PACKAGES))
+LIB_CFLAGS = $(shell pkg-config --cflags $(PACKAGES) $(PACKAGES_LOADED))
 LIB_LIBS = $(shell pkg-config --libs $(PACKAGES))
+TEST_LIBS = $(shell pkg-config --libs libmicrohttpd gnutls) -lcmocka
 
 CC ?= gcc
 OPT ?= -O2 -g
@@ -129,12 +132,13 @@ $(B)/secretlet: $(B)/agent/main.o $(AGENT) $(FUSEFS) $(COMMON) $(WIPE)
 	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
 $(B)/apiserver: $(B)/test/apiserver/main.o $(APISERVER) $(COMMON)
-	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) -lgnutls
+	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) $(TEST_LIBS)
 
 $(UNIT) $(INTEGRATION): $(B)/%: $(B)/%.o $(APISERVER) $(TESTLIB) $(AGENT) $(FUSEFS) $(COMMON)
-	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) -lgnutls -lcmocka
+	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) $(TEST_LIBS)
 
 $(B)/test/bench/resume: $(FUSEFS) $(WIPE)
+$(B)/test/bench/propagate: LIBS += -lcurl
 $(TOOLS): $(B)/%: $(B)/%.o $(COMMON)
 	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 

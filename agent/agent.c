@@ -2,7 +2,6 @@
  * credentials, the list of files) comes first, then they are dropped, and only then anything from outside is read. */
 #include "agent/agent.h"
 
-#include <curl/curl.h>
 #include <inttypes.h>
 #include <sodium.h>
 #include <stdatomic.h>
@@ -407,8 +406,6 @@ static int agent_setup_memory(struct agent *a, struct err *e)
 	if (sodium_init() < 0)
 		return err_set(e, -EIO, "libsodium cannot be initialised");
 	json_setup();
-	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
-		return err_set(e, -EIO, "libcurl cannot be initialised");
 	r = arena_open(KEEPER_FD_ARENA, &a->arena, e);
 	if (r < 0)
 		return agent_cannot_go_on(a, r);
@@ -528,6 +525,8 @@ static int agent_serve(struct agent *a, struct err *e)
 	if (r < 0)
 		return err_set(e, r, "heartbeat: %s", strerror(-r));
 	agent_beat(a->heartbeat, a);
+	/* who waits, waits for nothing of what is still to come */
+	session_answer(a->session);
 	if (session_stats(a->session)->resumed)
 		log_info(NULL, "resumed: %zu volumes are served as they were", publish_stats(a->publish).n_volumes);
 	return 0;
@@ -645,7 +644,6 @@ static void agent_deinit(struct agent *a)
 	loop_free(a->loop);
 	secmem_deinit();
 	arena_close(a->arena);
-	curl_global_cleanup();
 }
 
 int agent_run(const struct config *c, reload_parse_fn parse, void *parse_userdata)

@@ -2,7 +2,6 @@
 
 #include "agent/cli.h"
 
-#include <curl/curl.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -193,10 +192,6 @@ int cli_internal_agent(const struct options *o, char *const *words)
 	r = begin("agent", o, &c, NULL);
 	if (r != CLI_OK)
 		return r;
-	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
-		log_error(NULL, "the HTTP library does not start");
-		return CLI_FAILED;
-	}
 	return agent_run(c, parse_config, (void *)(uintptr_t)o);
 }
 

@@ -358,8 +358,9 @@ void credentials_on_read(struct credentials *c, void (*fn)(void *userdata), void
 	c->userdata = userdata;
 }
 
-int credentials_start(struct credentials *c)
+int credentials_start(struct credentials *c, struct http *http)
 {
+	c->http = http;
 	c->started = true;
 	return has_files(c) ? loop_timer_set(c->timer, c->period_usec) : 0;
 }
@@ -378,7 +379,7 @@ static int allow_files(struct credentials *c, struct err *e)
 	return 0;
 }
 
-int credentials_new(struct loop *l, struct files *files, struct http *http, struct kubeconfig *k, uint64_t period_usec,
+int credentials_new(struct loop *l, struct files *files, struct kubeconfig *k, uint64_t period_usec,
 		    struct credentials **ret_c, struct err *e)
 {
 	struct credentials *c = calloc(1, sizeof(*c));
@@ -388,7 +389,6 @@ int credentials_new(struct loop *l, struct files *files, struct http *http, stru
 		return err_set(e, -ENOMEM, "out of memory");
 	c->loop = l;
 	c->files = files;
-	c->http = http;
 	c->kubeconfig = k;
 	c->period_usec = period_usec ? period_usec : PERIOD_USEC;
 	r = loop_add_timer(l, on_time, c, &c->timer);

@@ -34,6 +34,34 @@ void api_warn_of_refusal(struct source_api *s, const struct log_field *fields, c
 
 /* ---- the source ---- */
 
+/* Not before the start: the library is loaded for it, and an agent that takes over has readers to answer first. */
+static int make_http(struct source_api *s, struct err *e)
+{
+	const struct kubeconfig *k = s->kubeconfig;
+	const struct http_options options = { .server = k->server,
+					      .tls_server_name = k->tls_server_name,
+					      .tls = { .ca = k->ca, .cert = k->client_cert, .key = k->client_key },
+					      .proxy = k->proxy,
+					      .insecure = k->insecure,
+					      .ping_usec = s->ping_usec,
+					      .user_agent = "secretlet/" SECRETLET_VERSION };
+	int r;
+
+	r = http_new(s->loop, &options, &s->http, e);
+	if (r < 0)
+		return r;
+	if (k->insecure)
+		log_warning(
+			LOG_F({ "server", k->server }),
+			"insecure-skip-tls-verify: the server is NOT authenticated; anybody in between can read and "
+			"change every Secret");
+	if (str_starts(k->server, "http://"))
+		log_warning(LOG_F({ "server", k->server }),
+			    "no TLS: no credentials are sent, and all can be read on the way");
+	r = http_set_token(s->http, k->token);
+	return r < 0 ? err_set(e, r, "out of memory") : 0;
+}
+
 static int api_start(struct source *source, struct err *e)
 {
 	struct source_api *s = api_of(source);
@@ -41,13 +69,16 @@ static int api_start(struct source *source, struct err *e)
 
 	if (s->started)
 		return 0;
+	r = make_http(s, e);
+	if (r < 0)
+		return err_wrap(e, r, "%s", s->where);
 	r = follower_do_later(&s->pods, TODO_START);
 	if (r == 0)
 		r = api_node_start(s);
 	if (r == 0)
 		r = api_secrets_start(s);
 	if (r == 0)
-		r = credentials_start(s->credentials);
+		r = credentials_start(s->credentials, s->http);
 	if (r < 0)
 		return err_set(e, r, "start the API server source: %s", strerror(-r));
 	s->started = true;
@@ -58,10 +89,10 @@ static int api_start(struct source *source, struct err *e)
 static void api_health(const struct source *source, struct source_health *ret)
 {
 	const struct source_api *s = api_of(source);
-	const struct http_stats stats = http_stats(s->http);
+	const struct http_stats stats = s->http ? http_stats(s->http) : (struct http_stats){ .n_requests = 0 };
 
 	*ret = (struct source_health){ .kind = "api-server" };
-	snprintf(ret->location, sizeof(ret->location), "%s", http_server(s->http));
+	snprintf(ret->location, sizeof(ret->location), "%s", s->kubeconfig->server);
 	snprintf(ret->last_error, sizeof(ret->last_error), "%s",
 		 s->pods_failure    ? s->pods_failure
 		 : s->doubt.failure ? s->doubt.failure
@@ -109,6 +140,7 @@ static void api_free(struct source *source)
 	kubeconfig_free(s->kubeconfig);
 	loop_source_free(s->do_todo);
 	free(s->node_name);
+	free(s->where);
 	free(s);
 }
 
@@ -138,33 +170,6 @@ static const struct source_vtable VTABLE = {
 	.free = api_free,
 };
 
-static int make_http(struct source_api *s, const struct source_api_options *o, struct err *e)
-{
-	const struct kubeconfig *k = s->kubeconfig;
-	const struct http_options options = { .server = k->server,
-					      .tls_server_name = k->tls_server_name,
-					      .tls = { .ca = k->ca, .cert = k->client_cert, .key = k->client_key },
-					      .proxy = k->proxy,
-					      .insecure = k->insecure,
-					      .ping_usec = o->ping_usec,
-					      .user_agent = "secretlet/" SECRETLET_VERSION };
-	int r;
-
-	r = http_new(s->loop, &options, &s->http, e);
-	if (r < 0)
-		return r;
-	if (k->insecure)
-		log_warning(
-			LOG_F({ "server", k->server }),
-			"insecure-skip-tls-verify: the server is NOT authenticated; anybody in between can read and "
-			"change every Secret");
-	if (str_starts(k->server, "http://"))
-		log_warning(LOG_F({ "server", k->server }),
-			    "no TLS: no credentials are sent, and all can be read on the way");
-	r = http_set_token(s->http, k->token);
-	return r < 0 ? err_set(e, r, "out of memory") : 0;
-}
-
 static int make_loop_sources(struct source_api *s)
 {
 	int r;
@@ -188,7 +193,8 @@ static int setup(struct source_api *s, const struct source_api_options *options,
 	int r;
 
 	s->node_name = strdup(options->node_name);
-	if (!s->node_name)
+	s->where = strdup(options->kubeconfig ? options->kubeconfig : "in-cluster credentials");
+	if (!s->node_name || !s->where)
 		return err_set(e, -ENOMEM, "out of memory");
 	r = make_loop_sources(s);
 	if (r < 0)
@@ -199,10 +205,7 @@ static int setup(struct source_api *s, const struct source_api_options *options,
 	r = load_credentials(s, options, e);
 	if (r < 0)
 		return r;
-	r = make_http(s, options, e);
-	if (r < 0)
-		return err_wrap(e, r, "%s", options->kubeconfig ? options->kubeconfig : "in-cluster credentials");
-	r = credentials_new(s->loop, s->files, s->http, s->kubeconfig, options->credentials_usec, &s->credentials, e);
+	r = credentials_new(s->loop, s->files, s->kubeconfig, options->credentials_usec, &s->credentials, e);
 	if (r == 0)
 		credentials_on_read(s->credentials, follower_on_credentials, s);
 	return r;
@@ -225,6 +228,7 @@ int source_api_new(struct loop *l, struct files *files, const struct source_api_
 	s->sink = sink;
 	s->userdata = userdata;
 	s->refusals = LOG_LIMIT_INIT(REFUSALS_WINDOW_USEC, REFUSALS_BURST);
+	s->ping_usec = options->ping_usec;
 	set_tuning(s, &options->tuning);
 	list_init(&s->todo);
 	list_init(&s->refused);

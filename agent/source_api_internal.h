@@ -64,7 +64,9 @@ struct source_api {
 	struct loop *loop;
 	struct files *files;
 	struct kubeconfig *kubeconfig;
-	struct http *http;
+	struct http *http; /* NULL before the start */
+	uint64_t ping_usec;
+	char *where; /* the kubeconfig's path, for errors */
 	struct credentials *credentials;
 	struct server server;
 	char *node_name;

@@ -476,6 +476,11 @@ int session_new(struct loop *l, int take_fuse_fd, struct tree *t, struct publish
 	return 0;
 }
 
+void session_answer(struct session *s)
+{
+	session_readable(s->source, s->fd, EPOLLIN, s);
+}
+
 void session_free(struct session *s)
 {
 	if (!s)

@@ -37,6 +37,8 @@ typedef void (*session_end_fn)(void *userdata, int r);
  * kept. */
 int session_new(struct loop *l, int take_fuse_fd, struct tree *t, struct publish *p, struct arena_connection *c,
 		session_end_fn end, void *userdata, struct session **ret_s, struct err *e);
+/* Answers what has come already, or the first part of it, before the loop does. */
+void session_answer(struct session *s);
 void session_free(struct session *s);
 DEFINE_CLEANUP(struct session *, session_free);
 const struct session_stats *session_stats(const struct session *s);
