@@ -49,21 +49,30 @@ static bool is_the_same(const struct source_api *s, const struct known_pod *k, c
 	return str_eq(uid, k->uid) && str_eq(node, s->node_name);
 }
 
+/* A proxy has its own 404, and so has a server that knows no such path: it is an API server's word that counts. */
+static void refused(struct source_api *s, struct known_pod *k, int status, const struct buf *body)
+{
+	struct api_failure f;
+
+	api_failure_from_body(status, body->data, body->len, &f);
+	if (f.code == STATUS_NOT_FOUND && str_eq(f.reason, "NotFound")) {
+		api_pod_gone(s, k);
+		ask_next(s);
+	} else {
+		ask_again_later(s, k->key, err_text(&f.err));
+	}
+}
+
 static void answered(struct source_api *s, struct known_pod *k, const struct http_result *result,
 		     const struct buf *body)
 {
 	cleanup_json json_t *obj = NULL;
-	struct api_failure f;
 	struct err e = ERR_INIT;
 
 	if (result->err.code != 0) {
 		ask_again_later(s, k->key, err_text(&result->err));
-	} else if (result->status == STATUS_NOT_FOUND) {
-		api_pod_gone(s, k);
-		ask_next(s);
 	} else if (result->status != STATUS_OK) {
-		api_failure_from_body(result->status, body->data, body->len, &f);
-		ask_again_later(s, k->key, err_text(&f.err));
+		refused(s, k, result->status, body);
 	} else if (json_parse(body->len ? body->data : "", body->len, &obj, &e) < 0) {
 		ask_again_later(s, k->key, err_text(&e));
 	} else if (is_the_same(s, k, obj)) {

@@ -438,6 +438,35 @@ static void empty_list_without_the_right_to_ask_takes_no_pod(void **state)
 	eventually(t, !*health(t).last_error);
 }
 
+/* 404 is what a proxy says, too, or a server that does not know the path. */
+static void empty_list_and_a_404_that_is_no_status_take_no_pod(void **state)
+{
+	static const char *const bodies[] = {
+		"<html><body>404 page not found</body></html>",
+		"404 page not found\n",
+		"",
+		"{}",
+		"{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"status\":\"Failure\",\"reason\":\"Forbidden\",\"code\":"
+		"404}",
+	};
+	struct rig *t = *state;
+
+	put_pod(t, "a", "s");
+	eventually(t, t->n_pods == 1);
+	for (size_t i = 0; i < ARRAY_SIZE(bodies); i++) {
+		eventually(t, health(t).connected && !*health(t).last_error);
+		apiserver_fail(t->server, "/pods/a", 404, bodies[i], -1, -1);
+		empty_lists(t, -1);
+		eventually(t, strstr(health(t).last_error, "whether pod ns/a is gone is not certain: "));
+		settle(t);
+		assert_int_equal(t->n_pods, 1);
+		apiserver_fail(t->server, "/pods/a", 0, NULL, -1, 0);
+		apiserver_fail(t->server, "pods?fieldSelector", 0, NULL, -1, 0);
+	}
+	apiserver_delete(t->server, "Pod", "ns", "a");
+	eventually(t, t->n_pods == 0);
+}
+
 static void pods_that_are_all_gone_are_asked_for_and_removed(void **state)
 {
 	struct rig *t = *state;
@@ -1173,6 +1202,7 @@ int main(void)
 		TEST(pods_that_went_while_nobody_watched_are_removed),
 		TEST(empty_list_of_pods_that_are_there_is_not_believed),
 		TEST(empty_list_without_the_right_to_ask_takes_no_pod),
+		TEST(empty_list_and_a_404_that_is_no_status_take_no_pod),
 		TEST(pods_that_are_all_gone_are_asked_for_and_removed),
 		TEST(relist_tells_no_pod_again),
 		TEST(refused_pod_leaves_the_others_and_its_last_state),
