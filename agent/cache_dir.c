@@ -99,8 +99,8 @@ int cache_dir_make(const char *path, uid_t uid, gid_t gid, int *ret_fd, struct e
 	r = check_contents(fd, path, e);
 	if (r < 0)
 		return r;
-	/* in this order it takes no more than CAP_CHOWN */
-	if (fchmod(fd, 0700) < 0 || fchown(fd, uid, gid) < 0)
+	/* in this order it takes no more than CAP_CHOWN; one that an earlier user of the agent had is right but for its owner */
+	if (((st.st_mode & 07777) != 0700 && fchmod(fd, 0700) < 0) || fchown(fd, uid, gid) < 0)
 		return err_set(e, -errno, "give %s to the agent: %m", path);
 	*ret_fd = TAKE_FD(fd);
 	return 0;

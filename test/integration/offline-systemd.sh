@@ -58,4 +58,11 @@ check_equal "and it says from where" "$(status .offlineCache.shownPods)" 1
 check "a restart changes nothing" inside systemctl restart secretlet
 check_equal "the content is there" "$(inside cat $vol/a)" one
 inside systemctl stop secretlet
+
+# --- the agent has another user than before
+inside chown -R 12345:12345 $cache
+inside systemctl start secretlet
+check "a folder of an earlier user is taken over" eventually 10 "[ \"\$(inside stat -c '%U %a' $cache)\" = 'secretlet 700' ]"
+check "what is in it cannot be read, which is named" eventually 10 "status .offlineCache.error | grep -q 'index: Permission denied'"
+inside systemctl stop secretlet
 tap_done
