@@ -673,7 +673,11 @@ int cache_new(struct loop *l, struct cache_io *io, const struct cache_key *key, 
 
 void cache_stats(const struct cache *c, struct cache_stats *ret)
 {
+	const char *ended = cache_io_ended(c->io);
+
 	*ret = c->stats;
+	if (ended)
+		snprintf(ret->error, sizeof(ret->error), "%s", ended);
 	for (size_t i = 0; i < c->now.n_items; i++) {
 		ret->n_pods += c->now.items[i]->kind == CACHE_POD;
 		ret->n_secrets += c->now.items[i]->kind == CACHE_SECRET && !c->now.items[i]->absent;

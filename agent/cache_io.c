@@ -1,5 +1,7 @@
 /* Cache io. Orders and answers are a fixed head and bytes over a stream socket; the child takes one after the other. It
- * locks the folder first: one of an earlier agent that still hangs in a write cannot come back into a newer state.
+ * makes the folder and locks it first: one of an earlier agent that still hangs in a write cannot come back into a newer
+ * state. All of that is the child's, for even a look at a folder can take for ever, and an agent that starts has readers
+ * who wait for it.
  *
  * The child ends when its agent does (the socket is closed, and PR_SET_PDEATHSIG), and nothing waits for that. */
 #include "agent/cache_io.h"
@@ -16,7 +18,9 @@
 
 #define ANSWER_MAX (CACHE_FILE_MAX + 131072)
 
-enum { FD_SOCKET = 3, FD_DIR, FD_HIGH = 64 }; /* the child's */
+#define ENDED "the process that reads and writes the folder has ended"
+
+enum { FD_SOCKET = 3 }; /* the child's, and all that it has when it begins */
 
 enum op { OP_LIST, OP_READ, OP_WRITE, OP_COMMIT, OP_REMOVE };
 
@@ -32,7 +36,7 @@ struct answer {
 
 struct cache_io {
 	struct loop *loop;
-	struct loop_source *source;
+	struct loop_source *source, *watch;
 	int socket;
 	pid_t pid;
 	struct buf out, in;
@@ -82,10 +86,10 @@ static int child_do(int dirfd, const struct order *o, struct buf *data, struct e
 	return err_set(e, -EINVAL, "unknown order");
 }
 
-static bool child_serve_one(int socket, int dirfd)
+static bool child_serve_one(int socket, int dirfd, const struct err *unusable)
 {
 	cleanup_buf struct buf data = BUF_INIT(ANSWER_MAX);
-	struct err e = ERR_INIT;
+	struct err e = *unusable;
 	struct answer a;
 	struct order o;
 	char *room;
@@ -94,7 +98,7 @@ static bool child_serve_one(int socket, int dirfd)
 		return false;
 	buf_advance(&data, o.len);
 	o.name[sizeof(o.name) - 1] = '\0';
-	a.r = child_do(dirfd, &o, &data, &e);
+	a.r = e.code < 0 ? e.code : child_do(dirfd, &o, &data, &e);
 	if (a.r < 0) {
 		buf_clear(&data);
 		if (buf_add_str(&data, err_text(&e)) < 0)
@@ -104,36 +108,34 @@ static bool child_serve_one(int socket, int dirfd)
 	return file_write_all(socket, &a, sizeof(a)) == 0 && file_write_all(socket, data.data ?: "", data.len) == 0;
 }
 
-static _Noreturn void child_run(int socket, int dirfd, const struct sandbox_user *user, pid_t parent)
+static _Noreturn void child_run(int socket, const char *path, const struct sandbox_user *user, pid_t parent)
 {
-	struct err e = ERR_INIT;
-	/* out of the way of the fixed numbers first */
-	int keep[] = { fcntl(socket, F_DUPFD, FD_HIGH), fcntl(dirfd, F_DUPFD, FD_HIGH) };
+	struct err e = ERR_INIT, unusable = ERR_INIT;
+	int dirfd = -1;
 
 	prctl(PR_SET_NAME, "secretlet-cache");
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	/* 0 to 2 are the log's; all else is the agent's business */
-	if (keep[0] < 0 || keep[1] < 0 || dup2(keep[0], FD_SOCKET) < 0 || dup2(keep[1], FD_DIR) < 0 ||
-	    close_range(FD_DIR + 1, ~0U, 0) < 0 || getppid() != parent)
+	if ((socket != FD_SOCKET && dup2(socket, FD_SOCKET) < 0) || close_range(FD_SOCKET + 1, ~0U, 0) < 0 ||
+	    getppid() != parent)
 		_exit(EXIT_FAILURE);
+	(void)cache_dir_make(path, user ? user->uid : geteuid(), user ? user->gid : getegid(), &dirfd, &unusable);
 	if (user && sandbox_drop(user, &e) < 0) {
 		log_error(NULL, "offline cache: %s", err_text(&e));
 		_exit(EXIT_FAILURE);
 	}
-	if (cache_dir_lock(FD_DIR, true, &e) < 0) {
-		log_error(NULL, "offline cache: %s", err_text(&e));
-		_exit(EXIT_FAILURE);
-	}
-	while (child_serve_one(FD_SOCKET, FD_DIR))
+	if (dirfd >= 0)
+		(void)cache_dir_lock(dirfd, true, &unusable);
+	while (child_serve_one(FD_SOCKET, dirfd, &unusable))
 		;
 	_exit(EXIT_SUCCESS);
 }
 
 /* ---- the agent's side ---- */
 
-int cache_io_start(int take_dirfd, const struct sandbox_user *user, struct cache_io **ret_io, struct err *e)
+int cache_io_start(const char *path, const struct sandbox_user *user, struct cache_io **ret_io, struct err *e)
 {
-	cleanup_fd int dirfd = take_dirfd, ours = -1, theirs = -1;
+	cleanup_fd int ours = -1, theirs = -1;
 	cleanup(cache_io_freep) struct cache_io *io = calloc(1, sizeof(*io));
 	pid_t parent = getpid();
 	int pair[2];
@@ -152,7 +154,7 @@ int cache_io_start(int take_dirfd, const struct sandbox_user *user, struct cache
 		return err_set(e, -errno, "fork: %m");
 	}
 	if (io->pid == 0)
-		child_run(theirs, dirfd, user, parent);
+		child_run(theirs, path, user, parent);
 	io->socket = TAKE_FD(ours);
 	*ret_io = TAKE_PTR(io);
 	return 0;
@@ -163,6 +165,7 @@ void cache_io_free(struct cache_io *io)
 	if (!io)
 		return;
 	loop_source_free(io->source);
+	loop_source_free(io->watch);
 	close_fd(io->socket);
 	if (io->pid > 0) {
 		/* in a call that hangs it cannot even be killed: init reaps it */
@@ -186,8 +189,18 @@ static void end(struct cache_io *io)
 {
 	io->ended = true;
 	loop_source_free(TAKE_PTR(io->source));
-	(void)waitpid(io->pid, NULL, WNOHANG);
-	finish(io, -EPIPE, NULL, 0, "the process that reads and writes the folder has ended");
+	finish(io, -EPIPE, NULL, 0, ENDED);
+}
+
+static void on_died(struct loop_source *s, pid_t pid, int code, int status, void *userdata)
+{
+	struct cache_io *io = userdata;
+
+	io->pid = 0; /* may be somebody else's from now on */
+	loop_source_free(TAKE_PTR(io->watch));
+	log_error(NULL, "offline cache: its process (pid %d) has ended (%s %d)", (int)pid,
+		  code == CLD_EXITED ? "exit status" : "signal", status);
+	end(io);
 }
 
 static int send_more(struct cache_io *io)
@@ -248,8 +261,11 @@ static void on_io(struct loop_source *s, int fd, uint32_t revents, void *userdat
 
 int cache_io_attach(struct cache_io *io, struct loop *l)
 {
+	int r;
+
 	io->loop = l;
-	return loop_add_io(l, io->socket, EPOLLIN, on_io, io, &io->source);
+	r = loop_add_child(l, io->pid, on_died, io, &io->watch);
+	return r < 0 ? r : loop_add_io(l, io->socket, EPOLLIN, on_io, io, &io->source);
 }
 
 static int give(struct cache_io *io, enum op op, const char *name, const void *data, size_t len, cache_io_fn fn,
@@ -305,4 +321,9 @@ int cache_io_remove(struct cache_io *io, const char *name, cache_io_fn fn, void 
 uint64_t cache_io_busy_usec(const struct cache_io *io)
 {
 	return io->fn ? loop_now(io->loop) - io->since_usec : 0;
+}
+
+const char *cache_io_ended(const struct cache_io *io)
+{
+	return io->ended ? ENDED : NULL;
 }

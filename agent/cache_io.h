@@ -12,9 +12,10 @@ struct cache_io;
 /* 0 or what went wrong, with its sentence; data is the answer's, borrowed for the call. */
 typedef void (*cache_io_fn)(void *userdata, int r, const void *data, size_t len, const char *error);
 
-/* Forks; while the process has one thread and nothing to hide. user NULL: it stays who it is (for tests). dirfd is
- * taken. */
-int cache_io_start(int take_dirfd, const struct sandbox_user *user, struct cache_io **ret_io, struct err *e);
+/* Forks; while the process has privileges, one thread and nothing to hide. The child makes the folder (cache_dir_make())
+ * and waits for its lock; what goes wrong with that is the answer to each order. user NULL: it stays who it is (for
+ * tests). */
+int cache_io_start(const char *path, const struct sandbox_user *user, struct cache_io **ret_io, struct err *e);
 /* From now on it can be asked. */
 int cache_io_attach(struct cache_io *io, struct loop *l);
 void cache_io_free(struct cache_io *io);
@@ -30,3 +31,5 @@ int cache_io_remove(struct cache_io *io, const char *name, cache_io_fn fn, void 
 
 /* How long the order that is under way takes already; 0: none is. */
 uint64_t cache_io_busy_usec(const struct cache_io *io);
+/* NULL: it can be asked. */
+const char *cache_io_ended(const struct cache_io *io);

@@ -38,7 +38,6 @@ int offline_new(const struct config *c, const struct sandbox_user *user, struct 
 {
 	cleanup(offline_freep) struct offline *o = NULL;
 	struct err why = ERR_INIT;
-	int fd = -1;
 
 	*ret_o = NULL;
 	if (!c->offline_cache_dir || c->manifests_dir)
@@ -48,8 +47,7 @@ int offline_new(const struct config *c, const struct sandbox_user *user, struct 
 		return err_set(e, -ENOMEM, "out of memory");
 	o->config = c;
 	o->key_fd = -1;
-	if (cache_dir_make(c->offline_cache_dir, user->uid, user->gid, &fd, &why) < 0 ||
-	    cache_io_start(fd, user, &o->io, &why) < 0)
+	if (cache_io_start(c->offline_cache_dir, user, &o->io, &why) < 0)
 		offline_disable(o, err_text(&why));
 	*ret_o = TAKE_PTR(o);
 	return 0;

@@ -20,7 +20,7 @@ struct offline_world {
 	void *userdata;
 };
 
-/* With privileges, before there is anything to hide: makes the folder and starts the process that works in it. A folder
+/* With privileges, before there is anything to hide: starts the process that makes the folder and works in it. A folder
  * that cannot be used is no failure: it is logged and shown. *ret_o is NULL when the configuration wants no cache. */
 int offline_new(const struct config *c, const struct sandbox_user *user, struct offline **ret_o, struct err *e);
 void offline_free(struct offline *o);

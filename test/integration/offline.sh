@@ -269,16 +269,40 @@ check "what happens, happens" eventually 10 "[ ! -e '$pods/uid-second' ]"
 check_equal "the log says it once" "$(grep -c 'offline cache: .*Read-only' "$log")" 1
 umount -l "$cache"
 check "the last good cache is as it was" verify
+reboot
+
+# --- a disk that does not answer at all, from the start on: a mount whose server never says a word
+exec 9<>/dev/fuse
+mount -i -t fuse -o fd=9,rootmode=40000,user_id=0,group_id=0 none "$cache"
+start 9<&-
+check "a disk that hangs is no end" ready app
+agent=$(pgrep -P "$keeper" -f internal-agent)
+kill -KILL "$agent"
+eventually 10 "[ ! -d /proc/$agent ]"
+check "nor for the next agent" ready app
+check "it is named" eventually 30 "'$secretlet' status --runtime-dir '$run' | grep -q 'the disk has not answered for'"
+exec 9<&-
+umount -l "$cache"
+reboot
+
+# --- the process that reads and writes dies
+start
+ready app
+written
+child=$(pgrep -P "$(pgrep -P "$keeper" -f internal-agent)")
+kill -KILL "$child"
+check "a dead one is reaped" eventually 10 "[ ! -e /proc/$child ]"
+check "and named" eventually 15 "'$secretlet' status --runtime-dir '$run' | grep -q 'process that reads and writes the folder has ended'"
+reboot
 
 # --- an API server that has no pods is not believed at once
 server_stop
-reboot
 start
 check "once more from the cache" ready app
 mkdir "$TEST_DIR/nothing"
 objects=$TEST_DIR/nothing server_start
 check "a list without any pod is not believed" eventually 30 \
-	"grep -q 'the list of pods is empty; each of the 2 known ones is asked for' '$log'"
+	"grep -q 'the list of pods is empty; each of the 1 known ones is asked for' '$log'"
 check "each was asked for, and has gone" eventually 10 "[ ! -e '$pods/uid-app' ]"
 check "from the cache, too" eventually 10 "is .offlineCache.pods 0"
 
