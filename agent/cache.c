@@ -5,7 +5,9 @@
  * was refused (another key, a tampered index) is replaced then, too, for then there is something better.
  *
  * A flush writes the new records, then the index, then removes the files that the new index does not speak of. When
- * something of it fails, the last good index and its records stay, and it is tried again later. */
+ * something of it fails, the last good index and its records stay, what was written so far is removed (a disk that is
+ * almost full must not become a full one by trying), and it is tried again later. What could not be removed is tried
+ * again before the next flush: it may be a Secret that has no business here any more. */
 #include "agent/cache.h"
 
 #include <sodium.h>
@@ -30,12 +32,18 @@ struct cache {
 	struct loop_source *flush_timer, *step;
 	struct cache_set now; /* as the index on the disk says */
 	struct cache_set next; /* is being written */
-	struct cache_file *files; /* in the folder, at the start; then what is to be removed */
+	struct cache_file *files; /* there, and needed until the next index is */
 	size_t n_files;
+	struct cache_file *garbage; /* to be removed */
+	size_t n_garbage, n_left; /* left: could not be */
 	uint64_t newest; /* generation that anything in the folder says it has */
 	enum activity activity;
-	size_t at; /* of now.items, next.items or files */
-	bool loaded, dirty, restore, whole; /* whole: a flush writes at least the index */
+	size_t at; /* of now.items, next.items or garbage */
+	bool loaded, dirty, restore;
+	bool told; /* there was a cache_touch() */
+	bool whole; /* a flush writes at least the index */
+	bool failed; /* the last flush did */
+	bool sweeps; /* removes before a flush */
 	struct buf plain, sealed;
 	struct cache_stats stats;
 };
@@ -76,8 +84,10 @@ static void rest(struct cache *c)
 	c->activity = IDLE;
 	if (c->restore && c->loaded)
 		go_on(c);
-	else if (c->dirty)
+	else if (c->dirty && !c->failed)
 		flush_later(c, FLUSH_USEC);
+	else if (c->failed || c->n_garbage > 0)
+		flush_later(c, RETRY_USEC);
 }
 
 static void forget_files(struct cache *c)
@@ -92,6 +102,51 @@ static bool has_file(const struct cache *c, const char *name)
 		if (str_eq(c->files[i].name, name))
 			return true;
 	return false;
+}
+
+/* ---- what is to be removed ---- */
+
+/* Without memory it stays for the next start. */
+static void add_garbage(struct cache *c, const char *name)
+{
+	struct cache_file *grown = reallocarray(c->garbage, c->n_garbage + 1, sizeof(*grown));
+
+	if (!grown)
+		return;
+	c->garbage = grown;
+	c->garbage[c->n_garbage] = (struct cache_file){ .generation = 0 };
+	snprintf(c->garbage[c->n_garbage++].name, sizeof(grown->name), "%s", name);
+}
+
+/* There was an index that speaks of it. */
+static void add_file(struct cache *c, const char *name)
+{
+	struct cache_file *grown = reallocarray(c->files, c->n_files + 1, sizeof(*grown));
+
+	if (!grown)
+		return;
+	c->files = grown;
+	c->files[c->n_files] = (struct cache_file){ .generation = 0 };
+	snprintf(c->files[c->n_files++].name, sizeof(grown->name), "%s", name);
+}
+
+/* Of the folder's files, those that `keep` does not speak of: they are in the old index, or in nobody's. */
+static void sort_out(struct cache *c, const struct cache_set *keep)
+{
+	struct map used = MAP_INIT;
+	bool all = true;
+
+	for (size_t i = 0; i < keep->n_items; i++)
+		if (*keep->items[i]->file)
+			all &= map_add_str(&used, keep->items[i]->file, keep->items[i]) != -ENOMEM;
+	for (size_t i = 0; all && i < c->n_files; i++)
+		if (!str_eq(c->files[i].name, CACHE_INDEX_NAME) && !map_get_str(&used, c->files[i].name))
+			add_garbage(c, c->files[i].name);
+	for (size_t i = 0; all && i < c->now.n_items; i++)
+		if (*c->now.items[i]->file && !map_get_str(&used, c->now.items[i]->file))
+			add_garbage(c, c->now.items[i]->file);
+	map_deinit(&used);
+	forget_files(c);
 }
 
 /* ---- the index, at the start ---- */
@@ -127,8 +182,10 @@ static void loaded(struct cache *c)
 	for (size_t i = 0; i < c->n_files; i++)
 		if (c->files[i].generation < UINT64_MAX / 2)
 			c->newest = MAX(c->newest, c->files[i].generation);
-	c->whole = c->n_files > 0; /* what is not ours any more goes */
 	mark_lost(c);
+	/* of what is refused nothing goes before there is something better */
+	if (!c->stats.refused)
+		sort_out(c, &c->now);
 	rest(c);
 	c->ops->changed(c->userdata);
 }
@@ -148,6 +205,14 @@ static void on_index(void *userdata, int r, const void *data, size_t len, const 
 	loaded(c);
 }
 
+static void load_failed(struct cache *c, int r, const char *error)
+{
+	c->activity = IDLE;
+	forget_files(c);
+	say_failed(c, r, error);
+	flush_later(c, RETRY_USEC);
+}
+
 static void on_list(void *userdata, int r, const void *data, size_t len, const char *error)
 {
 	struct cache *c = userdata;
@@ -159,9 +224,7 @@ static void on_list(void *userdata, int r, const void *data, size_t len, const c
 			r = -ENOMEM;
 	}
 	if (r < 0) {
-		c->activity = IDLE;
-		say_failed(c, r, error);
-		flush_later(c, RETRY_USEC);
+		load_failed(c, r, error);
 		return;
 	}
 	if (c->files)
@@ -171,7 +234,7 @@ static void on_list(void *userdata, int r, const void *data, size_t len, const c
 		c->activity = READING_INDEX;
 		r = cache_io_read(c->io, CACHE_INDEX_NAME, on_index, c);
 		if (r < 0)
-			say_failed(c, r, NULL);
+			load_failed(c, r, NULL);
 		return;
 	}
 	if (cache_index_check(&c->now, false, c->files, c->n_files, &e) < 0)
@@ -185,10 +248,8 @@ static void load(struct cache *c)
 
 	c->activity = LISTING;
 	r = cache_io_list(c->io, on_list, c);
-	if (r == 0)
-		return;
-	c->activity = IDLE;
-	say_failed(c, r, NULL);
+	if (r < 0)
+		load_failed(c, r, NULL);
 }
 
 /* ---- restore ---- */
@@ -278,8 +339,8 @@ static void restore_next(struct cache *c)
 	if (r < 0) {
 		c->restore = false;
 		drop_secrets(c);
-		c->activity = IDLE;
 		say_failed(c, r, NULL);
+		rest(c);
 	}
 }
 
@@ -297,78 +358,81 @@ void cache_restore_cancel(struct cache *c)
 
 /* ---- flush ---- */
 
-/* The disk has what `now` says; what of the attempt is there already goes with a later one. */
-static void flush_failed(struct cache *c, int r, const char *error)
+static void remove_garbage(struct cache *c)
 {
-	/* what was written for it is removed by the next flush that succeeds */
-	for (size_t i = 0; i < c->next.n_items; i++) {
-		struct cache_item *item = c->next.items[i];
-		struct cache_file *grown;
-
-		if (item->generation != c->next.generation || !*item->file)
-			continue;
-		grown = reallocarray(c->files, c->n_files + 1, sizeof(*grown));
-		if (!grown)
-			break;
-		c->files = grown;
-		c->files[c->n_files++] = (struct cache_file){ .generation = item->generation };
-		memcpy(c->files[c->n_files - 1].name, item->file, sizeof(item->file));
-	}
-	cache_set_deinit(&c->next);
-	c->dirty = true;
-	say_failed(c, r, error);
-	rest(c);
-	flush_later(c, RETRY_USEC);
+	c->activity = REMOVING;
+	c->at = c->n_left = 0;
+	go_on(c);
 }
 
-static void remove_next(struct cache *c);
+/* The disk has what `now` says. */
+static void flush_failed(struct cache *c, int r, const char *error)
+{
+	for (size_t i = 0; i < c->next.n_items; i++) {
+		const struct cache_item *item = c->next.items[i];
+
+		if (item->generation == c->next.generation && *item->file)
+			add_garbage(c, item->file);
+	}
+	cache_set_deinit(&c->next);
+	c->dirty = c->failed = true;
+	say_failed(c, r, error);
+	remove_garbage(c);
+}
+
+static void flush(struct cache *c);
+
+static void removed_all(struct cache *c)
+{
+	bool sweeps = c->sweeps;
+
+	c->n_garbage = c->n_left;
+	c->sweeps = false;
+	if (sweeps) {
+		c->activity = IDLE;
+		flush(c);
+	} else {
+		rest(c);
+	}
+	c->ops->changed(c->userdata);
+}
 
 static void on_removed(void *userdata, int r, const void *data, size_t len, const char *error)
 {
 	struct cache *c = userdata;
 
-	if (r < 0)
+	if (r < 0) {
 		say_failed(c, r, error);
+		c->garbage[c->n_left++] = c->garbage[c->at];
+	}
 	c->at++;
 	go_on(c);
 }
 
 static void remove_next(struct cache *c)
 {
-	int r = 0;
+	int r;
 
-	if (c->at < c->n_files)
-		r = cache_io_remove(c->io, c->files[c->at].name, on_removed, c);
-	if (r == 0 && c->at < c->n_files)
+	if (c->at == c->n_garbage) {
+		removed_all(c);
 		return;
-	forget_files(c);
-	rest(c);
-	c->ops->changed(c->userdata);
+	}
+	r = cache_io_remove(c->io, c->garbage[c->at].name, on_removed, c);
+	if (r < 0)
+		on_removed(c, r, NULL, 0, NULL);
 }
 
-/* Of the folder's files, those that the new index does not speak of: they are in the old one, or in nobody's. */
-static void find_garbage(struct cache *c)
+/* It is there, but the old one may come back: what that one speaks of stays. */
+static void index_is_unsure(struct cache *c, const char *error)
 {
-	struct cache_file *files = calloc(c->now.n_items + c->n_files + 1, sizeof(*files));
-	struct map used = MAP_INIT;
-	size_t n = 0;
+	for (size_t i = 0; i < c->now.n_items; i++) {
+		const struct cache_item *old = c->now.items[i], *item = cache_set_find(&c->next, old->kind, old->id);
 
-	for (size_t i = 0; i < c->next.n_items; i++)
-		if (*c->next.items[i]->file && map_add_str(&used, c->next.items[i]->file, c->next.items[i]) == -ENOMEM)
-			free(TAKE_PTR(files)); /* they stay for the next start */
-	for (size_t i = 0; files && i < c->n_files; i++)
-		if (!str_eq(c->files[i].name, CACHE_INDEX_NAME) && !map_get_str(&used, c->files[i].name))
-			files[n++] = c->files[i];
-	for (size_t i = 0; files && i < c->now.n_items; i++) {
-		const char *name = c->now.items[i]->file;
-
-		if (*name && !map_get_str(&used, name))
-			snprintf(files[n++].name, sizeof(files->name), "%s", name);
+		if (*old->file && (!item || !str_eq(item->file, old->file)))
+			add_file(c, old->file);
 	}
-	map_deinit(&used);
-	forget_files(c);
-	c->files = files;
-	c->n_files = n;
+	c->whole = c->dirty = c->failed = true;
+	say_failed(c, -EIO, error);
 }
 
 static void on_index_written(void *userdata, int r, const void *data, size_t len, const char *error)
@@ -380,20 +444,25 @@ static void on_index_written(void *userdata, int r, const void *data, size_t len
 		return;
 	}
 	c->stats.n_writes++;
-	find_garbage(c);
+	c->whole = false;
+	if (r == CACHE_DIR_UNSURE)
+		index_is_unsure(c, error);
+	else
+		sort_out(c, &c->next);
 	cache_set_deinit(&c->now);
 	c->now = c->next;
 	c->next = (struct cache_set){ .generation = 0 };
 	c->newest = c->now.generation;
-	c->whole = false;
 	c->stats.refused = false;
 	c->stats.n_refused = 0;
+	if (r == CACHE_DIR_UNSURE) {
+		rest(c);
+		return;
+	}
 	if (c->stats.error[0])
 		log_info(NULL, "offline cache: is written again");
 	say(c, LOG_LEVEL_INFO, "");
-	c->activity = REMOVING;
-	c->at = 0;
-	go_on(c);
+	remove_garbage(c);
 }
 
 static void write_index(struct cache *c)
@@ -560,7 +629,7 @@ static void flush(struct cache *c)
 	bool changed = false;
 	int r;
 
-	c->dirty = false;
+	c->dirty = c->failed = false;
 	r = c->ops->collect(c->userdata, &c->next);
 	r = r ?: compare(c, &changed);
 	if (r < 0) {
@@ -569,6 +638,9 @@ static void flush(struct cache *c)
 	}
 	if (!changed) {
 		cache_set_deinit(&c->next);
+		if (c->n_garbage == 0 && !c->stats.n_refused)
+			say(c, LOG_LEVEL_INFO, "");
+		rest(c);
 		return;
 	}
 	c->next.generation = MAX(c->now.generation, c->newest) + 1;
@@ -583,14 +655,21 @@ static void on_flush_time(struct loop_source *s, void *userdata)
 
 	if (c->activity != IDLE)
 		return; /* it is taken up when that has ended */
-	if (c->loaded)
-		flush(c);
-	else
+	if (!c->loaded) {
 		load(c);
+	} else if (!c->told) {
+		return;
+	} else if (c->n_garbage > 0) {
+		c->sweeps = true;
+		remove_garbage(c);
+	} else {
+		flush(c);
+	}
 }
 
 void cache_touch(struct cache *c)
 {
+	c->told = true;
 	if (c->dirty)
 		return;
 	c->dirty = true;
@@ -639,6 +718,7 @@ void cache_free(struct cache *c)
 	buf_deinit(&c->plain);
 	buf_deinit(&c->sealed);
 	free(c->files);
+	free(c->garbage);
 	free(c->node);
 	free(c);
 }

@@ -225,7 +225,10 @@ int cache_dir_write(int dirfd, const char *name, const void *data, size_t len, b
 		(void)unlinkat(dirfd, temporary, 0);
 		return r;
 	}
-	return commit && fsync(dirfd) < 0 ? err_set(e, -errno, "flush the folder: %m") : 0;
+	if (!commit || fsync(dirfd) == 0)
+		return 0;
+	err_set(e, -errno, "flush the folder: %m");
+	return CACHE_DIR_UNSURE;
 }
 
 int cache_dir_remove(int dirfd, const char *name, struct err *e)

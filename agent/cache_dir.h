@@ -34,7 +34,9 @@ int cache_dir_list(int dirfd, struct cache_file **ret_files, size_t *ret_n, stru
 /* -ENOENT: no such file; -EFBIG. */
 int cache_dir_read(int dirfd, const char *name, struct buf *out, struct err *e);
 /* Replaces it as a whole. With `commit` whatever was written before, and then this, is on the disk for good when it
- * returns; without, only the file's bytes are. */
+ * returns; without, only the file's bytes are. CACHE_DIR_UNSURE, with a sentence in e: it has been replaced, but the last
+ * flush failed, and the old one may come back with the next boot. */
+enum { CACHE_DIR_UNSURE = 1 };
 int cache_dir_write(int dirfd, const char *name, const void *data, size_t len, bool commit, struct err *e);
 /* It is no error that there is none. */
 int cache_dir_remove(int dirfd, const char *name, struct err *e);

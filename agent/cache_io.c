@@ -99,7 +99,7 @@ static bool child_serve_one(int socket, int dirfd, const struct err *unusable)
 	buf_advance(&data, o.len);
 	o.name[sizeof(o.name) - 1] = '\0';
 	a.r = e.code < 0 ? e.code : child_do(dirfd, &o, &data, &e);
-	if (a.r < 0) {
+	if (a.r != 0) {
 		buf_clear(&data);
 		if (buf_add_str(&data, err_text(&e)) < 0)
 			return false;
@@ -256,7 +256,7 @@ static void on_io(struct loop_source *s, int fd, uint32_t revents, void *userdat
 	/* whoever is told gives the next order */
 	in = io->in;
 	io->in = BUF_INIT(ANSWER_MAX);
-	finish(io, a.r, in.data + sizeof(a), a.len, a.r < 0 ? in.data + sizeof(a) : "");
+	finish(io, a.r, in.data + sizeof(a), a.len, a.r != 0 ? in.data + sizeof(a) : "");
 }
 
 int cache_io_attach(struct cache_io *io, struct loop *l)

@@ -9,7 +9,7 @@
 
 struct cache_io;
 
-/* 0 or what went wrong, with its sentence; data is the answer's, borrowed for the call. */
+/* 0 or what went wrong (also CACHE_DIR_UNSURE), with its sentence; data is the answer's, borrowed for the call. */
 typedef void (*cache_io_fn)(void *userdata, int r, const void *data, size_t len, const char *error);
 
 /* Forks; while the process has privileges, one thread and nothing to hide. The child makes the folder (cache_dir_make())

@@ -1,0 +1,307 @@
+/* The offline cache with its own process and a folder whose disk fails: what is left in the folder, and what is said. */
+#include "agent/cache.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include <cmocka.h>
+
+#include "agent/codec.h"
+#include "common/clock.h"
+#include "common/file.h"
+#include "common/json.h"
+#include "common/str.h"
+
+#define SECMEM_BYTES  ((size_t)8 << 20)
+#define PATIENCE_USEC (20 * USEC_PER_SEC)
+
+/* Shared with the process that writes. */
+static struct faults {
+	_Atomic int n_fsync, fail_fsync; /* fsync(2) of a folder: how many there were, which one fails (0: none) */
+	_Atomic bool fail_unlink; /* of records */
+} * faults;
+
+/* In front of the library's. */
+int fsync(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode) && ++faults->n_fsync == faults->fail_fsync) {
+		errno = EIO;
+		return -1;
+	}
+	return (int)syscall(SYS_fsync, fd);
+}
+
+int unlinkat(int dirfd, const char *name, int flags)
+{
+	if (faults->fail_unlink && cache_name_is_record(name)) {
+		errno = EIO;
+		return -1;
+	}
+	return (int)syscall(SYS_unlinkat, dirfd, name, flags);
+}
+
+static struct fixture {
+	char dir[64];
+	struct loop *loop;
+	struct cache_io *io;
+	struct cache_key *key;
+	struct cache *cache;
+	unsigned revision;
+	bool gone;
+	size_t n_restored;
+} f;
+
+static int collect(void *userdata, struct cache_set *want)
+{
+	cleanup_free char *text =
+		str_format("{\"apiVersion\": \"v1\", \"kind\": \"Secret\", \"metadata\": {\"namespace\": "
+			   "\"default\", \"name\": \"db\", \"uid\": \"u\", \"resourceVersion\": \"%u\"}, "
+			   "\"data\": {\"a\": \"b25l\"}}",
+			   f.revision);
+	cleanup_json json_t *doc = NULL;
+	struct json_issue issue;
+	struct cache_item *item;
+
+	if (f.gone)
+		return 0;
+	assert_int_equal(cache_set_add(want, CACHE_SECRET, "default/db", &item), 0);
+	assert_int_equal(json_parse(text, strlen(text), &doc, NULL), 0);
+	return codec_secret(doc, &item->secret, &issue);
+}
+
+static void restored(void *userdata, const struct cache_set *s)
+{
+	f.n_restored = 0;
+	for (size_t i = 0; i < s->n_items; i++)
+		f.n_restored += s->items[i]->secret != NULL;
+}
+
+static void changed(void *userdata)
+{
+}
+
+static const struct cache_ops OPS = { .collect = collect, .restored = restored, .changed = changed };
+
+static void start(void)
+{
+	struct err e = ERR_INIT;
+
+	assert_int_equal(loop_new(&f.loop), 0);
+	if (cache_io_start(f.dir, NULL, &f.io, &e) < 0)
+		fail_msg("%s", err_text(&e));
+	assert_int_equal(cache_io_attach(f.io, f.loop), 0);
+	assert_int_equal(cache_new(f.loop, f.io, f.key, "node-1", &OPS, NULL, &f.cache), 0);
+}
+
+static void stop(void)
+{
+	cache_free(TAKE_PTR(f.cache));
+	cache_io_free(TAKE_PTR(f.io));
+	loop_free(TAKE_PTR(f.loop));
+}
+
+static struct cache_stats stats(void)
+{
+	struct cache_stats s;
+
+	cache_stats(f.cache, &s);
+	return s;
+}
+
+#define eventually(cond)                                                                                               \
+	do {                                                                                                           \
+		uint64_t limit_ = clock_monotonic_usec() + PATIENCE_USEC;                                              \
+		while (!(cond) && clock_monotonic_usec() < limit_)                                                     \
+			loop_run_once(f.loop, 5 * USEC_PER_MSEC);                                                      \
+		assert_true(cond);                                                                                     \
+	} while (0)
+
+static size_t n_records(void)
+{
+	DIR *d = opendir(f.dir);
+	const struct dirent *entry;
+	size_t n = 0;
+
+	assert_non_null(d);
+	while ((entry = readdir(d)))
+		n += cache_name_is_record(entry->d_name);
+	closedir(d);
+	return n;
+}
+
+static void write_one(void)
+{
+	uint64_t generation = stats().generation;
+
+	f.revision++;
+	cache_touch(f.cache);
+	eventually(stats().generation > generation && !stats().pending);
+	assert_string_equal(stats().error, "");
+	assert_int_equal(n_records(), 1);
+}
+
+/* As after a reboot. */
+static void assert_restores(size_t n)
+{
+	stop();
+	start();
+	cache_restore(f.cache);
+	eventually(stats().restored);
+	assert_int_equal(f.n_restored, n);
+	assert_int_equal(stats().n_refused, 0);
+}
+
+static int setup(void **state)
+{
+	uint8_t bytes[CACHE_KEY_LEN] = { 7 };
+	struct err e = ERR_INIT;
+
+	json_setup();
+	f = (struct fixture){ .revision = 1 };
+	snprintf(f.dir, sizeof(f.dir), "/tmp/test-offline-cache-XXXXXX");
+	assert_non_null(mkdtemp(f.dir));
+	*faults = (struct faults){ .n_fsync = 0 };
+	if (secmem_init(SECMEM_BYTES, &e) < 0 || cache_key_new(bytes, &f.key, &e) < 0)
+		fail_msg("%s", err_text(&e));
+	start();
+	return 0;
+}
+
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
+{
+	return remove(path);
+}
+
+static int teardown(void **state)
+{
+	stop();
+	cache_key_free(f.key);
+	secmem_deinit();
+	*faults = (struct faults){ .n_fsync = 0 };
+	return nftw(f.dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+/* The records find room on a disk and the index does not: each attempt would take a little more of what there is. */
+static void an_attempt_that_fails_leaves_nothing(void **state)
+{
+	write_one();
+	faults->fail_fsync = faults->n_fsync + 1; /* before the index is renamed */
+	f.revision++;
+	cache_touch(f.cache);
+	eventually(*stats().error);
+	assert_string_equal(stats().error, "flush the folder: Input/output error");
+	eventually(n_records() == 1);
+	assert_int_equal(stats().generation, 1);
+	assert_restores(1);
+}
+
+static void nor_does_one_after_a_refused_index(void **state)
+{
+	cleanup_free char *index = file_join(f.dir, CACHE_INDEX_NAME), *inside = file_join(index, "x");
+
+	assert_int_equal(mkdir(index, 0700), 0); /* cannot be read, nor replaced */
+	assert_int_equal(mkdir(inside, 0700), 0);
+	stop();
+	start();
+	eventually(stats().refused);
+	cache_touch(f.cache);
+	eventually(strstr(stats().error, "rename"));
+	eventually(n_records() == 0);
+}
+
+/* The new index is there and the flush behind it fails: which of the two the next boot finds is open. */
+static void both_states_stay_while_it_is_open_which_one_comes_back(void **state)
+{
+	cleanup_free char *index = file_join(f.dir, CACHE_INDEX_NAME), *copy = NULL;
+	struct err e = ERR_INIT;
+	size_t len;
+
+	write_one();
+	assert_int_equal(file_read(AT_FDCWD, index, CACHE_FILE_MAX, &copy, &len, &e), 0);
+	faults->fail_fsync = faults->n_fsync + 2; /* after it was renamed */
+	f.revision++;
+	cache_touch(f.cache);
+	eventually(*stats().error);
+	assert_string_equal(stats().error, "flush the folder: Input/output error");
+	assert_true(stats().pending);
+	assert_int_equal(n_records(), 2);
+	assert_restores(1);
+	assert_int_equal(stats().generation, 2);
+	stop();
+	assert_int_equal(file_write_atomic(index, copy, len, 0600, &e), 0);
+	start();
+	assert_restores(1);
+	assert_int_equal(stats().generation, 1);
+	/* and the next writer makes order */
+	f.revision++;
+	cache_touch(f.cache);
+	eventually(!stats().pending);
+	assert_int_equal(n_records(), 1);
+}
+
+static void a_record_that_cannot_be_removed_is_not_forgotten(void **state)
+{
+	write_one();
+	faults->fail_unlink = true;
+	f.gone = true;
+	cache_touch(f.cache);
+	eventually(strstr(stats().error, "remove "));
+	assert_int_equal(n_records(), 1);
+	faults->fail_unlink = false;
+	/* at the latest after half a minute, or with the next change */
+	cache_touch(f.cache);
+	eventually(n_records() == 0);
+	eventually(!*stats().error);
+}
+
+/* What an interrupted flush has left goes, even if what there is to be kept has not changed. */
+static void what_nobody_speaks_of_goes(void **state)
+{
+	static const char *const names[] = { "0123456789abcdef0123456789abcdef", "tmp-1" };
+	uint64_t generation;
+
+	write_one();
+	generation = stats().generation;
+	stop();
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		cleanup_free char *path = file_join(f.dir, names[i]);
+
+		assert_int_equal(file_write_atomic(path, "x", 1, 0600, NULL), 0);
+	}
+	start();
+	cache_touch(f.cache);
+	eventually(!stats().pending);
+	assert_int_equal(n_records(), 1);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		cleanup_free char *path = file_join(f.dir, names[i]);
+
+		assert_int_equal(access(path, F_OK), -1);
+	}
+	assert_int_equal(stats().generation, generation);
+	assert_restores(1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(an_attempt_that_fails_leaves_nothing, setup, teardown),
+		cmocka_unit_test_setup_teardown(nor_does_one_after_a_refused_index, setup, teardown),
+		cmocka_unit_test_setup_teardown(both_states_stay_while_it_is_open_which_one_comes_back, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(a_record_that_cannot_be_removed_is_not_forgotten, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_nobody_speaks_of_goes, setup, teardown),
+	};
+
+	faults = mmap(NULL, sizeof(*faults), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (faults == MAP_FAILED)
+		return EXIT_FAILURE;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
