@@ -491,6 +491,7 @@ static void on_written(void *userdata, int r, const void *data, size_t len, cons
 	struct cache *c = userdata;
 
 	if (r < 0) {
+		*c->next.items[c->at]->file = '\0'; /* there is none */
 		flush_failed(c, r, error);
 		return;
 	}
@@ -550,6 +551,7 @@ static void write_next(struct cache *c)
 		cache_set_remove(&c->next, item);
 		go_on(c);
 	} else if (r < 0) {
+		*item->file = '\0';
 		flush_failed(c, r, NULL);
 	}
 }
