@@ -58,7 +58,16 @@ struct agent {
 	struct report_state report;
 };
 
+/* What a reload has changed holds for the next agent, too; and whether the source has told anything since the mount was
+ * made, which the offline cache must not put back to an older state. */
+enum { NOTE_TUNED, NOTE_LOG_LEVEL, NOTE_STRATEGY, NOTE_SYNC_USEC, NOTE_CACHE_TTL_USEC, NOTE_TOLD };
+
 /* --- what the source says --- */
+
+static void agent_note_told(struct agent *a)
+{
+	arena_connection(a->arena)->notes[NOTE_TOLD] = true;
+}
 
 /* Once the first complete list of pods has come, what an earlier agent has published and none of them wants goes. Not
  * while something is refused: the refused object may be the one that wants it. */
@@ -79,6 +88,7 @@ static void agent_pod_changed(void *userdata, struct pod *pod)
 {
 	struct agent *a = userdata;
 
+	agent_note_told(a);
 	pods_pod_changed(a->pods, pod);
 	agent_retain(a);
 }
@@ -96,6 +106,7 @@ static void agent_pods_synced(void *userdata)
 
 	log_debug(NULL, "the pods of this node are known: %zu", pods_count(a->pods));
 	a->pods_told = true;
+	agent_note_told(a);
 	agent_retain(a);
 	offline_pods_told(a->offline);
 	control_notify(a->control);
@@ -105,6 +116,7 @@ static void agent_source_secret_changed(void *userdata, const char *ns, const ch
 {
 	struct agent *a = userdata;
 
+	agent_note_told(a);
 	store_secret_changed(a->store, ns, name, secret);
 	agent_retain(a);
 }
@@ -283,9 +295,6 @@ static void agent_attach_publisher(struct agent *a, const struct link_message *m
 		log_error(NULL, "attach the publisher (pid %d): %s", m->value, strerror(-r));
 	control_notify(a->control);
 }
-
-/* What a reload has changed holds for the next agent, too. */
-enum { NOTE_TUNED, NOTE_LOG_LEVEL, NOTE_STRATEGY, NOTE_SYNC_USEC, NOTE_CACHE_TTL_USEC };
 
 static void agent_leave_notes(struct agent *a, int log_level, const struct source_tuning *tuning)
 {
@@ -480,7 +489,7 @@ static int agent_start_offline(struct agent *a, struct err *e)
 					     .pods = a->pods,
 					     .changed = agent_offline_changed,
 					     .userdata = a };
-	int r = offline_start(a->offline, &world, !session_stats(a->session)->resumed);
+	int r = offline_start(a->offline, &world, !arena_connection(a->arena)->notes[NOTE_TOLD]);
 
 	return r < 0 ? err_set(e, r, "offline cache: %s", strerror(-r)) : 0;
 }

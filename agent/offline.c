@@ -3,7 +3,9 @@
  * request has failed, or when nothing has been heard for a while, and only before the first list of pods has come: from
  * then on the API server's word counts, and what it does not know goes.
  *
- * Nor is it shown to an agent that goes on with what an earlier one has published: that is as new as the cache, or newer. */
+ * Nor is it shown to an agent that goes on with what an earlier one has published by the API server's word: that is as new
+ * as the cache, or newer. One whose predecessors have had nothing but the cache either, or died before they came to it,
+ * begins as they did. */
 #include "agent/offline.h"
 
 #include <sodium.h>

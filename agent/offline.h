@@ -32,7 +32,8 @@ int offline_open_key(struct offline *o, struct err *e);
 int offline_read_key(struct offline *o, struct err *e);
 /* Nothing is kept or shown, for this reason. */
 void offline_disable(struct offline *o, const char *reason);
-/* may_show: nothing is published yet, so that nothing can be put back to an older state. */
+/* may_show: the API server has told nothing since the mount was made, so that nothing can be put back to an older state:
+ * all that is published, if anything is, has come from the same cache. */
 int offline_start(struct offline *o, const struct offline_world *world, bool may_show);
 /* A pod or a Secret may be another. */
 void offline_touch(struct offline *o);

@@ -154,6 +154,9 @@ agent=$(pgrep -P "$keeper" -f internal-agent)
 kill -KILL "$agent"
 eventually 10 "[ ! -d /proc/$agent ]"
 check_equal "an agent that dies takes nothing along" "$(cat "$(vol app creds)/sub/pw")" "$canary"
+check "the next one shows it, too, and says so" eventually 10 "is .offlineCache.shownPods 2"
+check_equal "with the same content" "$(cat "$(vol app creds)/sub/pw")" "$canary"
+check_equal "and modes" "$(modes)" "$before"
 
 # --- the API server comes back, and things have changed
 write_secret db three
