@@ -4,32 +4,12 @@
 
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <systemd/sd-daemon.h>
 
 #include "common/log.h"
 
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22 /* Linux 5.14 */
 #endif
-
-void fsconn_fd_store(const char *name, int fd)
-{
-	char state[128];
-	int r;
-
-	snprintf(state, sizeof state, "FDSTORE=1\nFDNAME=%s", name);
-	r = sd_pid_notify_with_fds(0, 0, state, &fd, 1);
-	if (r < 0)
-		log_warning(NULL, "give %s to the service manager: %s", name, strerror(-r));
-}
-
-void fsconn_fd_forget(const char *name)
-{
-	char state[128];
-
-	snprintf(state, sizeof state, "FDSTOREREMOVE=1\nFDNAME=%s", name);
-	sd_notify(0, state);
-}
 
 static void fsconn_close(struct fsconn *c)
 {
@@ -101,21 +81,21 @@ int fsconn_adopt(const char *pods_dir, int take_fuse, int take_arena, struct fsc
 	return 0;
 }
 
-void fsconn_store(const struct fsconn *c)
+void fsconn_store(const struct fsconn *c, struct notify *n)
 {
 	/* an arena alone is nothing, but a connection alone keeps a mount alive that nobody can serve */
-	fsconn_fd_store(FSCONN_FD_ARENA, c->arena);
-	fsconn_fd_store(FSCONN_FD_FUSE, c->mount.fuse);
+	notify_fd_store(n, FSCONN_FD_ARENA, c->arena);
+	notify_fd_store(n, FSCONN_FD_FUSE, c->mount.fuse);
 }
 
-void fsconn_end(struct fsconn *c, const char *pods_dir, bool abort)
+void fsconn_end(struct fsconn *c, const char *pods_dir, bool abort, struct notify *n)
 {
 	struct err e = ERR_INIT;
 
 	if (!fsconn_is_open(c))
 		return;
-	fsconn_fd_forget(FSCONN_FD_FUSE);
-	fsconn_fd_forget(FSCONN_FD_ARENA);
+	notify_fd_remove(n, FSCONN_FD_FUSE);
+	notify_fd_remove(n, FSCONN_FD_ARENA);
 	if (mount_clear(pods_dir, abort, &e) < 0)
 		log_error(NULL, "%s", err_text(&e));
 	fsconn_close(c);

@@ -3,6 +3,7 @@
  * that a restart of the keeper itself is no end either. Nothing here waits for an agent. */
 #pragma once
 
+#include "agent/notify.h"
 #include "common/err.h"
 #include "fusefs/arena.h"
 #include "fusefs/mount.h"
@@ -26,10 +27,10 @@ int fsconn_create(const char *pods_dir, uint64_t heap_bytes, struct fsconn *ret_
 /* Takes over the connection of an earlier keeper, whose mount must still be on pods_dir. The fds are taken in every case. */
 int fsconn_adopt(const char *pods_dir, int take_fuse, int take_arena, struct fsconn *ret_c, struct err *e);
 /* Gives copies to the service manager, if there is one; an fd that it has is not stored twice. */
-void fsconn_store(const struct fsconn *c);
+void fsconn_store(const struct fsconn *c, struct notify *n);
 /* Ends the connection: unmounts, and takes it out of the service manager's store. With `abort` whoever waits for an answer
  * gets an error at once; without, when the last fd is closed. */
-void fsconn_end(struct fsconn *c, const char *pods_dir, bool abort);
+void fsconn_end(struct fsconn *c, const char *pods_dir, bool abort, struct notify *n);
 /* Lets go of it and leaves it to the service manager. */
 void fsconn_release(struct fsconn *c);
 /* Locks what of the arena is in memory: between two agents nobody else does. Cheap when nothing was added. */
@@ -38,6 +39,3 @@ void fsconn_lock(struct fsconn *c);
 /* Names in the service manager's store. */
 #define FSCONN_FD_FUSE	"secretlet-fuse"
 #define FSCONN_FD_ARENA "secretlet-arena"
-/* Stores fd under a name / takes the name out; without a service manager nothing. */
-void fsconn_fd_store(const char *name, int fd);
-void fsconn_fd_forget(const char *name);

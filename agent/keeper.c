@@ -27,6 +27,7 @@
 #include "agent/files.h"
 #include "agent/fsconn.h"
 #include "agent/link.h"
+#include "agent/notify.h"
 #include "common/backoff.h"
 #include "common/clock.h"
 #include "common/file.h"
@@ -89,6 +90,7 @@ struct keeper {
 	int lock, control, self; /* lock file, listening socket, our own binary */
 	char *lock_path, *control_path;
 
+	struct notify notify; /* open: the service manager may keep our fds */
 	struct fsconn conn;
 	uint64_t absent_usec; /* since when nobody answers; 0: somebody does */
 	uint64_t tick_usec, ticked_usec; /* between two ticks; when the last one was */
@@ -100,7 +102,6 @@ struct keeper {
 	bool ready_once; /* some agent has served, or an earlier keeper's did */
 	bool publisher_let_go; /* its agent has gone: we have killed it */
 	unsigned n_reload_tries; /* agents that were told of the reload that is under way; 0: none is */
-	bool managed; /* by a service manager that may keep our fds */
 	bool stopping;
 };
 
@@ -284,15 +285,15 @@ static void keeper_adopt(struct keeper *k)
 	}
 	if (fuse < 0 || arena < 0) {
 		if (fuse >= 0)
-			fsconn_fd_forget(FSCONN_FD_FUSE);
+			notify_fd_remove(&k->notify, FSCONN_FD_FUSE);
 		if (arena >= 0)
-			fsconn_fd_forget(FSCONN_FD_ARENA);
+			notify_fd_remove(&k->notify, FSCONN_FD_ARENA);
 		return;
 	}
 	if (fsconn_adopt(k->pods_dir, TAKE_FD(fuse), TAKE_FD(arena), &k->conn, &e) < 0) {
 		log_error(NULL, "cannot go on with the mount of an earlier run: %s", err_text(&e));
-		fsconn_fd_forget(FSCONN_FD_FUSE);
-		fsconn_fd_forget(FSCONN_FD_ARENA);
+		notify_fd_remove(&k->notify, FSCONN_FD_FUSE);
+		notify_fd_remove(&k->notify, FSCONN_FD_ARENA);
 		return;
 	}
 	k->ready_once = true;
@@ -628,7 +629,7 @@ static void keeper_reloaded(struct keeper *k, int log_level_or_error)
 	k->n_reload_tries = 0;
 	if (log_level_or_error >= LOG_LEVEL_ERROR && log_level_or_error <= LOG_LEVEL_DEBUG)
 		log_set_level((enum log_level)log_level_or_error);
-	sd_notify(0, "READY=1");
+	notify_state(&k->notify, "READY=1");
 }
 
 /* Agents start with the configuration that we have read: what has changed since then must be told to one that lives. */
@@ -644,7 +645,7 @@ static void keeper_tell_reload(struct keeper *k)
 	}
 	k->n_reload_tries++;
 	snprintf(state, sizeof(state), "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long)loop_now(k->loop));
-	sd_notify(0, state);
+	notify_state(&k->notify, state);
 	r = link_send(k->link, LINK_RELOAD, 0, 0, NULL, -1);
 	if (r < 0 && r != -EPIPE) {
 		log_error(NULL, "SIGHUP: tell the agent: %s", strerror(-r));
@@ -663,7 +664,8 @@ static void keeper_ready(struct keeper *k)
 			 "ready");
 	else
 		log_info(NULL, "the agent serves again; readers had to wait for %" PRIu64 " ms", away / USEC_PER_MSEC);
-	sd_notify(0, "READY=1\nSTATUS=serving");
+	notify_state(&k->notify, "STATUS=serving");
+	notify_state(&k->notify, "READY=1");
 	k->ready_once = true;
 	/* only now: two programs that are loaded at the same time are both late, and readers wait for the agent alone. One
 	 * that still hangs in a call of the last agent's time is followed by another when it has ended */
@@ -800,9 +802,9 @@ static int keeper_start(struct keeper *k, struct err *e)
 		if (r < 0)
 			return r;
 	}
-	if (k->managed) {
-		fsconn_store(&k->conn);
-		fsconn_fd_store(FD_CONTROL, k->control);
+	if (notify_is_open(&k->notify)) {
+		fsconn_store(&k->conn, &k->notify);
+		notify_fd_store(&k->notify, FD_CONTROL, k->control);
 	}
 	return keeper_start_agent(k, e);
 }
@@ -812,7 +814,7 @@ static void keeper_end_generation(struct keeper *k)
 {
 	child_kill(&k->agent);
 	keeper_drop_link(k);
-	fsconn_end(&k->conn, k->pods_dir, true);
+	fsconn_end(&k->conn, k->pods_dir, true, &k->notify);
 	child_kill(&k->publisher);
 }
 
@@ -867,7 +869,7 @@ static void keeper_agent_died(struct loop_source *s, pid_t pid, int code, int st
 		log_error(NULL, "the agent (pid %d) %s, starting another in %u ms; what is mounted stays", (int)pid,
 			  child_end(code, status, end), (unsigned)(delay / USEC_PER_MSEC));
 	}
-	sd_notify(0, "STATUS=restarting the agent");
+	notify_state(&k->notify, "STATUS=restarting the agent");
 	loop_timer_set(k->agent.restart, delay);
 }
 
@@ -914,7 +916,8 @@ static void keeper_tick(struct loop_source *s, void *userdata)
 
 	k->ticked_usec = now;
 	loop_timer_set(k->tick, k->tick_usec);
-	sd_notify(0, "WATCHDOG=1");
+	notify_flush(&k->notify);
+	notify_sign(&k->notify, "WATCHDOG=1");
 	keeper_look_after(k, &k->publisher, keeper_publisher_died);
 	keeper_look_after(k, &k->agent, keeper_agent_died);
 	if (k->stopping || !fsconn_is_open(&k->conn))
@@ -946,11 +949,11 @@ static void keeper_stop(struct loop_source *s, int signo, void *userdata)
 		return;
 	k->stopping = true;
 	log_info(NULL, "SIG%s: stopping", sigabbrev_np(signo));
-	sd_notify(0, "STOPPING=1");
+	notify_state(&k->notify, "STOPPING=1");
 	told = k->agent.pid > 0 && link_send(k->link, LINK_STOP, 0, 0, NULL, -1) == 0;
 	/* whether this is a stop or a restart, only the service manager knows: it has the fds, and drops them at a stop */
-	if (!k->managed)
-		fsconn_end(&k->conn, k->pods_dir, false);
+	if (!notify_is_open(&k->notify))
+		fsconn_end(&k->conn, k->pods_dir, false, &k->notify);
 	if (k->publisher.pid > 0)
 		kill(k->publisher.pid, SIGKILL);
 	if (!told || loop_timer_set(k->stop_timer, KEEPER_STOP_USEC) < 0)
@@ -1032,10 +1035,11 @@ static void keeper_remove_all(struct keeper *k)
 
 static void keeper_deinit(struct keeper *k)
 {
-	if (k->managed && k->ready_once && k->conn.shared)
+	if (notify_is_open(&k->notify) && k->ready_once && k->conn.shared)
 		keeper_leave(k);
 	else
 		keeper_remove_all(k);
+	notify_close(&k->notify);
 	keeper_forget_allowed(k);
 	map_deinit(&k->allowed);
 	close_fd(k->control);
@@ -1068,7 +1072,7 @@ int keeper_run(const struct config *c, int config_text, char *const *args)
 		.self = -1,
 		.link = -1,
 		.conn = FSCONN_INIT,
-		.managed = getenv("NOTIFY_SOCKET") != NULL,
+		.notify = NOTIFY_INIT,
 		.allowed = MAP_INIT,
 		.complaints = LOG_LIMIT_INIT(10 * USEC_PER_SEC, 10),
 		.agent = { .name = "agent", .backoff = BACKOFF_INIT(&KEEPER_RESTART) },
@@ -1077,6 +1081,9 @@ int keeper_run(const struct config *c, int config_text, char *const *args)
 	struct err e = ERR_INIT;
 	int r;
 
+	r = notify_open(&k.notify);
+	if (r < 0)
+		log_warning(NULL, "the service manager ($NOTIFY_SOCKET) cannot be told anything: %s", strerror(-r));
 	r = keeper_check(&k, &e);
 	if (r < 0) {
 		log_error(NULL, "%s", err_text(&e));
