@@ -116,6 +116,8 @@ static int probe_dead(const char *path, bool *ret_dead)
 	if (pid == 0) {
 		struct statfs st;
 
+		/* it may outlive us: our lock must not live on with it, nor a connection */
+		close_range(STDERR_FILENO + 1, ~0U, 0);
 		_exit(statfs(path, &st) < 0 && is_dead_errno(errno));
 	}
 	pidfd = syscall(SYS_pidfd_open, pid, 0);
