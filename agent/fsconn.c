@@ -64,6 +64,18 @@ int fsconn_create(const char *pods_dir, uint64_t heap_bytes, struct fsconn *ret_
 	return 0;
 }
 
+/* A connection that cannot be taken over: the service manager's copy of /dev/fuse would keep the mount, and whoever waits for
+ * an answer from it, until it is closed. Never the mount of another connection. */
+static int fsconn_abort(const struct fsconn *c, const char *pods_dir, int reason, struct err *e)
+{
+	uint64_t device, found;
+
+	if (arena_device(c->arena, &device) < 0 || mount_device(pods_dir, &found, NULL) < 0 || found != device ||
+	    mount_clear(pods_dir, true, NULL) < 0)
+		return reason;
+	return err_set(e, reason, "%s: unmounted, running containers get errors and must be restarted", err_text(e));
+}
+
 int fsconn_adopt(const char *pods_dir, int take_fuse, int take_arena, struct fsconn *ret_c, struct err *e)
 {
 	struct fsconn c = FSCONN_INIT;
@@ -74,6 +86,7 @@ int fsconn_adopt(const char *pods_dir, int take_fuse, int take_arena, struct fsc
 	r = fsconn_map(&c, e);
 	r = r ?: mount_adopt(pods_dir, c.shared->device, &c.mount.private, e);
 	if (r < 0) {
+		r = fsconn_abort(&c, pods_dir, r, e);
 		fsconn_close(&c);
 		return r;
 	}

@@ -24,7 +24,8 @@ static inline bool fsconn_is_open(const struct fsconn *c)
 
 /* Mounts on pods_dir, with a new arena whose heap has (at least) heap_bytes. */
 int fsconn_create(const char *pods_dir, uint64_t heap_bytes, struct fsconn *ret_c, struct err *e);
-/* Takes over the connection of an earlier keeper, whose mount must still be on pods_dir. The fds are taken in every case. */
+/* Takes over the connection of an earlier keeper, whose mount must still be on pods_dir. The fds are taken in every case. If
+ * it cannot be taken over, its mount goes, too: nobody will serve it. */
 int fsconn_adopt(const char *pods_dir, int take_fuse, int take_arena, struct fsconn *ret_c, struct err *e);
 /* Gives copies to the service manager, if there is one; an fd that it has is not stored twice. */
 void fsconn_store(const struct fsconn *c, struct notify *n);

@@ -27,6 +27,8 @@ struct head {
 	struct arena_connection connection;
 };
 static_assert(sizeof(struct head) <= ARENA_HEAD_SIZE, "the head fits");
+#define HEAD_DEVICE (offsetof(struct head, connection) + offsetof(struct arena_connection, device))
+static_assert(HEAD_DEVICE == 96, "in every version at the same place");
 
 struct arena_record {
 	uint64_t next; /* offset; 0: the last one */
@@ -149,6 +151,20 @@ void arena_unmap(struct arena_connection *c)
 {
 	if (c)
 		munmap(container_of(c, struct head, connection), ARENA_HEAD_SIZE);
+}
+
+int arena_device(int fd, uint64_t *ret_device)
+{
+	uint8_t magic[sizeof MAGIC];
+	uint64_t device;
+
+	if (pread(fd, magic, sizeof magic, 0) != sizeof magic || memcmp(magic, MAGIC, sizeof magic) != 0 ||
+	    pread(fd, &device, sizeof device, HEAD_DEVICE) != sizeof device)
+		return -EBADMSG;
+	if (device == 0)
+		return -ENODATA;
+	*ret_device = device;
+	return 0;
 }
 
 int arena_open(int fd, struct arena **ret_a, struct err *e)

@@ -53,6 +53,8 @@ int arena_create(uint64_t heap_size, int *ret_fd, struct err *e);
  * binary does not read. */
 int arena_map(int fd, struct arena_connection **ret_c, uint64_t *ret_heap_size, struct err *e);
 void arena_unmap(struct arena_connection *c);
+/* The device of the mount, of an arena of any version. -EBADMSG: this is no arena. -ENODATA: it is not known. */
+int arena_device(int fd, uint64_t *ret_device);
 
 /* --- the agent's side --- */
 

@@ -19,10 +19,11 @@ Y
 chmod 600 "$TEST_DIR/config.yaml"
 
 cat >"$TEST_DIR/manager.py" <<'P'
-"""A service manager that keeps fds: says what it was told, and gives one fd back to a second keeper."""
-import array, os, signal, socket, subprocess, sys
+"""A service manager that keeps fds: says what it was told, and gives back to a second keeper what it has (how: "half" of the
+connection, or an arena of a later "version"), keeping its own copies all the time."""
+import fcntl, os, signal, socket, struct, subprocess, sys
 
-binary, folder = sys.argv[1:3]
+binary, folder, how = sys.argv[1:4]
 path = folder + "/notify"
 sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 sock.bind(path)
@@ -57,9 +58,17 @@ sock.bind(path)
 sock.settimeout(10)
 
 
+NAMES = ["secretlet-fuse", "secretlet-arena"] if how == "version" else ["secretlet-fuse"]
+if how == "version":
+    os.pwrite(store["secretlet-arena"], struct.pack("=I", 1000), 8)
+
+
 def give():
-    os.dup2(store["secretlet-fuse"], 3)
-    os.environ.update(NOTIFY_SOCKET=path, LISTEN_FDS="1", LISTEN_FDNAMES="secretlet-fuse", LISTEN_PID=str(os.getpid()))
+    high = [fcntl.fcntl(store[name], fcntl.F_DUPFD, 100) for name in NAMES]
+    for i, fd in enumerate(high):
+        os.dup2(fd, 3 + i)
+    os.environ.update(NOTIFY_SOCKET=path, LISTEN_FDS=str(len(NAMES)), LISTEN_FDNAMES=":".join(NAMES),
+                      LISTEN_PID=str(os.getpid()))
     os.execv(binary, argv)
 
 
@@ -68,18 +77,33 @@ if pid == 0:
     os.dup2(log.fileno(), 2)
     give()
 try:
-    for text, fd in told("FDSTOREREMOVE=1"):
+    for text, fd in told("READY=1" if how == "version" else "FDSTOREREMOVE=1"):
         if "FDSTOREREMOVE=1" in text:
             print("removed", text.split("FDNAME=")[1].strip())
+    print("goes on")
 except TimeoutError:
     print("removed nothing")
 os.kill(pid, signal.SIGKILL)
 os.waitpid(pid, 0)
 P
-timeout 40 python3 "$TEST_DIR/manager.py" "$TEST_BUILD_DIR/secretlet" "$TEST_DIR" >"$TEST_DIR/told" 2>&1
-sed 's/^/# /' "$TEST_DIR/told"
+manager() { # manager HOW
+	timeout 40 python3 "$TEST_DIR/manager.py" "$TEST_BUILD_DIR/secretlet" "$TEST_DIR" "$1" >"$TEST_DIR/told" 2>&1
+	sed 's/^/# /' "$TEST_DIR/told"
+	rm -f "$TEST_DIR/notify"
+}
+manager half
 # alone the arena is nothing, while the connection without it is a mount that hangs
 check "the arena is stored before the connection" grep -q 'order.*secretlet-arena.*secretlet-fuse' "$TEST_DIR/told"
 check "a connection without its arena is given up" grep -qx 'removed secretlet-fuse' "$TEST_DIR/told"
+umount -l "$TEST_DIR/pods" 2>/dev/null
+
+# --- an arena that this version does not read
+: >"$TEST_DIR/daemon.log"
+manager version
+check "with an arena of another version the next start works" grep -qx 'goes on' "$TEST_DIR/told"
+check_equal "what was kept is given up" "$(grep -c '^removed' "$TEST_DIR/told")" 2
+check_equal "one line says what containers see" "$(grep -c 'version 1000.*running containers .* must be restarted' \
+	"$TEST_DIR/daemon.log")" 1
+check_equal "there is one mount" "$(awk -v at="$TEST_DIR/pods" '$5 == at' /proc/self/mountinfo | wc -l)" 1
 umount -l "$TEST_DIR/pods" 2>/dev/null
 tap_done
