@@ -21,7 +21,7 @@
 
 /* The request that is being answered: requests are answered one after the other, so there is never more than one. */
 struct arena_slot {
-	uint64_t since_usec; /* CLOCK_MONOTONIC; 0: none is under way */
+	uint64_t since_usec; /* CLOCK_MONOTONIC; 0: none is under way, or nobody has come to it since a counted death */
 	/* the request that an agent died of last, and how many did */
 	uint64_t deadly_unique, n_deaths;
 	/* the lookup count that this request has changed: of which node, and what it was to become */

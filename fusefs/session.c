@@ -373,7 +373,8 @@ static int resume_init(struct session *s, struct err *e)
 	return 0;
 }
 
-/* Whether the request that was under way is in the slot; counts the death. */
+/* Whether the request that was under way is in the slot. Its death is counted once: a successor that dies before it gets to
+ * the request leaves it without its time. */
 static bool resume_note_death(struct session *s)
 {
 	struct arena_slot *slot = &s->connection->slot;
@@ -385,6 +386,10 @@ static bool resume_note_death(struct session *s)
 	s->replay.count_id = slot->count_id;
 	s->replay.count_after = slot->count_after;
 	s->replay.n_forgotten = is_forget(head->opcode) ? slot->n_forgotten : 0;
+	if (slot->since_usec == 0)
+		return true;
+	slot->since_usec = 0;
+	atomic_signal_fence(memory_order_seq_cst);
 	if (slot->deadly_unique != s->replay_unique)
 		slot->n_deaths = 0;
 	slot->deadly_unique = s->replay_unique;

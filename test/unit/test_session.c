@@ -1,0 +1,121 @@
+/* Session: what a successor makes of the connection that it finds. The kernel is one end of a socket pair. */
+#include "fusefs/session.h"
+
+#include <linux/fuse.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <sys/socket.h>
+
+#include <cmocka.h>
+
+#define UNIQUE 42
+
+static struct arena_connection c;
+static struct loop *loop;
+static int kernel = -1;
+
+static void ended(void *userdata, int r)
+{
+}
+
+static int setup(void **state)
+{
+	struct {
+		struct fuse_in_header head;
+		struct fuse_init_in in;
+	} init = {
+		.head = { .len = sizeof init, .opcode = FUSE_INIT, .unique = 2 },
+		.in = { .major = FUSE_KERNEL_VERSION, .minor = FUSE_KERNEL_MINOR_VERSION, .max_readahead = 131072 }
+	};
+
+	memset(&c, 0, sizeof c);
+	memcpy(c.init, &init, sizeof init);
+	c.init_len = sizeof init;
+	session_without_resend = true;
+	return loop_new(&loop);
+}
+
+static int teardown(void **state)
+{
+	loop_free(loop);
+	kernel = close_fd(kernel);
+	return 0;
+}
+
+/* An agent was answering this when it died. */
+static void die_of_a_request(void)
+{
+	const struct fuse_in_header head = { .len = sizeof head, .opcode = 63, .unique = UNIQUE };
+
+	memcpy(c.slot.request, &head, sizeof head);
+	c.slot.since_usec = 1;
+}
+
+/* A session on what is there. Returns the error that the request is answered with; 1: it is not answered. */
+static int resume(bool works)
+{
+	struct fuse_out_header out;
+	uint32_t init_len = c.init_len;
+	struct session *s = NULL;
+	int ends[2], r;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+	close_fd(kernel);
+	kernel = ends[0];
+	if (!works)
+		c.init_len = 1;
+	r = session_new(loop, ends[1], NULL, NULL, &c, ended, NULL, &s, NULL);
+	assert_int_equal(r, works ? 0 : -EBADMSG);
+	c.init_len = init_len;
+	session_free(s);
+	if (recv(kernel, &out, sizeof out, MSG_DONTWAIT) != sizeof out)
+		return 1;
+	assert_int_equal(out.unique, UNIQUE);
+	return out.error;
+}
+
+static void a_request_that_agents_die_of_is_refused(void **state)
+{
+	for (int i = 1; i < SESSION_DEATHS_MAX; i++) {
+		die_of_a_request();
+		assert_int_equal(resume(true), -ENOSYS);
+		assert_int_equal(c.slot.n_deaths, i);
+	}
+	die_of_a_request();
+	assert_int_equal(resume(true), -EIO);
+	assert_int_equal(resume(true), 1);
+}
+
+static void a_successor_that_does_not_get_to_it_is_no_death(void **state)
+{
+	die_of_a_request();
+	for (int i = 0; i < SESSION_DEATHS_MAX + 1; i++) {
+		assert_int_equal(resume(false), 1);
+		assert_int_equal(c.slot.n_deaths, 1);
+	}
+	assert_int_equal(resume(true), -ENOSYS);
+}
+
+static void one_that_dies_of_it_again_is(void **state)
+{
+	die_of_a_request();
+	assert_int_equal(resume(false), 1);
+	die_of_a_request();
+	assert_int_equal(resume(false), 1);
+	assert_int_equal(c.slot.n_deaths, 2);
+	c.slot.since_usec = 0;
+	assert_int_equal(resume(true), -ENOSYS);
+}
+
+#define with_connection(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		with_connection(a_request_that_agents_die_of_is_refused),
+		with_connection(a_successor_that_does_not_get_to_it_is_no_death),
+		with_connection(one_that_dies_of_it_again_is),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
