@@ -296,6 +296,9 @@ static void keeper_adopt(struct keeper *k)
 		notify_fd_remove(&k->notify, FSCONN_FD_ARENA);
 		return;
 	}
+	/* it has died with its keeper, unless it waits for an answer */
+	if (k->conn.shared->publisher > 0 && kill(k->conn.shared->publisher, 0) < 0)
+		k->conn.shared->publisher = 0;
 	k->ready_once = true;
 	k->absent_usec = clock_monotonic_usec();
 	log_info(LOG_F({ "pods-dir", k->pods_dir }), "goes on with the mount of an earlier run");
@@ -515,6 +518,13 @@ static int keeper_start_publisher(struct keeper *k, struct err *e)
 	return 0;
 }
 
+/* Whose calls the next agent takes for those of the last one's time: never a pid that may be another process by then. */
+static void keeper_note_publisher(struct keeper *k)
+{
+	if (fsconn_is_open(&k->conn))
+		__atomic_store_n(&k->conn.shared->publisher, k->publisher.pid, __ATOMIC_RELAXED);
+}
+
 static void keeper_publisher_restart(struct loop_source *s, void *userdata)
 {
 	struct keeper *k = userdata;
@@ -536,6 +546,7 @@ static void keeper_publisher_died(struct loop_source *s, pid_t pid, int code, in
 	char end[64];
 
 	child_forget(&k->publisher);
+	keeper_note_publisher(k);
 	if (k->stopping)
 		return;
 	delay = k->publisher_let_go ? 0 : child_delay(k, &k->publisher, code != CLD_EXITED || status == EXIT_SUCCESS);
@@ -779,6 +790,10 @@ static int keeper_start_agent(struct keeper *k, struct err *e)
 	if (r < 0)
 		return err_set(e, r, "watch the link: %s", strerror(-r));
 	k->publisher_let_go = k->publisher.pid > 0;
+	/* of a publisher that died before it was told of it, the last agent may have noted the pid afterwards. An earlier
+	 * keeper's publisher may still wait for an answer */
+	if (k->agent.n_starts > 0)
+		keeper_note_publisher(k);
 	k->conn.shared->heartbeat_usec = clock_monotonic_usec() + START_USEC;
 	return child_spawn(k, &k->agent, argv,
 			   (int[]){ theirs, k->conn.mount.fuse, k->control, k->conn.arena, k->config_text }, 5,

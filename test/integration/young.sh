@@ -24,6 +24,18 @@ done
 check_equal "each is replaced" "$(grep -c 'serves again' "$log")" 4
 delays=$(grep -o 'starting another in [0-9]* ms' "$log" | grep -o '[0-9]*' | sort -n | tr '\n' ' ')
 check_equal "no delay is above half a second ($delays)" "$(for d in $delays; do [ "$d" -le 500 ] || echo "$d"; done)" ""
+
+# the pid of a publisher that has died may be anybody's
+arena=$(for fd in /proc/"$keeper"/fd/*; do case $(readlink "$fd") in *secretlet-arena*) echo "$fd" && break ;; esac; done)
+noted() { od -A n -t d4 -j 92 -N 4 "$arena" | tr -d ' '; }
+publisher() { pgrep -P "$keeper" -f internal-publisher; }
+for n in 1 2 3 4 5 6 7 8; do # the next one is started ever later
+	eventually 5 '[ "$(noted)" = "$(publisher)" ]'
+	[ "$n" = 1 ] && check_equal "the arena names the publisher" "$(noted)" "$(publisher)"
+	kill -s KILL "$(publisher)"
+done
+check "and no longer when it has died" eventually 5 '[ "$(noted)" = 0 ]'
+check "but the next one" eventually 5 '[ "$(noted)" -gt 0 ] && [ "$(noted)" = "$(publisher)" ]'
 kill -s TERM "$keeper"
 wait "$keeper"
 tap_done
