@@ -24,27 +24,25 @@
 #include <systemd/sd-daemon.h>
 #include <sysexits.h>
 
-#include "agent/files.h"
 #include "agent/fsconn.h"
 #include "agent/link.h"
 #include "agent/notify.h"
+#include "agent/opener.h"
 #include "common/backoff.h"
 #include "common/clock.h"
 #include "common/file.h"
 #include "common/log.h"
 #include "common/loop.h"
-#include "common/map.h"
 #include "common/str.h"
 #include "fusefs/mount.h"
 #include "fusefs/session.h"
 
-#define KEEPER_ALLOWED_MAX 4096
-#define KEEPER_FILES	   512 /* what each process may have open, at least */
-#define CHILD_FD_HIGH	   64
-#define CHILD_FDS_MAX	   5
-#define RELOAD_TRIES_MAX   3 /* agents that may die of one reload */
-#define KEEPER_STOP_USEC   (5 * USEC_PER_SEC)
-#define LINK_BATCH	   64 /* messages of the agent in one turn: our signals come in between */
+#define KEEPER_FILES	 512 /* what each process may have open, at least */
+#define CHILD_FD_HIGH	 64
+#define CHILD_FDS_MAX	 5
+#define RELOAD_TRIES_MAX 3 /* agents that may die of one reload */
+#define KEEPER_STOP_USEC (5 * USEC_PER_SEC)
+#define LINK_BATCH	 64 /* messages of the agent in one turn: our signals come in between */
 
 #define TICK_USEC   (2 * USEC_PER_SEC)
 #define START_USEC  (60 * USEC_PER_SEC) /* that an agent may take before its loop runs */
@@ -72,11 +70,6 @@ struct child {
 	uint64_t started_usec;
 };
 
-struct allowed {
-	bool dir;
-	char path[];
-};
-
 struct keeper {
 	pid_t pid; /* our own, for the children */
 	const struct config *config;
@@ -96,9 +89,8 @@ struct keeper {
 	uint64_t tick_usec, ticked_usec; /* between two ticks; when the last one was */
 	struct child agent, publisher;
 	int link; /* our end of the agent's link */
-	struct map allowed; /* path -> struct allowed */
+	struct opener opener;
 	struct log_limit complaints; /* about the agent's messages */
-	bool sealed; /* the agent has fixed its list */
 	bool ready_once; /* some agent has served, or an earlier keeper's did */
 	bool publisher_let_go; /* its agent has gone: we have killed it */
 	unsigned n_reload_tries; /* agents that were told of the reload that is under way; 0: none is */
@@ -560,54 +552,6 @@ static void keeper_publisher_died(struct loop_source *s, pid_t pid, int code, in
 
 /* --- the link: what the agent asks for --- */
 
-static void keeper_forget_allowed(struct keeper *k)
-{
-	struct allowed *a;
-
-	for (size_t it = 0; (a = map_next(&k->allowed, &it));) {
-		map_remove_str(&k->allowed, a->path);
-		free(a);
-	}
-	k->sealed = false;
-}
-
-static int keeper_allow(struct keeper *k, const char *path, bool dir)
-{
-	cleanup_free struct allowed *a = NULL;
-	size_t size = sizeof(*a) + strlen(path) + 1;
-	int r;
-
-	if (k->sealed)
-		return -EPERM;
-	if (path[0] != '/' || map_count(&k->allowed) >= KEEPER_ALLOWED_MAX)
-		return -EINVAL;
-	a = calloc(1, size);
-	if (!a)
-		return -ENOMEM;
-	a->dir = dir;
-	memcpy(a->path, path, strlen(path) + 1);
-	r = map_add_str(&k->allowed, a->path, a);
-	if (r == -EEXIST)
-		return 0;
-	if (r < 0)
-		return r;
-	TAKE_PTR(a);
-	return 0;
-}
-
-static bool keeper_is_allowed(const struct keeper *k, const char *path)
-{
-	struct allowed *a = map_get_str(&k->allowed, path);
-
-	if (a)
-		return true;
-	for (size_t it = 0; (a = map_next(&k->allowed, &it));) {
-		if (a->dir && files_is_beneath(path, a->path))
-			return true;
-	}
-	return false;
-}
-
 /* The agent parses what comes from the network: what it asks for may be anything, as often as it likes. */
 static void keeper_complain(struct keeper *k, const struct link_message *m, const char *what, int r)
 {
@@ -621,7 +565,7 @@ static void keeper_open(struct keeper *k, const struct link_message *m)
 	cleanup_fd int fd = -1;
 	int r = 0;
 
-	if (!k->sealed || !keeper_is_allowed(k, m->path)) {
+	if (!opener_allows(&k->opener, m->path)) {
 		r = -EACCES;
 		keeper_complain(k, m, "a file that is not on its list", r);
 	} else {
@@ -699,11 +643,11 @@ static int keeper_handle(struct keeper *k, const struct link_message *m)
 {
 	switch (m->type) {
 	case LINK_ALLOW_FILE:
-		return keeper_allow(k, m->path, false);
+		return opener_allow(&k->opener, m->path, false);
 	case LINK_ALLOW_DIR:
-		return keeper_allow(k, m->path, true);
+		return opener_allow(&k->opener, m->path, true);
 	case LINK_SEAL:
-		k->sealed = true;
+		opener_seal(&k->opener);
 		return 0;
 	case LINK_OPEN:
 		keeper_open(k, m);
@@ -785,7 +729,7 @@ static int keeper_start_agent(struct keeper *k, struct err *e)
 	close_fd(k->link);
 	k->link = pair[0];
 	theirs = pair[1];
-	keeper_forget_allowed(k);
+	opener_reset(&k->opener);
 	r = loop_add_io(k->loop, k->link, EPOLLIN, keeper_link_readable, k, &k->link_source);
 	if (r < 0)
 		return err_set(e, r, "watch the link: %s", strerror(-r));
@@ -1055,8 +999,7 @@ static void keeper_deinit(struct keeper *k)
 	else
 		keeper_remove_all(k);
 	notify_close(&k->notify);
-	keeper_forget_allowed(k);
-	map_deinit(&k->allowed);
+	opener_deinit(&k->opener);
 	close_fd(k->control);
 	close_fd(k->lock);
 	close_fd(k->self);
@@ -1088,7 +1031,7 @@ int keeper_run(const struct config *c, int config_text, char *const *args)
 		.link = -1,
 		.conn = FSCONN_INIT,
 		.notify = NOTIFY_INIT,
-		.allowed = MAP_INIT,
+		.opener = OPENER_INIT,
 		.complaints = LOG_LIMIT_INIT(10 * USEC_PER_SEC, 10),
 		.agent = { .name = "agent", .backoff = BACKOFF_INIT(&KEEPER_RESTART) },
 		.publisher = { .name = "publisher", .backoff = BACKOFF_INIT(&KEEPER_RESTART) },
