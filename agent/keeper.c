@@ -562,20 +562,10 @@ static void keeper_complain(struct keeper *k, const struct link_message *m, cons
 
 static void keeper_open(struct keeper *k, const struct link_message *m)
 {
-	cleanup_fd int fd = -1;
-	int r = 0;
+	int r = opener_answer(&k->opener, k->link, m->id, m->path);
 
-	if (!opener_allows(&k->opener, m->path)) {
-		r = -EACCES;
-		keeper_complain(k, m, "a file that is not on its list", r);
-	} else {
-		fd = open(m->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-		if (fd < 0)
-			r = -errno;
-	}
-	r = link_send(k->link, LINK_OPENED, m->id, r, NULL, fd);
-	if (r < 0 && r != -EPIPE)
-		keeper_complain(k, m, "cannot be answered", r);
+	if (r < 0)
+		keeper_complain(k, m, r == -EACCES ? "a file that is not on its list" : "cannot be answered", r);
 }
 
 /* The agent has logged what became of it. */
@@ -671,9 +661,16 @@ static void keeper_link_readable(struct loop_source *s, int fd, uint32_t revents
 	static struct link_message m; /* 4 KiB, one thread */
 	struct keeper *k = userdata;
 
+	loop_io_set_events(s, EPOLLIN);
 	for (int i = 0; i < LINK_BATCH; i++) {
-		int with = -1, r = link_receive(fd, &m, &with);
+		int with = -1, r;
 
+		if (opener_flush(&k->opener, fd) == -EAGAIN) {
+			/* it is not listened to before it reads */
+			loop_io_set_events(s, EPOLLOUT);
+			return;
+		}
+		r = link_receive(fd, &m, &with);
 		if (r == -EAGAIN)
 			return;
 		if (r == -EPIPE) {

@@ -1,7 +1,11 @@
-/* Opener: a list of paths. */
+/* Opener: one answer is kept at most, for the agent is not listened to until it has taken it: one that asks and does not read
+ * costs no memory. */
 #include "agent/opener.h"
 
+#include <fcntl.h>
+
 #include "agent/files.h"
+#include "agent/link.h"
 
 #define ALLOWED_MAX 4096
 
@@ -19,6 +23,8 @@ void opener_reset(struct opener *o)
 		free(a);
 	}
 	o->sealed = false;
+	o->owes = false;
+	o->owed_fd = close_fd(o->owed_fd);
 }
 
 void opener_deinit(struct opener *o)
@@ -69,4 +75,45 @@ bool opener_allows(const struct opener *o, const char *path)
 			return true;
 	}
 	return false;
+}
+
+int opener_flush(struct opener *o, int link)
+{
+	int r;
+
+	if (!o->owes)
+		return 0;
+	r = link_send(link, LINK_OPENED, o->owed_id, o->owed_value, NULL, o->owed_fd);
+	if (r < 0 && r != -EAGAIN && r != -EPIPE && o->owed_fd >= 0) {
+		/* the fd cannot travel: then it gets an error, and may ask again */
+		o->owed_fd = close_fd(o->owed_fd);
+		o->owed_value = r;
+		r = link_send(link, LINK_OPENED, o->owed_id, r, NULL, -1);
+	}
+	if (r == -EAGAIN)
+		return r;
+	o->owes = false;
+	o->owed_fd = close_fd(o->owed_fd);
+	return r;
+}
+
+int opener_answer(struct opener *o, int link, uint32_t id, const char *path)
+{
+	bool allowed = opener_allows(o, path);
+	int r;
+
+	assert(!o->owes);
+
+	o->owes = true;
+	o->owed_id = id;
+	o->owed_value = allowed ? 0 : -EACCES;
+	if (allowed) {
+		o->owed_fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+		if (o->owed_fd < 0)
+			o->owed_value = -errno;
+	}
+	r = opener_flush(o, link);
+	if (!allowed)
+		return -EACCES;
+	return r == -EAGAIN || r == -EPIPE ? 0 : r;
 }

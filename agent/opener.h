@@ -7,14 +7,24 @@
 struct opener {
 	struct map allowed; /* path -> struct allowed */
 	bool sealed; /* the agent has fixed its list */
+	/* the answer that the agent's queue has not taken */
+	bool owes;
+	uint32_t owed_id;
+	int owed_value, owed_fd;
 };
-#define OPENER_INIT ((struct opener){ .allowed = MAP_INIT })
+#define OPENER_INIT ((struct opener){ .allowed = MAP_INIT, .owed_fd = -1 })
 
 void opener_deinit(struct opener *o);
-/* For the next agent: an empty list that is not fixed. */
+/* For the next agent: an empty list that is not fixed, and no answer. */
 void opener_reset(struct opener *o);
 /* Puts a path on the list; dir: and every file beneath it. -EPERM: the list is fixed. -EINVAL: not absolute, or too many. */
 int opener_allow(struct opener *o, const char *path, bool dir);
 void opener_seal(struct opener *o);
 /* Whether the list is fixed and has it. */
 bool opener_allows(const struct opener *o, const char *path);
+
+/* Answers a request for path: opens it if it may be. An answer that the agent's queue does not take is kept: no
+ * other may be asked for before opener_flush() has sent it. -EACCES: it is not on the list, and the agent is told. */
+int opener_answer(struct opener *o, int link, uint32_t id, const char *path);
+/* Sends what is kept. -EAGAIN: not yet. Other errors: it is lost. */
+int opener_flush(struct opener *o, int link);

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "agent/files_keeper.h"
+#include "agent/opener.h"
 
 static int ends[2];
 
@@ -287,6 +288,74 @@ static void nothing_is_added_to_the_list_once_it_is_sealed(void **state)
 	files_free(f);
 }
 
+static void only_what_is_on_the_fixed_list_is_opened(void **state)
+{
+	static const struct {
+		const char *path;
+		int value;
+	} cases[] = {
+		{ "/dev/null", 0 },
+		{ "/etc/passwd", 0 },
+		{ "/etc/secretlet-does-not-exist", -ENOENT },
+		{ "/etc/../dev/zero", -EACCES },
+		{ "/dev/zero", -EACCES },
+		{ "", -EACCES },
+	};
+	struct opener o = OPENER_INIT;
+	struct link_message m;
+	int fd = -1;
+
+	assert_int_equal(opener_allow(&o, "/dev/null", false), 0);
+	assert_int_equal(opener_allow(&o, "/etc", true), 0);
+	assert_int_equal(opener_allow(&o, "relative", false), -EINVAL);
+	assert_int_equal(opener_answer(&o, ends[0], 1, "/dev/null"), -EACCES);
+	assert_int_equal(link_receive(ends[1], &m, &fd), 0);
+	opener_seal(&o);
+	assert_int_equal(opener_allow(&o, "/dev/zero", false), -EPERM);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		assert_int_equal(opener_answer(&o, ends[0], (uint32_t)i, cases[i].path),
+				 cases[i].value == -EACCES ? -EACCES : 0);
+		assert_int_equal(link_receive(ends[1], &m, &fd), 0);
+		assert_int_equal(m.id, i);
+		assert_int_equal(m.value, cases[i].value);
+		assert_int_equal(fd >= 0, cases[i].value == 0);
+		close_fd(fd);
+	}
+	opener_deinit(&o);
+}
+
+static void an_answer_that_is_not_taken_at_once_is_not_lost(void **state)
+{
+	struct opener o = OPENER_INIT;
+	size_t before = count_fds();
+	struct link_message m;
+	uint32_t n = 0, told = 0;
+	int fd = -1;
+
+	assert_int_equal(opener_allow(&o, "/dev/null", false), 0);
+	opener_seal(&o);
+	while (n < 100000 && opener_flush(&o, ends[0]) == 0)
+		assert_int_equal(opener_answer(&o, ends[0], n++, "/dev/null"), 0);
+	assert_int_equal(opener_flush(&o, ends[0]), -EAGAIN);
+	assert_true(n > 1);
+	while (link_receive(ends[1], &m, &fd) == 0) {
+		assert_int_equal(m.id, told++);
+		assert_int_equal(m.value, 0);
+		assert_true(fd >= 0);
+		close_fd(fd);
+		assert_int_equal(opener_flush(&o, ends[0]), 0);
+	}
+	assert_int_equal(told, n);
+	/* nobody is left who could be told */
+	while (n < 100000 && opener_flush(&o, ends[0]) == 0)
+		assert_int_equal(opener_answer(&o, ends[0], n++, "/dev/null"), 0);
+	ends[1] = close_fd(ends[1]);
+	assert_int_equal(opener_flush(&o, ends[0]), -EPIPE);
+	assert_int_equal(opener_flush(&o, ends[0]), 0);
+	opener_deinit(&o);
+	assert_int_equal(count_fds(), before - 1);
+}
+
 #define with_pair(test) cmocka_unit_test_setup_teardown(test, open_pair, close_pair)
 
 int main(void)
@@ -303,6 +372,8 @@ int main(void)
 		with_pair(success_without_an_fd_is_a_failure),
 		with_pair(a_cancelled_request_is_not_answered_and_its_fd_is_closed),
 		with_pair(nothing_is_added_to_the_list_once_it_is_sealed),
+		with_pair(only_what_is_on_the_fixed_list_is_opened),
+		with_pair(an_answer_that_is_not_taken_at_once_is_not_lost),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
