@@ -614,10 +614,28 @@ static bool is_inside(const char *path, const char *dir)
 	return strncmp(path, dir, len) == 0 && (path[len] == '/' || !path[len]);
 }
 
+/* What we read to be able to serve must not be what we serve. */
+static int check_sources(const struct config *c, struct err *e)
+{
+	const struct {
+		const char *name, *path;
+	} sources[] = {
+		{ "kubeconfig", c->kubeconfig },
+		{ "manifestsDir", c->manifests_dir },
+		{ "sealedSecretsKeyFile", c->sealing_key_file },
+		{ "offlineCacheKeyFile", c->offline_cache_key_file },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(sources); i++) {
+		if (sources[i].path && is_inside(sources[i].path, c->pods_dir))
+			return err_set(e, -EINVAL, "%s (%s): must not be inside podsDir (%s)", sources[i].name,
+				       sources[i].path, c->pods_dir);
+	}
+	return 0;
+}
+
 static int check_places(const struct config *c, struct err *e)
 {
-	const char *source = c->kubeconfig ? c->kubeconfig : c->manifests_dir;
-
 	if (str_eq(c->pods_dir, "/") || str_eq(c->runtime_dir, "/"))
 		return err_set(e, -EINVAL, "%s: must not be the root folder",
 			       str_eq(c->pods_dir, "/") ? "podsDir" : "runtimeDir");
@@ -641,10 +659,7 @@ static int check_places(const struct config *c, struct err *e)
 	if (strlen(c->runtime_dir) > RUNTIME_DIR_MAX)
 		return err_set(e, -EINVAL, "runtimeDir: %s: must have at most %d characters (a socket's path is short)",
 			       c->runtime_dir, RUNTIME_DIR_MAX);
-	if (source && is_inside(source, c->pods_dir))
-		return err_set(e, -EINVAL, "%s (%s): must not be inside podsDir (%s)",
-			       c->kubeconfig ? "kubeconfig" : "manifestsDir", source, c->pods_dir);
-	return 0;
+	return check_sources(c, e);
 }
 
 static int check_source(const struct config *c, struct err *e)

@@ -304,6 +304,9 @@ static int keeper_prepare_pods_dir(struct keeper *k, struct err *e)
 	r = keeper_resolve_pods_dir(k, e);
 	if (r < 0)
 		return r;
+	/* what we open must not wait for our own mount */
+	k->opener.never[0] = k->pods_dir;
+	k->opener.never[1] = k->config->pods_dir;
 	keeper_adopt(k);
 	if (fsconn_is_open(&k->conn))
 		return 0;
@@ -684,7 +687,7 @@ static void keeper_link_readable(struct loop_source *s, int fd, uint32_t revents
 		else
 			r = keeper_handle(k, &m);
 		if (r < 0)
-			keeper_complain(k, &m, "refused", r);
+			keeper_complain(k, &m, r == -EDEADLK ? "it is inside the pods dir" : "refused", r);
 	}
 }
 

@@ -33,6 +33,14 @@ void opener_deinit(struct opener *o)
 	map_deinit(&o->allowed);
 }
 
+static bool is_never(const struct opener *o, const char *path)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(o->never); i++)
+		if (o->never[i] && (str_eq(path, o->never[i]) || files_is_beneath(path, o->never[i])))
+			return true;
+	return false;
+}
+
 int opener_allow(struct opener *o, const char *path, bool dir)
 {
 	cleanup_free struct allowed *a = NULL;
@@ -43,6 +51,8 @@ int opener_allow(struct opener *o, const char *path, bool dir)
 		return -EPERM;
 	if (path[0] != '/' || map_count(&o->allowed) >= ALLOWED_MAX)
 		return -EINVAL;
+	if (is_never(o, path))
+		return -EDEADLK;
 	a = calloc(1, size);
 	if (!a)
 		return -ENOMEM;
@@ -66,7 +76,7 @@ bool opener_allows(const struct opener *o, const char *path)
 {
 	struct allowed *a = map_get_str(&o->allowed, path);
 
-	if (!o->sealed)
+	if (!o->sealed || is_never(o, path))
 		return false;
 	if (a)
 		return true;

@@ -7,6 +7,7 @@
 struct opener {
 	struct map allowed; /* path -> struct allowed */
 	bool sealed; /* the agent has fixed its list */
+	const char *never[2]; /* borrowed: folders in which nothing is opened; NULL: none */
 	/* the answer that the agent's queue has not taken */
 	bool owes;
 	uint32_t owed_id;
@@ -17,10 +18,11 @@ struct opener {
 void opener_deinit(struct opener *o);
 /* For the next agent: an empty list that is not fixed, and no answer. */
 void opener_reset(struct opener *o);
-/* Puts a path on the list; dir: and every file beneath it. -EPERM: the list is fixed. -EINVAL: not absolute, or too many. */
+/* Puts a path on the list; dir: and every file beneath it. -EPERM: the list is fixed. -EINVAL: not absolute, or too many.
+ * -EDEADLK: in a folder in which nothing is opened. */
 int opener_allow(struct opener *o, const char *path, bool dir);
 void opener_seal(struct opener *o);
-/* Whether the list is fixed and has it. */
+/* Whether the list is fixed and has it, and it is in no folder in which nothing is opened. */
 bool opener_allows(const struct opener *o, const char *path);
 
 /* Answers a request for path: opens it if it may be. An answer that the agent's queue does not take is kept: no

@@ -406,6 +406,20 @@ static void places_that_cannot_be_are_refused(void **state)
 	}
 }
 
+static void keys_must_not_be_what_is_served(void **state)
+{
+	cleanup_config struct config *sealing = with("/m", "/p", "/r"), *cache = with("/m", "/p", "/r");
+	struct err e = ERR_INIT;
+
+	sealing->sealing_key_file = strdup("/p/by-name/key");
+	assert_int_equal(config_finish(sealing, &e), -EINVAL);
+	assert_string_equal(err_text(&e), "sealedSecretsKeyFile (/p/by-name/key): must not be inside podsDir (/p)");
+	cache->offline_cache_dir = strdup("/c");
+	cache->offline_cache_key_file = strdup("/p/key");
+	assert_int_equal(config_finish(cache, &e), -EINVAL);
+	assert_string_equal(err_text(&e), "offlineCacheKeyFile (/p/key): must not be inside podsDir (/p)");
+}
+
 static void places_beside_each_other_are_fine(void **state)
 {
 	cleanup_config struct config *c = with("/pods-manifests", "/pods", "/pods-run");
@@ -546,6 +560,7 @@ int main(void)
 		cmocka_unit_test(paths_become_absolute_and_clean),
 		cmocka_unit_test(one_source_is_needed),
 		cmocka_unit_test(places_that_cannot_be_are_refused),
+		cmocka_unit_test(keys_must_not_be_what_is_served),
 		cmocka_unit_test(places_beside_each_other_are_fine),
 		cmocka_unit_test(what_the_command_line_says_is_checked_too),
 		cmocka_unit_test(the_example_has_every_field_and_is_read),

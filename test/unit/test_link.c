@@ -299,12 +299,16 @@ static void only_what_is_on_the_fixed_list_is_opened(void **state)
 		{ "/etc/secretlet-does-not-exist", -ENOENT },
 		{ "/etc/../dev/zero", -EACCES },
 		{ "/dev/zero", -EACCES },
+		{ "/etc/ssl/openssl.cnf", -EACCES },
 		{ "", -EACCES },
 	};
 	struct opener o = OPENER_INIT;
 	struct link_message m;
 	int fd = -1;
 
+	o.never[0] = "/etc/ssl";
+	assert_int_equal(opener_allow(&o, "/etc/ssl/openssl.cnf", false), -EDEADLK);
+	assert_int_equal(opener_allow(&o, "/etc/ssl", true), -EDEADLK);
 	assert_int_equal(opener_allow(&o, "/dev/null", false), 0);
 	assert_int_equal(opener_allow(&o, "/etc", true), 0);
 	assert_int_equal(opener_allow(&o, "relative", false), -EINVAL);
