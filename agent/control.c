@@ -672,7 +672,7 @@ static void daemon_run(struct control *c)
 	else if (msec == 0)
 		loop_defer_set(c->again);
 	else
-		loop_timer_set(c->timeout, MIN(msec, 3600000) * USEC_PER_MSEC);
+		loop_timer_set(c->timeout, MIN(msec, 3600000ULL) * USEC_PER_MSEC);
 }
 
 static void on_daemon_io(struct loop_source *s, int fd, uint32_t revents, void *userdata)

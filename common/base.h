@@ -13,8 +13,19 @@
 #include <unistd.h>
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#define MIN(a, b)     ((a) < (b) ? (a) : (b))
-#define MAX(a, b)     ((a) > (b) ? (a) : (b))
+
+/* Each argument is evaluated once. Not for constant expressions. */
+#define MIN(a, b)	 BASE_PICK(a, <, b, BASE_JOIN(a_, __COUNTER__), BASE_JOIN(b_, __COUNTER__))
+#define MAX(a, b)	 BASE_PICK(a, >, b, BASE_JOIN(a_, __COUNTER__), BASE_JOIN(b_, __COUNTER__))
+#define BASE_JOIN(x, y)	 BASE_JOIN_(x, y)
+#define BASE_JOIN_(x, y) x##y
+/* names of their own: one may be an argument of the other */
+#define BASE_PICK(a, op, b, a_name, b_name)                                                                            \
+	({                                                                                                             \
+		__auto_type a_name = (a);                                                                              \
+		__auto_type b_name = (b);                                                                              \
+		a_name op b_name ? a_name : b_name;                                                                    \
+	})
 
 #define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 

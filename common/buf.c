@@ -2,7 +2,7 @@
  * to the heap, because a buffer may hold a response body or a token. */
 #include "common/buf.h"
 
-#define BUF_SIZE_MIN 64
+#define BUF_SIZE_MIN ((size_t)64)
 
 void buf_deinit(struct buf *b)
 {

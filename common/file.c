@@ -7,7 +7,7 @@
 
 #include "common/buf.h"
 
-#define FILE_READ_STEP 4096
+#define FILE_READ_STEP ((size_t)4096)
 
 static ssize_t read_retry(int fd, void *data, size_t len)
 {

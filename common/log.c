@@ -80,7 +80,7 @@ static void line_add_clean(struct line *l, const char *s, bool quoted)
 	for (size_t len = strlen(s), n; len > 0; s += n, len -= n) {
 		n = str_utf8_len(s, len);
 		if (n == 0 || is_control(s)) {
-			n = MAX(n, 1);
+			n = MAX(n, (size_t)1);
 			for (size_t i = 0; i < n; i++)
 				line_add_hex(l, (unsigned char)s[i]);
 			continue;

@@ -200,7 +200,7 @@ static void op_readdir(fuse_req_t req, fuse_ino_t id, size_t size, off_t off, st
 		fits = listing_add(&l, ".", dir, COOKIE_DOT);
 	if (fits && cookie < COOKIE_DOTDOT)
 		fits = listing_add(&l, "..", node_parent(dir) ?: dir, COOKIE_DOTDOT);
-	cookie = MAX(cookie, COOKIE_DOTDOT);
+	cookie = MAX(cookie, (uint64_t)COOKIE_DOTDOT);
 	while (fits && (n = node_next_child(dir, cookie))) {
 		cookie = node_id(n);
 		fits = listing_add(&l, node_name(n), n, cookie);

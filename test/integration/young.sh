@@ -18,7 +18,7 @@ chmod 600 "$TEST_DIR/config.yaml"
 keeper=$!
 check "it starts" eventually 10 grep -q 'keeper: ready' "$log"
 for n in 1 2 3 4; do
-	pkill -KILL -P "$keeper" -f internal-agent
+	kill -s KILL "$(pgrep -P "$keeper" -f internal-agent)"
 	eventually 20 "[ \$(grep -c 'serves again' '$log') = $n ]"
 done
 check_equal "each is replaced" "$(grep -c 'serves again' "$log")" 4
