@@ -13,13 +13,9 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
-#include <limits.h>
-#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <systemd/sd-daemon.h>
 #include <sysexits.h>
@@ -28,13 +24,12 @@
 #include "agent/link.h"
 #include "agent/notify.h"
 #include "agent/opener.h"
+#include "agent/places.h"
 #include "common/backoff.h"
 #include "common/clock.h"
-#include "common/file.h"
 #include "common/log.h"
 #include "common/loop.h"
 #include "common/str.h"
-#include "fusefs/mount.h"
 #include "fusefs/session.h"
 
 #define KEEPER_FILES	 512 /* what each process may have open, at least */
@@ -78,10 +73,8 @@ struct keeper {
 	struct loop *loop;
 	struct loop_source *sigterm, *sigint, *sighup, *link_source, *stop_timer, *tick;
 
-	char *pods_dir; /* resolved */
-	char *made_pods_dir, *made_runtime_dir; /* the first folder of the path that we made; NULL: none */
-	int lock, control, self; /* lock file, listening socket, our own binary */
-	char *lock_path, *control_path;
+	struct places places;
+	int self; /* our own binary */
 
 	struct notify notify; /* open: the service manager may keep our fds */
 	struct fsconn conn;
@@ -97,155 +90,7 @@ struct keeper {
 	bool stopping;
 };
 
-/* --- folders of ours --- */
-
-/* As file_mkdirs(); *ret_made is the first folder that was not there. Paths are absolute and clean, as config.c has them. */
-static int keeper_mkdirs(const char *path, mode_t mode, char **ret_made, struct err *e)
-{
-	cleanup_free char *made = strdup(path);
-	struct stat st;
-	int r;
-
-	if (!made)
-		return err_set(e, -ENOMEM, "out of memory");
-	for (char *slash = made; (slash = strchr(slash + 1, '/'));) {
-		*slash = 0;
-		if (lstat(made, &st) < 0 && errno == ENOENT)
-			break;
-		*slash = '/';
-	}
-	r = file_mkdirs(path, mode, e);
-	if (r < 0)
-		return r;
-	*ret_made = TAKE_PTR(made);
-	return 0;
-}
-
-/* path and its parents up to `made`, as long as nobody else has put something there. */
-static void keeper_rmdirs(const char *path, const char *made)
-{
-	cleanup_free char *dir = made ? strdup(path) : NULL;
-
-	while (dir && rmdir(dir) == 0 && !str_eq(dir, made))
-		*strrchr(dir, '/') = 0;
-}
-
 /* --- start-up checks --- */
-
-static int keeper_lock(struct keeper *k, struct err *e)
-{
-	char pid[32] = "";
-	struct stat st;
-
-	k->lock_path = file_join(k->config->runtime_dir, "lock");
-	if (!k->lock_path)
-		return err_set(e, -ENOMEM, "out of memory");
-	do {
-		close_fd(k->lock);
-		k->lock = open(k->lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
-		if (k->lock < 0)
-			return err_set(e, -errno, "open %s: %m", k->lock_path);
-		if (flock(k->lock, LOCK_EX | LOCK_NB) < 0) {
-			ssize_t n = pread(k->lock, pid, sizeof(pid) - 1, 0);
-
-			pid[n > 0 ? n : 0] = 0;
-			pid[strcspn(pid, "\n")] = 0;
-			k->lock = close_fd(k->lock);
-			return err_set(e, -EBUSY, "another secretlet (pid %s) already runs with %s",
-				       *pid ? pid : "unknown", k->config->runtime_dir);
-		}
-		/* one that was just ending has removed the file between our open and our lock */
-		if (fstat(k->lock, &st) < 0)
-			return err_set(e, -errno, "stat %s: %m", k->lock_path);
-	} while (st.st_nlink == 0);
-	snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
-	if (ftruncate(k->lock, 0) < 0 || pwrite(k->lock, pid, strlen(pid), 0) < 0)
-		return err_set(e, -errno, "write %s: %m", k->lock_path);
-	return 0;
-}
-
-/* Whether the socket that an earlier keeper listened on is still the one at our path. */
-static bool keeper_control_is_there(const struct keeper *k)
-{
-	struct sockaddr_un a = { .sun_family = AF_UNSPEC };
-	socklen_t len = sizeof(a);
-	struct stat st;
-
-	return getsockname(k->control, (struct sockaddr *)&a, &len) == 0 && a.sun_family == AF_UNIX &&
-	       strncmp(a.sun_path, k->control_path, sizeof(a.sun_path)) == 0 && lstat(k->control_path, &st) == 0 &&
-	       S_ISSOCK(st.st_mode);
-}
-
-static int keeper_listen(struct keeper *k, struct err *e)
-{
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	struct stat st;
-
-	k->control_path = file_join(k->config->runtime_dir, "control.sock");
-	if (!k->control_path)
-		return err_set(e, -ENOMEM, "out of memory");
-	if (strlen(k->control_path) >= sizeof(a.sun_path))
-		return err_set(e, -ENAMETOOLONG, "%s is too long for a unix socket (%zu characters at most)",
-			       k->control_path, sizeof(a.sun_path) - 1);
-	if (k->control >= 0 && keeper_control_is_there(k))
-		return 0;
-	k->control = close_fd(k->control);
-	/* we hold the lock: a socket here is left over */
-	if (lstat(k->control_path, &st) == 0) {
-		if (!S_ISSOCK(st.st_mode))
-			return err_set(e, -EEXIST, "%s is in the way: it is not a socket", k->control_path);
-		if (unlink(k->control_path) < 0)
-			return err_set(e, -errno, "remove %s: %m", k->control_path);
-	}
-	memcpy(a.sun_path, k->control_path, strlen(k->control_path));
-	k->control = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (k->control < 0)
-		return err_set(e, -errno, "socket: %m");
-	/* the umask is 077: nobody else can connect between bind and chmod */
-	if (bind(k->control, (struct sockaddr *)&a, sizeof(a)) < 0 || chmod(k->control_path, 0600) < 0 ||
-	    listen(k->control, 64) < 0)
-		return err_set(e, -errno, "listen on %s: %m", k->control_path);
-	return 0;
-}
-
-/* realpath() reads links only, so it neither hangs in nor fails on a mount of an earlier run. */
-static int keeper_resolve_pods_dir(struct keeper *k, struct err *e)
-{
-	const char *dir = k->config->pods_dir;
-	int r;
-
-	k->pods_dir = realpath(dir, NULL);
-	if (!k->pods_dir && errno == ENOENT) {
-		r = keeper_mkdirs(dir, 0711, &k->made_pods_dir, e);
-		if (r < 0)
-			return err_wrap(e, r, "pods dir");
-		k->pods_dir = realpath(dir, NULL);
-	}
-	if (!k->pods_dir)
-		return err_set(e, -errno, "pods dir %s: %m", dir);
-	return 0;
-}
-
-static int keeper_clear_pods_dir(const char *dir, struct err *e)
-{
-	char fstype[64] = "";
-	enum mount_state state;
-	int r;
-
-	r = mount_probe(dir, &state, fstype, sizeof(fstype), e);
-	if (r == 0 && state == MOUNT_DEAD) {
-		log_warning(LOG_F({ "dir", dir }), "clearing the dead mount of an earlier run");
-		r = mount_clear(dir, true, e);
-		r = r ?: mount_probe(dir, &state, fstype, sizeof(fstype), e);
-	}
-	if (r < 0)
-		return r;
-	if (state == MOUNT_ALIVE)
-		return err_set(e, -EBUSY, "pods dir %s is served by another secretlet", dir);
-	if (state != MOUNT_NONE)
-		return err_set(e, -EBUSY, "pods dir %s is already mounted by something else (%s)", dir, fstype);
-	return 0;
-}
 
 static void names_free(char ***names)
 {
@@ -267,7 +112,7 @@ static void keeper_adopt(struct keeper *k)
 		int fd = SD_LISTEN_FDS_START + i;
 		int *place = str_eq(names[i], FSCONN_FD_FUSE)	 ? &fuse
 			     : str_eq(names[i], FSCONN_FD_ARENA) ? &arena
-			     : str_eq(names[i], FD_CONTROL)	 ? &k->control
+			     : str_eq(names[i], FD_CONTROL)	 ? &k->places.control
 								 : NULL;
 
 		if (place && *place < 0)
@@ -282,7 +127,7 @@ static void keeper_adopt(struct keeper *k)
 			notify_fd_remove(&k->notify, FSCONN_FD_ARENA);
 		return;
 	}
-	if (fsconn_adopt(k->pods_dir, TAKE_FD(fuse), TAKE_FD(arena), &k->conn, &e) < 0) {
+	if (fsconn_adopt(k->places.pods_dir, TAKE_FD(fuse), TAKE_FD(arena), &k->conn, &e) < 0) {
 		log_error(NULL, "cannot go on with the mount of an earlier run: %s", err_text(&e));
 		notify_fd_remove(&k->notify, FSCONN_FD_FUSE);
 		notify_fd_remove(&k->notify, FSCONN_FD_ARENA);
@@ -293,31 +138,23 @@ static void keeper_adopt(struct keeper *k)
 		k->conn.shared->publisher = 0;
 	k->ready_once = true;
 	k->absent_usec = clock_monotonic_usec();
-	log_info(LOG_F({ "pods-dir", k->pods_dir }), "goes on with the mount of an earlier run");
+	log_info(LOG_F({ "pods-dir", k->places.pods_dir }), "goes on with the mount of an earlier run");
 }
 
 static int keeper_prepare_pods_dir(struct keeper *k, struct err *e)
 {
-	struct stat st;
 	int r;
 
-	r = keeper_resolve_pods_dir(k, e);
+	r = places_resolve_pods_dir(&k->places, e);
 	if (r < 0)
 		return r;
 	/* what we open must not wait for our own mount */
-	k->opener.never[0] = k->pods_dir;
+	k->opener.never[0] = k->places.pods_dir;
 	k->opener.never[1] = k->config->pods_dir;
 	keeper_adopt(k);
 	if (fsconn_is_open(&k->conn))
 		return 0;
-	r = keeper_clear_pods_dir(k->pods_dir, e);
-	if (r < 0)
-		return r;
-	if (stat(k->pods_dir, &st) < 0)
-		return err_set(e, -errno, "pods dir %s: %m", k->pods_dir);
-	if (!S_ISDIR(st.st_mode))
-		return err_set(e, -ENOTDIR, "pods dir %s is not a folder", k->pods_dir);
-	return 0;
+	return places_clear_pods_dir(&k->places, e);
 }
 
 /* For the children: the agent alone may have as many connections as its control socket takes. */
@@ -340,9 +177,7 @@ static int keeper_raise_files(struct err *e)
 
 static int keeper_check(struct keeper *k, struct err *e)
 {
-	const char *runtime_dir = k->config->runtime_dir;
 	cleanup_fd int fuse = -1;
-	struct stat st;
 	int r;
 
 	if (geteuid() != 0)
@@ -357,19 +192,13 @@ static int keeper_check(struct keeper *k, struct err *e)
 	if (k->self < 0)
 		return err_set(e, -errno, "open /proc/self/exe: %m");
 
-	if (lstat(runtime_dir, &st) < 0 && errno == ENOENT)
-		r = keeper_mkdirs(runtime_dir, 0755, &k->made_runtime_dir, e);
-	else
-		r = file_mkdirs(runtime_dir, 0755, e);
-	if (r < 0)
-		return err_wrap(e, r, "runtime dir");
-	r = keeper_lock(k, e);
+	r = places_lock(&k->places, e);
 	if (r < 0)
 		return r;
 	r = keeper_prepare_pods_dir(k, e);
 	if (r < 0)
 		return r;
-	return keeper_listen(k, e);
+	return places_listen(&k->places, e);
 }
 
 /* --- children --- */
@@ -608,7 +437,7 @@ static void keeper_ready(struct keeper *k)
 	k->absent_usec = 0;
 	if (!k->ready_once)
 		log_info(LOG_F({ "version", SECRETLET_VERSION }, { "node", k->config->node_name },
-			       { "pods-dir", k->pods_dir }),
+			       { "pods-dir", k->places.pods_dir }),
 			 "ready");
 	else
 		log_info(NULL, "the agent serves again; readers had to wait for %" PRIu64 " ms", away / USEC_PER_MSEC);
@@ -710,7 +539,7 @@ static int keeper_agent_argv(const struct keeper *k, char ***ret_argv)
 		argv[i + 2] = k->args[i];
 	/* resolved here: the agent must not walk a path that ends in its own mount */
 	argv[n + 2] = option;
-	argv[n + 3] = k->pods_dir;
+	argv[n + 3] = k->places.pods_dir;
 	*ret_argv = argv;
 	return 0;
 }
@@ -740,7 +569,7 @@ static int keeper_start_agent(struct keeper *k, struct err *e)
 		keeper_note_publisher(k);
 	k->conn.shared->heartbeat_usec = clock_monotonic_usec() + START_USEC;
 	return child_spawn(k, &k->agent, argv,
-			   (int[]){ theirs, k->conn.mount.fuse, k->control, k->conn.arena, k->config_text }, 5,
+			   (int[]){ theirs, k->conn.mount.fuse, k->places.control, k->conn.arena, k->config_text }, 5,
 			   keeper_agent_died, e);
 }
 
@@ -757,13 +586,13 @@ static int keeper_start(struct keeper *k, struct err *e)
 	int r;
 
 	if (fresh) {
-		r = fsconn_create(k->pods_dir, k->config->secret_memory_limit, &k->conn, e);
+		r = fsconn_create(k->places.pods_dir, k->config->secret_memory_limit, &k->conn, e);
 		if (r < 0)
 			return r;
 	}
 	if (notify_is_open(&k->notify)) {
 		fsconn_store(&k->conn, &k->notify);
-		notify_fd_store(&k->notify, FD_CONTROL, k->control);
+		notify_fd_store(&k->notify, FD_CONTROL, k->places.control);
 	}
 	return keeper_start_agent(k, e);
 }
@@ -773,7 +602,7 @@ static void keeper_end_generation(struct keeper *k)
 {
 	child_kill(&k->agent);
 	keeper_drop_link(k);
-	fsconn_end(&k->conn, k->pods_dir, true, &k->notify);
+	fsconn_end(&k->conn, k->places.pods_dir, true, &k->notify);
 	child_kill(&k->publisher);
 }
 
@@ -912,7 +741,7 @@ static void keeper_stop(struct loop_source *s, int signo, void *userdata)
 	told = k->agent.pid > 0 && link_send(k->link, LINK_STOP, 0, 0, NULL, -1) == 0;
 	/* whether this is a stop or a restart, only the service manager knows: it has the fds, and drops them at a stop */
 	if (!notify_is_open(&k->notify))
-		fsconn_end(&k->conn, k->pods_dir, false, &k->notify);
+		fsconn_end(&k->conn, k->places.pods_dir, false, &k->notify);
 	if (k->publisher.pid > 0)
 		kill(k->publisher.pid, SIGKILL);
 	if (!told || loop_timer_set(k->stop_timer, KEEPER_STOP_USEC) < 0)
@@ -984,12 +813,7 @@ static void keeper_leave(struct keeper *k)
 static void keeper_remove_all(struct keeper *k)
 {
 	keeper_end_generation(k);
-	if (k->control >= 0)
-		unlink(k->control_path);
-	if (k->lock >= 0)
-		unlink(k->lock_path);
-	keeper_rmdirs(k->config->runtime_dir, k->made_runtime_dir);
-	keeper_rmdirs(k->config->pods_dir, k->made_pods_dir);
+	places_remove(&k->places);
 }
 
 static void keeper_deinit(struct keeper *k)
@@ -1000,8 +824,6 @@ static void keeper_deinit(struct keeper *k)
 		keeper_remove_all(k);
 	notify_close(&k->notify);
 	opener_deinit(&k->opener);
-	close_fd(k->control);
-	close_fd(k->lock);
 	close_fd(k->self);
 	loop_source_free(k->sigterm);
 	loop_source_free(k->sigint);
@@ -1011,11 +833,7 @@ static void keeper_deinit(struct keeper *k)
 	loop_source_free(k->stop_timer);
 	loop_source_free(k->tick);
 	loop_free(k->loop);
-	free(k->pods_dir);
-	free(k->made_pods_dir);
-	free(k->made_runtime_dir);
-	free(k->lock_path);
-	free(k->control_path);
+	places_deinit(&k->places);
 }
 
 int keeper_run(const struct config *c, int config_text, char *const *args)
@@ -1025,8 +843,7 @@ int keeper_run(const struct config *c, int config_text, char *const *args)
 		.config = c,
 		.config_text = config_text,
 		.args = args,
-		.lock = -1,
-		.control = -1,
+		.places = PLACES_INIT(c),
 		.self = -1,
 		.link = -1,
 		.conn = FSCONN_INIT,
