@@ -44,7 +44,7 @@ struct check {
 	size_t n_references;
 	size_t n_pods, n_secrets, n_errors, n_warnings;
 	uint64_t revision;
-	bool no_memory;
+	int r; /* why findings are missing; 0: none is */
 };
 
 static void check_deinit(struct check *c)
@@ -78,13 +78,13 @@ static void add_finding(struct check *c, struct finding *take_f)
 	cleanup_finding struct finding *f = take_f;
 	struct listed *findings;
 
-	if (!f || c->n_findings == FINDINGS_MAX) {
-		c->no_memory = true;
+	if (c->n_findings == FINDINGS_MAX) {
+		c->r = -EOVERFLOW;
 		return;
 	}
-	findings = grown(c->findings, c->n_findings, sizeof(*findings));
+	findings = f ? grown(c->findings, c->n_findings, sizeof(*findings)) : NULL;
 	if (!findings) {
-		c->no_memory = true;
+		c->r = -ENOMEM;
 		return;
 	}
 	c->findings = findings;
@@ -386,7 +386,7 @@ static int check_all(struct check *c, const struct options *o)
 			add_finding(c, TAKE_PTR(c->references[i].finding));
 	if (c->n_findings > 0)
 		qsort(c->findings, c->n_findings, sizeof(*c->findings), compare_findings);
-	return c->no_memory ? -ENOMEM : 0;
+	return c->r;
 }
 
 static const char *level_name(const struct finding *f)
@@ -457,10 +457,12 @@ int cli_check(const struct options *o, char *const *words)
 	if (manifest_set_new(NULL, &nobody, NULL, &c.set) < 0)
 		return cli_fail_memory();
 	r = check_all(&c, o);
-	if (r == -E2BIG) {
+	if (r == -E2BIG)
 		err_set(&e, r, "check: more than %d files", FILES_MAX);
+	else if (r == -EOVERFLOW)
+		err_set(&e, r, "check: more than %d errors and warnings", FINDINGS_MAX);
+	if (e.code)
 		return cli_fail(CLI_FAILED, &e);
-	}
 	if (r < 0)
 		return cli_fail_memory();
 	r = o->output == OUTPUT_JSON ? print_json(&c) : print_text(&c);
