@@ -9,6 +9,7 @@
  * were dropped, and files come from `files`. Nothing but the listing and reading of regular files touches a disk here.
  *
  * When the folder itself goes away, everything that was read stays, and the path is tried again until a folder is there.
+ * Its deletion is told by the folder above: its own inode lives as long as our fd.
  *
  * Private keys are read again when their file is written or replaced, and when somebody asks for it. All manifests are
  * read again then, because which values can be opened may have changed. Keys that cannot be read change nothing. */
@@ -39,7 +40,8 @@
 #define KEY_MASK      (IN_CLOSE_WRITE | IN_MOVED_TO) /* in its folder */
 #define WATCH_MASK                                                                                                     \
 	(IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_CREATE | IN_DELETE_SELF | IN_MOVE_SELF |        \
-	 IN_ONLYDIR)
+	 IN_ONLYDIR | IN_MASK_ADD)
+#define ABOVE_MASK (IN_DELETE | IN_ONLYDIR | IN_MASK_ADD) /* ADD: two of the three folders may be one */
 
 struct manifest_file {
 	struct list queue_link; /* in `queue`, or in no list */
@@ -66,6 +68,7 @@ struct manifests {
 	bool resumes;
 	char *dir; /* resolved */
 	int dir_fd, inotify_fd, wd; /* wd -1: the folder is gone */
+	int above_wd; /* of the folder that `dir` is in; -1: it is not watched */
 	struct loop_source *io, *batch_timer, *retry_timer, *defer;
 	struct map known; /* by name -> struct manifest_file */
 	struct list queue; /* to be opened */
@@ -331,7 +334,6 @@ static void queue_changed(struct manifests *m)
 
 static void folder_gone(struct manifests *m);
 
-/* inotify tells the end of a folder when nobody has it open any more, and we have. */
 static bool is_deleted(const struct manifests *m)
 {
 	struct stat st;
@@ -380,6 +382,16 @@ static void folder_gone(struct manifests *m)
 	loop_timer_set(m->retry_timer, RETRY_USEC);
 }
 
+/* Without it, only the end of a folder that had something in it is noticed. */
+static void watch_above(struct manifests *m)
+{
+	cleanup_free char *above = file_dirname(m->dir);
+
+	m->above_wd = above ? inotify_add_watch(m->inotify_fd, above, ABOVE_MASK) : -1;
+	if (m->above_wd < 0)
+		log_warning(NULL, "%s: cannot watch the folder above; its deletion may not be seen", m->dir);
+}
+
 static int watch_folder(struct manifests *m, struct err *e)
 {
 	cleanup_fd int fd = -1;
@@ -394,8 +406,12 @@ static int watch_folder(struct manifests *m, struct err *e)
 	close_fd(m->dir_fd);
 	m->dir_fd = TAKE_FD(fd);
 	m->wd = wd;
+	watch_above(m);
 	return 0;
 }
+
+static int watch_keys(struct manifests *m);
+static void read_keys(struct manifests *m);
 
 static void retry_folder(struct loop_source *source, void *userdata)
 {
@@ -408,9 +424,29 @@ static void retry_folder(struct loop_source *source, void *userdata)
 	log_info(NULL, "%s: the manifests folder is watched again", m->dir);
 	m->read_all = true;
 	gather(m);
+	/* they may lie in it, or it may have gone with the folder above */
+	if (watch_keys(m) == 0)
+		read_keys(m);
 }
 
 /* ---- private keys ---- */
+
+static int watch_keys(struct manifests *m)
+{
+	cleanup_free char *folder = NULL;
+	int wd;
+
+	if (!m->key_path)
+		return 0;
+	folder = file_dirname(m->key_path);
+	if (!folder)
+		return -ENOMEM;
+	wd = inotify_add_watch(m->inotify_fd, folder, KEY_MASK | IN_ONLYDIR | IN_MASK_ADD);
+	if (wd < 0)
+		return -errno;
+	m->key_wd = wd;
+	return 0;
+}
 
 static void keys_refused(struct manifests *m, const struct err *e)
 {
@@ -440,8 +476,6 @@ static int take_keys(struct manifests *m, int take_fd, struct err *e)
 	log_info(NULL, "%s: the private keys are other ones; all manifests are read again", m->key_path);
 	return 0;
 }
-
-static void read_keys(struct manifests *m);
 
 static void keys_opened(void *userdata, int take_fd, int r)
 {
@@ -520,6 +554,13 @@ static void handle_name(struct manifests *m, const char *name, uint32_t mask)
 		f->changed = true;
 }
 
+/* Whether it is, the batch looks. */
+static bool may_be_end(const struct manifests *m, const struct inotify_event *ev)
+{
+	return m->wd >= 0 && ev->wd == m->above_wd && (ev->mask & IN_DELETE) && ev->len > 0 &&
+	       str_eq(ev->name, strrchr(m->dir, '/') + 1);
+}
+
 static void handle_event(struct manifests *m, const struct inotify_event *ev)
 {
 	if (ev->mask & IN_Q_OVERFLOW) {
@@ -531,6 +572,8 @@ static void handle_event(struct manifests *m, const struct inotify_event *ev)
 	}
 	if (may_be_keys(m, ev))
 		read_keys(m);
+	if (may_be_end(m, ev))
+		gather(m);
 	/* of a folder that was watched earlier, or of the keys */
 	if (ev->wd != m->wd)
 		return;
@@ -716,9 +759,9 @@ static int open_keys(struct manifests *m, const char *path, struct err *e)
 	r = files_allow_file(m->files, m->key_path);
 	if (r < 0)
 		return err_set(e, r, "%s: %s", path, strerror(-r));
-	m->key_wd = inotify_add_watch(m->inotify_fd, folder, KEY_MASK | IN_ONLYDIR | IN_MASK_ADD);
-	if (m->key_wd < 0)
-		r = err_set(e, -errno, "%s: %m", path);
+	r = watch_keys(m);
+	if (r < 0)
+		err_set(e, r, "%s: %s", path, strerror(-r));
 	else
 		r = sealing_keys_open(path, &m->key_fd, e);
 	if (r == 0 || !m->resumes)
@@ -748,7 +791,7 @@ int source_manifests_new(struct loop *l, struct files *files, const struct sourc
 	m->loop = l;
 	m->files = files;
 	m->resumes = options->resumes;
-	m->dir_fd = m->inotify_fd = m->wd = m->key_fd = m->key_wd = -1;
+	m->dir_fd = m->inotify_fd = m->wd = m->above_wd = m->key_fd = m->key_wd = -1;
 	list_init(&m->queue);
 
 	r = manifest_set_new(options->node_name, sink, userdata, &m->set);

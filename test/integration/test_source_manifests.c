@@ -1274,6 +1274,7 @@ static void keys_that_change_open_what_could_not_be_opened(void **state)
 			  *other_path = path_in(w, "k2"), *other_public = path_in(w, "p2"), *old = NULL, *both = NULL;
 	struct sealing_public to, other;
 	struct err e = ERR_INIT;
+	uint64_t n_requests;
 	int fd;
 
 	make_folder(w, "keys");
@@ -1303,8 +1304,12 @@ static void keys_that_change_open_what_could_not_be_opened(void **state)
 	expect(w, "secret default/db k=two");
 	/* the same keys again are no reason to read anything */
 	both = text_of(private_path);
+	n_requests = health(w).n_requests;
 	write_key(private_path, both, 0600);
-	expect_nothing(w);
+	for (int i = 0; i < 5; i++)
+		assert_true(loop_run_once(w->loop, 20 * USEC_PER_MSEC) >= 0);
+	assert_int_equal(health(w).n_requests, n_requests);
+	assert_int_equal(w->n_log, w->n_seen);
 	assert_int_equal(health(w).n_rejected, 0);
 }
 
@@ -1539,6 +1544,73 @@ static void the_folder_may_be_deleted_with_all_that_is_in_it(void **state)
 	expect(w, "secret default/db k=two");
 }
 
+static void an_empty_folder_may_be_removed_and_made_again(void **state)
+{
+	struct world *w = *state;
+	cleanup_free char *beside = str_format("%s.beside", w->dir);
+	uint64_t contact_usec;
+
+	begin(w);
+	expect(w, "synced");
+	want(w, "db");
+	expect(w, "secret default/db absent");
+	/* what else goes from the folder above is nothing to us */
+	contact_usec = health(w).last_contact_usec;
+	assert_int_equal(mkdir(beside, 0755), 0);
+	assert_int_equal(rmdir(beside), 0);
+	for (int i = 0; i < 5; i++)
+		assert_true(loop_run_once(w->loop, 20 * USEC_PER_MSEC) >= 0);
+	assert_int_equal(health(w).last_contact_usec, contact_usec);
+	/* the second time, it is another folder that is watched */
+	for (int i = 0; i < 2; i++) {
+		const char *told[] = { "secret default/db k=0", "secret default/db k=1" };
+
+		assert_int_equal(rmdir(w->dir), 0);
+		wait_for_rejected(w, 1);
+		assert_non_null(strstr(health(w).last_error, "the manifests folder is gone"));
+		assert_int_equal(health(w).n_watches, 0);
+		assert_int_equal(mkdir(w->dir, 0755), 0);
+		put_secret(w, "db.yaml", "db", i == 0 ? "0" : "1");
+		expect(w, told[i]);
+		assert_string_equal(health(w).last_error, "");
+		drop(w, "db.yaml");
+		expect(w, "secret default/db absent");
+	}
+}
+
+static void keys_in_a_folder_that_comes_back_are_read_again(void **state)
+{
+	struct world *w = *state;
+	cleanup_free char *private_path = path_in(w, "k"), *public_path = path_in(w, "p"),
+			  *other_path = path_in(w, "k2"), *other_public = path_in(w, "p2"), *other = NULL, *good = NULL,
+			  *away = str_format("%s.away", w->dir);
+	struct sealing_public to, other_to;
+	struct err e = ERR_INIT;
+
+	assert_int_equal(sealing_generate(private_path, public_path, &to, &e), 0);
+	assert_int_equal(sealing_generate(other_path, other_public, &other_to, &e), 0);
+	good = text_of(private_path);
+	other = text_of(other_path);
+	put_sealed(w, &other_to, "db", "one");
+	begin_with_key(w, private_path);
+	expect(w, "synced");
+	want(w, "db");
+	expect(w, "failed default/db ...");
+	assert_int_equal(rename(w->dir, away), 0);
+	while (health(w).n_watches > 0)
+		assert_true(loop_run_once(w->loop, 100 * USEC_PER_MSEC) >= 0);
+	assert_int_equal(mkdir(w->dir, 0755), 0);
+	put_sealed(w, &other_to, "db", "two");
+	write_key(private_path, other, 0600);
+	expect(w, "secret default/db k=two");
+	/* and from now on */
+	put_sealed(w, &to, "db", "three");
+	expect(w, "failed default/db ...");
+	write_key(private_path, good, 0600);
+	expect(w, "secret default/db k=three");
+	assert_int_equal(nftw(away, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+}
+
 /* Files that are opened at once, and told when the test says so. */
 #define HELD_MAX 64
 struct held_files {
@@ -1630,6 +1702,42 @@ static void a_file_that_changes_while_it_is_opened_is_read_once_more(void **stat
 	wait_for_held(w, &h);
 	release(&h);
 	expect(w, "secret default/db k=three");
+}
+
+static void keys_that_change_while_they_are_opened_are_read_once_more(void **state)
+{
+	struct world *w = *state;
+	cleanup_free char *private_path = path_in(w, "keys/k"), *public_path = path_in(w, "keys/p"),
+			  *other_path = path_in(w, "k2"), *other_public = path_in(w, "p2"), *other = NULL;
+	const struct source_manifests_options o = { .dir = w->dir, .key_file = private_path, .node_name = NODE };
+	struct held_files h = { .files = { .vtable = &held_vtable } };
+	struct sealing_public to, other_to;
+	struct err e = ERR_INIT;
+
+	make_folder(w, "keys");
+	assert_int_equal(sealing_generate(private_path, public_path, &to, &e), 0);
+	assert_int_equal(sealing_generate(other_path, other_public, &other_to, &e), 0);
+	other = text_of(other_path);
+	put_sealed(w, &other_to, "db", "one");
+	assert_int_equal(source_manifests_new(w->loop, &h.files, &o, &sink, w, &w->source, &e), 0);
+	assert_int_equal(source_start(w->source, &e), 0);
+	wait_for_held(w, &h);
+	release(&h);
+	expect(w, "synced");
+	want(w, "db");
+	expect(w, "failed default/db ...");
+	source_reread(w->source);
+	/* the keeper has the old ones open already */
+	write_key(private_path, other, 0600);
+	for (int i = 0; i < 5; i++)
+		assert_true(loop_run_once(w->loop, 20 * USEC_PER_MSEC) >= 0);
+	assert_int_equal(h.n, 1);
+	release(&h);
+	wait_for_held(w, &h);
+	release(&h);
+	wait_for_held(w, &h);
+	release(&h);
+	expect(w, "secret default/db k=one");
 }
 
 static void answers_that_come_when_the_folder_is_gone_do_not_count(void **state)
@@ -1806,7 +1914,10 @@ int main(void)
 		TEST(many_changes_at_once_are_one),
 		TEST(the_folder_may_go_and_come_back),
 		TEST(the_folder_may_be_deleted_with_all_that_is_in_it),
+		TEST(an_empty_folder_may_be_removed_and_made_again),
+		TEST(keys_in_a_folder_that_comes_back_are_read_again),
 		TEST(a_file_that_changes_while_it_is_opened_is_read_once_more),
+		TEST(keys_that_change_while_they_are_opened_are_read_once_more),
 		TEST(answers_that_come_when_the_folder_is_gone_do_not_count),
 		TEST(a_folder_that_cannot_be_listed_keeps_what_it_gave),
 		TEST(more_files_than_are_read_are_refused_as_a_whole),
