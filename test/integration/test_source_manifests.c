@@ -1468,6 +1468,30 @@ static void a_source_can_be_freed_while_keys_are_being_opened(void **state)
 		assert_true(loop_run_once(w->loop, 0) >= 0);
 }
 
+static void the_folder_of_the_keys_may_go(void **state)
+{
+	struct world *w = *state;
+	cleanup_free char *private_path = path_in(w, "keys/k"), *public_path = path_in(w, "keys/p"),
+			  *folder = path_in(w, "keys");
+	struct sealing_public to;
+	struct err e = ERR_INIT;
+
+	make_folder(w, "keys");
+	assert_int_equal(sealing_generate(private_path, public_path, &to, &e), 0);
+	put_sealed(w, &to, "db", "one");
+	begin_with_key(w, private_path);
+	expect(w, "synced");
+	want(w, "db");
+	expect(w, "secret default/db k=one");
+	assert_int_equal(nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+	for (int i = 0; i < 5; i++)
+		assert_true(loop_run_once(w->loop, 20 * USEC_PER_MSEC) >= 0);
+	assert_int_equal(health(w).n_watches, 1);
+	assert_int_equal(health(w).n_rejected, 0);
+	put_sealed(w, &to, "db", "two");
+	expect(w, "secret default/db k=two");
+}
+
 static void a_list_is_taken_apart(void **state)
 {
 	struct world *w = *state;
@@ -1827,18 +1851,33 @@ static void events_that_are_lost_are_made_up_for(void **state)
 	struct world *w = *state;
 	unsigned long n = queued_events_max();
 
+	cleanup_free char *private_path = path_in(w, "keys/k"), *public_path = path_in(w, "keys/p"),
+			  *other_path = path_in(w, "k2"), *other_public = path_in(w, "p2"), *other = NULL;
+	struct sealing_public to, other_to;
+	struct err e = ERR_INIT;
+
 	if (n > 100000)
 		skip();
-	put_secret(w, "db.yaml", "db", "one");
-	begin(w);
+	make_folder(w, "keys");
+	assert_int_equal(sealing_generate(private_path, public_path, &to, &e), 0);
+	assert_int_equal(sealing_generate(other_path, other_public, &other_to, &e), 0);
+	other = text_of(other_path);
+	put_sealed(w, &other_to, "db", "one");
+	begin_with_key(w, private_path);
 	expect(w, "synced");
 	want(w, "db");
+	expect(w, "failed default/db ...");
+	for (unsigned long i = 0; i < n / 2; i++) {
+		close(begin_writing(w, "noise.yaml", ""));
+		drop(w, "noise.yaml");
+	}
+	write_key(private_path, other, 0600);
 	expect(w, "secret default/db k=one");
 	for (unsigned long i = 0; i < n / 2; i++) {
 		close(begin_writing(w, "noise.yaml", ""));
 		drop(w, "noise.yaml");
 	}
-	put_secret(w, "db.yaml", "db", "two");
+	put_sealed(w, &other_to, "db", "two");
 	expect(w, "secret default/db k=two");
 }
 
@@ -1910,6 +1949,7 @@ int main(void)
 		TEST(keys_behind_links_are_read_again),
 		TEST(a_wrong_key_keeps_only_the_first_from_starting),
 		TEST(a_source_can_be_freed_while_keys_are_being_opened),
+		TEST(the_folder_of_the_keys_may_go),
 		TEST(a_list_is_taken_apart),
 		TEST(many_changes_at_once_are_one),
 		TEST(the_folder_may_go_and_come_back),
