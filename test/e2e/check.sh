@@ -12,7 +12,7 @@ names=() wanted=()
 declare -A path_of=() code_of=() refused_here=()
 mkdir "$cases" "$TEST_DIR/answers"
 
-# All objects are made by one jq, and all requests by one curl: hundreds of each are what takes the time.
+# All objects are made by one jq, and all requests by one curl: hundreds of processes are what takes the time.
 
 # write ID NAME KIND OBJECT: $cases/ID.json is to be the smallest good object with the other one merged into it. Each has
 # a name of its own, or check would find it twice.
@@ -52,18 +52,17 @@ answers() { # to all that was asked
 	n_asked=0
 }
 
-# theirs ID: the server's verdict; anything that is neither is shown as it is
+# theirs ID: sets verdict; what is neither good nor bad is shown as it is
 theirs() {
 	local body=''
 	read -r body <"$TEST_DIR/answers/$1"
 	case "${code_of[$1]:-none} $body" in
-	20[01]\ *) echo good ;;
-	401* | 429*) echo "no verdict: $body" ;;
-	4[0-9][0-9]' {"kind":"Status",'*) echo bad ;;
-	*) echo "no verdict: ${code_of[$1]:-} $body" ;;
+	20[01]\ *) verdict=good ;;
+	401* | 429*) verdict="none: $body" ;;
+	4[0-9][0-9]' {"kind":"Status",'*) verdict=bad ;;
+	*) verdict="none: ${code_of[$1]:-} $body" ;;
 	esac
 }
-ours() { if [ -n "${refused_here[$1]:-}" ]; then echo bad; else echo good; fi; }
 
 # verdicts NAME OURS THEIRS: of what was written last
 verdicts() { names[n]=$1 wanted[n]="here $2, there $3"; }
@@ -76,10 +75,11 @@ judge() { # all that was written
 	"$secretlet" check -o json "$cases"/*.json >"$TEST_DIR/check.out" 2>"$TEST_DIR/check.err"
 	status=$?
 	check_equal "check looks at all of them and refuses some" "$status $(jq .files "$TEST_DIR/check.out")" "1 $n"
-	while read -r file; do refused_here[$(basename "$file" .json)]=yes; done < <(jq -r \
+	while read -r file; do refused_here[${file##*/}]=bad; done < <(jq -r \
 		'[.findings[] | select(.level == "error").file] | unique[]' "$TEST_DIR/check.out")
 	for ((i = 1; i <= n; i++)); do
-		check_equal "${names[i]}" "here $(ours $i), there $(theirs $i)" "${wanted[i]}"
+		theirs "$i"
+		check_equal "${names[i]}" "here ${refused_here[$i.json]:-good}, there $verdict" "${wanted[i]}"
 	done
 }
 secret() { write_secret "$3" && verdicts "secret: $2" "$1" "$1"; } # secret good|bad NAME OBJECT
@@ -96,13 +96,14 @@ write_mount() { # write_mount MOUNT...: one of them is good
 		\"volumeMounts\": [{\"name\": \"v\", \"mountPath\": \"/a\"}$more]}]}}"
 }
 mount_is() { write_mount "$3" && verdicts "mount: $2" "$1" "$1"; }
-name_of() { printf "%0$1d" 0 | tr 0 a; } # name_of LENGTH
-subdomain_of() { # subdomain_of LENGTH (more than 200)
-	echo "$(name_of 63).$(name_of 63).$(name_of 63).$(name_of $(($1 - 192)))"
+letters=$(printf %0300d 0 | tr 0 a)
+subdomain=${letters:0:63}.${letters:0:63}.${letters:0:63}.${letters:0:63}
+quote() { # quote TEXT: sets quoted
+	quoted=${1//\\/\\\\} quoted=${quoted//\"/\\\"} quoted=${quoted//$'\n'/\\n} quoted=${quoted//$'\r'/\\r}
+	quoted="\"$quoted\""
 }
-base64_of() { printf %s "$1" | base64 -w 0; }
 typed() { # typed good|bad NAME TYPE DATA: values as they are
-	secret "$1" "$3: $2" "$(jq -n --arg type "$3" --argjson data "$4" '{type: $type, stringData: $data}')"
+	secret "$1" "$3: $2" "{\"type\": \"$3\", \"stringData\": $4}"
 }
 
 # --- metadata
@@ -110,9 +111,9 @@ secret good "the smallest one" '{}'
 pod good "the smallest one" '{}'
 for kind in secret pod; do
 	named() { "$kind" "$1" "name $2" "{\"metadata\": {\"name\": \"$3\"}}"; }
-	named good "of 253 characters" "$(subdomain_of 253)"
-	named bad "of 254 characters" "$(subdomain_of 254)"
-	named good "with a part of 64 characters" "$(name_of 64).b"
+	named good "of 253 characters" "${subdomain:0:253}"
+	named bad "of 254 characters" "${subdomain:0:254}"
+	named good "with a part of 64 characters" "${letters:0:64}.b"
 	named good "with dots and digits" 0.a-b.9
 	for bad in '' A a_b -a a- a. .a a..b a/b 'a b' .. 'a%'; do named bad "'$bad'" "$bad"; done
 	"$kind" bad "name is null" '{"metadata": {"name": null}}'
@@ -122,10 +123,10 @@ for kind in secret pod; do
 	for bad in A a.b a/b -a; do "$kind" bad "namespace '$bad'" "{\"metadata\": {\"namespace\": \"$bad\"}}"; done
 	label() { "$kind" "$1" "label $2" "{\"metadata\": {\"labels\": $3}}"; }
 	label good "of a prefix, empty, null" '{"a.b/C_d.e": "", "x": null, "0": "A-b_c.9"}'
-	label good "of 63 characters" "{\"$(subdomain_of 253)/$(name_of 63)\": \"$(name_of 63)\"}"
-	label bad "with a name of 64 characters" "{\"$(name_of 64)\": \"\"}"
-	label bad "with a prefix of 254 characters" "{\"$(subdomain_of 254)/a\": \"\"}"
-	label bad "with a value of 64 characters" "{\"a\": \"$(name_of 64)\"}"
+	label good "of 63 characters" "{\"${subdomain:0:253}/${letters:0:63}\": \"${letters:0:63}\"}"
+	label bad "with a name of 64 characters" "{\"${letters:0:64}\": \"\"}"
+	label bad "with a prefix of 254 characters" "{\"${subdomain:0:254}/a\": \"\"}"
+	label bad "with a value of 64 characters" "{\"a\": \"${letters:0:64}\"}"
 	for bad in '' 'a b' /a a/ a/b/c -a a- A/b 'a_b/c'; do label bad "key '$bad'" "{\"$bad\": \"\"}"; done
 	for bad in 'a b' -a a- a/b 'ä'; do label bad "value '$bad'" "{\"a\": \"$bad\"}"; done
 	label bad "is a number" '{"a": 1}'
@@ -136,16 +137,16 @@ for kind in secret pod; do
 	annotation bad "key 'a/b/c'" '{"a/b/c": ""}'
 	annotation bad "is a boolean" '{"a": true}'
 	annotations_of() { # annotations_of BYTES
-		"write_$kind" "{\"metadata\": {\"annotations\": {\"a\": \"$(name_of $(($1 - 1)))\"}}}"
+		"write_$kind" "{\"metadata\": {\"annotations\": {\"a\": \"$(printf "%0$(($1 - 1))d" 0)\"}}}"
 	}
 	annotations_of $((256 << 10)) && verdicts "$kind: annotations of 256 KiB" good good
 	annotations_of $(((256 << 10) + 1)) && verdicts "$kind: annotations of one byte more" bad bad
 done
 
 # --- keys and values
-key() { secret "$1" "key $2" "$(jq -n --arg key "$3" '{data: {($key): ""}}')"; }
-key good "of 253 characters" "$(name_of 253)"
-key bad "of 254 characters" "$(name_of 254)"
+key() { quote "$3" && secret "$1" "key $2" "{\"data\": {$quoted: \"\"}}"; }
+key good "of 253 characters" "${letters:0:253}"
+key bad "of 254 characters" "${letters:0:254}"
 for good in .a a.b A_b-1 ... -; do
 	case "$good" in ...) verdict=bad ;; *) verdict=good ;; esac
 	key "$verdict" "'$good'" "$good"
@@ -155,7 +156,7 @@ secret bad "key 'a/b' in stringData" '{"stringData": {"a/b": ""}}'
 secret good "a key in data and in stringData" '{"data": {"a": "YQ=="}, "stringData": {"a": "b"}}'
 secret good "no keys" '{"data": null, "stringData": {}}'
 secret good "values that are null" '{"data": {"a": null}, "stringData": {"b": null}}'
-value() { secret "$1" "base64 $2" "$(jq -n --arg value "$3" '{data: {k: $value}}')"; }
+value() { quote "$3" && secret "$1" "base64 $2" "{\"data\": {\"k\": $quoted}}"; }
 value good "empty" ""
 value good "with line ends" $'Y\nQ=\r\n='
 value good "with bits behind the last byte" YR==
@@ -205,7 +206,7 @@ typed bad "an empty key" $ssh '{"ssh-privatekey": ""}'
 typed bad "no key" $ssh '{"ssh-publickey": "a"}'
 for docker in dockercfg dockerconfigjson; do
 	type=kubernetes.io/$docker
-	docker() { typed "$1" "$2" "$type" "$(jq -n --arg key ".$docker" --arg value "$3" '{($key): $value}')"; }
+	docker() { quote "$3" && typed "$1" "$2" "$type" "{\".$docker\": $quoted}"; }
 	docker good "an object" '{"auths": {"r.example": {"auth": "YTpi"}}}'
 	docker good "an empty object, with space around it" $' {}\n'
 	docker good "null" null
@@ -249,8 +250,8 @@ volumes() { pod "$1" "volumes: $2" "{\"spec\": {\"volumes\": $3}}"; }
 volumes good "without a type" '[{"name": "v"}, {"name": "w", "emptyDir": {}, "secret": null}]'
 volumes bad "two with one name" '[{"name": "v"}, {"name": "v"}]'
 volumes bad "two types" '[{"name": "v", "emptyDir": {}, "secret": {"secretName": "s"}}]'
-volumes good "a name of 63 characters" "[{\"name\": \"$(name_of 63)\"}]"
-volumes bad "a name of 64 characters" "[{\"name\": \"$(name_of 64)\"}]"
+volumes good "a name of 63 characters" "[{\"name\": \"${letters:0:63}\"}]"
+volumes bad "a name of 64 characters" "[{\"name\": \"${letters:0:64}\"}]"
 for bad in '' A a.b ../v -v; do volumes bad "name '$bad'" "[{\"name\": \"$bad\"}]"; done
 volumes bad "no name" '[{"emptyDir": {}}]'
 volumes bad "a string" '["v"]'
@@ -259,8 +260,8 @@ containers bad "none" '[]'
 containers bad "null" null
 containers bad "no name" '[{"image": "none"}]'
 containers bad "two with one name" '[{"name": "c", "image": "none"}, {"name": "c", "image": "none"}]'
-containers good "a name of 63 characters" "[{\"name\": \"$(name_of 63)\", \"image\": \"none\"}]"
-for bad in "$(name_of 64)" A a.b; do containers bad "name '$bad'" "[{\"name\": \"$bad\", \"image\": \"none\"}]"; done
+containers good "a name of 63 characters" "[{\"name\": \"${letters:0:63}\", \"image\": \"none\"}]"
+for bad in "${letters:0:64}" A a.b; do containers bad "name '$bad'" "[{\"name\": \"$bad\", \"image\": \"none\"}]"; done
 containers bad "an object" '{}'
 pod bad "an init container with the name of a container" '{"spec": {"initContainers": [{"name": "c", "image": "none"}]}}'
 pod bad "an init container whose volume is not there" '{"spec": {"initContainers": [{"name": "i", "image": "none",
@@ -355,12 +356,13 @@ make_objects
 for ((i = 1; i <= n_updates; i++)); do ask "u$i" POST /api/v1/namespaces/default/secrets; done
 answers
 for ((i = 1; i <= n_updates; i++)); do
-	[ "$(theirs "u$i")" = good ] || bail "the old one of: ${names[i]}" "$TEST_DIR/answers/u$i"
+	theirs "u$i"
+	[ "$verdict" = good ] || bail "the old one of: ${names[i]}" "$TEST_DIR/answers/u$i"
 	ask "u$i.new" PUT "/api/v1/namespaces/default/secrets/u$i?dryRun=All"
 done
 answers
 for ((i = 1; i <= n_updates; i++)); do
-	verdict=$(theirs "u$i.new")
+	theirs "u$i.new"
 	check_equal "a change there: ${names[i]}" "$verdict" "${wanted[i]}"
 	[ "$verdict" = good ] || refused_there="$refused_there u$i"
 	mv "$cases/u$i.json" "$manifests/"
