@@ -34,7 +34,7 @@
 #define FILES_MAX     10000
 #define OPENING_MAX   16 /* requests at the keeper at one time */
 #define QUIET_USEC    (5 * USEC_PER_MSEC)
-#define WAIT_MAX_USEC (50 * USEC_PER_MSEC)
+#define WAIT_MAX_USEC (50 * USEC_PER_MSEC) /* and then a last QUIET_USEC at most */
 #define RETRY_USEC    (2 * USEC_PER_SEC)
 #define POSTPONED_MAX 20 /* batches that are not told because all is read again; then they are */
 #define KEY_MASK      (IN_CLOSE_WRITE | IN_MOVED_TO) /* in its folder */
@@ -250,16 +250,15 @@ static void pump(struct manifests *m)
 
 static void gather(struct manifests *m)
 {
-	uint64_t now_usec = loop_now(m->loop), left_usec;
+	uint64_t now_usec = loop_now(m->loop);
 
 	if (!m->batch_since_usec)
 		m->batch_since_usec = now_usec;
-	left_usec = m->batch_since_usec + WAIT_MAX_USEC;
-	/* it is due, and setting it would let it lose its turn: events that never cease must not keep it from running */
-	if (left_usec <= now_usec)
+	/* it is set already, and setting it again would let it lose its turn: events that never cease must not keep it from
+	 * running */
+	if (now_usec >= m->batch_since_usec + WAIT_MAX_USEC)
 		return;
-	left_usec -= now_usec;
-	if (loop_timer_set(m->batch_timer, MIN(left_usec, QUIET_USEC)) < 0)
+	if (loop_timer_set(m->batch_timer, QUIET_USEC) < 0)
 		log_error(NULL, "%s: no timer; changes will not be seen", m->dir);
 }
 
