@@ -1577,9 +1577,11 @@ static void the_folder_may_be_deleted_with_all_that_is_in_it(void **state)
 static void an_empty_folder_may_be_removed_and_made_again(void **state)
 {
 	struct world *w = *state;
-	cleanup_free char *beside = str_format("%s.beside", w->dir);
+	cleanup_free char *above = path_in(w, ""), *beside = path_in(w, "beside");
 	uint64_t contact_usec;
 
+	make_folder(w, "in");
+	snprintf(w->dir + strlen(w->dir), 4, "/in");
 	begin(w);
 	expect(w, "synced");
 	want(w, "db");
@@ -1591,21 +1593,22 @@ static void an_empty_folder_may_be_removed_and_made_again(void **state)
 	for (int i = 0; i < 5; i++)
 		assert_true(loop_run_once(w->loop, 20 * USEC_PER_MSEC) >= 0);
 	assert_int_equal(health(w).last_contact_usec, contact_usec);
-	/* the second time, it is another folder that is watched */
+	/* the second time it is another folder that is watched, and another one above */
 	for (int i = 0; i < 2; i++) {
-		const char *told[] = { "secret default/db k=0", "secret default/db k=1" };
-
 		assert_int_equal(rmdir(w->dir), 0);
+		assert_int_equal(rmdir(above), 0);
 		wait_for_rejected(w, 1);
 		assert_non_null(strstr(health(w).last_error, "the manifests folder is gone"));
 		assert_int_equal(health(w).n_watches, 0);
+		assert_int_equal(mkdir(above, 0755), 0);
 		assert_int_equal(mkdir(w->dir, 0755), 0);
-		put_secret(w, "db.yaml", "db", i == 0 ? "0" : "1");
-		expect(w, told[i]);
+		put_secret(w, "db.yaml", "db", i == 0 ? "one" : "two");
+		expect(w, i == 0 ? "secret default/db k=one" : "secret default/db k=two");
 		assert_string_equal(health(w).last_error, "");
 		drop(w, "db.yaml");
 		expect(w, "secret default/db absent");
 	}
+	*strrchr(w->dir, '/') = '\0';
 }
 
 static void keys_in_a_folder_that_comes_back_are_read_again(void **state)
