@@ -2,6 +2,7 @@
  * they are freed. */
 #include "agent/kubeconfig.h"
 
+#include <ctype.h>
 #include <fcntl.h>
 #include <stdarg.h>
 
@@ -342,11 +343,14 @@ static int take_cluster(const struct loader *l, const struct yaml_node *cluster,
 		return r;
 	if (!server)
 		return issue(l, cluster, "cluster: server is missing");
-	if (!str_starts(server, "https://") && !str_starts(server, "http://"))
-		return issue(l, get(cluster, "server"), "server must be a URL with https:// or http://");
 	r = dup_str(l, cluster, "server", &k->server);
 	if (r < 0)
 		return r;
+	/* a scheme may be written in capitals (RFC 3986 3.1) */
+	for (size_t i = 0; isalpha((unsigned char)k->server[i]); i++)
+		k->server[i] = (char)tolower((unsigned char)k->server[i]);
+	if (!str_starts(k->server, "https://") && !str_starts(k->server, "http://"))
+		return issue(l, get(cluster, "server"), "server must be a URL with https:// or http://");
 	r = dup_str(l, cluster, "tls-server-name", &k->tls_server_name);
 	if (r < 0)
 		return r;

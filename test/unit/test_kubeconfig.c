@@ -160,6 +160,15 @@ static void anonymous_user_is_allowed(void **state)
 	assert_null(k->client_cert);
 }
 
+static void scheme_may_be_written_in_capitals(void **state)
+{
+	cleanup_kubeconfig struct kubeconfig *k =
+		loaded(HEAD "clusters: [{name: k, cluster: {server: \"HTTPS://H/Path\"}}]\n"
+			    "users: [{name: u, user: {}}]\n");
+
+	assert_string_equal(k->server, "https://H/Path");
+}
+
 static void refusals_name_line_column_and_field(void **state)
 {
 	static const struct {
@@ -401,6 +410,7 @@ int main(void)
 		cmocka_unit_test(harmless_fields_are_passed_over),
 		cmocka_unit_test(insecure_false_is_false),
 		cmocka_unit_test(anonymous_user_is_allowed),
+		cmocka_unit_test(scheme_may_be_written_in_capitals),
 		cmocka_unit_test(refusals_name_line_column_and_field),
 		cmocka_unit_test(errors_hold_no_credential),
 		cmocka_unit_test(missing_and_huge_files_are_refused),
