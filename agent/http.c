@@ -715,6 +715,8 @@ static CURLcode set_tls(struct http_request *r)
 static CURLcode set_network(struct http_request *r)
 {
 	struct http *h = r->http;
+	long connect_msec =
+		h->options.connect_usec ? (long)(h->options.connect_usec / USEC_PER_MSEC) : CONNECT_TIMEOUT_MSEC;
 	CURLcode code = CURLE_OK;
 
 	SET(CURLOPT_NOSIGNAL, 1L);
@@ -722,7 +724,7 @@ static CURLcode set_network(struct http_request *r)
 	SET(CURLOPT_FOLLOWLOCATION, 0L);
 	SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
 	SET(CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
-	SET(CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_TIMEOUT_MSEC);
+	SET(CURLOPT_CONNECTTIMEOUT_MS, connect_msec);
 	SET(CURLOPT_TCP_NODELAY, 1L);
 	SET(CURLOPT_TCP_KEEPALIVE, 1L);
 	SET(CURLOPT_TCP_KEEPIDLE, (long)KEEPALIVE_IDLE_SEC);

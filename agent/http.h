@@ -22,6 +22,7 @@ struct http_options {
 	const char *proxy; /* http, https or socks5 URL; NULL: the environment says (proxy.h) */
 	bool insecure; /* the server's certificate is not checked */
 	const char *user_agent;
+	uint64_t connect_usec; /* for making a connection, TLS included; 0: 30 s */
 	uint64_t ping_usec; /* an HTTP/2 connection that is silent for so long is asked something; 0: 15 s */
 };
 

@@ -8,6 +8,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <time.h>
 
@@ -266,6 +267,24 @@ static void connection_is_used_again(void **state)
 	buf_deinit(&second.body);
 }
 
+static void connection_of_before_a_reopening_is_not_used_again(void **state)
+{
+	struct rig *t = *state;
+	struct answer second = { .n_done = 0 }, first = { .next = &second };
+
+	get(t, &first, "/first");
+	eventually(t, t->requests.len > 0);
+	assert_int_equal(http_reopen(t->http), 0);
+	t->response = OK;
+	send_all(t, OK);
+	eventually(t, second.n_done);
+	assert_int_equal(first.err.code, 0);
+	assert_int_equal(second.err.code, 0);
+	assert_int_equal(t->n_peers, 2);
+	buf_deinit(&first.body);
+	buf_deinit(&second.body);
+}
+
 static void any_status_is_an_answer(void **state)
 {
 	static const struct {
@@ -382,6 +401,112 @@ static void silence_is_an_error_after_its_time(void **state)
 	eventually(t, silent.n_done);
 	assert_int_equal(silent.err.code, -ETIMEDOUT);
 }
+
+/* ---- connections ---- */
+
+/* The server takes the connection and says nothing, so TLS does not get to its end. */
+static void start_silent_tls(struct rig *t, struct answer *a)
+{
+	cleanup_free char *url = str_format("https%s", t->url + strlen("http"));
+	const struct http_options o = { .server = url,
+					.user_agent = "secretlet/test",
+					.connect_usec = 300 * USEC_PER_MSEC };
+	struct err e = ERR_INIT;
+
+	http_free(TAKE_PTR(t->http));
+	if (http_new(t->loop, &o, &t->http, &e) < 0)
+		fail_msg("%s", err_text(&e));
+	get_with(t, a, &(struct http_get){ .target = "/x", .long_lived = true });
+	eventually(t, a->n_done || t->requests.len > 5);
+}
+
+static void connection_that_is_not_made_in_time_is_an_error(void **state)
+{
+	struct answer a = { .n_done = 0 };
+
+	start_silent_tls(*state, &a);
+	eventually((struct rig *)*state, a.n_done);
+	assert_int_equal(a.err.code, -ETIMEDOUT);
+	assert_non_null(strstr(err_text(&a.err), "no answer in time"));
+}
+
+static unsigned u16_at(const uint8_t *data)
+{
+	return (unsigned)data[0] << 8 | data[1];
+}
+
+/* The body of the extension "supported_versions" of a ClientHello (RFC 8446 4.1.2, 4.2.1). */
+static const uint8_t *offered_versions(const uint8_t *hello, size_t len)
+{
+	const uint8_t *end = hello + len, *p = hello + 5 + 4 + 2 + 32;
+
+	p += 1 + p[0]; /* session */
+	p += 2 + u16_at(p); /* cipher suites */
+	p += 1 + p[0]; /* compression */
+	for (p += 2; p + 4 <= end; p += 4 + u16_at(p + 2))
+		if (u16_at(p) == 43)
+			return p + 4;
+	return NULL;
+}
+
+static void no_tls_before_1_2_is_offered(void **state)
+{
+	struct answer a = { .n_done = 0 };
+	struct rig *t = *state;
+	const uint8_t *versions;
+
+	start_silent_tls(t, &a);
+	eventually(t, t->requests.len >= 5 + (size_t)u16_at((uint8_t *)t->requests.data + 3));
+	versions = offered_versions((uint8_t *)t->requests.data, t->requests.len);
+	assert_non_null(versions);
+	assert_true(versions[0] >= 2);
+	for (size_t i = 0; i < versions[0]; i += 2)
+		assert_in_range(u16_at(versions + 1 + i), 0x0303, 0x0304);
+}
+
+/* Our end of the connection to the server. */
+static int client_socket(const struct rig *t)
+{
+	unsigned port = (unsigned)atoi(strrchr(t->url, ':') + 1);
+	struct sockaddr_in sin;
+
+	for (int fd = 3; fd < 1024; fd++) {
+		socklen_t len = sizeof(sin);
+
+		if (getpeername(fd, (struct sockaddr *)&sin, &len) == 0 && sin.sin_family == AF_INET &&
+		    ntohs(sin.sin_port) == port)
+			return fd;
+	}
+	fail_msg("there is no connection to the server");
+	return -1;
+}
+
+static int option_of(int fd, int level, int name)
+{
+	socklen_t len = sizeof(int);
+	int value = -1;
+
+	assert_int_equal(getsockopt(fd, level, name, &value, &len), 0);
+	return value;
+}
+
+/* With and without data on its way; the kernel's own limits are hours and a quarter of an hour. */
+static void kernel_finds_a_dead_peer_within_a_minute(void **state)
+{
+	struct answer a = { .n_done = 0 };
+	struct rig *t = *state;
+	int fd;
+
+	get(t, &a, "/x");
+	eventually(t, t->requests.len > 0);
+	fd = client_socket(t);
+	assert_int_equal(option_of(fd, SOL_SOCKET, SO_KEEPALIVE), 1);
+	/* TCP_USER_TIMEOUT ends the probing too, at the first probe behind it */
+	assert_in_range(option_of(fd, IPPROTO_TCP, TCP_KEEPIDLE) + option_of(fd, IPPROTO_TCP, TCP_KEEPINTVL), 2, 60);
+	assert_in_range(option_of(fd, IPPROTO_TCP, TCP_USER_TIMEOUT), 1000, 60000);
+}
+
+/* ---- streams ---- */
 
 static void long_lived_request_streams(void **state)
 {
@@ -590,11 +715,15 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(answer_comes_whole),
 		TEST(connection_is_used_again),
+		TEST(connection_of_before_a_reopening_is_not_used_again),
 		TEST(any_status_is_an_answer),
 		TEST(broken_answers_are_errors),
 		TEST(refused_connection_fails_all_that_wait),
 		TEST(one_try_is_enough_for_all_that_wait),
 		TEST(silence_is_an_error_after_its_time),
+		TEST(connection_that_is_not_made_in_time_is_an_error),
+		TEST(no_tls_before_1_2_is_offered),
+		TEST(kernel_finds_a_dead_peer_within_a_minute),
 		TEST(long_lived_request_streams),
 		TEST(each_stream_gets_its_own_connection_over_http1),
 		TEST(no_more_than_64_short_requests_run_and_watches_pass_them),
