@@ -143,6 +143,13 @@ static enum MHD_Result send_reply(struct MHD_Connection *connection, struct repl
 	return r;
 }
 
+static void remember_host(struct apiserver *a, struct MHD_Connection *connection)
+{
+	const char *host = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Host");
+
+	snprintf(a->host, sizeof(a->host), "%s", host ? host : "");
+}
+
 static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url, const char *method,
 				  const char *version, const char *upload, size_t *upload_len, void **request_cls)
 {
@@ -162,6 +169,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
 
 	lock(a);
 	remember(a, method, request->target);
+	remember_host(a, connection);
 	if (a->stopping)
 		reply.cut = true;
 	else if (!faulty(a, request->target, &reply))
@@ -504,6 +512,16 @@ struct apiserver_counts apiserver_counts(struct apiserver *a)
 	counts = a->counts;
 	unlock(a);
 	return counts;
+}
+
+char *apiserver_host(struct apiserver *a)
+{
+	char *host;
+
+	lock(a);
+	host = copy(a->host);
+	unlock(a);
+	return host;
 }
 
 char *apiserver_request(struct apiserver *a, size_t i)

@@ -67,3 +67,5 @@ struct apiserver_counts {
 struct apiserver_counts apiserver_counts(struct apiserver *a);
 /* The target (path?query) of the i-th request since the start, "METHOD target"; NULL past the end. Caller frees. */
 char *apiserver_request(struct apiserver *a, size_t i);
+/* The Host header of the last request; "" if there was none. Caller frees. */
+char *apiserver_host(struct apiserver *a);

@@ -47,6 +47,7 @@ struct apiserver {
 	uint64_t next_watch_id, next_bookmark_usec;
 	struct apiserver_counts counts;
 	char **requests;
+	char host[256];
 	size_t n_requests, requests_size;
 };
 
