@@ -6,11 +6,14 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -168,12 +171,18 @@ static void slow_cancel(struct files *f, void *userdata)
 	files_cancel(slow_of(f)->real, userdata);
 }
 
-static void slow_go_on(struct slow_files *s)
+/* Opens what is held back; the next one is held back again. */
+static void slow_step(struct slow_files *s)
 {
 	cleanup_free char *path = TAKE_PTR(s->path);
 
-	s->hold = false;
 	assert_int_equal(files_open(s->real, path, s->fn, s->userdata), 0);
+}
+
+static void slow_go_on(struct slow_files *s)
+{
+	s->hold = false;
+	slow_step(s);
 }
 
 static const struct files_vtable SLOW = { .allow_file = slow_allow, .open = slow_open, .cancel = slow_cancel };
@@ -348,6 +357,15 @@ static void start_source(struct rig *t)
 		fail_msg("%s", err_text(&e));
 }
 
+/* Then another may be started; a list of files is sealed when its source has started. */
+static void end_source(struct rig *t)
+{
+	source_free(TAKE_PTR(t->source));
+	files_free(TAKE_PTR(t->slow.real));
+	assert_int_equal(files_direct_new(t->loop, &t->slow.real), 0);
+	t->n_synced = 0;
+}
+
 static struct source_health health(const struct rig *t)
 {
 	struct source_health h;
@@ -454,6 +472,27 @@ static void linked_file_with_certificate_and_key_is_followed(void **state)
 	assert_int_equal(t->n_synced, 0);
 	make_link(t, "kubelet-client-current.pem", "kubelet-client-2.pem");
 	eventually(t, t->n_synced == 1);
+}
+
+static void file_with_certificate_and_key_may_be_exchanged_while_it_is_read(void **state)
+{
+	struct rig *t = *state;
+
+	serve(t, 0, "server.crt", "server.key", true, &(struct apiserver_options){ .port = 0 });
+	install(t, "my.pem", "node-1.crt", "node-1.key");
+	write_kubeconfig(t, apiserver_url(t->server), ", insecure-skip-tls-verify: true",
+			 "client-certificate: my.pem, client-key: my.pem");
+	start_source(t);
+	eventually(t, t->n_synced == 1);
+	log_begin(t);
+	t->slow.hold = true;
+	eventually(t, t->slow.path);
+	slow_step(&t->slow);
+	eventually(t, t->slow.path);
+	install(t, "my.pem", "admin.crt", "admin.key");
+	slow_go_on(&t->slow);
+	eventually(t, log_count(t, "new client certificate in use") == 1);
+	assert_int_equal(log_count(t, "stays in use"), 0);
 }
 
 static void pair_that_does_not_match_keeps_the_old_one_with_one_line(void **state)
@@ -835,6 +874,61 @@ static void ipv6_literal_is_a_server(void **state)
 	assert_string_equal(health(t).location, url);
 }
 
+static void tls_server_name_changes_neither_the_path_nor_the_host_that_is_asked_for(void **state)
+{
+	cleanup_free char *url = NULL, *host = NULL, *asked = NULL;
+	struct rig *t = *state;
+
+	serve(t, 0, "server.crt", "server.key", false, &(struct apiserver_options){ .port = 0 });
+	url = str_format("%s/k8s/clusters/c-1", apiserver_url(t->server));
+	write_kubeconfig(t, url, ", certificate-authority: ca.crt, tls-server-name: localhost", "");
+	start_source(t);
+	eventually(t, count_requests(t, "GET /k8s/clusters/c-1/api/v1/pods?") > 0);
+	host = str_format("127.0.0.1:%u", apiserver_port(t->server));
+	asked = apiserver_host(t->server);
+	assert_string_equal(asked, host);
+}
+
+static void run(const char *const argv[])
+{
+	int status = -1;
+	pid_t pid;
+
+	assert_int_equal(posix_spawnp(&pid, argv[0], NULL, NULL, (char **)(uintptr_t)argv, environ), 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+/* The system's trust store gets our CA, in a mount namespace of this thread. */
+static void the_systems_cas_count_only_if_no_ca_is_given(void **state)
+{
+	static const char SYSTEMS[] = "/etc/ssl/certs";
+	cleanup_free char *store = NULL;
+	struct rig *t = *state;
+
+	if (access(SYSTEMS, X_OK) < 0 || unshare(CLONE_NEWNS) < 0 ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		skip();
+	store = path_in(t, "store");
+	assert_int_equal(mkdir(store, 0755), 0);
+	install(t, "store/ca.pem", "ca.crt", NULL);
+	run((const char *const[]){ "openssl", "rehash", store, NULL });
+	install(t, "store/ca-certificates.crt", "ca.crt", NULL);
+	assert_int_equal(mount(store, SYSTEMS, NULL, MS_BIND, NULL), 0);
+
+	serve(t, 0, "server.crt", "server.key", false, &(struct apiserver_options){ .port = 0 });
+	write_kubeconfig(t, apiserver_url(t->server), ", certificate-authority: other-ca.crt", "");
+	start_source(t);
+	eventually(t, t->n_synced > 0 || *health(t).last_error);
+	assert_int_equal(apiserver_counts(t->server).n_requests, 0);
+	end_source(t);
+	write_kubeconfig(t, apiserver_url(t->server), "", "");
+	start_source(t);
+	eventually(t, t->n_synced > 0 || *health(t).last_error);
+	assert_int_equal(umount2(SYSTEMS, MNT_DETACH), 0);
+	assert_string_equal(health(t).last_error, "");
+}
+
 static void insecure_server_is_warned_of(void **state)
 {
 	struct rig *t = *state;
@@ -865,43 +959,52 @@ static bool has_nghttpx(void)
 	return access("/usr/sbin/nghttpx", X_OK) == 0 || access("/usr/bin/nghttpx", X_OK) == 0;
 }
 
-static bool is_listening(uint16_t port)
+static bool is_listening(const char *address, uint16_t port)
 {
 	struct sockaddr_in sin = { .sin_family = AF_INET,
 				   .sin_port = htons(port),
-				   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+				   .sin_addr.s_addr = inet_addr(address) };
 	cleanup_fd int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	return connect(fd, (struct sockaddr *)&sin, sizeof(sin)) == 0;
 }
 
-/* HTTP/2 with TLS on `port`, HTTP/1.1 to the API server. */
-static void start_nghttpx(struct rig *t, uint16_t port)
+/* TLS on `address`, with the certificate `name`; what comes is sent on to `back`, in the clear. */
+static void spawn_nghttpx(struct rig *t, const char *address, uint16_t port, const char *name, uint16_t back_port,
+			  const char *mode)
 {
-	cleanup_free char *front = str_format("-f127.0.0.1,%u", port), *key = path_in(t, "server.key"),
-			  *back = str_format("-b127.0.0.1,%u", apiserver_port(t->server)),
-			  *cert = path_in(t, "server.crt");
+	cleanup_free char *front = str_format("-f%s,%u", address, port),
+			  *back = str_format("-b127.0.0.1,%u", back_port), *key_name = str_format("%s.key", name),
+			  *cert_name = str_format("%s.crt", name), *key = path_in(t, key_name),
+			  *cert = path_in(t, cert_name), *more = strdup(mode);
 	char *argv[] = { (char[]){ "nghttpx" },
 			 front,
 			 back,
+			 more,
 			 (char[]){ "--no-ocsp" },
 			 (char[]){ "--single-thread" },
-			 (char[]){ "--frontend-http2-max-concurrent-streams=100" },
 			 (char[]){ "--backend-read-timeout=1h" },
 			 (char[]){ "--errorlog-file=/dev/null" },
 			 (char[]){ "--conf=/dev/null" },
 			 key,
 			 cert,
 			 NULL };
+	char program[] = "/usr/sbin/nghttpx", other[] = "/usr/bin/nghttpx";
 	posix_spawnattr_t attr;
-	char name[] = "/usr/sbin/nghttpx", other[] = "/usr/bin/nghttpx";
 
 	assert_int_equal(posix_spawnattr_init(&attr), 0);
 	assert_int_equal(posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETPGROUP), 0);
-	if (posix_spawn(&t->nghttpx, name, NULL, &attr, argv, environ) != 0)
+	if (posix_spawn(&t->nghttpx, program, NULL, &attr, argv, environ) != 0)
 		assert_int_equal(posix_spawn(&t->nghttpx, other, NULL, &attr, argv, environ), 0);
 	posix_spawnattr_destroy(&attr);
-	eventually(t, is_listening(port));
+	eventually(t, is_listening(address, port));
+}
+
+/* HTTP/2 with TLS on `port`, HTTP/1.1 to the API server. */
+static void start_nghttpx(struct rig *t, uint16_t port)
+{
+	spawn_nghttpx(t, "127.0.0.1", port, "server", apiserver_port(t->server),
+		      "--frontend-http2-max-concurrent-streams=100");
 }
 
 static void start_http2(struct rig *t, unsigned n)
@@ -1028,12 +1131,58 @@ static void stopped_proxy_is_noticed_and_found_again(void **state)
 	eventually(t, have_all(t, 5, "two") && health(t).n_watches == 6);
 }
 
+/* ---- a proxy with TLS ---- */
+
+static void https_proxy_is_authenticated_as_the_server_is(void **state)
+{
+	static const struct {
+		const char *address, *certificate, *cluster;
+		bool good;
+	} CASES[] = {
+		{ "127.0.0.1", "server", ", certificate-authority: ca.crt", true },
+		{ "127.0.0.1", "stranger", ", certificate-authority: ca.crt", false },
+		/* not a name of the certificate's */
+		{ "127.0.0.2", "server", ", certificate-authority: ca.crt", false },
+		/* no system's CA has signed it */
+		{ "127.0.0.1", "server", "", false },
+		{ "127.0.0.2", "stranger", ", insecure-skip-tls-verify: true", true },
+	};
+	struct rig *t = *state;
+
+	if (!has_nghttpx())
+		skip();
+	serve(t, 0, "server.crt", "server.key", false, &(struct apiserver_options){ .token = "sesame" });
+	t->relay = relay_new(
+		t->loop, &(struct relay_options){ .kind = RELAY_CONNECT, .target_port = apiserver_port(t->server) });
+	for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
+		size_t n_accepted = relay_n_accepted(t->relay);
+		cleanup_free char *cluster = NULL;
+		uint16_t port = free_port();
+
+		spawn_nghttpx(t, CASES[i].address, port, CASES[i].certificate, relay_port(t->relay), "--http2-proxy");
+		cluster = str_format(", tls-server-name: localhost, proxy-url: \"https://%s:%u\"%s", CASES[i].address,
+				     port, CASES[i].cluster);
+		write_kubeconfig(t, "https://api.cluster.example:6443", cluster, "token: sesame");
+		start_source(t);
+		eventually(t, t->n_synced > 0 || *health(t).last_error);
+		if (!!t->n_synced != CASES[i].good)
+			fail_msg("case %zu: %s", i, health(t).last_error);
+		if (CASES[i].good)
+			assert_true(str_starts(relay_asked(t->relay), "CONNECT api.cluster.example:6443 HTTP/1.1\r\n"));
+		else
+			assert_int_equal(relay_n_accepted(t->relay), n_accepted);
+		end_source(t);
+		stop_nghttpx(t);
+	}
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(rotated_certificate_moves_all_watches_and_loses_nothing),
 		TEST(linked_file_with_certificate_and_key_is_followed),
+		TEST(file_with_certificate_and_key_may_be_exchanged_while_it_is_read),
 		TEST(pair_that_does_not_match_keeps_the_old_one_with_one_line),
 		TEST(certificate_that_the_server_refuses_costs_one_watch_only),
 		TEST(rotated_ca_is_taken_before_the_server_has_changed),
@@ -1051,6 +1200,8 @@ int main(void)
 		TEST(environments_proxy_is_asked_unless_exempt),
 		TEST(loopback_server_needs_no_proxy_of_the_environment),
 		TEST(ipv6_literal_is_a_server),
+		TEST(tls_server_name_changes_neither_the_path_nor_the_host_that_is_asked_for),
+		TEST(the_systems_cas_count_only_if_no_ca_is_given),
 		TEST(insecure_server_is_warned_of),
 		TEST(stream_limit_is_kept_by_opening_more_connections),
 		TEST(goaway_and_a_restarted_proxy_lose_nothing),
@@ -1058,6 +1209,7 @@ int main(void)
 		TEST(stopped_proxy_is_noticed_and_found_again),
 		TEST(big_change_arrives_whole_over_http2),
 		TEST(nobody_is_asked_for_a_sign_of_life_over_http1),
+		TEST(https_proxy_is_authenticated_as_the_server_is),
 	};
 	struct err e = ERR_INIT;
 
