@@ -42,6 +42,7 @@ struct told {
 struct slow_files {
 	struct files files;
 	struct files *real;
+	unsigned n_tokens; /* opened */
 	bool hold;
 	char *path; /* that is being held back; NULL: none */
 	files_open_fn fn;
@@ -156,6 +157,7 @@ static int slow_open(struct files *f, const char *path, files_open_fn fn, void *
 {
 	struct slow_files *s = slow_of(f);
 
+	s->n_tokens += str_eq(strrchr(path, '/'), "/token");
 	if (!s->hold)
 		return files_open(s->real, path, fn, userdata);
 	assert_null(s->path);
@@ -384,15 +386,19 @@ static void put_secret(struct rig *t, unsigned i, const char *value)
 	apiserver_put_text(t->server, text);
 }
 
-static void want(struct rig *t, unsigned n)
+static void want_one(struct rig *t, unsigned i)
 {
 	char name[16];
 
-	for (unsigned i = 0; i < n; i++) {
-		put_secret(t, i, "one");
-		snprintf(name, sizeof(name), "s%u", i);
-		assert_int_equal(source_want_secret(t->source, "ns", name), 0);
-	}
+	put_secret(t, i, "one");
+	snprintf(name, sizeof(name), "s%u", i);
+	assert_int_equal(source_want_secret(t->source, "ns", name), 0);
+}
+
+static void want(struct rig *t, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		want_one(t, i);
 }
 
 static void put_all(struct rig *t, unsigned n, const char *value)
@@ -452,6 +458,42 @@ static void rotated_certificate_moves_all_watches_and_loses_nothing(void **state
 	assert_int_equal(after.n_watch, before.n_watch + 21);
 	assert_int_equal(after.n_unauthorised, before.n_unauthorised);
 	assert_int_equal(t->n_failed, 0);
+	assert_string_equal(health(t).last_error, "");
+}
+
+static void rotated_certificate_moves_the_watches_a_few_at_a_time(void **state)
+{
+	uint64_t limit = now_usec() + PATIENCE_USEC;
+	struct rig *t = *state;
+	size_t n_least = 61, n_accepted;
+
+	start_with_certificate(t, 60);
+	n_accepted = relay_n_accepted(t->relay);
+	install(t, "my.crt", "admin.crt", NULL);
+	install(t, "my.key", "admin.key", NULL);
+	while (relay_n_accepted(t->relay) < n_accepted + 61 && now_usec() < limit) {
+		loop_run_once(t->loop, 5 * USEC_PER_MSEC);
+		n_least = MIN(n_least, health(t).n_watches);
+	}
+	assert_true(relay_n_accepted(t->relay) >= n_accepted + 61);
+	assert_in_range(n_least, 40, 60);
+}
+
+static void ca_that_is_away_stays_in_use(void **state)
+{
+	static const char *const NEXT[][2] = { { "admin.crt", "admin.key" }, { "node-1.crt", "node-1.key" } };
+	cleanup_free char *ca = path_in(*state, "my-ca.crt");
+	struct rig *t = *state;
+	size_t n_accepted;
+
+	start_with_certificate(t, 2);
+	assert_int_equal(unlink(ca), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(NEXT); i++) {
+		n_accepted = relay_n_accepted(t->relay);
+		install(t, "my.crt", NEXT[i][0], NULL);
+		install(t, "my.key", NEXT[i][1], NULL);
+		eventually(t, relay_n_accepted(t->relay) >= n_accepted + 3 && health(t).n_watches == 3);
+	}
 	assert_string_equal(health(t).last_error, "");
 }
 
@@ -701,6 +743,41 @@ static void token_that_is_the_same_is_not_tried_again_at_once(void **state)
 	eventually(t, *health(t).last_error);
 	assert_int_equal(count_requests(t, "/pods?"), n + 1);
 	assert_string_equal(health(t).last_error, "Unauthorized");
+}
+
+static void files_are_read_once_a_second_at_most_however_much_is_refused(void **state)
+{
+	struct rig *t = *state;
+	uint64_t begin;
+
+	start_with_token(t, 20);
+	assert_int_equal(t->slow.n_tokens, 0);
+	apiserver_set_token(t->server, "two");
+	begin = now_usec();
+	/* each time anew, whatever the watches' delays have come to */
+	for (unsigned i = 20; i < 40; i++) {
+		want_one(t, i);
+		run_for(t, 40 * USEC_PER_MSEC);
+	}
+	assert_true(apiserver_counts(t->server).n_unauthorised >= 20);
+	assert_in_range(t->slow.n_tokens, 1, 1 + (now_usec() - begin) / USEC_PER_SEC);
+}
+
+static void file_that_was_not_usable_is_read_again_soon(void **state)
+{
+	struct rig *t = *state;
+
+	start_with_token(t, 0);
+	log_begin(t);
+	write_file(t, "token", "\n");
+	apiserver_set_token(t->server, "two");
+	apiserver_end_watches(t->server, false);
+	eventually(t, log_count(t, "the token is empty") == 1);
+	/* refused no more: nobody but the clock has it read */
+	apiserver_set_token(t->server, "one");
+	eventually(t, health(t).n_watches == 1);
+	write_file(t, "token", "two\n");
+	eventually(t, log_count(t, "new token in use") == 1);
 }
 
 /* The files are read for nobody then, or for the others. */
@@ -1181,6 +1258,8 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(rotated_certificate_moves_all_watches_and_loses_nothing),
+		TEST(rotated_certificate_moves_the_watches_a_few_at_a_time),
+		TEST(ca_that_is_away_stays_in_use),
 		TEST(linked_file_with_certificate_and_key_is_followed),
 		TEST(file_with_certificate_and_key_may_be_exchanged_while_it_is_read),
 		TEST(pair_that_does_not_match_keeps_the_old_one_with_one_line),
@@ -1191,6 +1270,8 @@ int main(void)
 		TEST(refused_token_is_read_anew_and_nobody_hears_of_it),
 		TEST(request_is_repeated_only_once),
 		TEST(token_that_is_the_same_is_not_tried_again_at_once),
+		TEST(files_are_read_once_a_second_at_most_however_much_is_refused),
+		TEST(file_that_was_not_usable_is_read_again_soon),
 		TEST(refused_request_may_be_given_up_meanwhile),
 		TEST(source_may_end_while_refused_requests_wait),
 		TEST(pods_credentials_open_the_door_and_rotate),
