@@ -479,6 +479,23 @@ static void rotated_certificate_moves_the_watches_a_few_at_a_time(void **state)
 	assert_in_range(n_least, 40, 60);
 }
 
+/* The certificate for the same key, or the key as somebody else would write it. */
+static void either_half_of_the_pair_may_be_written_anew(void **state)
+{
+	static const char *const HALVES[][2] = { { "my.crt", "node-1.crt" }, { "my.key", "node-1.key" } };
+	struct rig *t = *state;
+
+	start_with_certificate(t, 2);
+	for (size_t i = 0; i < ARRAY_SIZE(HALVES); i++) {
+		cleanup_free char *text = read_text(t, HALVES[i][1]), *anew = str_format("anew\n%s", text);
+		size_t n_accepted = relay_n_accepted(t->relay);
+
+		write_file(t, HALVES[i][0], anew);
+		eventually(t, relay_n_accepted(t->relay) >= n_accepted + 3 && health(t).n_watches == 3);
+	}
+	assert_string_equal(health(t).last_error, "");
+}
+
 static void ca_that_is_away_stays_in_use(void **state)
 {
 	static const char *const NEXT[][2] = { { "admin.crt", "admin.key" }, { "node-1.crt", "node-1.key" } };
@@ -1259,6 +1276,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(rotated_certificate_moves_all_watches_and_loses_nothing),
 		TEST(rotated_certificate_moves_the_watches_a_few_at_a_time),
+		TEST(either_half_of_the_pair_may_be_written_anew),
 		TEST(ca_that_is_away_stays_in_use),
 		TEST(linked_file_with_certificate_and_key_is_followed),
 		TEST(file_with_certificate_and_key_may_be_exchanged_while_it_is_read),
