@@ -479,6 +479,23 @@ static void rotated_certificate_moves_the_watches_a_few_at_a_time(void **state)
 	assert_in_range(n_least, 40, 60);
 }
 
+static void half_of_the_pair_waits_for_the_other(void **state)
+{
+	cleanup_free char *key = path_in(*state, "my.key");
+	struct rig *t = *state;
+
+	start_with_certificate(t, 2);
+	log_begin(t);
+	assert_int_equal(unlink(key), 0);
+	install(t, "my.crt", "admin.crt", NULL);
+	eventually(t, log_count(t, "my.key: No such file or directory") > 0);
+	run_for(t, 5 * PERIOD_USEC);
+	assert_int_equal(log_count(t, "stays in use"), 1);
+	install(t, "my.key", "admin.key", NULL);
+	eventually(t, log_count(t, "new client certificate in use") == 1);
+	assert_int_equal(log_count(t, "stays in use"), 1);
+}
+
 /* The certificate for the same key, or the key as somebody else would write it. */
 static void either_half_of_the_pair_may_be_written_anew(void **state)
 {
@@ -1276,6 +1293,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(rotated_certificate_moves_all_watches_and_loses_nothing),
 		TEST(rotated_certificate_moves_the_watches_a_few_at_a_time),
+		TEST(half_of_the_pair_waits_for_the_other),
 		TEST(either_half_of_the_pair_may_be_written_anew),
 		TEST(ca_that_is_away_stays_in_use),
 		TEST(linked_file_with_certificate_and_key_is_followed),
