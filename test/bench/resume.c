@@ -141,8 +141,29 @@ static double page_usec(bool at_once)
 	return (cpu_usec(&after) - cpu_usec(&before)) / 4096;
 }
 
-int main(void)
+/* What the kernel and the dynamic loader do before a program's first line. */
+static void start_of(const char *program)
 {
+	const char *base = strrchr(program, '/');
+	struct rusage u;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		if (!freopen("/dev/null", "w", stdout))
+			_exit(1);
+		execl(program, program, "version", (char *)NULL);
+		_exit(1);
+	}
+	if (pid < 0 || wait4(pid, NULL, 0, &u) < 0)
+		die("start a program");
+	printf("Start of %s: %.1f ms cpu, %ld page faults\n", base ? base + 1 : program, cpu_usec(&u) / 1000,
+	       u.ru_minflt);
+}
+
+int main(int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++)
+		start_of(argv[i]);
 	printf("Taking over an arena (median of %d new processes)\n%8s %9s %9s %12s %8s\n", ROUNDS, "volumes", "ms cpu",
 	       "faults", "us/volume", "slope");
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
