@@ -40,8 +40,8 @@
 #define KEY_MASK      (IN_CLOSE_WRITE | IN_MOVED_TO) /* in its folder */
 #define WATCH_MASK                                                                                                     \
 	(IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_CREATE | IN_DELETE_SELF | IN_MOVE_SELF |        \
-	 IN_ONLYDIR | IN_MASK_ADD)
-#define ABOVE_MASK (IN_DELETE | IN_ONLYDIR | IN_MASK_ADD) /* ADD: two of the three folders may be one */
+	 IN_ONLYDIR)
+#define ABOVE_MASK (IN_DELETE | IN_ONLYDIR | IN_MASK_ADD) /* ADD: / is above itself */
 
 struct manifest_file {
 	struct list queue_link; /* in `queue`, or in no list */
