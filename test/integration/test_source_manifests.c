@@ -1611,6 +1611,32 @@ static void an_empty_folder_may_be_removed_and_made_again(void **state)
 	*strrchr(w->dir, '/') = '\0';
 }
 
+static void keys_may_lie_beside_the_folder(void **state)
+{
+	struct world *w = *state;
+	cleanup_free char *private_path = path_in(w, "k"), *public_path = path_in(w, "p"),
+			  *other_path = path_in(w, "k2"), *other_public = path_in(w, "p2");
+	struct sealing_public to, other_to;
+	struct err e = ERR_INIT;
+
+	assert_int_equal(sealing_generate(private_path, public_path, &to, &e), 0);
+	assert_int_equal(sealing_generate(other_path, other_public, &other_to, &e), 0);
+	make_folder(w, "in");
+	snprintf(w->dir + strlen(w->dir), 4, "/in");
+	begin_with_key(w, private_path);
+	expect(w, "synced");
+	want(w, "db");
+	expect(w, "secret default/db absent");
+	assert_int_equal(rmdir(w->dir), 0);
+	wait_for_rejected(w, 1);
+	assert_int_equal(mkdir(w->dir, 0755), 0);
+	put_sealed(w, &other_to, "db", "one");
+	expect(w, "failed default/db ...");
+	assert_int_equal(rename(other_path, private_path), 0);
+	expect(w, "secret default/db k=one");
+	*strrchr(w->dir, '/') = '\0';
+}
+
 static void keys_in_a_folder_that_comes_back_are_read_again(void **state)
 {
 	struct world *w = *state;
@@ -1996,6 +2022,7 @@ int main(void)
 		TEST(the_folder_may_go_and_come_back),
 		TEST(the_folder_may_be_deleted_with_all_that_is_in_it),
 		TEST(an_empty_folder_may_be_removed_and_made_again),
+		TEST(keys_may_lie_beside_the_folder),
 		TEST(keys_in_a_folder_that_comes_back_are_read_again),
 		TEST(a_file_that_changes_while_it_is_opened_is_read_once_more),
 		TEST(keys_that_change_while_they_are_opened_are_read_once_more),
