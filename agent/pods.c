@@ -316,12 +316,26 @@ static void volume_find(struct volume *v)
 					.plugin = VIEW_PLUGIN_SECRET,
 					.name = v->spec->name };
 	struct publish_result res;
+	bool whole = false;
 
-	if (!publish_find(v->pod->pods->publish, &at, &res))
+	if (!publish_find(v->pod->pods->publish, &at, &res, &whole))
 		return;
-	v->condition = VOLUME_READY;
+	/* a list of its keys may be that of neither revision until the publisher has been there */
+	v->condition = whole ? VOLUME_READY : VOLUME_PUBLISHING;
 	snprintf(v->version, sizeof(v->version), "%s", res.version);
 	v->updated_usec = res.realtime_usec;
+}
+
+static void on_healed(void *userdata, const char *uid, const char *name)
+{
+	struct pods *p = userdata;
+	const struct pod_state *s = map_get_str(&p->by_uid, uid);
+	struct volume *v = s ? pod_state_find_volume(s, name) : NULL;
+
+	if (!v || v->condition == VOLUME_READY)
+		return;
+	volume_find(v);
+	p->fn(p->userdata);
 }
 
 static int volume_init(struct volume *v, struct pod_state *s, const struct pod_volume *spec)
@@ -522,6 +536,7 @@ void pods_free(struct pods *p)
 {
 	if (!p)
 		return;
+	publish_on_healed(p->publish, NULL, NULL);
 	for (size_t i = 0; i < p->n_sorted; i++)
 		pod_state_free(p->sorted[i]);
 	loop_source_free(p->retry);
@@ -686,6 +701,7 @@ int pods_new(struct loop *l, struct store *store, struct publish *publish, pods_
 	p->fn = fn;
 	p->userdata = userdata;
 	p->backoff = BACKOFF_INIT(&PODS_RETRY);
+	publish_on_healed(publish, on_healed, p);
 	r = loop_add_timer(l, pods_retry, p, &p->retry);
 	if (r < 0)
 		return r;

@@ -722,6 +722,26 @@ int plan_heal(struct plan *p)
 	return step_add(p, ORDER_READ_DIR, vol, NULL);
 }
 
+bool plan_is_whole(const struct plan *p, const struct node *vol, const struct node *version)
+{
+	struct node *n;
+	bool hidden;
+
+	for (struct node *c = node_next_child(version, 0); c; c = node_next_child(version, node_id(c))) {
+		n = node_is_hidden(c) ? NULL : tree_find(p->tree, vol, node_name(c));
+		if (!node_is_hidden(c) && (!n || !node_is_committed(n)))
+			return false;
+	}
+	for (struct node *c = node_next_child(vol, 0); c; c = node_next_child(vol, node_id(c))) {
+		if (node_kind(c) != NODE_LINK || str_eq(node_name(c), PLAN_DATA_LINK))
+			continue;
+		hidden = false;
+		if (!tree_lookup(p->tree, version, node_name(c), &hidden) || hidden)
+			return false;
+	}
+	return true;
+}
+
 bool step_is_done(const struct step *s)
 {
 	if (!s->node)

@@ -51,6 +51,8 @@ int plan_name_pod(struct plan *p);
  * volume shows `version`, which is set, and nothing else is listed but folders of versions without files. -ENOENT: there
  * is no such volume. */
 int plan_heal(struct plan *p);
+/* Whether a reader finds each key of that version in the volume, and no other; false while an update is under way. */
+bool plan_is_whole(const struct plan *p, const struct node *vol, const struct node *version);
 /* Removes old_version, whose files are unlinked already. */
 int plan_expire(struct plan *p);
 

@@ -72,6 +72,8 @@ struct publish {
 	pid_t pid;
 	void (*lost)(void *userdata);
 	void *lost_userdata;
+	publish_healed_fn healed;
+	void *healed_userdata;
 	uint64_t last_order_id, sent_usec; /* sent: when the order went out that has no answer yet; 0: none */
 	struct publish_stats stats;
 };
@@ -392,6 +394,8 @@ static void volume_healed(struct publish *p, struct job *j)
 	tree_drop_hidden(p->tree, version);
 	retire_others(p, v, vol, j->plan.version);
 	v->good = true;
+	if (p->healed)
+		p->healed(p->healed_userdata, j->uid, node_name(vol));
 }
 
 static void job_done(struct publish *p, struct job *j)
@@ -756,16 +760,25 @@ int publish_resume(struct publish *p)
 	return r;
 }
 
-bool publish_find(const struct publish *p, const struct volume_path *at, struct publish_result *ret_res)
+void publish_on_healed(struct publish *p, publish_healed_fn fn, void *userdata)
+{
+	p->healed = fn;
+	p->healed_userdata = userdata;
+}
+
+bool publish_find(const struct publish *p, const struct volume_path *at, struct publish_result *ret_res,
+		  bool *ret_whole)
 {
 	cleanup_free char *path = volume_path_text(at);
 	const struct volume *v = path ? map_get_str(&p->volumes, path) : NULL;
 	struct plan plan = PLAN_INIT(p->tree);
 	struct node *vol = v && v->realtime_usec ? plan_find(&plan, path) : NULL;
-	struct node *data = vol ? tree_find(p->tree, vol, PLAN_DATA_LINK) : NULL;
+	struct node *data = vol ? tree_find(p->tree, vol, PLAN_DATA_LINK) : NULL, *version;
 
 	if (!data)
 		return false;
+	version = tree_find(p->tree, vol, node_target(data));
+	*ret_whole = version && (v->good || plan_is_whole(&plan, vol, version));
 	*ret_res = (struct publish_result){ .version = node_target(data), .realtime_usec = v->realtime_usec };
 	return true;
 }

@@ -50,8 +50,13 @@ DEFINE_CLEANUP(struct publish *, publish_free);
 /* Finds the volumes that an earlier process has published (tree_open()), and orders what it has left undone. Once, right
  * after publish_new(). */
 int publish_resume(struct publish *p);
-/* Whether the volume can be read, and since when in which version (borrowed until the next call). */
-bool publish_find(const struct publish *p, const struct volume_path *at, struct publish_result *ret_res);
+/* Whether the volume can be read, and since when in which version (borrowed until the next call). *ret_whole: an update that
+ * its process did not end has left nothing undone. */
+bool publish_find(const struct publish *p, const struct volume_path *at, struct publish_result *ret_res,
+		  bool *ret_whole);
+/* fn is told of each volume of an earlier process that has become whole. One at a time; NULL: nobody. */
+typedef void (*publish_healed_fn)(void *userdata, const char *uid, const char *volume);
+void publish_on_healed(struct publish *p, publish_healed_fn fn, void *userdata);
 /* The pods that have a name link, and so volumes; fn may not change anything. */
 void publish_names(const struct publish *p,
 		   void (*fn)(void *userdata, const char *ns, const char *name, const char *uid), void *userdata);

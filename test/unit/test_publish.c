@@ -456,6 +456,47 @@ static void a_failure_after_the_switch_is_healed_by_the_next_update(void **state
 	}
 }
 
+static void note_healed(void *userdata, const char *uid, const char *volume)
+{
+	assert_string_equal(uid, AT.pod_uid);
+	assert_string_equal(volume, AT.name);
+	++*(int *)userdata;
+}
+
+/* Another agent follows, in the middle of the links. */
+static void what_an_earlier_process_left_undone_is_not_whole_until_it_is_healed(void **state)
+{
+	struct publish_result res;
+	int n_healed = 0, n = 0;
+	bool whole;
+
+	for (int step = 5; step <= 6; step++) {
+		assert_int_equal(publish("gone=1 kept=1 sub/y=1", NULL), 0);
+		settle();
+		whole = false;
+		assert_true(publish_find(f.publish, &AT, &res, &whole));
+		assert_true(whole);
+		f.fail_at = f.n_changes + step;
+		assert_int_equal(publish("kept=2 new/z=2 sub/y=2", NULL), -ENOSPC);
+		f.fail_at = 0;
+		publish_free(f.publish);
+		close_fd(f.fd);
+		assert_int_equal(publish_new(f.loop, f.tree, &f.publish), 0);
+		publish_on_healed(f.publish, note_healed, &n_healed);
+		assert_int_equal(publish_resume(f.publish), 0);
+		whole = true;
+		assert_true(publish_find(f.publish, &AT, &res, &whole));
+		assert_false(whole);
+		attach();
+		run();
+		settle();
+		assert_int_equal(n_healed, ++n);
+		assert_true(publish_find(f.publish, &AT, &res, &whole));
+		assert_true(whole);
+		assert_shown(V, after_update);
+	}
+}
+
 static void a_new_volume_that_fails_leaves_nothing(void **state)
 {
 	for (int step = 1; step <= 4; step++) {
@@ -713,6 +754,7 @@ int main(void)
 		TEST(an_unchanged_payload_sends_nothing),
 		TEST(a_failure_before_the_switch_leaves_the_volume_as_it_was),
 		TEST(a_failure_after_the_switch_is_healed_by_the_next_update),
+		TEST(what_an_earlier_process_left_undone_is_not_whole_until_it_is_healed),
 		TEST(a_new_volume_that_fails_leaves_nothing),
 		TEST(a_publisher_may_die_at_any_step),
 		TEST(a_publisher_may_die_in_a_new_volume),
