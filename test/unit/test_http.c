@@ -456,7 +456,7 @@ static void no_tls_before_1_2_is_offered(void **state)
 	const uint8_t *versions;
 
 	start_silent_tls(t, &a);
-	eventually(t, t->requests.len >= 5 + (size_t)u16_at((uint8_t *)t->requests.data + 3));
+	eventually(t, t->requests.len >= 5 && t->requests.len >= 5 + (size_t)u16_at((uint8_t *)t->requests.data + 3));
 	versions = offered_versions((uint8_t *)t->requests.data, t->requests.len);
 	assert_non_null(versions);
 	assert_true(versions[0] >= 2);
