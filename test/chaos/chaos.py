@@ -296,8 +296,10 @@ class Instance:
         generation = self.generations[secret]
 
         def is_reported(i, v):
+            # an update that is seen already, and not yet at its end, is reported in the version before it
             state, version, error = self.version(*v[:2])
-            return state == "ready" and version != before[i] and not error
+            return (state == "ready" and version != before[i] and not error and
+                    version == os.readlink(self.daemon.volume(*v[:2]) / "..data"))
 
         for i, v in shown:
             path = self.daemon.volume(*v[:2])
