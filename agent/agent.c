@@ -501,8 +501,9 @@ static int agent_setup_fs(struct agent *a, struct err *e)
 	r = tree_open(clock_realtime_usec(), a->arena, &a->tree, e);
 	if (r < 0)
 		return r;
+	session_note_doubt(arena_connection(a->arena));
 	r = publish_new(a->loop, a->tree, &a->publish);
-	r = r ?: publish_resume(a->publish);
+	r = r ?: publish_resume(a->publish, &arena_connection(a->arena)->doubt);
 	if (r < 0)
 		return err_set(e, r, "publish: %s", strerror(-r));
 	return session_new(a->loop, KEEPER_FD_FUSE, a->tree, a->publish, arena_connection(a->arena),

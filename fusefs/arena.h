@@ -37,7 +37,8 @@ struct arena_connection {
 	int32_t publisher; /* pid; 0: none */
 	uint64_t device; /* st_dev of the mount, the keeper's; 0: not known */
 	uint64_t heartbeat_usec; /* CLOCK_MONOTONIC: the agent's loop ran then */
-	uint64_t notes[8]; /* an agent's to its successor; 0 in a new arena */
+	uint64_t notes[7]; /* an agent's to its successor; 0 in a new arena */
+	uint64_t doubt; /* id of a folder of which the kernel may not know a change; 0: none */
 	uint8_t init[ARENA_INIT_MAX] __attribute__((__aligned__(8)));
 	struct arena_slot slot;
 };

@@ -702,7 +702,7 @@ static int remove_tmp_links(struct plan *p, const struct node *vol)
 	return r;
 }
 
-int plan_heal(struct plan *p)
+int plan_heal(struct plan *p, bool touch)
 {
 	struct node *vol = plan_find(p, p->path);
 	struct node *data = vol ? tree_find(p->tree, vol, PLAN_DATA_LINK) : NULL, *version;
@@ -717,6 +717,8 @@ int plan_heal(struct plan *p)
 	r = remove_tmp_links(p, vol);
 	r = r ?: switch_links(p, vol, version);
 	r = r ?: retire_others(p, vol);
+	/* the answer has the time of the change, which tells the kernel's list of names that it is old */
+	r = r == 0 && touch ? step_add(p, ORDER_CHMOD, vol, NULL) : r;
 	if (r < 0 || p->n_steps == 0)
 		return r;
 	return step_add(p, ORDER_READ_DIR, vol, NULL);

@@ -48,9 +48,9 @@ int plan_remove_volume(struct plan *p);
 int plan_remove_pod(struct plan *p);
 int plan_name_pod(struct plan *p);
 /* Brings an update that an earlier process did not end to its end, or takes back what was not visible yet: afterwards the
- * volume shows `version`, which is set, and nothing else is listed but folders of versions without files. -ENOENT: there
+ * volume shows `version`, which is set, and nothing else is listed but folders of versions without files. touch: the kernel is made to look at the folder again. -ENOENT: there
  * is no such volume. */
-int plan_heal(struct plan *p);
+int plan_heal(struct plan *p, bool touch);
 /* Whether a reader finds each key of that version in the volume, and no other; false while an update is under way. */
 bool plan_is_whole(const struct plan *p, const struct node *vol, const struct node *version);
 /* Removes old_version, whose files are unlinked already. */

@@ -24,6 +24,7 @@
 struct volume {
 	char *path; /* the map's key: uid/volumes/plugin/name */
 	struct digest digest; /* of what is published */
+	bool doubted; /* the kernel's list of its names may be old */
 	bool good; /* false: nothing is, or nobody knows how far the last update came */
 	uint64_t realtime_usec;
 	size_t bytes; /* locked memory that the published version holds on to */
@@ -54,6 +55,7 @@ struct job {
 
 	struct plan plan;
 	size_t n_done, n_sent; /* steps that are answered for, steps that are on their way */
+	bool touch; /* JOB_HEAL: the kernel's list of names may be old */
 	bool cleaning; /* the job has failed, its steps take back what they can */
 	uint64_t order_id, realtime_usec;
 
@@ -72,6 +74,7 @@ struct publish {
 	pid_t pid;
 	void (*lost)(void *userdata);
 	void *lost_userdata;
+	uint64_t *doubt; /* the arena's */
 	publish_healed_fn healed;
 	void *healed_userdata;
 	uint64_t last_order_id, sent_usec; /* sent: when the order went out that has no answer yet; 0: none */
@@ -312,7 +315,7 @@ static int job_plan(struct publish *p, struct job *j)
 	case JOB_EXPIRE:
 		return plan_expire(&j->plan);
 	case JOB_HEAL:
-		return plan_heal(&j->plan);
+		return plan_heal(&j->plan, j->touch);
 	}
 	return -EINVAL;
 }
@@ -394,6 +397,9 @@ static void volume_healed(struct publish *p, struct job *j)
 	tree_drop_hidden(p->tree, version);
 	retire_others(p, v, vol, j->plan.version);
 	v->good = true;
+	if (v->doubted && *p->doubt == node_id(vol))
+		*p->doubt = 0;
+	v->doubted = false;
 	if (p->healed)
 		p->healed(p->healed_userdata, j->uid, node_name(vol));
 }
@@ -720,6 +726,7 @@ static int resume_volume(struct publish *p, const struct node *pod, const struct
 	v->digest = *node_digest(version);
 	v->realtime_usec = node_changed(data);
 	v->bytes = version_bytes(version);
+	v->doubted = j->touch = *p->doubt == node_id(vol);
 	job_enqueue(p, TAKE_PTR(j));
 	return 0;
 }
@@ -751,10 +758,11 @@ static struct node *next_pod(const struct publish *p, uint64_t after_id)
 	return n;
 }
 
-int publish_resume(struct publish *p)
+int publish_resume(struct publish *p, uint64_t *doubt)
 {
 	int r = 0;
 
+	p->doubt = doubt;
 	for (struct node *pod = next_pod(p, 0); pod && r == 0; pod = next_pod(p, node_id(pod)))
 		r = resume_pod(p, pod);
 	return r;
@@ -778,7 +786,7 @@ bool publish_find(const struct publish *p, const struct volume_path *at, struct 
 	if (!data)
 		return false;
 	version = tree_find(p->tree, vol, node_target(data));
-	*ret_whole = version && (v->good || plan_is_whole(&plan, vol, version));
+	*ret_whole = version && (v->good || (!v->doubted && plan_is_whole(&plan, vol, version)));
 	*ret_res = (struct publish_result){ .version = node_target(data), .realtime_usec = v->realtime_usec };
 	return true;
 }

@@ -48,8 +48,8 @@ void publish_free(struct publish *p);
 DEFINE_CLEANUP(struct publish *, publish_free);
 
 /* Finds the volumes that an earlier process has published (tree_open()), and orders what it has left undone. Once, right
- * after publish_new(). */
-int publish_resume(struct publish *p);
+ * after publish_new(). *doubt (borrowed): session_note_doubt(); 0 again when that is settled. */
+int publish_resume(struct publish *p, uint64_t *doubt);
 /* Whether the volume can be read, and since when in which version (borrowed until the next call). *ret_whole: an update that
  * its process did not end has left nothing undone. */
 bool publish_find(const struct publish *p, const struct volume_path *at, struct publish_result *ret_res,

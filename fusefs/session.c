@@ -481,6 +481,26 @@ int session_new(struct loop *l, int take_fuse_fd, struct tree *t, struct publish
 	return 0;
 }
 
+void session_note_doubt(struct arena_connection *c)
+{
+	const struct fuse_in_header *head = (const void *)c->slot.request;
+
+	if (head->len < sizeof *head || head->len > sizeof c->slot.request)
+		return;
+	switch (head->opcode) {
+	case FUSE_MKDIR:
+	case FUSE_SYMLINK:
+	case FUSE_UNLINK:
+	case FUSE_RMDIR:
+	case FUSE_RENAME:
+	case FUSE_RENAME2:
+		c->doubt = head->nodeid;
+		break;
+	default:
+		break;
+	}
+}
+
 void session_answer(struct session *s)
 {
 	session_readable(s->source, s->fd, EPOLLIN, s);

@@ -37,6 +37,10 @@ typedef void (*session_end_fn)(void *userdata, int r);
  * kept. */
 int session_new(struct loop *l, int take_fuse_fd, struct tree *t, struct publish *p, struct arena_connection *c,
 		session_end_fn end, void *userdata, struct session **ret_s, struct err *e);
+/* Before publish_resume(). A process that dies after a change and before its answer leaves it to the next one to answer; but if
+ * the publisher dies, too, before that, then the kernel takes the request back and forgets it: it goes on showing its list
+ * of that folder as it was. Notes the folder, until publish.c has had the kernel look again. */
+void session_note_doubt(struct arena_connection *c);
 /* Answers what has come already, or the first part of it, before the loop does. */
 void session_answer(struct session *s);
 void session_free(struct session *s);

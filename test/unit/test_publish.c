@@ -468,6 +468,7 @@ static void what_an_earlier_process_left_undone_is_not_whole_until_it_is_healed(
 {
 	struct publish_result res;
 	int n_healed = 0, n = 0;
+	uint64_t doubt = 0;
 	bool whole;
 
 	for (int step = 5; step <= 6; step++) {
@@ -483,7 +484,7 @@ static void what_an_earlier_process_left_undone_is_not_whole_until_it_is_healed(
 		close_fd(f.fd);
 		assert_int_equal(publish_new(f.loop, f.tree, &f.publish), 0);
 		publish_on_healed(f.publish, note_healed, &n_healed);
-		assert_int_equal(publish_resume(f.publish), 0);
+		assert_int_equal(publish_resume(f.publish, &doubt), 0);
 		whole = true;
 		assert_true(publish_find(f.publish, &AT, &res, &whole));
 		assert_false(whole);
@@ -495,6 +496,34 @@ static void what_an_earlier_process_left_undone_is_not_whole_until_it_is_healed(
 		assert_true(whole);
 		assert_shown(V, after_update);
 	}
+}
+
+/* The last change of an earlier process may have got no answer: the kernel is made to look again before all is well. */
+static void a_folder_in_doubt_is_looked_at_again(void **state)
+{
+	struct publish_result res;
+	uint64_t doubt;
+	int n_healed = 0;
+	bool whole = true;
+
+	assert_int_equal(publish("a=1 b/c=2", NULL), 0);
+	settle();
+	doubt = node_id(resolve(V, strlen(V)));
+	publish_free(f.publish);
+	close_fd(f.fd);
+	buf_clear(&f.log);
+	assert_int_equal(publish_new(f.loop, f.tree, &f.publish), 0);
+	publish_on_healed(f.publish, note_healed, &n_healed);
+	assert_int_equal(publish_resume(f.publish, &doubt), 0);
+	assert_true(publish_find(f.publish, &AT, &res, &whole));
+	assert_false(whole);
+	attach();
+	run();
+	assert_int_equal(n_healed, 1);
+	assert_int_equal(doubt, 0);
+	assert_true(publish_find(f.publish, &AT, &res, &whole));
+	assert_true(whole);
+	assert_log("chmod " V "\nreaddir " V "\n");
 }
 
 static void a_new_volume_that_fails_leaves_nothing(void **state)
@@ -755,6 +784,7 @@ int main(void)
 		TEST(a_failure_before_the_switch_leaves_the_volume_as_it_was),
 		TEST(a_failure_after_the_switch_is_healed_by_the_next_update),
 		TEST(what_an_earlier_process_left_undone_is_not_whole_until_it_is_healed),
+		TEST(a_folder_in_doubt_is_looked_at_again),
 		TEST(a_new_volume_that_fails_leaves_nothing),
 		TEST(a_publisher_may_die_at_any_step),
 		TEST(a_publisher_may_die_in_a_new_volume),
