@@ -745,6 +745,8 @@ static void start_with_token(struct rig *t, unsigned n)
 	start_source(t);
 	want(t, n);
 	eventually(t, have_all(t, n, "one") && health(t).n_watches == n + 1);
+	/* asked once; refused later, it would have the file read before anybody else */
+	eventually(t, count_requests(t, "/nodes/node-1") > 0);
 }
 
 static void refused_token_is_read_anew_and_nobody_hears_of_it(void **state)
