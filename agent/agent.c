@@ -537,6 +537,10 @@ static int agent_serve(struct agent *a, struct err *e)
 	agent_beat(a->heartbeat, a);
 	/* who waits, waits for nothing of what is still to come */
 	session_answer(a->session);
+	/* an agent that dies from here on has served */
+	r = link_send(a->link, LINK_SERVES, 0, 0, NULL, -1);
+	if (r < 0)
+		return err_set(e, r, "tell the keeper: %s", strerror(-r));
 	if (session_stats(a->session)->resumed)
 		log_info(NULL, "resumed: %zu volumes are served as they were", publish_stats(a->publish).n_volumes);
 	return 0;

@@ -65,6 +65,9 @@ struct child {
 	uint64_t started_usec;
 };
 
+/* Who waits is answered first, then everything else is begun. */
+enum agent_stage { STAGE_STARTS, STAGE_SERVES, STAGE_READY };
+
 struct keeper {
 	pid_t pid; /* our own, for the children */
 	const struct config *config;
@@ -84,7 +87,8 @@ struct keeper {
 	int link; /* our end of the agent's link */
 	struct opener opener;
 	struct log_limit complaints; /* about the agent's messages */
-	bool ready_once; /* some agent has served, or an earlier keeper's did */
+	bool ready_once; /* some agent has been ready, or an earlier keeper's was */
+	enum agent_stage stage; /* of the present agent, or the next one */
 	bool publisher_let_go; /* its agent has gone: we have killed it */
 	unsigned n_reload_tries; /* agents that were told of the reload that is under way; 0: none is */
 	bool stopping;
@@ -354,7 +358,7 @@ static void keeper_publisher_restart(struct loop_source *s, void *userdata)
 	struct keeper *k = userdata;
 	struct err e = ERR_INIT;
 
-	if (k->stopping || k->publisher.pid || !k->agent.pid || k->absent_usec)
+	if (k->stopping || k->publisher.pid || k->stage != STAGE_READY)
 		return;
 	if (keeper_start_publisher(k, &e) < 0) {
 		log_error(NULL, "start the publisher: %s", err_text(&e));
@@ -378,7 +382,7 @@ static void keeper_publisher_died(struct loop_source *s, pid_t pid, int code, in
 	if (!k->publisher_let_go && (code != CLD_EXITED || status != EXIT_SUCCESS))
 		log_warning(NULL, "the publisher (pid %d) %s, starting another in %u ms", (int)pid,
 			    child_end(code, status, end), (unsigned)(delay / USEC_PER_MSEC));
-	if (!k->absent_usec)
+	if (k->stage == STAGE_READY)
 		loop_timer_set(k->publisher.restart, delay);
 }
 
@@ -430,17 +434,24 @@ static void keeper_tell_reload(struct keeper *k)
 	}
 }
 
+static void keeper_serves(struct keeper *k)
+{
+	if (k->absent_usec)
+		log_info(NULL, "the agent serves again; readers had to wait for %" PRIu64 " ms",
+			 (loop_now(k->loop) - k->absent_usec) / USEC_PER_MSEC);
+	k->absent_usec = 0;
+	if (k->stage == STAGE_STARTS)
+		k->stage = STAGE_SERVES;
+}
+
 static void keeper_ready(struct keeper *k)
 {
-	uint64_t away = k->absent_usec ? loop_now(k->loop) - k->absent_usec : 0;
-
-	k->absent_usec = 0;
+	keeper_serves(k);
+	k->stage = STAGE_READY;
 	if (!k->ready_once)
 		log_info(LOG_F({ "version", SECRETLET_VERSION }, { "node", k->config->node_name },
 			       { "pods-dir", k->places.pods_dir }),
 			 "ready");
-	else
-		log_info(NULL, "the agent serves again; readers had to wait for %" PRIu64 " ms", away / USEC_PER_MSEC);
 	notify_state(&k->notify, "STATUS=serving");
 	notify_state(&k->notify, "READY=1");
 	k->ready_once = true;
@@ -473,6 +484,9 @@ static int keeper_handle(struct keeper *k, const struct link_message *m)
 		return 0;
 	case LINK_OPEN:
 		keeper_open(k, m);
+		return 0;
+	case LINK_SERVES:
+		keeper_serves(k);
 		return 0;
 	case LINK_READY:
 		keeper_ready(k);
@@ -601,6 +615,7 @@ static int keeper_start(struct keeper *k, struct err *e)
 static void keeper_end_generation(struct keeper *k)
 {
 	child_kill(&k->agent);
+	k->stage = STAGE_STARTS;
 	keeper_drop_link(k);
 	fsconn_end(&k->conn, k->places.pods_dir, true, &k->notify);
 	child_kill(&k->publisher);
@@ -625,10 +640,13 @@ static void keeper_agent_died(struct loop_source *s, pid_t pid, int code, int st
 {
 	bool remount = code == CLD_EXITED && status == KEEPER_EXIT_REMOUNT;
 	struct keeper *k = userdata;
+	/* one that has served and exits before it is ready has said why it cannot go on: trying again soon would not help */
+	bool served = k->stage == STAGE_READY || (k->stage == STAGE_SERVES && code != CLD_EXITED);
 	uint64_t delay;
 	char end[64];
 
 	child_forget(&k->agent);
+	k->stage = STAGE_STARTS;
 	if (k->stopping) {
 		loop_exit(k->loop, EXIT_SUCCESS);
 		return;
@@ -642,7 +660,7 @@ static void keeper_agent_died(struct loop_source *s, pid_t pid, int code, int st
 		loop_exit(k->loop, EXIT_FAILURE);
 		return;
 	}
-	delay = child_delay(k, &k->agent, !k->absent_usec);
+	delay = child_delay(k, &k->agent, served);
 	if (!k->absent_usec)
 		k->absent_usec = loop_now(k->loop);
 	if (k->publisher.pid > 0) {
@@ -754,7 +772,7 @@ static void keeper_reload(struct loop_source *s, int signo, void *userdata)
 
 	if (k->stopping)
 		return;
-	if (!k->agent.pid || k->absent_usec) {
+	if (k->stage != STAGE_READY) {
 		log_info(NULL, "SIGHUP: the agent is being restarted and is told when it serves");
 		k->n_reload_tries = 1;
 		return;

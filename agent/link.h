@@ -11,8 +11,9 @@ enum link_type {
 	LINK_ALLOW_DIR, /* path and every file beneath it may be opened later on */
 	LINK_SEAL, /* the list is complete: from now on the agent has no privileges and may not add to it */
 	LINK_OPEN, /* open path for reading; answered by LINK_OPENED with the same id */
-	LINK_READY, /* the agent serves */
+	LINK_READY, /* all that the agent does is under way */
 	LINK_PUBLISHER_HANGS, /* it has an order and does not answer: start another */
+	LINK_SERVES, /* who waited has been answered: before LINK_READY, and before the API server is turned to */
 	LINK_RELOADED, /* value: the log level that is in force now, or negative errno: everything stays as it was */
 	/* keeper -> agent */
 	LINK_OPENED, /* value: 0 with an fd, or negative errno */

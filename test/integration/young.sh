@@ -25,6 +25,21 @@ check_equal "each is replaced" "$(grep -c 'serves again' "$log")" 4
 delays=$(grep -o 'starting another in [0-9]* ms' "$log" | grep -o '[0-9]*' | sort -n | tr '\n' ' ')
 check_equal "no delay is above half a second ($delays)" "$(for d in $delays; do [ "$d" -le 500 ] || echo "$d"; done)" ""
 
+# one that has answered who waits and dies before it has begun everything else has served, too: strace kills each where it
+# opens the control socket (its second epoll_create1)
+n=$(grep -c 'serves again' "$log")
+exec 9< <(exec strace -f -e trace=epoll_create1 -e inject=epoll_create1:signal=KILL:when=2 -o /dev/null -p "$keeper" 2>&1)
+tracer=$!
+read -r -t 20 <&9 # it has attached
+kill -s KILL "$(pgrep -P "$keeper" -f internal-agent)"
+check "agents die between" eventually 40 "[ \$(grep -c 'serves again' '$log') -ge \$((n + 5)) ]"
+kill "$tracer"
+wait "$tracer" 2>/dev/null
+exec 9<&-
+check "the next one lives" eventually 20 "'$secretlet' status --runtime-dir '$TEST_DIR/run' >'$TEST_DIR/status'"
+delays=$(grep -o 'starting another in [0-9]* ms' "$log" | grep -o '[0-9]*' | sort -n | tr '\n' ' ')
+check_equal "no delay is above half a second then ($delays)" "$(for d in $delays; do [ "$d" -le 500 ] || echo "$d"; done)" ""
+
 # the pid of a publisher that has died may be anybody's
 arena=$(for fd in /proc/"$keeper"/fd/*; do case $(readlink "$fd") in *secretlet-arena*) echo "$fd" && break ;; esac; done)
 noted() { od -A n -t d4 -j 92 -N 4 "$arena" | tr -d ' '; }
