@@ -39,9 +39,13 @@
 #define KEEPER_STOP_USEC (5 * USEC_PER_SEC)
 #define LINK_BATCH	 64 /* messages of the agent in one turn: our signals come in between */
 
-#define TICK_USEC   (2 * USEC_PER_SEC)
-#define START_USEC  (60 * USEC_PER_SEC) /* that an agent may take before its loop runs */
-#define STEADY_USEC USEC_PER_SEC /* a child that has lived for so long is replaced at once when it dies */
+#define TICK_USEC (2 * USEC_PER_SEC)
+/* that an agent may take before it serves: the first one, which makes the arena, and the next ones, for which readers wait.
+ * As often as one hangs there, the following one may take twice as long, so that a slow machine gets on */
+#define START_MAX_USEC	  (60 * USEC_PER_SEC)
+#define START_AGAIN_USEC  (3 * USEC_PER_SEC) /* at least */
+#define START_AGAIN_HANGS 2 /* times agentHangTimeout */
+#define STEADY_USEC	  USEC_PER_SEC /* a child that has lived for so long is replaced at once when it dies */
 
 #define YOUNG_DELAY_USEC     (10 * USEC_PER_MSEC)
 #define YOUNG_DELAY_MAX_USEC (500 * USEC_PER_MSEC)
@@ -90,6 +94,7 @@ struct keeper {
 	bool ready_once; /* some agent has been ready, or an earlier keeper's was */
 	enum agent_stage stage; /* of the present agent, or the next one */
 	bool publisher_let_go; /* its agent has gone: we have killed it */
+	unsigned n_start_hangs; /* agents that hung before they served, in a row */
 	unsigned n_reload_tries; /* agents that were told of the reload that is under way; 0: none is */
 	bool stopping;
 };
@@ -440,6 +445,7 @@ static void keeper_serves(struct keeper *k)
 		log_info(NULL, "the agent serves again; readers had to wait for %" PRIu64 " ms",
 			 (loop_now(k->loop) - k->absent_usec) / USEC_PER_MSEC);
 	k->absent_usec = 0;
+	k->n_start_hangs = 0;
 	if (k->stage == STAGE_STARTS)
 		k->stage = STAGE_SERVES;
 }
@@ -558,6 +564,17 @@ static int keeper_agent_argv(const struct keeper *k, char ***ret_argv)
 	return 0;
 }
 
+static uint64_t keeper_start_limit(const struct keeper *k)
+{
+	uint64_t limit = MAX(START_AGAIN_HANGS * k->config->agent_hang_usec, START_AGAIN_USEC);
+
+	if (!k->ready_once)
+		return START_MAX_USEC;
+	for (unsigned n = 0; n < k->n_start_hangs && limit < START_MAX_USEC; n++)
+		limit *= 2;
+	return MIN(limit, START_MAX_USEC);
+}
+
 static int keeper_start_agent(struct keeper *k, struct err *e)
 {
 	cleanup_free char **argv = NULL;
@@ -581,7 +598,9 @@ static int keeper_start_agent(struct keeper *k, struct err *e)
 	 * keeper's publisher may still wait for an answer */
 	if (k->agent.n_starts > 0)
 		keeper_note_publisher(k);
-	k->conn.shared->heartbeat_usec = clock_monotonic_usec() + START_USEC;
+	/* it is silent until it serves */
+	k->conn.shared->heartbeat_usec =
+		clock_monotonic_usec() + keeper_start_limit(k) - MIN(k->config->agent_hang_usec, keeper_start_limit(k));
 	return child_spawn(k, &k->agent, argv,
 			   (int[]){ theirs, k->conn.mount.fuse, k->places.control, k->conn.arena, k->config_text }, 5,
 			   keeper_agent_died, e);
@@ -683,10 +702,16 @@ static void keeper_agent_died(struct loop_source *s, pid_t pid, int code, int st
 
 static void keeper_kill_hanging(struct keeper *k, uint64_t silent_usec)
 {
-	const char *name = session_slot_name(&k->conn.shared->slot);
+	const char *name = session_slot_name(&k->conn.shared->slot), *where = "";
 
-	log_error(NULL, "the agent (pid %d) hangs: no sign of it for %" PRIu64 " s%s%s; killing it", (int)k->agent.pid,
-		  silent_usec / USEC_PER_SEC, name ? ", it has not answered a " : "", name ?: "");
+	if (k->stage == STAGE_STARTS) {
+		where = " in its start";
+		silent_usec = loop_now(k->loop) - k->agent.started_usec;
+		k->n_start_hangs++;
+	}
+	log_error(NULL, "the agent (pid %d) hangs%s: no sign of it for %" PRIu64 " s%s%s; killing it",
+		  (int)k->agent.pid, where, silent_usec / USEC_PER_SEC, name ? ", it has not answered a " : "",
+		  name ?: "");
 	kill(k->agent.pid, SIGKILL);
 }
 

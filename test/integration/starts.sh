@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# timeout: 120
+# An agent that hangs before it serves, while readers wait, is replaced after twice agentHangTimeout (3 s at least), and not
+# after the minute that the first one may take; the next may take twice as long. Runs in a private mount namespace
+# (test/run sees to it).
+set -u
+here=$(dirname "$(realpath "$0")")
+# shellcheck source=../lib/tap.sh
+. "$here/../lib/tap.sh"
+
+secretlet=$TEST_BUILD_DIR/secretlet log=$TEST_DIR/daemon.log
+mkdir "$TEST_DIR/manifests"
+chmod 755 "$TEST_DIR"
+printf '%s\n' "apiVersion: secretlet.config/v1alpha1" "kind: SecretletConfiguration" "manifestsDir: $TEST_DIR/manifests" \
+	"podsDir: $TEST_DIR/pods" "runtimeDir: $TEST_DIR/run" "agentHangTimeout: 1s" >"$TEST_DIR/config.yaml"
+chmod 600 "$TEST_DIR/config.yaml"
+
+"$secretlet" run --config "$TEST_DIR/config.yaml" 2>"$log" &
+keeper=$!
+check "it starts" eventually 10 grep -q 'keeper: ready' "$log"
+# strace stops each new agent where it makes its loop
+exec 9< <(exec strace -f -e trace=epoll_create1 -e inject=epoll_create1:signal=STOP:when=1 -o /dev/null -p "$keeper" 2>&1)
+tracer=$!
+read -r -t 20 <&9 # it has attached
+began=$SECONDS
+kill -s KILL "$(pgrep -P "$keeper" -f internal-agent)"
+check "two agents hang and are killed" eventually 50 "[ \$(grep -c 'hangs in its start' '$log') -ge 2 ]"
+took=$((SECONDS - began))
+kill "$tracer"
+wait "$tracer" 2>/dev/null
+exec 9<&-
+check "long before a minute has gone by for each ($took s)" test "$took" -lt 50
+check "another one serves" eventually 50 "'$secretlet' status --runtime-dir '$TEST_DIR/run' >'$TEST_DIR/status'"
+seconds() { sed -n 's/.*hangs in its start: no sign of it for \([0-9]*\) s.*/\1/p' "$log" | sed -n "$1p"; }
+check "the second might take longer ($(seconds 1) s, $(seconds 2) s)" test "$(seconds 2)" -gt "$(seconds 1)"
+kill -s TERM "$keeper"
+wait "$keeper"
+check_equal "it ends well" $? 0
+tap_done
