@@ -412,25 +412,79 @@ void apiserver_compact(struct apiserver *a)
 	unlock(a);
 }
 
-void apiserver_end_watches(struct apiserver *a, bool torn)
+/* name NULL: any. */
+static bool is_meant(const struct watch *w, const char *kind_name, const char *name)
+{
+	if (!watch_runs(w) || !str_eq(w->kind->name, kind_name))
+		return false;
+	return !name || str_eq(selector_exact(&w->selector, "metadata.name"), name);
+}
+
+static size_t inject(struct apiserver *a, const char *kind_name, const char *name, const char *bytes)
+{
+	struct watch *w;
+	size_t n = 0;
+
+	lock(a);
+	list_for_each (w, &a->watches, link)
+		if (is_meant(w, kind_name, name)) {
+			watch_send(w, bytes, strlen(bytes));
+			n++;
+		}
+	unlock(a);
+	return n;
+}
+
+size_t apiserver_inject(struct apiserver *a, const char *kind_name, const char *bytes)
+{
+	return inject(a, kind_name, NULL, bytes);
+}
+
+size_t apiserver_inject_one(struct apiserver *a, const char *kind_name, const char *name, const char *bytes)
+{
+	return inject(a, kind_name, name, bytes);
+}
+
+size_t apiserver_end_watch(struct apiserver *a, const char *kind_name, const char *name, bool cut)
+{
+	struct watch *w;
+	size_t n = 0;
+
+	lock(a);
+	list_for_each (w, &a->watches, link)
+		if (is_meant(w, kind_name, name)) {
+			watch_end(w, cut);
+			n++;
+		}
+	unlock(a);
+	return n;
+}
+
+size_t apiserver_end_watches(struct apiserver *a, bool torn)
 {
 	static const char half[] = "{\"type\":\"MODIFIED\",\"object\":{\"kind\":\"Sec";
 	struct watch *w;
+	size_t n = 0;
 
 	lock(a);
 	list_for_each (w, &a->watches, link) {
+		n += watch_runs(w);
 		if (torn)
 			watch_send(w, half, strlen(half));
 		watch_end(w, torn);
 	}
 	unlock(a);
+	return n;
 }
 
-void apiserver_bookmark(struct apiserver *a)
+size_t apiserver_bookmark(struct apiserver *a)
 {
+	size_t n;
+
 	lock(a);
-	watch_bookmark_all(a);
+	n = watch_bookmark_all(a);
 	unlock(a);
+	return n;
 }
 
 void apiserver_set_watch_list(struct apiserver *a, enum apiserver_watch_list watch_list)
@@ -445,44 +499,6 @@ void apiserver_set_token(struct apiserver *a, const char *token)
 	lock(a);
 	free(a->token);
 	a->token = copy(token);
-	unlock(a);
-}
-
-void apiserver_inject(struct apiserver *a, const char *kind_name, const char *bytes)
-{
-	struct watch *w;
-
-	lock(a);
-	list_for_each (w, &a->watches, link)
-		if (str_eq(w->kind->name, kind_name))
-			watch_send(w, bytes, strlen(bytes));
-	unlock(a);
-}
-
-static bool watches_one(const struct watch *w, const char *kind_name, const char *name)
-{
-	return str_eq(w->kind->name, kind_name) && str_eq(selector_exact(&w->selector, "metadata.name"), name);
-}
-
-void apiserver_inject_one(struct apiserver *a, const char *kind_name, const char *name, const char *bytes)
-{
-	struct watch *w;
-
-	lock(a);
-	list_for_each (w, &a->watches, link)
-		if (watches_one(w, kind_name, name))
-			watch_send(w, bytes, strlen(bytes));
-	unlock(a);
-}
-
-void apiserver_end_watch(struct apiserver *a, const char *kind_name, const char *name, bool cut)
-{
-	struct watch *w;
-
-	lock(a);
-	list_for_each (w, &a->watches, link)
-		if (watches_one(w, kind_name, name))
-			watch_end(w, cut);
 	unlock(a);
 }
 

@@ -39,19 +39,24 @@ bool apiserver_delete(struct apiserver *a, const char *kind, const char *ns, con
 
 /* Forgets the history: watches from an older resourceVersion get 410. */
 void apiserver_compact(struct apiserver *a);
+/* What is done to running watches says how many there were: a client may have said that it will watch, and nobody have
+ * heard it yet. */
+
 /* Ends all running watches: cleanly, or in the middle of a line. */
-void apiserver_end_watches(struct apiserver *a, bool torn);
+size_t apiserver_end_watches(struct apiserver *a, bool torn) attr_warn_unused;
+/* Sends each running watch that wants them a BOOKMARK with the current resourceVersion. */
+size_t apiserver_bookmark(struct apiserver *a) attr_warn_unused;
+/* Sends bytes as they are into all running watches of the kind ("Secret", "Pod"). */
+size_t apiserver_inject(struct apiserver *a, const char *kind, const char *bytes) attr_warn_unused;
+/* The same, and apiserver_end_watches(), for the watches by metadata.name=name only. */
+size_t apiserver_inject_one(struct apiserver *a, const char *kind, const char *name,
+			    const char *bytes) attr_warn_unused;
+size_t apiserver_end_watch(struct apiserver *a, const char *kind, const char *name, bool cut) attr_warn_unused;
+
 /* From the next request on. */
 void apiserver_set_watch_list(struct apiserver *a, enum apiserver_watch_list watch_list);
 /* The bearer token that counts from the next request on. */
 void apiserver_set_token(struct apiserver *a, const char *token);
-/* Sends each running watch a BOOKMARK with the current resourceVersion. */
-void apiserver_bookmark(struct apiserver *a);
-/* Sends bytes as they are into all running watches of the kind ("Secret", "Pod"). */
-void apiserver_inject(struct apiserver *a, const char *kind, const char *bytes);
-/* The same, and apiserver_end_watches(), for the watches by metadata.name=name only. */
-void apiserver_inject_one(struct apiserver *a, const char *kind, const char *name, const char *bytes);
-void apiserver_end_watch(struct apiserver *a, const char *kind, const char *name, bool cut);
 /* The next n requests whose target (path?query) contains `match` are answered with this status and body (a Status object
  * when body is NULL) and Retry-After when retry_after >= 0; status 0 cuts the connection instead. n = -1: until called
  * again with n = 0. */

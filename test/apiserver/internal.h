@@ -100,13 +100,16 @@ struct watch_options {
 };
 /* Takes c's selector. The connection's response; what it owns ends with it. */
 struct MHD_Response *watch_start(struct apiserver *a, struct call *c, const struct watch_options *o);
+/* It hears what is sent. */
+bool watch_runs(const struct watch *w);
 /* Ends it after what is queued, cleanly or by cutting the connection. */
 void watch_end(struct watch *w, bool torn);
 void watch_send(struct watch *w, const char *bytes, size_t len);
 /* Looks at a connection that may be suspended once more: a->stopping is new. */
 void watch_resume(struct watch *w);
 void watch_feed_all(struct apiserver *a, const struct change *c);
-void watch_bookmark_all(struct apiserver *a);
+/* How many got one. */
+size_t watch_bookmark_all(struct apiserver *a);
 /* The second thread's main function; takes the lock itself. */
 void *watch_ticker(void *cls);
 void watch_wake_ticker(struct apiserver *a);

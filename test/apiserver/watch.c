@@ -32,6 +32,11 @@ void watch_resume(struct watch *w)
 	MHD_resume_connection(w->connection);
 }
 
+bool watch_runs(const struct watch *w)
+{
+	return !w->ended && !w->gone;
+}
+
 void watch_end(struct watch *w, bool torn)
 {
 	w->ended = true;
@@ -97,13 +102,17 @@ static void watch_bookmark(struct watch *w, uint64_t rv, bool initial_end)
 	watch_send_frame(w, "BOOKMARK", obj);
 }
 
-void watch_bookmark_all(struct apiserver *a)
+size_t watch_bookmark_all(struct apiserver *a)
 {
 	struct watch *w;
+	size_t n = 0;
 
 	list_for_each (w, &a->watches, link)
-		if (w->bookmarks && objects_rv(a->objects) >= w->from_rv)
+		if (watch_runs(w) && w->bookmarks && objects_rv(a->objects) >= w->from_rv) {
 			watch_bookmark(w, objects_rv(a->objects), false);
+			n++;
+		}
+	return n;
 }
 
 void watch_feed_all(struct apiserver *a, const struct change *c)

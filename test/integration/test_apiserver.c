@@ -739,7 +739,7 @@ static void bookmarks_only_for_those_who_asked(void **state)
 	struct watcher *without = watch(a, "/api/v1/secrets?watch=1");
 
 	put_pod(a, "p", "n", "s");
-	apiserver_bookmark(a);
+	assert_int_equal(apiserver_bookmark(a), 1);
 	put_secret(a, "a", "1");
 	expect_frame(with, "BOOKMARK", "(none)", 2);
 	expect_frame(with, "ADDED", "a", 3);
@@ -836,7 +836,7 @@ static void many_watches_each_get_every_event(void **state)
 		for (size_t k = 0; k < EVENTS; k++)
 			expect_frame(w[i], k ? "MODIFIED" : "ADDED", "a", 2 + k);
 	assert_int_equal(apiserver_counts(a).n_watches_running, N);
-	apiserver_end_watches(a, false);
+	assert_int_equal(apiserver_end_watches(a, false), N);
 	for (size_t i = 0; i < N; i++)
 		assert_int_equal(watcher_end(w[i]), CURLE_OK);
 	apiserver_stop(a);
@@ -850,12 +850,12 @@ static void watches_end_cleanly_or_torn(void **state)
 	struct watcher *w = watch(a, "/api/v1/secrets?watch=1");
 
 	put_secret(a, "a", "1");
-	apiserver_end_watches(a, false);
+	assert_int_equal(apiserver_end_watches(a, false), 1);
 	expect_frame(w, "ADDED", "a", 2);
 	assert_int_equal(watcher_end(w), CURLE_OK);
 
 	w = watch(a, "/api/v1/secrets?watch=1&resourceVersion=2");
-	apiserver_end_watches(a, true);
+	assert_int_equal(apiserver_end_watches(a, true), 1);
 	eventually(w->ended);
 	assert_null(watcher_line(w));
 	assert_true(w->in.len > 0); /* half a line */
@@ -870,7 +870,7 @@ static void injected_bytes_reach_watches_of_the_kind(void **state)
 	struct watcher *pods = watch(a, "/api/v1/pods?watch=1");
 	cleanup_free char *line = NULL;
 
-	apiserver_inject(a, "Secret", "no json at all\n");
+	assert_int_equal(apiserver_inject(a, "Secret", "no json at all\n"), 1);
 	put_secret(a, "a", "1");
 	put_pod(a, "p", "n", "s");
 	line = watcher_line(w);

@@ -82,6 +82,17 @@ static uint64_t now_usec(void)
 		assert_true(cond);                                                                                     \
 	} while (0)
 
+/* Does something to running watches, as soon as there are any. */
+#define reach(rig, call)                                                                                               \
+	do {                                                                                                           \
+		uint64_t limit_ = now_usec() + PATIENCE_USEC;                                                          \
+		size_t n_;                                                                                             \
+		while (!(n_ = (call)) && now_usec() < limit_)                                                          \
+			loop_run_once((rig)->loop, 5 * USEC_PER_MSEC);                                                 \
+		if (!n_)                                                                                               \
+			fail_msg("%s", "no watch for " #call);                                                         \
+	} while (0)
+
 static void run_for(struct rig *t, uint64_t usec)
 {
 	uint64_t limit = now_usec() + usec;
@@ -759,7 +770,7 @@ static void refused_token_is_read_anew_and_nobody_hears_of_it(void **state)
 	log_begin(t);
 	write_file(t, "token", "two\n");
 	apiserver_set_token(t->server, "two");
-	apiserver_end_watches(t->server, false);
+	reach(t, apiserver_end_watches(t->server, false));
 	put_all(t, 20, "two");
 	eventually(t, have_all(t, 20, "two") && health(t).n_watches == 21);
 	after = apiserver_counts(t->server);
@@ -780,7 +791,7 @@ static void request_is_repeated_only_once(void **state)
 	n = count_requests(t, "/pods?");
 	write_file(t, "token", "two\n");
 	apiserver_set_token(t->server, "three");
-	apiserver_end_watches(t->server, false);
+	reach(t, apiserver_end_watches(t->server, false));
 	eventually(t, *health(t).last_error);
 	assert_int_equal(count_requests(t, "/pods?"), n + 2);
 	assert_string_equal(health(t).last_error, "Unauthorized");
@@ -797,7 +808,7 @@ static void token_that_is_the_same_is_not_tried_again_at_once(void **state)
 	start_with_token(t, 0);
 	n = count_requests(t, "/pods?");
 	apiserver_set_token(t->server, "two");
-	apiserver_end_watches(t->server, false);
+	reach(t, apiserver_end_watches(t->server, false));
 	eventually(t, *health(t).last_error);
 	assert_int_equal(count_requests(t, "/pods?"), n + 1);
 	assert_string_equal(health(t).last_error, "Unauthorized");
@@ -829,7 +840,7 @@ static void file_that_was_not_usable_is_read_again_soon(void **state)
 	log_begin(t);
 	write_file(t, "token", "\n");
 	apiserver_set_token(t->server, "two");
-	apiserver_end_watches(t->server, false);
+	reach(t, apiserver_end_watches(t->server, false));
 	eventually(t, log_count(t, "the token is empty") == 1);
 	/* refused no more: nobody but the clock has it read */
 	apiserver_set_token(t->server, "one");
@@ -849,7 +860,7 @@ static void refused_request_may_be_given_up_meanwhile(void **state)
 	n = apiserver_counts(t->server).n_watch;
 	write_file(t, "token", "two\n");
 	apiserver_set_token(t->server, "two");
-	apiserver_end_watches(t->server, false);
+	reach(t, apiserver_end_watches(t->server, false));
 	eventually(t, apiserver_counts(t->server).n_unauthorised >= 3 && t->slow.path);
 	run_for(t, 100 * USEC_PER_MSEC);
 	source_unwant_secret(t->source, "ns", "s0");
@@ -868,7 +879,7 @@ static void source_may_end_while_refused_requests_wait(void **state)
 	start_with_token(t, 2);
 	t->slow.hold = true;
 	apiserver_set_token(t->server, "two");
-	apiserver_end_watches(t->server, false);
+	reach(t, apiserver_end_watches(t->server, false));
 	eventually(t, apiserver_counts(t->server).n_unauthorised >= 3 && t->slow.path);
 	source_free(TAKE_PTR(t->source));
 	assert_int_equal(t->n_failed, 0);

@@ -90,6 +90,17 @@ static uint64_t now_usec(void)
 		assert_true(cond);                                                                                     \
 	} while (0)
 
+/* Does something to running watches, as soon as there are any. */
+#define reach(rig, call)                                                                                               \
+	do {                                                                                                           \
+		uint64_t limit_ = now_usec() + PATIENCE_USEC;                                                          \
+		size_t n_;                                                                                             \
+		while (!(n_ = (call)) && now_usec() < limit_)                                                          \
+			loop_run_once((rig)->loop, 5 * USEC_PER_MSEC);                                                 \
+		if (!n_)                                                                                               \
+			fail_msg("%s", "no watch for " #call);                                                         \
+	} while (0)
+
 static void settle(struct rig *t)
 {
 	uint64_t limit = now_usec() + 60 * USEC_PER_MSEC;
@@ -385,19 +396,19 @@ static void provoke(struct rig *t, const struct trouble *tr)
 {
 	if (tr->match) {
 		apiserver_fail(t->server, tr->match, tr->status, tr->body, tr->retry_after, 1);
-		apiserver_end_watch(t->server, "Secret", "s", false);
+		reach(t, apiserver_end_watch(t->server, "Secret", "s", false));
 	}
 	if (tr->inject)
-		apiserver_inject_one(t->server, "Secret", "s", tr->inject);
+		reach(t, apiserver_inject_one(t->server, "Secret", "s", tr->inject));
 	if (tr->endless) {
 		cleanup_free char *line = malloc(5 << 20);
 
 		memset(line, 'x', (5 << 20) - 1);
 		line[(5 << 20) - 1] = '\0';
-		apiserver_inject_one(t->server, "Secret", "s", line);
+		reach(t, apiserver_inject_one(t->server, "Secret", "s", line));
 	}
 	if (tr->ends)
-		apiserver_end_watch(t->server, "Secret", "s", tr->cut);
+		reach(t, apiserver_end_watch(t->server, "Secret", "s", tr->cut));
 }
 
 static void trouble_at_the_watch(void **state)
@@ -538,7 +549,7 @@ static void data_null_is_a_secret_without_keys(void **state)
 	start_with_o(t);
 	want(t, "s");
 	eventually(t, has_value(&t->s, "one") && n_watches(t) == 3);
-	apiserver_inject_one(t->server, "Secret", "s", EVENT("MODIFIED", SECRET(",\"data\":null")));
+	reach(t, apiserver_inject_one(t->server, "Secret", "s", EVENT("MODIFIED", SECRET(",\"data\":null"))));
 	eventually(t, t->s.n_changed == 2);
 	assert_non_null(t->s.last);
 	assert_int_equal(t->s.last->n_keys, 0);
@@ -575,7 +586,7 @@ static void server_with_lower_versions_is_followed(struct rig *t)
 	want(t, "s");
 	for (unsigned i = 0; i < 50; i++)
 		put_secret(t, "s", i == 49 ? "last" : "x");
-	apiserver_bookmark(t->server);
+	reach(t, apiserver_bookmark(t->server));
 	eventually(t, has_value(&t->s, "last") && n_watches(t) == 3 && t->n_pods == 1);
 	settle(t);
 
@@ -702,7 +713,7 @@ static void watch_list_is_one_request_each(void **state)
 	assert_asked(t, "GET ", 1, 3); /* the node */
 	assert_int_equal(asked(t, "sendInitialEvents=true", "resourceVersionMatch=NotOlderThan"), 3);
 	/* an ordinary watch goes on from where it was */
-	apiserver_end_watch(t->server, "Secret", "s", false);
+	reach(t, apiserver_end_watch(t->server, "Secret", "s", false));
 	eventually(t, asked(t, OF_S, "") == 2);
 	assert_int_equal(asked(t, "sendInitialEvents=true", ""), 3);
 	put_secret(t, "s", "three");

@@ -66,6 +66,17 @@ static uint64_t now_usec(void)
 		assert_true(cond);                                                                                     \
 	} while (0)
 
+/* Does something to running watches, as soon as there are any. */
+#define reach(rig, call)                                                                                               \
+	do {                                                                                                           \
+		uint64_t limit_ = now_usec() + PATIENCE_USEC;                                                          \
+		size_t n_;                                                                                             \
+		while (!(n_ = (call)) && now_usec() < limit_)                                                          \
+			loop_run_once((rig)->loop, 5 * USEC_PER_MSEC);                                                 \
+		if (!n_)                                                                                               \
+			fail_msg("%s", "no watch for " #call);                                                         \
+	} while (0)
+
 /* For "nothing more happens": long enough for what would happen at once. */
 static void settle(struct rig *t)
 {
@@ -401,7 +412,7 @@ static void pods_that_went_while_nobody_watched_are_removed(void **state)
 static void empty_lists(struct rig *t, int n)
 {
 	apiserver_fail(t->server, "pods?fieldSelector", 200, EMPTY_LIST, -1, n);
-	apiserver_inject(t->server, "Pod", "garbage\n");
+	reach(t, apiserver_inject(t->server, "Pod", "garbage\n"));
 }
 
 static void empty_list_of_pods_that_are_there_is_not_believed(void **state)
@@ -493,7 +504,7 @@ static void relist_tells_no_pod_again(void **state)
 	put_pod(t, "a", "s");
 	eventually(t, t->n_pods == 1);
 	n_changed = t->n_pod_changed;
-	apiserver_inject(t->server, "Pod", "garbage\n");
+	reach(t, apiserver_inject(t->server, "Pod", "garbage\n"));
 	eventually(t, t->n_synced == 2);
 	assert_int_equal(t->n_pod_changed, n_changed);
 }
@@ -519,10 +530,11 @@ static void refused_pod_in_place_of_another_ends_that_one(void **state)
 
 	put_pod(t, "a", "s");
 	eventually(t, t->n_pods == 1 && health(t).n_watches == 1);
-	apiserver_inject(t->server, "Pod",
-			 "{\"type\":\"MODIFIED\",\"object\":{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":"
-			 "{\"namespace\":\"ns\",\"name\":\"a\",\"uid\":\"another\",\"resourceVersion\":\"9\"},"
-			 "\"spec\":{\"nodeName\":\"node-1\",\"volumes\":7}}}\n");
+	reach(t,
+	      apiserver_inject(t->server, "Pod",
+			       "{\"type\":\"MODIFIED\",\"object\":{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":"
+			       "{\"namespace\":\"ns\",\"name\":\"a\",\"uid\":\"another\",\"resourceVersion\":\"9\"},"
+			       "\"spec\":{\"nodeName\":\"node-1\",\"volumes\":7}}}\n"));
 	eventually(t, t->n_pods == 0);
 	assert_int_equal(health(t).n_rejected, 1);
 	put_pod(t, "a", "s2");
@@ -559,7 +571,7 @@ static void flood_of_refused_pods_has_bounds(void **state)
 	eventually(t, t->n_pods == 1 && health(t).n_watches == 1);
 	assert_true(saved >= 0 && fd >= 0 && dup2(fd, STDERR_FILENO) >= 0);
 	log_set_level(LOG_LEVEL_WARNING);
-	apiserver_inject(t->server, "Pod", events.data);
+	reach(t, apiserver_inject(t->server, "Pod", events.data));
 	eventually(t, health(t).n_rejected >= 20000 - 1);
 	put_pod(t, "a", "s2");
 	eventually(t, t->n_pod_changed == 2);
@@ -614,7 +626,7 @@ static void relist_of_an_unchanged_secret_is_silent(void **state)
 	apiserver_compact(t->server);
 	put_secret(t, "other", "x");
 	apiserver_compact(t->server);
-	apiserver_end_watches(t->server, false);
+	reach(t, apiserver_end_watches(t->server, false));
 	eventually(t, apiserver_counts(t->server).n_list >= n_list + 2 && health(t).n_watches == 2);
 	settle(t);
 	assert_int_equal(told(t, "s")->n_changed, 1);
@@ -650,9 +662,9 @@ static void watch_goes_on_from_the_bookmark(void **state)
 				"{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"namespace\":\"ns\","
 				"\"name\":\"other\"}}");
 	version = str_format("resourceVersion=%llu&", (unsigned long long)rv);
-	apiserver_bookmark(t->server);
+	reach(t, apiserver_bookmark(t->server));
 	settle(t);
-	apiserver_end_watches(t->server, false);
+	reach(t, apiserver_end_watches(t->server, false));
 	eventually(t, count_requests(t, "/secrets?allowWatchBookmarks=true", version) == 1);
 	assert_int_equal(told(t, "s")->n_changed, 1);
 }
@@ -669,9 +681,9 @@ static void torn_and_garbled_watches_lose_nothing(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(GARBAGE); i++) {
 		eventually(t, health(t).n_watches == 2);
 		if (GARBAGE[i])
-			apiserver_inject(t->server, "Secret", GARBAGE[i]);
+			reach(t, apiserver_inject(t->server, "Secret", GARBAGE[i]));
 		else
-			apiserver_end_watches(t->server, true);
+			reach(t, apiserver_end_watches(t->server, true));
 		assert_non_null(told(t, "s")->last);
 		snprintf(value, sizeof(value), "value%zu", i);
 		put_secret(t, "s", value);
@@ -686,10 +698,11 @@ static void strange_objects_in_the_watch_are_passed_over(void **state)
 	put_secret(t, "s", "one");
 	want(t, "s");
 	eventually(t, has_value(t, "s", "one") && health(t).n_watches == 2);
-	apiserver_inject(
-		t->server, "Secret",
-		"{\"type\":\"MODIFIED\",\"object\":{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":"
-		"{\"namespace\":\"ns\",\"name\":\"other\",\"resourceVersion\":\"9999\"},\"data\":{\"k\":\"\"}}}\n");
+	reach(t, apiserver_inject(
+			 t->server, "Secret",
+			 "{\"type\":\"MODIFIED\",\"object\":{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":"
+			 "{\"namespace\":\"ns\",\"name\":\"other\",\"resourceVersion\":\"9999\"},\"data\":{\"k\":\"\"}}"
+			 "}\n"));
 	put_secret(t, "s", "two");
 	eventually(t, has_value(t, "s", "two"));
 	assert_int_equal(told(t, "s")->n_changed, 2);
@@ -709,17 +722,16 @@ static void rejected_secret_keeps_the_last_and_harms_no_other(void **state)
 	want(t, "s");
 	want(t, "o");
 	eventually(t, has_value(t, "s", "one") && has_value(t, "o", "one") && health(t).n_watches == 3);
-	apiserver_inject(t->server, "Secret", bad);
+	reach(t, apiserver_inject(t->server, "Secret", bad));
 	eventually(t, *told(t, "s")->failure);
 	assert_string_equal(told(t, "s")->failure, "secret ns/s: data.k: illegal base64 data");
 	assert_true(has_value(t, "s", "one"));
 	assert_int_equal(health(t).n_rejected, 1);
 	assert_int_equal(told(t, "o")->n_failed, 0);
-	apiserver_inject(t->server, "Secret", bad);
-	settle(t);
-	assert_int_equal(told(t, "s")->n_failed, 1);
+	reach(t, apiserver_inject(t->server, "Secret", bad));
 	put_secret(t, "s", "two");
 	eventually(t, has_value(t, "s", "two") && !*told(t, "s")->failure);
+	assert_int_equal(told(t, "s")->n_failed, 1);
 	assert_int_equal(health(t).n_rejected, 0);
 }
 

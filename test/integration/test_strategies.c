@@ -54,6 +54,17 @@ static uint64_t now_usec(void)
 		assert_true(cond);                                                                                     \
 	} while (0)
 
+/* Does something to running watches, as soon as there are any. */
+#define reach(rig, call)                                                                                               \
+	do {                                                                                                           \
+		uint64_t limit_ = now_usec() + PATIENCE_USEC;                                                          \
+		size_t n_;                                                                                             \
+		while (!(n_ = (call)) && now_usec() < limit_)                                                          \
+			loop_run_once((rig)->loop, 5 * USEC_PER_MSEC);                                                 \
+		if (!n_)                                                                                               \
+			fail_msg("%s", "no watch for " #call);                                                         \
+	} while (0)
+
 static void pass(struct rig *t, uint64_t usec)
 {
 	uint64_t limit = now_usec() + usec;
@@ -249,6 +260,14 @@ static size_t n_watches(const struct rig *t)
 	return h.n_watches - h.connected;
 }
 
+static bool is_connected(const struct rig *t)
+{
+	struct source_health h;
+
+	source_health(t->source, &h);
+	return h.connected;
+}
+
 /* ---- Watch ---- */
 
 static void watch_is_one_list_one_watch_and_nothing_in_a_minute(void **state)
@@ -273,7 +292,7 @@ static void watch_with_bookmarks_is_never_checked(void **state)
 	eventually(t, n_watches(t) == 1);
 	mark(t);
 	for (int i = 0; i < 40; i++) {
-		apiserver_bookmark(t->server);
+		reach(t, apiserver_bookmark(t->server));
 		pass(t, TEST_SYNC / 4);
 	}
 	assert_int_equal(count(t, S_ALL), 0);
@@ -327,10 +346,11 @@ static void deaf_watch_of_a_refused_secret_is_found_out_by_the_check(void **stat
 	start(t, SOURCE_WATCH, TEST_SYNC, 0);
 	want(t, "s");
 	eventually(t, has_value(t, "s", "1") && n_watches(t) == 1);
-	apiserver_inject(t->server, "Secret",
+	reach(t, apiserver_inject(
+			 t->server, "Secret",
 			 "{\"type\":\"MODIFIED\",\"object\":{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{"
 			 "\"namespace\":\"ns\",\"name\":\"s\",\"uid\":\"u\",\"resourceVersion\":\"999\"},"
-			 "\"data\":{\"k\":\"?\"}}}\n");
+			 "\"data\":{\"k\":\"?\"}}}\n"));
 	eventually(t, told(t, "s")->n_failed == 1);
 	eventually(t, told(t, "s")->n_changed == 2);
 	assert_true(has_value(t, "s", "1"));
@@ -749,14 +769,14 @@ static void restored_older_state_is_followed_without_watches(void **state)
 		put(t, "s", "1", false);
 		start(t, strategies[i], LONG, LONG);
 		want(t, "s");
-		eventually(t, has_value(t, "s", "1"));
+		eventually(t, has_value(t, "s", "1") && is_connected(t));
 		mark(t);
 		apiserver_fail(t->server, "/pods?", 200,
 			       "{\"apiVersion\":\"v1\",\"kind\":\"PodList\",\"metadata\":{\"resourceVersion\":\"0\"},"
 			       "\"items\":[]}",
 			       -1, 1);
-		apiserver_inject(t->server, "Pod",
-				 "{\"type\":\"ERROR\",\"object\":{\"kind\":\"Status\",\"code\":410}}\n");
+		reach(t, apiserver_inject(t->server, "Pod",
+					  "{\"type\":\"ERROR\",\"object\":{\"kind\":\"Status\",\"code\":410}}\n"));
 		eventually(t, count(t, S_LATEST) == 1);
 		pass(t, TEST_SYNC);
 		assert_int_equal(count(t, S_ALL), 1);
