@@ -194,6 +194,15 @@ static uint64_t now_usec(void)
 	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / NSEC_PER_USEC;
 }
 
+/* Runs the loop until cond holds, with a limit that only something broken reaches. */
+#define eventually(world, cond)                                                                                        \
+	do {                                                                                                           \
+		uint64_t limit_ = now_usec() + DEADLINE_USEC;                                                          \
+		while (!(cond) && now_usec() < limit_)                                                                 \
+			assert_true(loop_run_once((world)->loop, 100 * USEC_PER_MSEC) >= 0);                           \
+		assert_true(cond);                                                                                     \
+	} while (0)
+
 static void fail_with_log(struct world *w, const char *wanted)
 {
 	for (size_t i = 0; i < w->n_log; i++)
@@ -245,11 +254,7 @@ static struct source_health health(struct world *w)
 
 static void wait_for_rejected(struct world *w, size_t n)
 {
-	uint64_t until_usec = now_usec() + DEADLINE_USEC;
-
-	while (health(w).n_rejected != n && now_usec() < until_usec)
-		assert_true(loop_run_once(w->loop, 100 * USEC_PER_MSEC) >= 0);
-	assert_int_equal(health(w).n_rejected, n);
+	eventually(w, health(w).n_rejected == n);
 }
 
 /* ---- a world ---- */
@@ -507,8 +512,7 @@ static void the_newest_problem_is_shown(void **state)
 	assert_non_null(strstr(health(w).last_error, "/a.yaml:4:11: secret default/a: "));
 	/* another reason makes it new */
 	put(w, "b.yaml", again);
-	while (!strstr(health(w).last_error, "/b.yaml:"))
-		assert_true(loop_run_once(w->loop, 100 * USEC_PER_MSEC) >= 0);
+	eventually(w, strstr(health(w).last_error, "/b.yaml:"));
 }
 
 static void log_to(const char *path, int *ret_before)
@@ -618,11 +622,9 @@ static void changes_that_follow_each_other_are_one(void **state)
 		for (int k = 0; k < 3; k++)
 			assert_true(loop_run_once(w->loop, 0) >= 0);
 		put_secret(w, "b.yaml", "b", value);
-		while (w->n_log == w->n_seen)
-			assert_true(loop_run_once(w->loop, 100 * USEC_PER_MSEC) >= 0);
+		eventually(w, w->n_log > w->n_seen);
 		together = w->n_log == w->n_seen + 2;
-		while (w->n_log < w->n_seen + 2)
-			assert_true(loop_run_once(w->loop, 100 * USEC_PER_MSEC) >= 0);
+		eventually(w, w->n_log >= w->n_seen + 2);
 		w->n_seen = w->n_log;
 	}
 	assert_true(together);
@@ -944,8 +946,7 @@ static void a_uid_is_taken_and_belongs_to_one_pod(void **state)
 	put(w, "one.yaml", other);
 	expect(w, "removed 11111111-2222");
 	/* in no order */
-	while (w->n_log < w->n_seen + 2)
-		assert_true(loop_run_once(w->loop, 100 * USEC_PER_MSEC) >= 0);
+	eventually(w, w->n_log >= w->n_seen + 2);
 	w->n_seen += 2;
 	expect_nothing(w);
 	drop(w, "one.yaml");
@@ -1005,8 +1006,7 @@ static void a_switch_is_one_change(void **state)
 	expect(w, "secret default/b k=one");
 	n_requests = health(w).n_requests;
 	switch_data(w, "..v2");
-	while (w->n_log == w->n_seen)
-		assert_true(loop_run_once(w->loop, 100 * USEC_PER_MSEC) >= 0);
+	eventually(w, w->n_log > w->n_seen);
 	/* both at once, and each was read once */
 	assert_int_equal(w->n_log, w->n_seen + 2);
 	assert_int_equal(health(w).n_requests, n_requests + 2);
@@ -1038,8 +1038,7 @@ static void a_switch_while_files_are_being_read_is_not_seen_half(void **state)
 		snprintf(name, sizeof(name), "s%d", i);
 		want(w, name);
 	}
-	while (health(w).n_requests <= N_SWITCHED / 2)
-		assert_true(loop_run_once(w->loop, 100 * USEC_PER_MSEC) >= 0);
+	eventually(w, health(w).n_requests > N_SWITCHED / 2);
 	assert_true(health(w).n_requests < N_SWITCHED);
 	switch_data(w, "..v2");
 	expect(w, "synced");
@@ -1358,8 +1357,7 @@ static void keys_that_are_wrong_change_nothing(void **state)
 	assert_non_null(strstr(health(w).last_error, "/keys/k: others may use this private key (mode 0644)"));
 	assert_int_equal(unlink(private_path), 0);
 	source_reread(w->source);
-	while (!strstr(health(w).last_error, "No such file or directory"))
-		assert_true(loop_run_once(w->loop, 100 * USEC_PER_MSEC) >= 0);
+	eventually(w, strstr(health(w).last_error, "No such file or directory"));
 	put_sealed(w, &to, "db", "three");
 	expect(w, "secret default/db k=three");
 
@@ -1545,8 +1543,7 @@ static void the_folder_may_go_and_come_back(void **state)
 	want(w, "db");
 	expect(w, "secret default/db k=one");
 	assert_int_equal(rename(w->dir, away), 0);
-	while (health(w).n_watches > 0)
-		assert_true(loop_run_once(w->loop, 100 * USEC_PER_MSEC) >= 0);
+	eventually(w, health(w).n_watches == 0);
 	assert_non_null(strstr(health(w).last_error, "the manifests folder is gone; what was read from it stays"));
 	assert_int_equal(w->n_log, w->n_seen);
 	assert_int_equal(mkdir(w->dir, 0755), 0);
@@ -1656,8 +1653,7 @@ static void keys_in_a_folder_that_comes_back_are_read_again(void **state)
 	want(w, "db");
 	expect(w, "failed default/db ...");
 	assert_int_equal(rename(w->dir, away), 0);
-	while (health(w).n_watches > 0)
-		assert_true(loop_run_once(w->loop, 100 * USEC_PER_MSEC) >= 0);
+	eventually(w, health(w).n_watches == 0);
 	assert_int_equal(mkdir(w->dir, 0755), 0);
 	put_sealed(w, &other_to, "db", "two");
 	write_key(private_path, other, 0600);
@@ -1720,11 +1716,7 @@ static void release(struct held_files *h)
 
 static void wait_for_held(struct world *w, struct held_files *h)
 {
-	uint64_t until_usec = now_usec() + DEADLINE_USEC;
-
-	while (h->n == 0 && now_usec() < until_usec)
-		assert_true(loop_run_once(w->loop, 100 * USEC_PER_MSEC) >= 0);
-	assert_true(h->n > 0);
+	eventually(w, h->n > 0);
 }
 
 static void begin_held(struct world *w, struct held_files *h)
@@ -1842,8 +1834,7 @@ static void answers_that_come_when_the_folder_is_gone_do_not_count(void **state)
 	h.fail = -ENOENT;
 	wait_for_held(w, &h);
 	assert_int_equal(rename(w->dir, away), 0);
-	while (health(w).n_watches > 0)
-		assert_true(loop_run_once(w->loop, 100 * USEC_PER_MSEC) >= 0);
+	eventually(w, health(w).n_watches == 0);
 	release(&h);
 	/* it is answered with what is known */
 	expect(w, "secret default/db k=one");
