@@ -130,6 +130,15 @@ static size_t find_pod(const struct rig *t, const char *uid)
 	return t->n_pods;
 }
 
+static size_t find_named(const struct rig *t, const char *name)
+{
+	for (size_t i = 0; i < t->n_pods; i++)
+		if (str_eq(t->pods[i]->name, name))
+			return i;
+	fail_msg("no pod %s", name);
+	return 0;
+}
+
 static void on_pod_changed(void *userdata, struct pod *pod)
 {
 	struct rig *t = userdata;
@@ -366,6 +375,78 @@ static void pods_of_this_node_come_and_go(void **state)
 		count_requests(t, "GET /api/v1/pods?fieldSelector=spec.nodeName%3Dnode-1&limit=500&resourceVersion=0",
 			       ""),
 		1);
+}
+
+#define POD_ON(name, uid, node)                                                                                        \
+	"{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"namespace\":\"ns\",\"name\":\"" name                  \
+	"\",\"uid\":\"" uid "\",\"resourceVersion\":\"1\"},\"spec\":{" node "\"containers\":[]}}"
+
+/* A server, or what stands in between, may not know the selector. */
+static void pods_of_other_nodes_in_a_list_are_passed_over(void **state)
+{
+	static const char list[] =
+		"{\"apiVersion\":\"v1\",\"kind\":\"PodList\",\"metadata\":{\"resourceVersion\":\"1\"},\"items\":"
+		"[" POD_ON("theirs", "u1", "\"nodeName\":\"node-2\",") "," POD_ON(
+			"ours", "u2",
+			"\"nodeName\":\"node-1\",") "," POD_ON("prefix", "u3",
+							       "\"nodeName\":\"node-10\",") "," POD_ON("nobodys", "u4",
+												       "") "]}";
+	struct rig *t = *state;
+
+	start_server(t, &(struct apiserver_options){ .port = 0 });
+	apiserver_fail(t->server, "spec.nodeName%3Dnode-1&limit=", 200, list, -1, 1);
+	write_kubeconfig(t, apiserver_url(t->server), "", "");
+	start_source(t);
+	eventually(t, t->n_synced == 1);
+	assert_int_equal(t->n_pods, 1);
+	assert_string_equal(pod_display(t->pods[0]), "ns/ours");
+	assert_int_equal(t->n_pod_changed, 1);
+	assert_int_equal(health(t).n_rejected, 0);
+}
+
+static void pods_of_other_nodes_in_a_watch_are_passed_over(void **state)
+{
+	struct rig *t = *state;
+
+	put_pod(t, "ours", "s");
+	eventually(t, t->n_pods == 1 && t->n_pod_changed == 1);
+	reach(t, apiserver_inject(t->server, "Pod",
+				  "{\"type\":\"ADDED\",\"object\":" POD_ON(
+					  "theirs", "u1",
+					  "\"nodeName\":\"node-2\",") "}\n"
+								      "{\"type\":\"MODIFIED\",\"object\":" POD_ON(
+									      "nobodys", "u4", "") "}\n"));
+	put_pod(t, "last", "s");
+	eventually(t, t->n_pod_changed >= 2);
+	assert_int_equal(t->n_pods, 2);
+	assert_int_equal(t->n_pod_changed, 2);
+	assert_true(str_eq(t->pods[1]->name, "last"));
+	assert_int_equal(health(t).n_rejected, 0);
+}
+
+static void pod_that_is_another_nodes_now_is_removed(void **state)
+{
+	cleanup_free char *uid = NULL;
+	struct rig *t = *state;
+
+	put_pod(t, "a", "s");
+	put_pod(t, "b", "s");
+	eventually(t, t->n_pods == 2);
+	uid = strdup(t->pods[find_named(t, "a")]->uid);
+	/* in the watch the server says that it is deleted; in a list it is missing */
+	put_pod_of(t, "a", "s", "node-2");
+	eventually(t, t->n_pods == 1);
+	assert_string_equal(t->removed, uid);
+	assert_string_equal(t->pods[0]->name, "b");
+	put_pod(t, "c", "s");
+	eventually(t, t->n_pods == 2);
+	apiserver_pause(t->server);
+	eventually(t, !health(t).connected);
+	put_pod_of(t, "b", "s", "node-2");
+	apiserver_compact(t->server);
+	assert_int_equal(apiserver_resume(t->server, NULL), 0);
+	eventually(t, t->n_pods == 1);
+	assert_string_equal(t->pods[0]->name, "c");
 }
 
 static void pod_replaced_under_its_name_is_removed_first(void **state)
@@ -1212,6 +1293,9 @@ int main(void)
 	}
 	const struct CMUnitTest tests[] = {
 		TEST(pods_of_this_node_come_and_go),
+		BARE(pods_of_other_nodes_in_a_list_are_passed_over),
+		TEST(pods_of_other_nodes_in_a_watch_are_passed_over),
+		TEST(pod_that_is_another_nodes_now_is_removed),
 		TEST(pod_replaced_under_its_name_is_removed_first),
 		TEST(pods_that_went_while_nobody_watched_are_removed),
 		TEST(empty_list_of_pods_that_are_there_is_not_believed),
