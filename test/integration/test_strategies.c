@@ -285,6 +285,8 @@ static void watch_is_one_list_one_watch_and_nothing_in_a_minute(void **state)
 static void watch_with_bookmarks_is_never_checked(void **state)
 {
 	struct rig *t = *state;
+	uint64_t began;
+	size_t n_late = 0;
 
 	put(t, "s", "1", false);
 	start(t, SOURCE_WATCH, 2 * TEST_SYNC, 0);
@@ -292,10 +294,13 @@ static void watch_with_bookmarks_is_never_checked(void **state)
 	eventually(t, n_watches(t) == 1);
 	mark(t);
 	for (int i = 0; i < 40; i++) {
+		began = now_usec();
 		reach(t, apiserver_bookmark(t->server));
 		pass(t, TEST_SYNC / 4);
+		n_late +=
+			now_usec() - began > TEST_SYNC / 2; /* on a slow machine the watch may be silent for too long */
 	}
-	assert_int_equal(count(t, S_ALL), 0);
+	assert_in_range(count(t, S_ALL), 0, n_late);
 }
 
 static void silent_watch_is_checked_at_most_once_in_each_sync(void **state)
@@ -416,14 +421,17 @@ static void secret_that_becomes_immutable_loses_its_watch(void **state)
 static void recreated_immutable_secret_is_noticed_at_the_next_sync(void **state)
 {
 	struct rig *t = *state;
+	uint64_t began = now_usec();
+	size_t n_syncs;
 
 	put(t, "s", "1", true);
 	start(t, SOURCE_WATCH, TEST_SYNC, 0);
 	want(t, "s");
 	eventually(t, has_value(t, "s", "1"));
-	pass(t, 3 * TEST_SYNC);
+	eventually(t, count(t, S_ALL) >= 3);
+	n_syncs = (now_usec() - began) / TEST_SYNC;
 	assert_int_equal(told(t, "s")->n_changed, 1);
-	assert_in_range(count(t, S_ALL), 2, 4);
+	assert_in_range(count(t, S_ALL), 3, 1 + n_syncs);
 	assert_int_equal(count(t, S_ALL) - count(t, S_LATEST) - count(t, S_CACHED), 1); /* the first list */
 	assert_true(apiserver_delete(t->server, "Secret", "ns", "s"));
 	put(t, "s", "2", true);
@@ -628,6 +636,7 @@ static void node_that_is_not_there_is_no_trouble(void **state)
 	start(t, SOURCE_WATCH, TEST_SYNC, 0);
 	want(t, "s");
 	eventually(t, has_value(t, "s", "1"));
+	eventually(t, count(t, "GET /api/v1/nodes/*") == 1);
 	pass(t, 2 * TEST_SYNC);
 	assert_int_equal(count(t, "GET /api/v1/nodes/*"), 1);
 }
