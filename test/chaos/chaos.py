@@ -43,6 +43,7 @@ SHARED_HEAD, SHARED_VOLUME = 64, 64  # test/tools/reader.c has the same layout
 LATE_SEC = 90       # for what has to happen at some time; agents that die young are started ever later, by up to 10 s
 STEADY_SEC = 1.1    # an agent that has lived for so long is replaced at once
 GONE_SEC = 30
+KILLS_IN_A_ROW = 6  # without an update that comes through: on a slow machine kills could follow each other for ever
 
 # index -> (pod, volume, secret)
 VOLUMES = [("web", "a", "s0"), ("web", "b", "s1"), ("api", "c", "s0"), ("api", "d", "s2")]
@@ -246,6 +247,7 @@ class Instance:
         self.generations, self.extras = collections.Counter(), {}
         self.n_updates, self.kills, self.waits = collections.Counter(), collections.Counter(), []
         self.readers = []
+        self.n_through, self.kills_then = 0, (0, 0)  # updates that came through; when it was that many, and kills then
 
     def fail(self, text):
         with self.lock:
@@ -342,6 +344,7 @@ class Instance:
                 self.churn(rng)
             else:
                 self.lockstep(rng.choice(LOCKSTEP), rng)
+            self.n_through += 1
             self.ending.wait(rng.uniform(0, 0.1))
 
     def update_blindly(self):
@@ -387,6 +390,14 @@ class Instance:
         if what != "burst" and signo != signal.SIGSTOP:
             self.waits.append(1000 * (time.monotonic() - begun))
 
+    def let_through(self):
+        """Waits for an update to come through when too many kills have been in the way of it."""
+        n, kills = self.kills_then
+        if self.n_through == n and self.n_kills() - kills >= KILLS_IN_A_ROW:
+            self.daemon.wait("an update to come through", lambda: self.n_through != n or self.failures)
+        if self.n_through != n:
+            self.kills_then = (self.n_through, self.n_kills())
+
     def kill_all(self):
         rng = random.Random(f"{self.args.seed}/{self.number}/kills")
         n = self.args.kills // self.args.instances
@@ -397,6 +408,7 @@ class Instance:
             aimed, aim = rng.random() < 0.5, rng.uniform(0, 0.05)
             if pause > 0:
                 time.sleep(pause)
+            self.let_through()
             if aimed:
                 self.updated.clear()
                 self.updated.wait(1)
