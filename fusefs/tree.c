@@ -625,6 +625,21 @@ struct node *node_parent(const struct node *n)
 	return n->parent;
 }
 
+struct node *tree_origin(const struct tree *t, const struct node *n, const char **ret_name)
+{
+	struct arena_node a;
+
+	if (n->parent) {
+		*ret_name = node_name(n);
+		return n->parent;
+	}
+	if (!n->record)
+		return NULL;
+	a = arena_record_node(n->record);
+	*ret_name = n->renamed ? a.final_name : a.name;
+	return tree_node(t, a.parent_id);
+}
+
 const char *node_target(const struct node *n)
 {
 	assert(n->kind == NODE_LINK);

@@ -64,6 +64,9 @@ enum node_kind node_kind(const struct node *n);
 const char *node_name(const struct node *n);
 /* NULL: the root, or a node that is out of the tree. */
 struct node *node_parent(const struct node *n);
+/* Where it is or, once it is out of the tree, was: its folder, which may be out of the tree, too, and its name there (both
+ * valid while the node is). NULL: the root, or nobody knows any more. */
+struct node *tree_origin(const struct tree *t, const struct node *n, const char **ret_name);
 /* NODE_LINK: the target. NODE_FILE: the bytes, valid while the node is. */
 const char *node_target(const struct node *n);
 const struct secspan *node_content(const struct node *n);

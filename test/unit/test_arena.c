@@ -637,10 +637,51 @@ static void a_chain_that_leads_in_a_circle_is_refused(void **state)
 	refused(&first, sizeof first, ARENA_HEAD_SIZE + next, -EBADMSG);
 }
 
+static void assert_origin(const struct node *n, uint64_t folder, const char *name)
+{
+	const char *got = NULL;
+	const struct node *parent = tree_origin(f.tree, n, &got);
+
+	assert_non_null(parent);
+	assert_int_equal(node_id(parent), folder);
+	assert_string_equal(got, name);
+}
+
+/* An opened file of a version that has gone: its audit record has the names that it had. */
+static void what_is_out_of_the_tree_has_the_names_that_it_had(void **state)
+{
+	uint64_t vol, version, key;
+	const char *name;
+
+	volume_make("..1", "first");
+	vol = node_id(at("vol"));
+	version = node_id(at("vol/..1"));
+	key = node_id(at("vol/..1/key"));
+	assert_null(tree_origin(f.tree, root(), &name));
+	assert_origin(at("vol/..1/key"), version, "key");
+	/* the kernel knows a file's folder as long as it knows the file */
+	tree_ref_lookup(f.tree, at("vol"));
+	tree_ref_lookup(f.tree, at("vol/..1"));
+	tree_ref_lookup(f.tree, at("vol/..1/key"));
+	volume_update("..1", "..2", "second");
+	assert_null(at("vol/..1"));
+	for (int round = 0; round < 2; round++) {
+		assert_origin(tree_node(f.tree, key), version, "key");
+		assert_origin(tree_node(f.tree, version), vol, "..1");
+		assert_origin(tree_node(f.tree, vol), TREE_ROOT_ID, "vol");
+		/* the link that was renamed over the old one */
+		assert_origin(at("vol/..data"), vol, "..data");
+		next_process();
+	}
+	tree_forget(f.tree, version, 1);
+	assert_null(tree_origin(f.tree, tree_node(f.tree, key), &name));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+		TEST(what_is_out_of_the_tree_has_the_names_that_it_had),
 		TEST(a_tree_is_found_as_it_was_left),
 		TEST(the_next_process_goes_on),
 		TEST(what_was_only_staged_is_gone_and_wiped),
