@@ -1,0 +1,258 @@
+/* Audit sink. A record is in the file as a whole line or not at all: what a full disk has cut is cut off again, and a file
+ * that ends in half a line (of a machine that lost its power) gets a line end first.
+ *
+ * The journal is given its native datagrams (systemd.io/JOURNAL_NATIVE_PROTOCOL): sd_journal_sendv(3) says that all is well
+ * when there is no journal, and records that nobody took must be counted. */
+#include "agent/audit_sink.h"
+
+#include <ctype.h>
+#include <endian.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include "agent/audit.h"
+#include "common/buf.h"
+#include "common/file.h"
+#include "common/str.h"
+
+#define JOURNAL_SOCKET	 "/run/systemd/journal/socket"
+#define JOURNAL_WAIT_SEC 1
+#define DATAGRAM_MAX	 ((size_t)64 * 1024)
+#define NAME_MAX_BYTES	 64
+#define LOOK_USEC	 USEC_PER_SEC /* between two looks at whether the file still has its name */
+
+/* journalctl MESSAGE_ID=...: each of our records */
+#define MESSAGE_ID "3f1c0d4f8a0b4f5e9f0a6a2d1c7be8a4"
+
+struct audit_sink {
+	char *path; /* NULL: the journal */
+	int fd; /* -1: not open */
+	uint64_t looked_usec;
+	bool broken; /* the file ends in a part of a line */
+};
+
+int audit_sink_new(const char *target, struct audit_sink **ret_s)
+{
+	cleanup(audit_sink_freep) struct audit_sink *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return -ENOMEM;
+	s->fd = -1;
+	if (!str_eq(target, AUDIT_JOURNAL)) {
+		s->path = strdup(target);
+		if (!s->path)
+			return -ENOMEM;
+	}
+	*ret_s = TAKE_PTR(s);
+	return 0;
+}
+
+void audit_sink_free(struct audit_sink *s)
+{
+	if (!s)
+		return;
+	close_fd(s->fd);
+	free(s->path);
+	free(s);
+}
+
+void audit_sink_reopen(struct audit_sink *s)
+{
+	s->fd = close_fd(s->fd);
+}
+
+bool audit_sink_is_journal(const struct audit_sink *s)
+{
+	return !s->path;
+}
+
+/* ---- the file ---- */
+
+static int file_open(struct audit_sink *s, struct err *e)
+{
+	cleanup_free char *dir = file_dirname(s->path);
+	cleanup_fd int fd = -1;
+	struct stat st;
+	char last;
+	int r;
+
+	if (!dir)
+		return err_set(e, -ENOMEM, "out of memory");
+	r = file_mkdirs(dir, 0700, e);
+	if (r < 0)
+		return r;
+	/* not through a link, and nothing that an open could wait for: whoever may write to its folder is not believed */
+	fd = open(s->path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK, 0600);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return err_set(e, -errno, "open %s: %m", s->path);
+	if (!S_ISREG(st.st_mode))
+		return err_set(e, -EINVAL, "%s: is no regular file", s->path);
+	s->broken = st.st_size > 0 && pread(fd, &last, 1, st.st_size - 1) == 1 && last != '\n';
+	s->fd = TAKE_FD(fd);
+	return 0;
+}
+
+/* Whoever rotates it renames it; we follow the name. */
+static void file_look(struct audit_sink *s, uint64_t now_usec)
+{
+	struct stat ours, named;
+
+	if (s->fd < 0 || (s->looked_usec && now_usec - s->looked_usec < LOOK_USEC))
+		return;
+	s->looked_usec = now_usec;
+	if (fstat(s->fd, &ours) < 0 || lstat(s->path, &named) < 0 || ours.st_dev != named.st_dev ||
+	    ours.st_ino != named.st_ino)
+		audit_sink_reopen(s);
+}
+
+/* n bytes of `lines` are in the file, which had room for no more. */
+static size_t cut_off(struct audit_sink *s, const char *lines, size_t n)
+{
+	const char *end = n > 0 ? memrchr(lines, '\n', n) : NULL;
+	size_t whole = end ? (size_t)(end - lines) + 1 : 0;
+	struct stat st;
+
+	if (whole < n &&
+	    (fstat(s->fd, &st) < 0 || ftruncate(s->fd, MAX(st.st_size - (off_t)(n - whole), (off_t)0)) < 0))
+		s->broken = true;
+	return whole;
+}
+
+int audit_sink_write(struct audit_sink *s, const char *lines, size_t len, uint64_t now_usec, size_t *ret_taken,
+		     struct err *e)
+{
+	size_t done = 0;
+	int r;
+
+	*ret_taken = 0;
+	file_look(s, now_usec);
+	if (s->fd < 0) {
+		r = file_open(s, e);
+		if (r < 0)
+			return r;
+	}
+	if (s->broken && write(s->fd, "\n", 1) != 1)
+		return err_set(e, -errno, "write %s: %m", s->path);
+	s->broken = false;
+	while (done < len) {
+		ssize_t n = write(s->fd, lines + done, len - done);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0) {
+			r = n < 0 ? -errno : -ENOSPC;
+			*ret_taken = cut_off(s, lines, done);
+			/* it may be another file system's next time */
+			if (r == -EIO || r == -EROFS || r == -ESTALE)
+				audit_sink_reopen(s);
+			return err_set(e, r, "write %s: %s", s->path, strerror(-r));
+		}
+		done += (size_t)n;
+	}
+	*ret_taken = len;
+	return 0;
+}
+
+/* ---- the journal ---- */
+
+static int journal_open(struct audit_sink *s, struct err *e)
+{
+	static const struct sockaddr_un address = { .sun_family = AF_UNIX, .sun_path = JOURNAL_SOCKET };
+	const struct timeval limit = { .tv_sec = JOURNAL_WAIT_SEC };
+	cleanup_fd int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) < 0 ||
+	    connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
+		return err_set(e, -errno, "the journal (" JOURNAL_SOCKET "): %m");
+	s->fd = TAKE_FD(fd);
+	return 0;
+}
+
+static int add_field(struct buf *b, const char *name, const char *value)
+{
+	uint64_t len = htole64(strlen(value));
+	int r;
+
+	if (!strchr(value, '\n'))
+		return buf_printf(b, "%s=%s\n", name, value);
+	r = buf_printf(b, "%s\n", name);
+	if (r == 0)
+		r = buf_add(b, &len, sizeof(len));
+	return r == 0 ? buf_printf(b, "%s\n", value) : r;
+}
+
+/* "startTicks" below "process" is SECRETLET_PROCESS_START_TICKS. */
+static void field_name(const char *prefix, const char *key, char name[static NAME_MAX_BYTES])
+{
+	size_t len;
+
+	snprintf(name, NAME_MAX_BYTES, "%s_", prefix);
+	len = strlen(name);
+	for (const char *k = key; *k && len + 2 < NAME_MAX_BYTES; k++) {
+		if (k > key && isupper((unsigned char)*k) && islower((unsigned char)k[-1]))
+			name[len++] = '_';
+		name[len++] = (char)toupper((unsigned char)*k);
+	}
+	name[len] = '\0';
+}
+
+static int add_fields(struct buf *b, const char *prefix, json_t *record)
+{
+	char name[NAME_MAX_BYTES], number[32];
+	const json_t *value;
+	const char *key;
+	int r = 0;
+
+	json_object_foreach (record, key, value) {
+		field_name(prefix, key, name);
+		if (json_is_string(value)) {
+			r = add_field(b, name, json_string_value(value));
+		} else if (json_is_integer(value)) {
+			snprintf(number, sizeof(number), "%lld", (long long)json_integer_value(value));
+			r = add_field(b, name, number);
+		} else if (json_is_true(value)) {
+			r = add_field(b, name, "1");
+		}
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int audit_sink_send(struct audit_sink *s, const char *message, json_t *record, const char *line, struct err *e)
+{
+	cleanup_buf struct buf b = BUF_INIT(DATAGRAM_MAX);
+	json_t *pod = json_object_get(record, "pod"), *process = json_object_get(record, "process");
+	int r;
+
+	r = buf_printf(&b, "SYSLOG_IDENTIFIER=secretlet-audit\nPRIORITY=5\nMESSAGE_ID=" MESSAGE_ID "\n");
+	if (r == 0)
+		r = add_field(&b, "MESSAGE", message);
+	if (r == 0)
+		r = add_field(&b, "SECRETLET_RECORD", line);
+	if (r == 0)
+		r = add_fields(&b, "SECRETLET", record);
+	if (r == 0 && pod)
+		r = add_fields(&b, "SECRETLET_POD", pod);
+	if (r == 0 && process)
+		r = add_fields(&b, "SECRETLET_PROCESS", process);
+	if (r < 0)
+		return err_set(e, r, "a record for the journal: %s", strerror(-r));
+	/* one that was restarted refuses the old connection once */
+	for (int i = 0; i < 2; i++) {
+		if (s->fd < 0) {
+			r = journal_open(s, e);
+			if (r < 0)
+				return r;
+		}
+		if (send(s->fd, b.data, b.len, MSG_NOSIGNAL) >= 0)
+			return 0;
+		r = -errno;
+		s->fd = close_fd(s->fd);
+		if (r != -ECONNREFUSED && r != -ENOTCONN)
+			break;
+	}
+	return err_set(e, r, "the journal (" JOURNAL_SOCKET "): %s", strerror(-r));
+}
