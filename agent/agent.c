@@ -6,6 +6,7 @@
 #include <sodium.h>
 #include <stdatomic.h>
 
+#include "agent/audit_names.h"
 #include "agent/control.h"
 #include "agent/files_keeper.h"
 #include "agent/keeper.h"
@@ -43,6 +44,7 @@ struct agent {
 	struct offline *offline; /* NULL: no offline cache is wanted */
 	struct store *store;
 	struct pods *pods;
+	struct audit_names *audit;
 	struct arena *arena;
 	struct source_tuning tuning; /* in force at the start */
 	struct loop_source *heartbeat;
@@ -296,6 +298,14 @@ static void agent_attach_publisher(struct agent *a, const struct link_message *m
 	control_notify(a->control);
 }
 
+static void agent_attach_audit(struct agent *a, int take_fd)
+{
+	int r = take_fd < 0 ? -EBADMSG : audit_names_attach(a->audit, take_fd);
+
+	if (r < 0)
+		log_error(NULL, "attach the audit process: %s", strerror(-r));
+}
+
 static void agent_leave_notes(struct agent *a, int log_level, const struct source_tuning *tuning)
 {
 	uint64_t *notes = arena_connection(a->arena)->notes;
@@ -360,6 +370,9 @@ static void agent_link_readable(struct loop_source *s, int fd, uint32_t revents,
 			break;
 		case LINK_PUBLISHER:
 			agent_attach_publisher(a, &m, with);
+			break;
+		case LINK_AUDIT:
+			agent_attach_audit(a, with);
 			break;
 		case LINK_RELOAD:
 			close_fd(with);
@@ -557,12 +570,16 @@ static int agent_setup_pods(struct agent *a, struct err *e)
 	r = pods_new(a->loop, a->store, a->publish, agent_pods_changed, a, &a->pods);
 	if (r < 0)
 		return err_set(e, r, "pods: %s", strerror(-r));
+	r = audit_names_new(a->loop, a->tree, a->pods, a->publish, &a->audit);
+	if (r < 0)
+		return err_set(e, r, "audit: %s", strerror(-r));
 	a->report = (struct report_state){ .config = a->config,
 					   .pods_dir = a->config->pods_dir,
 					   .pods = a->pods,
 					   .store = a->store,
 					   .source = a->source,
 					   .offline = a->offline,
+					   .audit = a->audit,
 					   .session = a->session,
 					   .publish = a->publish,
 					   .tree = a->tree,
@@ -643,6 +660,7 @@ static int agent_setup(struct agent *a, struct err *e)
 static void agent_deinit(struct agent *a)
 {
 	control_free(a->control);
+	audit_names_free(a->audit);
 	offline_free(a->offline);
 	pods_free(a->pods);
 	source_free(a->source);

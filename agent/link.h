@@ -15,11 +15,13 @@ enum link_type {
 	LINK_PUBLISHER_HANGS, /* it has an order and does not answer: start another */
 	LINK_SERVES, /* who waited has been answered: before LINK_READY, and before the API server is turned to */
 	LINK_RELOADED, /* value: the log level that is in force now, or negative errno: everything stays as it was */
-	/* keeper -> agent */
+	/* keeper -> agent; LINK_STOP and the last two to the audit process, too */
 	LINK_OPENED, /* value: 0 with an fd, or negative errno */
 	LINK_PUBLISHER, /* value: the publisher's pid; with the agent's end of its socket */
 	LINK_STOP, /* finish */
 	LINK_RELOAD, /* read the configuration again; answered by LINK_RELOADED */
+	LINK_AUDIT, /* one end each of a socket between the agent and the audit process, which asks for it with the same */
+	LINK_AUDIT_REOPEN, /* open the log anew */
 };
 
 struct link_message {

@@ -1,0 +1,215 @@
+/* Audit names. Questions are answered from the tree in memory, so many in one turn of the loop and no more: FUSE requests
+ * come first. Nothing here waits: a process that does not take its answers is let go, and asks again when the keeper has
+ * connected it anew. */
+#include "agent/audit_names.h"
+
+#include <sys/socket.h>
+
+#include "common/buf.h"
+#include "common/log.h"
+#include "common/str.h"
+
+#define TURN_MAX    8 /* questions in one turn of the loop */
+#define DEPTH_MAX   64
+#define ROOM_FOR(n) ((size_t)(n)*AUDIT_ANSWER_MAX)
+
+/* Where a version's folder is below the pods dir: <uid>/volumes/<plugin>/<volume>/<version>. */
+enum { LEVEL_UID, LEVEL_VOLUMES, LEVEL_PLUGIN, LEVEL_VOLUME, LEVEL_VERSION, LEVEL_KEY };
+
+struct audit_names {
+	struct loop *loop;
+	const struct tree *tree;
+	const struct pods *pods;
+	const struct publish *publish;
+	int socket; /* -1: no audit process */
+	struct loop_source *source;
+	struct audit_state state;
+};
+
+int audit_names_new(struct loop *l, const struct tree *t, const struct pods *pods, const struct publish *publish,
+		    struct audit_names **ret_a)
+{
+	struct audit_names *a = calloc(1, sizeof(*a));
+
+	if (!a)
+		return -ENOMEM;
+	*a = (struct audit_names){ .loop = l, .tree = t, .pods = pods, .publish = publish, .socket = -1 };
+	*ret_a = a;
+	return 0;
+}
+
+static void let_go(struct audit_names *a)
+{
+	loop_source_free(TAKE_PTR(a->source));
+	a->socket = close_fd(a->socket);
+	a->state.attached = false;
+}
+
+void audit_names_free(struct audit_names *a)
+{
+	if (!a)
+		return;
+	let_go(a);
+	free(a);
+}
+
+void audit_names_state(const struct audit_names *a, struct audit_state *ret_s)
+{
+	*ret_s = a->state;
+}
+
+/* ---- names ---- */
+
+/* The names from the root down; 0: the root itself, or not to be found out. */
+static size_t climb(const struct tree *t, uint64_t id, const char *names[static DEPTH_MAX])
+{
+	const struct node *n = tree_node(t, id);
+	size_t depth = 0;
+
+	if (!n || node_kind(n) != NODE_FILE)
+		return 0;
+	while (node_id(n) != TREE_ROOT_ID) {
+		if (depth == DEPTH_MAX)
+			return 0;
+		n = tree_origin(t, n, &names[depth]);
+		if (!n)
+			return 0;
+		depth++;
+	}
+	for (size_t i = 0; i < depth / 2; i++) {
+		const char *other = names[i];
+
+		names[i] = names[depth - 1 - i];
+		names[depth - 1 - i] = other;
+	}
+	return depth;
+}
+
+struct found {
+	const char *uid, *ns, *name;
+};
+
+static void match_pod(void *userdata, const char *ns, const char *name, const char *uid)
+{
+	struct found *f = userdata;
+
+	if (!str_eq(uid, f->uid))
+		return;
+	f->ns = ns;
+	f->name = name;
+}
+
+/* A pod of an earlier agent's time may be in the tree and not yet told by the source. */
+static void find_pod(const struct audit_names *a, const char *uid, const char *volume, const char *names[AUDIT_NAMES_N])
+{
+	const struct pod_state *s = pods_find(a->pods, uid);
+	const struct pod_volume *v = s ? pod_find_volume(s->pod, volume) : NULL;
+	struct found f = { .uid = uid };
+
+	if (s)
+		f = (struct found){ uid, s->pod->ns, s->pod->name };
+	else
+		publish_names(a->publish, match_pod, &f);
+	names[AUDIT_POD_NAMESPACE] = f.ns ?: "";
+	names[AUDIT_POD_NAME] = f.name ?: "";
+	names[AUDIT_SECRET] = v && v->secret_name ? v->secret_name : "";
+}
+
+size_t audit_names_find(const struct audit_names *a, uint64_t node, char *names, size_t size)
+{
+	cleanup_buf struct buf text = BUF_INIT(size);
+	const char *path[DEPTH_MAX], *found[AUDIT_NAMES_N] = { NULL };
+	size_t depth = climb(a->tree, node, path);
+	int r = 0;
+
+	if (depth <= LEVEL_KEY)
+		return 0;
+	found[AUDIT_POD_UID] = path[LEVEL_UID];
+	found[AUDIT_VOLUME] = path[LEVEL_VOLUME];
+	found[AUDIT_VERSION] = path[LEVEL_VERSION];
+	find_pod(a, path[LEVEL_UID], path[LEVEL_VOLUME], found);
+	for (size_t i = 0; i < AUDIT_KEY && r == 0; i++)
+		r = buf_add(&text, found[i], strlen(found[i]) + 1);
+	for (size_t i = LEVEL_KEY; i < depth && r == 0; i++)
+		r = buf_printf(&text, "%s%s", i > LEVEL_KEY ? "/" : "", path[i]);
+	if (r == 0)
+		r = buf_add(&text, "", 1);
+	if (r < 0)
+		return 0;
+	memcpy(names, text.data, text.len);
+	return text.len;
+}
+
+/* ---- the socket ---- */
+
+static int answer(struct audit_names *a, uint64_t node)
+{
+	static char packet[AUDIT_ANSWER_MAX]; /* one thread */
+	const struct audit_answer head = { .node = node };
+	size_t len;
+
+	memcpy(packet, &head, sizeof(head));
+	len = audit_names_find(a, node, packet + sizeof(head), sizeof(packet) - sizeof(head));
+	return send(a->socket, packet, sizeof(head) + len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+static int handle(struct audit_names *a, const struct audit_ask *ask, size_t len)
+{
+	int r = 0;
+
+	if (len != sizeof(*ask))
+		return -EBADMSG;
+	switch (ask->kind) {
+	case AUDIT_ASK_NAMES:
+		if (ask->n > AUDIT_ASK_MAX)
+			return -EBADMSG;
+		for (uint32_t i = 0; i < ask->n && r == 0; i++)
+			r = answer(a, ask->nodes[i]);
+		return r;
+	case AUDIT_ASK_TELL:
+		a->state.attached = true;
+		a->state.counts = ask->tell.counts;
+		memcpy(a->state.error, ask->tell.error, sizeof(a->state.error));
+		a->state.error[sizeof(a->state.error) - 1] = '\0';
+		return 0;
+	}
+	return -EBADMSG;
+}
+
+static void on_readable(struct loop_source *s, int fd, uint32_t revents, void *userdata)
+{
+	struct audit_names *a = userdata;
+	struct audit_ask ask;
+
+	for (int i = 0; i < TURN_MAX; i++) {
+		ssize_t n = recv(fd, &ask, sizeof(ask), MSG_DONTWAIT);
+		int r;
+
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			return;
+		if (n <= 0) {
+			let_go(a);
+			return;
+		}
+		r = handle(a, &ask, (size_t)n);
+		if (r < 0) {
+			log_warning(NULL, "the audit process is let go: %s", strerror(-r));
+			let_go(a);
+			return;
+		}
+	}
+}
+
+int audit_names_attach(struct audit_names *a, int take_fd)
+{
+	const int room = (int)ROOM_FOR(AUDIT_ASK_MAX);
+	int r;
+
+	let_go(a);
+	a->socket = take_fd;
+	(void)setsockopt(take_fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
+	r = loop_add_io(a->loop, a->socket, EPOLLIN, on_readable, a, &a->source);
+	if (r < 0)
+		let_go(a);
+	return r;
+}
