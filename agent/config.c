@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <limits.h>
 
+#include "agent/audit.h"
 #include "agent/kubeconfig.h"
 #include "agent/yaml.h"
 #include "common/file.h"
@@ -46,7 +47,7 @@ struct field {
 			* unsigned */
 	uint64_t min_usec, max_usec; /* FIELD_DURATION */
 	check_fn check; /* may be NULL */
-	const char *wanted; /* FIELD_CONST */
+	const char *wanted; /* FIELD_CONST; FIELD_PATH: a word that is no path; may be NULL */
 	unsigned number; /* FIELD_COUNT: the default */
 };
 
@@ -65,6 +66,15 @@ static bool check_own_dir(const char *value, char problem[static PROBLEM_MAX])
 		return refuse(problem, "must not be the root folder");
 	if (!str_is_utf8(value, strlen(value)))
 		return refuse(problem, "must be UTF-8: container runtimes are given it as JSON");
+	return true;
+}
+
+static bool check_audit_log(const char *value, char problem[static PROBLEM_MAX])
+{
+	if (str_has_dotdot(value))
+		return refuse(problem, "must not contain `..`");
+	if (value[strlen(value) - 1] == '/')
+		return refuse(problem, "must be a file, or " AUDIT_JOURNAL);
 	return true;
 }
 
@@ -99,6 +109,7 @@ static const struct field fields[] = {
 	{ .name = "sealedSecretsKeyFile", .kind = FIELD_PATH, AT(sealing_key_file) },
 	{ .name = "offlineCacheDir", .kind = FIELD_PATH, AT(offline_cache_dir), .check = check_own_dir },
 	{ .name = "offlineCacheKeyFile", .kind = FIELD_PATH, AT(offline_cache_key_file) },
+	{ .name = "auditLog", .kind = FIELD_PATH, AT(audit_log), .check = check_audit_log, .wanted = AUDIT_JOURNAL },
 	{ .name = "nodeName", .kind = FIELD_STRING, AT(node_name), .check = check_node_name },
 	{ .name = "podsDir", .kind = FIELD_PATH, AT(pods_dir), .check = check_own_dir },
 	{ .name = "runtimeDir", .kind = FIELD_PATH, AT(runtime_dir), .check = check_own_dir },
@@ -135,6 +146,12 @@ static char **field_string(struct config *c, const struct field *f)
 static unsigned *field_count(struct config *c, const struct field *f)
 {
 	return (unsigned *)(void *)((char *)c + f->offset);
+}
+
+/* Relative to nothing. */
+static bool is_word(const struct field *f, const char *value)
+{
+	return f->kind != FIELD_PATH || (f->wanted && str_eq(value, f->wanted));
 }
 
 static bool is_string_field(const struct field *f)
@@ -245,7 +262,7 @@ static int read_string(const struct reader *r, const struct field *f, const stru
 		return fail_at(r, n, f->name, "must not be empty");
 	if (f->check && !f->check(n->scalar, problem))
 		return fail_at(r, n, f->name, problem);
-	value = f->kind == FIELD_PATH ? file_join(r->dir, n->scalar) : strdup(n->scalar);
+	value = is_word(f, n->scalar) ? strdup(n->scalar) : file_join(r->dir, n->scalar);
 	if (!value)
 		return err_set(r->e, -ENOMEM, "%s: out of memory", r->path);
 	*field_string(r->c, f) = value;
@@ -577,9 +594,11 @@ static int make_all_absolute(struct config *c, struct err *e)
 	if (!cwd)
 		return err_set(e, -errno, "the current folder: %m");
 	for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
-		if (fields[i].kind != FIELD_PATH)
+		char **value = fields[i].kind == FIELD_PATH ? field_string(c, &fields[i]) : NULL;
+
+		if (!value || !*value || is_word(&fields[i], *value))
 			continue;
-		r = make_absolute(field_string(c, &fields[i]), cwd, e);
+		r = make_absolute(value, cwd, e);
 		if (r < 0)
 			return r;
 	}
@@ -634,8 +653,26 @@ static int check_sources(const struct config *c, struct err *e)
 	return 0;
 }
 
+/* What reads the mount to write into it would never end; the cache's folder has nothing else in it. */
+static int check_audit(const struct config *c, struct err *e)
+{
+	const struct {
+		const char *name, *path;
+	} places[] = { { "podsDir", c->pods_dir }, { "offlineCacheDir", c->offline_cache_dir } };
+
+	if (!c->audit_log || str_eq(c->audit_log, AUDIT_JOURNAL))
+		return 0;
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++)
+		if (places[i].path && is_inside(c->audit_log, places[i].path))
+			return err_set(e, -EINVAL, "auditLog (%s): must not be inside %s (%s)", c->audit_log,
+				       places[i].name, places[i].path);
+	return 0;
+}
+
 static int check_places(const struct config *c, struct err *e)
 {
+	int r;
+
 	if (str_eq(c->pods_dir, "/") || str_eq(c->runtime_dir, "/"))
 		return err_set(e, -EINVAL, "%s: must not be the root folder",
 			       str_eq(c->pods_dir, "/") ? "podsDir" : "runtimeDir");
@@ -659,6 +696,9 @@ static int check_places(const struct config *c, struct err *e)
 	if (strlen(c->runtime_dir) > RUNTIME_DIR_MAX)
 		return err_set(e, -EINVAL, "runtimeDir: %s: must have at most %d characters (a socket's path is short)",
 			       c->runtime_dir, RUNTIME_DIR_MAX);
+	r = check_audit(c, e);
+	if (r < 0)
+		return r;
 	return check_sources(c, e);
 }
 

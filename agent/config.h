@@ -20,6 +20,7 @@ struct config {
 	char *sealing_key_file; /* sealedSecretsKeyFile: private keys, for manifests; may be NULL */
 	char *offline_cache_dir; /* offlineCacheDir: NULL: there is no offline cache */
 	char *offline_cache_key_file; /* offlineCacheKeyFile: NULL: systemd's credential secretlet-cache-key */
+	char *audit_log; /* auditLog: a file, or AUDIT_JOURNAL; NULL: opens are not recorded */
 	char *node_name; /* nodeName: default the host's name, lower case */
 	char *pods_dir; /* podsDir: /var/lib/pods */
 	char *runtime_dir; /* runtimeDir: /run/secretlet */

@@ -420,6 +420,45 @@ static void keys_must_not_be_what_is_served(void **state)
 	assert_string_equal(err_text(&e), "offlineCacheKeyFile (/p/key): must not be inside podsDir (/p)");
 }
 
+static void the_audit_log_is_a_file_or_the_journal(void **state)
+{
+	static const struct {
+		const char *log, *reason;
+	} bad[] = {
+		{ "/p/audit", "auditLog (/p/audit): must not be inside podsDir (/p)" },
+		{ "/p", "auditLog (/p): must not be inside podsDir (/p)" },
+		{ "/c/audit", "auditLog (/c/audit): must not be inside offlineCacheDir (/c)" },
+		{ "/x/../p/audit", "auditLog: /x/../p/audit: must not contain `..`" },
+		{ "/x/", "auditLog: /x/: must be a file, or journal" },
+		{ "", "auditLog: must not be empty" },
+	};
+	cleanup_config struct config *journal = with("/m", "/p", "/r");
+	cleanup_config struct config *relative = loaded(HEAD "manifestsDir: /m\nauditLog: log/audit.jsonl\n");
+	cleanup_config struct config *word = loaded(HEAD "manifestsDir: /m\nauditLog: journal\n");
+	cleanup_config struct config *off = loaded(HEAD "manifestsDir: /m\nauditLog: null\n");
+	cleanup_free char *path = str_format("%s/log/audit.jsonl", dir);
+	struct err e = ERR_INIT;
+	char names[64];
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		cleanup_config struct config *c = with("/m", "/p", "/r");
+
+		c->audit_log = strdup(bad[i].log);
+		c->offline_cache_dir = strdup("/c");
+		assert_int_equal(config_finish(c, &e), -EINVAL);
+		assert_string_equal(err_text(&e), bad[i].reason);
+	}
+	journal->audit_log = strdup("journal");
+	assert_int_equal(config_finish(journal, &e), 0);
+	assert_string_equal(journal->audit_log, "journal");
+	assert_string_equal(word->audit_log, "journal");
+	assert_string_equal(relative->audit_log, path);
+	assert_null(off->audit_log);
+	/* a daemon that runs does not change it */
+	assert_int_equal(config_differences(word, relative, names, sizeof(names)), 1);
+	assert_string_equal(names, "auditLog");
+}
+
 static void places_beside_each_other_are_fine(void **state)
 {
 	cleanup_config struct config *c = with("/pods-manifests", "/pods", "/pods-run");
@@ -561,6 +600,7 @@ int main(void)
 		cmocka_unit_test(one_source_is_needed),
 		cmocka_unit_test(places_that_cannot_be_are_refused),
 		cmocka_unit_test(keys_must_not_be_what_is_served),
+		cmocka_unit_test(the_audit_log_is_a_file_or_the_journal),
 		cmocka_unit_test(places_beside_each_other_are_fine),
 		cmocka_unit_test(what_the_command_line_says_is_checked_too),
 		cmocka_unit_test(the_example_has_every_field_and_is_read),
