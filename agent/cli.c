@@ -67,6 +67,7 @@ static const struct command commands[] = {
 	{ "version", cli_version, 0, 0, 0, "", "print the version", NULL },
 	{ "internal-agent", cli_internal_agent, OPTIONS_RUN, 0, 0, "", NULL, NULL },
 	{ "internal-publisher", cli_internal_publisher, 0, 0, 0, "", NULL, NULL },
+	{ "internal-audit", cli_internal_audit, OPTIONS_RUN, 1, 1, "", NULL, NULL },
 };
 
 static const struct command *command_find(const char *name)

@@ -1,4 +1,4 @@
-/* secretlet run, and the two processes that it starts: configuration, then the keeper, the agent or the publisher. */
+/* secretlet run, and the processes that it starts: configuration, then the keeper, the agent, the publisher or audit. */
 
 #include "agent/cli.h"
 
@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "agent/agent.h"
+#include "agent/audit.h"
 #include "agent/keeper.h"
 #include "common/file.h"
 #include "common/log.h"
@@ -202,4 +203,21 @@ int cli_internal_publisher(const struct options *o, char *const *words)
 	log_init("publisher", LOG_LEVEL_INFO);
 	signal(SIGPIPE, SIG_IGN);
 	return publisher_run(KEEPER_FD_LINK, KEEPER_FD_FUSE);
+}
+
+int cli_internal_audit(const struct options *o, char *const *words)
+{
+	cleanup_config struct config *c = NULL;
+	int reason, r;
+
+	for (reason = 0; reason < AUDIT_REASONS_N; reason++)
+		if (str_eq(o->args[0], audit_reason_name((enum audit_reason)reason)))
+			break;
+	if (reason == AUDIT_REASONS_N || !is_socket(KEEPER_FD_LINK) || !is_open(KEEPER_FD_FUSE) ||
+	    !is_open(KEEPER_FD_AUDIT_GROUP) || !is_open(KEEPER_FD_AUDIT_COUNTS) || !is_open(KEEPER_FD_CONFIG))
+		return refuse_person();
+	r = begin("audit", o, &c, NULL);
+	if (r != CLI_OK)
+		return r;
+	return c->audit_log ? audit_run(c, (enum audit_reason)reason) : CLI_FAILED;
 }

@@ -7,6 +7,9 @@
  * which is the only thing that releases a caller whose request was read and not answered, and the next generation mounts
  * anew.
  *
+ * With auditLog a fourth process records who opens what (audit.h). It is started when an agent serves, and whatever becomes of
+ * it, nobody waits for it.
+ *
  * Nothing here waits: a publisher that the agent has left in the middle of a call cannot even be killed before the next
  * agent has answered it, so it is signalled, and its death is an event like any other. */
 #include "agent/keeper.h"
@@ -20,6 +23,7 @@
 #include <systemd/sd-daemon.h>
 #include <sysexits.h>
 
+#include "agent/audit.h"
 #include "agent/fsconn.h"
 #include "agent/link.h"
 #include "agent/notify.h"
@@ -87,7 +91,9 @@ struct keeper {
 	struct fsconn conn;
 	uint64_t absent_usec; /* since when nobody answers; 0: somebody does */
 	uint64_t tick_usec, ticked_usec; /* between two ticks; when the last one was */
-	struct child agent, publisher;
+	struct child agent, publisher, audit;
+	struct audit_group audit_group;
+	struct loop_source *audit_link_source;
 	int link; /* our end of the agent's link */
 	struct opener opener;
 	struct log_limit complaints; /* about the agent's messages */
@@ -147,6 +153,7 @@ static void keeper_adopt(struct keeper *k)
 		k->conn.shared->publisher = 0;
 	k->ready_once = true;
 	k->absent_usec = clock_monotonic_usec();
+	k->audit_group.reason = AUDIT_KEEPER;
 	log_info(LOG_F({ "pods-dir", k->places.pods_dir }), "goes on with the mount of an earlier run");
 }
 
@@ -204,6 +211,10 @@ static int keeper_check(struct keeper *k, struct err *e)
 	r = places_lock(&k->places, e);
 	if (r < 0)
 		return r;
+	/* who wants it must not learn later that there is none */
+	r = k->config->audit_log ? audit_group_open(&k->audit_group, e) : 0;
+	if (r < 0)
+		return err_wrap(e, r, "auditLog");
 	r = keeper_prepare_pods_dir(k, e);
 	if (r < 0)
 		return r;
@@ -316,6 +327,37 @@ static uint64_t child_delay(const struct keeper *k, struct child *c, bool served
 	return MIN(delay, YOUNG_DELAY_MAX_USEC);
 }
 
+/* "run"'s words are given on; `word` (borrowed, may be NULL) comes before them. */
+static int keeper_argv(const struct keeper *k, char *program, char *command, const char *word, char ***ret_argv)
+{
+	static char option[] = "--pods-dir";
+	size_t n_args = 0, n = 0;
+	char **argv;
+
+	while (k->args[n_args])
+		n_args++;
+	argv = calloc(n_args + 6, sizeof(*argv));
+	if (!argv)
+		return -ENOMEM;
+	argv[n++] = program;
+	argv[n++] = command;
+	if (word)
+		argv[n++] = (char *)(uintptr_t)word;
+	for (size_t i = 0; i < n_args; i++)
+		argv[n++] = k->args[i];
+	/* resolved here: the agent must not walk a path that ends in its own mount */
+	argv[n++] = option;
+	argv[n++] = k->places.pods_dir;
+	*ret_argv = argv;
+	return 0;
+}
+
+static void keeper_exit_if_stopped(struct keeper *k)
+{
+	if (!k->agent.pid && !k->audit.pid)
+		loop_exit(k->loop, EXIT_SUCCESS);
+}
+
 static const char *child_end(int code, int status, char text[static 64])
 {
 	if (code == CLD_EXITED)
@@ -391,6 +433,120 @@ static void keeper_publisher_died(struct loop_source *s, pid_t pid, int code, in
 		loop_timer_set(k->publisher.restart, delay);
 }
 
+/* --- the audit process --- */
+
+static void keeper_drop_audit_link(struct keeper *k)
+{
+	loop_source_free(TAKE_PTR(k->audit_link_source));
+	k->audit_group.link = close_fd(k->audit_group.link);
+}
+
+/* One end of a fresh socket for each of the two, as often as one of them is new. */
+static void keeper_connect_audit(struct keeper *k)
+{
+	cleanup_fd int theirs = -1, agents = -1;
+	int pair[2], r;
+
+	if (!k->audit.pid || k->stage != STAGE_READY || k->stopping)
+		return;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0) {
+		log_error(NULL, "connect the audit process: socketpair: %m");
+		return;
+	}
+	theirs = pair[0];
+	agents = pair[1];
+	r = link_send(k->link, LINK_AUDIT, 0, 0, NULL, agents);
+	if (r == 0)
+		r = link_send(k->audit_group.link, LINK_AUDIT, 0, 0, NULL, theirs);
+	/* it asks again */
+	if (r < 0 && r != -EPIPE)
+		log_warning(NULL, "connect the audit process: %s", strerror(-r));
+}
+
+static void keeper_audit_link_readable(struct loop_source *s, int fd, uint32_t revents, void *userdata)
+{
+	static struct link_message m; /* 4 KiB, one thread */
+	struct keeper *k = userdata;
+	int with = -1, r = link_receive(fd, &m, &with);
+
+	close_fd(with);
+	if (r == -EPIPE) /* its death is told by the child watch */
+		loop_source_free(TAKE_PTR(k->audit_link_source));
+	else if (r == 0 && m.type == LINK_AUDIT)
+		keeper_connect_audit(k);
+}
+
+static void keeper_audit_died(struct loop_source *s, pid_t pid, int code, int status, void *userdata);
+
+static int keeper_start_audit(struct keeper *k, struct err *e)
+{
+	static char program[] = "secretlet-audit", command[] = "internal-audit";
+	struct audit_group *g = &k->audit_group;
+	cleanup_free char **argv = NULL;
+	cleanup_fd int theirs = -1;
+	int pair[2], r;
+
+	r = audit_group_open(g, e);
+	if (r < 0)
+		return r;
+	r = keeper_argv(k, program, command, audit_reason_name(g->reason), &argv);
+	if (r < 0)
+		return err_set(e, r, "out of memory");
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
+		return err_set(e, -errno, "socketpair: %m");
+	keeper_drop_audit_link(k);
+	g->link = pair[0];
+	theirs = pair[1];
+	r = loop_add_io(k->loop, g->link, EPOLLIN, keeper_audit_link_readable, k, &k->audit_link_source);
+	if (r < 0)
+		return err_set(e, r, "watch its link: %s", strerror(-r));
+	r = child_spawn(k, &k->audit, argv,
+			(int[]){ theirs, k->conn.mount.private, g->group, g->counts, k->config_text }, 5,
+			keeper_audit_died, e);
+	if (r < 0)
+		return r;
+	g->reason = AUDIT_PROCESS;
+	keeper_connect_audit(k);
+	return 0;
+}
+
+static void keeper_audit_restart(struct loop_source *s, void *userdata)
+{
+	struct keeper *k = userdata;
+	struct err e = ERR_INIT;
+
+	if (k->stopping || k->audit.pid || !k->config->audit_log || !fsconn_is_open(&k->conn))
+		return;
+	if (keeper_start_audit(k, &e) < 0) {
+		log_error(NULL, "start the audit process: %s", err_text(&e));
+		loop_timer_set(k->audit.restart, backoff_next(&k->audit.backoff, loop_now(k->loop), random01()));
+	}
+}
+
+static void keeper_audit_died(struct loop_source *s, pid_t pid, int code, int status, void *userdata)
+{
+	struct keeper *k = userdata;
+	uint64_t delay;
+	char end[64];
+
+	child_forget(&k->audit);
+	keeper_drop_audit_link(k);
+	if (k->stopping) {
+		keeper_exit_if_stopped(k);
+		return;
+	}
+	/* of an earlier connection: another is on its way */
+	delay = k->audit_group.reason != AUDIT_PROCESS ? 0
+		: loop_now(k->loop) - k->audit.started_usec >= STEADY_USEC
+			? 0
+			: backoff_next(&k->audit.backoff, loop_now(k->loop), random01());
+	if (k->audit_group.reason == AUDIT_PROCESS)
+		log_error(NULL, "the audit process (pid %d) %s, starting another in %u ms", (int)pid,
+			  child_end(code, status, end), (unsigned)(delay / USEC_PER_MSEC));
+	if (k->stage == STAGE_READY)
+		loop_timer_set(k->audit.restart, delay);
+}
+
 /* --- the link: what the agent asks for --- */
 
 /* The agent parses what comes from the network: what it asks for may be anything, as often as it likes. */
@@ -464,6 +620,8 @@ static void keeper_ready(struct keeper *k)
 	/* only now: two programs that are loaded at the same time are both late, and readers wait for the agent alone. One
 	 * that still hangs in a call of the last agent's time is followed by another when it has ended */
 	loop_timer_set(k->publisher.restart, 0);
+	loop_timer_set(k->audit.restart, 0);
+	keeper_connect_audit(k);
 	/* its predecessor did not live to do it */
 	if (k->n_reload_tries > 0)
 		keeper_tell_reload(k);
@@ -542,28 +700,6 @@ static void keeper_link_readable(struct loop_source *s, int fd, uint32_t revents
 
 /* --- the agent --- */
 
-static int keeper_agent_argv(const struct keeper *k, char ***ret_argv)
-{
-	static char program[] = "secretlet-agent", command[] = "internal-agent", option[] = "--pods-dir";
-	size_t n = 0;
-	char **argv;
-
-	while (k->args[n])
-		n++;
-	argv = calloc(n + 5, sizeof(*argv));
-	if (!argv)
-		return -ENOMEM;
-	argv[0] = program;
-	argv[1] = command;
-	for (size_t i = 0; i < n; i++)
-		argv[i + 2] = k->args[i];
-	/* resolved here: the agent must not walk a path that ends in its own mount */
-	argv[n + 2] = option;
-	argv[n + 3] = k->places.pods_dir;
-	*ret_argv = argv;
-	return 0;
-}
-
 static uint64_t keeper_start_limit(const struct keeper *k)
 {
 	uint64_t limit = MAX(START_AGAIN_HANGS * k->config->agent_hang_usec, START_AGAIN_USEC);
@@ -577,11 +713,12 @@ static uint64_t keeper_start_limit(const struct keeper *k)
 
 static int keeper_start_agent(struct keeper *k, struct err *e)
 {
+	static char program[] = "secretlet-agent", command[] = "internal-agent";
 	cleanup_free char **argv = NULL;
 	cleanup_fd int theirs = -1;
 	int pair[2], r;
 
-	r = keeper_agent_argv(k, &argv);
+	r = keeper_argv(k, program, command, NULL, &argv);
 	if (r < 0)
 		return err_set(e, r, "out of memory");
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
@@ -638,6 +775,10 @@ static void keeper_end_generation(struct keeper *k)
 	keeper_drop_link(k);
 	fsconn_end(&k->conn, k->places.pods_dir, true, &k->notify);
 	child_kill(&k->publisher);
+	/* not waited for: it may be in a write that takes for ever. Its death starts another, of the next connection */
+	if (k->audit.pid > 0)
+		kill(k->audit.pid, SIGKILL);
+	audit_group_close(&k->audit_group);
 }
 
 static void keeper_agent_restart(struct loop_source *s, void *userdata)
@@ -667,7 +808,7 @@ static void keeper_agent_died(struct loop_source *s, pid_t pid, int code, int st
 	child_forget(&k->agent);
 	k->stage = STAGE_STARTS;
 	if (k->stopping) {
-		loop_exit(k->loop, EXIT_SUCCESS);
+		keeper_exit_if_stopped(k);
 		return;
 	}
 	keeper_drop_link(k);
@@ -751,6 +892,7 @@ static void keeper_tick(struct loop_source *s, void *userdata)
 	notify_sign(&k->notify, "WATCHDOG=1");
 	keeper_look_after(k, &k->publisher, keeper_publisher_died);
 	keeper_look_after(k, &k->agent, keeper_agent_died);
+	keeper_look_after(k, &k->audit, keeper_audit_died);
 	if (k->stopping || !fsconn_is_open(&k->conn))
 		return;
 	fsconn_lock(&k->conn);
@@ -767,14 +909,14 @@ static void keeper_stop_late(struct loop_source *s, void *userdata)
 {
 	struct keeper *k = userdata;
 
-	log_warning(NULL, "the agent did not stop in time and is killed");
+	log_warning(NULL, "%s did not stop in time and is killed", k->agent.pid ? "the agent" : "the audit process");
 	loop_exit(k->loop, EXIT_SUCCESS);
 }
 
 static void keeper_stop(struct loop_source *s, int signo, void *userdata)
 {
 	struct keeper *k = userdata;
-	bool told;
+	bool told, audit_told;
 
 	if (k->stopping)
 		return;
@@ -782,12 +924,13 @@ static void keeper_stop(struct loop_source *s, int signo, void *userdata)
 	log_info(NULL, "SIG%s: stopping", sigabbrev_np(signo));
 	notify_state(&k->notify, "STOPPING=1");
 	told = k->agent.pid > 0 && link_send(k->link, LINK_STOP, 0, 0, NULL, -1) == 0;
+	audit_told = k->audit.pid > 0 && link_send(k->audit_group.link, LINK_STOP, 0, 0, NULL, -1) == 0;
 	/* whether this is a stop or a restart, only the service manager knows: it has the fds, and drops them at a stop */
 	if (!notify_is_open(&k->notify))
 		fsconn_end(&k->conn, k->places.pods_dir, false, &k->notify);
 	if (k->publisher.pid > 0)
 		kill(k->publisher.pid, SIGKILL);
-	if (!told || loop_timer_set(k->stop_timer, KEEPER_STOP_USEC) < 0)
+	if (!(told || audit_told) || loop_timer_set(k->stop_timer, KEEPER_STOP_USEC) < 0)
 		loop_exit(k->loop, EXIT_SUCCESS);
 }
 
@@ -797,6 +940,8 @@ static void keeper_reload(struct loop_source *s, int signo, void *userdata)
 
 	if (k->stopping)
 		return;
+	if (k->audit.pid > 0)
+		(void)link_send(k->audit_group.link, LINK_AUDIT_REOPEN, 0, 0, NULL, -1);
 	if (k->stage != STAGE_READY) {
 		log_info(NULL, "SIGHUP: the agent is being restarted and is told when it serves");
 		k->n_reload_tries = 1;
@@ -829,6 +974,9 @@ static int keeper_setup_loop(struct keeper *k)
 	r = loop_add_timer(k->loop, keeper_publisher_restart, k, &k->publisher.restart);
 	if (r < 0)
 		return r;
+	r = loop_add_timer(k->loop, keeper_audit_restart, k, &k->audit.restart);
+	if (r < 0)
+		return r;
 	r = loop_add_timer(k->loop, keeper_tick, k, &k->tick);
 	if (r < 0)
 		return r;
@@ -847,8 +995,11 @@ static void keeper_leave(struct keeper *k)
 		kill(k->agent.pid, SIGKILL);
 	if (k->publisher.pid > 0)
 		kill(k->publisher.pid, SIGKILL);
+	if (k->audit.pid > 0)
+		kill(k->audit.pid, SIGKILL);
 	child_forget(&k->agent);
 	child_forget(&k->publisher);
+	child_forget(&k->audit);
 	keeper_drop_link(k);
 	fsconn_release(&k->conn);
 }
@@ -866,6 +1017,8 @@ static void keeper_deinit(struct keeper *k)
 	else
 		keeper_remove_all(k);
 	notify_close(&k->notify);
+	keeper_drop_audit_link(k);
+	audit_group_deinit(&k->audit_group);
 	opener_deinit(&k->opener);
 	close_fd(k->self);
 	loop_source_free(k->sigterm);
@@ -873,6 +1026,8 @@ static void keeper_deinit(struct keeper *k)
 	loop_source_free(k->sighup);
 	loop_source_free(k->agent.restart);
 	loop_source_free(k->publisher.restart);
+	loop_source_free(k->audit.restart);
+	loop_source_free(k->audit.watch);
 	loop_source_free(k->stop_timer);
 	loop_source_free(k->tick);
 	loop_free(k->loop);
@@ -895,6 +1050,8 @@ int keeper_run(const struct config *c, int config_text, char *const *args)
 		.complaints = LOG_LIMIT_INIT(10 * USEC_PER_SEC, 10),
 		.agent = { .name = "agent", .backoff = BACKOFF_INIT(&KEEPER_RESTART) },
 		.publisher = { .name = "publisher", .backoff = BACKOFF_INIT(&KEEPER_RESTART) },
+		.audit = { .name = "audit process", .backoff = BACKOFF_INIT(&KEEPER_RESTART) },
+		.audit_group = AUDIT_GROUP_INIT,
 	};
 	struct err e = ERR_INIT;
 	int r;

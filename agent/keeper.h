@@ -1,6 +1,6 @@
-/* Keeper: the parent process. Opens /dev/fuse, mounts, keeps the fds, starts and restarts the agent and the publisher,
- * opens credential files for the agent. It parses nothing that comes from the network and never touches a path inside
- * the mount.
+/* Keeper: the parent process. Opens /dev/fuse, mounts, keeps the fds, starts and restarts the agent, the publisher and the
+ * audit process, opens credential files for the agent. It parses nothing that comes from the network and never touches a
+ * path inside the mount.
  *
  * Agents come and go, the mount stays: a new one resumes with /dev/fuse and the state arena, which the keeper holds. Under
  * systemd the service manager holds them too, so that keepers come and go as well. */
@@ -14,7 +14,10 @@ enum {
 	KEEPER_FD_FUSE = 4, /* agent: /dev/fuse; publisher: the private mount */
 	KEEPER_FD_CONTROL = 5, /* agent: the listening control socket */
 	KEEPER_FD_ARENA = 6, /* agent: the state arena */
-	KEEPER_FD_CONFIG = 7, /* agent: the text of the configuration file; empty: there is none */
+	KEEPER_FD_CONFIG = 7, /* agent, audit: the text of the configuration file; empty: there is none */
+	/* audit: KEEPER_FD_LINK is its SOCK_SEQPACKET to the keeper, KEEPER_FD_FUSE the private mount */
+	KEEPER_FD_AUDIT_GROUP = KEEPER_FD_CONTROL, /* the fanotify group */
+	KEEPER_FD_AUDIT_COUNTS = KEEPER_FD_ARENA, /* struct audit_counts */
 };
 
 /* The agent's exit status when it cannot go on with what is in the arena: it needs a new mount. */
