@@ -160,6 +160,21 @@ static void add_offline(struct table *t, const json_t *offline)
 	add_str(t, "error", cli_str(offline, "error"));
 }
 
+static void add_audit(struct table *t, const json_t *audit)
+{
+	if (!audit)
+		return;
+	table_add_heading(t, "audit");
+	add_str(t, "log", cli_str(audit, "log"));
+	add_bool(t, "running", cli_bool(audit, "running"));
+	add_int(t, "opens", audit, "opens");
+	add_int(t, "written", audit, "written");
+	add_int(t, "unwritten", audit, "unwritten");
+	add_int(t, "lost", audit, "lost");
+	add_int(t, "queue full", audit, "queueFull");
+	add_str(t, "error", cli_str(audit, "error"));
+}
+
 static void print_health(const json_t *status)
 {
 	const json_t *problem;
@@ -195,6 +210,7 @@ static int print_table(const json_t *status)
 	add_fuse(t, json_object_get(status, "fuse"), json_object_get(status, "tree"));
 	add_publisher(t, json_object_get(status, "publisher"));
 	add_offline(t, json_object_get(status, "offlineCache"));
+	add_audit(t, json_object_get(status, "audit"));
 	table_add_heading(t, "log");
 	add_int(t, "dropped", json_object_get(status, "log"), "dropped");
 	print_health(status);

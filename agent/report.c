@@ -135,7 +135,22 @@ static void report_offline_problems(json_t **problems, const struct offline *off
 			    (unsigned long long)(o.cache.busy_usec / USEC_PER_SEC));
 }
 
-static json_t *report_problems(const struct report_state *s, const struct totals *t, const struct source_health *h)
+/* The process has a moment to begin. */
+static void report_audit_problems(json_t **problems, const struct report_state *s, uint64_t now_usec)
+{
+	struct audit_state a;
+
+	if (!s->config->audit_log)
+		return;
+	audit_names_state(s->audit, &a);
+	if (!a.attached && now_usec - s->started_usec > UNANSWERED_USEC_MAX)
+		problem_add(problems, "opens are not recorded: no audit process is running");
+	else if (a.error[0])
+		problem_add(problems, "opens are not recorded: %s", a.error);
+}
+
+static json_t *report_problems(const struct report_state *s, const struct totals *t, const struct source_health *h,
+			       uint64_t now_usec)
 {
 	const char *colon = h->last_error[0] ? ": " : "";
 	struct publish_stats publish = publish_stats(s->publish);
@@ -158,6 +173,7 @@ static json_t *report_problems(const struct report_state *s, const struct totals
 		problem_add(&problems, "the publisher hangs: one order takes %llu seconds already",
 			    (unsigned long long)(publish.unanswered_usec / USEC_PER_SEC));
 	report_offline_problems(&problems, s->offline);
+	report_audit_problems(&problems, s, now_usec);
 	if (!secmem_stats().locked)
 		problem_add(&problems, "secret memory is not locked");
 	return problems;
@@ -217,6 +233,22 @@ static json_t *report_offline(const struct offline *offline)
 			 "writes", (json_int_t)o.cache.n_writes, "error", json_text(o.cache.error));
 }
 
+/* NULL: it is off. */
+static json_t *report_audit(const struct report_state *s)
+{
+	struct audit_state a;
+
+	if (!s->config->audit_log)
+		return NULL;
+	audit_names_state(s->audit, &a);
+	return json_pack(
+		"{s:o, s:b, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "log", json_text(s->config->audit_log),
+		"running", a.attached, "since", report_time(a.counts.since_usec), "opens", (json_int_t)a.counts.n_opens,
+		"written", (json_int_t)a.counts.n_written, "unnamed", (json_int_t)a.counts.n_unnamed, "unwritten",
+		(json_int_t)a.counts.n_failed, "lost", (json_int_t)a.counts.n_lost, "queueFull",
+		(json_int_t)a.counts.n_overflows, "gaps", (json_int_t)a.counts.n_gaps, "error", json_text(a.error));
+}
+
 json_t *report_status(const struct report_state *s, uint64_t now_usec)
 {
 	struct secmem_stats mem = secmem_stats();
@@ -225,9 +257,9 @@ json_t *report_status(const struct report_state *s, uint64_t now_usec)
 	struct source_health h = { .kind = "" };
 
 	source_health(s->source, &h);
-	problems = report_problems(s, &t, &h);
+	problems = report_problems(s, &t, &h, now_usec);
 	return json_pack("{s:s, s:b, s:O, s:s, s:o, s:I, s:o, s:{s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I, s:I},"
-			 " s:{s:I, s:I, s:I, s:b}, s:{s:I, s:I, s:I}, s:o, s:o, s:{s:I}, s:o*}",
+			 " s:{s:I, s:I, s:I, s:b}, s:{s:I, s:I, s:I}, s:o, s:o, s:{s:I}, s:o*, s:o*}",
 			 "version", SECRETLET_VERSION, "healthy", json_array_size(problems) == 0, "problems", problems,
 			 "nodeName", s->config->node_name, "podsDir", json_text(s->pods_dir), "uptimeSeconds",
 			 (json_int_t)((now_usec - s->started_usec) / USEC_PER_SEC), "source", report_source(&h), "pods",
@@ -240,7 +272,7 @@ json_t *report_status(const struct report_state *s, uint64_t now_usec)
 			 (json_int_t)tree_stats(s->tree).n_detached, "contentBytes",
 			 (json_int_t)tree_stats(s->tree).content_bytes, "fuse", report_fuse(s->session), "publisher",
 			 report_publisher(s->publish), "log", "dropped", (json_int_t)log_dropped(), "offlineCache",
-			 report_offline(s->offline));
+			 report_offline(s->offline), "audit", report_audit(s));
 }
 
 /* ---- Secrets ---- */

@@ -1,6 +1,7 @@
 /* Report: the agent's state as the JSON of the control API. Names, revisions, counts and reasons; never a value. */
 #pragma once
 
+#include "agent/audit_names.h"
 #include "agent/config.h"
 #include "agent/offline.h"
 #include "agent/pods.h"
@@ -18,6 +19,7 @@ struct report_state {
 	const struct store *store;
 	const struct source *source;
 	const struct offline *offline; /* NULL: no offline cache */
+	const struct audit_names *audit; /* used with auditLog only */
 	const struct session *session;
 	const struct publish *publish;
 	const struct tree *tree;
