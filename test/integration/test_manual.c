@@ -218,6 +218,34 @@ static void configuration_fields_are_in_the_manual(void **state)
 			fail_msg("field %s is in the example but not in the manual", in_example.names[i]);
 }
 
+/* What is described is made: the name stands as a string in the files that make records. The other direction is audit.sh's. */
+static void members_of_audit_records_are_made(void **state)
+{
+	cleanup_free char *page = source("man/secretlet-audit.5"), *audit = source("agent/audit.c");
+	cleanup_free char *proc = source("agent/audit_proc.c");
+	struct names members = { .n = 0 };
+
+	for (const char *p = page; (p = strstr(p, "\n.It Li ")); p++) {
+		const char *name = p + strlen("\n.It Li ");
+
+		/* ".It Li uid , euid , gid" */
+		while (*name != '\n') {
+			size_t len = strcspn(name, " ,\n");
+
+			if (len > 0)
+				names_add(&members, name, len);
+			name += len + strspn(name + len, " ,");
+		}
+	}
+	assert_true(members.n >= 20);
+	for (size_t i = 0; i < members.n; i++) {
+		cleanup_free char *quoted = str_format("\"%s\"", members.names[i]);
+
+		if (!strstr(audit, quoted) && !strstr(proc, quoted))
+			fail_msg("the manual has %s, but no record has", members.names[i]);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -225,6 +253,7 @@ int main(void)
 		cmocka_unit_test_setup(options_are_in_the_manual, needs_program),
 		cmocka_unit_test_setup(each_synopsis_has_the_options_of_its_command, needs_program),
 		cmocka_unit_test(configuration_fields_are_in_the_manual),
+		cmocka_unit_test(members_of_audit_records_are_made),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
