@@ -27,7 +27,8 @@
 #include "fusefs/session.h"
 #include "fusefs/tree.h"
 
-#define BEATS_PER_HANG 4 /* signs of life in agentHangTimeout */
+#define BEATS_PER_HANG		4 /* signs of life in agentHangTimeout */
+#define PUBLISHER_HANG_MAX_USEC (60 * USEC_PER_SEC) /* unless agentHangTimeout is longer */
 
 struct agent {
 	const struct config *config;
@@ -54,6 +55,8 @@ struct agent {
 	struct control *control;
 	bool begun; /* the mount is older than this agent */
 	bool publisher_hangs; /* the keeper has been told */
+	unsigned n_publisher_hangs; /* since one has answered */
+	uint64_t n_publisher_answers; /* when that was looked at last */
 	bool pods_told; /* all of a complete list */
 	bool remount; /* what is in the arena cannot be used */
 	bool retained; /* what an earlier agent has published and nobody wants any more is gone */
@@ -523,17 +526,32 @@ static int agent_setup_fs(struct agent *a, struct err *e)
 			   agent_session_ended, a, &a->session, e);
 }
 
+/* As often as one does not answer in time, the next one may take twice as long: on a slow machine it gets on. */
+static void agent_watch_publisher(struct agent *a)
+{
+	struct publish_stats stats = publish_stats(a->publish);
+	uint64_t limit = a->config->agent_hang_usec;
+
+	if (stats.n_answers != a->n_publisher_answers)
+		a->n_publisher_hangs = 0;
+	a->n_publisher_answers = stats.n_answers;
+	for (unsigned n = 0; n < a->n_publisher_hangs && limit < PUBLISHER_HANG_MAX_USEC; n++)
+		limit *= 2;
+	/* once per publisher: the next one has an answer to give of its own */
+	if (stats.unanswered_usec <= limit || a->publisher_hangs)
+		return;
+	a->publisher_hangs = true;
+	a->n_publisher_hangs++;
+	(void)link_send(a->link, LINK_PUBLISHER_HANGS, 0, 0, NULL, -1);
+}
+
 static void agent_beat(struct loop_source *s, void *userdata)
 {
 	struct agent *a = userdata;
 
 	__atomic_store_n(&arena_connection(a->arena)->heartbeat_usec, clock_monotonic_usec(), __ATOMIC_RELAXED);
 	loop_timer_set(a->heartbeat, a->config->agent_hang_usec / BEATS_PER_HANG);
-	/* once per publisher: the next one has an answer to give of its own */
-	if (publish_stats(a->publish).unanswered_usec > a->config->agent_hang_usec && !a->publisher_hangs) {
-		a->publisher_hangs = true;
-		(void)link_send(a->link, LINK_PUBLISHER_HANGS, 0, 0, NULL, -1);
-	}
+	agent_watch_publisher(a);
 }
 
 /* Before the API server is turned to: whoever waits is answered first. */

@@ -77,6 +77,7 @@ struct publish {
 	uint64_t *doubt; /* the arena's */
 	publish_healed_fn healed;
 	void *healed_userdata;
+	uint64_t n_answers;
 	uint64_t last_order_id, sent_usec; /* sent: when the order went out that has no answer yet; 0: none */
 	struct publish_stats stats;
 };
@@ -624,6 +625,7 @@ static void answered(struct publish *p, const struct order_answer *a)
 	if (!j || a->id != j->order_id)
 		return;
 	p->sent_usec = 0;
+	p->n_answers++;
 	if (a->realtime_usec)
 		j->realtime_usec = a->realtime_usec;
 	if (a->failed != ORDER_DONE && a->failed < j->plan.n_steps) {
@@ -1042,6 +1044,7 @@ struct publish_stats publish_stats(const struct publish *p)
 		stats.n_retired++;
 	stats.n_volumes = map_count(&p->volumes);
 	stats.attached = p->fd >= 0;
+	stats.n_answers = p->n_answers;
 	if (p->sent_usec)
 		stats.unanswered_usec = loop_now(p->loop) - p->sent_usec;
 	return stats;

@@ -39,6 +39,7 @@ struct publish_stats {
 	size_t n_volumes; /* that can be read, those of an earlier process included */
 	bool attached;
 	uint64_t unanswered_usec; /* age of the order that the publisher has and has not answered; 0: none */
+	uint64_t n_answers; /* of publishers */
 };
 
 /* Microseconds since the epoch come from clock_realtime(2) in here; the tests look at names and order only. */
