@@ -565,7 +565,6 @@ static int agent_serve(struct agent *a, struct err *e)
 	r = loop_add_timer(a->loop, agent_beat, a, &a->heartbeat);
 	if (r < 0)
 		return err_set(e, r, "heartbeat: %s", strerror(-r));
-	agent_beat(a->heartbeat, a);
 	/* who waits, waits for nothing of what is still to come */
 	session_answer(a->session);
 	/* an agent that dies from here on has served */
@@ -669,6 +668,8 @@ static int agent_setup(struct agent *a, struct err *e)
 	r = agent_start_offline(a, e);
 	if (r < 0)
 		return r;
+	/* until now the keeper has waited for it as for one that starts */
+	agent_beat(a->heartbeat, a);
 	r = link_send(a->link, LINK_READY, 0, 0, NULL, -1);
 	if (r < 0)
 		return err_set(e, r, "tell the keeper: %s", strerror(-r));

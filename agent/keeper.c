@@ -44,7 +44,7 @@
 #define LINK_BATCH	 64 /* messages of the agent in one turn: our signals come in between */
 
 #define TICK_USEC (2 * USEC_PER_SEC)
-/* that an agent may take before it serves: the first one, which makes the arena, and the next ones, for which readers wait.
+/* that an agent may take before it is ready: the first one, which makes the arena, and the next ones, for which readers wait.
  * As often as one hangs there, the following one may take twice as long, so that a slow machine gets on */
 #define START_MAX_USEC	  (60 * USEC_PER_SEC)
 #define START_AGAIN_USEC  (3 * USEC_PER_SEC) /* at least */
@@ -100,7 +100,7 @@ struct keeper {
 	bool ready_once; /* some agent has been ready, or an earlier keeper's was */
 	enum agent_stage stage; /* of the present agent, or the next one */
 	bool publisher_let_go; /* its agent has gone: we have killed it */
-	unsigned n_start_hangs; /* agents that hung before they served, in a row */
+	unsigned n_start_hangs; /* agents that hung before they were ready, in a row */
 	unsigned n_reload_tries; /* agents that were told of the reload that is under way; 0: none is */
 	bool stopping;
 };
@@ -601,7 +601,6 @@ static void keeper_serves(struct keeper *k)
 		log_info(NULL, "the agent serves again; readers had to wait for %" PRIu64 " ms",
 			 (loop_now(k->loop) - k->absent_usec) / USEC_PER_MSEC);
 	k->absent_usec = 0;
-	k->n_start_hangs = 0;
 	if (k->stage == STAGE_STARTS)
 		k->stage = STAGE_SERVES;
 }
@@ -610,6 +609,7 @@ static void keeper_ready(struct keeper *k)
 {
 	keeper_serves(k);
 	k->stage = STAGE_READY;
+	k->n_start_hangs = 0;
 	if (!k->ready_once)
 		log_info(LOG_F({ "version", SECRETLET_VERSION }, { "node", k->config->node_name },
 			       { "pods-dir", k->places.pods_dir }),
@@ -735,7 +735,7 @@ static int keeper_start_agent(struct keeper *k, struct err *e)
 	 * keeper's publisher may still wait for an answer */
 	if (k->agent.n_starts > 0)
 		keeper_note_publisher(k);
-	/* it is silent until it serves */
+	/* it is silent until it is ready */
 	k->conn.shared->heartbeat_usec =
 		clock_monotonic_usec() + keeper_start_limit(k) - MIN(k->config->agent_hang_usec, keeper_start_limit(k));
 	return child_spawn(k, &k->agent, argv,
@@ -845,8 +845,8 @@ static void keeper_kill_hanging(struct keeper *k, uint64_t silent_usec)
 {
 	const char *name = session_slot_name(&k->conn.shared->slot), *where = "";
 
-	if (k->stage == STAGE_STARTS) {
-		where = " in its start";
+	if (k->stage != STAGE_READY) {
+		where = " at its start";
 		silent_usec = loop_now(k->loop) - k->agent.started_usec;
 		k->n_start_hangs++;
 	}

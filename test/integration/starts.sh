@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # timeout: 200
-# On a slow machine: an agent that hangs before it serves, while readers wait, is replaced after twice agentHangTimeout (3 s at least), and not
+# On a slow machine: an agent that hangs before it is ready, while readers wait, is replaced after twice agentHangTimeout (3 s at least), and not
 # after the minute that the first one may take; the next may take twice as long. Runs in a private mount namespace
 # (test/run sees to it).
 set -u
@@ -24,7 +24,7 @@ tracer=$!
 read -r -t 20 <&9 # it has attached
 began=$SECONDS
 kill -s KILL "$(pgrep -P "$keeper" -f internal-agent)"
-check "two agents hang and are killed" eventually 50 "[ \$(grep -c 'hangs in its start' '$log') -ge 2 ]"
+check "two agents hang and are killed" eventually 50 "[ \$(grep -c 'hangs at its start' '$log') -ge 2 ]"
 took=$((SECONDS - began))
 kill "$tracer"
 wait "$tracer" 2>/dev/null
@@ -55,7 +55,7 @@ check "though publishers were killed" grep -q 'the publisher (pid [0-9]*) does n
 kill "$tracer"
 wait "$tracer" 2>/dev/null
 exec 9<&-
-seconds() { sed -n 's/.*hangs in its start: no sign of it for \([0-9]*\) s.*/\1/p' "$log" | sed -n "$1p"; }
+seconds() { sed -n 's/.*hangs at its start: no sign of it for \([0-9]*\) s.*/\1/p' "$log" | sed -n "$1p"; }
 check "the second might take longer ($(seconds 1) s, $(seconds 2) s)" test "$(seconds 2)" -gt "$(seconds 1)"
 kill -s TERM "$keeper"
 wait "$keeper"
