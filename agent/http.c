@@ -18,6 +18,7 @@
  * next callback with an error, and is removed when curl has returned ("the graveyard"). */
 #include "agent/http.h"
 
+#include <arpa/inet.h>
 #include <curl/curl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -78,6 +79,7 @@ struct http {
 	uint64_t ping_usec;
 	char *proxy; /* NULL: none; may hold a password */
 	char *shown; /* the server, and the proxy without its password */
+	struct http_target target;
 	bool https;
 	bool multiplexes; /* HTTP/2, as far as we know */
 	bool has_answered; /* so we know */
@@ -851,6 +853,8 @@ struct url {
 	char *scheme, *host, *port, *shown_port;
 };
 
+DEFINE_CLEANUP(CURLU *, curl_url_cleanup);
+
 static void url_deinit(struct url *u)
 {
 	curl_free(u->scheme);
@@ -942,6 +946,38 @@ static int take_proxy(struct http *h, const struct url *u, struct err *e)
 	return h->shown ? 0 : -ENOMEM;
 }
 
+static bool is_address(const char *host)
+{
+	struct in6_addr a;
+
+	return host[0] == '[' || inet_pton(AF_INET, host, &a) == 1 || inet_pton(AF_INET6, host, &a) == 1;
+}
+
+/* A port that a proxy's URL does not name is what curl takes for it. */
+static int take_target(struct http *h, const struct url *u)
+{
+	cleanup(curl_url_cleanupp) CURLU *parser = h->proxy ? curl_url() : NULL;
+	char *host = NULL, *port = NULL;
+	bool tls = h->https;
+
+	h->target.system_ca = h->https && !h->options.tls.ca && !h->options.insecure;
+	if (h->proxy) {
+		tls = strncasecmp(h->proxy, "https:", 6) == 0;
+		h->target.system_ca = h->target.system_ca || tls;
+		if (!parser ||
+		    curl_url_set(parser, CURLUPART_URL, h->proxy, CURLU_NON_SUPPORT_SCHEME | CURLU_GUESS_SCHEME) !=
+			    CURLUE_OK ||
+		    curl_url_get(parser, CURLUPART_HOST, &host, 0) != CURLUE_OK)
+			return -ENOMEM;
+		(void)curl_url_get(parser, CURLUPART_PORT, &port, 0);
+	}
+	h->target.by_name = !is_address(host ? host : u->host);
+	h->target.port = h->proxy ? (uint16_t)atoi(port ? port : tls ? "443" : "1080") : (uint16_t)atoi(u->port);
+	curl_free(host);
+	curl_free(port);
+	return 0;
+}
+
 static int take_server(struct http *h, struct err *e)
 {
 	CURLU *parser = curl_url();
@@ -953,6 +989,8 @@ static int take_server(struct http *h, struct err *e)
 		r = take_url(h, &u);
 	if (r == 0)
 		r = take_proxy(h, &u, e);
+	if (r == 0)
+		r = take_target(h, &u);
 	curl_url_cleanup(parser);
 	url_deinit(&u);
 	return r == -ENOMEM ? err_set(e, r, "out of memory") : r;
@@ -1059,6 +1097,11 @@ void http_free(struct http *h)
 	str_free_secret(h->proxy);
 	free(h);
 	curl_global_cleanup();
+}
+
+struct http_target http_target(const struct http *h)
+{
+	return h->target;
 }
 
 const char *http_server(const struct http *h)

@@ -39,6 +39,13 @@ int http_set_token(struct http *h, const char *token);
 int http_set_tls(struct http *h, const struct http_tls *tls);
 /* The same, with the same CA and certificate: the machine has slept, and the connections of before are likely dead. */
 int http_reopen(struct http *h);
+/* What making a connection takes: valid as long as h. */
+struct http_target {
+	uint16_t port; /* of the server, or of the proxy: the only one that is connected to */
+	bool by_name; /* it is looked up */
+	bool system_ca; /* some certificate is checked with the system's CAs */
+};
+struct http_target http_target(const struct http *h);
 /* The server's URL without a trailing slash. */
 const char *http_server(const struct http *h);
 

@@ -170,6 +170,11 @@ static const struct source_vtable VTABLE = {
 	.free = api_free,
 };
 
+struct http_target source_api_target(struct source *source)
+{
+	return http_target(api_of(source)->http);
+}
+
 static int make_loop_sources(struct source_api *s)
 {
 	int r;

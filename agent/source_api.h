@@ -3,6 +3,7 @@
 #pragma once
 
 #include "agent/files.h"
+#include "agent/http.h"
 #include "agent/source.h"
 #include "common/loop.h"
 
@@ -20,3 +21,5 @@ struct source_api_options {
  * can rotate on the list of `files`. e names the file, and line and column where they matter. */
 int source_api_new(struct loop *l, struct files *files, const struct source_api_options *options,
 		   const struct source_sink *sink, void *userdata, struct source **ret_s, struct err *e);
+/* Where its connections go, once it has started. */
+struct http_target source_api_target(struct source *s);
