@@ -612,6 +612,19 @@ static void agent_expect_pod(void *userdata, const char *ns, const char *name, c
 	(void)source_expect_pod(a->source, ns, name, uid);
 }
 
+/* Everything is loaded and set up, and the loop has not run: no byte has come from the API server. */
+static int agent_seal(struct agent *a, struct err *e)
+{
+	struct sandbox_needs needs = { .port = 0 };
+
+	if (a->config->kubeconfig || a->config->in_cluster) {
+		struct http_target t = source_api_target(a->source);
+
+		needs = (struct sandbox_needs){ .port = t.port, .names = t.by_name, .system_ca = t.system_ca };
+	}
+	return sandbox_seal(&needs, a->begun, e);
+}
+
 static int agent_setup(struct agent *a, struct err *e)
 {
 	int r;
@@ -642,6 +655,9 @@ static int agent_setup(struct agent *a, struct err *e)
 	r = sandbox_drop(&a->user, e);
 	if (r < 0)
 		return r;
+	r = sandbox_confine(e);
+	if (r < 0)
+		return r;
 	r = agent_serve(a, e);
 	if (r < 0)
 		return r;
@@ -666,6 +682,9 @@ static int agent_setup(struct agent *a, struct err *e)
 	if (r < 0)
 		return r;
 	r = agent_start_offline(a, e);
+	if (r < 0)
+		return r;
+	r = agent_seal(a, e);
 	if (r < 0)
 		return r;
 	/* until now the keeper has waited for it as for one that starts */

@@ -120,7 +120,7 @@ static _Noreturn void child_run(int socket, const char *path, const struct sandb
 	    getppid() != parent)
 		_exit(EXIT_FAILURE);
 	(void)cache_dir_make(path, user ? user->uid : geteuid(), user ? user->gid : getegid(), &dirfd, &unusable);
-	if (user && sandbox_drop(user, &e) < 0) {
+	if (user && (sandbox_drop(user, &e) < 0 || sandbox_confine_cache(dirfd, &e) < 0)) {
 		log_error(NULL, "offline cache: %s", err_text(&e));
 		_exit(EXIT_FAILURE);
 	}

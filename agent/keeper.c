@@ -29,6 +29,7 @@
 #include "agent/notify.h"
 #include "agent/opener.h"
 #include "agent/places.h"
+#include "agent/sandbox.h"
 #include "common/backoff.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -1056,6 +1057,11 @@ int keeper_run(const struct config *c, int config_text, char *const *args)
 	struct err e = ERR_INIT;
 	int r;
 
+	r = sandbox_confine_keeper(&e);
+	if (r < 0) {
+		log_error(NULL, "%s", err_text(&e));
+		return EXIT_FAILURE;
+	}
 	r = notify_open(&k.notify);
 	if (r < 0)
 		log_warning(NULL, "the service manager ($NOTIFY_SOCKET) cannot be told anything: %s", strerror(-r));

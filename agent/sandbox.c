@@ -1,19 +1,59 @@
-/* Sandbox: order matters. The death signal and the dumpable flag are reset by the kernel when ids change
+/* Sandbox: order matters. Seccomp and Landlock come in two steps, because readers wait for a new agent while it would load
+ * libcurl and all that it brings along: first what needs no library, then, when they are loaded and nothing has come from
+ * the network yet, the rest. Rules of Landlock are bound to folders and not to files, for resolv.conf and the like are
+ * replaced while the agent runs.
+ *
+ * The death signal and the dumpable flag are reset by the kernel when ids change
  * (prctl(2), PR_SET_PDEATHSIG and PR_SET_DUMPABLE), so both are set again after it. */
 #include "agent/sandbox.h"
 
 #include <cap-ng.h>
+#include <dlfcn.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
 #include <signal.h>
 #include <sodium.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/utsname.h>
+#include <systemd/sd-id128.h>
+#include <time.h>
+
+#include "agent/sandbox_calls.h"
+#include "common/buf.h"
+#include "common/file.h"
+#include "common/landlock.h"
+#include "common/log.h"
+#include "common/str.h"
 
 #define DEFAULT_USER "secretlet"
 /* systemd's range for DynamicUser= (UIDS-GIDS.md): nobody else hands these out */
 #define DYNAMIC_UID_MIN 61184
 #define DYNAMIC_UID_MAX 65519
+
+#ifndef PR_SET_MDWE /* Linux 6.3 */
+#define PR_SET_MDWE		 65
+#define PR_MDWE_REFUSE_EXEC_GAIN 1
+#endif
+
+#define DNS_PORT 53 /* an answer that is too long for a datagram */
+
+static const struct {
+	const char *name, *missing;
+	unsigned landlock;
+} RULES[SANDBOX_RULES_N] = {
+	[SANDBOX_SECCOMP] = { "seccomp", "seccomp (CONFIG_SECCOMP_FILTER)", 0 },
+	[SANDBOX_FILES] = { "landlock-files", "Landlock (Linux 5.13, and lsm= on the kernel's command line)",
+			    LANDLOCK_FILES },
+	[SANDBOX_TCP] = { "landlock-tcp", "Landlock for TCP ports (Linux 6.7)", LANDLOCK_TCP },
+	[SANDBOX_DEVICES] = { "landlock-devices", "Landlock for devices (Linux 6.10)", LANDLOCK_DEVICES },
+	[SANDBOX_SCOPES] = { "landlock-scopes", "Landlock for signals and abstract sockets (Linux 6.12)",
+			     LANDLOCK_SCOPES },
+	[SANDBOX_MEMORY] = { "memory-deny-write-execute", "PR_SET_MDWE (Linux 6.3)", 0 },
+};
+
+static bool in_force[SANDBOX_RULES_N];
 
 static int sandbox_dynamic_user(const char *pods_dir, struct sandbox_user *ret_user, struct err *e)
 {
@@ -37,7 +77,6 @@ int sandbox_find_user(const char *name, const char *pods_dir, struct sandbox_use
 {
 	const struct passwd *p;
 
-	errno = 0;
 	p = getpwnam(name);
 	if (!p && strcmp(name, DEFAULT_USER) == 0)
 		return sandbox_dynamic_user(pods_dir, ret_user, e);
@@ -94,4 +133,225 @@ int sandbox_drop(const struct sandbox_user *u, struct err *e)
 	if (getppid() != keeper)
 		return err_set(e, -ESRCH, "the keeper has gone");
 	return 0;
+}
+
+/* --- what the kernel enforces --- */
+
+bool sandbox_has(enum sandbox_rule rule)
+{
+	return in_force[rule];
+}
+
+const char *sandbox_rule_name(enum sandbox_rule rule)
+{
+	return RULES[rule].name;
+}
+
+static int set_calls(const struct sandbox_calls *calls, struct err *e)
+{
+	int r = sysfilter_install(calls->rules, calls->n, calls->otherwise);
+
+	if (r < 0 && r != -EOPNOTSUPP)
+		return err_set(e, r, "seccomp: %s", strerror(-r));
+	in_force[SANDBOX_SECCOMP] = r == 0;
+	return 0;
+}
+
+static int set_memory(struct err *e)
+{
+	if (prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0) == 0)
+		in_force[SANDBOX_MEMORY] = true;
+	else if (errno != EINVAL && errno != ENOSYS)
+		return err_set(e, -errno, "prctl(PR_SET_MDWE): %m");
+	return 0;
+}
+
+static int set_paths(struct landlock *l, unsigned what, struct err *e)
+{
+	int r = landlock_enforce(l);
+
+	if (r < 0)
+		return err_set(e, r, "Landlock: %s", strerror(-r));
+	for (size_t i = 0; i < SANDBOX_RULES_N; i++)
+		if (RULES[i].landlock & what & landlock_known())
+			in_force[i] = true;
+	return 0;
+}
+
+/* Reads only; a folder that is not there needs no rule. */
+static int allow_reading(struct landlock *l, const char *const *paths, size_t n, struct err *e)
+{
+	for (size_t i = 0; i < n; i++) {
+		int r = landlock_allow(l, AT_FDCWD, paths[i], LANDLOCK_READ_FILE);
+
+		if (r < 0)
+			return err_set(e, r, "Landlock: %s: %s", paths[i], strerror(-r));
+	}
+	return 0;
+}
+
+/* Where libraries are, and what they read when they are loaded. */
+static int confine_to_libraries(struct err *e)
+{
+	static const char *const folders[] = { "/lib",	   "/lib64",	  "/usr/lib", "/usr/lib64", "/usr/local/lib",
+					       "/etc/ssl", "/etc/gnutls", "/etc",     "/nix/store", "/gnu/store" };
+	cleanup_landlock struct landlock l = LANDLOCK_INIT;
+	const unsigned what = LANDLOCK_FILES | LANDLOCK_DEVICES | LANDLOCK_SCOPES;
+	int r = landlock_begin(&l, what);
+
+	if (r == -EOPNOTSUPP)
+		return 0;
+	if (r < 0)
+		return err_set(e, r, "Landlock: %s", strerror(-r));
+	r = allow_reading(&l, folders, ARRAY_SIZE(folders), e);
+	return r < 0 ? r : set_paths(&l, what, e);
+}
+
+int sandbox_confine(struct err *e)
+{
+	sd_id128_t boot;
+	int r;
+
+	/* files that libc and libsystemd read when they first need them, and then have */
+	tzset();
+	(void)sd_id128_get_boot(&boot);
+	r = set_memory(e);
+	if (r == 0)
+		r = confine_to_libraries(e);
+	return r < 0 ? r : set_calls(&SANDBOX_AGENT, e);
+}
+
+/* The modules that the resolver loads for the `hosts:` line of nsswitch.conf, so that they are there when nothing can be loaded
+ * any more. One that is not goes without: it is no more than an unavailable service then. */
+static void load_name_services(void)
+{
+	cleanup_file FILE *f = fopen("/etc/nsswitch.conf", "re");
+	char line[1024], name[64];
+
+	while (f && fgets(line, sizeof(line), f)) {
+		const char *at = line + strspn(line, " \t");
+		int len;
+
+		if (strncmp(at, "hosts:", 6) != 0)
+			continue;
+		for (at += 6; sscanf(at, " %31[a-z0-9_]%n", name, &len) == 1; at += len + strspn(at + len, " \t")) {
+			cleanup_free char *module = str_format("libnss_%s.so.2", name);
+
+			if (module)
+				(void)dlopen(module, RTLD_NOW);
+			if (at[len + (int)strspn(at + len, " \t")] == '[')
+				len += (int)strcspn(at + len, "]") + 1;
+		}
+	}
+	/* what a thread's end takes */
+	(void)dlopen("libgcc_s.so.1", RTLD_NOW);
+}
+
+/* resolv.conf, mostly a link to a file that is replaced whenever the network changes. */
+static int allow_name_servers(struct landlock *l, struct err *e)
+{
+	static const char *const folders[] = { "/etc", "/run/systemd/resolve", "/run/NetworkManager",
+					       "/run/resolvconf" };
+	cleanup_free char *real = realpath("/etc/resolv.conf", NULL);
+	cleanup_free char *folder = real ? file_dirname(real) : NULL;
+	const char *const own[] = { folder };
+	int r;
+
+	r = allow_reading(l, folders, ARRAY_SIZE(folders), e);
+	if (r == 0 && folder)
+		r = allow_reading(l, own, 1, e);
+	if (r == 0)
+		r = landlock_allow_connect(l, DNS_PORT);
+	return r < 0 ? err_set(e, r, "Landlock: name servers: %s", strerror(-r)) : 0;
+}
+
+static int confine_to_needs(const struct sandbox_needs *needs, struct err *e)
+{
+	static const char *const ca[] = { "/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/usr/share/ca-certificates",
+					  "/usr/local/share/ca-certificates" };
+	cleanup_landlock struct landlock l = LANDLOCK_INIT;
+	const unsigned what = LANDLOCK_FILES | LANDLOCK_TCP | LANDLOCK_DEVICES;
+	int r = landlock_begin(&l, what);
+
+	if (r == -EOPNOTSUPP)
+		return 0;
+	if (r < 0)
+		return err_set(e, r, "Landlock: %s", strerror(-r));
+	r = needs->names ? allow_name_servers(&l, e) : 0;
+	if (r == 0 && needs->system_ca)
+		r = allow_reading(&l, ca, ARRAY_SIZE(ca), e);
+	if (r == 0 && needs->port && landlock_allow_connect(&l, needs->port) < 0)
+		r = err_set(e, -EINVAL, "Landlock: port %u", needs->port);
+	return r < 0 ? r : set_paths(&l, what, e);
+}
+
+static void say_what_holds(bool quiet)
+{
+	cleanup_buf struct buf has = BUF_INIT(1024), lacks = BUF_INIT(1024);
+	struct utsname u = { .release = "?" };
+
+	for (size_t i = 0; i < SANDBOX_RULES_N; i++) {
+		struct buf *b = in_force[i] ? &has : &lacks;
+
+		if (b->len > 0)
+			(void)buf_add_str(b, ", ");
+		(void)buf_add_str(b, in_force[i] ? RULES[i].name : RULES[i].missing);
+		/* the others come with it */
+		if (i == SANDBOX_FILES && !in_force[i])
+			i = SANDBOX_SCOPES;
+	}
+	(void)uname(&u);
+	log_write(quiet ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, NULL, "sandbox: %.*s", (int)has.len, has.data ?: "");
+	if (lacks.len > 0)
+		log_write(quiet ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING, NULL,
+			  "sandbox: the kernel (%s) does not have, and goes without: %.*s", u.release, (int)lacks.len,
+			  lacks.data);
+}
+
+int sandbox_seal(const struct sandbox_needs *needs, bool quiet, struct err *e)
+{
+	bool opens_files = needs->names || needs->system_ca;
+	int r;
+
+	if (needs->names)
+		load_name_services();
+	r = confine_to_needs(needs, e);
+	if (r == 0 && !opens_files)
+		r = set_calls(&SANDBOX_NO_FILES, e);
+	if (r == 0 && !needs->port)
+		r = set_calls(&SANDBOX_NO_INTERNET, e);
+	if (r == 0)
+		r = set_calls(&SANDBOX_NO_NEW_CODE, e);
+	if (r == 0)
+		say_what_holds(quiet);
+	return r;
+}
+
+int sandbox_confine_cache(int dirfd, struct err *e)
+{
+	const uint64_t access =
+		LANDLOCK_READ_FILE | LANDLOCK_READ_DIR | LANDLOCK_WRITE_FILE | LANDLOCK_MAKE_REG | LANDLOCK_REMOVE_FILE;
+	cleanup_landlock struct landlock l = LANDLOCK_INIT;
+	int r;
+
+	tzset();
+	r = set_memory(e);
+	if (r < 0)
+		return r;
+	r = landlock_begin(&l, LANDLOCK_ALL);
+	if (r == 0 && dirfd >= 0)
+		r = landlock_allow(&l, dirfd, NULL, access);
+	if (r == 0)
+		r = landlock_enforce(&l);
+	if (r < 0 && r != -EOPNOTSUPP)
+		return err_set(e, r, "Landlock: %s", strerror(-r));
+	return set_calls(&SANDBOX_CACHE, e);
+}
+
+int sandbox_confine_keeper(struct err *e)
+{
+	/* it executes nothing but itself, which has no more rights */
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return err_set(e, -errno, "prctl(PR_SET_NO_NEW_PRIVS): %m");
+	return set_calls(&SANDBOX_KEEPER, e);
 }

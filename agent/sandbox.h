@@ -1,4 +1,5 @@
-/* Sandbox: what the agent gives up before it reads its first byte from the network. */
+/* Sandbox: what each process gives up before it reads its first byte from outside. What the running kernel does not have is
+ * left out and said, and the rest holds; a rule that it has and that cannot be set is an error. */
 #pragma once
 
 #include "common/err.h"
@@ -16,3 +17,35 @@ int sandbox_find_user(const char *name, const char *pods_dir, struct sandbox_use
 int sandbox_begin(struct err *e);
 /* Becomes the user: groups, ids, every capability (bounding set too), no_new_privs. Checks that there is no way back. */
 int sandbox_drop(const struct sandbox_user *u, struct err *e);
+
+/* What the kernel enforces on this process. */
+enum sandbox_rule {
+	SANDBOX_SECCOMP,
+	SANDBOX_FILES,
+	SANDBOX_TCP,
+	SANDBOX_DEVICES,
+	SANDBOX_SCOPES, /* no signal to, and no abstract unix socket of, another process */
+	SANDBOX_MEMORY, /* none is writable and executable */
+	SANDBOX_RULES_N,
+};
+bool sandbox_has(enum sandbox_rule rule);
+/* "landlock-tcp" */
+const char *sandbox_rule_name(enum sandbox_rule rule);
+
+/* The agent, before it answers the first request: system calls, reading of libraries and of /etc alone, no signals. Threads
+ * and library code are still allowed, connections not ruled. */
+int sandbox_confine(struct err *e);
+
+/* What the agent needs from now on, when everything is loaded. */
+struct sandbox_needs {
+	uint16_t port; /* the one TCP port that it connects to; 0: none, and no internet socket */
+	bool names; /* host names are looked up: files in /etc, the name servers' port */
+	bool system_ca; /* the system's CA certificates */
+};
+/* The agent, before the first byte from the network: no new code, no other file, no other port. Says once what holds and what
+ * the kernel does not have; `quiet`: at debug level, for an agent that is not the first. */
+int sandbox_seal(const struct sandbox_needs *needs, bool quiet, struct err *e);
+/* The offline cache's process, which keeps dirfd alone (-1: not even that). After sandbox_drop(). */
+int sandbox_confine_cache(int dirfd, struct err *e);
+/* The keeper and all that it starts: what no secretlet ever does. */
+int sandbox_confine_keeper(struct err *e);
