@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 
+#include "agent/sandbox.h"
 #include "agent/views.h"
 #include "common/log.h"
 #include "common/str.h"
@@ -249,6 +250,16 @@ static json_t *report_audit(const struct report_state *s)
 		(json_int_t)a.counts.n_overflows, "gaps", (json_int_t)a.counts.n_gaps, "error", json_text(a.error));
 }
 
+/* What the kernel enforces on this agent, and what it does not have. */
+static json_t *report_sandbox(void)
+{
+	json_t *holds = json_array(), *missing = json_array();
+
+	for (enum sandbox_rule i = 0; i < SANDBOX_RULES_N; i++)
+		json_array_append_new(sandbox_has(i) ? holds : missing, json_string(sandbox_rule_name(i)));
+	return json_pack("{s:o, s:o}", "inForce", holds, "missing", missing);
+}
+
 json_t *report_status(const struct report_state *s, uint64_t now_usec)
 {
 	struct secmem_stats mem = secmem_stats();
@@ -259,7 +270,7 @@ json_t *report_status(const struct report_state *s, uint64_t now_usec)
 	source_health(s->source, &h);
 	problems = report_problems(s, &t, &h, now_usec);
 	return json_pack("{s:s, s:b, s:O, s:s, s:o, s:I, s:o, s:{s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I, s:I},"
-			 " s:{s:I, s:I, s:I, s:b}, s:{s:I, s:I, s:I}, s:o, s:o, s:{s:I}, s:o*, s:o*}",
+			 " s:{s:I, s:I, s:I, s:b}, s:{s:I, s:I, s:I}, s:o, s:o, s:{s:I}, s:o, s:o*, s:o*}",
 			 "version", SECRETLET_VERSION, "healthy", json_array_size(problems) == 0, "problems", problems,
 			 "nodeName", s->config->node_name, "podsDir", json_text(s->pods_dir), "uptimeSeconds",
 			 (json_int_t)((now_usec - s->started_usec) / USEC_PER_SEC), "source", report_source(&h), "pods",
@@ -271,8 +282,8 @@ json_t *report_status(const struct report_state *s, uint64_t now_usec)
 			 mem.locked, "tree", "nodes", (json_int_t)tree_stats(s->tree).n_nodes, "detached",
 			 (json_int_t)tree_stats(s->tree).n_detached, "contentBytes",
 			 (json_int_t)tree_stats(s->tree).content_bytes, "fuse", report_fuse(s->session), "publisher",
-			 report_publisher(s->publish), "log", "dropped", (json_int_t)log_dropped(), "offlineCache",
-			 report_offline(s->offline), "audit", report_audit(s));
+			 report_publisher(s->publish), "log", "dropped", (json_int_t)log_dropped(), "sandbox",
+			 report_sandbox(), "offlineCache", report_offline(s->offline), "audit", report_audit(s));
 }
 
 /* ---- Secrets ---- */

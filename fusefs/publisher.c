@@ -195,7 +195,7 @@ static int landlock_load(int root)
 	return r == -EOPNOTSUPP ? 0 : r;
 }
 
-static int confine(int root)
+int publisher_confine(int root)
 {
 	const struct rlimit none = { 0, 0 };
 	int r;
@@ -226,7 +226,7 @@ int publisher_run(int socket, int private_mount)
 		log_error(NULL, "open /dev/null: %m");
 		_exit(1);
 	}
-	r = confine(p.root);
+	r = publisher_confine(p.root);
 	if (r < 0) {
 		log_error(NULL, "cannot confine the publisher: %s", strerror(-r));
 		_exit(1);

@@ -1,0 +1,1144 @@
+/* What each process gives up, tried from inside: each role is taken in a child process, as the daemon takes it, and then
+ * something is done that it must not do, or must be able to do. A child's exit status is the errno; 0: it was allowed.
+ * Needs root, as the daemon does. */
+#include <arpa/inet.h>
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <netdb.h>
+#include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/timerfd.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+
+#include "agent/sandbox.h"
+#include "agent/sandbox_calls.h"
+#include "common/landlock.h"
+#include "common/str.h"
+#include "fusefs/publisher.h"
+
+#define UID 61999
+
+#define KILLED	   1000 /* by SIGSYS */
+#define NO_ROLE	   1001
+#define OTHER_END  1002
+#define EXIT_ROLE  254
+#define EXIT_OTHER 253
+
+/* What is there outside: made before the role is taken. */
+static struct {
+	char *dir; /* world-readable, and with a file `f` in it */
+	int dirfd, elsewhere; /* elsewhere: a folder that none of them has anything to do with */
+	pid_t parent, victim; /* victim: another process of the same user */
+	uint16_t port, other_port;
+	struct sockaddr_un abstract, named;
+	struct file_handle *handle;
+	char remote[16];
+} world;
+
+enum role {
+	AGENT_CALLS, /* the agent's filter and nothing else */
+	AGENT_CONFINED, /* before its libraries are loaded */
+	AGENT_MANIFESTS, /* sealed, without an API server */
+	AGENT_ADDRESS, /* sealed, with one that is given by address */
+	AGENT_NAME, /* and by name */
+	CACHE,
+	PUBLISHER,
+	KEEPER,
+	AGENTS_AND_CACHE, /* all of the first six; in tables only */
+};
+
+static bool take_agent(const struct sandbox_needs *needs)
+{
+	const struct sandbox_user u = { .uid = UID, .gid = UID };
+	struct err e = ERR_INIT;
+
+	if (sandbox_begin(&e) < 0 || sandbox_drop(&u, &e) < 0 || sandbox_confine(&e) < 0 ||
+	    (needs && sandbox_seal(needs, true, &e) < 0)) {
+		fprintf(stderr, "%s\n", err_text(&e));
+		return false;
+	}
+	return true;
+}
+
+static bool take_role(enum role role)
+{
+	const struct sandbox_user u = { .uid = UID, .gid = UID };
+	struct err e = ERR_INIT;
+
+	switch (role) {
+	case AGENT_CALLS:
+		return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+		       sysfilter_install(SANDBOX_AGENT.rules, SANDBOX_AGENT.n, SANDBOX_AGENT.otherwise) == 0;
+	case AGENT_CONFINED:
+		return take_agent(NULL);
+	case AGENT_MANIFESTS:
+		return take_agent(&(struct sandbox_needs){ .port = 0 });
+	case AGENT_ADDRESS:
+		return take_agent(&(struct sandbox_needs){ .port = world.port });
+	case AGENT_NAME:
+		return take_agent(&(struct sandbox_needs){ .port = world.port, .names = true, .system_ca = true });
+	case CACHE:
+		return sandbox_begin(&e) == 0 && sandbox_drop(&u, &e) == 0 &&
+		       sandbox_confine_cache(world.dirfd, &e) == 0;
+	case PUBLISHER:
+		return publisher_confine(world.dirfd) == 0;
+	case KEEPER:
+		return sandbox_confine_keeper(&e) == 0;
+	case AGENTS_AND_CACHE:
+		break;
+	}
+	return false;
+}
+
+/* --- what is tried; each returns 0 or an errno --- */
+
+static int result(long r)
+{
+	return r < 0 ? errno : 0;
+}
+
+static int try_execve(void)
+{
+	char *const argv[] = { NULL };
+
+	return result(syscall(SYS_execve, "/bin/true", argv, argv));
+}
+
+static int try_execveat(void)
+{
+	char *const argv[] = { NULL };
+
+	return result(syscall(SYS_execveat, AT_FDCWD, "/bin/true", argv, argv, 0));
+}
+
+/* What is allowed nevertheless ends at once. */
+static int try_clone(unsigned long flags)
+{
+	long pid = syscall(SYS_clone, flags, 0, 0, 0, 0);
+
+	if (pid == 0)
+		syscall(SYS_exit_group, 0);
+	return result(pid);
+}
+
+static int try_fork(void)
+{
+	return try_clone(SIGCHLD);
+}
+
+static int try_new_namespace(void)
+{
+	return try_clone(SIGCHLD | CLONE_NEWUSER);
+}
+
+/* For a filter that let the flags of a thread pass, whatever comes with them: the kernel itself says EINVAL. */
+static int try_thread_in_new_namespace(void)
+{
+	return try_clone(CLONE_THREAD | CLONE_SIGHAND | CLONE_VM | CLONE_NEWUSER);
+}
+
+static int try_clone3(void)
+{
+	return result(syscall(SYS_clone3, NULL, 0));
+}
+
+static int try_unshare(void)
+{
+	return result(syscall(SYS_unshare, CLONE_NEWNS));
+}
+
+static int try_setns(void)
+{
+	return result(syscall(SYS_setns, -1, 0));
+}
+
+static int try_mount(void)
+{
+	return result(syscall(SYS_mount, "none", world.dir, "tmpfs", 0, NULL));
+}
+
+static int try_umount(void)
+{
+	return result(syscall(SYS_umount2, "/nowhere", 0));
+}
+
+static int try_fsopen(void)
+{
+	return result(syscall(SYS_fsopen, "tmpfs", 0));
+}
+
+static int try_open_tree(void)
+{
+	return result(syscall(SYS_open_tree, AT_FDCWD, "/", 1));
+}
+
+static int try_pivot_root(void)
+{
+	return result(syscall(SYS_pivot_root, ".", "."));
+}
+
+static int try_chroot(void)
+{
+	return result(syscall(SYS_chroot, "/"));
+}
+
+static int try_ptrace(void)
+{
+	return result(syscall(SYS_ptrace, PTRACE_SEIZE, world.victim, 0, 0));
+}
+
+static int try_process_vm_readv(void)
+{
+	char byte;
+	struct iovec v = { &byte, 1 };
+
+	return result(syscall(SYS_process_vm_readv, world.victim, &v, 1, &v, 1, 0));
+}
+
+static int try_process_vm_writev(void)
+{
+	char byte = 0;
+	struct iovec v = { &byte, 1 };
+
+	return result(syscall(SYS_process_vm_writev, world.victim, &v, 1, &v, 1, 0));
+}
+
+static int try_pidfd_getfd(void)
+{
+	return result(syscall(SYS_pidfd_getfd, -1, 0, 0));
+}
+
+static int try_open_by_handle(void)
+{
+	return result(syscall(SYS_open_by_handle_at, world.dirfd, world.handle, O_RDONLY));
+}
+
+static int try_bpf(void)
+{
+	return result(syscall(SYS_bpf, 0, NULL, 0));
+}
+
+static int try_io_uring(void)
+{
+	return result(syscall(SYS_io_uring_setup, 1, NULL));
+}
+
+static int try_userfaultfd(void)
+{
+	return result(syscall(SYS_userfaultfd, 1 /* UFFD_USER_MODE_ONLY */));
+}
+
+static int try_perf_event(void)
+{
+	return result(syscall(SYS_perf_event_open, NULL, 0, -1, -1, 0));
+}
+
+static int try_keyctl(void)
+{
+	return result(syscall(SYS_keyctl, 0, -3, 0));
+}
+
+static int try_memfd_secret(void)
+{
+	return result(syscall(SYS_memfd_secret, 0));
+}
+
+static int try_init_module(void)
+{
+	return result(syscall(SYS_init_module, NULL, 0, ""));
+}
+
+static int try_kexec(void)
+{
+	return result(syscall(SYS_kexec_load, 0, 0, NULL, ~0ul));
+}
+
+static int try_settime(void)
+{
+	return result(syscall(SYS_clock_settime, CLOCK_REALTIME, NULL));
+}
+
+static int try_setuid(void)
+{
+	return result(syscall(SYS_setuid, getuid()));
+}
+
+static int try_capset(void)
+{
+	return result(syscall(SYS_capset, NULL, NULL));
+}
+
+static int try_other_architecture(void)
+{
+#ifdef __x86_64__
+	return result(syscall(0x40000000 | SYS_getpid));
+#else
+	raise(SIGSYS);
+	return 0;
+#endif
+}
+
+static int try_kill(void)
+{
+	return result(syscall(SYS_kill, world.victim, 0));
+}
+
+/* The filter lets SIGABRT pass, for abort(3). */
+static int try_abort_other(void)
+{
+	return result(syscall(SYS_tgkill, world.victim, world.victim, SIGABRT));
+}
+
+static int try_tgkill_kill(void)
+{
+	return result(syscall(SYS_tgkill, getpid(), getpid(), SIGURG));
+}
+
+static int try_abort(void)
+{
+	abort();
+}
+
+static int try_open(const char *path, int flags)
+{
+	return result(syscall(SYS_openat, AT_FDCWD, path, flags, 0600));
+}
+
+static char *outside(const char *name)
+{
+	static char path[256];
+
+	snprintf(path, sizeof(path), "%s/%s", world.dir, name);
+	return path;
+}
+
+static int try_shadow(void)
+{
+	return try_open("/etc/shadow", O_RDONLY);
+}
+
+static int try_world_readable(void)
+{
+	return try_open(outside("f"), O_RDONLY);
+}
+
+static int try_world_writable(void)
+{
+	return try_open(outside("w"), O_WRONLY);
+}
+
+static int try_truncate(void)
+{
+	return try_open(outside("w"), O_RDONLY | O_TRUNC);
+}
+
+static int try_create(void)
+{
+	return try_open(outside("new"), O_RDONLY | O_CREAT);
+}
+
+static int try_mkdir(void)
+{
+	return result(syscall(SYS_mkdirat, world.dirfd, "d", 0700));
+}
+
+static int try_proc(void)
+{
+	return try_open("/proc/self/status", O_RDONLY);
+}
+
+static int try_device(void)
+{
+	return try_open("/dev/zero", O_RDONLY);
+}
+
+static int try_folder(void)
+{
+	return try_open("/etc", O_RDONLY | O_DIRECTORY);
+}
+
+static int try_etc(void)
+{
+	return try_open("/etc/passwd", O_RDONLY);
+}
+
+static int try_library(void)
+{
+	return try_open("/lib/os-release", O_RDONLY) == 0 ? 0 : try_open("/usr/lib/os-release", O_RDONLY);
+}
+
+static int try_socket(int domain, int type, int protocol)
+{
+	return result(syscall(SYS_socket, domain, type, protocol));
+}
+
+static int try_packet(void)
+{
+	return try_socket(AF_PACKET, SOCK_RAW, 0);
+}
+
+static int try_raw(void)
+{
+	return try_socket(AF_INET, SOCK_RAW, IPPROTO_ICMP);
+}
+
+static int try_vsock(void)
+{
+	return try_socket(AF_VSOCK, SOCK_STREAM, 0);
+}
+
+static int try_alg(void)
+{
+	return try_socket(AF_ALG, SOCK_SEQPACKET, 0);
+}
+
+static int try_audit(void)
+{
+	return try_socket(AF_NETLINK, SOCK_RAW, 9 /* NETLINK_AUDIT */);
+}
+
+static int try_netlink_route(void)
+{
+	return try_socket(AF_NETLINK, SOCK_RAW, 0);
+}
+
+static int try_inet(void)
+{
+	return try_socket(AF_INET, SOCK_STREAM, 0);
+}
+
+static int try_inet6(void)
+{
+	return try_socket(AF_INET6, SOCK_STREAM, 0);
+}
+
+static struct sockaddr_in loopback(uint16_t port)
+{
+	return (struct sockaddr_in){ .sin_family = AF_INET,
+				     .sin_port = htons(port),
+				     .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+}
+
+static int try_connect(uint16_t port)
+{
+	struct sockaddr_in a = loopback(port);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	return fd < 0 ? errno : result(connect(fd, (struct sockaddr *)&a, sizeof(a)));
+}
+
+static int try_connect_server(void)
+{
+	return try_connect(world.port);
+}
+
+static int try_connect_other(void)
+{
+	return try_connect(world.other_port);
+}
+
+/* Nobody listens there, or perhaps somebody does. */
+static int try_connect_name_server(void)
+{
+	int r = try_connect(53);
+
+	return r == ECONNREFUSED ? 0 : r;
+}
+
+static int try_bind(void)
+{
+	struct sockaddr_in a = loopback(0);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	return fd < 0 ? errno : result(bind(fd, (struct sockaddr *)&a, sizeof(a)));
+}
+
+static int try_listen(void)
+{
+	return result(syscall(SYS_listen, -1, 1));
+}
+
+static int try_unix(const struct sockaddr_un *a)
+{
+	socklen_t len = offsetof(struct sockaddr_un, sun_path) +
+			(a->sun_path[0] ? strlen(a->sun_path) : 1 + strlen(a->sun_path + 1));
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	return fd < 0 ? errno : result(connect(fd, (const struct sockaddr *)a, len));
+}
+
+static int try_abstract(void)
+{
+	return try_unix(&world.abstract);
+}
+
+static int try_named(void)
+{
+	return try_unix(&world.named);
+}
+
+static int try_map(int protection)
+{
+	void *p = mmap(NULL, 4096, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return p == MAP_FAILED ? errno : 0;
+}
+
+static int try_map_code(void)
+{
+	return try_map(PROT_READ | PROT_EXEC);
+}
+
+static int try_map_writable_code(void)
+{
+	return try_map(PROT_READ | PROT_WRITE | PROT_EXEC);
+}
+
+static int try_make_code(void)
+{
+	void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return p == MAP_FAILED ? errno : result(mprotect(p, 4096, PROT_READ | PROT_EXEC));
+}
+
+static int try_dumpable(void)
+{
+	return result(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0));
+}
+
+static int try_keep_caps(void)
+{
+	return result(prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0));
+}
+
+static int try_tiocsti(void)
+{
+	char c = 'x';
+
+	return result(ioctl(0, TIOCSTI, &c));
+}
+
+static int try_set_owner(void)
+{
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) < 0)
+		return errno;
+	return result(fcntl(pair[0], F_SETOWN, getpid()));
+}
+
+static int try_more_seccomp(void)
+{
+	return result(syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &(uint32_t){ SECCOMP_RET_ALLOW }));
+}
+
+static int try_more_landlock(void)
+{
+	return result(syscall(SYS_landlock_create_ruleset, NULL, 0, 1)) == EPERM ? EPERM : 0;
+}
+
+static int try_unknown(void)
+{
+	return result(syscall(4000));
+}
+
+/* --- what must go on --- */
+
+static void *thread(void *p)
+{
+	return p;
+}
+
+static int do_thread(void)
+{
+	pthread_t t;
+	void *p = NULL;
+	int r = pthread_create(&t, NULL, thread, &world);
+
+	return r ? r : pthread_join(t, &p) ?: p != &world;
+}
+
+static int do_loop(void)
+{
+	struct epoll_event ev = { .events = EPOLLIN };
+	int epoll = epoll_create1(EPOLL_CLOEXEC), timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+	struct itimerspec soon = { .it_value.tv_nsec = 1 };
+
+	if (epoll < 0 || timer < 0 || timerfd_settime(timer, 0, &soon, NULL) < 0 ||
+	    epoll_ctl(epoll, EPOLL_CTL_ADD, timer, &ev) < 0)
+		return errno;
+	return epoll_wait(epoll, &ev, 1, 1000) == 1 ? 0 : ETIME;
+}
+
+static int do_memory(void)
+{
+	char *p = malloc(1 << 20), *q;
+
+	if (!p)
+		return ENOMEM;
+	q = realloc(p, 8 << 20);
+	if (!q)
+		return ENOMEM;
+	memset(q, 1, 8 << 20);
+	free(q);
+	return getrandom(&q, sizeof(q), 0) == sizeof(q) ? 0 : errno;
+}
+
+static int do_lookup(void)
+{
+	struct addrinfo *a = NULL, hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
+	int r = getaddrinfo("localhost", "443", &hints, &a);
+
+	if (r == 0)
+		freeaddrinfo(a);
+	return r == 0 ? 0 : ENOENT;
+}
+
+static int do_nothing(void)
+{
+	return 0;
+}
+
+static int do_cache(void)
+{
+	char text[8] = "";
+	int fd = openat(world.dirfd, "tmp-1", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600), dir;
+
+	if (fd < 0 || write(fd, "text", 4) != 4 || fsync(fd) < 0)
+		return errno;
+	close(fd);
+	if (renameat(world.dirfd, "tmp-1", world.dirfd, "index") < 0 || fsync(world.dirfd) < 0)
+		return errno;
+	dir = openat(world.dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = openat(world.dirfd, "index", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (dir < 0 || syscall(SYS_getdents64, dir, text, 0) != -1 || fd < 0 || pread(fd, text, 4, 0) != 4)
+		return errno;
+	return unlinkat(world.dirfd, "index", 0) < 0 ? errno : 0;
+}
+
+static int do_update(void)
+{
+	if (mkdirat(world.dirfd, "v", 0755) < 0 || fchmodat(world.dirfd, "v", 0755, 0) < 0 ||
+	    symlinkat("v", world.dirfd, "..data_tmp") < 0 ||
+	    renameat(world.dirfd, "..data_tmp", world.dirfd, "..data") < 0 ||
+	    openat(world.dirfd, "f", O_RDONLY | O_NONBLOCK | O_NOFOLLOW) < 0 ||
+	    unlinkat(world.dirfd, "..data", 0) < 0 || unlinkat(world.dirfd, "v", AT_REMOVEDIR) < 0)
+		return errno;
+	return 0;
+}
+
+/* Absolute paths of the publisher are beneath its root. */
+static int try_publisher_create(void)
+{
+	return result(syscall(SYS_openat, world.dirfd, "new", O_WRONLY | O_CREAT, 0600));
+}
+
+static int try_publisher_write(void)
+{
+	return result(syscall(SYS_openat, world.dirfd, "w", O_WRONLY));
+}
+
+/* A fd of a folder leads out of a root folder. */
+static int try_elsewhere(void)
+{
+	return result(syscall(SYS_openat, world.elsewhere, "passwd", O_RDONLY));
+}
+
+static int try_socket_unix(void)
+{
+	return try_socket(AF_UNIX, SOCK_STREAM, 0);
+}
+
+static int try_cache_other_folder(void)
+{
+	return result(syscall(SYS_openat, world.dirfd, "..", O_RDONLY | O_DIRECTORY));
+}
+
+static int try_cache_overwrite(void)
+{
+	return result(syscall(SYS_openat, world.dirfd, "f", O_RDWR));
+}
+
+/* --- the table --- */
+
+#define TRY(role, fn, ...)                                                                                             \
+	{                                                                                                              \
+		role, #fn, fn, __VA_ARGS__                                                                             \
+	}
+
+static const struct {
+	enum role role;
+	const char *name;
+	int (*fn)(void);
+	int expected; /* errno, or one of those at the top; 0: it is done */
+	unsigned needs; /* of Landlock */
+	bool memory; /* needs PR_SET_MDWE */
+} attempts[] = {
+	/* nothing honest */
+	TRY(AGENTS_AND_CACHE, try_execve, KILLED),
+	TRY(AGENTS_AND_CACHE, try_execveat, KILLED),
+	TRY(AGENTS_AND_CACHE, try_unshare, KILLED),
+	TRY(AGENTS_AND_CACHE, try_setns, KILLED),
+	TRY(AGENTS_AND_CACHE, try_mount, KILLED),
+	TRY(AGENTS_AND_CACHE, try_umount, KILLED),
+	TRY(AGENTS_AND_CACHE, try_fsopen, KILLED),
+	TRY(AGENTS_AND_CACHE, try_open_tree, KILLED),
+	TRY(AGENTS_AND_CACHE, try_pivot_root, KILLED),
+	TRY(AGENTS_AND_CACHE, try_chroot, KILLED),
+	TRY(AGENTS_AND_CACHE, try_ptrace, KILLED),
+	TRY(AGENTS_AND_CACHE, try_process_vm_readv, KILLED),
+	TRY(AGENTS_AND_CACHE, try_process_vm_writev, KILLED),
+	TRY(AGENTS_AND_CACHE, try_pidfd_getfd, KILLED),
+	TRY(AGENTS_AND_CACHE, try_open_by_handle, KILLED),
+	TRY(AGENTS_AND_CACHE, try_bpf, KILLED),
+	TRY(AGENTS_AND_CACHE, try_io_uring, KILLED),
+	TRY(AGENTS_AND_CACHE, try_userfaultfd, KILLED),
+	TRY(AGENTS_AND_CACHE, try_perf_event, KILLED),
+	TRY(AGENTS_AND_CACHE, try_keyctl, KILLED),
+	TRY(AGENTS_AND_CACHE, try_memfd_secret, KILLED),
+	TRY(AGENTS_AND_CACHE, try_init_module, KILLED),
+	TRY(AGENTS_AND_CACHE, try_kexec, KILLED),
+	TRY(AGENTS_AND_CACHE, try_settime, KILLED),
+	TRY(AGENTS_AND_CACHE, try_setuid, KILLED),
+	TRY(AGENTS_AND_CACHE, try_capset, KILLED),
+	TRY(AGENTS_AND_CACHE, try_other_architecture, KILLED),
+	/* processes */
+	TRY(AGENTS_AND_CACHE, try_fork, EPERM),
+	TRY(AGENTS_AND_CACHE, try_new_namespace, EPERM),
+	TRY(AGENTS_AND_CACHE, try_thread_in_new_namespace, EPERM),
+	TRY(AGENTS_AND_CACHE, try_clone3, ENOSYS),
+	TRY(AGENTS_AND_CACHE, try_kill, ENOSYS),
+	TRY(AGENTS_AND_CACHE, try_tgkill_kill, ENOSYS),
+	TRY(AGENTS_AND_CACHE, try_unknown, ENOSYS),
+	TRY(AGENT_CONFINED, try_abort_other, EPERM, LANDLOCK_SCOPES),
+	TRY(CACHE, try_abort_other, EPERM, LANDLOCK_SCOPES),
+	TRY(AGENTS_AND_CACHE, try_abort, OTHER_END),
+	TRY(AGENTS_AND_CACHE, try_dumpable, EINVAL),
+	TRY(AGENTS_AND_CACHE, try_keep_caps, EINVAL),
+	TRY(AGENTS_AND_CACHE, try_tiocsti, ENOTTY),
+	TRY(AGENT_NAME, try_set_owner, EINVAL),
+	/* files */
+	TRY(AGENT_CALLS, try_world_readable, 0),
+	TRY(AGENT_CALLS, try_world_writable, EACCES),
+	TRY(AGENT_CALLS, try_truncate, EACCES),
+	TRY(AGENT_CALLS, try_create, EACCES),
+	TRY(AGENTS_AND_CACHE, try_mkdir, ENOSYS),
+	TRY(AGENT_CONFINED, try_library, 0),
+	TRY(AGENT_CONFINED, try_etc, 0),
+	TRY(AGENT_CONFINED, try_shadow, EACCES),
+	TRY(AGENT_CONFINED, try_world_readable, EACCES, LANDLOCK_FILES),
+	TRY(AGENT_CONFINED, try_proc, EACCES, LANDLOCK_FILES),
+	TRY(AGENT_CONFINED, try_device, EACCES, LANDLOCK_FILES),
+	TRY(AGENT_CONFINED, try_folder, EACCES, LANDLOCK_FILES),
+	TRY(AGENT_MANIFESTS, try_etc, EACCES),
+	TRY(AGENT_MANIFESTS, try_library, EACCES),
+	TRY(AGENT_MANIFESTS, try_world_readable, EACCES),
+	TRY(AGENT_ADDRESS, try_etc, EACCES),
+	TRY(AGENT_NAME, try_etc, 0),
+	TRY(AGENT_NAME, try_shadow, EACCES),
+	TRY(AGENT_NAME, try_library, EACCES, LANDLOCK_FILES),
+	TRY(AGENT_NAME, try_world_readable, EACCES, LANDLOCK_FILES),
+	TRY(AGENT_NAME, try_proc, EACCES, LANDLOCK_FILES),
+	TRY(CACHE, try_etc, EACCES, LANDLOCK_FILES),
+	TRY(CACHE, try_proc, EACCES, LANDLOCK_FILES),
+	TRY(CACHE, try_cache_other_folder, EACCES, LANDLOCK_FILES),
+	TRY(CACHE, try_cache_overwrite, EACCES),
+	/* network */
+	TRY(AGENTS_AND_CACHE, try_packet, EAFNOSUPPORT),
+	TRY(AGENTS_AND_CACHE, try_raw, EAFNOSUPPORT),
+	TRY(AGENTS_AND_CACHE, try_vsock, EAFNOSUPPORT),
+	TRY(AGENTS_AND_CACHE, try_alg, EAFNOSUPPORT),
+	TRY(AGENTS_AND_CACHE, try_audit, EAFNOSUPPORT),
+	TRY(AGENTS_AND_CACHE, try_listen, ENOSYS),
+	TRY(AGENT_MANIFESTS, try_inet, EAFNOSUPPORT),
+	TRY(AGENT_MANIFESTS, try_inet6, EAFNOSUPPORT),
+	TRY(AGENT_MANIFESTS, try_netlink_route, EAFNOSUPPORT),
+	TRY(CACHE, try_inet, EAFNOSUPPORT),
+	TRY(AGENT_ADDRESS, try_connect_server, 0),
+	TRY(AGENT_ADDRESS, try_connect_other, EACCES, LANDLOCK_TCP),
+	TRY(AGENT_ADDRESS, try_connect_name_server, EACCES, LANDLOCK_TCP),
+	TRY(AGENT_ADDRESS, try_bind, EACCES, LANDLOCK_TCP),
+	TRY(AGENT_NAME, try_connect_server, 0),
+	TRY(AGENT_NAME, try_connect_other, EACCES, LANDLOCK_TCP),
+	TRY(AGENT_NAME, try_connect_name_server, 0),
+	TRY(AGENT_NAME, try_bind, EACCES, LANDLOCK_TCP),
+	TRY(AGENT_CONFINED, try_abstract, EPERM, LANDLOCK_SCOPES),
+	TRY(CACHE, try_abstract, EPERM, LANDLOCK_SCOPES),
+	/* code */
+	TRY(AGENT_CONFINED, try_map_writable_code, EACCES, 0, true),
+	TRY(AGENT_CONFINED, try_make_code, EACCES, 0, true),
+	TRY(AGENT_MANIFESTS, try_map_code, EPERM),
+	TRY(AGENT_NAME, try_map_code, EPERM),
+	TRY(AGENT_NAME, try_make_code, EPERM),
+	TRY(AGENT_NAME, try_more_seccomp, EPERM),
+	TRY(AGENT_NAME, try_more_landlock, EPERM),
+	TRY(CACHE, try_map_code, EPERM),
+	TRY(CACHE, try_make_code, EPERM),
+	/* what must go on */
+	TRY(AGENT_CONFINED, try_map_code, 0),
+	TRY(AGENT_NAME, do_thread, 0),
+	TRY(AGENT_NAME, do_lookup, 0),
+	TRY(AGENT_NAME, do_loop, 0),
+	TRY(AGENT_NAME, do_memory, 0),
+	TRY(AGENT_NAME, try_named, 0),
+	TRY(AGENT_MANIFESTS, do_loop, 0),
+	TRY(AGENT_MANIFESTS, do_memory, 0),
+	TRY(AGENT_MANIFESTS, try_named, 0),
+	TRY(CACHE, do_memory, 0),
+	TRY(CACHE, do_cache, 0),
+	TRY(CACHE, try_named, 0),
+	/* the publisher: whatever is not an update ends it */
+	TRY(PUBLISHER, do_nothing, 0),
+	TRY(PUBLISHER, do_update, 0),
+	TRY(PUBLISHER, try_elsewhere, EACCES, LANDLOCK_FILES),
+	TRY(PUBLISHER, try_execve, KILLED),
+	TRY(PUBLISHER, try_fork, KILLED),
+	TRY(PUBLISHER, try_kill, KILLED),
+	TRY(PUBLISHER, try_ptrace, KILLED),
+	TRY(PUBLISHER, try_mount, KILLED),
+	TRY(PUBLISHER, try_chroot, KILLED),
+	TRY(PUBLISHER, try_unshare, KILLED),
+	TRY(PUBLISHER, try_socket_unix, KILLED),
+	TRY(PUBLISHER, try_map_code, KILLED),
+	TRY(PUBLISHER, try_publisher_create, KILLED),
+	TRY(PUBLISHER, try_publisher_write, KILLED),
+	TRY(PUBLISHER, try_dumpable, KILLED),
+	/* the keeper, and with it all of them; what it does itself it can still do */
+	TRY(KEEPER, try_ptrace, EPERM),
+	TRY(KEEPER, try_process_vm_readv, EPERM),
+	TRY(KEEPER, try_process_vm_writev, EPERM),
+	TRY(KEEPER, try_pidfd_getfd, EPERM),
+	TRY(KEEPER, try_open_by_handle, EPERM),
+	TRY(KEEPER, try_bpf, EPERM),
+	TRY(KEEPER, try_io_uring, EPERM),
+	TRY(KEEPER, try_userfaultfd, EPERM),
+	TRY(KEEPER, try_perf_event, EPERM),
+	TRY(KEEPER, try_keyctl, EPERM),
+	TRY(KEEPER, try_memfd_secret, EPERM),
+	TRY(KEEPER, try_init_module, EPERM),
+	TRY(KEEPER, try_kexec, EPERM),
+	TRY(KEEPER, try_settime, EPERM),
+	TRY(KEEPER, try_pivot_root, EPERM),
+	TRY(KEEPER, try_unshare, EPERM),
+	TRY(KEEPER, try_setns, EPERM),
+	TRY(KEEPER, try_new_namespace, EPERM),
+	TRY(KEEPER, try_clone3, ENOSYS),
+	TRY(KEEPER, try_other_architecture, KILLED),
+	TRY(KEEPER, try_fork, 0),
+	TRY(KEEPER, try_fsopen, 0),
+	TRY(KEEPER, try_open_tree, 0),
+	TRY(KEEPER, try_execve, 0),
+};
+
+static int end_of(pid_t pid)
+{
+	int status;
+
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (WIFSIGNALED(status))
+		return WTERMSIG(status) == SIGSYS ? KILLED : OTHER_END;
+	return WEXITSTATUS(status) == EXIT_ROLE ? NO_ROLE : WEXITSTATUS(status);
+}
+
+static int attempt(enum role role, int (*fn)(void))
+{
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		if (!take_role(role))
+			_exit(EXIT_ROLE);
+		_exit(fn());
+	}
+	return end_of(pid);
+}
+
+/* --- the world --- */
+
+static void write_file(const char *name, mode_t mode)
+{
+	int fd = openat(world.dirfd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+
+	assert_true(fd >= 0 && write(fd, "text", 4) == 4 && fchmod(fd, mode) == 0);
+	close(fd);
+}
+
+static int listen_on(uint16_t *ret_port)
+{
+	struct sockaddr_in a = loopback(0);
+	socklen_t len = sizeof(a);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(fd, 64) < 0 ||
+	    getsockname(fd, (struct sockaddr *)&a, &len) < 0)
+		return -1;
+	*ret_port = ntohs(a.sin_port);
+	return fd;
+}
+
+static int bind_unix(const struct sockaddr_un *a, socklen_t len)
+{
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	return fd < 0 || bind(fd, (const struct sockaddr *)a, len) < 0 ? -1 : fd;
+}
+
+static pid_t start_victim(void)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (setgroups(0, NULL) < 0 || setresgid(UID, UID, UID) < 0 || setresuid(UID, UID, UID) < 0)
+			_exit(1);
+		prctl(PR_SET_DUMPABLE, 1);
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;)
+			pause();
+	}
+	return pid;
+}
+
+static int setup(void **state)
+{
+	char dir[] = "/var/tmp/test-sandbox-XXXXXX";
+	int id;
+
+	if (geteuid() != 0)
+		return 0;
+	umask(0);
+	world.dir = strdup(mkdtemp(dir));
+	world.dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	world.elsewhere = open("/etc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_true(world.dirfd >= 0 && world.elsewhere >= 0);
+	/* the cache's owner is the agent's user */
+	assert_int_equal(fchmod(world.dirfd, 0755), 0);
+	write_file("f", 0644);
+	write_file("w", 0666);
+	world.handle = calloc(1, sizeof(*world.handle) + MAX_HANDLE_SZ);
+	world.handle->handle_bytes = MAX_HANDLE_SZ;
+	(void)name_to_handle_at(world.dirfd, "f", world.handle, &id, 0);
+	world.parent = getpid();
+	world.victim = start_victim();
+	assert_true(listen_on(&world.port) >= 0 && listen_on(&world.other_port) >= 0);
+	world.abstract = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	snprintf(world.abstract.sun_path + 1, sizeof(world.abstract.sun_path) - 1, "test-sandbox-%d", (int)getpid());
+	assert_true(bind_unix(&world.abstract,
+			      offsetof(struct sockaddr_un, sun_path) + 1 + strlen(world.abstract.sun_path + 1)) >= 0);
+	world.named = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	snprintf(world.named.sun_path, sizeof(world.named.sun_path), "%s/socket", world.dir);
+	assert_true(bind_unix(&world.named, sizeof(world.named)) >= 0);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	const char *const names[] = { "f", "w", "socket", "new", "index", "tmp-1", "..data", "..data_tmp", "nsswitch" };
+
+	if (geteuid() != 0)
+		return 0;
+	kill(world.victim, SIGKILL);
+	waitpid(world.victim, NULL, 0);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		unlinkat(world.dirfd, names[i], 0);
+	rmdir(world.dir);
+	free(world.dir);
+	free(world.handle);
+	return 0;
+}
+
+#define NEEDS_ROOT()                                                                                                   \
+	do {                                                                                                           \
+		if (geteuid() != 0) {                                                                                  \
+			print_message("needs root\n");                                                                 \
+			skip();                                                                                        \
+		}                                                                                                      \
+	} while (0)
+
+static bool has_memory_rule(void)
+{
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(prctl(65 /* PR_SET_MDWE */, 1, 0, 0, 0) < 0);
+	return end_of(pid) == 0;
+}
+
+static int n_wrong;
+
+static void check_attempt(size_t i, enum role role)
+{
+	int got = attempt(role, attempts[i].fn);
+
+	if (got == attempts[i].expected)
+		return;
+	n_wrong++;
+	print_error("%s as role %d: %d instead of %d\n", attempts[i].name, (int)role, got, attempts[i].expected);
+}
+
+/* The roles of the table from `first` to `last`. */
+static void check_roles(enum role first, enum role last)
+{
+	unsigned known = landlock_known();
+	bool memory = has_memory_rule();
+	size_t n_left_out = 0;
+
+	n_wrong = 0;
+	for (size_t i = 0; i < ARRAY_SIZE(attempts); i++) {
+		if ((attempts[i].needs & known) != attempts[i].needs || (attempts[i].memory && !memory)) {
+			n_left_out++;
+			continue;
+		}
+		if (attempts[i].role == AGENTS_AND_CACHE) {
+			for (enum role r = first; r <= last && r <= CACHE; r++)
+				if (r != AGENT_CALLS)
+					check_attempt(i, r);
+		} else if (attempts[i].role >= first && attempts[i].role <= last) {
+			check_attempt(i, attempts[i].role);
+		}
+	}
+	if (n_left_out > 0)
+		print_message("%zu attempts are left out: this kernel does not have the rule\n", n_left_out);
+	assert_int_equal(n_wrong, 0);
+}
+
+static void agent_can_do_its_work_and_nothing_else(void **state)
+{
+	NEEDS_ROOT();
+	check_roles(AGENT_CALLS, AGENT_NAME);
+}
+
+static void cache_process_has_its_folder_and_nothing_else(void **state)
+{
+	NEEDS_ROOT();
+	assert_int_equal(fchown(world.dirfd, UID, UID), 0);
+	check_roles(CACHE, CACHE);
+	assert_int_equal(fchown(world.dirfd, 0, 0), 0);
+}
+
+static void publisher_can_update_and_nothing_else(void **state)
+{
+	NEEDS_ROOT();
+	check_roles(PUBLISHER, PUBLISHER);
+}
+
+static void keeper_gives_up_what_it_never_does(void **state)
+{
+	NEEDS_ROOT();
+	check_roles(KEEPER, KEEPER);
+}
+
+/* What ptrace(2) and the like would take is refused in several ways: by the filter above; and without it? */
+static int ids_and_limits(void)
+{
+	struct rlimit core;
+
+	if (getuid() != UID || geteuid() != UID || getgid() != UID || getegid() != UID)
+		return 1;
+	if (prctl(PR_GET_DUMPABLE) != 0)
+		return 2;
+	if (getrlimit(RLIMIT_CORE, &core) < 0 || core.rlim_max != 0)
+		return 3;
+	return 0;
+}
+
+static void agent_is_another_user_without_core_and_dump(void **state)
+{
+	NEEDS_ROOT();
+	assert_int_equal(attempt(AGENT_NAME, ids_and_limits), 0);
+}
+
+/* glibc's own module that nothing else loads; an action in brackets stands before it. */
+static int has_name_service(void)
+{
+	return dlopen("libnss_compat.so.2", RTLD_NOW | RTLD_NOLOAD) ? 0 : 1;
+}
+
+static void name_services_are_loaded_before_nothing_can_be(void **state)
+{
+	static const char line[] = "passwd: files\nhosts: files [NOTFOUND=continue]\tcompat dns\n";
+	pid_t pid;
+	int fd;
+
+	NEEDS_ROOT();
+	if (!dlopen("libnss_compat.so.2", RTLD_NOW)) {
+		print_message("libnss_compat.so.2 is not there\n");
+		skip();
+	}
+	fd = openat(world.dirfd, "nsswitch", O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+	assert_int_equal(write(fd, line, sizeof(line) - 1), sizeof(line) - 1);
+	close(fd);
+	pid = fork();
+	if (pid == 0) {
+		if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+		    mount(outside("nsswitch"), "/etc/nsswitch.conf", NULL, MS_BIND, NULL) < 0)
+			_exit(EXIT_ROLE);
+		execl("/proc/self/exe", "test_sandbox", "name-service", (char *)NULL);
+		_exit(EXIT_ROLE);
+	}
+	assert_int_equal(end_of(pid), 0);
+}
+
+static enum sandbox_rule asked;
+
+static int has_asked_rule(void)
+{
+	return sandbox_has(asked);
+}
+
+static void rules_in_force_are_known(void **state)
+{
+	const unsigned landlock[SANDBOX_RULES_N] = { [SANDBOX_FILES] = LANDLOCK_FILES,
+						     [SANDBOX_TCP] = LANDLOCK_TCP,
+						     [SANDBOX_DEVICES] = LANDLOCK_DEVICES,
+						     [SANDBOX_SCOPES] = LANDLOCK_SCOPES };
+	unsigned known = landlock_known();
+
+	NEEDS_ROOT();
+	for (asked = 0; asked < SANDBOX_RULES_N; asked++) {
+		int expected = asked == SANDBOX_SECCOMP	 ? 1
+			       : asked == SANDBOX_MEMORY ? has_memory_rule()
+							 : (landlock[asked] & known) != 0;
+
+		assert_non_null(sandbox_rule_name(asked));
+		assert_int_equal(attempt(AGENT_NAME, has_asked_rule), expected);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(agent_can_do_its_work_and_nothing_else),
+		cmocka_unit_test(cache_process_has_its_folder_and_nothing_else),
+		cmocka_unit_test(publisher_can_update_and_nothing_else),
+		cmocka_unit_test(keeper_gives_up_what_it_never_does),
+		cmocka_unit_test(agent_is_another_user_without_core_and_dump),
+		cmocka_unit_test(name_services_are_loaded_before_nothing_can_be),
+		cmocka_unit_test(rules_in_force_are_known),
+	};
+
+	/* a process in which it has not been loaded */
+	if (argc > 1 && str_eq(argv[1], "name-service"))
+		return has_name_service() == 0 || !take_role(AGENT_NAME) ? 1 : has_name_service();
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
