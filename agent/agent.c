@@ -41,6 +41,7 @@ struct agent {
 	int link;
 	struct files *files;
 	struct sandbox_user user;
+	gid_t control_group; /* whose members may use the control socket; -1: there is none */
 	struct source *source;
 	struct offline *offline; /* NULL: no offline cache is wanted */
 	struct store *store;
@@ -487,6 +488,15 @@ static int agent_find_user(struct agent *a, struct err *e)
 	return r;
 }
 
+/* The keeper has looked it up, too, and would not have begun without it. */
+static void agent_find_control_group(struct agent *a)
+{
+	struct err e = ERR_INIT;
+
+	if (a->config->control_group && sandbox_find_group(a->config->control_group, &a->control_group, &e) < 0)
+		log_warning(NULL, "controlSocketGroup: %s: only root may use the control socket", err_text(&e));
+}
+
 /* A key that cannot be used is a mistake to be corrected before the start; later on, what runs goes on without. */
 static int agent_check_cache_key(struct agent *a, int r, struct err *e)
 {
@@ -601,7 +611,10 @@ static int agent_setup_pods(struct agent *a, struct err *e)
 					   .publish = a->publish,
 					   .tree = a->tree,
 					   .started_usec = loop_now(a->loop) };
-	return control_new(a->loop, KEEPER_FD_CONTROL, &agent_control_ops, a, &a->control, e);
+	r = control_new(a->loop, KEEPER_FD_CONTROL, &agent_control_ops, a, &a->control, e);
+	if (r == 0 && a->control_group != (gid_t)-1)
+		control_allow_group(a->control, a->control_group);
+	return r;
 }
 
 /* What cannot be kept is looked through with the first complete list of pods, see agent_retain(). */
@@ -635,6 +648,7 @@ static int agent_setup(struct agent *a, struct err *e)
 	r = agent_find_user(a, e);
 	if (r < 0)
 		return r;
+	agent_find_control_group(a);
 	/* its process is forked while there is nothing to be inherited */
 	r = offline_new(a->config, &a->user, &a->offline, e);
 	if (r < 0)
@@ -719,7 +733,11 @@ static void agent_deinit(struct agent *a)
 int agent_run(const struct config *c, reload_parse_fn parse, void *parse_userdata)
 {
 	cleanup(agent_deinit) struct agent a = {
-		.config = c, .parse = parse, .parse_userdata = parse_userdata, .link = KEEPER_FD_LINK
+		.config = c,
+		.parse = parse,
+		.parse_userdata = parse_userdata,
+		.link = KEEPER_FD_LINK,
+		.control_group = (gid_t)-1,
 	};
 	struct err e = ERR_INIT;
 	int r;

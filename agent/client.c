@@ -86,7 +86,9 @@ static int refuse_unreachable(const char *socket_path, int why, struct err *e)
 			       socket_path);
 	case EACCES:
 	case EPERM:
-		return err_set(e, -EACCES, "cannot reach secretlet at %s: permission denied: only root may use it",
+		return err_set(e, -EACCES,
+			       "cannot reach secretlet at %s: permission denied: only root, and the members of "
+			       "controlSocketGroup (secretlet.yaml(5)), may use it",
 			       socket_path);
 	default:
 		return err_set(e, -ENOTCONN, "cannot reach secretlet at %s: %s", socket_path, strerror(why));

@@ -86,15 +86,32 @@ static bool check_node_name(const char *value, char problem[static PROBLEM_MAX])
 		      "letter or digit, and has at most 253 characters");
 }
 
+static bool check_account(const char *value, const char *whose, char problem[static PROBLEM_MAX])
+{
+	for (const char *s = value; *s; s++) {
+		if (!isalnum((unsigned char)*s) && !strchr("_-.", *s)) {
+			snprintf(problem, PROBLEM_MAX, "a %s's name consists of letters, digits, `_`, `-` and `.`",
+				 whose);
+			return false;
+		}
+	}
+	if (strlen(value) <= USER_MAX && *value != '-')
+		return true;
+	snprintf(problem, PROBLEM_MAX, "a %s's name has at most 32 characters and does not begin with `-`", whose);
+	return false;
+}
+
+static bool check_group(const char *value, char problem[static PROBLEM_MAX])
+{
+	return check_account(value, "group", problem);
+}
+
 static bool check_user(const char *value, char problem[static PROBLEM_MAX])
 {
 	size_t len = strlen(value);
 
-	for (const char *s = value; *s; s++)
-		if (!isalnum((unsigned char)*s) && !strchr("_-.", *s))
-			return refuse(problem, "a user's name consists of letters, digits, `_`, `-` and `.`");
-	if (len > USER_MAX || *value == '-')
-		return refuse(problem, "a user's name has at most 32 characters and does not begin with `-`");
+	if (!check_account(value, "user", problem))
+		return false;
 	if (str_eq(value, "root") || strspn(value, "0") == len)
 		return refuse(problem, "must not be root: the agent runs without privileges");
 	return true;
@@ -114,6 +131,7 @@ static const struct field fields[] = {
 	{ .name = "podsDir", .kind = FIELD_PATH, AT(pods_dir), .check = check_own_dir },
 	{ .name = "runtimeDir", .kind = FIELD_PATH, AT(runtime_dir), .check = check_own_dir },
 	{ .name = "user", .kind = FIELD_STRING, AT(user), .check = check_user },
+	{ .name = "controlSocketGroup", .kind = FIELD_STRING, AT(control_group), .check = check_group },
 	{ .name = "secretMemoryLimit", .kind = FIELD_QUANTITY },
 	{ .name = "kubeAPIQPS", .kind = FIELD_COUNT, AT(kube_api_qps), .number = 50 },
 	{ .name = "kubeAPIBurst", .kind = FIELD_COUNT, AT(kube_api_burst), .number = 100 },

@@ -25,6 +25,7 @@ struct config {
 	char *pods_dir; /* podsDir: /var/lib/pods */
 	char *runtime_dir; /* runtimeDir: /run/secretlet */
 	char *user; /* user: secretlet; the agent's */
+	char *control_group; /* controlSocketGroup: NULL: root alone */
 	uint64_t secret_memory_limit; /* secretMemoryLimit: bytes, a Kubernetes quantity ("256Mi"); default 256Mi */
 	unsigned kube_api_qps, kube_api_burst; /* kubeAPIQPS, kubeAPIBurst: 1 to 100000; default 50 and 100 */
 	enum log_level log_level; /* logLevel: info */

@@ -40,6 +40,8 @@ struct control {
 	struct MHD_Daemon *daemon;
 	const struct control_ops *ops;
 	void *userdata;
+	bool has_group;
+	gid_t group; /* whose members may ask, too */
 	struct loop_source *io, *timeout, *again; /* libmicrohttpd: its epoll, its timer, more to do now */
 	struct loop_source *look; /* look at the waits */
 	struct list waits;
@@ -570,7 +572,23 @@ static enum MHD_Result dispatch(struct request *rq, const char *url, const char 
 
 /* libmicrohttpd's callbacks */
 
-static bool peer_is_allowed(struct MHD_Connection *connection)
+static bool peer_is_member(int fd, gid_t group)
+{
+	cleanup_free gid_t *groups = NULL;
+	socklen_t len = 0;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, NULL, &len) == 0 || errno != ERANGE)
+		return false; /* it has none */
+	groups = malloc(len);
+	if (!groups || getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &len) < 0)
+		return false;
+	for (size_t i = 0; i < len / sizeof(*groups); i++)
+		if (groups[i] == group)
+			return true;
+	return false;
+}
+
+static bool peer_is_allowed(const struct control *c, struct MHD_Connection *connection)
 {
 	const union MHD_ConnectionInfo *info;
 	struct ucred peer;
@@ -579,7 +597,8 @@ static bool peer_is_allowed(struct MHD_Connection *connection)
 	info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
 	if (!info || getsockopt(info->connect_fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
 		return false;
-	return peer.uid == 0 || peer.uid == geteuid();
+	return peer.uid == 0 || peer.uid == geteuid() ||
+	       (c->has_group && (peer.gid == c->group || peer_is_member(info->connect_fd, c->group)));
 }
 
 static enum MHD_Result request_begin(struct control *c, struct MHD_Connection *connection, void **con_cls)
@@ -593,8 +612,10 @@ static enum MHD_Result request_begin(struct control *c, struct MHD_Connection *c
 	list_init(&rq->link);
 	*con_cls = rq;
 	/* answered before anything more of it is read */
-	if (!peer_is_allowed(connection))
-		return reply_error(rq, MHD_HTTP_FORBIDDEN, "only root may use this socket");
+	if (!peer_is_allowed(c, connection))
+		return reply_error(rq, MHD_HTTP_FORBIDDEN,
+				   c->has_group ? "only root and the members of controlSocketGroup may use this socket"
+						: "only root may use this socket");
 	return MHD_YES;
 }
 
@@ -744,6 +765,12 @@ int control_new(struct loop *l, int take_listen_fd, const struct control_ops *op
 		return err_set(e, r, "control socket: %s", strerror(-r));
 	*ret_c = TAKE_PTR(c);
 	return 0;
+}
+
+void control_allow_group(struct control *c, gid_t gid)
+{
+	c->has_group = true;
+	c->group = gid;
 }
 
 void control_free(struct control *c)

@@ -35,9 +35,12 @@ struct control_ops {
 	int (*mounts)(void *userdata, const char *ref, const char *container, json_t **ret, struct err *e);
 };
 
-/* listen_fd: a listening unix socket (taken). Connections of peers other than root (and our own uid) get 403. */
+/* listen_fd: a listening unix socket (taken). Connections of peers other than root, our own uid and the members of a group that
+ * was allowed get 403. */
 int control_new(struct loop *l, int take_listen_fd, const struct control_ops *ops, void *userdata,
 		struct control **ret_c, struct err *e);
+/* From now on processes of this group, as their own or as a supplementary one, may ask, too. */
+void control_allow_group(struct control *c, gid_t gid);
 void control_free(struct control *c);
 DEFINE_CLEANUP(struct control *, control_free);
 /* Some pod's state has changed: requests that wait are looked at again. */

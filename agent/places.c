@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include "agent/sandbox.h"
 #include "common/file.h"
 #include "common/log.h"
 #include "fusefs/mount.h"
@@ -102,6 +103,25 @@ static bool control_is_there(const struct places *p)
 	       S_ISSOCK(st.st_mode);
 }
 
+/* Who may connect: its owner, and the group that is configured. */
+static int control_give(const struct places *p, struct err *e)
+{
+	const char *group = p->config->control_group;
+	gid_t gid = 0;
+	int r;
+
+	if (group) {
+		r = sandbox_find_group(group, &gid, e);
+		if (r < 0)
+			return err_wrap(e, r, "controlSocketGroup");
+	}
+	/* never open to a group that it does not belong to yet */
+	if (chmod(p->control_path, 0600) < 0 || lchown(p->control_path, 0, gid) < 0 ||
+	    (group && chmod(p->control_path, 0660) < 0))
+		return err_set(e, -errno, "give %s to group %s: %m", p->control_path, group ? group : "root");
+	return 0;
+}
+
 int places_listen(struct places *p, struct err *e)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
@@ -114,7 +134,7 @@ int places_listen(struct places *p, struct err *e)
 		return err_set(e, -ENAMETOOLONG, "%s is too long for a unix socket (%zu characters at most)",
 			       p->control_path, sizeof(a.sun_path) - 1);
 	if (p->control >= 0 && control_is_there(p))
-		return 0;
+		return control_give(p, e); /* the configuration may be another one now */
 	p->control = close_fd(p->control);
 	/* we hold the lock: a socket here is left over */
 	if (lstat(p->control_path, &st) == 0) {
@@ -128,10 +148,9 @@ int places_listen(struct places *p, struct err *e)
 	if (p->control < 0)
 		return err_set(e, -errno, "socket: %m");
 	/* the umask is 077: nobody else can connect between bind and chmod */
-	if (bind(p->control, (struct sockaddr *)&a, sizeof(a)) < 0 || chmod(p->control_path, 0600) < 0 ||
-	    listen(p->control, 64) < 0)
+	if (bind(p->control, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(p->control, 64) < 0)
 		return err_set(e, -errno, "listen on %s: %m", p->control_path);
-	return 0;
+	return control_give(p, e);
 }
 
 /* realpath() reads links only, so it neither hangs in nor fails on a mount of an earlier run. */

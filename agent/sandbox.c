@@ -88,6 +88,16 @@ int sandbox_find_user(const char *name, const char *pods_dir, struct sandbox_use
 	return 0;
 }
 
+int sandbox_find_group(const char *name, gid_t *ret_gid, struct err *e)
+{
+	const struct group *g = getgrnam(name);
+
+	if (!g)
+		return err_set(e, -ENOENT, "group %s does not exist", name);
+	*ret_gid = g->gr_gid;
+	return 0;
+}
+
 static int sandbox_set_process(struct err *e)
 {
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)

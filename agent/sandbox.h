@@ -13,6 +13,8 @@ struct sandbox_user {
 /* The account `name`; if there is none and it is the default one, an unused uid that is the same on every start with the
  * same pods dir. -ENOENT for any other name. */
 int sandbox_find_user(const char *name, const char *pods_dir, struct sandbox_user *ret_user, struct err *e);
+/* -ENOENT: there is none of that name. */
+int sandbox_find_group(const char *name, gid_t *ret_gid, struct err *e);
 /* Not dumpable, no core, dies with the keeper. As early as possible. */
 int sandbox_begin(struct err *e);
 /* Becomes the user: groups, ids, every capability (bounding set too), no_new_privs. Checks that there is no way back. */

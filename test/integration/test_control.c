@@ -1,6 +1,7 @@
 /* Control and its client, over a real socket: a loop in a thread answers from a made-up node, the tests are its
  * clients. */
 
+#include <grp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -378,29 +379,64 @@ static void one_connection_takes_many_requests(void **state)
 	assert_int_equal(n, 4);
 }
 
-static void another_user_gets_403(void **state)
+/* The status that a process with these ids is answered; 1000: it could not become that, 1001: it saw a pod's name. */
+static int status_as(const struct server *s, uid_t uid, gid_t gid, const gid_t *groups, size_t n_groups,
+		     const char *reason)
 {
 	static const char request[] = "GET /v1/pods HTTP/1.1\r\nHost: x\r\n\r\n";
-	struct server *s = *state;
-	int status;
+	int status, out[2], got = -1;
 	pid_t pid;
 
-	if (geteuid() != 0)
-		skip();
+	assert_int_equal(pipe(out), 0);
 	pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0) {
 		char answer[4096];
+		int r = 1000;
 
-		if (setgid(65534) < 0 || setuid(65534) < 0)
-			_exit(1);
-		if (talk(s->path, request, strlen(request), answer, sizeof(answer)) != 403)
-			_exit(2);
-		_exit(strstr(answer, "default") ? 3 : 0);
+		if (setgroups(n_groups, groups) == 0 && setgid(gid) == 0 && setuid(uid) == 0) {
+			r = talk(s->path, request, strlen(request), answer, sizeof(answer));
+			if (r == 403 && strstr(answer, "default"))
+				r = 1001;
+			if (r == 403 && !strstr(answer, reason))
+				r = 1002;
+		}
+		_exit(write(out[1], &r, sizeof(r)) != sizeof(r));
 	}
+	close(out[1]);
+	assert_int_equal(read(out[0], &got, sizeof(got)), sizeof(got));
+	close(out[0]);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_int_equal(status, 0);
+	return got;
+}
+
+static void another_user_gets_403(void **state)
+{
+	struct server *s = *state;
+
+	if (geteuid() != 0)
+		skip();
+	assert_int_equal(status_as(s, 65534, 65534, NULL, 0, "only root may use this socket"), 403);
+	assert_int_equal(status_as(s, 65534, 0, (gid_t[]){ 0 }, 1, "only root may use this socket"), 403);
+	assert_int_equal(status_as(s, 0, 65534, NULL, 0, ""), 200);
 	assert_int_equal(get(s, "/v1/pods", NULL), 200);
+}
+
+static void members_of_the_group_are_answered_and_nobody_else(void **state)
+{
+	const char *reason = "only root and the members of controlSocketGroup may use this socket";
+	const gid_t many[] = { 1, 2, 3, 4242, 5 }, others[] = { 1, 2, 3, 4241, 4243 };
+	struct server *s = *state;
+
+	if (geteuid() != 0)
+		skip();
+	served_allow_group(s->served, 4242);
+	assert_int_equal(status_as(s, 65534, 4242, NULL, 0, reason), 200);
+	assert_int_equal(status_as(s, 65534, 65534, many, ARRAY_SIZE(many), reason), 200);
+	assert_int_equal(status_as(s, 65534, 65534, others, ARRAY_SIZE(others), reason), 403);
+	assert_int_equal(status_as(s, 65534, 65534, NULL, 0, reason), 403);
+	assert_int_equal(status_as(s, 4242, 65534, NULL, 0, reason), 403);
+	assert_int_equal(status_as(s, 0, 0, NULL, 0, reason), 200);
 }
 
 static void a_starting_daemon_says_503(void **state)
@@ -703,6 +739,7 @@ int main(void)
 		SERVED(control_characters_leave_as_escapes),
 		SERVED(one_connection_takes_many_requests),
 		SERVED(another_user_gets_403),
+		SERVED(members_of_the_group_are_answered_and_nobody_else),
 		SERVED(a_starting_daemon_says_503),
 		SERVED(wait_ends_when_the_pod_is_ready),
 		SERVED(wait_for_a_pod_that_comes_later),

@@ -99,6 +99,11 @@ struct served *served_start(const char *dir, const struct control_ops *ops, void
 	return s;
 }
 
+void served_allow_group(struct served *s, gid_t gid)
+{
+	control_allow_group(s->control, gid);
+}
+
 void served_notify(struct served *s)
 {
 	command(s, COMMAND_NOTIFY);

@@ -51,11 +51,12 @@ static struct config *loaded(const char *text)
 
 static void every_field_is_read(void **state)
 {
-	cleanup_config struct config *c = loaded(HEAD "kubeconfig: /k\nnodeName: node-1\npodsDir: /p\nruntimeDir: /r\n"
-						      "user: agent\nsecretMemoryLimit: 8Mi\nlogLevel: debug\n"
-						      "kubeAPIQPS: 7\nkubeAPIBurst: 9\n"
-						      "configMapAndSecretChangeDetectionStrategy: Cache\n"
-						      "syncFrequency: 2m\nsecretCacheTTL: 0\n");
+	cleanup_config struct config *c =
+		loaded(HEAD "kubeconfig: /k\nnodeName: node-1\npodsDir: /p\nruntimeDir: /r\n"
+			    "user: agent\ncontrolSocketGroup: adm\nsecretMemoryLimit: 8Mi\nlogLevel: debug\n"
+			    "kubeAPIQPS: 7\nkubeAPIBurst: 9\n"
+			    "configMapAndSecretChangeDetectionStrategy: Cache\n"
+			    "syncFrequency: 2m\nsecretCacheTTL: 0\n");
 	cleanup_config struct config *m = loaded(HEAD "manifestsDir: /m\nsealedSecretsKeyFile: keys/sealing.key\n");
 	cleanup_free char *key_file = str_format("%s/keys/sealing.key", dir);
 
@@ -66,6 +67,7 @@ static void every_field_is_read(void **state)
 	assert_string_equal(c->pods_dir, "/p");
 	assert_string_equal(c->runtime_dir, "/r");
 	assert_string_equal(c->user, "agent");
+	assert_string_equal(c->control_group, "adm");
 	assert_int_equal(c->secret_memory_limit, 8 << 20);
 	assert_int_equal(c->kube_api_qps, 7);
 	assert_int_equal(c->kube_api_burst, 9);
@@ -179,6 +181,8 @@ static const struct {
 	{ HEAD "user: a:b\n", ":3:7: user: a user's name consists of ..." },
 	{ HEAD "user: '-a'\n", ":3:7: user: a user's name has at most 32 characters and does not begin with `-`" },
 	{ HEAD "user: a23456789012345678901234567890123\n", ":3:7: user: a user's name has at most 32 ..." },
+	{ HEAD "controlSocketGroup: a:b\n", ":3:21: controlSocketGroup: a group's name consists of letters, ..." },
+	{ HEAD "controlSocketGroup: -a\n", ":3:21: controlSocketGroup: a group's name has at most 32 characters ..." },
 	{ HEAD "user: root\n", ":3:7: user: must not be root: the agent runs without privileges" },
 	{ HEAD "user: '0'\n", ":3:7: user: must not be root: the agent runs without privileges" },
 	{ HEAD "kubeAPIQPS: 0\n", ":3:13" NOT_A_COUNT },
@@ -507,23 +511,15 @@ static void differences_that_need_a_restart_are_named(void **state)
 
 /* ---- what ships ---- */
 
-static const char *const FIELDS[] = { "apiVersion",
-				      "kind",
-				      "kubeconfig",
-				      "manifestsDir",
-				      "nodeName",
-				      "podsDir",
-				      "runtimeDir",
-				      "user",
-				      "secretMemoryLimit",
-				      "logLevel",
-				      "kubeAPIQPS",
-				      "kubeAPIBurst",
-				      "configMapAndSecretChangeDetectionStrategy",
-				      "syncFrequency",
-				      "secretCacheTTL",
-				      "agentHangTimeout",
-				      "connectionAbortTimeout" };
+static const char *const FIELDS[] = { "apiVersion",	    "kind",
+				      "kubeconfig",	    "manifestsDir",
+				      "nodeName",	    "podsDir",
+				      "runtimeDir",	    "user",
+				      "controlSocketGroup", "secretMemoryLimit",
+				      "logLevel",	    "kubeAPIQPS",
+				      "kubeAPIBurst",	    "configMapAndSecretChangeDetectionStrategy",
+				      "syncFrequency",	    "secretCacheTTL",
+				      "agentHangTimeout",   "connectionAbortTimeout" };
 
 static void expect_every_field(const char *path)
 {
