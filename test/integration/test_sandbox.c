@@ -676,7 +676,7 @@ static int try_cache_other_folder(void)
 
 static int try_cache_overwrite(void)
 {
-	return result(syscall(SYS_openat, world.dirfd, "f", O_RDWR));
+	return result(syscall(SYS_openat, world.dirfd, "w", O_WRONLY));
 }
 
 /* --- the table --- */
