@@ -206,7 +206,8 @@ int publisher_confine(int root)
 	capng_clear(CAPNG_SELECT_BOTH);
 	if (fchdir(root) < 0 || chroot(".") < 0)
 		return -errno;
-	if (capng_apply(CAPNG_SELECT_CAPS) != 0)
+	/* the bounding set while CAP_SETPCAP is there */
+	if (capng_apply(CAPNG_SELECT_BOUNDS) != 0 || capng_apply(CAPNG_SELECT_CAPS) != 0)
 		return -EPERM;
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ||
 	    setrlimit(RLIMIT_CORE, &none) < 0)

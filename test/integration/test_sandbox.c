@@ -48,6 +48,7 @@
 static struct {
 	char *dir; /* world-readable, and with a file `f` in it */
 	int dirfd, elsewhere; /* elsewhere: a folder that none of them has anything to do with */
+	int terminal;
 	pid_t parent, victim; /* victim: another process of the same user */
 	uint16_t port, other_port;
 	struct sockaddr_un abstract, named;
@@ -57,6 +58,7 @@ static struct {
 
 enum role {
 	AGENT_CALLS, /* the agent's filter and nothing else */
+	AGENT_NO_LANDLOCK, /* sealed, without an API server, on a kernel without Landlock */
 	AGENT_CONFINED, /* before its libraries are loaded */
 	AGENT_MANIFESTS, /* sealed, without an API server */
 	AGENT_ADDRESS, /* sealed, with one that is given by address */
@@ -64,7 +66,7 @@ enum role {
 	CACHE,
 	PUBLISHER,
 	KEEPER,
-	AGENTS_AND_CACHE, /* all of the first six; in tables only */
+	AGENTS_AND_CACHE, /* all agents that are confined, and the cache; in the table only */
 };
 
 static bool take_agent(const struct sandbox_needs *needs)
@@ -89,6 +91,11 @@ static bool take_role(enum role role)
 	case AGENT_CALLS:
 		return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
 		       sysfilter_install(SANDBOX_AGENT.rules, SANDBOX_AGENT.n, SANDBOX_AGENT.otherwise) == 0;
+	case AGENT_NO_LANDLOCK:
+		return sysfilter_install(
+			       &(struct sysfilter_rule)CALL_DO(landlock_create_ruleset, SYSFILTER_ERRNO(ENOSYS)), 1,
+			       SECCOMP_RET_ALLOW) == 0 &&
+		       take_agent(&(struct sandbox_needs){ .port = 0 });
 	case AGENT_CONFINED:
 		return take_agent(NULL);
 	case AGENT_MANIFESTS:
@@ -531,11 +538,12 @@ static int try_keep_caps(void)
 	return result(prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0));
 }
 
-static int try_tiocsti(void)
+/* Of a terminal that is open already, which Landlock does not rule. */
+static int try_terminal(void)
 {
-	char c = 'x';
+	int n;
 
-	return result(ioctl(0, TIOCSTI, &c));
+	return result(ioctl(world.terminal, TIOCGPTN, &n));
 }
 
 static int try_set_owner(void)
@@ -735,7 +743,7 @@ static const struct {
 	TRY(AGENTS_AND_CACHE, try_abort, OTHER_END),
 	TRY(AGENTS_AND_CACHE, try_dumpable, EINVAL),
 	TRY(AGENTS_AND_CACHE, try_keep_caps, EINVAL),
-	TRY(AGENTS_AND_CACHE, try_tiocsti, ENOTTY),
+	TRY(AGENTS_AND_CACHE, try_terminal, ENOTTY),
 	TRY(AGENT_NAME, try_set_owner, EINVAL),
 	/* files */
 	TRY(AGENT_CALLS, try_world_readable, 0),
@@ -743,6 +751,10 @@ static const struct {
 	TRY(AGENT_CALLS, try_truncate, EACCES),
 	TRY(AGENT_CALLS, try_create, EACCES),
 	TRY(AGENTS_AND_CACHE, try_mkdir, ENOSYS),
+	TRY(AGENT_NO_LANDLOCK, try_etc, EACCES),
+	TRY(AGENT_NO_LANDLOCK, try_inet, EAFNOSUPPORT),
+	TRY(AGENT_NO_LANDLOCK, try_map_code, EPERM),
+	TRY(AGENT_NO_LANDLOCK, do_loop, 0),
 	TRY(AGENT_CONFINED, try_library, 0),
 	TRY(AGENT_CONFINED, try_etc, 0),
 	TRY(AGENT_CONFINED, try_shadow, EACCES),
@@ -930,7 +942,8 @@ static int setup(void **state)
 	world.dir = strdup(mkdtemp(dir));
 	world.dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	world.elsewhere = open("/etc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	assert_true(world.dirfd >= 0 && world.elsewhere >= 0);
+	world.terminal = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+	assert_true(world.dirfd >= 0 && world.elsewhere >= 0 && world.terminal >= 0);
 	/* the cache's owner is the agent's user */
 	assert_int_equal(fchmod(world.dirfd, 0755), 0);
 	write_file("f", 0644);
@@ -1011,7 +1024,7 @@ static void check_roles(enum role first, enum role last)
 		}
 		if (attempts[i].role == AGENTS_AND_CACHE) {
 			for (enum role r = first; r <= last && r <= CACHE; r++)
-				if (r != AGENT_CALLS)
+				if (r != AGENT_CALLS && r != AGENT_NO_LANDLOCK)
 					check_attempt(i, r);
 		} else if (attempts[i].role >= first && attempts[i].role <= last) {
 			check_attempt(i, attempts[i].role);

@@ -1,0 +1,168 @@
+#!/usr/bin/env bash
+# timeout: 180
+# What the kernel says of the running processes, who may use the control socket, and what becomes of it all on kernels that lack
+# a rule. What each rule refuses is test_sandbox's. Runs in a private mount namespace (test/run sees to it).
+set -u
+here=$(dirname "$(realpath "$0")")
+# shellcheck source=../lib/tap.sh
+. "$here/../lib/tap.sh"
+
+secretlet=$TEST_BUILD_DIR/secretlet oldkernel=$TEST_BUILD_DIR/test/tools/oldkernel apiserver=$TEST_BUILD_DIR/apiserver
+pods=$TEST_DIR/pods run=$TEST_DIR/run log=$TEST_DIR/daemon.log objects=$TEST_DIR/objects
+[ -x "$oldkernel" ] || { echo "test/tools/oldkernel has not been built (make tools)"; exit 77; }
+mkdir "$objects"
+chmod 755 "$TEST_DIR"
+for_all=$TEST_DIR/secretlet # another user may not get to where it was built
+install -m 0755 "$secretlet" "$for_all"
+
+secret() { # secret VALUE
+	printf '{"apiVersion":"v1","kind":"Secret","metadata":{"name":"db","namespace":"default"},"data":{"a":"%s"}}' "$(printf %s "$1" | base64)"
+}
+put_secret() { # put_secret VALUE
+	curl -sSf -o /dev/null -X PUT -H 'Content-Type: application/json' --data-binary "$(secret "$1")" \
+		"http://127.0.0.1:$port/api/v1/namespaces/default/secrets/db"
+}
+printf '{"apiVersion":"v1","kind":"Pod","metadata":{"name":"app","namespace":"default","uid":"uid-app"},"spec":{"nodeName":"node-1","containers":[{"name":"c","image":"i","volumeMounts":[{"name":"creds","mountPath":"/c"}]}],"volumes":[{"name":"creds","secret":{"secretName":"db"}}]}}' >"$objects/pod.json"
+secret one >"$objects/secret.json"
+"$apiserver" --port 0 --load "$objects" >"$TEST_DIR/server.out" 2>"$TEST_DIR/server.err" &
+server=$!
+eventually 10 grep -q http "$TEST_DIR/server.out"
+port=$(grep -o 'http://[0-9.:]*' "$TEST_DIR/server.out" | head -n 1 | sed 's/.*://')
+# by name: libcurl's resolver has a thread, and reads files in /etc
+cat /etc/hosts >"$TEST_DIR/hosts"
+echo "127.0.0.1 api.test" >>"$TEST_DIR/hosts"
+mount --bind "$TEST_DIR/hosts" /etc/hosts || exit 1
+write_kubeconfig() { # write_kubeconfig HOST
+	cat >"$TEST_DIR/kubeconfig" <<-Y
+	apiVersion: v1
+	kind: Config
+	current-context: c
+	contexts: [{name: c, context: {cluster: k, user: u}}]
+	clusters: [{name: k, cluster: {server: "http://$1:$port"}}]
+	users: [{name: u, user: {}}]
+	Y
+}
+"$secretlet" cache keygen "$TEST_DIR/cache.key"
+write_config() { # write_config LINE...
+	{
+		printf 'apiVersion: secretlet.config/v1alpha1\nkind: SecretletConfiguration\nkubeconfig: kubeconfig\nnodeName: node-1\n'
+		printf 'podsDir: %s\nruntimeDir: %s\nofflineCacheDir: %s\nofflineCacheKeyFile: cache.key\n' "$pods" "$run" "$TEST_DIR/cache"
+		[ $# = 0 ] || printf '%s\n' "$@"
+	} >"$TEST_DIR/config.yaml"
+	chmod 600 "$TEST_DIR/config.yaml"
+}
+start() { # start [COMMAND...]: through that
+	: >"$log"
+	"$@" "$secretlet" run --config "$TEST_DIR/config.yaml" 2>>"$log" &
+	keeper=$!
+}
+stop() {
+	kill "$keeper"
+	wait "$keeper"
+}
+value() { timeout 20 cat "$pods/by-name/default/app/volumes/kubernetes.io~secret/creds/a" 2>/dev/null; }
+becomes() { eventually 60 "[ \"\$(value)\" = $1 ]"; }
+child() { pgrep -P "$1" -f "^$2" | head -n 1; }
+field() { grep "^$2:" "/proc/$1/status" | cut -f 2; }
+state() { "$secretlet" status --runtime-dir "$run" -o json | jq -r "$1"; }
+logged() { grep -c "$1" "$log"; }
+
+# --- what the kernel says of them
+write_kubeconfig api.test
+write_config
+start
+check "it serves, and looks a name up" becomes one
+agent=$(child "$keeper" secretlet-agent) publisher=$(child "$keeper" secretlet-publisher)
+cache=$(pgrep -P "$agent" -x secretlet-cache)
+check "the offline cache is written" eventually 20 "[ -s '$TEST_DIR/cache/index' ]"
+for role in agent publisher cache; do
+	pid=${!role}
+	check_equal "$role: filtered, no new privileges" "$(field "$pid" Seccomp) $(field "$pid" NoNewPrivs)" "2 1"
+	check_equal "$role: no capability" "$(field "$pid" CapInh) $(field "$pid" CapPrm) $(field "$pid" CapEff) $(field "$pid" CapBnd) $(field "$pid" CapAmb)" \
+		"$(yes 0000000000000000 | head -n 5 | xargs)"
+	# the files of a process that is not dumpable belong to root
+	check_equal "$role: not dumpable" "$(stat -c %U "/proc/$pid/maps")" root
+	check_equal "$role: no core" "$(grep '^Max core file size' "/proc/$pid/limits" | tr -s ' ' | cut -d ' ' -f 5,6)" "0 0"
+	check_equal "$role: no groups" "$(field "$pid" Groups | tr -d ' ')" ""
+done
+check_equal "agent and cache are one user" "$(field "$agent" Uid)" "$(field "$cache" Uid)"
+check "who is not root" test "$(field "$agent" Uid | cut -f 1)" != 0
+check_equal "the publisher owns the tree" "$(field "$publisher" Uid | cut -f 1)" 0
+check_equal "the keeper is filtered, no new privileges" "$(field "$keeper" Seccomp) $(field "$keeper" NoNewPrivs)" "2 1"
+as_agent() { setpriv --reuid "$(field "$agent" Uid | cut -f 1)" --regid "$(field "$agent" Gid | cut -f 1)" --clear-groups "$@"; }
+check "another process of the agent's user does not see into it" not as_agent cat "/proc/$agent/environ" 2>/dev/null
+check_equal "what holds is said once" "$(logged 'sandbox: seccomp')" 1
+known=$(state '.sandbox.inForce | length')
+check_equal "and every rule is known" "$(state '(.sandbox.inForce + .sandbox.missing) | sort | join(" ")')" \
+	"landlock-devices landlock-files landlock-scopes landlock-tcp memory-deny-write-execute seccomp"
+check "an update comes through all of it" eval "put_secret two; becomes two"
+
+# --- the next agent
+kill -9 "$agent"
+check "another agent takes over" eventually 20 "grep -q 'serves again' '$log'"
+check_equal "what holds is not said again" "$(logged 'sandbox: seccomp')" 1
+check_equal "and holds" "$(field "$(child "$keeper" secretlet-agent)" Seccomp) $(state '.sandbox.inForce | length')" "2 $known"
+check "its cache process has gone with it" eventually 10 "[ ! -d /proc/$cache ] || [ \"\$(field $cache State | cut -c 1)\" = Z ]"
+
+stop
+
+# --- the control socket
+client() { # client GID...: a status as another user with these groups; its exit status, and what it says
+	setpriv --reuid 65534 --regid 65534 --groups "$@" timeout 20 "$for_all" status --runtime-dir "$run" 2>&1
+	echo "exit $?"
+}
+getent group adm >/dev/null || echo "no group adm" >&2
+gid=$(getent group adm | cut -d : -f 3)
+write_kubeconfig 127.0.0.1
+start
+check "by address it serves, too" becomes two
+check_equal "without controlSocketGroup the socket is root's" "$(stat -c %a:%u:%g "$run/control.sock")" 600:0:0
+check_contains "another user is told who may" "$(client "$gid")" "permission denied: only root, and the members of controlSocketGroup"
+stop
+write_config "controlSocketGroup: adm"
+start
+check "with a group it serves" becomes two
+check_equal "the socket is the group's" "$(stat -c %a:%u:%g "$run/control.sock")" "660:0:$gid"
+check_contains "a member is answered" "$(client "1,$gid,4243")" "exit 0"
+check_contains "who is not is told who may" "$(client 1,4243)" "permission denied: only root, and the members of controlSocketGroup"
+check_equal "and exits like that" "$(client 1,4243 | tail -n 1)" "exit 3"
+chmod 666 "$run/control.sock"
+check_contains "even if the socket lets it in" "$(client 1,4243)" "only root and the members of controlSocketGroup may use this socket"
+check_contains "root is answered" "$("$secretlet" status --runtime-dir "$run" >/dev/null; echo "exit $?")" "exit 0"
+stop
+write_config "controlSocketGroup: nobody-of-that-name"
+check_contains "a group that is not there is refused" "$("$secretlet" run --config "$TEST_DIR/config.yaml" 2>&1)" \
+	"controlSocketGroup: group nobody-of-that-name does not exist"
+
+# --- other kernels
+write_config
+write_kubeconfig api.test
+n=2
+lacks() { # lacks NAME "MISSING..." WORDS OPTION...: it serves, and says once what is missing
+	local name=$1 missing=$2 words=$3
+	shift 3
+	start "$oldkernel" "$@"
+	check "$name: it serves" becomes "v$n"
+	n=$((n + 1))
+	put_secret "v$n"
+	check "$name: an update comes" becomes "v$n"
+	check_equal "$name: one line" "$(logged 'the kernel .* does not have, and goes without')" 1
+	check "$name: with what is missing" grep -q "goes without: $words" "$log"
+	check_equal "$name: status has it, too" "$(state '.sandbox.missing | join(" ")')" "$missing"
+	check_equal "$name: it is healthy" "$(state .healthy)" true
+	stop
+}
+put_secret "v$n"
+all=$("$oldkernel" --landlock 0 true 2>&1) || known=0
+if [ "$known" = 6 ]; then
+	lacks "without Landlock" "landlock-files landlock-tcp landlock-devices landlock-scopes" "Landlock (Linux 5.13" --landlock 0
+	lacks "Linux 6.1" "landlock-tcp landlock-devices landlock-scopes memory-deny-write-execute" \
+		"Landlock for TCP ports (Linux 6.7), Landlock for devices (Linux 6.10), Landlock for signals.* PR_SET_MDWE (Linux 6.3)" \
+		--landlock 2 --no-mdwe
+	lacks "Linux 6.7" "landlock-devices landlock-scopes" "Landlock for devices" --landlock 4
+	lacks "without seccomp" "seccomp" "seccomp (CONFIG_SECCOMP_FILTER)" --no-seccomp
+else
+	tap_skip "other kernels" "this one lacks a rule itself, or cannot pretend${all:+: $all}"
+fi
+kill "$server"
+tap_done
