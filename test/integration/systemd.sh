@@ -89,10 +89,17 @@ after() { # after WHAT VALUE: what must be true after each of it
 
 check "the unit is valid" inside systemd-analyze verify /etc/systemd/system/secretlet.service
 check "the agent's user is made" inside systemd-sysusers
+check "its exposure is not above 5.0" inside systemd-analyze security --offline=yes --threshold=50 --no-pager \
+	/etc/systemd/system/secretlet.service >"$TEST_DIR/security.out"
 check "it starts" unit start secretlet
 check "it serves" serves one
 check_equal "the agent is user secretlet" "$(inside stat -c %U "/proc/$(child agent)")" secretlet
 check_equal "the secret memory is locked" "$(inside secretlet status -o json | jq -r .secretMemory.locked)" true
+# the unit's own filter must let it confine itself
+landlock=$(python3 -c 'import ctypes; print(ctypes.CDLL(None).syscall(444, None, 0, 1))')
+[ "$landlock" -ge 6 ] && expected= || expected=$(inside secretlet status -o json | jq -r '.sandbox.missing | map(select(startswith("landlock"))) | join(" ")')
+check_equal "the sandbox is whole (Landlock ABI $landlock)" \
+	"$(inside secretlet status -o json | jq -r '.sandbox.missing | map(select(startswith("landlock") or . == "seccomp")) | join(" ")')" "$expected"
 stored=$(n_stored)
 check_equal "connection, arena and control socket are stored" "$stored" 3
 inside unshare -m --propagation private reader "$vol" >"$TEST_DIR/reader.out" 2>&1 &
