@@ -16,11 +16,11 @@ DESTDIR ?=
 INSTALL ?= install
 
 # linked; and those that are loaded when they are first used (common/dl.h)
-PACKAGES := fuse3 yaml-0.1 libsodium jansson libsystemd libseccomp libcap-ng
+PACKAGES := fuse3 yaml-0.1 libsodium jansson libsystemd libcap-ng
 PACKAGES_LOADED := libcurl libmicrohttpd gnutls
 # Debian's packages: what the build needs, and what the tests, the demo and the benchmark need beside it
 DEPS_BUILD := gcc libc6-dev make pkg-config libfuse3-dev libcurl4-openssl-dev libyaml-dev libsodium-dev \
-	libjansson-dev libsystemd-dev libmicrohttpd-dev libgnutls28-dev libseccomp-dev libcap-ng-dev
+	libjansson-dev libsystemd-dev libmicrohttpd-dev libgnutls28-dev libcap-ng-dev
 DEPS_TEST := libcmocka-dev mandoc jq curl openssl ca-certificates util-linux procps psmisc inotify-tools \
 	nghttp2-proxy strace crun runc busybox-static python3 git clang-format fuse3 systemd
 
