@@ -89,8 +89,8 @@ after() { # after WHAT VALUE: what must be true after each of it
 
 check "the unit is valid" inside systemd-analyze verify /etc/systemd/system/secretlet.service
 check "the agent's user is made" inside systemd-sysusers
-check "its exposure is not above 5.0" inside systemd-analyze security --offline=yes --threshold=50 --no-pager \
-	/etc/systemd/system/secretlet.service >"$TEST_DIR/security.out"
+check_contains "its exposure is not above 5.0" "$(inside systemd-analyze security --offline=yes --threshold=50 --no-pager \
+	/etc/systemd/system/secretlet.service 2>&1 && echo "exit 0")" "exit 0"
 check "it starts" unit start secretlet
 check "it serves" serves one
 check_equal "the agent is user secretlet" "$(inside stat -c %U "/proc/$(child agent)")" secretlet
