@@ -677,6 +677,48 @@ static void prefix_of_the_url_is_kept_and_environment_proxies_are_not_asked(void
 	buf_deinit(&a.body);
 }
 
+static void target_is_what_is_connected_to(void **state)
+{
+	static const struct {
+		const char *server, *proxy, *ca;
+		struct http_target expected;
+	} CASES[] = {
+		{ "https://10.0.0.1:6443", NULL, "x", { 6443, false, false } },
+		{ "https://10.0.0.1", NULL, NULL, { 443, false, true } },
+		{ "http://10.0.0.1/a", NULL, NULL, { 80, false, false } },
+		{ "https://[fd00::1]:6443", NULL, "x", { 6443, false, false } },
+		{ "https://api.example:6443", NULL, "x", { 6443, true, false } },
+		{ "https://1.2.3.4.example", NULL, "x", { 443, true, false } },
+		/* the proxy alone is connected to, and looked up */
+		{ "https://api.example:6443", "http://10.0.0.2:3128", "x", { 3128, false, false } },
+		{ "https://10.0.0.1:6443", "http://proxy.example:3128", "x", { 3128, true, false } },
+		{ "https://10.0.0.1:6443", "https://[fd00::2]", "x", { 443, false, true } },
+		{ "https://10.0.0.1:6443", "http://u:p@proxy.example:80", "x", { 80, true, false } },
+		/* where curl goes without a port */
+		{ "https://10.0.0.1:6443", "http://10.0.0.2", "x", { 1080, false, false } },
+		{ "https://10.0.0.1:6443", "socks5://10.0.0.2", NULL, { 1080, false, true } },
+	};
+	struct rig *t = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
+		const struct http_options o = { .server = CASES[i].server,
+						.proxy = CASES[i].proxy,
+						.tls = { .ca = CASES[i].ca },
+						.user_agent = "x" };
+		struct err e = ERR_INIT;
+		struct http_target got;
+		struct http *h = NULL;
+
+		if (http_new(t->loop, &o, &h, &e) < 0)
+			fail_msg("%zu: %s", i, err_text(&e));
+		got = http_target(h);
+		assert_int_equal(got.port, CASES[i].expected.port);
+		assert_int_equal(got.by_name, CASES[i].expected.by_name);
+		assert_int_equal(got.system_ca, CASES[i].expected.system_ca);
+		http_free(h);
+	}
+}
+
 static void urls_that_are_none_are_refused(void **state)
 {
 	static const char *const URLS[] = { "",
@@ -733,6 +775,7 @@ int main(void)
 		TEST(free_with_requests_running_is_clean),
 		TEST(token_is_never_sent_in_the_clear),
 		TEST(prefix_of_the_url_is_kept_and_environment_proxies_are_not_asked),
+		TEST(target_is_what_is_connected_to),
 		TEST(urls_that_are_none_are_refused),
 	};
 
