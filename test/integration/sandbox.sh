@@ -89,6 +89,9 @@ check_equal "agent and cache are one user" "$(field "$agent" Uid)" "$(field "$ca
 check "who is not root" test "$(field "$agent" Uid | cut -f 1)" != 0
 check_equal "the publisher owns the tree" "$(field "$publisher" Uid | cut -f 1)" 0
 check_equal "the keeper is filtered, no new privileges" "$(field "$keeper" Seccomp) $(field "$keeper" NoNewPrivs)" "2 1"
+more_filters() { echo $(($(field "$1" Seccomp_filters) - $(field "$keeper" Seccomp_filters))); }
+check_equal "each has filters of its own beside the keeper's" \
+	"$(more_filters "$agent") $(more_filters "$publisher") $(more_filters "$cache")" "2 1 1"
 as_agent() { setpriv --reuid "$(field "$agent" Uid | cut -f 1)" --regid "$(field "$agent" Gid | cut -f 1)" --clear-groups "$@"; }
 check "another process of the agent's user does not see into it" not as_agent cat "/proc/$agent/environ" 2>/dev/null
 check_equal "what holds is said once" "$(logged 'sandbox: seccomp')" 1
