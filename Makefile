@@ -22,14 +22,15 @@ PACKAGES_LOADED := libcurl libmicrohttpd gnutls
 DEPS_BUILD := gcc libc6-dev make pkg-config libfuse3-dev libcurl4-openssl-dev libyaml-dev libsodium-dev \
 	libjansson-dev libsystemd-dev libmicrohttpd-dev libgnutls28-dev libcap-ng-dev
 DEPS_TEST := libcmocka-dev mandoc jq curl openssl ca-certificates util-linux procps psmisc inotify-tools \
-	nghttp2-proxy strace crun runc busybox-static python3 git clang-format fuse3 systemd
+	nghttp2-proxy strace crun runc busybox-static python3 git clang-format fuse3 systemd clang-14 libclang-rt-14-dev
 
-B := build$(if $(SANITIZE),/asan)
+# libFuzzer's build has a folder of its own, because it has its own compiler
+B := build$(if $(LIBFUZZER),/fuzz,$(if $(SANITIZE),/asan))
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2);)
 
 # clean, help and deps work without the libraries
-ifneq ($(filter-out help deps clean demo test e2e soak bench chaos,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out help deps clean demo test e2e soak bench chaos fuzz fuzz-run,$(or $(MAKECMDGOALS),all)),)
 MISSING := $(strip $(foreach p,$(PACKAGES) $(PACKAGES_LOADED),$(shell pkg-config --exists $(p) 2>/dev/null || echo $(p))))
 ifneq ($(MISSING),)
 $(error missing libraries: $(MISSING). `sudo make deps` installs them)
@@ -49,8 +50,9 @@ HARDEN := -fstack-protector-strong -fstack-clash-protection -fPIE $(if $(SANITIZ
 WARN := -Wall -Wextra -Wformat -Wformat-security -Wno-unused-parameter -Wno-missing-field-initializers -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
 	-Wwrite-strings -Wundef $(if $(DEVELOPER),-Werror -Wshadow -Wimplicit-fallthrough -Wvla -Wcast-qual)
 ALL_CFLAGS = -std=gnu17 -D_GNU_SOURCE -DSECRETLET_VERSION='"$(VERSION)"' -I. -MMD -MP $(OPT) $(HARDEN) $(WARN) \
-	$(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer) $(LIB_CFLAGS) $(CFLAGS)
-ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(LDFLAGS)
+	$(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer) \
+	$(if $(LIBFUZZER),-fsanitize=fuzzer-no-link) $(LIB_CFLAGS) $(CFLAGS)
+ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(if $(LIBFUZZER),-fsanitize=fuzzer) $(LDFLAGS)
 LIBS = $(LIB_LIBS) -lm -lpthread
 
 obj = $(patsubst %.c,$(B)/%.o,$(1))
@@ -62,17 +64,18 @@ APISERVER := $(call obj,$(filter-out test/apiserver/main.c,$(wildcard test/apise
 TESTLIB := $(call obj,$(wildcard test/lib/*.c))
 UNIT := $(patsubst %.c,$(B)/%,$(wildcard test/unit/test_*.c))
 INTEGRATION := $(patsubst %.c,$(B)/%,$(wildcard test/integration/test_*.c))
+FUZZERS := $(patsubst %.c,$(B)/%,$(wildcard test/fuzz/fuzz_*.c))
 TOOLS := $(patsubst %.c,$(B)/%,$(wildcard test/tools/*.c)) $(patsubst %.c,$(B)/%,$(wildcard test/bench/*.c))
 
 .DEFAULT_GOAL := all
 .PHONY: help all deps test test-run e2e e2e-run soak soak-run bench bench-run chaos chaos-run demo demo-run tools \
-	install uninstall \
+	fuzz fuzz-run fuzz-build install uninstall \
 	clean layers headers format format-check man-check check
 .DELETE_ON_ERROR:
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-14s %s\n",$$1,$$2}' $(MAKEFILE_LIST)
-	@echo "  variables: V=1 SANITIZE=address,undefined DEVELOPER=1 T=NAME KEEP=1 (demo) DURATION= SEED= SOAK_DIR= (soak) PREFIX= DESTDIR="
+	@echo "  variables: V=1 SANITIZE=address,undefined DEVELOPER=1 T=NAME KEEP=1 (demo) DURATION= SEED= SOAK_DIR= (soak) FUZZ= SECONDS= (fuzz) PREFIX= DESTDIR="
 
 all: $(B)/secretlet ## build build/secretlet
 
@@ -90,7 +93,7 @@ test-run: layers headers man-check
 check: all unit-build tools ## the tests without installing anything and without the sanitizer build
 	$(Q)test/run --build $(B) $(if $(T),--only '$(T)') unit integration
 
-unit-build: $(UNIT) $(INTEGRATION)
+unit-build: $(UNIT) $(INTEGRATION) $(if $(SANITIZE),$(FUZZERS))
 .PHONY: unit-build
 
 e2e: deps ## what needs a real API server: KUBEBUILDER_ASSETS=folder with kube-apiserver and etcd
@@ -120,6 +123,17 @@ chaos-run: all tools
 		--duration $(or $(SECONDS),500)
 	$(Q)test/chaos/chaos.py --build $(B) --volumes 10,100,1000
 
+fuzz: deps ## libFuzzer on one parser after the other, or on FUZZ=NAME, for SECONDS= (1800) each
+	$(Q)$(MAKE) --no-print-directory fuzz-run
+
+# CC is for all else: what the library is of must compile the harnesses
+FUZZ_CC ?= clang-14
+fuzz-run:
+	$(Q)$(MAKE) --no-print-directory fuzz-build LIBFUZZER=1 SANITIZE=address,undefined CC='$(FUZZ_CC)'
+	$(Q)test/fuzz/run --build build/fuzz --seconds $(or $(SECONDS),1800) $(FUZZ)
+
+fuzz-build: $(if $(FUZZ),$(patsubst %,$(B)/test/fuzz/fuzz_%,$(FUZZ)),$(FUZZERS))
+
 demo: deps ## show the main job on the examples: tree, live rotation, timing (KEEP=1 leaves it running)
 	$(Q)$(MAKE) --no-print-directory demo-run
 
@@ -136,6 +150,9 @@ $(B)/apiserver: $(B)/test/apiserver/main.o $(APISERVER) $(COMMON)
 
 $(UNIT) $(INTEGRATION): $(B)/%: $(B)/%.o $(APISERVER) $(TESTLIB) $(AGENT) $(FUSEFS) $(COMMON)
 	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) $(TEST_LIBS)
+
+$(FUZZERS): $(B)/%: $(B)/%.o $(if $(LIBFUZZER),,$(B)/test/fuzz/replay.o) $(AGENT) $(FUSEFS) $(COMMON)
+	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
 $(B)/test/bench/resume: $(FUSEFS) $(WIPE)
 $(B)/test/bench/propagate: LIBS += -lcurl
