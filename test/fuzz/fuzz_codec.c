@@ -1,0 +1,134 @@
+/* Codec: a JSON text that is taken for a Secret, a Pod or a Status. What was accepted has valid names, stays within the
+ * limits, and is the same when it is written and read once more. */
+#include "test/fuzz/fuzz.h"
+
+#include "agent/api.h"
+#include "agent/cache_set.h"
+#include "agent/codec.h"
+#include "common/buf.h"
+#include "common/str.h"
+
+enum { SECMEM_BYTES = 16 << 20, ENCODED_MAX = 16 << 20 };
+
+static json_t *parsed(const struct buf *text)
+{
+	json_t *doc = NULL;
+
+	FUZZ_CHECK(json_parse(text->data, text->len, &doc, NULL) == 0);
+	return doc;
+}
+
+static void check_issue(const struct json_issue *issue)
+{
+	FUZZ_CHECK(*issue->path && *issue->reason);
+	for (const char *c = issue->path; *c; c++)
+		FUZZ_CHECK((unsigned char)*c >= 0x20 && *c != 0x7f);
+}
+
+static void check_secret(const struct secret *s)
+{
+	size_t n_bytes = 0;
+
+	FUZZ_CHECK(str_is_dns_label(s->ns) && str_is_dns_subdomain(s->name));
+	for (size_t i = 0; i < s->n_keys; i++) {
+		FUZZ_CHECK(*secret_key_problem(s->keys[i].name) == '\0');
+		FUZZ_CHECK(i == 0 || strcmp(s->keys[i - 1].name, s->keys[i].name) < 0);
+		FUZZ_CHECK(s->keys[i].value.off + s->keys[i].value.len <= s->block->len);
+		n_bytes += s->keys[i].value.len;
+	}
+	FUZZ_CHECK(n_bytes <= SECRET_BYTES_MAX);
+}
+
+static void try_secret(const json_t *doc)
+{
+	cleanup_secret_object struct secret *s = NULL, *again = NULL;
+	cleanup_buf struct buf text = BUF_INIT(ENCODED_MAX);
+	cleanup_json json_t *written = NULL;
+	struct json_issue issue = { .reason = "" };
+	int r = codec_secret(doc, &s, &issue);
+
+	FUZZ_CHECK(r == 0 || r == -EINVAL || r == -ENOMEM);
+	FUZZ_CHECK((r == 0) == (s != NULL));
+	if (r < 0) {
+		check_issue(&issue);
+		return;
+	}
+	check_secret(s);
+	FUZZ_CHECK(cache_secret_encode(s, &text) == 0);
+	written = parsed(&text);
+	FUZZ_CHECK(codec_secret(written, &again, &issue) == 0);
+	FUZZ_CHECK(secret_same(s, again));
+	FUZZ_CHECK(str_eq(s->resource_version, again->resource_version));
+}
+
+static void check_pod(const struct pod *p)
+{
+	FUZZ_CHECK(str_is_dns_label(p->ns) && str_is_dns_subdomain(p->name));
+	FUZZ_CHECK(*p->uid && !strchr(p->uid, '/') && !strchr(p->uid, '.'));
+	for (size_t i = 0; i < p->n_volumes; i++) {
+		const struct pod_volume *v = &p->volumes[i];
+
+		FUZZ_CHECK(str_is_dns_label(v->name) && pod_find_volume(p, v->name) == v);
+		FUZZ_CHECK(v->kind != POD_VOLUME_SECRET || str_is_dns_subdomain(v->secret_name));
+		FUZZ_CHECK((v->default_mode & ~(mode_t)0777) == 0);
+	}
+	for (size_t i = 0; i < p->n_containers; i++)
+		FUZZ_CHECK(pod_find_container(p, p->containers[i].name) == &p->containers[i]);
+}
+
+static void try_pod(const json_t *doc)
+{
+	cleanup_pod struct pod *p = NULL, *again = NULL;
+	cleanup_buf struct buf text = BUF_INIT(ENCODED_MAX), text_again = BUF_INIT(ENCODED_MAX);
+	cleanup_json json_t *written = NULL;
+	struct json_issue issue = { .reason = "" };
+	int r = codec_pod(doc, &p, &issue);
+
+	FUZZ_CHECK(r == 0 || r == -EINVAL || r == -ENOMEM);
+	FUZZ_CHECK((r == 0) == (p != NULL));
+	if (r < 0) {
+		check_issue(&issue);
+		return;
+	}
+	check_pod(p);
+	FUZZ_CHECK(cache_pod_encode(p, &text) == 0);
+	written = parsed(&text);
+	FUZZ_CHECK(codec_pod(written, &again, &issue) == 0);
+	FUZZ_CHECK(cache_pod_encode(again, &text_again) == 0);
+	FUZZ_CHECK(str_eq(text.data, text_again.data));
+}
+
+static void try_status(const json_t *doc, const uint8_t *data, size_t size)
+{
+	struct api_failure f;
+
+	api_failure_from_body(500, (const char *)data, size, &f);
+	FUZZ_CHECK(f.err.code < 0 && *err_text(&f.err));
+	api_failure_from_status(doc, &f);
+	FUZZ_CHECK(f.retry_after_sec >= -1 && f.err.code < 0);
+	api_failure_is_expired(&f);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static bool is_set_up;
+	cleanup_json json_t *doc = NULL;
+	struct err e = ERR_INIT;
+	int r;
+
+	if (!is_set_up) {
+		json_setup();
+		FUZZ_CHECK(secmem_init(SECMEM_BYTES, NULL) == 0);
+		is_set_up = true;
+	}
+	r = json_parse((const char *)data, size, &doc, &e);
+	if (r < 0) {
+		FUZZ_CHECK(*err_text(&e));
+		return 0;
+	}
+	try_secret(doc);
+	try_pod(doc);
+	try_status(doc, data, size);
+	FUZZ_CHECK(secmem_stats().n_blocks == 0);
+	return 0;
+}

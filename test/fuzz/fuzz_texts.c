@@ -1,0 +1,117 @@
+/* Texts: what comes in URLs, queries and fields: paths, label selectors, base64, durations, numbers. Base64 is compared
+ * with libsodium's decoder. The first byte says which. */
+#include "test/fuzz/fuzz.h"
+
+#include <sodium.h>
+
+#include "agent/selector.h"
+#include "agent/urlpath.h"
+#include "common/b64.h"
+#include "common/str.h"
+
+static void try_path(const char *text)
+{
+	struct urlpath p;
+	int r = urlpath_parse(text, &p);
+
+	FUZZ_CHECK(r == 0 || r == -ENOENT || r == -EINVAL);
+	if (r < 0)
+		return;
+	FUZZ_CHECK(p.n_parts >= 1 && p.n_parts <= URLPATH_PARTS_MAX);
+	for (size_t i = 0; i < p.n_parts; i++) {
+		cleanup_free char *encoded = urlpath_encode(p.parts[i]), *value = NULL;
+
+		FUZZ_CHECK(encoded && urlpath_decode_value(encoded, &value) == 0 && str_eq(value, p.parts[i]));
+	}
+}
+
+static void try_value(const char *text)
+{
+	cleanup_free char *value = NULL;
+
+	if (urlpath_decode_value(text, &value) == 0)
+		FUZZ_CHECK(strlen(value) <= strlen(text));
+}
+
+static void try_selector(const char *text)
+{
+	static char app[] = "app", web[] = "web", n[] = "n", seven[] = "7";
+	const struct label labels[] = { { app, web }, { n, seven } };
+	struct selector *sel = NULL;
+	struct err e = ERR_INIT;
+	int r = selector_parse(text, &sel, &e);
+
+	FUZZ_CHECK(r == 0 || r == -EINVAL);
+	FUZZ_CHECK((r == 0) == (sel != NULL) && (r == 0 || *err_text(&e)));
+	FUZZ_CHECK(r < 0 || strlen(text) <= SELECTOR_TEXT_MAX);
+	if (sel) {
+		selector_matches(sel, labels, ARRAY_SIZE(labels));
+		selector_matches(sel, NULL, 0);
+	}
+	selector_free(sel);
+}
+
+static void try_b64(const uint8_t *data, size_t size)
+{
+	size_t max = b64_decoded_max(size), len = 0, len_sodium = 0, n_chars = 0;
+	cleanup_free uint8_t *out = malloc(max + 1), *out_sodium = malloc(size + 1);
+	cleanup_free char *again = NULL;
+	int r = b64_decode((const char *)data, size, out, max, &len), r_sodium;
+
+	for (size_t i = 0; i < size; i++)
+		n_chars += data[i] != '\r' && data[i] != '\n';
+	/* Go does not look at the bits behind the last byte, libsodium does: only its yes says something */
+	r_sodium = sodium_base642bin(out_sodium, size + 1, (const char *)data, size, "\r\n", &len_sodium, NULL,
+				     sodium_base64_VARIANT_ORIGINAL);
+	FUZZ_CHECK(r == 0 || r == -EINVAL);
+	FUZZ_CHECK(r_sodium < 0 || r == 0);
+	if (r < 0)
+		return;
+	FUZZ_CHECK(len <= max && n_chars % 4 == 0 && len <= n_chars / 4 * 3);
+	if (r_sodium == 0)
+		FUZZ_CHECK(len == len_sodium && memcmp(out, out_sodium, len) == 0);
+	FUZZ_CHECK(b64_encode(out, len, &again) == 0 && strlen(again) == n_chars);
+	FUZZ_CHECK(len == 0 || b64_decode((const char *)data, size, out, len - 1, &len_sodium) == -ENOBUFS);
+}
+
+static void try_numbers(const char *text)
+{
+	uint64_t n = 0, usec = 0;
+	char *end;
+
+	if (str_parse_u64(text, UINT64_MAX, &n) == 0) {
+		errno = 0;
+		FUZZ_CHECK(strtoull(text, &end, 10) == n && errno == 0 && !*end);
+	}
+	if (str_parse_duration(text, &usec) == 0)
+		FUZZ_CHECK(strspn(text, "0123456789.hmsunµ+") == strlen(text));
+	if (str_is_dns_subdomain(text))
+		FUZZ_CHECK(*text && strlen(text) <= 253 && !str_has_dotdot(text) && !strchr(text, '/'));
+	FUZZ_CHECK(!str_is_dns_label(text) || (str_is_dns_subdomain(text) && !strchr(text, '.')));
+	FUZZ_CHECK(!str_is_label_name(text) || str_is_qualified_name(text));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct fuzz_input in = { .data = data, .len = size };
+	uint8_t what = fuzz_u8(&in);
+	cleanup_free char *text = fuzz_text(in);
+
+	switch (what) {
+	case 'p':
+		try_path(text);
+		break;
+	case 'v':
+		try_value(text);
+		break;
+	case 's':
+		try_selector(text);
+		break;
+	case 'b':
+		try_b64(in.data, in.len);
+		break;
+	default:
+		try_numbers(text);
+	}
+	return 0;
+}
