@@ -72,6 +72,14 @@ void cache_key_free(struct cache_key *key)
 	free(key);
 }
 
+static bool is_ascii(const char *s, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if ((unsigned char)s[i] > 0x7f)
+			return false;
+	return true;
+}
+
 /* 32 bytes as they are, or in base64 with white space behind. */
 static bool parse_key(const char *text, size_t len, uint8_t key[static CACHE_KEY_LEN])
 {
@@ -83,6 +91,9 @@ static bool parse_key(const char *text, size_t len, uint8_t key[static CACHE_KEY
 	}
 	while (len > 0 && strchr(" \t\r\n", text[len - 1]))
 		len--;
+	/* libsodium takes some of these bytes for an 'A' */
+	if (!is_ascii(text, len))
+		return false;
 	return sodium_base642bin(key, CACHE_KEY_LEN, text, len, NULL, &n, NULL, sodium_base64_VARIANT_ORIGINAL) == 0 &&
 	       n == CACHE_KEY_LEN;
 }

@@ -236,6 +236,8 @@ static void keys_are_32_bytes_or_their_base64(void **state)
 		{ "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc", 43, false },
 		{ "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=BwcH", 48, false },
 		{ "-wcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=", 44, false },
+		/* libsodium takes it for an 'A' */
+		{ "\xe4wcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=", 44, false },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
