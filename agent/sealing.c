@@ -69,11 +69,20 @@ static const char *next_line(const char **text, size_t *ret_len)
 	return NULL;
 }
 
+static bool is_ascii(const char *s, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if ((unsigned char)s[i] > 0x7f)
+			return false;
+	return true;
+}
+
 static int parse_key(const char *line, size_t len, const char *prefix, uint8_t key[static SEALING_KEY_LEN])
 {
 	size_t n = strlen(prefix), n_key = 0;
 
-	if (len <= n || strncmp(line, prefix, n) != 0)
+	/* libsodium takes some bytes that are not ASCII for an 'A' */
+	if (len <= n || strncmp(line, prefix, n) != 0 || !is_ascii(line, len))
 		return -EINVAL;
 	if (sodium_base642bin(key, SEALING_KEY_LEN, line + n, len - n, NULL, &n_key, NULL,
 			      sodium_base64_VARIANT_ORIGINAL) < 0 ||
