@@ -80,9 +80,9 @@ int link_receive(int link, struct link_message *ret_m, int *ret_fd)
 	n = recvmsg(link, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	if (n < 0)
 		return errno == ECONNRESET ? -EPIPE : -errno;
+	fd = link_take_fd(&m, &excess); /* an empty packet may have some, too */
 	if (n == 0)
-		return -EPIPE;
-	fd = link_take_fd(&m, &excess);
+		return fd < 0 ? -EPIPE : -EBADMSG;
 	if (excess || (m.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) || (size_t)n < LINK_HEADER ||
 	    ret_m->path_len >= sizeof(ret_m->path) || (size_t)n != LINK_HEADER + ret_m->path_len ||
 	    memchr(ret_m->path, 0, ret_m->path_len))

@@ -146,6 +146,10 @@ static void malformed_packets_are_refused_and_their_fds_closed(void **state)
 		assert_int_equal(fd, -1);
 		assert_int_equal(count_fds(), before);
 	}
+	/* an empty one is not the end of the other side, and its fds count as well */
+	send_raw("", 0, (int[]){ 0, 0, 0 }, 3);
+	assert_int_equal(link_receive(ends[1], &m, &fd), -EBADMSG);
+	assert_int_equal(count_fds(), before);
 	/* a good one with too many fds is no good one */
 	m = (struct link_message){ .type = LINK_READY };
 	send_raw(&m, head, (int[]){ 0, 1 }, 2);
