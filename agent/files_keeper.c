@@ -137,7 +137,7 @@ void files_keeper_opened(struct files *f, const struct link_message *m, int take
 		free(q);
 		if (!fn)
 			return;
-		if (r == 0 && fd < 0)
+		if (r > 0 || (r == 0 && fd < 0))
 			r = -EBADMSG;
 		fn(userdata, r == 0 ? TAKE_FD(fd) : -1, r);
 		return;
