@@ -325,18 +325,13 @@ static void op_rmdir(fuse_req_t req, fuse_ino_t parent_id, const char *name)
 	reply_removal(req, parent ? tree_commit_rmdir(ops_of(req)->tree, parent, name) : -EROFS);
 }
 
-/* The publisher's chmod of a folder to the bits that it has: it changes nothing and wakes the folder's watchers. */
+/* The publisher's chmod of a folder: it changes nothing, whatever the mode (the answer has the folder's own), and wakes the
+ * folder's watchers. */
 static void op_setattr(fuse_req_t req, fuse_ino_t id, struct stat *attr, int to_set, struct fuse_file_info *fi)
 {
 	struct node *dir = folder_for(req, id);
-	struct stat st;
 
-	if (!dir || (to_set & ~FUSE_SET_ATTR_CTIME) != FUSE_SET_ATTR_MODE) {
-		refuse(req);
-		return;
-	}
-	node_stat(dir, &st);
-	if ((attr->st_mode & 0777) == (st.st_mode & 0777))
+	if (dir && (to_set & ~FUSE_SET_ATTR_CTIME) == FUSE_SET_ATTR_MODE)
 		reply_attr(req, dir);
 	else
 		refuse(req);
