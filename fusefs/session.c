@@ -267,17 +267,80 @@ static bool is_forget(unsigned opcode)
 	return opcode == FUSE_FORGET || opcode == FUSE_BATCH_FORGET;
 }
 
+static void session_answer_error(struct session *s, const struct fuse_in_header *head, int error)
+{
+	struct fuse_out_header out = { .len = sizeof out, .error = -error, .unique = head->unique };
+	bool waits = !is_forget(head->opcode) && head->opcode != FUSE_NOTIFY_REPLY;
+
+	if (waits && write(s->fd, &out, sizeof out) < 0 && errno != ENOENT)
+		log_warning(NULL, "answer it: %m");
+}
+
 /* EIO for this request alone; a FORGET is passed over. */
 static void session_refuse(struct session *s, const struct fuse_in_header *head)
 {
-	struct fuse_out_header out = { .len = sizeof out, .error = -EIO, .unique = head->unique };
-
 	s->stats.n_poison++;
 	log_error(NULL, "%ju agents died of this request, it is answered with an error: %s of node %ju by pid %u",
 		  (uintmax_t)s->connection->slot.n_deaths, session_opcode_name(head->opcode) ?: "an unknown operation",
 		  (uintmax_t)head->nodeid, head->pid);
-	if (!is_forget(head->opcode) && write(s->fd, &out, sizeof out) < 0 && errno != ENOENT)
-		log_warning(NULL, "answer it: %m");
+	session_answer_error(s, head, EIO);
+}
+
+/* How each of OPS_TABLE's requests is built: so many bytes, at least, behind the header, then so many names. */
+static const struct {
+	uint16_t fixed;
+	uint8_t n_names;
+} SHAPES[SESSION_OPCODES] = {
+	[FUSE_LOOKUP] = { 0, 1 },
+	[FUSE_FORGET] = { sizeof(struct fuse_forget_in) },
+	[FUSE_GETATTR] = { sizeof(struct fuse_getattr_in) },
+	[FUSE_SETATTR] = { sizeof(struct fuse_setattr_in) },
+	[FUSE_SYMLINK] = { 0, 2 },
+	[FUSE_MKNOD] = { sizeof(struct fuse_mknod_in), 1 },
+	[FUSE_MKDIR] = { sizeof(struct fuse_mkdir_in), 1 },
+	[FUSE_UNLINK] = { 0, 1 },
+	[FUSE_RMDIR] = { 0, 1 },
+	[FUSE_RENAME] = { sizeof(struct fuse_rename_in), 2 },
+	[FUSE_LINK] = { sizeof(struct fuse_link_in), 1 },
+	[FUSE_READ] = { sizeof(struct fuse_read_in) },
+	[FUSE_WRITE] = { sizeof(struct fuse_write_in) },
+	[FUSE_SETXATTR] = { FUSE_COMPAT_SETXATTR_IN_SIZE, 1 },
+	[FUSE_GETXATTR] = { sizeof(struct fuse_getxattr_in), 1 },
+	[FUSE_REMOVEXATTR] = { 0, 1 },
+	[FUSE_READDIR] = { sizeof(struct fuse_read_in) },
+	[FUSE_CREATE] = { sizeof(struct fuse_create_in), 1 },
+	[FUSE_BATCH_FORGET] = { sizeof(struct fuse_batch_forget_in) },
+	[FUSE_FALLOCATE] = { sizeof(struct fuse_fallocate_in) },
+	[FUSE_RENAME2] = { sizeof(struct fuse_rename2_in), 2 },
+	[FUSE_COPY_FILE_RANGE] = { sizeof(struct fuse_copy_file_range_in) },
+};
+
+/* libfuse takes it on trust that all of a request is there. The kernel can be trusted with that, but not what is found in
+ * the slot. Nor that nobody answers a question that was never asked (libfuse forgets to free that), or says good-bye, which
+ * the kernel does on block devices only. */
+static bool request_is_good(const struct fuse_in_header *head, size_t len)
+{
+	const char *at = (const char *)(head + 1), *end = (const char *)head + len;
+
+	if (head->len != len || head->opcode == FUSE_NOTIFY_REPLY || head->opcode == FUSE_DESTROY)
+		return false;
+	if (head->opcode >= SESSION_OPCODES)
+		return true;
+	if ((size_t)(end - at) < SHAPES[head->opcode].fixed)
+		return false;
+	if (head->opcode == FUSE_BATCH_FORGET) {
+		const struct fuse_batch_forget_in *in = (const void *)at;
+
+		return in->count <= ((size_t)(end - at) - sizeof *in) / sizeof(struct fuse_forget_one);
+	}
+	at += SHAPES[head->opcode].fixed;
+	for (int i = 0; i < SHAPES[head->opcode].n_names; i++) {
+		at = memchr(at, 0, (size_t)(end - at));
+		if (!at)
+			return false;
+		at++;
+	}
+	return true;
 }
 
 /* The request in the slot. `again`: an earlier process has had it. */
@@ -290,6 +353,11 @@ static void session_process(struct session *s, size_t len, bool again)
 
 	if (head->opcode < SESSION_OPCODES)
 		s->stats.requests[head->opcode]++;
+	if (!request_is_good(head, len)) {
+		log_warning(NULL, "not a request: %s, %zu bytes", session_opcode_name(head->opcode) ?: "unknown", len);
+		session_answer_error(s, head, EINVAL);
+		return;
+	}
 	if (slot->n_deaths >= SESSION_DEATHS_MAX && slot->deadly_unique == unique) {
 		session_refuse(s, head);
 		return;

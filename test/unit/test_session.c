@@ -9,6 +9,8 @@
 
 #include <cmocka.h>
 
+#include "fusefs/publish.h"
+
 #define UNIQUE 42
 
 static struct arena_connection c;
@@ -26,6 +28,8 @@ ssize_t write(int fd, const void *data, size_t len)
 	}
 	return syscall(SYS_write, fd, data, len);
 }
+
+#define PUBLISHER 77
 
 static void ended(void *userdata, int r)
 {
@@ -119,6 +123,87 @@ static void one_that_dies_of_it_again_is(void **state)
 	assert_int_equal(resume(true), -ENOSYS);
 }
 
+/* A batch that says that it is longer than it is, and names without an end. */
+static void a_request_that_is_not_whole_is_not_carried_out(void **state)
+{
+	const struct {
+		uint32_t opcode;
+		size_t len;
+		int answer;
+	} cases[] = {
+		{ FUSE_BATCH_FORGET, sizeof(struct fuse_batch_forget_in) + 3 * sizeof(struct fuse_forget_one), 1 },
+		{ FUSE_FORGET, 7, 1 },
+		{ FUSE_LOOKUP, 8, -EINVAL },
+		{ FUSE_RENAME, sizeof(struct fuse_rename_in) + 4, -EINVAL },
+		{ FUSE_READ, sizeof(struct fuse_read_in) - 1, -EINVAL },
+		{ FUSE_NOTIFY_REPLY, 64, 1 },
+		{ FUSE_DESTROY, 0, -EINVAL },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const struct fuse_in_header head = { .len = sizeof head + cases[i].len,
+						     .opcode = cases[i].opcode,
+						     .unique = UNIQUE };
+
+		memset(c.slot.request, 'x', sizeof c.slot.request);
+		memcpy(c.slot.request, &head, sizeof head);
+		c.slot.since_usec = 1;
+		c.slot.n_deaths = 0;
+		assert_int_equal(resume(true), cases[i].answer);
+	}
+}
+
+static struct fuse_attr_out set_mode(struct session *s, uint32_t pid, uint64_t id, int *ret_error)
+{
+	struct {
+		struct fuse_in_header head;
+		struct fuse_setattr_in in;
+	} ask = { .head = { .len = sizeof ask, .opcode = FUSE_SETATTR, .unique = UNIQUE, .nodeid = id, .pid = pid },
+		  .in = { .valid = FATTR_MODE, .mode = S_IFDIR | 0755 } };
+	struct {
+		struct fuse_out_header head;
+		struct fuse_attr_out out;
+	} answer = { .head.unique = 0 };
+
+	assert_int_equal(send(kernel, &ask, sizeof ask, 0), sizeof ask);
+	session_answer(s);
+	assert_true(recv(kernel, &answer, sizeof answer, MSG_DONTWAIT) >= (ssize_t)sizeof answer.head);
+	assert_int_equal(answer.head.unique, UNIQUE);
+	*ret_error = answer.head.error;
+	return answer.out;
+}
+
+/* It has one mode for all folders, a volume's folder has another: what counts is that the kernel is told the time again. */
+static void the_publisher_may_touch_a_folder_of_any_mode(void **state)
+{
+	struct fuse_attr_out out;
+	struct publish *p;
+	struct session *s;
+	struct node *dir;
+	struct tree *t;
+	int ends[2], orders[2], error;
+
+	assert_int_equal(tree_new(1, &t), 0);
+	assert_int_equal(tree_fill_dir(t, tree_node(t, TREE_ROOT_ID), "volume", 03777, 5, &dir), 0);
+	assert_int_equal(publish_new(loop, t, &p), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, orders), 0);
+	assert_int_equal(publish_attach(p, orders[0], PUBLISHER, NULL, NULL), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+	kernel = ends[0];
+	assert_int_equal(session_new(loop, ends[1], t, p, &c, ended, NULL, &s, NULL), 0);
+
+	out = set_mode(s, PUBLISHER, node_id(dir), &error);
+	assert_int_equal(error, 0);
+	assert_int_equal(out.attr.mode, S_IFDIR | 03777);
+	set_mode(s, PUBLISHER + 1, node_id(dir), &error);
+	assert_int_equal(error, -EROFS);
+
+	session_free(s);
+	publish_free(p);
+	tree_free(t);
+	close(orders[1]);
+}
+
 #define with_connection(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -127,6 +212,8 @@ int main(void)
 		with_connection(a_request_that_agents_die_of_is_refused),
 		with_connection(a_successor_that_does_not_get_to_it_is_no_death),
 		with_connection(one_that_dies_of_it_again_is),
+		with_connection(a_request_that_is_not_whole_is_not_carried_out),
+		with_connection(the_publisher_may_touch_a_folder_of_any_mode),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
