@@ -3,6 +3,7 @@
 #include "agent/opener.h"
 
 #include <fcntl.h>
+#include <limits.h>
 
 #include "agent/files.h"
 #include "agent/link.h"
@@ -33,10 +34,48 @@ void opener_deinit(struct opener *o)
 	map_deinit(&o->allowed);
 }
 
+/* Takes the first name off *path and goes there from `place`, which has neither "//" nor "." nor "..". false: that is longer
+ * than a path can be. */
+static bool path_step(const char **path, char place[PATH_MAX])
+{
+	const char *name = *path + strspn(*path, "/");
+	size_t len = strcspn(name, "/"), at = strlen(place);
+
+	*path = name + len;
+	if (len == 2 && name[0] == '.' && name[1] == '.') {
+		while (at > 0 && place[--at] != '/')
+			;
+		place[at] = 0;
+	} else if (len > 0 && !(len == 1 && name[0] == '.')) {
+		if (at + 1 + len >= PATH_MAX)
+			return false;
+		place[at++] = '/';
+		memcpy(place + at, name, len);
+		place[at + len] = 0;
+	}
+	return true;
+}
+
+/* Whether the path comes to this folder, be it to leave it again. */
+static bool path_comes_to(const char *path, const char *folder)
+{
+	char place[PATH_MAX] = "", goal[PATH_MAX] = "";
+
+	while (*folder)
+		if (!path_step(&folder, goal))
+			return false;
+	while (*path)
+		if (!path_step(&path, place) || str_eq(place, goal))
+			return true;
+	return false;
+}
+
+/* However it is written: what is looked up in there waits for the agent, and then nobody can start another. (Where a link
+ * leads is the operator's own choice.) */
 static bool is_never(const struct opener *o, const char *path)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(o->never); i++)
-		if (o->never[i] && (str_eq(path, o->never[i]) || files_is_beneath(path, o->never[i])))
+		if (o->never[i] && path_comes_to(path, o->never[i]))
 			return true;
 	return false;
 }

@@ -313,6 +313,12 @@ static void only_what_is_on_the_fixed_list_is_opened(void **state)
 	o.never[0] = "/etc/ssl";
 	assert_int_equal(opener_allow(&o, "/etc/ssl/openssl.cnf", false), -EDEADLK);
 	assert_int_equal(opener_allow(&o, "/etc/ssl", true), -EDEADLK);
+	/* however it is written */
+	assert_int_equal(opener_allow(&o, "/etc//ssl/openssl.cnf", false), -EDEADLK);
+	assert_int_equal(opener_allow(&o, "/etc/./ssl/", true), -EDEADLK);
+	assert_int_equal(opener_allow(&o, "/../usr/../etc/x/.././ssl", true), -EDEADLK);
+	assert_int_equal(opener_allow(&o, "/etc/ssl/x/../../sslx", false), -EDEADLK);
+	assert_int_equal(opener_allow(&o, "/etc/sslx/../ssl.x", false), 0);
 	assert_int_equal(opener_allow(&o, "/dev/null", false), 0);
 	assert_int_equal(opener_allow(&o, "/etc", true), 0);
 	assert_int_equal(opener_allow(&o, "relative", false), -EINVAL);
