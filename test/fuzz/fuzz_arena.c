@@ -359,12 +359,13 @@ static size_t place(struct fuzz_input *in)
 
 static void damage(struct fuzz_input *in)
 {
-	uint8_t *all = stores.copy, swap[512];
+	uint8_t *all = stores.copy, *found, swap[512];
+	char text[TEXT_MAX];
 	size_t at = place(in), to = place(in) & ~(size_t)15, len;
 	struct fuzz_input bytes;
 	uint64_t word;
 
-	switch (fuzz_u8(in) % 7) {
+	switch (fuzz_u8(in) % 8) {
 	case 0:
 		all[at] ^= 1u << (fuzz_u8(in) & 7);
 		break;
@@ -391,6 +392,12 @@ static void damage(struct fuzz_input *in)
 		break;
 	case 5:
 		memset(all + MIN(at, SIZE - 64), fuzz_u8(in), 64);
+		break;
+	case 7: /* one byte of what a volume shows */
+		len = text_make(at % N_VOLUMES, f.before.shows[at % N_VOLUMES], text);
+		found = f.before.shows[at % N_VOLUMES] ? memmem(all + ARENA_HEAD_SIZE, HEAP, text, len) : NULL;
+		if (found)
+			found[to % len] ^= 1 + fuzz_u8(in) % 255;
 		break;
 	case 6: /* all behind it was never written */
 		memset(all + at, 0, SIZE - at);
