@@ -102,6 +102,7 @@ static struct {
 	uint8_t answer[256 << 10];
 	size_t answer_len; /* behind its head */
 	bool caller_gone, resent;
+	uint64_t count_id, count_after; /* the slot's, before the last answer */
 	int restarts;
 } f;
 
@@ -307,9 +308,16 @@ static void m_fill_new(int dir)
 
 /* --- the kernel's end --- */
 
-/* Its caller has been killed meanwhile: the answer has nobody to go to. */
+/* Notes what the slot says before an answer goes out: here an agent can die of it. And the caller may have been killed
+ * meanwhile: the answer has nobody to go to. */
 ssize_t writev(int fd, const struct iovec *iov, int n)
 {
+	if (f.arena && fd != f.kernel) {
+		const struct arena_slot *slot = &arena_connection(f.arena)->slot;
+
+		f.count_id = slot->count_id;
+		f.count_after = slot->count_after;
+	}
 	if (f.caller_gone && fd != f.kernel && iov->iov_len >= sizeof(struct fuse_out_header)) {
 		f.caller_gone = false;
 		errno = ENOENT;
@@ -613,6 +621,7 @@ static void lookup(uint64_t parent_id, const char *name)
 
 	if (gone && !f.caller_gone) {
 		FUZZ_CHECK(r == ANSWER_NONE);
+		f.request_len = 0; /* nobody sends it again */
 	} else if (dir < 0 || m.nodes[dir].kind != NODE_DIR) {
 		FUZZ_CHECK(r == -ESTALE);
 	} else if (child >= 0) {
@@ -1151,6 +1160,7 @@ static void drop_hidden(int dir, const char *version)
 	if (!real)
 		return;
 	tree_drop_hidden(f.tree, real);
+	f.request_len = 0; /* its answer would be another now */
 	for (int i = 1; i < m.top; i++)
 		if (m.nodes[i].used && m.nodes[i].parent == dir && m.nodes[i].hidden)
 			m_detach(i);
@@ -1241,7 +1251,7 @@ static void expire(struct fuzz_input *in)
 /* --- death --- */
 
 /* The agent has died, and the next one finds what it has left. `again`: before the kernel had the answer to the last
- * request, which has been changed the tree already. */
+ * request, which has changed the tree already. */
 static void die(struct fuzz_input *in, bool again)
 {
 	struct arena_slot *slot = &arena_connection(f.arena)->slot;
@@ -1254,10 +1264,12 @@ static void die(struct fuzz_input *in, bool again)
 		return;
 	memcpy(&head, f.request, sizeof head);
 	memcpy(answer, f.answer, len);
-	again = again && head.len == f.request_len && head.opcode == FUSE_LOOKUP;
+	again = again && f.request_len > 0 && head.len == f.request_len && head.opcode == FUSE_LOOKUP;
 	if (again) {
 		memcpy(slot->request, f.request, f.request_len);
 		slot->since_usec = 1;
+		slot->count_id = f.count_id;
+		slot->count_after = f.count_after;
 	}
 	m.n_grace = 0;
 	process_end();
