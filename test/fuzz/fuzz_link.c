@@ -119,10 +119,11 @@ static void make_path(struct fuzz_input *in, char path[PATH_MAX])
 	for (size_t i = 0; i < n; i++)
 		len += (size_t)snprintf(path + len, PATH_MAX - len, "/%s", parts[fuzz_u8(in) % ARRAY_SIZE(parts)]);
 	if (n == 6) { /* in and out of the base again */
-		char copy[PATH_MAX];
+		char copy[PATH_MAX + 64];
 
-		snprintf(copy, sizeof copy, "%s/..%s", base, path + strlen("/tmp"));
-		memcpy(path, copy, PATH_MAX);
+		len = (size_t)snprintf(copy, sizeof copy, "%s/..%s", base, path + strlen("/tmp"));
+		FUZZ_CHECK(len < PATH_MAX);
+		memcpy(path, copy, len + 1);
 	}
 }
 

@@ -133,7 +133,7 @@ static size_t path_make(struct fuzz_input *in, char path[ORDER_PATH_MAX + 64])
 	if (n >= 0xf8) {
 		struct fuzz_input bytes = fuzz_take(in, fuzz_u8(in));
 
-		len = n & 1 ? ORDER_PATH_MAX + (n & 6) - 4 : bytes.len;
+		len = n & 1 ? (size_t)ORDER_PATH_MAX - 4 + (n & 6) : bytes.len;
 		memset(path, 'x', len);
 		if (bytes.len > 0)
 			memcpy(path, bytes.data, MIN(bytes.len, len));
