@@ -15,6 +15,7 @@
 
 #include "common/buf.h"
 #include "common/str.h"
+#include "fusefs/plan.h"
 #include "test/lib/look.h"
 #include "test/lib/rig.h"
 
@@ -731,6 +732,34 @@ static void a_payload_waits_for_a_publisher(void **state)
 	look_is_text(rig_path(rig, "wait", "v", "k"), "1");
 }
 
+static uint64_t doubt;
+
+static void doubt_the_volume(struct rig *r, void *arg)
+{
+	struct plan plan = PLAN_INIT(rig_tree(r));
+
+	doubt = node_id(plan_find(&plan, "uid/volumes/kubernetes.io~secret/doubted"));
+	assert_int_equal(publish_resume(rig_publisher(r), &doubt), 0);
+}
+
+static bool is_settled(struct rig *r, void *arg)
+{
+	return doubt == 0;
+}
+
+/* The kernel takes the publisher's chmod of a folder that has another mode, and the mode stays. */
+static void a_folder_in_doubt_is_settled_through_the_kernel(void **state)
+{
+	const struct rig_file files[] = { { "a", "1" }, { NULL } };
+	struct stat st;
+
+	assert_int_equal(rig_publish(rig, "uid", "doubted", rig_payload(rig, files, -1, NULL), NULL), 0);
+	rig_call(rig, doubt_the_volume, NULL);
+	assert_true(rig_until(rig, is_settled, NULL));
+	assert_int_equal(stat(rig_path(rig, "uid", "doubted", NULL), &st), 0);
+	assert_int_equal(st.st_mode & 07777, 01777);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -745,6 +774,7 @@ int main(void)
 		cmocka_unit_test(readers_see_no_gap_while_it_is_updated),
 		cmocka_unit_test(a_new_publisher_completes_what_the_old_one_left),
 		cmocka_unit_test(a_payload_waits_for_a_publisher),
+		cmocka_unit_test(a_folder_in_doubt_is_settled_through_the_kernel),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
