@@ -20,6 +20,7 @@
 #define UNIT		((size_t)16)
 #define CHUNK_UNITS_MIN 2
 #define N_BINS		240
+#define BIN_LOOKS	16
 #define LIMIT_BYTES_MAX (UNIT << 31)
 
 /* Sizes are in units. Chunks lie side by side from the first byte of the region to its last. */
@@ -173,15 +174,16 @@ static unsigned bin_filled_from(unsigned bin)
 	return N_BINS;
 }
 
-/* In its own bin a chunk may be too small; in those behind each is large enough. */
+/* In its own bin a chunk may be too small; in those behind each is large enough. Of its own only the first few are looked
+ * at while there are others: thousands that are a little too small would be looked at each time. */
 static struct chunk *bin_find(size_t n_units)
 {
-	unsigned bin = bin_of(n_units);
+	unsigned own = bin_of(n_units), bin = bin_filled_from(own + 1);
+	int n = 0;
 
-	for (struct chunk *c = region.bins[bin]; c; c = c->next_free)
+	for (struct chunk *c = region.bins[own]; c && (bin == N_BINS || n < BIN_LOOKS); c = c->next_free, n++)
 		if (chunk_verify(c)->n_units >= n_units)
 			return c;
-	bin = bin_filled_from(bin + 1);
 	return bin < N_BINS ? chunk_verify(region.bins[bin]) : NULL;
 }
 

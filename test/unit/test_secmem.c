@@ -613,6 +613,30 @@ static void digest_needs_the_key_of_the_process(void **state)
 
 #define with_region(test) cmocka_unit_test_setup_teardown(test, region_setup, region_teardown)
 
+/* It is the last of many that are too small, and there is no larger one. */
+static void the_one_piece_that_is_large_enough_is_found(void **state)
+{
+	void *large, *small[64], *p;
+
+	secmem_deinit();
+	assert_int_equal(secmem_init(64 << 10, NULL), 0);
+	large = secmem_alloc(256);
+	assert_non_null(secmem_alloc(16));
+	for (size_t i = 0; i < ARRAY_SIZE(small); i++) {
+		small[i] = secmem_alloc(240);
+		assert_non_null(secmem_alloc(16));
+	}
+	while (secmem_alloc(16))
+		;
+	secmem_free(large);
+	for (size_t i = 0; i < ARRAY_SIZE(small); i++)
+		secmem_free(small[i]);
+	p = secmem_alloc(256);
+	assert_ptr_equal(p, large);
+	assert_null(secmem_alloc(256));
+	secmem_deinit();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -623,6 +647,7 @@ int main(void)
 		with_region(small_blocks_cost_little),
 		with_region(memory_is_whole_again_in_whatever_order_it_is_freed),
 		with_region(random_use_keeps_contents_and_accounts),
+		cmocka_unit_test(the_one_piece_that_is_large_enough_is_found),
 		with_region(second_init_is_refused),
 		cmocka_unit_test(impossible_limits_are_refused),
 		cmocka_unit_test(limit_is_rounded_up_to_pages),
