@@ -21,7 +21,7 @@ PACKAGES_LOADED := libcurl libmicrohttpd gnutls
 # Debian's packages: what the build needs, and what the tests, the demo and the benchmark need beside it
 DEPS_BUILD := gcc libc6-dev make pkg-config libfuse3-dev libcurl4-openssl-dev libyaml-dev libsodium-dev \
 	libjansson-dev libsystemd-dev libmicrohttpd-dev libgnutls28-dev libcap-ng-dev
-DEPS_TEST := libcmocka-dev mandoc jq curl openssl ca-certificates util-linux procps psmisc inotify-tools \
+DEPS_TEST := libcmocka-dev libseccomp-dev mandoc jq curl openssl ca-certificates util-linux procps psmisc inotify-tools \
 	nghttp2-proxy strace crun runc busybox-static python3 git clang-format fuse3 systemd clang-14 libclang-rt-14-dev
 
 # libFuzzer's build has a folder of its own, because it has its own compiler
@@ -39,7 +39,7 @@ endif
 
 LIB_CFLAGS = $(shell pkg-config --cflags $(PACKAGES) $(PACKAGES_LOADED))
 LIB_LIBS = $(shell pkg-config --libs $(PACKAGES))
-TEST_LIBS = $(shell pkg-config --libs libmicrohttpd gnutls) -lcmocka
+TEST_LIBS = $(shell pkg-config --libs libmicrohttpd gnutls libseccomp) -lcmocka
 
 CC ?= gcc
 OPT ?= -O2 -g
