@@ -208,9 +208,13 @@ static void op_readdir(fuse_req_t req, fuse_ino_t id, size_t size, off_t off, st
 	fuse_reply_buf(req, l.buf, l.len);
 }
 
+/* What there is in all is the host's business: a volume shows no numbers of other pods. */
 static void op_statfs(fuse_req_t req, fuse_ino_t id)
 {
-	struct tree_stats stats = tree_stats(ops_of(req)->tree);
+	struct tree_stats stats = { 0 };
+
+	if (id == TREE_ROOT_ID)
+		stats = tree_stats(ops_of(req)->tree);
 
 	fuse_reply_statfs(req, &(struct statvfs){
 				       .f_bsize = 4096,
