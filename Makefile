@@ -66,6 +66,7 @@ UNIT := $(patsubst %.c,$(B)/%,$(wildcard test/unit/test_*.c))
 INTEGRATION := $(patsubst %.c,$(B)/%,$(wildcard test/integration/test_*.c))
 FUZZERS := $(patsubst %.c,$(B)/%,$(wildcard test/fuzz/fuzz_*.c))
 TOOLS := $(patsubst %.c,$(B)/%,$(wildcard test/tools/*.c)) $(patsubst %.c,$(B)/%,$(wildcard test/bench/*.c))
+PRELOADS := $(patsubst %.c,$(B)/%.so,$(wildcard test/preload/*.c))
 
 .DEFAULT_GOAL := all
 .PHONY: help all deps test test-run e2e e2e-run soak soak-run bench bench-run chaos chaos-run demo demo-run tools \
@@ -140,7 +141,7 @@ demo: deps ## show the main job on the examples: tree, live rotation, timing (KE
 demo-run: all
 	$(Q)KEEP='$(KEEP)' test/demo --build $(B)
 
-tools: $(TOOLS) $(B)/apiserver ## the test API server and the test tools
+tools: $(TOOLS) $(PRELOADS) $(B)/apiserver ## the test API server and the test tools
 
 $(B)/secretlet: $(B)/agent/main.o $(AGENT) $(FUSEFS) $(COMMON) $(WIPE)
 	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
@@ -156,8 +157,15 @@ $(FUZZERS): $(B)/%: $(B)/%.o $(if $(LIBFUZZER),,$(B)/test/fuzz/replay.o) $(AGENT
 
 $(B)/test/bench/resume: $(FUSEFS) $(WIPE)
 $(B)/test/bench/propagate: LIBS += -lcurl
-$(TOOLS): $(B)/%: $(B)/%.o $(COMMON)
+# runs where there are no libraries
+$(B)/test/tools/attack: $(B)/test/tools/attack.o
+	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -static-pie -o $@ $^
+$(filter-out %/attack,$(TOOLS)): $(B)/%: $(B)/%.o $(COMMON)
 	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
+$(PRELOADS): $(B)/%.so: %.c
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) -fPIC -shared -o $@ $< -ldl
 
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
