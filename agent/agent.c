@@ -59,7 +59,7 @@ struct agent {
 	unsigned n_publisher_hangs; /* since one has answered */
 	uint64_t n_publisher_answers; /* when that was looked at last */
 	bool pods_told; /* all of a complete list */
-	bool remount; /* what is in the arena cannot be used */
+	bool remount; /* what is in the arena cannot be used, or nobody can be served by this connection */
 	bool retained; /* what an earlier agent has published and nobody wants any more is gone */
 	struct report_state report;
 };
@@ -396,8 +396,10 @@ static void agent_session_ended(void *userdata, int r)
 {
 	struct agent *a = userdata;
 
-	/* unmounted by the keeper when it stops, or by a person: the keeper knows which */
+	/* by the keeper when it stops, or by somebody else (umount -f, fusectl): the keeper knows which. Such a connection
+	 * never comes back */
 	log_info(NULL, "the file system was unmounted");
+	a->remount = true;
 	loop_exit(a->loop, EXIT_FAILURE);
 }
 
@@ -747,5 +749,6 @@ int agent_run(const struct config *c, reload_parse_fn parse, void *parse_userdat
 		log_error(NULL, "%s", err_text(&e));
 		return a.remount ? KEEPER_EXIT_REMOUNT : EXIT_FAILURE;
 	}
-	return loop_run(a.loop) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	r = loop_run(a.loop);
+	return r == 0 ? EXIT_SUCCESS : a.remount ? KEEPER_EXIT_REMOUNT : EXIT_FAILURE;
 }
