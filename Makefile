@@ -199,6 +199,7 @@ install: all ## into $(DESTDIR)$(PREFIX)
 	chmod 0644 $(DESTDIR)$(UNITDIR)/secretlet.service
 	$(INSTALL) -D -m 0644 deploy/secretlet.sysusers $(DESTDIR)$(SYSUSERSDIR)/secretlet.conf
 	$(INSTALL) -D -m 0644 examples/secretlet.yaml $(DESTDIR)$(PREFIX)/share/doc/secretlet/examples/secretlet.yaml
+	$(INSTALL) -D -m 0644 SECURITY.md $(DESTDIR)$(PREFIX)/share/doc/secretlet/SECURITY.md
 	$(INSTALL) -d -m 0755 $(DESTDIR)$(SYSCONFDIR)/secretlet
 
 uninstall: ## removes what install put there (not the configuration)

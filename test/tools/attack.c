@@ -1,6 +1,7 @@
 /* What a container tries that wants another pod's files. Linked without libraries: it runs in an empty root folder.
  *
- *   attack [all | NAME] MODE   MODE: what the container may do, of host (CAP_SYS_ADMIN and more), userns, hostpid
+ *   attack [all | NAME] MODE   MODE: what the container may do, of host (CAP_SYS_ADMIN and more), userns, hostpid,
+ *                              break (as host, and nobody's Secrets are there afterwards)
  *   attack race MODE           until there is /control/end: all that can be held of the own volume is held and used
  *
  * It knows a lot: where pods are kept and what the other is called ($PODS $OWN $ALIEN: their UIDs; $OWN_GID $ALIEN_GID: their
@@ -46,7 +47,7 @@
 #endif
 
 enum { OWN = 1, ALIEN = 2, CONTROL = 4, WROTE = 8 };
-enum mode { HOST = 1, USERNS = 2, HOSTPID = 4 };
+enum mode { HOST = 1, USERNS = 2, HOSTPID = 4, BREAK = 8 };
 
 static struct found {
 	unsigned seen, n_wrote;
@@ -994,11 +995,13 @@ static const struct {
 	{ "stranger", attack_stranger, HOST },
 	{ "member", attack_member, HOST },
 	{ "userns", attack_userns, HOST | USERNS },
-	{ "superblock", attack_superblock, USERNS },
+	{ "superblock", attack_superblock, USERNS | BREAK },
 	{ "write", attack_write, HOST | USERNS | HOSTPID },
 	{ "remount", attack_remount, HOST | USERNS },
 	{ "map", attack_map, HOST },
 };
+
+static const char *const MODES[] = { "host", "userns", "hostpid", "break" };
 
 static void report(const char *name, const char *target)
 {
@@ -1041,14 +1044,17 @@ int main(int argc, char **argv)
 	alien = getenv("ALIEN");
 	pods = getenv("PODS");
 	if (argc != 3 || found == MAP_FAILED || !own || !alien || !pods || stat("/secret/.", &st) < 0) {
-		fprintf(stderr, "usage: attack [all | NAME] host|userns|hostpid, attack race MODE; see attack.c\n");
+		fprintf(stderr,
+			"usage: attack [all | NAME] host|userns|hostpid|break, attack race MODE; see attack.c\n");
 		return 64;
 	}
 	secret_dev = st.st_dev;
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (strcmp(argv[1], "race") == 0)
 		return race();
-	mode = strcmp(argv[2], "host") == 0 ? HOST : strcmp(argv[2], "userns") == 0 ? USERNS : HOSTPID;
+	for (size_t i = 0; i < ARRAY_SIZE(MODES); i++)
+		if (strcmp(argv[2], MODES[i]) == 0)
+			mode = 1u << i;
 	mkdir(MOUNT_POINT, 0755);
 	for (size_t i = 0; i < ARRAY_SIZE(ATTACKS); i++)
 		if ((ATTACKS[i].modes & mode) && (strcmp(argv[1], "all") == 0 || strcmp(argv[1], ATTACKS[i].name) == 0))
