@@ -161,7 +161,11 @@ int cli_run(const struct options *o, char *const *words)
 	cleanup_fd int kept = -1;
 	int r = begin("keeper", o, &c, &kept);
 
-	return r == CLI_OK ? keeper_run(c, kept, words) : r;
+	if (r != CLI_OK)
+		return r;
+	/* the keeper has the arena, the connection and the private mount: no other root may look into it */
+	cli_hide_memory();
+	return keeper_run(c, kept, words);
 }
 
 static bool is_socket(int fd)
