@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 
 #define publisher_run fuzz_publisher_run /* its functions are what is tested */
+#define publisher_confine fuzz_publisher_confine
 #include "fusefs/publisher.c"
 
 #include "common/str.h"
