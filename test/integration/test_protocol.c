@@ -734,7 +734,7 @@ struct waiter {
 	size_t n_asked;
 	uint64_t asked_usec;
 	uint64_t awake_usec; /* since the sleep; while the machine has no time for us does not count */
-	bool slept, again;
+	bool patient, slept, again; /* patient: it waits for 6.4 s, or more, the next time */
 };
 
 static void waiter_start(struct waiter *w)
@@ -751,15 +751,16 @@ static void waiter_look(struct waiter *w)
 	uint64_t now = now_usec();
 	size_t n = asked(w->t, w->whose, "");
 
-	if (n == w->n_asked)
+	if (n == w->n_asked) {
+		/* what became of the last request is known by now: 6 seconds, or more, before it would ask again */
+		if (w->patient && !w->slept && now - w->asked_usec > 400 * USEC_PER_MSEC) {
+			source_slept(w->t->source);
+			w->slept = true;
+		}
 		return;
-	if (w->slept) {
-		w->again = true;
-	} else if (w->n_asked > 0 && now - w->asked_usec > 4 * USEC_PER_SEC) {
-		/* 6.4 seconds, or more, before it would ask again */
-		source_slept(w->t->source);
-		w->slept = true;
 	}
+	w->again = w->slept;
+	w->patient = w->n_asked > 0 && now - w->asked_usec > 4 * USEC_PER_SEC;
 	w->n_asked = n;
 	w->asked_usec = now;
 }
