@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # timeout: 300
-# Deaths after each step: the publisher (with AGENT_EVERY=1, as in e2e/steps.sh, then the agent, too) is killed after the first system call of an update, after the
+# Deaths after each step: the publisher (with AGENT_EVERY=1 then the agent, too) is killed after the first system call of an update, after the
 # second, and so on, until an update comes through before that. What a volume shows is wholly old or wholly new, and then
 # new. As a new agent waits a little where the last ones have died young, several daemons share the work. (deaths.sh kills
 # before the calls that change something.)
