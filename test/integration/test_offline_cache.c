@@ -1,4 +1,5 @@
-/* The offline cache with its own process and a folder whose disk fails: what is left in the folder, and what is said. */
+/* The offline cache with its own process and a folder whose disk fails: what is left in the folder, and what is said.
+ * It mostly waits. */
 #include "agent/cache.h"
 
 #include <dirent.h>

@@ -1,5 +1,5 @@
 /* Publish: the order of the calls, failures and deaths of the publisher at every step. The publisher here is in the
- * test: it reads orders and commits them in the tree by itself, so neither FUSE nor root is needed. */
+ * test: it reads orders and commits them in the tree by itself, so neither FUSE nor root is needed. It mostly waits. */
 #include "fusefs/publish.h"
 
 #include <setjmp.h>
