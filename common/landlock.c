@@ -6,15 +6,14 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-#define FILES_ABI_1    ((1ull << 13) - 1)
-#define FILES_REFER    (1ull << 13) /* ABI 2 */
-#define FILES_TRUNCATE (1ull << 14) /* ABI 3 */
-#define FILES_IOCTL    (1ull << 15) /* ABI 5 */
-#define NET_ALL	       3ull /* bind and connect */
-#define NET_CONNECT    2ull
-#define SCOPE_ALL      3ull /* abstract unix sockets and signals */
+#define FILES_ABI_1 ((1ull << 13) - 1)
+#define FILES_REFER (1ull << 13) /* ABI 2 */
+#define FILES_IOCTL (1ull << 15) /* ABI 5 */
+#define NET_ALL	    3ull /* bind and connect */
+#define NET_CONNECT 2ull
+#define SCOPE_ALL   3ull /* abstract unix sockets and signals */
 
-#define FOR_A_FILE (LANDLOCK_READ_FILE | LANDLOCK_WRITE_FILE | FILES_TRUNCATE | FILES_IOCTL)
+#define FOR_A_FILE (LANDLOCK_READ_FILE | LANDLOCK_WRITE_FILE | LANDLOCK_TRUNCATE | FILES_IOCTL)
 
 enum { RULESET_VERSION = 1 };
 enum { RULE_PATH_BENEATH = 1, RULE_NET_PORT = 2 };
@@ -49,11 +48,15 @@ unsigned landlock_known(void)
 int landlock_begin(struct landlock *l, unsigned what)
 {
 	struct ruleset_attr a = { 0 };
+	bool but_reading = what & LANDLOCK_BUT_READING;
 	long version = abi();
 
 	what &= known_of(version);
 	if (what & LANDLOCK_FILES)
-		a.handled_files = FILES_ABI_1 | (version >= 2 ? FILES_REFER : 0) | (version >= 3 ? FILES_TRUNCATE : 0);
+		a.handled_files =
+			FILES_ABI_1 | (version >= 2 ? FILES_REFER : 0) | (version >= 3 ? LANDLOCK_TRUNCATE : 0);
+	if (but_reading)
+		a.handled_files &= ~LANDLOCK_READ_FILE;
 	if (what & LANDLOCK_DEVICES)
 		a.handled_files |= FILES_IOCTL;
 	if (what & LANDLOCK_TCP)

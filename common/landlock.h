@@ -11,6 +11,8 @@
 #define LANDLOCK_DEVICES (1u << 2) /* ioctl of devices: ABI 5, Linux 6.10. With LANDLOCK_FILES only */
 #define LANDLOCK_SCOPES	 (1u << 3) /* signals and abstract unix sockets: ABI 6, Linux 6.12 */
 #define LANDLOCK_ALL	 (LANDLOCK_FILES | LANDLOCK_TCP | LANDLOCK_DEVICES | LANDLOCK_SCOPES)
+/* With LANDLOCK_FILES: files can be opened to be read as without it. */
+#define LANDLOCK_BUT_READING (1u << 4)
 
 /* What is allowed beneath a folder, or of a file. */
 #define LANDLOCK_READ_FILE   (1ull << 2)
@@ -22,6 +24,7 @@
 #define LANDLOCK_MAKE_SYM    (1ull << 12)
 #define LANDLOCK_WRITE_FILE  (1ull << 1)
 #define LANDLOCK_REFER	     (1ull << 13) /* rename into another folder */
+#define LANDLOCK_TRUNCATE    (1ull << 14)
 
 /* Which of them the kernel knows; 0: none, or Landlock is off. */
 unsigned landlock_known(void);
