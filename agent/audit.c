@@ -8,20 +8,16 @@
  * (FAN_Q_OVERFLOW, which does not say how many), by us (the file cannot be written), and by an end of this process (counted
  * in shared memory, which the next one reads).
  *
- * Rights: root's, to set the mark and to open the file; from then on no capability, and only root's files. No chroot: it
- * reads /proc. */
+ * Rights: root's, to set the mark and to open the log's folder; from then on no capability, /proc as its root folder, and that
+ * one folder (sandbox_enter_proc(), sandbox_confine_audit()). */
 #include "agent/audit.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
 #include <sys/fanotify.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-
-#include <cap-ng.h>
 
 #include "agent/audit_names.h"
 #include "agent/audit_proc.h"
@@ -45,8 +41,11 @@
 #define RETRY_USEC	USEC_PER_SEC
 #define STOP_BATCHES	512 /* more than a full queue */
 #define TELL_USEC	USEC_PER_SEC
+#define LOST_USEC	(10 * USEC_PER_SEC) /* without the log's folder, until another process looks for it */
 
-#define OPEN_START "{\"type\":\"open\","
+/* ASCII: names that others choose must do nothing to the terminal of who reads it */
+#define RECORD_FORM (JSON_COMPACT | JSON_ENSURE_ASCII)
+#define OPEN_START  "{\"type\":\"open\","
 
 /* What a node is called. A node's id is of one content for ever, so what was once answered stays right. */
 struct names {
@@ -71,6 +70,7 @@ struct audit {
 	int group, link, agent; /* agent -1: it is away */
 	struct loop_source *group_source, *link_source, *agent_source, *names_timer, *retry, *tell;
 	uint64_t boot_usec;
+	uint64_t started_usec; /* CLOCK_MONOTONIC */
 
 	struct list waiting; /* in the order of the events */
 	size_t n_waiting;
@@ -125,7 +125,7 @@ static uint64_t count_opens(const char *lines, size_t len)
 /* A record of ours, as a line of its own. */
 static int put(struct audit *a, const char *message, json_t *record, struct err *e)
 {
-	cleanup_free char *text = record ? json_dumps(record, JSON_COMPACT) : NULL, *line = NULL;
+	cleanup_free char *text = record ? json_dumps(record, RECORD_FORM) : NULL, *line = NULL;
 	size_t taken;
 
 	if (!text)
@@ -274,7 +274,7 @@ static void send_record(struct audit *a, json_t *json)
 
 static void add_line(struct audit *a, const json_t *json)
 {
-	cleanup_free char *text = json_dumps(json, JSON_COMPACT);
+	cleanup_free char *text = json_dumps(json, RECORD_FORM);
 	size_t before;
 	int r;
 
@@ -496,6 +496,11 @@ static void on_retry(struct loop_source *s, void *userdata)
 
 	if (a->failing_usec || a->owed)
 		flush(a);
+	if (a->failing_usec && audit_sink_is_lost(a->sink) && clock_monotonic_usec() - a->started_usec >= LOST_USEC) {
+		log_error(NULL, "the log's folder is not there: another process is to look for it");
+		loop_exit(a->loop, EXIT_FAILURE);
+		return;
+	}
 	if (a->agent < 0) {
 		(void)link_send(a->link, LINK_AUDIT, 0, 0, NULL, -1);
 		loop_timer_set(a->retry, RETRY_USEC);
@@ -531,7 +536,8 @@ static int record_new(struct audit *a, int fd, pid_t pid, int pidfd)
 	rec = calloc(1, sizeof(*rec));
 	if (!rec)
 		return -ENOMEM;
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	/* beneath /proc, our root folder */
+	snprintf(link, sizeof(link), "/self/fd/%d", fd);
 	n = readlink(link, path, sizeof(path) - 1);
 	rec->path = n > 0 ? strndup(path, (size_t)n) : NULL;
 	rec->process = process_of(a, pid, pidfd);
@@ -692,22 +698,20 @@ static int mark(int group, int private_mount, struct err *e)
 	return 0;
 }
 
-static int drop_rights(struct err *e)
+/* Without its folder it goes on, and says what is missing. */
+static int confine(struct audit *a, struct err *e)
 {
-	const struct rlimit none = { 0, 0 };
+	struct err no_folder = ERR_INIT;
+	int folder = audit_sink_open_folder(a->sink, &no_folder), r;
 
-	capng_clear(CAPNG_SELECT_ALL);
-	/* the bounding set can go only while CAP_SETPCAP is there; where it never was, what is in it cannot come back either */
-	(void)capng_apply(CAPNG_SELECT_BOUNDS);
-	if (capng_apply(CAPNG_SELECT_CAPS) < 0)
-		return err_set(e, -EPERM, "drop the capabilities: failed");
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || setrlimit(RLIMIT_CORE, &none) < 0)
-		return err_set(e, -errno, "give up rights: %m");
-	/* here is the place for what narrows it further: it needs to read /proc, to make, open, stat, write and cut the
-	 * log, a connection to the journal, and its open descriptors; it starts nothing and has no network */
-	if (capng_get_caps_process() < 0 || capng_have_capabilities(CAPNG_SELECT_CAPS) != CAPNG_NONE)
-		return err_set(e, -EPERM, "capabilities are still there after dropping them");
-	return 0;
+	if (folder < 0)
+		log_error(NULL, "%s", err_text(&no_folder));
+	r = sandbox_enter_proc(&folder, e);
+	if (r == 0)
+		r = sandbox_confine_audit(folder, e);
+	audit_proc_is_root();
+	audit_sink_keep_folder(a->sink, folder);
+	return r;
 }
 
 /* What the process before this one had read and not written can only be counted. */
@@ -770,13 +774,10 @@ static int setup(struct audit *a, enum audit_reason reason, struct err *e)
 	r = begin_counts(a, reason);
 	if (r < 0)
 		return err_set(e, r, "the audit's counts: %s", strerror(-r));
-	r = drop_rights(e);
-	if (r < 0)
-		return r;
 	r = setup_loop(a);
 	if (r < 0)
 		return err_set(e, r, "event loop: %s", strerror(-r));
-	return 0;
+	return confine(a, e);
 }
 
 int audit_run(const struct config *c, enum audit_reason reason)
@@ -786,6 +787,7 @@ int audit_run(const struct config *c, enum audit_reason reason)
 	int r;
 
 	a.target = c->audit_log;
+	a.started_usec = clock_monotonic_usec();
 	a.boot_usec = clock_realtime_usec() - clock_usec(CLOCK_BOOTTIME);
 	a.lines = BUF_INIT(LINES_MAX);
 	a.by_node = MAP_INIT;

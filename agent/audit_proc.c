@@ -18,6 +18,8 @@
 #define PF_EXITING 0x4u /* linux/sched.h */
 #define TEXT_MAX   8192
 
+static const char *proc = "/proc";
+
 bool audit_proc_parse_stat(const char *text, struct audit_proc *p)
 {
 	const char *open = strchr(text, '('), *close = strrchr(text, ')');
@@ -61,6 +63,11 @@ bool audit_proc_parse_status(const char *text, struct audit_proc *p)
 	return true;
 }
 
+void audit_proc_is_root(void)
+{
+	proc = "";
+}
+
 /* "": it could not be read. */
 static char *proc_text(pid_t pid, const char *name, char text[static TEXT_MAX])
 {
@@ -68,7 +75,7 @@ static char *proc_text(pid_t pid, const char *name, char text[static TEXT_MAX])
 	ssize_t n;
 	char path[64];
 
-	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
+	snprintf(path, sizeof(path), "%s/%d/%s", proc, (int)pid, name);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	n = fd < 0 ? 0 : read(fd, text, TEXT_MAX - 1);
 	text[MAX(n, (ssize_t)0)] = '\0';

@@ -19,6 +19,8 @@ struct audit_proc {
 /* The fields of /proc/PID/stat and /proc/PID/status. false: this is not such a text. */
 bool audit_proc_parse_stat(const char *text, struct audit_proc *p);
 bool audit_proc_parse_status(const char *text, struct audit_proc *p);
+/* From now on /proc is this process's root folder. */
+void audit_proc_is_root(void);
 /* Of the process that pidfd is of. false: it has gone, or is about to. */
 bool audit_proc_read(pid_t pid, int pidfd, struct audit_proc *ret_p);
 /* As it stands in a record. NULL: out of memory. boot_usec: CLOCK_REALTIME of the boot. */

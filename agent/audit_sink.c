@@ -17,7 +17,9 @@
 #include "common/file.h"
 #include "common/str.h"
 
-#define JOURNAL_SOCKET	 "/run/systemd/journal/socket"
+#define JOURNAL_DIR	 "/run/systemd/journal"
+#define JOURNAL_NAME	 "socket"
+#define JOURNAL_SOCKET	 JOURNAL_DIR "/" JOURNAL_NAME
 #define JOURNAL_WAIT_SEC 1
 #define DATAGRAM_MAX	 ((size_t)64 * 1024)
 #define NAME_MAX_BYTES	 64
@@ -28,6 +30,8 @@
 
 struct audit_sink {
 	char *path; /* NULL: the journal */
+	int dir; /* only with keeps_folder: its folder, or why there is none */
+	bool keeps_folder, lost;
 	int fd; /* -1: not open */
 	uint64_t looked_usec;
 	bool broken; /* the file ends in a part of a line */
@@ -39,7 +43,7 @@ int audit_sink_new(const char *target, struct audit_sink **ret_s)
 
 	if (!s)
 		return -ENOMEM;
-	s->fd = -1;
+	s->fd = s->dir = -1;
 	if (!str_eq(target, AUDIT_JOURNAL)) {
 		s->path = strdup(target);
 		if (!s->path)
@@ -54,8 +58,36 @@ void audit_sink_free(struct audit_sink *s)
 	if (!s)
 		return;
 	close_fd(s->fd);
+	close_fd(s->dir);
 	free(s->path);
 	free(s);
+}
+
+int audit_sink_open_folder(const struct audit_sink *s, struct err *e)
+{
+	cleanup_free char *dir = s->path ? file_dirname(s->path) : strdup(JOURNAL_DIR);
+	int fd, r;
+
+	if (!dir)
+		return err_set(e, -ENOMEM, "out of memory");
+	r = s->path ? file_mkdirs(dir, 0700, e) : 0;
+	if (r < 0)
+		return r;
+	fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? err_set(e, -errno, "open folder %s: %m", dir) : fd;
+}
+
+void audit_sink_keep_folder(struct audit_sink *s, int take_dirfd)
+{
+	audit_sink_reopen(s);
+	s->dir = take_dirfd;
+	s->keeps_folder = true;
+	s->lost = take_dirfd < 0;
+}
+
+bool audit_sink_is_lost(const struct audit_sink *s)
+{
+	return s->lost;
 }
 
 void audit_sink_reopen(struct audit_sink *s)
@@ -70,21 +102,36 @@ bool audit_sink_is_journal(const struct audit_sink *s)
 
 /* ---- the file ---- */
 
+static const char *file_name(const struct audit_sink *s)
+{
+	const char *slash = strrchr(s->path, '/');
+
+	return slash ? slash + 1 : s->path;
+}
+
+/* The folder; *own, if it is to be closed. */
+static int folder(const struct audit_sink *s, int *own, struct err *e)
+{
+	if (!s->keeps_folder)
+		return *own = audit_sink_open_folder(s, e);
+	if (s->dir < 0)
+		return err_set(e, s->dir, "the folder of %s: %s", s->path ?: JOURNAL_SOCKET, strerror(-s->dir));
+	return s->dir;
+}
+
 static int file_open(struct audit_sink *s, struct err *e)
 {
-	cleanup_free char *dir = file_dirname(s->path);
-	cleanup_fd int fd = -1;
+	cleanup_fd int fd = -1, own = -1;
+	int dir = folder(s, &own, e);
 	struct stat st;
 	char last;
-	int r;
 
-	if (!dir)
-		return err_set(e, -ENOMEM, "out of memory");
-	r = file_mkdirs(dir, 0700, e);
-	if (r < 0)
-		return r;
+	if (dir < 0)
+		return dir;
 	/* not through a link, and nothing that an open could wait for: whoever may write to its folder is not believed */
-	fd = open(s->path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK, 0600);
+	fd = openat(dir, file_name(s), O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK,
+		    0600);
+	s->lost = s->keeps_folder && fd < 0 && errno == ENOENT; /* it was removed */
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return err_set(e, -errno, "open %s: %m", s->path);
 	if (!S_ISREG(st.st_mode))
@@ -102,8 +149,10 @@ static void file_look(struct audit_sink *s, uint64_t now_usec)
 	if (s->fd < 0 || (s->looked_usec && now_usec - s->looked_usec < LOOK_USEC))
 		return;
 	s->looked_usec = now_usec;
-	if (fstat(s->fd, &ours) < 0 || lstat(s->path, &named) < 0 || ours.st_dev != named.st_dev ||
-	    ours.st_ino != named.st_ino)
+	if (fstat(s->fd, &ours) < 0 ||
+	    (s->keeps_folder ? fstatat(s->dir, file_name(s), &named, AT_SYMLINK_NOFOLLOW) : lstat(s->path, &named)) <
+		    0 ||
+	    ours.st_dev != named.st_dev || ours.st_ino != named.st_ino)
 		audit_sink_reopen(s);
 }
 
@@ -159,10 +208,17 @@ int audit_sink_write(struct audit_sink *s, const char *lines, size_t len, uint64
 
 static int journal_open(struct audit_sink *s, struct err *e)
 {
-	static const struct sockaddr_un address = { .sun_family = AF_UNIX, .sun_path = JOURNAL_SOCKET };
+	struct sockaddr_un address = { .sun_family = AF_UNIX, .sun_path = JOURNAL_SOCKET };
 	const struct timeval limit = { .tv_sec = JOURNAL_WAIT_SEC };
-	cleanup_fd int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	cleanup_fd int fd = -1, own = -1;
+	int dir = s->keeps_folder ? folder(s, &own, e) : 0;
 
+	if (dir < 0)
+		return dir;
+	/* /proc is the root folder then, and this is the only way to connect beneath a folder that is open */
+	if (s->keeps_folder)
+		snprintf(address.sun_path, sizeof(address.sun_path), "/self/fd/%d/" JOURNAL_NAME, dir);
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) < 0 ||
 	    connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
 		return err_set(e, -errno, "the journal (" JOURNAL_SOCKET "): %m");

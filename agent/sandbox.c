@@ -11,9 +11,11 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <pwd.h>
 #include <signal.h>
 #include <sodium.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
@@ -356,6 +358,94 @@ int sandbox_confine_cache(int dirfd, struct err *e)
 	if (r < 0 && r != -EOPNOTSUPP)
 		return err_set(e, r, "Landlock: %s", strerror(-r));
 	return set_calls(&SANDBOX_CACHE, e);
+}
+
+/* A mount of nobody's namespace, from which no way leads up. */
+static int detached_mount(int dirfd, const char *path, unsigned attributes, int *ret_fd, struct err *e)
+{
+	cleanup_fd int fd = open_tree(dirfd, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+	struct mount_attr set = { .attr_set = attributes };
+
+	if (fd < 0)
+		return err_set(e, -errno, "open_tree %s: %m", path);
+	if (attributes && mount_setattr(fd, "", AT_EMPTY_PATH, &set, sizeof(set)) < 0)
+		return err_set(e, -errno, "mount_setattr %s: %m", path);
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+int sandbox_enter_proc(int *dirfd, struct err *e)
+{
+	cleanup_fd int proc = -1, dir = -1;
+	sd_id128_t boot;
+	int r;
+
+	/* files that libraries read when they first need them, and then have */
+	capng_clear(CAPNG_SELECT_ALL);
+	tzset();
+	(void)sd_id128_get_boot(&boot);
+	r = detached_mount(AT_FDCWD, "/proc", MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, &proc, e);
+	if (r == 0 && *dirfd >= 0)
+		r = detached_mount(*dirfd, "", 0, &dir, e);
+	if (r < 0)
+		return r;
+	if (fchdir(proc) < 0 || chroot(".") < 0)
+		return err_set(e, -errno, "chroot /proc: %m");
+	if (*dirfd >= 0) {
+		close_fd(*dirfd);
+		*dirfd = TAKE_FD(dir);
+	}
+	return 0;
+}
+
+static bool has_capabilities(void)
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct caps[2];
+
+	if (syscall(SYS_capget, &head, caps) < 0)
+		return true;
+	for (size_t i = 0; i < ARRAY_SIZE(caps); i++)
+		if (caps[i].effective || caps[i].permitted || caps[i].inheritable)
+			return true;
+	return false;
+}
+
+static int drop_rights(struct err *e)
+{
+	/* as the publisher: without CAP_SETGID there is nothing that could have given it any */
+	if (setgroups(0, NULL) < 0 && errno != EPERM)
+		return err_set(e, -errno, "setgroups: %m");
+	capng_clear(CAPNG_SELECT_ALL);
+	/* the bounding set can go only while CAP_SETPCAP is there; where it never was, what is in it cannot come back either */
+	(void)capng_apply(CAPNG_SELECT_BOUNDS);
+	if (capng_apply(CAPNG_SELECT_CAPS) < 0 || has_capabilities())
+		return err_set(e, -EPERM, "drop the capabilities: failed");
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return err_set(e, -errno, "prctl(PR_SET_NO_NEW_PRIVS): %m");
+	return 0;
+}
+
+/* The kernel opens for it what others have opened (fanotify(7)), by paths that begin in their roots: no rule of Landlock can
+ * allow that and nothing else, so that reading is not ruled. What there is to be read the root folder says. */
+int sandbox_confine_audit(int dirfd, struct err *e)
+{
+	cleanup_landlock struct landlock l = LANDLOCK_INIT;
+	int r;
+
+	r = drop_rights(e);
+	if (r == 0)
+		r = set_memory(e);
+	if (r < 0)
+		return r;
+	r = landlock_begin(&l, LANDLOCK_ALL | LANDLOCK_BUT_READING);
+	if (r == 0 && dirfd >= 0)
+		r = landlock_allow(&l, dirfd, NULL, LANDLOCK_WRITE_FILE | LANDLOCK_TRUNCATE | LANDLOCK_MAKE_REG);
+	if (r == 0)
+		r = landlock_enforce(&l);
+	if (r < 0 && r != -EOPNOTSUPP)
+		return err_set(e, r, "Landlock: %s", strerror(-r));
+	return set_calls(&SANDBOX_AUDIT, e);
 }
 
 int sandbox_confine_keeper(struct err *e)

@@ -49,5 +49,10 @@ struct sandbox_needs {
 int sandbox_seal(const struct sandbox_needs *needs, bool quiet, struct err *e);
 /* The offline cache's process, which keeps dirfd alone (-1: not even that). After sandbox_drop(). */
 int sandbox_confine_cache(int dirfd, struct err *e);
+/* The audit process, before it gives up its rights: of all files it keeps /proc, which becomes its root folder and cannot be
+ * written to, and what is beneath *dirfd (-1: nothing), which is replaced by a mount of its own that leads nowhere else. */
+int sandbox_enter_proc(int *dirfd, struct err *e);
+/* After that, when everything is open: no group and no capability; it appends to files beneath dirfd (-1: none). */
+int sandbox_confine_audit(int dirfd, struct err *e);
 /* The keeper and all that it starts: what no secretlet ever does. */
 int sandbox_confine_keeper(struct err *e);

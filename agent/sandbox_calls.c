@@ -245,6 +245,38 @@ static const struct sysfilter_rule cache[] = {
 	CALL_DO(socket, SYSFILTER_ERRNO(EAFNOSUPPORT)),
 };
 
+/* What it reads is in /proc, its root folder; its log, and nothing else, is written, at the end. */
+static const struct sysfilter_rule audit[] = {
+	NEVER_IN_A_CHILD(CALL_KILL),
+	NEW_CODE(mmap),
+	NEW_CODE(mprotect),
+	BASE,
+	CALL_ALLOW(epoll_ctl),
+	CALL_ALLOW(epoll_wait),
+	CALL_ALLOW(epoll_pwait),
+	CALL_ALLOW(epoll_pwait2),
+	CALL_ALLOW(timerfd_settime),
+	CALL_ALLOW(recvmsg), /* the keeper's messages, with a socket */
+	CALL_ALLOW(poll),
+	CALL_ALLOW(ppoll),
+	CALL_ALLOW_IF(openat, READ_ONLY),
+	CALL_ALLOW_IF(openat, ARG_HAS(2, O_ACCMODE | O_CREAT | O_APPEND | O_TRUNC | O_NOFOLLOW,
+				      O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW)),
+	CALL_DO(openat, SYSFILTER_ERRNO(EACCES)),
+	CALL_ALLOW(readlink),
+	CALL_ALLOW(readlinkat),
+	CALL_ALLOW(statx),
+	CALL_ALLOW(ftruncate), /* what a full disk has cut */
+	CALL_ALLOW_IF(pidfd_send_signal, ARG_IS(1, 0)), /* is it there? */
+	CALL_DO(pidfd_send_signal, SYSFILTER_ERRNO(EPERM)),
+	CALL_ALLOW_IF(setsockopt, ARG_IS(1, SOL_SOCKET), ARG_IS(2, SO_SNDTIMEO)), /* the journal's */
+	CALL_DO(clone, SYSFILTER_ERRNO(EPERM)),
+	CALL_DO(fcntl, SYSFILTER_ERRNO(EINVAL)),
+	CALL_DO(ioctl, SYSFILTER_ERRNO(ENOTTY)),
+	CALL_DO(prctl, SYSFILTER_ERRNO(EINVAL)),
+	CALL_DO(socket, SYSFILTER_ERRNO(EAFNOSUPPORT)),
+};
+
 #define REFUSE(name) CALL_DO(name, SYSFILTER_ERRNO(EPERM))
 static const struct sysfilter_rule keeper[] = {
 	NEVER(REFUSE),
@@ -258,4 +290,5 @@ const struct sandbox_calls SANDBOX_NO_NEW_CODE = SET(no_new_code, SECCOMP_RET_AL
 const struct sandbox_calls SANDBOX_NO_FILES = SET(no_files, SECCOMP_RET_ALLOW);
 const struct sandbox_calls SANDBOX_NO_INTERNET = SET(no_internet, SECCOMP_RET_ALLOW);
 const struct sandbox_calls SANDBOX_CACHE = SET(cache, SYSFILTER_ERRNO(ENOSYS));
+const struct sandbox_calls SANDBOX_AUDIT = SET(audit, SYSFILTER_ERRNO(ENOSYS));
 const struct sandbox_calls SANDBOX_KEEPER = SET(keeper, SECCOMP_RET_ALLOW);

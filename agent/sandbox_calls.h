@@ -16,5 +16,7 @@ extern const struct sandbox_calls SANDBOX_NO_FILES; /* there is none that it ope
 extern const struct sandbox_calls SANDBOX_NO_INTERNET; /* it talks to no API server */
 /* The offline cache's process. */
 extern const struct sandbox_calls SANDBOX_CACHE;
+/* The audit process. */
+extern const struct sandbox_calls SANDBOX_AUDIT;
 /* What neither the keeper nor anything that it starts ever does. */
 extern const struct sandbox_calls SANDBOX_KEEPER;
