@@ -302,6 +302,16 @@ static void agent_attach_publisher(struct agent *a, const struct link_message *m
 	control_notify(a->control);
 }
 
+static bool agent_read_only(void *userdata)
+{
+	struct agent *a = userdata;
+	int r = link_send(a->link, LINK_READ_ONLY, 0, 0, NULL, -1);
+
+	if (r < 0)
+		log_error(NULL, "tell the keeper that the file system is read-only: %s", strerror(-r));
+	return r == 0;
+}
+
 static void agent_attach_audit(struct agent *a, int take_fd)
 {
 	int r = take_fd < 0 ? -EBADMSG : audit_names_attach(a->audit, take_fd);
@@ -374,6 +384,10 @@ static void agent_link_readable(struct loop_source *s, int fd, uint32_t revents,
 			break;
 		case LINK_PUBLISHER:
 			agent_attach_publisher(a, &m, with);
+			break;
+		case LINK_WRITABLE:
+			close_fd(with);
+			publish_repeat(a->publish);
 			break;
 		case LINK_AUDIT:
 			agent_attach_audit(a, with);
@@ -534,6 +548,7 @@ static int agent_setup_fs(struct agent *a, struct err *e)
 	r = r ?: publish_resume(a->publish, &arena_connection(a->arena)->doubt);
 	if (r < 0)
 		return err_set(e, r, "publish: %s", strerror(-r));
+	publish_on_read_only(a->publish, agent_read_only, a);
 	return session_new(a->loop, KEEPER_FD_FUSE, a->tree, a->publish, arena_connection(a->arena),
 			   agent_session_ended, a, &a->session, e);
 }

@@ -29,6 +29,7 @@
 #include "agent/notify.h"
 #include "agent/opener.h"
 #include "agent/places.h"
+#include "agent/repair.h"
 #include "agent/sandbox.h"
 #include "common/backoff.h"
 #include "common/clock.h"
@@ -97,6 +98,8 @@ struct keeper {
 	struct loop_source *audit_link_source;
 	int link; /* our end of the agent's link */
 	struct opener opener;
+	struct repair repair;
+	struct log_limit read_only; /* lines about that */
 	struct log_limit complaints; /* about the agent's messages */
 	bool ready_once; /* some agent has been ready, or an earlier keeper's was */
 	enum agent_stage stage; /* of the present agent, or the next one */
@@ -637,6 +640,31 @@ static void keeper_kill_publisher(struct keeper *k)
 	kill(k->publisher.pid, SIGKILL);
 }
 
+/* Who waits for it is told in every case: it tries again, or gives up. */
+static void keeper_repaired(void *userdata, int r)
+{
+	struct keeper *k = userdata;
+
+	if (r != MOUNT_WRITABLE && log_limit_ok(&k->read_only, loop_now(k->loop))) {
+		if (r == 0)
+			log_error(NULL, "somebody with CAP_SYS_ADMIN has made the file system read-only: it is "
+					"writable again");
+		else
+			log_error(NULL, "the file system is read-only and cannot be made writable: %s", strerror(-r));
+	}
+	/* another publisher begins anew, too */
+	if (k->agent.pid > 0 && link_send(k->link, LINK_WRITABLE, 0, 0, NULL, -1) < 0 && k->publisher.pid > 0)
+		kill(k->publisher.pid, SIGKILL);
+}
+
+static void keeper_repair(struct keeper *k)
+{
+	int r = repair_begin(&k->repair, k->conn.mount.private);
+
+	if (r < 0)
+		keeper_repaired(k, r);
+}
+
 static int keeper_handle(struct keeper *k, const struct link_message *m)
 {
 	switch (m->type) {
@@ -658,6 +686,9 @@ static int keeper_handle(struct keeper *k, const struct link_message *m)
 		return 0;
 	case LINK_PUBLISHER_HANGS:
 		keeper_kill_publisher(k);
+		return 0;
+	case LINK_READ_ONLY:
+		keeper_repair(k);
 		return 0;
 	case LINK_RELOADED:
 		keeper_reloaded(k, m->value);
@@ -978,6 +1009,9 @@ static int keeper_setup_loop(struct keeper *k)
 	r = loop_add_timer(k->loop, keeper_audit_restart, k, &k->audit.restart);
 	if (r < 0)
 		return r;
+	r = repair_init(&k->repair, k->loop, keeper_repaired, k);
+	if (r < 0)
+		return r;
 	r = loop_add_timer(k->loop, keeper_tick, k, &k->tick);
 	if (r < 0)
 		return r;
@@ -1020,6 +1054,7 @@ static void keeper_deinit(struct keeper *k)
 	notify_close(&k->notify);
 	keeper_drop_audit_link(k);
 	audit_group_deinit(&k->audit_group);
+	repair_deinit(&k->repair);
 	opener_deinit(&k->opener);
 	close_fd(k->self);
 	loop_source_free(k->sigterm);
@@ -1048,6 +1083,8 @@ int keeper_run(const struct config *c, int config_text, char *const *args)
 		.conn = FSCONN_INIT,
 		.notify = NOTIFY_INIT,
 		.opener = OPENER_INIT,
+		.repair = REPAIR_INIT,
+		.read_only = LOG_LIMIT_INIT(10 * USEC_PER_SEC, 3),
 		.complaints = LOG_LIMIT_INIT(10 * USEC_PER_SEC, 10),
 		.agent = { .name = "agent", .backoff = BACKOFF_INIT(&KEEPER_RESTART) },
 		.publisher = { .name = "publisher", .backoff = BACKOFF_INIT(&KEEPER_RESTART) },

@@ -14,10 +14,12 @@ enum link_type {
 	LINK_READY, /* all that the agent does is under way */
 	LINK_PUBLISHER_HANGS, /* it has an order and does not answer: start another */
 	LINK_SERVES, /* who waited has been answered: before LINK_READY, and before the API server is turned to */
+	LINK_READ_ONLY, /* somebody has made the file system read-only; answered by LINK_WRITABLE */
 	LINK_RELOADED, /* value: the log level that is in force now, or negative errno: everything stays as it was */
 	/* keeper -> agent; LINK_STOP and the last two to the audit process, too */
 	LINK_OPENED, /* value: 0 with an fd, or negative errno */
 	LINK_PUBLISHER, /* value: the publisher's pid; with the agent's end of its socket */
+	LINK_WRITABLE, /* it was made writable again, or could not be: the log has it */
 	LINK_STOP, /* finish */
 	LINK_RELOAD, /* read the configuration again; answered by LINK_RELOADED */
 	LINK_AUDIT, /* one end each of a socket between the agent and the audit process, which asks for it with the same */

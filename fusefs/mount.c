@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/mount.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
@@ -271,6 +272,22 @@ int mount_device(const char *pods_dir, uint64_t *ret_device, struct err *e)
 	if (!is_ours(fstype))
 		return err_set(e, -ENOENT, "nothing of ours is mounted on %s", pods_dir);
 	*ret_device = device;
+	return 0;
+}
+
+int mount_make_writable(int private)
+{
+	cleanup_fd int fs = -1;
+	struct statfs st;
+
+	if (fstatfs(private, &st) < 0)
+		return -errno;
+	if (!(st.f_flags & ST_RDONLY))
+		return MOUNT_WRITABLE;
+	fs = fspick(private, "", FSPICK_CLOEXEC | FSPICK_EMPTY_PATH);
+	if (fs < 0 || fsconfig(fs, FSCONFIG_SET_FLAG, "rw", NULL, 0) < 0 ||
+	    fsconfig(fs, FSCONFIG_CMD_RECONFIGURE, NULL, NULL, 0) < 0)
+		return -errno;
 	return 0;
 }
 

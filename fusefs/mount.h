@@ -1,7 +1,7 @@
 /* Mount: the FUSE superblock mounted twice, for the keeper. The public mount on the pods dir is read-only and nothing
  * else (with nosuid, nodev or noexec locked on, runc cannot start a container in a user namespace); the private one is
  * detached and writable, and only the publisher's fd reaches it. None of these calls sends a FUSE request, so they do
- * not wait for the agent. */
+ * not wait for the agent, except where it is said. */
 #pragma once
 
 #include "common/err.h"
@@ -31,5 +31,10 @@ struct mount_fds {
 int mount_create(const char *pods_dir, struct mount_fds *ret_fds, struct err *e);
 /* The device number (st_dev) of what is mounted on pods_dir; -ENOENT: nothing of ours. */
 int mount_device(const char *pods_dir, uint64_t *ret_device, struct err *e);
+/* Whoever has CAP_SYS_ADMIN outside of user namespaces and reaches any mount of the file system can make all of it read-only, the
+ * private mount too. Takes that back. 0; MOUNT_WRITABLE: nothing had to be done. It asks the agent, and may wait for whoever
+ * holds the file system: in a child process only. */
+enum { MOUNT_WRITABLE = 1 };
+int mount_make_writable(int private);
 /* The private mount of a mount that is there already and has this device number. -ENOENT: it is not there. */
 int mount_adopt(const char *pods_dir, uint64_t device, int *ret_private, struct err *e);

@@ -19,6 +19,8 @@
 #define RETIRED_MAX	  64
 #define RETIRED_BYTES_MAX (1u << 20)
 
+#define READ_ONLY_MAX 3 /* times that a job waits for a file system that was made read-only */
+
 #define ERRNO_MAX 4095 /* the kernel's */
 
 struct volume {
@@ -56,6 +58,8 @@ struct job {
 	struct plan plan;
 	size_t n_done, n_sent; /* steps that are answered for, steps that are on their way */
 	bool touch; /* JOB_HEAL: the kernel's list of names may be old */
+	unsigned n_read_only; /* times that it waited for the file system to be made writable */
+	bool waits; /* for that */
 	bool cleaning; /* the job has failed, its steps take back what they can */
 	uint64_t order_id, realtime_usec;
 
@@ -75,6 +79,8 @@ struct publish {
 	void (*lost)(void *userdata);
 	void *lost_userdata;
 	uint64_t *doubt; /* the arena's */
+	publish_read_only_fn read_only;
+	void *read_only_userdata;
 	publish_healed_fn healed;
 	void *healed_userdata;
 	uint64_t n_answers;
@@ -618,6 +624,15 @@ static const char *op_name(enum order_op op)
 	return op < ORDER_OPS ? names[op] : "?";
 }
 
+/* Whoever can make the file system read-only can do so at any moment, and again. */
+static bool wait_for_writable(struct publish *p, struct job *j)
+{
+	if (!p->read_only || j->n_read_only >= READ_ONLY_MAX)
+		return false;
+	j->n_read_only++;
+	return j->waits = p->read_only(p->read_only_userdata);
+}
+
 static void answered(struct publish *p, const struct order_answer *a)
 {
 	struct job *j = p->current;
@@ -632,6 +647,8 @@ static void answered(struct publish *p, const struct order_answer *a)
 		const struct step *s = &j->plan.steps[a->failed];
 		int r = a->error > 0 && a->error <= ERRNO_MAX ? -(int)a->error : -EIO;
 
+		if (r == -EROFS && wait_for_writable(p, j))
+			return;
 		err_set(&j->err, r, "%s %s: %s", op_name(s->op), s->path, strerror(-r));
 		job_fail(p, j, r);
 	} else {
@@ -898,6 +915,15 @@ void publish_free(struct publish *p)
 	free(p);
 }
 
+static void publish_restart(struct publish *p)
+{
+	if (!p->current)
+		return;
+	p->current->waits = false;
+	p->current->n_done = 0;
+	job_continue(p);
+}
+
 int publish_attach(struct publish *p, int take_fd, pid_t pid, void (*lost)(void *userdata), void *userdata)
 {
 	cleanup_fd int fd = take_fd;
@@ -914,12 +940,21 @@ int publish_attach(struct publish *p, int take_fd, pid_t pid, void (*lost)(void 
 	p->lost = lost;
 	p->lost_userdata = userdata;
 
-	if (p->current) {
-		p->current->n_done = 0;
-		job_continue(p);
-	}
+	publish_restart(p);
 	publish_wake(p);
 	return 0;
+}
+
+void publish_on_read_only(struct publish *p, publish_read_only_fn fn, void *userdata)
+{
+	p->read_only = fn;
+	p->read_only_userdata = userdata;
+}
+
+void publish_repeat(struct publish *p)
+{
+	if (p->current && p->current->waits)
+		publish_restart(p);
 }
 
 bool publish_is_publisher(const struct publish *p, pid_t pid)

@@ -71,6 +71,13 @@ int publish_retain(struct publish *p, publish_wanted_fn wanted, void *userdata);
 int publish_attach(struct publish *p, int take_fd, pid_t pid, void (*lost)(void *userdata), void *userdata);
 bool publish_is_publisher(const struct publish *p, pid_t pid);
 
+/* fn is told when a call of the publisher was refused with EROFS: somebody has made the file system read-only. true: what is
+ * under way waits for publish_repeat() or another publisher. Some times for each change; then, or without fn, it fails. */
+typedef bool (*publish_read_only_fn)(void *userdata);
+void publish_on_read_only(struct publish *p, publish_read_only_fn fn, void *userdata);
+/* It is writable again, or will not be: what waits is begun once more. */
+void publish_repeat(struct publish *p);
+
 /* <pods>/by-name/<ns>/<name> -> ../../<uid>, made before the pod's first volume and kept until publish_remove_pod().
  * A link of that name to another uid is replaced. */
 int publish_name_pod(struct publish *p, const char *uid, const char *ns, const char *name);
