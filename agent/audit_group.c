@@ -41,9 +41,10 @@ int audit_group_open(struct audit_group *g, struct err *e)
 				 O_RDONLY | O_CLOEXEC | O_LARGEFILE);
 	if (g->group < 0)
 		return err_set(e, -errno, "fanotify_init: %m%s",
-			       errno == ENOSYS	? " (the kernel has no FANOTIFY)"
-			       : errno == EPERM ? " (CAP_SYS_ADMIN is needed)"
-						: "");
+			       errno == ENOSYS	 ? " (the kernel has no FANOTIFY)"
+			       : errno == EINVAL ? " (Linux 5.15 or newer is needed)"
+			       : errno == EPERM	 ? " (CAP_SYS_ADMIN is needed)"
+						 : "");
 	return 0;
 }
 

@@ -1,6 +1,6 @@
 /* Runs a program as on an older kernel, or on one that is built without something:
  *
- *   oldkernel [--landlock ABI] [--no-mdwe] [--no-seccomp] PROGRAM [ARGUMENT...]
+ *   oldkernel [--landlock ABI] [--no-mdwe] [--no-seccomp] [--no-fanotify] [--no-pidfd-events] PROGRAM [ARGUMENT...]
  *
  * ABI 0: no Landlock at all. A filter answers for the kernel; what it cannot answer by itself, the version of Landlock, is asked
  * of a process that stays beside the program until that and all that it has started have ended. */
@@ -17,7 +17,8 @@
 
 #include "common/base.h"
 
-#define MDWE 65
+#define MDWE	     65
+#define PIDFD_EVENTS 0x80
 
 #define NUMBER		   BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr))
 #define ARGUMENT(n)	   BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[n]))
@@ -52,6 +53,19 @@ static void refuse_mdwe(void)
 					    IS(SYS_prctl, 0, 3),
 					    ARGUMENT(0),
 					    IS(MDWE, 0, 1),
+					    ANSWER(SECCOMP_RET_ERRNO | EINVAL),
+					    ANSWER(SECCOMP_RET_ALLOW) };
+
+	install(code, ARRAY_SIZE(code), 0);
+}
+
+/* FAN_REPORT_PIDFD, Linux 5.15 */
+static void refuse_pidfd_events(void)
+{
+	const struct sock_filter code[] = { NUMBER,
+					    IS(SYS_fanotify_init, 0, 3),
+					    ARGUMENT(0),
+					    BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, PIDFD_EVENTS, 0, 1),
 					    ANSWER(SECCOMP_RET_ERRNO | EINVAL),
 					    ANSWER(SECCOMP_RET_ALLOW) };
 
@@ -142,6 +156,10 @@ int main(int argc, char **argv)
 				pretend_version(version);
 		} else if (strcmp(argv[i], "--no-mdwe") == 0) {
 			refuse_mdwe();
+		} else if (strcmp(argv[i], "--no-fanotify") == 0) {
+			refuse(SYS_fanotify_init, ENOSYS);
+		} else if (strcmp(argv[i], "--no-pidfd-events") == 0) {
+			refuse_pidfd_events();
 		} else if (strcmp(argv[i], "--no-seccomp") == 0) {
 			no_seccomp = true;
 		} else {
@@ -149,7 +167,9 @@ int main(int argc, char **argv)
 		}
 	}
 	if (i >= argc || argv[i][0] == '-') {
-		fputs("usage: oldkernel [--landlock ABI] [--no-mdwe] [--no-seccomp] PROGRAM [ARGUMENT...]\n", stderr);
+		fputs("usage: oldkernel [--landlock ABI] [--no-mdwe] [--no-seccomp] [--no-fanotify] "
+		      "[--no-pidfd-events] PROGRAM [ARGUMENT...]\n",
+		      stderr);
 		return 125;
 	}
 	/* the last: no filter can be added after it */
