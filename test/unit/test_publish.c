@@ -731,6 +731,114 @@ static void strange_answers_are_harmless(void **state)
 	assert_int_equal(res.r, 0);
 }
 
+static void turn(int n)
+{
+	for (int i = 0; i < n; i++)
+		assert_true(loop_run_once(f.loop, 0) >= 0);
+}
+
+/* An answer to an order that is not the present one says nothing of it, good or bad. */
+static void an_answer_to_another_order_is_not_taken(void **state)
+{
+	static char msg[ORDER_MAX + 1];
+	struct result res = { 0 };
+	struct order_head head;
+	uint64_t n_answers;
+
+	assert_int_equal(publish("a=1", NULL), 0);
+	n_answers = publish_stats(f.publish).n_answers;
+	assert_int_equal(publish_volume(f.publish, &AT, payload_make("a=2"), result_fn, &res), 0);
+	turn(5);
+	assert_true(recv(f.fd, msg, sizeof msg, MSG_PEEK) > (ssize_t)sizeof head);
+	memcpy(&head, msg, sizeof head);
+	for (int by = -1; by <= 1; by += 2) {
+		struct order_answer done = { .id = head.id + by, .failed = ORDER_DONE },
+				    failed = { .id = head.id + by, .failed = 0, .error = EIO };
+
+		assert_int_equal(send(f.fd, &done, sizeof done, 0), sizeof done);
+		assert_int_equal(send(f.fd, &failed, sizeof failed, 0), sizeof failed);
+	}
+	turn(10);
+	assert_int_equal(res.n, 0);
+	assert_int_equal(publish_stats(f.publish).n_answers, n_answers);
+	run();
+	assert_int_equal(res.n, 1);
+	assert_int_equal(res.r, 0);
+	assert_shown(V, "..data>..v ..v/ ..v/ ..v/a=2 a>..data/a ");
+}
+
+static int n_read_only;
+
+static bool read_only_fn(void *userdata)
+{
+	n_read_only++;
+	return userdata == NULL;
+}
+
+static void what_meets_a_read_only_file_system_waits_and_is_repeated(void **state)
+{
+	static const uint32_t error = EROFS;
+	int n_waited = 0;
+
+	publish_on_read_only(f.publish, read_only_fn, NULL);
+	f.strange_error = &error;
+	for (int step = 1;; step++, n_waited++) {
+		cleanup_free char *spec = str_format("a=%d b%d=1", step, step);
+		struct result res = { 0 };
+
+		n_read_only = 0;
+		f.fail_at = f.n_changes + step;
+		assert_int_equal(publish_volume(f.publish, &AT, payload_make(spec), result_fn, &res), 0);
+		run();
+		if (n_read_only == 0)
+			break; /* it has no such step */
+		assert_int_equal(res.n, 0);
+		assert_int_equal(publish_stats(f.publish).unanswered_usec, 0);
+		if (step % 2) {
+			publish_repeat(f.publish);
+		} else { /* another publisher does it, too, and only once */
+			publisher_dies();
+			run();
+			publish_repeat(f.publish);
+		}
+		run();
+		assert_int_equal(res.n, 1);
+		assert_int_equal(res.r, 0);
+		assert_int_equal(n_read_only, 1);
+	}
+	assert_true(n_waited > 5);
+	publish_repeat(f.publish); /* nothing waits */
+	run();
+}
+
+static void a_file_system_that_stays_read_only_is_an_error(void **state)
+{
+	static const uint32_t error = EROFS;
+	struct result res = { 0 };
+
+	assert_int_equal(publish("a=1", NULL), 0);
+	f.strange_error = &error;
+	f.fail_at = f.n_changes + 1;
+	f.n_fail = INT16_MAX;
+	/* nobody would do anything about it */
+	assert_int_equal(publish("a=2", NULL), -EROFS);
+	publish_on_read_only(f.publish, read_only_fn, &res);
+	assert_int_equal(publish("a=2", NULL), -EROFS);
+	publish_on_read_only(f.publish, read_only_fn, NULL);
+	n_read_only = 0;
+	assert_int_equal(publish_volume(f.publish, &AT, payload_make("a=2"), result_fn, &res), 0);
+	for (int i = 0; i < 20 && res.n == 0; i++) {
+		run();
+		publish_repeat(f.publish);
+	}
+	assert_int_equal(res.n, 1);
+	assert_int_equal(res.r, -EROFS);
+	assert_in_range(n_read_only, 1, 5);
+	f.fail_at = 0;
+	assert_shown(V, "..data>..v ..v/ ..v/a=1 a>..data/a ");
+	assert_int_equal(publish("a=2", NULL), 0);
+}
+
 static void an_order_without_an_answer_gets_older(void **state)
 {
 	struct result res = { 0 };
@@ -796,6 +904,9 @@ int main(void)
 		TEST(names_come_and_go_with_their_pods),
 		TEST(what_is_under_way_ends_with_publish),
 		TEST(strange_answers_are_harmless),
+		TEST(an_answer_to_another_order_is_not_taken),
+		TEST(what_meets_a_read_only_file_system_waits_and_is_repeated),
+		TEST(a_file_system_that_stays_read_only_is_an_error),
 		TEST(an_order_without_an_answer_gets_older),
 		TEST(a_publisher_that_lies_is_found_out),
 	};
