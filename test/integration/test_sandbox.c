@@ -5,6 +5,7 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <netdb.h>
 #include <pthread.h>
 #include <sched.h>
@@ -47,9 +48,12 @@
 /* What is there outside: made before the role is taken. */
 static struct {
 	char *dir; /* world-readable, and with a file `f` in it */
-	int dirfd, elsewhere; /* elsewhere: a folder that none of them has anything to do with */
+	int dirfd, elsewhere, apart; /* elsewhere, apart: folders that none of them has anything to do with */
+	char *apart_dir;
 	int terminal;
-	pid_t parent, victim; /* victim: another process of the same user */
+	int log; /* the audit process's folder, as it has it */
+	pid_t parent, victim, root_victim; /* other processes of the same user */
+	int pidfd; /* of root_victim */
 	uint16_t port, other_port;
 	struct sockaddr_un abstract, named;
 	struct file_handle *handle;
@@ -64,9 +68,15 @@ enum role {
 	AGENT_ADDRESS, /* sealed, with one that is given by address */
 	AGENT_NAME, /* and by name */
 	CACHE,
+	AUDIT,
 	PUBLISHER,
 	KEEPER,
-	AGENTS_AND_CACHE, /* all agents that are confined, and the cache; in the table only */
+	/* on kernels without seccomp: what Landlock refuses is refused all the same */
+	AGENT_NO_SECCOMP, /* sealed, with an API server that is given by address */
+	CACHE_NO_SECCOMP,
+	AUDIT_NO_SECCOMP,
+	PUBLISHER_NO_SECCOMP,
+	ALL_CONFINED, /* all agents that are confined, the cache and the audit process; in the table only */
 };
 
 static bool take_agent(const struct sandbox_needs *needs)
@@ -82,6 +92,28 @@ static bool take_agent(const struct sandbox_needs *needs)
 	return true;
 }
 
+static bool take_audit(void)
+{
+	struct err e = ERR_INIT;
+
+	world.log = dup(world.dirfd);
+	if (sandbox_begin(&e) < 0 || sandbox_enter_proc(&world.log, &e) < 0 ||
+	    sandbox_confine_audit(world.log, &e) < 0) {
+		fprintf(stderr, "%s\n", err_text(&e));
+		return false;
+	}
+	return true;
+}
+
+static bool take_role(enum role role);
+
+static bool take_role_without(int call, enum role role)
+{
+	const struct sysfilter_rule missing = { .call = call, .action = SYSFILTER_ERRNO(ENOSYS) };
+
+	return sysfilter_install(&missing, 1, SECCOMP_RET_ALLOW) == 0 && take_role(role);
+}
+
 static bool take_role(enum role role)
 {
 	const struct sandbox_user u = { .uid = UID, .gid = UID };
@@ -92,10 +124,7 @@ static bool take_role(enum role role)
 		return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
 		       sysfilter_install(SANDBOX_AGENT.rules, SANDBOX_AGENT.n, SANDBOX_AGENT.otherwise) == 0;
 	case AGENT_NO_LANDLOCK:
-		return sysfilter_install(
-			       &(struct sysfilter_rule)CALL_DO(landlock_create_ruleset, SYSFILTER_ERRNO(ENOSYS)), 1,
-			       SECCOMP_RET_ALLOW) == 0 &&
-		       take_agent(&(struct sandbox_needs){ .port = 0 });
+		return take_role_without(SYS_landlock_create_ruleset, AGENT_MANIFESTS);
 	case AGENT_CONFINED:
 		return take_agent(NULL);
 	case AGENT_MANIFESTS:
@@ -107,11 +136,21 @@ static bool take_role(enum role role)
 	case CACHE:
 		return sandbox_begin(&e) == 0 && sandbox_drop(&u, &e) == 0 &&
 		       sandbox_confine_cache(world.dirfd, &e) == 0;
+	case AUDIT:
+		return take_audit();
 	case PUBLISHER:
 		return publisher_confine(world.dirfd) == 0;
 	case KEEPER:
 		return sandbox_confine_keeper(&e) == 0;
-	case AGENTS_AND_CACHE:
+	case AGENT_NO_SECCOMP:
+		return take_role_without(SYS_seccomp, AGENT_ADDRESS);
+	case CACHE_NO_SECCOMP:
+		return take_role_without(SYS_seccomp, CACHE);
+	case AUDIT_NO_SECCOMP:
+		return take_role_without(SYS_seccomp, AUDIT);
+	case PUBLISHER_NO_SECCOMP:
+		return take_role_without(SYS_seccomp, PUBLISHER);
+	case ALL_CONFINED:
 		break;
 	}
 	return false;
@@ -212,6 +251,11 @@ static int try_chroot(void)
 static int try_ptrace(void)
 {
 	return result(syscall(SYS_ptrace, PTRACE_SEIZE, world.victim, 0, 0));
+}
+
+static int try_ptrace_roots(void)
+{
+	return result(syscall(SYS_ptrace, PTRACE_SEIZE, world.root_victim, 0, 0));
 }
 
 static int try_process_vm_readv(void)
@@ -565,6 +609,33 @@ static int try_more_landlock(void)
 	return result(syscall(SYS_landlock_create_ruleset, NULL, 0, 1)) == EPERM ? EPERM : 0;
 }
 
+static int try_landlock_rule(void)
+{
+	return result(syscall(SYS_landlock_add_rule, -1, 1, NULL, 0));
+}
+
+static int try_landlock_enforce(void)
+{
+	return result(syscall(SYS_landlock_restrict_self, -1, 0));
+}
+
+static int try_make_code_with_key(void)
+{
+	void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return p == MAP_FAILED ? errno : result(syscall(SYS_pkey_mprotect, p, 4096, PROT_READ | PROT_EXEC, -1));
+}
+
+static int try_raw6(void)
+{
+	return try_socket(AF_INET6, SOCK_RAW, IPPROTO_ICMPV6);
+}
+
+static int try_unix_seqpacket(void)
+{
+	return try_socket(AF_UNIX, SOCK_SEQPACKET, 0);
+}
+
 static int try_unknown(void)
 {
 	return result(syscall(4000));
@@ -687,6 +758,136 @@ static int try_cache_overwrite(void)
 	return result(syscall(SYS_openat, world.dirfd, "w", O_WRONLY));
 }
 
+static int try_apart(void)
+{
+	return result(syscall(SYS_openat, world.apart, "new", O_WRONLY | O_CREAT, 0600));
+}
+
+static int try_publisher_rename_file(void)
+{
+	return result(syscall(SYS_renameat2, world.dirfd, "f", world.apart, "f", 0));
+}
+
+/* --- the audit process --- */
+
+#define LOG_FLAGS (O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK)
+
+static int try_abort_roots(void)
+{
+	return result(syscall(SYS_tgkill, world.root_victim, world.root_victim, SIGABRT));
+}
+
+static int try_signal(void)
+{
+	return result(syscall(SYS_pidfd_send_signal, world.pidfd, SIGURG, NULL, 0));
+}
+
+static int try_log_elsewhere(void)
+{
+	return result(syscall(SYS_openat, world.apart, "new", LOG_FLAGS, 0600));
+}
+
+static int try_log_out(void)
+{
+	return result(syscall(SYS_openat, world.log, "../../../etc/passwd", O_RDONLY));
+}
+
+static int try_log_overwrite(void)
+{
+	return result(syscall(SYS_openat, world.log, "w", O_RDWR | O_CREAT | O_NOFOLLOW));
+}
+
+static int try_log_follow(void)
+{
+	return result(syscall(SYS_openat, world.log, "w", O_RDWR | O_CREAT | O_APPEND));
+}
+
+static int try_log_truncate(void)
+{
+	return result(syscall(SYS_openat, world.log, "w", LOG_FLAGS | O_TRUNC));
+}
+
+static int try_log_mkdir(void)
+{
+	return result(syscall(SYS_mkdirat, world.log, "d", 0700));
+}
+
+/* Root owns it: the kernel would run what is written there. */
+static int try_sysctl(void)
+{
+	return result(syscall(SYS_openat, AT_FDCWD, "/sys/kernel/core_pattern", LOG_FLAGS));
+}
+
+static int try_root_folder(void)
+{
+	return result(syscall(SYS_openat, AT_FDCWD, "/", O_RDONLY | O_DIRECTORY));
+}
+
+static int try_keepers_files(void)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/%d/root/etc/passwd", (int)world.parent);
+	return try_open(path, O_RDONLY);
+}
+
+static int try_other_setsockopt(void)
+{
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), one = 1;
+
+	return fd < 0 ? errno : result(setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &one, sizeof(one)));
+}
+
+/* As the kernel does when it hands over an event: a file by a path that is none of this process's. */
+static int do_event(void)
+{
+	char path[64], target[256];
+	struct statx st;
+	int fd = (int)syscall(SYS_openat, world.elsewhere, "passwd", O_RDONLY);
+
+	if (fd < 0 || statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_INO, &st) < 0)
+		return errno;
+	snprintf(path, sizeof(path), "/self/fd/%d", fd);
+	return readlink(path, target, sizeof(target)) < 0 ? errno : 0;
+}
+
+static int do_look_at_process(void)
+{
+	char path[64], text[16];
+	int fd;
+
+	snprintf(path, sizeof(path), "/%d/status", (int)world.root_victim);
+	fd = openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || read(fd, text, sizeof(text)) <= 0)
+		return errno;
+	return syscall(SYS_pidfd_send_signal, world.pidfd, 0, NULL, 0) < 0 && errno != EPERM ? errno : 0;
+}
+
+static int do_log(void)
+{
+	struct stat st;
+	char last;
+	int fd = openat(world.log, "log", LOG_FLAGS, 0600);
+
+	if (fd < 0 || write(fd, "ab\n", 3) != 3 || ftruncate(fd, 2) < 0 || fstat(fd, &st) < 0 || st.st_size != 2 ||
+	    pread(fd, &last, 1, 1) != 1 || fstatat(world.log, "log", &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno;
+	return 0;
+}
+
+static int do_journal(void)
+{
+	const struct timeval limit = { .tv_sec = 1 };
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	snprintf(a.sun_path, sizeof(a.sun_path), "/self/fd/%d/socket", world.log);
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) < 0 ||
+	    connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
+		return errno;
+	return send(fd, "x", 1, MSG_NOSIGNAL | MSG_DONTWAIT) == 1 ? 0 : errno;
+}
+
 /* --- the table --- */
 
 #define TRY(role, fn, ...)                                                                                             \
@@ -703,54 +904,54 @@ static const struct {
 	bool memory; /* needs PR_SET_MDWE */
 } attempts[] = {
 	/* nothing honest */
-	TRY(AGENTS_AND_CACHE, try_execve, KILLED),
-	TRY(AGENTS_AND_CACHE, try_execveat, KILLED),
-	TRY(AGENTS_AND_CACHE, try_unshare, KILLED),
-	TRY(AGENTS_AND_CACHE, try_setns, KILLED),
-	TRY(AGENTS_AND_CACHE, try_mount, KILLED),
-	TRY(AGENTS_AND_CACHE, try_umount, KILLED),
-	TRY(AGENTS_AND_CACHE, try_fsopen, KILLED),
-	TRY(AGENTS_AND_CACHE, try_open_tree, KILLED),
-	TRY(AGENTS_AND_CACHE, try_pivot_root, KILLED),
-	TRY(AGENTS_AND_CACHE, try_chroot, KILLED),
-	TRY(AGENTS_AND_CACHE, try_ptrace, KILLED),
-	TRY(AGENTS_AND_CACHE, try_process_vm_readv, KILLED),
-	TRY(AGENTS_AND_CACHE, try_process_vm_writev, KILLED),
-	TRY(AGENTS_AND_CACHE, try_pidfd_getfd, KILLED),
-	TRY(AGENTS_AND_CACHE, try_open_by_handle, KILLED),
-	TRY(AGENTS_AND_CACHE, try_bpf, KILLED),
-	TRY(AGENTS_AND_CACHE, try_io_uring, KILLED),
-	TRY(AGENTS_AND_CACHE, try_userfaultfd, KILLED),
-	TRY(AGENTS_AND_CACHE, try_perf_event, KILLED),
-	TRY(AGENTS_AND_CACHE, try_keyctl, KILLED),
-	TRY(AGENTS_AND_CACHE, try_memfd_secret, KILLED),
-	TRY(AGENTS_AND_CACHE, try_init_module, KILLED),
-	TRY(AGENTS_AND_CACHE, try_kexec, KILLED),
-	TRY(AGENTS_AND_CACHE, try_settime, KILLED),
-	TRY(AGENTS_AND_CACHE, try_setuid, KILLED),
-	TRY(AGENTS_AND_CACHE, try_capset, KILLED),
-	TRY(AGENTS_AND_CACHE, try_other_architecture, KILLED),
+	TRY(ALL_CONFINED, try_execve, KILLED),
+	TRY(ALL_CONFINED, try_execveat, KILLED),
+	TRY(ALL_CONFINED, try_unshare, KILLED),
+	TRY(ALL_CONFINED, try_setns, KILLED),
+	TRY(ALL_CONFINED, try_mount, KILLED),
+	TRY(ALL_CONFINED, try_umount, KILLED),
+	TRY(ALL_CONFINED, try_fsopen, KILLED),
+	TRY(ALL_CONFINED, try_open_tree, KILLED),
+	TRY(ALL_CONFINED, try_pivot_root, KILLED),
+	TRY(ALL_CONFINED, try_chroot, KILLED),
+	TRY(ALL_CONFINED, try_ptrace, KILLED),
+	TRY(ALL_CONFINED, try_process_vm_readv, KILLED),
+	TRY(ALL_CONFINED, try_process_vm_writev, KILLED),
+	TRY(ALL_CONFINED, try_pidfd_getfd, KILLED),
+	TRY(ALL_CONFINED, try_open_by_handle, KILLED),
+	TRY(ALL_CONFINED, try_bpf, KILLED),
+	TRY(ALL_CONFINED, try_io_uring, KILLED),
+	TRY(ALL_CONFINED, try_userfaultfd, KILLED),
+	TRY(ALL_CONFINED, try_perf_event, KILLED),
+	TRY(ALL_CONFINED, try_keyctl, KILLED),
+	TRY(ALL_CONFINED, try_memfd_secret, KILLED),
+	TRY(ALL_CONFINED, try_init_module, KILLED),
+	TRY(ALL_CONFINED, try_kexec, KILLED),
+	TRY(ALL_CONFINED, try_settime, KILLED),
+	TRY(ALL_CONFINED, try_setuid, KILLED),
+	TRY(ALL_CONFINED, try_capset, KILLED),
+	TRY(ALL_CONFINED, try_other_architecture, KILLED),
 	/* processes */
-	TRY(AGENTS_AND_CACHE, try_fork, EPERM),
-	TRY(AGENTS_AND_CACHE, try_new_namespace, EPERM),
-	TRY(AGENTS_AND_CACHE, try_thread_in_new_namespace, EPERM),
-	TRY(AGENTS_AND_CACHE, try_clone3, ENOSYS),
-	TRY(AGENTS_AND_CACHE, try_kill, ENOSYS),
-	TRY(AGENTS_AND_CACHE, try_tgkill_kill, ENOSYS),
-	TRY(AGENTS_AND_CACHE, try_unknown, ENOSYS),
+	TRY(ALL_CONFINED, try_fork, EPERM),
+	TRY(ALL_CONFINED, try_new_namespace, EPERM),
+	TRY(ALL_CONFINED, try_thread_in_new_namespace, EPERM),
+	TRY(ALL_CONFINED, try_clone3, ENOSYS),
+	TRY(ALL_CONFINED, try_kill, ENOSYS),
+	TRY(ALL_CONFINED, try_tgkill_kill, ENOSYS),
+	TRY(ALL_CONFINED, try_unknown, ENOSYS),
 	TRY(AGENT_CONFINED, try_abort_other, EPERM, LANDLOCK_SCOPES),
 	TRY(CACHE, try_abort_other, EPERM, LANDLOCK_SCOPES),
-	TRY(AGENTS_AND_CACHE, try_abort, OTHER_END),
-	TRY(AGENTS_AND_CACHE, try_dumpable, EINVAL),
-	TRY(AGENTS_AND_CACHE, try_keep_caps, EINVAL),
-	TRY(AGENTS_AND_CACHE, try_terminal, ENOTTY),
+	TRY(ALL_CONFINED, try_abort, OTHER_END),
+	TRY(ALL_CONFINED, try_dumpable, EINVAL),
+	TRY(ALL_CONFINED, try_keep_caps, EINVAL),
+	TRY(ALL_CONFINED, try_terminal, ENOTTY),
 	TRY(AGENT_NAME, try_set_owner, EINVAL),
 	/* files */
 	TRY(AGENT_CALLS, try_world_readable, 0),
 	TRY(AGENT_CALLS, try_world_writable, EACCES),
 	TRY(AGENT_CALLS, try_truncate, EACCES),
 	TRY(AGENT_CALLS, try_create, EACCES),
-	TRY(AGENTS_AND_CACHE, try_mkdir, ENOSYS),
+	TRY(ALL_CONFINED, try_mkdir, ENOSYS),
 	TRY(AGENT_NO_LANDLOCK, try_etc, EACCES),
 	TRY(AGENT_NO_LANDLOCK, try_inet, EAFNOSUPPORT),
 	TRY(AGENT_NO_LANDLOCK, try_map_code, EPERM),
@@ -776,12 +977,14 @@ static const struct {
 	TRY(CACHE, try_cache_other_folder, EACCES, LANDLOCK_FILES),
 	TRY(CACHE, try_cache_overwrite, EACCES),
 	/* network */
-	TRY(AGENTS_AND_CACHE, try_packet, EAFNOSUPPORT),
-	TRY(AGENTS_AND_CACHE, try_raw, EAFNOSUPPORT),
-	TRY(AGENTS_AND_CACHE, try_vsock, EAFNOSUPPORT),
-	TRY(AGENTS_AND_CACHE, try_alg, EAFNOSUPPORT),
-	TRY(AGENTS_AND_CACHE, try_audit, EAFNOSUPPORT),
-	TRY(AGENTS_AND_CACHE, try_listen, ENOSYS),
+	TRY(ALL_CONFINED, try_packet, EAFNOSUPPORT),
+	TRY(ALL_CONFINED, try_raw, EAFNOSUPPORT),
+	TRY(ALL_CONFINED, try_raw6, EAFNOSUPPORT),
+	TRY(ALL_CONFINED, try_unix_seqpacket, EAFNOSUPPORT),
+	TRY(ALL_CONFINED, try_vsock, EAFNOSUPPORT),
+	TRY(ALL_CONFINED, try_alg, EAFNOSUPPORT),
+	TRY(ALL_CONFINED, try_audit, EAFNOSUPPORT),
+	TRY(ALL_CONFINED, try_listen, ENOSYS),
 	TRY(AGENT_MANIFESTS, try_inet, EAFNOSUPPORT),
 	TRY(AGENT_MANIFESTS, try_inet6, EAFNOSUPPORT),
 	TRY(AGENT_MANIFESTS, try_netlink_route, EAFNOSUPPORT),
@@ -804,6 +1007,9 @@ static const struct {
 	TRY(AGENT_NAME, try_make_code, EPERM),
 	TRY(AGENT_NAME, try_more_seccomp, EPERM),
 	TRY(AGENT_NAME, try_more_landlock, EPERM),
+	TRY(AGENT_NAME, try_landlock_rule, EPERM),
+	TRY(AGENT_NAME, try_landlock_enforce, EPERM),
+	TRY(AGENT_NAME, try_make_code_with_key, EPERM),
 	TRY(CACHE, try_map_code, EPERM),
 	TRY(CACHE, try_make_code, EPERM),
 	/* what must go on */
@@ -819,6 +1025,32 @@ static const struct {
 	TRY(CACHE, do_memory, 0),
 	TRY(CACHE, do_cache, 0),
 	TRY(CACHE, try_named, 0),
+	/* the audit process: /proc, and its log's folder */
+	TRY(AUDIT, try_etc, ENOENT),
+	TRY(AUDIT, try_library, ENOENT),
+	TRY(AUDIT, try_world_readable, ENOENT),
+	TRY(AUDIT, try_device, ENOENT),
+	TRY(AUDIT, try_log_out, ENOENT),
+	TRY(AUDIT, try_root_folder, EACCES, LANDLOCK_FILES),
+	TRY(AUDIT, try_keepers_files, EACCES),
+	TRY(AUDIT, try_sysctl, EROFS),
+	TRY(AUDIT, try_log_elsewhere, EACCES, LANDLOCK_FILES),
+	TRY(AUDIT, try_log_overwrite, EACCES),
+	TRY(AUDIT, try_log_follow, EACCES),
+	TRY(AUDIT, try_log_truncate, EACCES),
+	TRY(AUDIT, try_log_mkdir, ENOSYS),
+	TRY(AUDIT, try_other_setsockopt, ENOSYS),
+	TRY(AUDIT, try_inet, EAFNOSUPPORT),
+	TRY(AUDIT, try_abstract, EPERM, LANDLOCK_SCOPES),
+	TRY(AUDIT, try_abort_roots, EPERM, LANDLOCK_SCOPES),
+	TRY(AUDIT, try_signal, EPERM),
+	TRY(AUDIT, try_map_code, EPERM),
+	TRY(AUDIT, try_make_code, EPERM),
+	TRY(AUDIT, do_event, 0),
+	TRY(AUDIT, do_look_at_process, 0),
+	TRY(AUDIT, do_log, 0),
+	TRY(AUDIT, do_journal, 0),
+	TRY(AUDIT, do_memory, 0),
 	/* the publisher: whatever is not an update ends it */
 	TRY(PUBLISHER, do_nothing, 0),
 	TRY(PUBLISHER, do_update, 0),
@@ -835,6 +1067,7 @@ static const struct {
 	TRY(PUBLISHER, try_publisher_create, KILLED),
 	TRY(PUBLISHER, try_publisher_write, KILLED),
 	TRY(PUBLISHER, try_dumpable, KILLED),
+	TRY(PUBLISHER, try_unknown, KILLED),
 	/* the keeper, and with it all of them; what it does itself it can still do */
 	TRY(KEEPER, try_ptrace, EPERM),
 	TRY(KEEPER, try_process_vm_readv, EPERM),
@@ -860,6 +1093,42 @@ static const struct {
 	TRY(KEEPER, try_fsopen, 0),
 	TRY(KEEPER, try_open_tree, 0),
 	TRY(KEEPER, try_execve, 0),
+	/* without seccomp */
+	TRY(AGENT_NO_SECCOMP, try_etc, EACCES, LANDLOCK_FILES),
+	TRY(AGENT_NO_SECCOMP, try_connect_other, EACCES, LANDLOCK_TCP),
+	TRY(AGENT_NO_SECCOMP, try_connect_server, 0),
+	TRY(AGENT_NO_SECCOMP, try_abstract, EPERM, LANDLOCK_SCOPES),
+	TRY(AGENT_NO_SECCOMP, try_kill, EPERM, LANDLOCK_SCOPES),
+	TRY(AGENT_NO_SECCOMP, try_map_writable_code, EACCES, 0, true),
+	TRY(CACHE_NO_SECCOMP, try_etc, EACCES, LANDLOCK_FILES),
+	TRY(CACHE_NO_SECCOMP, try_connect_server, EACCES, LANDLOCK_TCP),
+	TRY(CACHE_NO_SECCOMP, try_bind, EACCES, LANDLOCK_TCP),
+	TRY(CACHE_NO_SECCOMP, try_abstract, EPERM, LANDLOCK_SCOPES),
+	TRY(CACHE_NO_SECCOMP, try_kill, EPERM, LANDLOCK_SCOPES),
+	TRY(CACHE_NO_SECCOMP, try_mkdir, EACCES, LANDLOCK_FILES),
+	TRY(CACHE_NO_SECCOMP, try_map_writable_code, EACCES, 0, true),
+	TRY(CACHE_NO_SECCOMP, do_cache, 0),
+	TRY(AUDIT_NO_SECCOMP, try_etc, ENOENT),
+	TRY(AUDIT_NO_SECCOMP, try_apart, EACCES, LANDLOCK_FILES),
+	TRY(AUDIT_NO_SECCOMP, try_log_mkdir, EACCES, LANDLOCK_FILES),
+	TRY(AUDIT_NO_SECCOMP, try_connect_server, EACCES, LANDLOCK_TCP),
+	TRY(AUDIT_NO_SECCOMP, try_abstract, EPERM, LANDLOCK_SCOPES),
+	TRY(AUDIT_NO_SECCOMP, try_signal, EPERM, LANDLOCK_SCOPES),
+	TRY(AUDIT_NO_SECCOMP, try_map_writable_code, EACCES, 0, true),
+	TRY(AUDIT_NO_SECCOMP, try_ptrace_roots, EPERM),
+	TRY(AUDIT_NO_SECCOMP, try_chroot, EPERM),
+	TRY(AUDIT_NO_SECCOMP, do_log, 0),
+	TRY(AUDIT_NO_SECCOMP, do_event, 0),
+	TRY(PUBLISHER_NO_SECCOMP, try_elsewhere, EACCES, LANDLOCK_FILES),
+	TRY(PUBLISHER_NO_SECCOMP, try_publisher_create, EACCES, LANDLOCK_FILES),
+	TRY(PUBLISHER_NO_SECCOMP, try_publisher_write, EACCES, LANDLOCK_FILES),
+	TRY(PUBLISHER_NO_SECCOMP, try_publisher_rename_file, EACCES, LANDLOCK_FILES),
+	TRY(PUBLISHER_NO_SECCOMP, try_connect_server, EACCES, LANDLOCK_TCP),
+	TRY(PUBLISHER_NO_SECCOMP, try_abstract, EPERM, LANDLOCK_SCOPES),
+	TRY(PUBLISHER_NO_SECCOMP, try_signal, EPERM, LANDLOCK_SCOPES),
+	TRY(PUBLISHER_NO_SECCOMP, try_ptrace_roots, EPERM),
+	TRY(PUBLISHER_NO_SECCOMP, try_chroot, EPERM),
+	TRY(PUBLISHER_NO_SECCOMP, do_update, 0),
 };
 
 static int end_of(pid_t pid)
@@ -915,13 +1184,13 @@ static int bind_unix(const struct sockaddr_un *a, socklen_t len)
 	return fd < 0 || bind(fd, (const struct sockaddr *)a, len) < 0 ? -1 : fd;
 }
 
-static pid_t start_victim(void)
+static pid_t start_victim(uid_t uid)
 {
 	pid_t pid = fork();
 
 	if (pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		if (setgroups(0, NULL) < 0 || setresgid(UID, UID, UID) < 0 || setresuid(UID, UID, UID) < 0)
+		if (setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0)
 			_exit(1);
 		prctl(PR_SET_DUMPABLE, 1);
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -933,7 +1202,7 @@ static pid_t start_victim(void)
 
 static int setup(void **state)
 {
-	char dir[] = "/var/tmp/test-sandbox-XXXXXX";
+	char dir[] = "/var/tmp/test-sandbox-XXXXXX", apart[] = "/var/tmp/test-sandbox-apart-XXXXXX";
 	int id;
 
 	if (geteuid() != 0)
@@ -942,8 +1211,11 @@ static int setup(void **state)
 	world.dir = strdup(mkdtemp(dir));
 	world.dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	world.elsewhere = open("/etc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	world.apart_dir = strdup(mkdtemp(apart));
+	world.apart = open(apart, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	world.terminal = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
-	assert_true(world.dirfd >= 0 && world.elsewhere >= 0 && world.terminal >= 0);
+	assert_true(world.dirfd >= 0 && world.elsewhere >= 0 && world.apart >= 0 && world.terminal >= 0);
+	assert_int_equal(fchmod(world.apart, 0777), 0);
 	/* the cache's owner is the agent's user */
 	assert_int_equal(fchmod(world.dirfd, 0755), 0);
 	write_file("f", 0644);
@@ -952,7 +1224,10 @@ static int setup(void **state)
 	world.handle->handle_bytes = MAX_HANDLE_SZ;
 	(void)name_to_handle_at(world.dirfd, "f", world.handle, &id, 0);
 	world.parent = getpid();
-	world.victim = start_victim();
+	world.victim = start_victim(UID);
+	world.root_victim = start_victim(0);
+	world.pidfd = (int)syscall(SYS_pidfd_open, world.root_victim, 0);
+	assert_true(world.pidfd >= 0);
 	assert_true(listen_on(&world.port) >= 0 && listen_on(&world.other_port) >= 0);
 	world.abstract = (struct sockaddr_un){ .sun_family = AF_UNIX };
 	snprintf(world.abstract.sun_path + 1, sizeof(world.abstract.sun_path) - 1, "test-sandbox-%d", (int)getpid());
@@ -966,12 +1241,19 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-	const char *const names[] = { "f", "w", "socket", "new", "index", "tmp-1", "..data", "..data_tmp", "nsswitch" };
+	const char *const names[] = { "f",     "w",	 "socket",     "new",	   "index",
+				      "tmp-1", "..data", "..data_tmp", "nsswitch", "log" };
 
 	if (geteuid() != 0)
 		return 0;
 	kill(world.victim, SIGKILL);
 	waitpid(world.victim, NULL, 0);
+	kill(world.root_victim, SIGKILL);
+	waitpid(world.root_victim, NULL, 0);
+	unlinkat(world.apart, "new", 0);
+	unlinkat(world.apart, "f", 0);
+	rmdir(world.apart_dir);
+	free(world.apart_dir);
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		unlinkat(world.dirfd, names[i], 0);
 	rmdir(world.dir);
@@ -1022,8 +1304,8 @@ static void check_roles(enum role first, enum role last)
 			n_left_out++;
 			continue;
 		}
-		if (attempts[i].role == AGENTS_AND_CACHE) {
-			for (enum role r = first; r <= last && r <= CACHE; r++)
+		if (attempts[i].role == ALL_CONFINED) {
+			for (enum role r = first; r <= last && r <= AUDIT; r++)
 				if (r != AGENT_CALLS && r != AGENT_NO_LANDLOCK)
 					check_attempt(i, r);
 		} else if (attempts[i].role >= first && attempts[i].role <= last) {
@@ -1049,6 +1331,108 @@ static void cache_process_has_its_folder_and_nothing_else(void **state)
 	assert_int_equal(fchown(world.dirfd, 0, 0), 0);
 }
 
+static void audit_process_reads_proc_and_appends_to_its_log(void **state)
+{
+	NEEDS_ROOT();
+	check_roles(AUDIT, AUDIT);
+}
+
+static void without_seccomp_landlock_holds(void **state)
+{
+	NEEDS_ROOT();
+	check_roles(AGENT_NO_SECCOMP, AGENT_NO_SECCOMP);
+	assert_int_equal(fchown(world.dirfd, UID, UID), 0);
+	check_roles(CACHE_NO_SECCOMP, CACHE_NO_SECCOMP);
+	assert_int_equal(fchown(world.dirfd, 0, 0), 0);
+	check_roles(AUDIT_NO_SECCOMP, PUBLISHER_NO_SECCOMP);
+}
+
+/* What no process of ours does, by its number: with arguments that do no harm where it is done nevertheless. */
+static int call_number;
+
+static int try_number(void)
+{
+	setsid(); /* for vhangup */
+	return result(syscall(call_number, -1L, -1L, -1L, -1L, -1L, -1L));
+}
+
+static const int NEVER[] = {
+	SYS_bpf,
+	SYS_delete_module,
+	SYS_finit_module,
+	SYS_init_module,
+	SYS_io_uring_enter,
+	SYS_io_uring_setup,
+	SYS_kexec_load,
+	SYS_keyctl,
+	SYS_add_key,
+	SYS_request_key,
+	SYS_memfd_secret,
+	SYS_perf_event_open,
+	SYS_pidfd_getfd,
+	SYS_process_vm_readv,
+	SYS_process_vm_writev,
+	SYS_ptrace,
+	SYS_reboot,
+	SYS_setns,
+	SYS_swapoff,
+	SYS_swapon,
+	SYS_userfaultfd,
+	SYS_kcmp,
+	SYS_acct,
+	SYS_adjtimex,
+	SYS_clock_adjtime,
+	SYS_clock_settime,
+	SYS_settimeofday,
+	SYS_setdomainname,
+	SYS_sethostname,
+	SYS_syslog,
+	SYS_vhangup,
+	SYS_unshare,
+	SYS_open_by_handle_at,
+	SYS_io_uring_register,
+	SYS_pivot_root,
+#ifdef __x86_64__
+	SYS_ioperm,
+	SYS_iopl,
+	SYS_modify_ldt,
+	SYS_kexec_file_load,
+#endif
+};
+static const int NEVER_IN_A_CHILD[] = {
+	SYS_execve,    SYS_execveat,  SYS_chroot,	 SYS_fsconfig,	 SYS_fsmount,	SYS_fsopen,
+	SYS_fspick,    SYS_mount,     SYS_mount_setattr, SYS_move_mount, SYS_open_tree, SYS_umount2,
+	SYS_capset,    SYS_setuid,    SYS_setgid,	 SYS_setreuid,	 SYS_setregid,	SYS_setresuid,
+	SYS_setresgid, SYS_setgroups, SYS_setfsuid,	 SYS_setfsgid,
+#ifdef __x86_64__
+	SYS_fork,      SYS_vfork,
+#endif
+};
+
+static void check_numbers(const int *calls, size_t n, enum role role, int expected)
+{
+	for (size_t i = 0; i < n; i++) {
+		int got;
+
+		call_number = calls[i];
+		got = attempt(role, try_number);
+		if (got == expected)
+			continue;
+		n_wrong++;
+		print_error("call %d as role %d: %d instead of %d\n", call_number, (int)role, got, expected);
+	}
+}
+
+static void each_call_that_nobody_makes_is_refused(void **state)
+{
+	NEEDS_ROOT();
+	n_wrong = 0;
+	check_numbers(NEVER, ARRAY_SIZE(NEVER), KEEPER, EPERM);
+	check_numbers(NEVER, ARRAY_SIZE(NEVER), AGENT_CALLS, KILLED);
+	check_numbers(NEVER_IN_A_CHILD, ARRAY_SIZE(NEVER_IN_A_CHILD), AGENT_CALLS, KILLED);
+	assert_int_equal(n_wrong, 0);
+}
+
 static void publisher_can_update_and_nothing_else(void **state)
 {
 	NEEDS_ROOT();
@@ -1061,24 +1445,104 @@ static void keeper_gives_up_what_it_never_does(void **state)
 	check_roles(KEEPER, KEEPER);
 }
 
+static bool has_capabilities(void)
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct caps[2];
+
+	if (syscall(SYS_capget, &head, caps) < 0)
+		return true;
+	for (size_t i = 0; i < ARRAY_SIZE(caps); i++)
+		if (caps[i].effective || caps[i].permitted || caps[i].inheritable)
+			return true;
+	return false;
+}
+
 /* What ptrace(2) and the like would take is refused in several ways: by the filter above; and without it? */
-static int ids_and_limits(void)
+static int ids_and_limits(uid_t uid)
 {
 	struct rlimit core;
 
-	if (getuid() != UID || geteuid() != UID || getgid() != UID || getegid() != UID)
+	if (getuid() != uid || geteuid() != uid || getgid() != uid || getegid() != uid || getgroups(0, NULL) != 0)
 		return 1;
 	if (prctl(PR_GET_DUMPABLE) != 0)
 		return 2;
 	if (getrlimit(RLIMIT_CORE, &core) < 0 || core.rlim_max != 0)
 		return 3;
+	if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1)
+		return 4;
+	for (unsigned long cap = 0; prctl(PR_CAPBSET_READ, cap) >= 0; cap++)
+		if (prctl(PR_CAPBSET_READ, cap) > 0 || prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, cap, 0, 0) > 0)
+			return 5;
+	if (has_capabilities())
+		return 6;
 	return 0;
 }
 
-static void agent_is_another_user_without_core_and_dump(void **state)
+/* A change of ids takes the death signal back. */
+static bool dies_with_its_parent(void)
+{
+	int signo = 0;
+
+	return prctl(PR_GET_PDEATHSIG, &signo) == 0 && signo == SIGKILL;
+}
+
+static int agents_ids_and_limits(void)
+{
+	return dies_with_its_parent() ? ids_and_limits(UID) : 10;
+}
+
+static int audits_ids_and_limits(void)
+{
+	return dies_with_its_parent() ? ids_and_limits(0) : 10;
+}
+
+static int publishers_ids_and_limits(void)
+{
+	return ids_and_limits(0);
+}
+
+/* A daemon that was started with groups and capabilities to inherit gives none of them on. */
+static int take_what_can_be_inherited(void)
+{
+	const gid_t groups[] = { 4242, 4243 };
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct caps[2];
+
+	if (setgroups(ARRAY_SIZE(groups), groups) < 0 || syscall(SYS_capget, &head, caps) < 0)
+		return errno;
+	for (size_t i = 0; i < ARRAY_SIZE(caps); i++)
+		caps[i].inheritable = caps[i].permitted;
+	if (syscall(SYS_capset, &head, caps) < 0)
+		return errno;
+	for (unsigned long cap = 0; prctl(PR_CAPBSET_READ, cap) >= 0; cap++)
+		(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0);
+	return prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, CAP_SYS_ADMIN, 0, 0) == 1 ? 0 : EPERM;
+}
+
+static int attempt_with_more(enum role role, int (*fn)(void))
+{
+	const struct rlimit cores = { RLIM_INFINITY, RLIM_INFINITY };
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		(void)setrlimit(RLIMIT_CORE, &cores);
+		prctl(PR_SET_DUMPABLE, 1);
+		if (take_what_can_be_inherited() != 0 || !take_role(role))
+			_exit(EXIT_ROLE);
+		_exit(fn());
+	}
+	return end_of(pid);
+}
+
+static void no_process_has_groups_capabilities_core_or_dump(void **state)
 {
 	NEEDS_ROOT();
-	assert_int_equal(attempt(AGENT_NAME, ids_and_limits), 0);
+	assert_int_equal(attempt_with_more(AGENT_NO_SECCOMP, agents_ids_and_limits), 0);
+	assert_int_equal(attempt_with_more(CACHE_NO_SECCOMP, agents_ids_and_limits), 0);
+	assert_int_equal(attempt_with_more(AUDIT_NO_SECCOMP, audits_ids_and_limits), 0);
+	assert_int_equal(attempt_with_more(PUBLISHER_NO_SECCOMP, publishers_ids_and_limits), 0);
 }
 
 /* glibc's own module that nothing else loads; an action in brackets stands before it. */
@@ -1143,9 +1607,12 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(agent_can_do_its_work_and_nothing_else),
 		cmocka_unit_test(cache_process_has_its_folder_and_nothing_else),
+		cmocka_unit_test(audit_process_reads_proc_and_appends_to_its_log),
 		cmocka_unit_test(publisher_can_update_and_nothing_else),
 		cmocka_unit_test(keeper_gives_up_what_it_never_does),
-		cmocka_unit_test(agent_is_another_user_without_core_and_dump),
+		cmocka_unit_test(each_call_that_nobody_makes_is_refused),
+		cmocka_unit_test(without_seccomp_landlock_holds),
+		cmocka_unit_test(no_process_has_groups_capabilities_core_or_dump),
 		cmocka_unit_test(name_services_are_loaded_before_nothing_can_be),
 		cmocka_unit_test(rules_in_force_are_known),
 	};
