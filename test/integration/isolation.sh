@@ -16,7 +16,7 @@ if mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi
 
 secretlet=$TEST_BUILD_DIR/secretlet attack=$TEST_BUILD_DIR/test/tools/attack oldfuse=$TEST_BUILD_DIR/test/preload/oldfuse.so
 manifests=$TEST_DIR/manifests pods=$TEST_DIR/pods run=$TEST_DIR/run log=$TEST_DIR/daemon.log
-rootfs=$TEST_DIR/rootfs control=$TEST_DIR/control
+audit=$TEST_DIR/audit/log.jsonl rootfs=$TEST_DIR/rootfs control=$TEST_DIR/control
 [ -x "$attack" ] || skip_all "test/tools/attack has not been built (make tools)"
 rounds=${ROUNDS:-20} own_gid=61001 alien_gid=61002 creds=volumes/kubernetes.io~secret/creds
 mkdir -p "$manifests" "$control" "$rootfs"/{bin,dev,proc,sys,etc,tmp,secret,control,controlbind}
@@ -45,7 +45,9 @@ wait_for() { "$secretlet" wait --quiet --runtime-dir "$run" --timeout 20s "defau
 # what deploy/secretlet.service leaves to it
 unit_caps=+sys_admin,+setuid,+setgid,+setpcap,+sys_chroot,+ipc_lock,+kill,+dac_read_search,+chown
 start() { # start [NAME=VALUE...]: the daemon, with that in its environment
-	env "$@" setpriv --bounding-set "-all,$unit_caps" "$secretlet" run --manifests "$manifests" --pods-dir "$pods" --runtime-dir "$run" 2>>"$log" &
+	printf '%s\n' 'apiVersion: secretlet.config/v1alpha1' 'kind: SecretletConfiguration' "manifestsDir: $manifests" \
+		"podsDir: $pods" "runtimeDir: $run" "auditLog: $audit" >"$TEST_DIR/config.yaml"
+	env "$@" setpriv --bounding-set "-all,$unit_caps" "$secretlet" run --config "$TEST_DIR/config.yaml" 2>>"$log" &
 	keeper=$!
 	wait_for own && wait_for alien
 }
@@ -123,7 +125,8 @@ pod own "$own_gid"
 pod alien "$alien_gid"
 check "both pods are ready" start
 mounts=$("$secretlet" mounts --runtime-dir "$run" default/own main)
-publisher=$(child publisher) agent=$(child agent)
+publisher=$(child publisher) agent=$(child agent) auditor=$(child audit)
+check "the audit process runs" [ -n "$auditor" ]
 agent_uid=$(awk '/^Uid:/ { print $2 }' "/proc/$agent/status")
 alien_key=$pods/uid-of-alien/$creds/key
 
@@ -179,6 +182,7 @@ for runtime in ${RUNTIMES:-crun runc}; do
 	judge "$w" group "" "alien own wrote" control
 	judge "$w" stranger "" "alien own" own
 	judge "$w" member own alien own
+	judge "$w" rights own "wrote control" "wrote control"
 	judge "$w" userns own "alien wrote" control
 	judge "$w" write "" "alien wrote" wrote
 	judge "$w" remount "" "alien wrote" wrote
@@ -202,8 +206,10 @@ for runtime in ${RUNTIMES:-crun runc}; do
 		judge "$w" process "" "alien wrote" control
 		judge "$w" socket "" "alien wrote" control
 		judge "$w" group "" "alien wrote" control
+		judge "$w" rights "" "wrote control" "wrote control"
 		judge "$w" userns "" "alien wrote" control
 		judge "$w" superblock "" "alien wrote" control
+		judge "$w" readonly "" wrote wrote
 		judge "$w" write "" "alien wrote" wrote
 		judge "$w" remount "" "alien wrote" wrote
 	else
@@ -211,6 +217,7 @@ for runtime in ${RUNTIMES:-crun runc}; do
 	fi
 
 	pids="$keeper $(pgrep -P "$keeper" | xargs)"
+	check_equal "$runtime: the daemon's processes, the audit process too" "$(wc -w <<<"$pids") $(wc -w <<<"$(child audit)")" "4 1"
 	container "$runtime" hostpid all
 	w="$runtime, host's processes"
 	check "$w: the attacks have ended" grep -qx end "$TEST_DIR/out"
@@ -270,7 +277,9 @@ done
 # --- everything goes on as before
 secret own own-marker-last own-scratch
 check "an update of the own pod comes" becomes "$own_key" own-marker-last
-check_equal "the same processes run" "$(child agent) $(child publisher)" "$agent $publisher"
+check_equal "the same processes run" "$(child agent) $(child publisher) $(child audit)" "$agent $publisher $auditor"
+check "the containers' opens are recorded" eventually 20 "jq -es 'map(select(.process.comm == \"attack\")) | length > 0' '$audit' >'$TEST_DIR/parsed'"
+check_equal "no open was lost" "$("$secretlet" status -o json --runtime-dir "$run" | jq -c '.audit | [.lost, .unwritten, .gaps, .error]')" '[0,0,0,""]'
 check "they said nothing of file handles" not grep -q "file handles" "$log"
 
 # --- numbers: how much there is of others
@@ -281,12 +290,33 @@ becomes "$alien_key" alien-marker-last
 check_equal "df in a volume does not show what others have" "$(numbers "$pods/uid-of-own/$creds/")" "$before"
 check "the host's does" [ "$(numbers "$pods")" != "$all" ]
 
+# --- who makes the file system read-only for everybody, which CAP_SYS_ADMIN of the host may: not for long
+if [ "${#started[@]}" != 0 ]; then
+	runtime=${started[0]} pids=
+	super_options() { findmnt -n -o FS-OPTIONS "$pods" | tr ',' '\n' | grep -x 'r[ow]'; }
+	check_equal "the file system is writable, its mount is not" "$(super_options) $(findmnt -n -o VFS-OPTIONS "$pods" | tr ',' '\n' | grep -x 'r.')" "rw ro"
+	container "$runtime" break readonly
+	judge "$runtime (not defended against)" readonly wrote alien wrote
+	check_equal "the file system is read-only" "$(super_options)" ro
+	secret alien alien-marker-again alien-scratch
+	check "an update comes nevertheless" becomes "$alien_key" alien-marker-again
+	check_equal "it is writable again" "$(super_options)" rw
+	check "the log says what it was" grep -q "has made the file system read-only: it is writable again" "$log"
+	check_equal "the same processes run" "$(child agent) $(child publisher)" "$agent $publisher"
+	container "$runtime" break readonly
+	rm "$manifests/pod-alien.yaml"
+	gone alien
+	pod alien "$alien_gid"
+	check "a pod goes and comes" becomes "$alien_key" alien-marker-again
+	check_equal "it is healthy" "$("$secretlet" status --runtime-dir "$run" >/dev/null; echo $?)" 0
+fi
+
 # --- who ends the file system for everybody, which CAP_SYS_ADMIN of the host may: there is another one soon
 if [ "${#started[@]}" != 0 ]; then
 	runtime=${started[0]} pids=
 	container "$runtime" break superblock
 	judge "$runtime (not defended against)" superblock wrote alien control
-	check "what was published comes back" becomes "$alien_key" alien-marker-last
+	check "what was published comes back" becomes "$alien_key" alien-marker-again
 	secret alien alien-marker-after alien-scratch
 	check "and updates" becomes "$alien_key" alien-marker-after
 	check "the log says what it was" grep -q "running containers must be restarted" "$log"

@@ -24,10 +24,13 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
@@ -504,6 +507,36 @@ static void look_at_memory(const char *pid)
 	close_fd(mem);
 }
 
+/* Of a process of the daemon's nothing at all may be had, whatever is in it; but for its maps, environment and the like, which
+ * newer kernels show to CAP_SYS_ADMIN (may_access_mm()). */
+static void open_up(const char *pid)
+{
+	static const char *const doors[] = { "root", "cwd", "exe", "ns/mnt", "mem", "fdinfo", "io", "syscall" };
+	int pidfd = (int)syscall(SYS_pidfd_open, atoi(pid), 0), fd;
+	char path[PATH_LEN], byte;
+	struct iovec ours = { &byte, 1 }, theirs = { &pidfd, 1 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(doors); i++) {
+		snprintf(path, sizeof path, "/proc/%s/%s", pid, doors[i]);
+		fd = note(open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+		/* of these an open proves nothing */
+		if (fd >= 0 && (i < 6 || read(fd, &byte, 1) > 0))
+			found->seen |= ALIEN;
+		close_fd(fd);
+	}
+	for (int i = 0; pidfd >= 0 && i < 64; i++) {
+		fd = note((int)syscall(SYS_pidfd_getfd, pidfd, i, 0));
+		if (fd >= 0)
+			found->seen |= ALIEN;
+		close_fd(fd);
+	}
+	if (note((int)syscall(SYS_process_vm_readv, atoi(pid), &ours, 1, &theirs, 1, 0)) >= 0)
+		found->seen |= ALIEN;
+	if (note((int)ptrace(PTRACE_SEIZE, atoi(pid), 0, 0)) == 0)
+		found->seen |= ALIEN; /* and this process's end lets it go */
+	close_fd(pidfd);
+}
+
 static void look_into(const char *pid)
 {
 	static const char *const links[] = { "root", "cwd" };
@@ -561,8 +594,10 @@ static void look_into_all(void)
 
 	snprintf(self, sizeof self, "%d", getpid());
 	if (copy && *copy) {
-		for (char *pid = strtok_r(copy, " ", &save); pid; pid = strtok_r(NULL, " ", &save))
+		for (char *pid = strtok_r(copy, " ", &save); pid; pid = strtok_r(NULL, " ", &save)) {
+			open_up(pid);
 			look_into(pid);
+		}
 	} else {
 		d = opendir("/proc");
 		for (struct dirent *e; d && (e = readdir(d));)
@@ -635,6 +670,51 @@ static void attack_socket(const char *base)
 		found->seen |= control ? CONTROL : ALIEN;
 	close(s);
 	close(listener);
+}
+
+/* --- what gives rights to who executes or opens it --- */
+
+static void look_for_rights(int dir, int depth)
+{
+	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), sub;
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct stat st;
+
+	if (note(d ? 0 : -1) < 0)
+		return;
+	for (struct dirent *e; (e = readdir(d));) {
+		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
+		    note(fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW)) < 0)
+			continue;
+		if (S_ISREG(st.st_mode) ? st.st_mode & 07000 : !S_ISDIR(st.st_mode) && !S_ISLNK(st.st_mode))
+			found->seen |= WROTE;
+		else
+			found->seen |= OWN;
+		sub = S_ISDIR(st.st_mode) && depth > 0 ? openat(dirfd(d), e->d_name, O_PATH | O_CLOEXEC) : -1;
+		if (sub >= 0)
+			look_for_rights(sub, depth - 1);
+		close_fd(sub);
+	}
+	closedir(d);
+}
+
+/* The flags of the mount are `secretlet mounts`'; without them it is the files' modes alone. */
+static void attack_rights(const char *base)
+{
+	const unsigned long all = ST_NOSUID | ST_NODEV | ST_NOEXEC;
+	int fd = open(base, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	char path[PATH_LEN];
+	struct statvfs st;
+
+	if (strcmp(base, "/secret") != 0) {
+		snprintf(path, sizeof path, "%s/set", base);
+		close_fd(open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+		chmod(path, 04755);
+	}
+	if (note(statvfs(base, &st)) == 0 && (st.f_flag & all) != all)
+		found->seen |= CONTROL;
+	look_for_rights(fd, 8);
+	close_fd(fd);
 }
 
 /* --- as somebody else --- */
@@ -870,6 +950,28 @@ static void attack_superblock(const char *base)
 	wrote(umount2(base, MNT_FORCE));
 }
 
+/* Of these two the superblock's flags are everybody's. */
+static void attack_readonly(const char *base)
+{
+	bool control = strcmp(base, "/secret") != 0;
+	int fs;
+
+	if (!own_mounts())
+		return;
+	if (control) {
+		if (mount("own", MOUNT_POINT, "tmpfs", 0, NULL) < 0)
+			return;
+		base = MOUNT_POINT;
+	}
+	wrote(mount(NULL, base, NULL, MS_REMOUNT | MS_RDONLY | MS_NOSUID, NULL));
+	fs = note((int)syscall(SYS_fspick, AT_FDCWD, base, FSPICK_CLOEXEC));
+	if (fs >= 0 && note((int)syscall(SYS_fsconfig, fs, FSCONFIG_SET_FLAG, "ro", NULL, 0)) == 0)
+		wrote((int)syscall(SYS_fsconfig, fs, FSCONFIG_CMD_RECONFIGURE, NULL, NULL, 0));
+	close_fd(fs);
+	if (control)
+		umount2(MOUNT_POINT, MNT_DETACH);
+}
+
 /* --- racing a publish --- */
 
 #define HELD 24
@@ -1004,8 +1106,10 @@ static const struct {
 	{ "group", attack_group, HOST | USERNS },
 	{ "stranger", attack_stranger, HOST },
 	{ "member", attack_member, HOST },
+	{ "rights", attack_rights, HOST | USERNS },
 	{ "userns", attack_userns, HOST | USERNS },
 	{ "superblock", attack_superblock, USERNS | BREAK },
+	{ "readonly", attack_readonly, USERNS | BREAK },
 	{ "write", attack_write, HOST | USERNS | HOSTPID },
 	{ "remount", attack_remount, HOST | USERNS },
 	{ "map", attack_map, HOST },
