@@ -104,12 +104,23 @@ done
 check_equal "status has nothing of it" "$(status '')" null
 stop
 
-# ---- on: what a record says
+# ---- kernels that cannot do it: who asks for records does not go without
 write_config "auditLog: log/audit.jsonl"
+refusal() { timeout 20 "$TEST_BUILD_DIR/test/tools/oldkernel" "$1" "$secretlet" run --config "$config" 2>&1; echo "exit $?"; }
+if [ -x "$TEST_BUILD_DIR/test/tools/oldkernel" ]; then
+	check_contains "without fanotify it does not start" "$(refusal --no-fanotify | tail -n 1)" "exit 1"
+	check_contains "and says why" "$(refusal --no-fanotify)" "auditLog: fanotify_init: Function not implemented (the kernel has no FANOTIFY)"
+	check_contains "nor with that of an older kernel" "$(refusal --no-pidfd-events)" "(Linux 5.15 or newer is needed)"
+else
+	tap_skip "other kernels" "test/tools/oldkernel has not been built (make tools)"
+fi
+
+# ---- on: what a record says
 check "it starts with auditLog" start
 [ "$tap_failed" = 0 ] || { tap_done && cat "$log" && exit 1; }
 check "the audit process listens" eventually 10 listens
 check_equal "it has no capability" "$(grep -E '^Cap(Eff|Prm|Bnd)' "/proc/$(child audit)/status" | awk '{ print $2 }' | sort -u)" 0000000000000000
+check_equal "its root folder is /proc" "$(stat -L -c %d "/proc/$(child audit)/root")" "$(stat -c %d /proc)"
 check_equal "nor can get one" "$(awk '/NoNewPrivs/ { print $2 }' "/proc/$(child audit)/status")" 1
 check_equal "the file is root's alone" "$(stat -c '%a %u' "$audit")" "600 0"
 check_equal "it begins with a start" "$(jq -r '.type + " " + .reason' "$audit" | head -n 1)" "start start"
@@ -168,6 +179,32 @@ check "an open of a version that has gone is seen" eventually 10 "[ \$(opens_of 
 check_equal "and named" "$(written ".process.pid == $reader" | jq -r '.pod.name + " " + .key + " " + .version')" "box a $version"
 let_go
 umount "$TEST_DIR/file"
+
+# ---- names that somebody chooses: of the process, of its mount point
+cat >"$TEST_DIR/named.py" <<-'P'
+	import ctypes, sys
+	ctypes.CDLL(None).prctl(15, sys.argv[2].encode(), 0, 0, 0) # PR_SET_NAME
+	held = open(sys.argv[1])
+	print("has", flush=True)
+	sys.stdin.readline()
+	P
+n_lines=$(wc -l <"$audit")
+odd=$TEST_DIR/$'odd\n{"type":"open"}\e[2J\xc2\x9b2J'
+: >"$odd"
+mount --bind "$volume/a" "$odd"
+: >"$TEST_DIR/has"
+python3 "$TEST_DIR/named.py" "$odd" $'}\n{"a":\e]0;\xc2\x9b1' 7<>"$TEST_DIR/never" >"$TEST_DIR/has" <"$TEST_DIR/never" &
+reader=$!
+eventually 10 "grep -q has '$TEST_DIR/has'"
+check "an open under odd names is seen" eventually 10 "[ \$(opens_of $reader) = 1 ]"
+record=$(written ".process.pid == $reader")
+check_equal "the process's name is what it is" "$(field '.process.comm | @json')" "$(jq -n --arg s $'}\n{"a":\e]0;\xc2\x9b1' '$s | @json' -r)"
+check_equal "and the path" "$(field '.path | @json')" "$(jq -n --arg s "$odd" '$s | @json' -r)"
+check_equal "each line is a record" "$(wc -l <"$audit")" "$(jq -c . "$audit" | wc -l)"
+check "one came" test "$(wc -l <"$audit")" = $((n_lines + 1))
+check "nothing in it does anything to a terminal" not grep -qP '[^\x20-\x7e\n]' "$audit"
+let_go
+umount "$odd"
 
 check_equal "what the publisher reads is not recorded" "$(count '.process.comm == "secretlet-publi" or .process.comm == "secretlet"')" 0
 check_equal "a killed process leaves a gap" "$(written '.type == "gap"' | jq -c '[.reason, .lost]')" '["process",0]'
@@ -259,6 +296,10 @@ check "that the queue was full is counted" eventually 60 "[ \$(status .queueFull
 check "and said" eventually 10 "[ \$(count '.type == \"dropped\" and .queueFull > 0') -ge 1 ]"
 check "what was in it is recorded" eventually 60 "[ \$(count '.type == \"open\"') -ge $queue ]"
 check_equal "processes that have gone are said to be" "$(count '.type == "open" and .process.gone and .process.comm')" 0
+# a small file is looked at more quickly
+mv "$audit" "$audit.3"
+kill -HUP "$(keeper)"
+check "a new file takes over" eventually 10 "cat $volume/a; [ -s $audit ]"
 
 # ---- the audit process is killed with a record in its hands
 hold
