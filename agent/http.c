@@ -150,6 +150,29 @@ static int headers_new(const struct http *h, const char *token, struct headers *
 	return 0;
 }
 
+/* The same, and the body's type. */
+static int headers_of_body(const struct headers *from, const struct http_body *body, struct headers **ret)
+{
+	cleanup(headers_unrefp) struct headers *hs = calloc(1, sizeof(*hs));
+	struct curl_slist *list;
+	int r;
+
+	if (!hs)
+		return -ENOMEM;
+	hs->refs = 1;
+	for (const struct curl_slist *s = from->list; s; s = s->next) {
+		list = curl_slist_append(hs->list, s->data);
+		if (!list)
+			return -ENOMEM;
+		hs->list = list;
+	}
+	r = headers_add(hs, "Content-Type", body->type);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(hs);
+	return 0;
+}
+
 int http_set_token(struct http *h, const char *token)
 {
 	struct headers *fresh = NULL;
@@ -746,6 +769,17 @@ static CURLcode set_network(struct http_request *r)
 	return code;
 }
 
+static CURLcode set_body(struct http_request *r, const struct http_body *body)
+{
+	CURLcode code = CURLE_OK;
+
+	SET(CURLOPT_POST, 1L);
+	SET(CURLOPT_CUSTOMREQUEST, body->method);
+	SET(CURLOPT_POSTFIELDSIZE, (long)body->len);
+	SET(CURLOPT_COPYPOSTFIELDS, body->data);
+	return code;
+}
+
 static CURLcode set_request(struct http_request *r, const char *url, const struct http_get *get)
 {
 	CURLcode code = CURLE_OK;
@@ -768,6 +802,8 @@ static CURLcode set_request(struct http_request *r, const char *url, const struc
 		SET(CURLOPT_LOW_SPEED_LIMIT, 1L);
 		SET(CURLOPT_LOW_SPEED_TIME, (long)MAX(get->silence_usec / USEC_PER_SEC, UINT64_C(1)));
 	}
+	if (get->body && code == CURLE_OK)
+		code = set_body(r, get->body);
 	return code == CURLE_OK ? set_network(r) : code;
 }
 
@@ -785,10 +821,15 @@ int http_get(struct http *h, const struct http_get *get, const struct http_callb
 	r->callbacks = callbacks;
 	r->userdata = userdata;
 	r->long_lived = get->long_lived;
-	r->headers = h->headers;
-	r->headers->refs++;
 	r->tls = h->tls;
 	r->tls->refs++;
+	if (!get->body) {
+		r->headers = h->headers;
+		r->headers->refs++;
+	} else if (headers_of_body(h->headers, get->body, &r->headers) < 0) {
+		request_free(r);
+		return -ENOMEM;
+	}
 	r->easy = curl_easy_init();
 	if (!r->easy || set_request(r, url, get) != CURLE_OK || loop_defer_set(h->start_soon) < 0) {
 		request_free(r);

@@ -1,4 +1,4 @@
-/* HTTP: GET requests to one server on the loop, over as few connections as the server's stream limit allows. Credentials
+/* HTTP: requests to one server on the loop, over as few connections as the server's stream limit allows. Credentials
  * stay in memory; nothing of them is ever given to curl as a path. Loop thread only. */
 #pragma once
 
@@ -63,11 +63,19 @@ struct http_callbacks {
 	/* Last and once, unless it is cancelled; the request is gone afterwards. */
 	void (*done)(void *userdata, const struct http_result *result);
 };
+/* What a request brings along. Copied. */
+struct http_body {
+	const char *method; /* "POST", "PATCH" */
+	const char *type; /* "application/json" */
+	const char *data;
+	size_t len;
+};
 struct http_get {
 	const char *target; /* "/api/v1/..."; appended to the server's URL */
 	uint64_t timeout_usec; /* for all of it; 0: none */
 	uint64_t silence_usec; /* so long without a byte is an error (whole seconds); 0: any time */
 	bool long_lived; /* a watch: many at once, little data */
+	const struct http_body *body; /* NULL: GET */
 };
 /* -ENOMEM. Everything else that goes wrong is told through done. */
 int http_get(struct http *h, const struct http_get *get, const struct http_callbacks *callbacks, void *userdata,

@@ -251,6 +251,59 @@ static void answer_comes_whole(void **state)
 	buf_deinit(&a.body);
 }
 
+static void body_is_sent_with_its_method_and_type(void **state)
+{
+	static const char *const methods[] = { "POST", "PATCH", "POST" };
+	struct rig *t = *state;
+
+	t->response = OK;
+	for (size_t i = 0; i < ARRAY_SIZE(methods); i++) {
+		/* the end is what the server here waits for */
+		cleanup_free char *body = str_format("{\"n\":%zu}\r\n\r\n", i), *line = NULL, *want = NULL;
+		struct answer a = { .n_done = 0 };
+
+		line = str_format("%s /x HTTP/1.1\r\n", methods[i]);
+		want = str_format("\r\n\r\n%s", body);
+		buf_clear(&t->requests);
+		get_with(t, &a,
+			 &(struct http_get){ .target = "/x",
+					     .body = &(struct http_body){ .method = methods[i],
+									  .type = "application/merge-patch+json",
+									  .data = body,
+									  .len = strlen(body) } });
+		memset(body, 'x', strlen(body)); /* it has been copied */
+		eventually(t, a.n_done);
+		assert_int_equal(a.status, 200);
+		assert_true(str_starts(t->requests.data, line));
+		assert_non_null(strstr(t->requests.data, "\r\nContent-Type: application/merge-patch+json\r\n"));
+		assert_non_null(strstr(t->requests.data, "\r\nAccept: application/json\r\n"));
+		assert_non_null(strstr(t->requests.data, "\r\nContent-Length: 11\r\n"));
+		assert_null(strstr(t->requests.data, "Expect"));
+		assert_null(strstr(t->requests.data, "urlencoded"));
+		assert_non_null(strstr(t->requests.data, want));
+		buf_deinit(&a.body);
+	}
+	assert_int_equal(t->n_peers, 1);
+}
+
+static void body_is_of_one_request_alone(void **state)
+{
+	const struct http_body body = { .method = "POST", .type = "a/b", .data = "\r\n\r\n", .len = 4 };
+	struct answer first = { .n_done = 0 }, second = { .n_done = 0 };
+	struct rig *t = *state;
+
+	t->response = OK;
+	get_with(t, &first, &(struct http_get){ .target = "/x", .body = &body });
+	eventually(t, first.n_done);
+	buf_clear(&t->requests);
+	get(t, &second, "/y");
+	eventually(t, second.n_done);
+	assert_true(str_starts(t->requests.data, "GET /y HTTP/1.1\r\n"));
+	assert_null(strstr(t->requests.data, "Content-"));
+	buf_deinit(&first.body);
+	buf_deinit(&second.body);
+}
+
 static void connection_is_used_again(void **state)
 {
 	struct rig *t = *state;
@@ -756,6 +809,8 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(answer_comes_whole),
+		TEST(body_is_sent_with_its_method_and_type),
+		TEST(body_is_of_one_request_alone),
 		TEST(connection_is_used_again),
 		TEST(connection_of_before_a_reopening_is_not_used_again),
 		TEST(any_status_is_an_answer),
