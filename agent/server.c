@@ -60,6 +60,21 @@ uint64_t server_admit(struct server *s, uint64_t now_usec)
 	return (wait + NSEC_PER_USEC - 1) / NSEC_PER_USEC;
 }
 
+uint64_t server_admit_spare(struct server *s, uint64_t now_usec)
+{
+	uint64_t now = now_usec * NSEC_PER_USEC, token, half, due;
+
+	if (s->qps == 0)
+		return 0;
+	token = USEC_PER_SEC * NSEC_PER_USEC / s->qps;
+	half = token * MAX(s->burst / 2, 1u);
+	due = MAX(s->due_nsec, now) + token;
+	if (due > now + half)
+		return (due - now - half + NSEC_PER_USEC - 1) / NSEC_PER_USEC;
+	s->due_nsec = due;
+	return 0;
+}
+
 /* Versions are opaque up to 1.34; decimal numbers of any length since, and in fact always (KEP-5504). */
 static bool is_lower(const char *a, const char *b)
 {

@@ -34,6 +34,9 @@ void server_was_away(struct server *s);
  * second. Takes one, and returns how long to wait before the request is made; 0: not at all. Who has waited does not
  * ask again. now is monotonic. */
 uint64_t server_admit(struct server *s, uint64_t now_usec);
+/* The same for what matters less: it is taken only while at least half of the bucket is left for the others. Else
+ * nothing is taken, and it has to ask again after the time that is returned. */
+uint64_t server_admit_spare(struct server *s, uint64_t now_usec);
 
 /* A version that is followed by a lower one: the etcd behind the server was restored from an older state, or it is another
  * server. epoch: server.epoch when `old` was told. True for the first who notices, for whom a new epoch begins; the

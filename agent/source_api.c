@@ -175,6 +175,20 @@ struct http_target source_api_target(struct source *source)
 	return http_target(api_of(source)->http);
 }
 
+uint64_t source_api_admit(struct source *source)
+{
+	struct source_api *s = api_of(source);
+
+	if (!s->started || s->server_away)
+		return USEC_INFINITY;
+	return server_admit_spare(&s->server, loop_now(s->loop));
+}
+
+struct http *source_api_http(struct source *source)
+{
+	return api_of(source)->http;
+}
+
 static int make_loop_sources(struct source_api *s)
 {
 	int r;

@@ -23,3 +23,9 @@ int source_api_new(struct loop *l, struct files *files, const struct source_api_
 		   const struct source_sink *sink, void *userdata, struct source **ret_s, struct err *e);
 /* Where its connections go, once it has started. */
 struct http_target source_api_target(struct source *s);
+
+/* For requests that are nobody's who waits: how long until the server can be asked something beside all else; 0: now,
+ * and that one is counted in kubeAPIQPS. USEC_INFINITY: it does not answer, or has not been started yet. */
+uint64_t source_api_admit(struct source *s);
+/* Its client, once it has started. */
+struct http *source_api_http(struct source *s);

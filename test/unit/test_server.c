@@ -123,6 +123,35 @@ static void limits_at_the_edge_are_sane(void **state)
 	assert_int_equal(server_admit(&most, 1), 10);
 }
 
+static void what_matters_less_leaves_half_of_the_bucket(void **state)
+{
+	struct server s = { .qps = 10, .burst = 8 };
+	uint64_t now = USEC_PER_SEC;
+
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(server_admit_spare(&s, now), 0);
+	assert_int_equal(server_admit_spare(&s, now), 100 * USEC_PER_MSEC);
+	assert_int_equal(server_admit_spare(&s, now), 100 * USEC_PER_MSEC); /* nothing was taken */
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(server_admit(&s, now), 0);
+	assert_int_equal(server_admit(&s, now), 100 * USEC_PER_MSEC);
+	now += 500 * USEC_PER_MSEC; /* 4 in the bucket */
+	assert_int_equal(server_admit_spare(&s, now), 100 * USEC_PER_MSEC);
+	now += 100 * USEC_PER_MSEC;
+	assert_int_equal(server_admit_spare(&s, now), 0);
+}
+
+static void what_matters_less_gets_its_turn_in_a_small_bucket(void **state)
+{
+	struct server none = SERVER_INIT, one = { .qps = 1, .burst = 1 };
+
+	for (unsigned i = 0; i < 1000; i++)
+		assert_int_equal(server_admit_spare(&none, 1), 0);
+	assert_int_equal(server_admit_spare(&one, 1), 0);
+	assert_int_equal(server_admit_spare(&one, 1), USEC_PER_SEC);
+	assert_int_equal(server_admit_spare(&one, 1 + USEC_PER_SEC), 0);
+}
+
 static void lower_versions_are_numbers_of_any_length(void **state)
 {
 	static const struct {
@@ -163,6 +192,8 @@ int main(void)
 		cmocka_unit_test(tokens_come_back_with_time),
 		cmocka_unit_test(long_pause_fills_the_bucket_and_no_more),
 		cmocka_unit_test(limits_at_the_edge_are_sane),
+		cmocka_unit_test(what_matters_less_leaves_half_of_the_bucket),
+		cmocka_unit_test(what_matters_less_gets_its_turn_in_a_small_bucket),
 		cmocka_unit_test(lower_versions_are_numbers_of_any_length),
 	};
 
