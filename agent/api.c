@@ -191,17 +191,14 @@ static int errno_of(int status)
 	}
 }
 
-static bool says_too_large(const json_t *details, const char *message)
+static bool has_cause(const json_t *details, const char *cause)
 {
 	const json_t *causes = json_object_get(details, "causes");
 
-	for (size_t i = 0; i < json_array_size(causes); i++) {
-		const char *reason = json_string_value(json_object_get(json_array_get(causes, i), "reason"));
-
-		if (str_eq(reason, "ResourceVersionTooLarge"))
+	for (size_t i = 0; i < json_array_size(causes); i++)
+		if (str_eq(json_string_value(json_object_get(json_array_get(causes, i), "reason")), cause))
 			return true;
-	}
-	return message && strstr(message, "Too large resource version");
+	return false;
 }
 
 static void read_status(const json_t *status, struct api_failure *f)
@@ -216,7 +213,9 @@ static void read_status(const json_t *status, struct api_failure *f)
 	snprintf(f->reason, sizeof(f->reason), "%s", reason ? reason : "");
 	if (json_integer_value(retry) > 0)
 		f->retry_after_sec = MIN(json_integer_value(retry), (json_int_t)RETRY_AFTER_MAX);
-	f->version_too_large = says_too_large(details, message);
+	f->version_too_large = has_cause(details, "ResourceVersionTooLarge") ||
+			       (message && strstr(message, "Too large resource version"));
+	f->namespace_ends = has_cause(details, "NamespaceTerminating");
 	if (!str_empty(message))
 		err_set(&f->err, errno_of(f->code), "%s", message);
 }

@@ -39,6 +39,7 @@ struct api_failure {
 	char reason[64]; /* Status.reason: "Forbidden", "Expired"; "" when there is none */
 	int64_t retry_after_sec; /* details.retryAfterSeconds; -1: not said */
 	bool version_too_large; /* cause ResourceVersionTooLarge, or the text of it */
+	bool namespace_ends; /* cause NamespaceTerminating: nothing new is made in it */
 	struct err err; /* Status.message, or "server answered 503 Service Unavailable" */
 };
 /* body: the response's, may be anything. */

@@ -127,6 +127,21 @@ static void failures_have_the_servers_words(void **state)
 	}
 }
 
+static void namespace_that_ends_is_a_cause(void **state)
+{
+	static const char ends[] =
+		"{\"kind\":\"Status\",\"reason\":\"Forbidden\",\"message\":\"m\",\"details\":{\"causes\":["
+		"{\"reason\":\"NamespaceTerminating\",\"field\":\"metadata.namespace\"}]}}";
+	static const char other[] =
+		"{\"kind\":\"Status\",\"reason\":\"Forbidden\",\"message\":\"NamespaceTerminating\"}";
+	struct api_failure f;
+
+	api_failure_from_body(403, ends, strlen(ends), &f);
+	assert_true(f.namespace_ends);
+	api_failure_from_body(403, other, strlen(other), &f);
+	assert_false(f.namespace_ends);
+}
+
 static void status_of_an_event_brings_its_code(void **state)
 {
 	cleanup_json json_t *status = NULL, *odd = NULL;
@@ -149,6 +164,7 @@ int main(void)
 		cmocka_unit_test(watch_targets),
 		cmocka_unit_test(endless_token_is_refused),
 		cmocka_unit_test(failures_have_the_servers_words),
+		cmocka_unit_test(namespace_that_ends_is_a_cause),
 		cmocka_unit_test(status_of_an_event_brings_its_code),
 	};
 
