@@ -98,6 +98,8 @@ static const char *node_refuses(struct apiserver *a, const struct user *user, co
 {
 	const char *node = selector_exact(&c->selector, "spec.nodeName");
 
+	if (str_eq(c->kind->name, "Event"))
+		return ""; /* it is the node role that has no rule for it */
 	if (str_eq(c->kind->name, "Pod")) {
 		if (c->name || (node && (!user->node_name || str_eq(node, user->node_name))))
 			return NULL;
@@ -138,7 +140,11 @@ json_t *access_authorize(struct apiserver *a, const struct user *user, const str
 	if (!reading && !user->node_name)
 		return NULL;
 
-	why = reading ? node_refuses(a, user, c, name, reason) : "can only read resources of this type";
+	/* the node role: events may be made and changed, and nothing else be done with them */
+	if (str_eq(c->kind->name, "Event") && !reading && !str_eq(c->method, "DELETE"))
+		return NULL;
+	why = reading || str_eq(c->kind->name, "Event") ? node_refuses(a, user, c, name, reason)
+							: "can only read resources of this type";
 	if (!why)
 		return NULL;
 
@@ -148,6 +154,7 @@ json_t *access_authorize(struct apiserver *a, const struct user *user, const str
 	if (c->ns)
 		snprintf(where, sizeof(where), "in the namespace \"%.250s\"", c->ns);
 	return status_failure(403, "Forbidden", status_details(c->kind->resource, name),
-			      "%s%s is forbidden: User \"%s\" cannot %s resource \"%s\" in API group \"\" %s: %s",
-			      c->kind->resource, who, user->name, call_verb(c), c->kind->resource, where, why);
+			      "%s%s is forbidden: User \"%s\" cannot %s resource \"%s\" in API group \"\" %s%s%s",
+			      c->kind->resource, who, user->name, call_verb(c), c->kind->resource, where,
+			      *why ? ": " : "", why);
 }

@@ -367,7 +367,7 @@ uint64_t apiserver_put(struct apiserver *a, const json_t *object)
 	json_t *obj = json_deep_copy(object);
 	uint64_t rv;
 
-	assert(kind && "apiserver_put: kind must be Secret or Pod");
+	assert(kind && "apiserver_put: kind must be Secret, Pod or Event");
 	validate_default(kind, obj);
 	lock(a);
 	watch_feed_all(a, objects_put(a->objects, kind, obj));
@@ -391,12 +391,27 @@ uint64_t apiserver_put_text(struct apiserver *a, const char *json_text)
 	return rv;
 }
 
+json_t *apiserver_list(struct apiserver *a, const char *kind_name)
+{
+	const struct kind *kind = kind_by_name(kind_name);
+	const struct object_selector everything = { .ns = NULL };
+	json_t *list, *copy_of_it;
+
+	assert(kind && "apiserver_list: kind must be Secret, Pod or Event");
+	lock(a);
+	list = objects_list(a->objects, kind, &everything, objects_rv(a->objects));
+	copy_of_it = json_deep_copy(list);
+	json_decref(list);
+	unlock(a);
+	return copy_of_it;
+}
+
 bool apiserver_delete(struct apiserver *a, const char *kind_name, const char *ns, const char *name)
 {
 	const struct kind *kind = kind_by_name(kind_name);
 	const struct change *change;
 
-	assert(kind && "apiserver_delete: kind must be Secret or Pod");
+	assert(kind && "apiserver_delete: kind must be Secret, Pod or Event");
 	lock(a);
 	change = objects_delete(a->objects, kind, ns, name);
 	if (change)

@@ -1,4 +1,4 @@
-/* A Kubernetes API server for tests: pods and secrets, get/list/watch with field selectors, limit/continue,
+/* A Kubernetes API server for tests: pods, secrets and events, get/list/watch with field selectors, limit/continue,
  * resourceVersion, bookmarks, compaction (410), errors on demand, HTTP or HTTPS with client certificates or bearer
  * tokens. Runs in threads of its own inside a test, or as the program build/apiserver. All calls are thread-safe. */
 #pragma once
@@ -20,7 +20,8 @@ struct apiserver_options {
 	const char *token; /* required as bearer token; NULL: not asked for */
 	unsigned bookmark_msec; /* how often watches get a BOOKMARK; 0: only on apiserver_bookmark() */
 	enum apiserver_watch_list watch_list;
-	bool node_authorizer; /* secrets only one by one and only when a pod names them, as for system:node: */
+	bool node_authorizer; /* secrets only one by one and only when a pod names them, events only to be made or changed, as for
+			      * system:node: */
 };
 
 int apiserver_start(const struct apiserver_options *o, struct apiserver **ret_a, struct err *e);
@@ -30,11 +31,13 @@ uint16_t apiserver_port(const struct apiserver *a);
 const char *apiserver_url(const struct apiserver *a);
 
 /* Creates or replaces; sets uid (new objects), resourceVersion, creationTimestamp, and the defaults that the server sets.
- * kind is taken from the object (Secret, Pod). Returns the new resourceVersion. The JSON is borrowed, and not validated:
+ * kind is taken from the object (Secret, Pod, Event). Returns the new resourceVersion. The JSON is borrowed, and not validated:
  * what comes by HTTP is. */
 uint64_t apiserver_put(struct apiserver *a, const json_t *object);
 /* The same from JSON text; asserts that it is JSON. */
 uint64_t apiserver_put_text(struct apiserver *a, const char *json_text);
+/* All objects of the kind at this moment. The caller's. */
+json_t *apiserver_list(struct apiserver *a, const char *kind);
 bool apiserver_delete(struct apiserver *a, const char *kind, const char *ns, const char *name);
 
 /* Forgets the history: watches from an older resourceVersion get 410. */

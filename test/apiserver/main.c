@@ -16,7 +16,8 @@
 static const char usage[] =
 	"usage: apiserver [OPTION...]\n"
 	"\n"
-	"A Kubernetes API server for tests: Pods and Secrets, with list and watch. Prints its URL and runs until\n"
+	"A Kubernetes API server for tests: Pods, Secrets and Events, with list and watch. Prints its URL and runs "
+	"until\n"
 	"SIGTERM or SIGINT.\n"
 	"\n"
 	"  --port N              listen on 127.0.0.1:N (default: any free port)\n"
@@ -31,9 +32,9 @@ static const char usage[] =
 	"                        one object or a List\n"
 	"  --help                this text\n"
 	"\n"
-	"curl drives it: POST to /api/v1/namespaces/NS/{pods,secrets}; GET, PUT, PATCH (merge-patch+json) and DELETE "
-	"on\n"
-	"/api/v1/namespaces/NS/{pods,secrets}/NAME.\n";
+	"curl drives it: POST to /api/v1/namespaces/NS/{pods,secrets,events}; GET, PUT, PATCH (merge-patch+json) and "
+	"DELETE\n"
+	"on /api/v1/namespaces/NS/{pods,secrets,events}/NAME.\n";
 
 static int read_pem(const char *path, char **ret_text, struct err *e)
 {

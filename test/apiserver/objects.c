@@ -18,6 +18,9 @@ static const struct kind kinds[] = {
 	{ "Secret", "secrets", "type\0", "{\"kind\":\"Secret\",\"apiVersion\":\"v1\",\"metadata\":{}}" },
 	{ "Pod", "pods", "spec.nodeName\0spec.restartPolicy\0spec.serviceAccountName\0status.phase\0status.podIP\0",
 	  "{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"metadata\":{},\"spec\":{\"containers\":null},\"status\":{}}" },
+	{ "Event", "events",
+	  "involvedObject.kind\0involvedObject.namespace\0involvedObject.name\0involvedObject.uid\0reason\0type\0",
+	  "{\"kind\":\"Event\",\"apiVersion\":\"v1\",\"metadata\":{},\"involvedObject\":{},\"source\":{}}" },
 };
 
 struct object {

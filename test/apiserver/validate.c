@@ -1,7 +1,9 @@
-/* Defaults and validation. Only Secrets are looked at closely; of a Pod the name alone, so that tests can use skeletons
- * of pods. Objects that a test puts with apiserver_put() are not validated: a client must also stand what no real
+/* Defaults and validation. Only Secrets and Events are looked at closely; of a Pod the name alone, so that tests can use
+ * skeletons of pods. Objects that a test puts with apiserver_put() are not validated: a client must also stand what no real
  * server sends. */
 #include "test/apiserver/validate.h"
+
+#include <time.h>
 
 #include "common/b64.h"
 #include "common/str.h"
@@ -72,7 +74,7 @@ void validate_default(const struct kind *kind, json_t *obj)
 	if (str_eq(kind->name, "Secret")) {
 		merge_string_data(obj);
 		set_default(obj, "type", "Opaque");
-	} else {
+	} else if (str_eq(kind->name, "Pod")) {
 		set_default(object_at(obj, "status"), "phase", "Pending");
 		default_volumes(obj);
 	}
@@ -101,6 +103,53 @@ static json_t *decode_data(json_t *data)
 	return NULL;
 }
 
+static bool is_type(const json_t *value, json_type type)
+{
+	return !value || json_is_null(value) || json_typeof(value) == type;
+}
+
+static bool is_time(const json_t *value)
+{
+	const char *text = json_string_value(value);
+	struct tm tm;
+
+	if (!value || json_is_null(value))
+		return true;
+	text = text ? strptime(text, "%Y-%m-%dT%H:%M:%S", &tm) : NULL;
+	return text && str_eq(text, "Z");
+}
+
+/* An Event's fields, as far as they are told to have a type. */
+static json_t *decode_event(const json_t *obj)
+{
+	static const struct {
+		const char *key;
+		json_type type;
+	} fields[] = {
+		{ "metadata", JSON_OBJECT },
+		{ "involvedObject", JSON_OBJECT },
+		{ "source", JSON_OBJECT },
+		{ "reason", JSON_STRING },
+		{ "message", JSON_STRING },
+		{ "type", JSON_STRING },
+		{ "count", JSON_INTEGER },
+		{ "reportingComponent", JSON_STRING },
+		{ "reportingInstance", JSON_STRING },
+	};
+	static const char *const times[] = { "firstTimestamp", "lastTimestamp", "eventTime" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
+		if (!is_type(json_object_get(obj, fields[i].key), fields[i].type))
+			return status_bad_request(
+				"Event in version \"v1\" cannot be handled as a Event: %s has a wrong type",
+				fields[i].key);
+	for (size_t i = 0; i < ARRAY_SIZE(times); i++)
+		if (!is_time(json_object_get(obj, times[i])))
+			return status_bad_request(
+				"Event in version \"v1\" cannot be handled as a Event: parsing time of %s", times[i]);
+	return NULL;
+}
+
 json_t *validate_decode(const struct kind *kind, const json_t *obj)
 {
 	const json_t *name = json_object_get(obj, "kind");
@@ -112,6 +161,8 @@ json_t *validate_decode(const struct kind *kind, const json_t *obj)
 	if (json_is_string(name) && !str_eq(json_string_value(name), kind->name))
 		return status_bad_request("%s in version \"v1\" cannot be handled as a %s", json_string_value(name),
 					  kind->name);
+	if (str_eq(kind->name, "Event"))
+		return decode_event(obj);
 	json_object_foreach (strings, key, value)
 		if (!json_is_string(value))
 			return status_bad_request("Secret in version \"v1\" cannot be handled as a Secret: "
@@ -225,6 +276,25 @@ static void check_secret(struct field_errors *f, const json_t *obj, const json_t
 	check_type(f, obj);
 }
 
+/* legacyValidateEvent() of pkg/apis/core/validation, for an event without eventTime. */
+static void check_event(struct field_errors *f, const json_t *obj)
+{
+	const char *ns = json_string_value(json_object_get(json_object_get(obj, "involvedObject"), "namespace"));
+	const char *own = object_meta(obj, "namespace");
+
+	if (!(str_empty(ns) ? str_eq(own, "default") : str_eq(own, ns)))
+		field_errors_add(f, "Invalid", "involvedObject.namespace",
+				 "Invalid value: \"%s\": does not match event.namespace", ns ? ns : "");
+}
+
+/* Of an Event, only what a path can hold is asked for. */
+static bool is_name(const struct kind *kind, const char *name)
+{
+	if (str_eq(kind->name, "Event"))
+		return !str_eq(name, ".") && !str_eq(name, "..") && !name[strcspn(name, "/%")];
+	return str_is_dns_subdomain(name);
+}
+
 json_t *validate_object(const struct kind *kind, const json_t *obj, const json_t *old)
 {
 	struct field_errors f = { .causes = NULL };
@@ -239,9 +309,11 @@ json_t *validate_object(const struct kind *kind, const json_t *obj, const json_t
 
 	if (!*name)
 		field_errors_add(&f, "Required", "metadata.name", "Required value: name or generateName is required");
-	else if (!str_is_dns_subdomain(name))
+	else if (!is_name(kind, name))
 		field_errors_add(&f, "Invalid", "metadata.name", "Invalid value: \"%s\": " NAME_RULE, name);
 	if (str_eq(kind->name, "Secret"))
 		check_secret(&f, obj, old);
+	if (str_eq(kind->name, "Event"))
+		check_event(&f, obj);
 	return field_errors_status(&f, kind->name, name);
 }

@@ -583,6 +583,38 @@ static void objects_are_made_changed_and_removed_over_http(void **state)
 	apiserver_stop(a);
 }
 
+static void events_are_made_and_counted(void **state)
+{
+	static const char events[] = "/api/v1/namespaces/ns/events", name[] = "/api/v1/namespaces/ns/events/web.1";
+	static const char event[] =
+		"{\"metadata\":{\"name\":\"web.1\"},\"involvedObject\":{\"kind\":\"Pod\",\"namespace\":"
+		"\"ns\"},\"count\":1,\"firstTimestamp\":\"2026-01-02T03:04:05Z\"}";
+	struct apiserver *a = start(NULL);
+	struct answer r;
+
+	r = ask(a, "POST", events, event, NULL);
+	assert_int_equal(r.code, 201);
+	assert_string_equal(at(r.json, "kind"), "Event");
+	assert_string_equal(at(r.json, "status"), "(none)");
+	json_decref(r.json);
+	expect_status(ask(a, "POST", events, event, NULL), 409, "AlreadyExists", "events \"web.1\" already exists");
+	r = ask(a, "PATCH", name, "{\"count\":2}", NULL);
+	assert_int_equal(r.code, 200);
+	assert_string_equal(at(r.json, "count"), "2");
+	assert_string_equal(at(r.json, "firstTimestamp"), "2026-01-02T03:04:05Z");
+	json_decref(r.json);
+	r = get(a, "/api/v1/namespaces/ns/events?fieldSelector=involvedObject.kind%3DPod");
+	assert_string_equal(at(r.json, "items.0.metadata.name"), "web.1");
+	json_decref(r.json);
+	expect_status(ask(a, "PATCH", "/api/v1/namespaces/ns/events/none", "{\"count\":2}", NULL), 404, "NotFound",
+		      "events \"none\" not found");
+	expect_status(ask(a, "PATCH", name, "{\"count\":\"2\"}", NULL), 400, "BadRequest", "count");
+	expect_status(ask(a, "PATCH", name, "{\"lastTimestamp\":\"now\"}", NULL), 400, "BadRequest", "lastTimestamp");
+	expect_status(ask(a, "POST", "/api/v1/namespaces/other/events", event, NULL), 422, "Invalid",
+		      "does not match event.namespace");
+	apiserver_stop(a);
+}
+
 static void immutable_secrets_stay(void **state)
 {
 	static const char path[] = "/api/v1/namespaces/ns/secrets/a";
@@ -1132,6 +1164,29 @@ static void nodes_see_only_what_their_pods_name(void **state)
 	apiserver_stop(a);
 }
 
+static void nodes_make_events_and_do_not_read_them(void **state)
+{
+	static const char events[] = "/api/v1/namespaces/ns/events", name[] = "/api/v1/namespaces/ns/events/e";
+	static const char event[] = "{\"metadata\":{\"name\":\"e\"},\"involvedObject\":{\"namespace\":\"ns\"}}";
+	const struct credentials node = { certs_dir, "node-1", NULL };
+	struct apiserver *a = start_tls(true, NULL);
+	struct answer r;
+
+	r = ask(a, "POST", events, event, &node);
+	assert_int_equal(r.code, 201);
+	json_decref(r.json);
+	r = ask(a, "PATCH", name, "{\"count\":2}", &node);
+	assert_int_equal(r.code, 200);
+	json_decref(r.json);
+	expect_status(ask(a, "GET", name, NULL, &node), 403, "Forbidden", "cannot get resource \"events\"");
+	expect_status(
+		ask(a, "GET", events, NULL, &node), 403, "Forbidden",
+		"events is forbidden: User \"system:node:node-1\" cannot list resource \"events\" in API group \"\" "
+		"in the namespace \"ns\"");
+	expect_status(ask(a, "DELETE", name, NULL, &node), 403, "Forbidden", "cannot delete resource \"events\"");
+	apiserver_stop(a);
+}
+
 static void without_certificates_any_nodes_pods_count(void **state)
 {
 	struct apiserver *a = start(&(struct apiserver_options){ .node_authorizer = true });
@@ -1200,6 +1255,7 @@ int main(void)
 		cmocka_unit_test(compaction_expires_pages),
 		cmocka_unit_test(resource_version_0_is_not_paged),
 		cmocka_unit_test(objects_are_made_changed_and_removed_over_http),
+		cmocka_unit_test(events_are_made_and_counted),
 		cmocka_unit_test(immutable_secrets_stay),
 		cmocka_unit_test(a_secret_has_at_most_one_mebibyte),
 		cmocka_unit_test(pods_can_finish_and_linger),
@@ -1226,6 +1282,7 @@ int main(void)
 		cmocka_unit_test(a_token_will_do_as_well),
 		cmocka_unit_test(https_watches_stream),
 		cmocka_unit_test(nodes_see_only_what_their_pods_name),
+		cmocka_unit_test(nodes_make_events_and_do_not_read_them),
 		cmocka_unit_test(without_certificates_any_nodes_pods_count),
 		cmocka_unit_test(a_bad_certificate_is_refused),
 	};
