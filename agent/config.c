@@ -15,6 +15,7 @@
 #include "agent/audit.h"
 #include "agent/kubeconfig.h"
 #include "agent/yaml.h"
+#include "agent/yaml_scalar.h"
 #include "common/file.h"
 #include "common/str.h"
 
@@ -23,8 +24,11 @@
 #define MEMORY_MIN	(UINT64_C(2) << 20)
 #define MEMORY_MAX	(UINT64_C(64) << 30)
 #define COUNT_MAX	100000
-#define PROBLEM_MAX	256
-#define DURATION_MAX	(24 * 3600 * USEC_PER_SEC)
+/* the kubelet's up to 1.26: an agent has less to tell */
+#define EVENT_RECORD_QPS 5
+#define EVENT_BURST	 10
+#define PROBLEM_MAX	 256
+#define DURATION_MAX	 (24 * 3600 * USEC_PER_SEC)
 
 enum field_kind {
 	FIELD_CONST,
@@ -32,6 +36,8 @@ enum field_kind {
 	FIELD_STRING,
 	FIELD_QUANTITY,
 	FIELD_COUNT,
+	FIELD_RATE,
+	FIELD_BOOL,
 	FIELD_LOG_LEVEL,
 	FIELD_STRATEGY,
 	FIELD_DURATION
@@ -43,12 +49,12 @@ typedef bool (*check_fn)(const char *value, char problem[static PROBLEM_MAX]);
 struct field {
 	const char *name;
 	enum field_kind kind;
-	size_t offset; /* FIELD_PATH, FIELD_STRING: of the char *; FIELD_DURATION: of the uint64_t; FIELD_COUNT: of the
-			* unsigned */
+	size_t offset; /* FIELD_PATH, FIELD_STRING: of the char *; FIELD_DURATION: of the uint64_t; FIELD_COUNT, FIELD_RATE:
+			* of the unsigned; FIELD_BOOL: of the bool */
 	uint64_t min_usec, max_usec; /* FIELD_DURATION */
 	check_fn check; /* may be NULL */
 	const char *wanted; /* FIELD_CONST; FIELD_PATH: a word that is no path; may be NULL */
-	unsigned number; /* FIELD_COUNT: the default */
+	unsigned number; /* FIELD_COUNT: the default; FIELD_RATE: the least */
 };
 
 static bool refuse(char problem[static PROBLEM_MAX], const char *reason)
@@ -143,6 +149,10 @@ static const struct field fields[] = {
 	  .min_usec = USEC_PER_SEC,
 	  .max_usec = DURATION_MAX },
 	{ .name = "secretCacheTTL", .kind = FIELD_DURATION, AT(tuning.cache_ttl_usec), .max_usec = DURATION_MAX },
+	{ .name = "mountFailureEvents", .kind = FIELD_BOOL, AT(tuning.events.failures) },
+	{ .name = "rotationEvents", .kind = FIELD_BOOL, AT(tuning.events.rotations) },
+	{ .name = "eventRecordQPS", .kind = FIELD_RATE, AT(tuning.events.qps) },
+	{ .name = "eventBurst", .kind = FIELD_RATE, AT(tuning.events.burst), .number = 1 },
 	{ .name = "agentHangTimeout",
 	  .kind = FIELD_DURATION,
 	  AT(agent_hang_usec),
@@ -184,9 +194,12 @@ int config_new(struct config **ret_c)
 	if (!c)
 		return -ENOMEM;
 	c->log_level = LOG_LEVEL_INFO;
-	c->tuning = (struct source_tuning){ .strategy = SOURCE_WATCH,
-					    .sync_usec = SOURCE_SYNC_USEC,
-					    .cache_ttl_usec = SOURCE_CACHE_TTL_USEC };
+	c->tuning = (struct source_tuning){
+		.strategy = SOURCE_WATCH,
+		.sync_usec = SOURCE_SYNC_USEC,
+		.cache_ttl_usec = SOURCE_CACHE_TTL_USEC,
+		.events = { .failures = true, .rotations = true, .qps = EVENT_RECORD_QPS, .burst = EVENT_BURST }
+	};
 	*ret_c = c;
 	return 0;
 }
@@ -309,6 +322,27 @@ static int read_count(const struct reader *r, const struct field *f, const struc
 	return 0;
 }
 
+/* In contrast to a count, 0 is not the same as absent. */
+static int read_rate(const struct reader *r, const struct field *f, const struct yaml_node *n)
+{
+	uint64_t rate = 0;
+
+	if (n->kind != YAML_INT || str_parse_u64(n->scalar, COUNT_MAX, &rate) < 0 || rate < f->number)
+		return fail_at(r, n, f->name,
+			       f->number ? "must be a whole number between 1 and 100000"
+					 : "must be a whole number between 0 and 100000");
+	*field_count(r->c, f) = (unsigned)rate;
+	return 0;
+}
+
+static int read_bool(const struct reader *r, const struct field *f, const struct yaml_node *n)
+{
+	if (n->kind != YAML_BOOL)
+		return fail_at(r, n, f->name, "must be true or false");
+	*(bool *)((char *)r->c + f->offset) = yaml_scalar_is_true(n->scalar, n->scalar_len);
+	return 0;
+}
+
 static int read_log_level(const struct reader *r, const struct field *f, const struct yaml_node *n)
 {
 	if (log_level_parse(n->scalar, &r->c->log_level) < 0)
@@ -347,6 +381,10 @@ static int read_value(const struct reader *r, const struct field *f, const struc
 		return 0;
 	if (f->kind == FIELD_COUNT)
 		return read_count(r, f, n);
+	if (f->kind == FIELD_RATE)
+		return read_rate(r, f, n);
+	if (f->kind == FIELD_BOOL)
+		return read_bool(r, f, n);
 	if (n->kind != YAML_STRING && !((f->kind == FIELD_QUANTITY || f->kind == FIELD_DURATION) && number))
 		return fail_at(r, n, f->name, n->scalar ? "must be a string (put it in quotes)" : "must be a string");
 	if (strlen(n->scalar) != n->scalar_len)
@@ -360,7 +398,9 @@ static int read_value(const struct reader *r, const struct field *f, const struc
 	case FIELD_QUANTITY:
 		return read_quantity(r, f, n);
 	case FIELD_COUNT:
-		return read_count(r, f, n);
+	case FIELD_RATE:
+	case FIELD_BOOL:
+		break; /* above */
 	case FIELD_LOG_LEVEL:
 		return read_log_level(r, f, n);
 	case FIELD_STRATEGY:

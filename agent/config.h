@@ -32,7 +32,8 @@ struct config {
 	uint64_t agent_hang_usec; /* agentHangTimeout: 10s; an agent that gives no sign for so long is killed */
 	/* connectionAbortTimeout: 5m; when no agent could be started for so long, readers that wait get an error */
 	uint64_t abort_usec;
-	/* configMapAndSecretChangeDetectionStrategy: Watch; syncFrequency: 1m; secretCacheTTL: 1m */
+	/* configMapAndSecretChangeDetectionStrategy: Watch; syncFrequency: 1m; secretCacheTTL: 1m;
+	 * mountFailureEvents, rotationEvents: true; eventRecordQPS: 5; eventBurst: 10 */
 	struct source_tuning tuning;
 };
 

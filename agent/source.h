@@ -14,11 +14,18 @@ enum source_strategy { SOURCE_WATCH, SOURCE_CACHE, SOURCE_GET, SOURCE_STRATEGIES
 /* "Watch", "Cache", "Get" */
 const char *source_strategy_name(enum source_strategy strategy);
 
+/* What an API server is told of its pods (events.h). */
+struct source_events {
+	bool failures, rotations;
+	unsigned qps, burst; /* of these requests; qps 0: no limit */
+};
+
 /* What can be changed while a source runs. */
 struct source_tuning {
 	enum source_strategy strategy;
 	uint64_t sync_usec; /* syncFrequency; 0: SOURCE_SYNC_USEC */
 	uint64_t cache_ttl_usec; /* under Cache, when the node has no annotation; 0: at each sync */
+	struct source_events events; /* the sender's, not the source's */
 };
 #define SOURCE_SYNC_USEC      (60 * USEC_PER_SEC)
 #define SOURCE_CACHE_TTL_USEC (60 * USEC_PER_SEC)

@@ -1,4 +1,4 @@
-/* YAML scalars: what a plain one is, and its value. Part of yaml.h; nobody else needs it. */
+/* YAML scalars: what a plain one is, and its value. Part of yaml.h; for those who read single scalars. */
 #pragma once
 
 #include "agent/yaml.h"

@@ -56,7 +56,8 @@ static void every_field_is_read(void **state)
 			    "user: agent\ncontrolSocketGroup: adm\nsecretMemoryLimit: 8Mi\nlogLevel: debug\n"
 			    "kubeAPIQPS: 7\nkubeAPIBurst: 9\n"
 			    "configMapAndSecretChangeDetectionStrategy: Cache\n"
-			    "syncFrequency: 2m\nsecretCacheTTL: 0\n");
+			    "syncFrequency: 2m\nsecretCacheTTL: 0\n"
+			    "mountFailureEvents: false\nrotationEvents: off\neventRecordQPS: 0\neventBurst: 3\n");
 	cleanup_config struct config *m = loaded(HEAD "manifestsDir: /m\nsealedSecretsKeyFile: keys/sealing.key\n");
 	cleanup_free char *key_file = str_format("%s/keys/sealing.key", dir);
 
@@ -78,6 +79,14 @@ static void every_field_is_read(void **state)
 	assert_int_equal(m->tuning.strategy, SOURCE_WATCH);
 	assert_int_equal(m->tuning.sync_usec, 60 * USEC_PER_SEC);
 	assert_int_equal(m->tuning.cache_ttl_usec, 60 * USEC_PER_SEC);
+	assert_false(c->tuning.events.failures);
+	assert_false(c->tuning.events.rotations);
+	assert_int_equal(c->tuning.events.qps, 0);
+	assert_int_equal(c->tuning.events.burst, 3);
+	assert_true(m->tuning.events.failures);
+	assert_true(m->tuning.events.rotations);
+	assert_int_equal(m->tuning.events.qps, 5);
+	assert_int_equal(m->tuning.events.burst, 10);
 	assert_string_equal(m->manifests_dir, "/m");
 	assert_string_equal(m->sealing_key_file, key_file);
 	assert_null(c->sealing_key_file);
@@ -193,6 +202,12 @@ static const struct {
 	{ HEAD "kubeAPIQPS: 100001\n", ":3:13" NOT_A_COUNT },
 	{ HEAD "kubeAPIQPS: 99999999999999999999\n", ":3:13" NOT_A_COUNT },
 	{ HEAD "kubeAPIBurst: []\n", ":3:15: kubeAPIBurst: must be a whole number between 1 and 100000" },
+	{ HEAD "eventRecordQPS: -1\n", ":3:17: eventRecordQPS: must be a whole number between 0 and 100000" },
+	{ HEAD "eventRecordQPS: '5'\n", ":3:17: eventRecordQPS: must be a whole number between 0 and 100000" },
+	{ HEAD "eventRecordQPS: 100001\n", ":3:17: eventRecordQPS: must be a whole number between 0 and 100000" },
+	{ HEAD "eventBurst: 0\n", ":3:13: eventBurst: must be a whole number between 1 and 100000" },
+	{ HEAD "rotationEvents: 1\n", ":3:17: rotationEvents: must be true or false" },
+	{ HEAD "mountFailureEvents: 'true'\n", ":3:21: mountFailureEvents: must be true or false" },
 	{ HEAD "logLevel: loud\n", ":3:11: logLevel: must be one of error, warning, info, debug" },
 	{ HEAD "logLevel: ''\n", ":3:11: logLevel: must be one of error, warning, info, debug" },
 	{ HEAD "configMapAndSecretChangeDetectionStrategy: watch\n",
@@ -519,6 +534,8 @@ static const char *const FIELDS[] = { "apiVersion",	    "kind",
 				      "logLevel",	    "kubeAPIQPS",
 				      "kubeAPIBurst",	    "configMapAndSecretChangeDetectionStrategy",
 				      "syncFrequency",	    "secretCacheTTL",
+				      "mountFailureEvents", "rotationEvents",
+				      "eventRecordQPS",	    "eventBurst",
 				      "agentHangTimeout",   "connectionAbortTimeout" };
 
 static void expect_every_field(const char *path)
