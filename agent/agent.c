@@ -8,11 +8,13 @@
 
 #include "agent/audit_names.h"
 #include "agent/control.h"
+#include "agent/event_sender.h"
 #include "agent/files_keeper.h"
 #include "agent/keeper.h"
 #include "agent/link.h"
 #include "agent/mounts.h"
 #include "agent/offline.h"
+#include "agent/pod_events.h"
 #include "agent/pods.h"
 #include "agent/report.h"
 #include "agent/sandbox.h"
@@ -46,6 +48,7 @@ struct agent {
 	struct offline *offline; /* NULL: no offline cache is wanted */
 	struct store *store;
 	struct pods *pods;
+	struct event_sender *events; /* NULL: there is no API server to be told */
 	struct audit_names *audit;
 	struct arena *arena;
 	struct source_tuning tuning; /* in force at the start */
@@ -66,7 +69,11 @@ struct agent {
 
 /* What a reload has changed holds for the next agent, too; and whether the source has told anything since the mount was
  * made, which the offline cache must not put back to an older state. */
-enum { NOTE_TUNED, NOTE_LOG_LEVEL, NOTE_STRATEGY, NOTE_SYNC_USEC, NOTE_CACHE_TTL_USEC, NOTE_TOLD };
+enum { NOTE_TUNED, NOTE_LOG_LEVEL, NOTE_STRATEGY, NOTE_SYNC_USEC, NOTE_CACHE_TTL_USEC, NOTE_TOLD, NOTE_EVENTS };
+
+/* How the last of them says it all in one number; 0, as an older agent leaves it, says nothing. */
+enum { EVENTS_NOTED = 1, EVENTS_FAILURES = 2, EVENTS_ROTATIONS = 4, EVENTS_QPS_SHIFT = 8, EVENTS_BURST_SHIFT = 32 };
+#define EVENTS_NUMBER UINT64_C(0xffffff)
 
 /* --- what the source says --- */
 
@@ -115,6 +122,8 @@ static void agent_pods_synced(void *userdata)
 	agent_note_told(a);
 	agent_retain(a);
 	offline_pods_told(a->offline);
+	if (a->events)
+		event_sender_open(a->events);
 	control_notify(a->control);
 }
 
@@ -155,6 +164,8 @@ static void agent_pods_changed(void *userdata)
 	struct agent *a = userdata;
 
 	offline_touch(a->offline);
+	if (a->events)
+		event_sender_look(a->events);
 	control_notify(a->control);
 }
 
@@ -163,6 +174,67 @@ static void agent_offline_changed(void *userdata)
 	struct agent *a = userdata;
 
 	control_notify(a->control);
+}
+
+/* --- what the API server is told --- */
+
+static void agent_look_for_trouble(void *userdata, struct events *ev, uint64_t now_usec)
+{
+	struct agent *a = userdata;
+
+	pod_events_look(a->pods, ev, now_usec);
+}
+
+static bool agent_find_trouble(void *userdata, const char *uid, const char *volume, struct event_trouble *ret)
+{
+	struct agent *a = userdata;
+
+	return pod_events_find(a->pods, uid, volume, ret);
+}
+
+static uint64_t agent_admit_event(void *userdata)
+{
+	struct agent *a = userdata;
+
+	return source_api_admit(a->source);
+}
+
+static struct http *agent_event_http(void *userdata)
+{
+	struct agent *a = userdata;
+
+	return source_api_http(a->source);
+}
+
+static void agent_volume_updated(void *userdata, const struct volume *v)
+{
+	struct agent *a = userdata;
+
+	pod_events_rotated(a->events, v);
+}
+
+static bool agent_has_api_server(const struct agent *a)
+{
+	return a->config->kubeconfig || a->config->in_cluster;
+}
+
+static int agent_setup_events(struct agent *a)
+{
+	const struct event_sender_world world = { .node_name = a->config->node_name,
+						  .resumes = a->begun,
+						  .look = agent_look_for_trouble,
+						  .find = agent_find_trouble,
+						  .admit = agent_admit_event,
+						  .http = agent_event_http,
+						  .userdata = a };
+	int r;
+
+	if (!agent_has_api_server(a))
+		return 0;
+	r = event_sender_new(a->loop, &world, &a->tuning.events, &a->events);
+	if (r == 0)
+		pods_on_update(a->pods, agent_volume_updated, a);
+	return r;
 }
 
 /* --- what the control socket asks --- */
@@ -330,21 +402,37 @@ static void agent_leave_notes(struct agent *a, int log_level, const struct sourc
 	notes[NOTE_STRATEGY] = tuning->strategy;
 	notes[NOTE_SYNC_USEC] = tuning->sync_usec;
 	notes[NOTE_CACHE_TTL_USEC] = tuning->cache_ttl_usec;
+	notes[NOTE_EVENTS] = EVENTS_NOTED | (tuning->events.failures ? EVENTS_FAILURES : 0) |
+			     (tuning->events.rotations ? EVENTS_ROTATIONS : 0) |
+			     (uint64_t)tuning->events.qps << EVENTS_QPS_SHIFT |
+			     (uint64_t)tuning->events.burst << EVENTS_BURST_SHIFT;
 	atomic_signal_fence(memory_order_seq_cst);
 	notes[NOTE_TUNED] = true;
+}
+
+static struct source_events agent_read_events(uint64_t note)
+{
+	return (struct source_events){ .failures = note & EVENTS_FAILURES,
+				       .rotations = note & EVENTS_ROTATIONS,
+				       .qps = (unsigned)(note >> EVENTS_QPS_SHIFT & EVENTS_NUMBER),
+				       .burst = (unsigned)(note >> EVENTS_BURST_SHIFT & EVENTS_NUMBER) };
 }
 
 static void agent_read_notes(struct agent *a)
 {
 	const uint64_t *notes = arena_connection(a->arena)->notes;
+	struct source_events events = a->config->tuning.events;
 
 	a->tuning = a->config->tuning;
 	if (notes[NOTE_TUNED] != 1 || notes[NOTE_STRATEGY] >= SOURCE_STRATEGIES_N ||
 	    notes[NOTE_LOG_LEVEL] > LOG_LEVEL_DEBUG)
 		return;
+	if (notes[NOTE_EVENTS])
+		events = agent_read_events(notes[NOTE_EVENTS]);
 	a->tuning = (struct source_tuning){ .strategy = (enum source_strategy)notes[NOTE_STRATEGY],
 					    .sync_usec = notes[NOTE_SYNC_USEC],
-					    .cache_ttl_usec = notes[NOTE_CACHE_TTL_USEC] };
+					    .cache_ttl_usec = notes[NOTE_CACHE_TTL_USEC],
+					    .events = events };
 	log_set_level((enum log_level)notes[NOTE_LOG_LEVEL]);
 }
 
@@ -355,6 +443,8 @@ static void agent_reloaded(void *userdata, int log_level_or_error, const struct 
 
 	if (log_level_or_error >= 0)
 		agent_leave_notes(a, log_level_or_error, tuning);
+	if (log_level_or_error >= 0 && a->events)
+		event_sender_tune(a->events, &tuning->events);
 	r = link_send(a->link, LINK_RELOADED, 0, log_level_or_error, NULL, -1);
 
 	if (r < 0)
@@ -466,7 +556,7 @@ static int agent_setup_source(struct agent *a, struct err *e)
 	r = files_keeper_new(a->link, &a->files);
 	if (r < 0)
 		return err_set(e, r, "out of memory");
-	if (c->kubeconfig || c->in_cluster) {
+	if (agent_has_api_server(a)) {
 		const struct source_api_options o = { .kubeconfig = c->kubeconfig,
 						      .node_name = c->node_name,
 						      .tuning = a->tuning,
@@ -614,6 +704,9 @@ static int agent_setup_pods(struct agent *a, struct err *e)
 	r = pods_new(a->loop, a->store, a->publish, agent_pods_changed, a, &a->pods);
 	if (r < 0)
 		return err_set(e, r, "pods: %s", strerror(-r));
+	r = agent_setup_events(a);
+	if (r < 0)
+		return err_set(e, r, "events: %s", strerror(-r));
 	r = audit_names_new(a->loop, a->tree, a->pods, a->publish, &a->audit);
 	if (r < 0)
 		return err_set(e, r, "audit: %s", strerror(-r));
@@ -623,6 +716,7 @@ static int agent_setup_pods(struct agent *a, struct err *e)
 					   .store = a->store,
 					   .source = a->source,
 					   .offline = a->offline,
+					   .events = a->events,
 					   .audit = a->audit,
 					   .session = a->session,
 					   .publish = a->publish,
@@ -647,7 +741,7 @@ static int agent_seal(struct agent *a, struct err *e)
 {
 	struct sandbox_needs needs = { .port = 0 };
 
-	if (a->config->kubeconfig || a->config->in_cluster) {
+	if (agent_has_api_server(a)) {
 		struct http_target t = source_api_target(a->source);
 
 		needs = (struct sandbox_needs){ .port = t.port, .names = t.by_name, .system_ca = t.system_ca };
@@ -731,6 +825,7 @@ static void agent_deinit(struct agent *a)
 	control_free(a->control);
 	audit_names_free(a->audit);
 	offline_free(a->offline);
+	event_sender_free(a->events);
 	pods_free(a->pods);
 	source_free(a->source);
 	store_free(a->store);

@@ -175,6 +175,19 @@ static void add_audit(struct table *t, const json_t *audit)
 	add_str(t, "error", cli_str(audit, "error"));
 }
 
+static void add_events(struct table *t, const json_t *events)
+{
+	if (!events)
+		return;
+	table_add_heading(t, "events");
+	add_int(t, "sent", events, "sent");
+	add_int(t, "queued", events, "queued");
+	add_int(t, "held back", events, "heldBack");
+	add_int(t, "dropped", events, "dropped");
+	add_int(t, "failed", events, "failed");
+	add_str(t, "error", cli_str(events, "error"));
+}
+
 static void print_health(const json_t *status)
 {
 	const json_t *problem;
@@ -211,6 +224,7 @@ static int print_table(const json_t *status)
 	add_publisher(t, json_object_get(status, "publisher"));
 	add_offline(t, json_object_get(status, "offlineCache"));
 	add_audit(t, json_object_get(status, "audit"));
+	add_events(t, json_object_get(status, "events"));
 	table_add_heading(t, "log");
 	add_int(t, "dropped", json_object_get(status, "log"), "dropped");
 	print_health(status);

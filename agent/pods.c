@@ -34,6 +34,8 @@ struct pods {
 	struct publish *publish;
 	pods_changed_fn fn;
 	void *userdata;
+	pods_updated_fn updated; /* NULL: nobody asks */
+	void *updated_userdata;
 	struct map by_uid;
 	struct map by_entry; /* address of a store entry -> struct secret_users */
 	struct pod_state **sorted;
@@ -135,6 +137,8 @@ static void volume_settle(struct volume *v, struct volume_flight *f, bool unchan
 		log_debug(fields, "volume is as it was");
 	else
 		log_info(fields, first ? "volume is ready" : "volume is updated");
+	if (!unchanged && !first && v->pod->pods->updated)
+		v->pod->pods->updated(v->pod->pods->updated_userdata, v);
 }
 
 static void volume_flight_landed(void *userdata, int r, const struct publish_result *res, const struct err *e)
@@ -707,6 +711,12 @@ int pods_new(struct loop *l, struct store *store, struct publish *publish, pods_
 		return r;
 	*ret_p = TAKE_PTR(p);
 	return 0;
+}
+
+void pods_on_update(struct pods *p, pods_updated_fn fn, void *userdata)
+{
+	p->updated = fn;
+	p->updated_userdata = userdata;
 }
 
 static bool mounts_a_secret(const struct pod *pod)

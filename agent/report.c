@@ -250,6 +250,20 @@ static json_t *report_audit(const struct report_state *s)
 		(json_int_t)a.counts.n_overflows, "gaps", (json_int_t)a.counts.n_gaps, "error", json_text(a.error));
 }
 
+/* NULL: there is no API server. Nothing of it makes the daemon unhealthy: the log and the volumes' states say the same. */
+static json_t *report_events(const struct event_sender *events)
+{
+	struct event_sender_stats st;
+
+	if (!events)
+		return NULL;
+	event_sender_stats(events, &st);
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "sent", (json_int_t)st.n_sent, "queued",
+			 (json_int_t)st.events.n_queued, "troubled", (json_int_t)st.events.n_troubled, "heldBack",
+			 (json_int_t)st.events.n_held_back, "dropped", (json_int_t)st.events.n_dropped, "failed",
+			 (json_int_t)st.n_failed, "error", json_text(st.error));
+}
+
 /* What the kernel enforces on this agent, and what it does not have. */
 static json_t *report_sandbox(void)
 {
@@ -270,7 +284,7 @@ json_t *report_status(const struct report_state *s, uint64_t now_usec)
 	source_health(s->source, &h);
 	problems = report_problems(s, &t, &h, now_usec);
 	return json_pack("{s:s, s:b, s:O, s:s, s:o, s:I, s:o, s:{s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I, s:I},"
-			 " s:{s:I, s:I, s:I, s:b}, s:{s:I, s:I, s:I}, s:o, s:o, s:{s:I}, s:o, s:o*, s:o*}",
+			 " s:{s:I, s:I, s:I, s:b}, s:{s:I, s:I, s:I}, s:o, s:o, s:{s:I}, s:o, s:o*, s:o*, s:o*}",
 			 "version", SECRETLET_VERSION, "healthy", json_array_size(problems) == 0, "problems", problems,
 			 "nodeName", s->config->node_name, "podsDir", json_text(s->pods_dir), "uptimeSeconds",
 			 (json_int_t)((now_usec - s->started_usec) / USEC_PER_SEC), "source", report_source(&h), "pods",
@@ -283,7 +297,8 @@ json_t *report_status(const struct report_state *s, uint64_t now_usec)
 			 (json_int_t)tree_stats(s->tree).n_detached, "contentBytes",
 			 (json_int_t)tree_stats(s->tree).content_bytes, "fuse", report_fuse(s->session), "publisher",
 			 report_publisher(s->publish), "log", "dropped", (json_int_t)log_dropped(), "sandbox",
-			 report_sandbox(), "offlineCache", report_offline(s->offline), "audit", report_audit(s));
+			 report_sandbox(), "offlineCache", report_offline(s->offline), "audit", report_audit(s),
+			 "events", report_events(s->events));
 }
 
 /* ---- Secrets ---- */

@@ -3,6 +3,7 @@
 
 #include "agent/audit_names.h"
 #include "agent/config.h"
+#include "agent/event_sender.h"
 #include "agent/offline.h"
 #include "agent/pods.h"
 #include "agent/selector.h"
@@ -19,6 +20,7 @@ struct report_state {
 	const struct store *store;
 	const struct source *source;
 	const struct offline *offline; /* NULL: no offline cache */
+	const struct event_sender *events; /* NULL: there is no API server to be told */
 	const struct audit_names *audit; /* used with auditLog only */
 	const struct session *session;
 	const struct publish *publish;

@@ -135,7 +135,8 @@ check_equal "its exit status" $? 0
 
 rbac=/apis/rbac.authorization.k8s.io/v1
 role='{"metadata": {"name": "secretlet"}, "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
-	{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "list", "watch"]}]}'
+	{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "list", "watch"]},
+	{"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]}]}'
 binding='{"metadata": {"name": "secretlet"}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole",
 	"name": "secretlet"}, "subjects": [{"kind": "ServiceAccount", "name": "secretlet", "namespace": "default"}]}'
 account() { api POST /api/v1/namespaces/default/serviceaccounts '{"metadata": {"name": "secretlet"}}' >/dev/null; }

@@ -1,0 +1,12 @@
+/* Pod events: what of the pods' state is told as events, and in which words. */
+#pragma once
+
+#include "agent/event_sender.h"
+#include "agent/pods.h"
+
+/* events_look() for each volume that is in trouble. */
+void pod_events_look(const struct pods *p, struct events *ev, uint64_t now_usec);
+/* As events_find_fn. */
+bool pod_events_find(const struct pods *p, const char *uid, const char *volume, struct event_trouble *ret);
+/* The volume shows another revision than before. */
+void pod_events_rotated(struct event_sender *s, const struct volume *v);
