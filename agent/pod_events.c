@@ -25,7 +25,7 @@ static bool is_of_the_source(const struct volume *v)
 	return v->entry && v->entry->error[0] && str_eq(v->entry->error, v->error);
 }
 
-static bool trouble_of(const struct volume *v, struct event_trouble *ret)
+bool pod_events_trouble(const struct volume *v, struct event_trouble *ret)
 {
 	const struct pod_state *s = v->pod;
 
@@ -49,7 +49,7 @@ void pod_events_look(const struct pods *p, struct events *ev, uint64_t now_usec)
 		const struct pod_state *s = pods_at(p, i);
 
 		for (size_t j = 0; j < s->n_volumes; j++)
-			if (trouble_of(&s->volumes[j], &trouble))
+			if (pod_events_trouble(&s->volumes[j], &trouble))
 				events_look(ev, &trouble, now_usec);
 	}
 }
@@ -60,22 +60,26 @@ bool pod_events_find(const struct pods *p, const char *uid, const char *volume, 
 
 	for (size_t j = 0; s && j < s->n_volumes; j++)
 		if (str_eq(s->volumes[j].spec->name, volume))
-			return trouble_of(&s->volumes[j], ret);
+			return pod_events_trouble(&s->volumes[j], ret);
 	return false;
+}
+
+char *pod_events_rotation(const struct volume *v)
+{
+	const char *secret = v->spec->secret_name;
+
+	if (str_empty(v->resource_version))
+		return str_format("Updated volume \"%s\": secret \"%s\" does not exist any more", v->spec->name,
+				  secret);
+	return str_format("Updated volume \"%s\": secret \"%s\" is at resourceVersion %s", v->spec->name, secret,
+			  v->resource_version);
 }
 
 void pod_events_rotated(struct event_sender *s, const struct volume *v)
 {
 	const struct event_pod pod = event_pod(v->pod);
-	const char *secret = v->spec->secret_name;
-	cleanup_free char *message = NULL;
+	cleanup_free char *message = pod_events_rotation(v);
 
-	if (str_empty(v->resource_version))
-		message = str_format("Updated volume \"%s\": secret \"%s\" does not exist any more", v->spec->name,
-				     secret);
-	else
-		message = str_format("Updated volume \"%s\": secret \"%s\" is at resourceVersion %s", v->spec->name,
-				     secret, v->resource_version);
 	if (message)
 		event_sender_rotated(s, &pod, message);
 }

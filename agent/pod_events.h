@@ -10,3 +10,7 @@ void pod_events_look(const struct pods *p, struct events *ev, uint64_t now_usec)
 bool pod_events_find(const struct pods *p, const char *uid, const char *volume, struct event_trouble *ret);
 /* The volume shows another revision than before. */
 void pod_events_rotated(struct event_sender *s, const struct volume *v);
+
+/* The two that know the words. false: it is in no trouble that is told; NULL: out of memory. */
+bool pod_events_trouble(const struct volume *v, struct event_trouble *ret);
+char *pod_events_rotation(const struct volume *v);
