@@ -366,7 +366,7 @@ void event_sender_rotated(struct event_sender *s, const struct event_pod *pod, c
 {
 	events_rotated(s->events, pod, message, clock_realtime_usec());
 	/* not from inside what has told us, and the volumes that changed together are one batch */
-	if (s->open && !s->event)
+	if (!s->event)
 		loop_timer_set(s->send_timer, 0);
 }
 

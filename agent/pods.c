@@ -550,6 +550,12 @@ void pods_free(struct pods *p)
 	free(p);
 }
 
+void pods_on_update(struct pods *p, pods_updated_fn fn, void *userdata)
+{
+	p->updated = fn;
+	p->updated_userdata = userdata;
+}
+
 static int pod_state_compare(const struct pod_state *a, const struct pod_state *b)
 {
 	int r = strcmp(a->pod->ns, b->pod->ns);
@@ -711,12 +717,6 @@ int pods_new(struct loop *l, struct store *store, struct publish *publish, pods_
 		return r;
 	*ret_p = TAKE_PTR(p);
 	return 0;
-}
-
-void pods_on_update(struct pods *p, pods_updated_fn fn, void *userdata)
-{
-	p->updated = fn;
-	p->updated_userdata = userdata;
 }
 
 static bool mounts_a_secret(const struct pod *pod)

@@ -6,7 +6,10 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <sodium.h>
+#include <sys/socket.h>
 
 #include "common/clock.h"
 #include "common/json.h"
@@ -416,6 +419,46 @@ static void what_is_over_meanwhile_is_not_sent(void **state)
 	assert_int_equal(n_at_server(t), 1);
 }
 
+/* It takes connections and bytes, and that is all. */
+static int start_silent_server(char url[static 64])
+{
+	struct sockaddr_in sin = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	socklen_t len = sizeof(sin);
+
+	assert_int_equal(bind(fd, (struct sockaddr *)&sin, sizeof(sin)), 0);
+	assert_int_equal(listen(fd, 16), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&sin, &len), 0);
+	snprintf(url, 64, "http://127.0.0.1:%u", ntohs(sin.sin_port));
+	return fd;
+}
+
+static void there_is_one_request_at_a_time(void **state)
+{
+	struct rig *t = *state;
+	cleanup_fd int fd = -1, connection = -1, another = -1;
+	struct err e = ERR_INIT;
+	char url[64];
+
+	fd = start_silent_server(url);
+	http_free(TAKE_PTR(t->http));
+	assert_int_equal(http_new(t->loop, &(struct http_options){ .server = url, .user_agent = "test" }, &t->http, &e),
+			 0);
+	event_sender_open(t->sender);
+	rotate(t, "first");
+	eventually(t, t->n_asked > 0);
+	t->trouble = NOT_FOUND;
+	rotate(t, "second");
+	event_sender_look(t->sender);
+	pass(t, 3 * USEC_PER_SEC);
+	connection = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+	assert_true(connection >= 0);
+	another = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+	assert_int_equal(another, -1);
+	assert_int_equal(t->n_asked, 1);
+	event_sender_free(TAKE_PTR(t->sender));
+}
+
 static void requests_keep_to_their_limit(void **state)
 {
 	struct rig *t = *state;
@@ -460,6 +503,7 @@ int main(void)
 		TEST(twelve_tries_are_enough),
 		TEST(server_that_is_away_is_asked_nothing),
 		TEST(what_is_over_meanwhile_is_not_sent),
+		TEST(there_is_one_request_at_a_time),
 		TEST(requests_keep_to_their_limit),
 		TEST(sender_may_end_in_the_middle),
 	};
