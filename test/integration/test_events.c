@@ -473,6 +473,24 @@ static void requests_keep_to_their_limit(void **state)
 	assert_true(clock_monotonic_usec() - begun >= USEC_PER_SEC);
 }
 
+/* One is refused, for it is there; the other adopts it. */
+static void both_requests_of_one_event_are_limited(void **state)
+{
+	struct rig *t = *state;
+	uint64_t begun;
+
+	event_sender_open(t->sender);
+	rotate(t, "rotated");
+	eventually(t, stats(t).n_sent == 1);
+	new_sender(t);
+	event_sender_tune(t->sender, &(struct source_events){ .rotations = true, .qps = 1, .burst = 1 });
+	begun = clock_monotonic_usec();
+	event_sender_open(t->sender);
+	rotate(t, "rotated");
+	eventually(t, stats(t).n_sent == 1);
+	assert_true(clock_monotonic_usec() - begun >= USEC_PER_SEC);
+}
+
 static void sender_may_end_in_the_middle(void **state)
 {
 	struct rig *t = *state;
@@ -505,6 +523,7 @@ int main(void)
 		TEST(what_is_over_meanwhile_is_not_sent),
 		TEST(there_is_one_request_at_a_time),
 		TEST(requests_keep_to_their_limit),
+		TEST(both_requests_of_one_event_are_limited),
 		TEST(sender_may_end_in_the_middle),
 	};
 
