@@ -1027,6 +1027,7 @@ class Soak:
                              "metadata": {"name": "soak"}, "rules": [
                                  {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch", "get"]},
                                  {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "list", "watch"]},
+                                 {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
                                  {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get"]}]}),
                            (f"{rbac}/clusterrolebindings", self.binding())):
             status, answer = client.call("POST", path, body)
