@@ -71,11 +71,12 @@ enum role {
 	AUDIT,
 	PUBLISHER,
 	KEEPER,
-	/* on kernels without seccomp: what Landlock refuses is refused all the same */
+	/* on kernels without seccomp, or Landlock: what the other one refuses is refused all the same */
 	AGENT_NO_SECCOMP, /* sealed, with an API server that is given by address */
 	CACHE_NO_SECCOMP,
 	AUDIT_NO_SECCOMP,
 	PUBLISHER_NO_SECCOMP,
+	AUDIT_NO_LANDLOCK,
 	ALL_CONFINED, /* all agents that are confined, the cache and the audit process; in the table only */
 };
 
@@ -150,6 +151,8 @@ static bool take_role(enum role role)
 		return take_role_without(SYS_seccomp, AUDIT);
 	case PUBLISHER_NO_SECCOMP:
 		return take_role_without(SYS_seccomp, PUBLISHER);
+	case AUDIT_NO_LANDLOCK:
+		return take_role_without(SYS_landlock_create_ruleset, AUDIT);
 	case ALL_CONFINED:
 		break;
 	}
@@ -592,11 +595,7 @@ static int try_terminal(void)
 
 static int try_set_owner(void)
 {
-	int pair[2];
-
-	if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) < 0)
-		return errno;
-	return result(fcntl(pair[0], F_SETOWN, getpid()));
+	return result(fcntl(world.terminal, F_SETOWN, getpid()));
 }
 
 static int try_more_seccomp(void)
@@ -945,7 +944,7 @@ static const struct {
 	TRY(ALL_CONFINED, try_dumpable, EINVAL),
 	TRY(ALL_CONFINED, try_keep_caps, EINVAL),
 	TRY(ALL_CONFINED, try_terminal, ENOTTY),
-	TRY(AGENT_NAME, try_set_owner, EINVAL),
+	TRY(ALL_CONFINED, try_set_owner, EINVAL),
 	/* files */
 	TRY(AGENT_CALLS, try_world_readable, 0),
 	TRY(AGENT_CALLS, try_world_writable, EACCES),
@@ -1129,6 +1128,14 @@ static const struct {
 	TRY(PUBLISHER_NO_SECCOMP, try_ptrace_roots, EPERM),
 	TRY(PUBLISHER_NO_SECCOMP, try_chroot, EPERM),
 	TRY(PUBLISHER_NO_SECCOMP, do_update, 0),
+	/* without Landlock, of which AGENT_NO_LANDLOCK is above */
+	TRY(AUDIT_NO_LANDLOCK, try_signal, EPERM),
+	TRY(AUDIT_NO_LANDLOCK, try_etc, ENOENT),
+	TRY(AUDIT_NO_LANDLOCK, try_log_out, ENOENT),
+	TRY(AUDIT_NO_LANDLOCK, try_sysctl, EROFS),
+	TRY(AUDIT_NO_LANDLOCK, try_log_mkdir, ENOSYS),
+	TRY(AUDIT_NO_LANDLOCK, do_look_at_process, 0),
+	TRY(AUDIT_NO_LANDLOCK, do_log, 0),
 };
 
 static int end_of(pid_t pid)
@@ -1337,14 +1344,14 @@ static void audit_process_reads_proc_and_appends_to_its_log(void **state)
 	check_roles(AUDIT, AUDIT);
 }
 
-static void without_seccomp_landlock_holds(void **state)
+static void one_of_seccomp_and_landlock_holds_alone(void **state)
 {
 	NEEDS_ROOT();
 	check_roles(AGENT_NO_SECCOMP, AGENT_NO_SECCOMP);
 	assert_int_equal(fchown(world.dirfd, UID, UID), 0);
 	check_roles(CACHE_NO_SECCOMP, CACHE_NO_SECCOMP);
 	assert_int_equal(fchown(world.dirfd, 0, 0), 0);
-	check_roles(AUDIT_NO_SECCOMP, PUBLISHER_NO_SECCOMP);
+	check_roles(AUDIT_NO_SECCOMP, AUDIT_NO_LANDLOCK);
 }
 
 /* What no process of ours does, by its number: with arguments that do no harm where it is done nevertheless. */
@@ -1611,7 +1618,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(publisher_can_update_and_nothing_else),
 		cmocka_unit_test(keeper_gives_up_what_it_never_does),
 		cmocka_unit_test(each_call_that_nobody_makes_is_refused),
-		cmocka_unit_test(without_seccomp_landlock_holds),
+		cmocka_unit_test(one_of_seccomp_and_landlock_holds_alone),
 		cmocka_unit_test(no_process_has_groups_capabilities_core_or_dump),
 		cmocka_unit_test(name_services_are_loaded_before_nothing_can_be),
 		cmocka_unit_test(rules_in_force_are_known),
