@@ -84,7 +84,7 @@ struct audit {
 	uint64_t failing_usec; /* CLOCK_REALTIME since when; 0: all is well */
 	pid_t last_pid; /* of this batch of events: what /proc said of it */
 	json_t *last_process;
-	bool telling;
+	bool telling, retrying;
 };
 
 /* ---- writing ---- */
@@ -96,6 +96,13 @@ static void tell_soon(struct audit *a)
 	a->telling = loop_timer_set(a->tell, TELL_USEC) == 0;
 }
 
+/* Never later than that: as long as opens come, what fails does so again and again. */
+static void retry_soon(struct audit *a)
+{
+	if (!a->retrying)
+		a->retrying = loop_timer_set(a->retry, RETRY_USEC) == 0;
+}
+
 static void failed(struct audit *a, uint64_t n_opens, const struct err *e)
 {
 	a->counts->n_failed += n_opens;
@@ -105,7 +112,7 @@ static void failed(struct audit *a, uint64_t n_opens, const struct err *e)
 		log_error(NULL, "records cannot be written and are dropped: %s", err_text(e));
 	}
 	snprintf(a->error, sizeof(a->error), "%s", err_text(e));
-	loop_timer_set(a->retry, RETRY_USEC);
+	retry_soon(a);
 }
 
 static uint64_t count_opens(const char *lines, size_t len)
@@ -396,7 +403,7 @@ static void lose_agent(struct audit *a)
 	}
 	a->n_asked = 0;
 	/* the keeper connects us with its next one; and again with the same one, if that is what it takes */
-	loop_timer_set(a->retry, RETRY_USEC);
+	retry_soon(a);
 }
 
 static void ask(struct audit *a)
@@ -494,6 +501,7 @@ static void on_retry(struct loop_source *s, void *userdata)
 {
 	struct audit *a = userdata;
 
+	a->retrying = false;
 	if (a->failing_usec || a->owed)
 		flush(a);
 	if (a->failing_usec && audit_sink_is_lost(a->sink) && clock_monotonic_usec() - a->started_usec >= LOST_USEC) {
@@ -503,7 +511,7 @@ static void on_retry(struct loop_source *s, void *userdata)
 	}
 	if (a->agent < 0) {
 		(void)link_send(a->link, LINK_AUDIT, 0, 0, NULL, -1);
-		loop_timer_set(a->retry, RETRY_USEC);
+		retry_soon(a);
 	}
 }
 

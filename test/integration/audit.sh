@@ -296,10 +296,14 @@ check "that the queue was full is counted" eventually 60 "[ \$(status .queueFull
 check "and said" eventually 10 "[ \$(count '.type == \"dropped\" and .queueFull > 0') -ge 1 ]"
 check "what was in it is recorded" eventually 60 "[ \$(count '.type == \"open\"') -ge $queue ]"
 check_equal "processes that have gone are said to be" "$(count '.type == "open" and .process.gone and .process.comm')" 0
-# a small file is looked at more quickly
-mv "$audit" "$audit.3"
-kill -HUP "$(keeper)"
-check "a new file takes over" eventually 10 "cat $volume/a; [ -s $audit ]"
+
+# ---- the log's folder is removed
+mkdir "$TEST_DIR/log.old" && mv "$TEST_DIR/log"/* "$TEST_DIR/log.old/" && rmdir "$TEST_DIR/log"
+check "another audit process makes it anew" eventually 30 "cat $volume/a; [ -s $audit ]"
+gaps=$((gaps + 1))
+check_equal "after a gap" "$(written '.type == "gap"' | jq -r .reason)" process
+check "what was not written is said" eventually 10 "[ \$(count '.type == \"dropped\" and .unwritten > 0') = 1 ]"
+check "the audit process listens" eventually 10 listens
 
 # ---- the audit process is killed with a record in its hands
 hold
@@ -322,7 +326,7 @@ check_equal "and says that there was a gap" "$(written '.type == "gap"' | jq -c 
 open_as "$volume/a"
 check "opens are recorded as before" eventually 10 "[ \$(opens_of $reader) = 1 ]"
 let_go
-members() { jq -r '[paths(type != "object") | map(strings)[]] | unique[]' "$audit"* | sort -u; }
+members() { jq -r '[paths(type != "object") | map(strings)[]] | unique[]' "$audit"* "$TEST_DIR/log.old"/* | sort -u; }
 for member in $(members); do
 	check "the manual has $member" grep -qE "^\.(It )?Li (.* )?$member( |\$)" "$here/../../man/secretlet-audit.5"
 done
@@ -406,5 +410,5 @@ stop
 kill "$journal"
 
 # ---- nowhere is a value
-check "no record has a value" not grep -rqF "$canary" "$TEST_DIR/log" "$log" "$TEST_DIR/full.jsonl" "$TEST_DIR/journal.jsonl"
+check "no record has a value" not grep -rqF "$canary" "$TEST_DIR/log" "$TEST_DIR/log.old" "$log" "$TEST_DIR/full.jsonl" "$TEST_DIR/journal.jsonl"
 tap_done

@@ -1,6 +1,7 @@
 /* Audit sink: whole lines, or none; and the file that has the name. */
 #include "agent/audit_sink.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -171,6 +172,50 @@ static void what_is_no_file_is_refused(void **state)
 	assert_contains(path, "two\n");
 }
 
+/* For a process that can reach nothing else. */
+static void a_folder_that_is_kept_is_the_only_way(void **state)
+{
+	cleanup(audit_sink_freep) struct audit_sink *s = sink();
+	cleanup_free char *folder = file_dirname(path), *moved = str_format("%s/moved", dir),
+			  *file = str_format("%s/audit.jsonl", moved), *old = str_format("%s/old", moved);
+	size_t taken;
+	int fd = audit_sink_open_folder(s, NULL);
+
+	assert_true(fd >= 0);
+	audit_sink_keep_folder(s, fd);
+	put(s, "one\n");
+	assert_contains(path, "one\n");
+	assert_int_equal(rename(folder, moved), 0);
+	put(s, "two\n");
+	assert_contains(file, "one\ntwo\n");
+	/* the file's name is followed in there */
+	assert_int_equal(rename(file, old), 0);
+	assert_int_equal(put_at(s, "three\n", 1 + USEC_PER_SEC, &taken), 0);
+	assert_contains(file, "three\n");
+	assert_false(audit_sink_is_lost(s));
+	assert_int_equal(access(path, F_OK), -1);
+	assert_int_equal(unlink(file) | unlink(old) | rmdir(moved), 0);
+	assert_int_equal(put_at(s, "four\n", 1 + 2 * USEC_PER_SEC, &taken), -ENOENT);
+	assert_true(audit_sink_is_lost(s));
+}
+
+static void without_a_folder_nothing_is_written(void **state)
+{
+	cleanup(audit_sink_freep) struct audit_sink *s = sink();
+	cleanup_free char *folder = file_dirname(path);
+	size_t taken;
+
+	/* something else has its name */
+	close(open(folder, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+	assert_int_equal(audit_sink_open_folder(s, NULL), -ENOTDIR);
+	assert_false(audit_sink_is_lost(s));
+	audit_sink_keep_folder(s, -ENOTDIR);
+	assert_int_equal(unlink(folder), 0);
+	assert_int_equal(put_at(s, "one\n", 1, &taken), -ENOTDIR);
+	assert_int_equal(taken, 0);
+	assert_true(audit_sink_is_lost(s));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -180,6 +225,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_name_is_followed, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_file_that_cannot_grow_ends_in_a_whole_line, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_no_file_is_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_folder_that_is_kept_is_the_only_way, setup, teardown),
+		cmocka_unit_test_setup_teardown(without_a_folder_nothing_is_written, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
