@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <linux/random.h>
 #include <netdb.h>
 #include <pthread.h>
 #include <sched.h>
@@ -24,6 +25,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/timerfd.h>
 #include <sys/uio.h>
 #include <sys/un.h>
@@ -757,6 +759,19 @@ static int try_cache_overwrite(void)
 	return result(syscall(SYS_openat, world.dirfd, "w", O_WRONLY));
 }
 
+static int try_truncate_own(void)
+{
+	return result(syscall(SYS_openat, world.dirfd, "w", O_RDONLY | O_TRUNC));
+}
+
+/* A device that lies in the folder; where none can be made, there is nothing to be seen. */
+static int try_device_ioctl(void)
+{
+	int n, fd = openat(world.dirfd, "random", O_RDONLY | O_CLOEXEC);
+
+	return fd < 0 ? EACCES : result(ioctl(fd, RNDGETENTCNT, &n));
+}
+
 static int try_apart(void)
 {
 	return result(syscall(SYS_openat, world.apart, "new", O_WRONLY | O_CREAT, 0600));
@@ -1065,6 +1080,7 @@ static const struct {
 	TRY(PUBLISHER, try_map_code, KILLED),
 	TRY(PUBLISHER, try_publisher_create, KILLED),
 	TRY(PUBLISHER, try_publisher_write, KILLED),
+	TRY(PUBLISHER, try_truncate_own, KILLED),
 	TRY(PUBLISHER, try_dumpable, KILLED),
 	TRY(PUBLISHER, try_unknown, KILLED),
 	/* the keeper, and with it all of them; what it does itself it can still do */
@@ -1106,6 +1122,8 @@ static const struct {
 	TRY(CACHE_NO_SECCOMP, try_kill, EPERM, LANDLOCK_SCOPES),
 	TRY(CACHE_NO_SECCOMP, try_mkdir, EACCES, LANDLOCK_FILES),
 	TRY(CACHE_NO_SECCOMP, try_map_writable_code, EACCES, 0, true),
+	TRY(CACHE_NO_SECCOMP, try_truncate_own, EACCES, LANDLOCK_TCP), /* with ABI 3 */
+	TRY(CACHE_NO_SECCOMP, try_device_ioctl, EACCES, LANDLOCK_DEVICES),
 	TRY(CACHE_NO_SECCOMP, do_cache, 0),
 	TRY(AUDIT_NO_SECCOMP, try_etc, ENOENT),
 	TRY(AUDIT_NO_SECCOMP, try_apart, EACCES, LANDLOCK_FILES),
@@ -1227,6 +1245,7 @@ static int setup(void **state)
 	assert_int_equal(fchmod(world.dirfd, 0755), 0);
 	write_file("f", 0644);
 	write_file("w", 0666);
+	(void)mknodat(world.dirfd, "random", S_IFCHR | 0666, makedev(1, 9));
 	world.handle = calloc(1, sizeof(*world.handle) + MAX_HANDLE_SZ);
 	world.handle->handle_bytes = MAX_HANDLE_SZ;
 	(void)name_to_handle_at(world.dirfd, "f", world.handle, &id, 0);
@@ -1248,8 +1267,8 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-	const char *const names[] = { "f",     "w",	 "socket",     "new",	   "index",
-				      "tmp-1", "..data", "..data_tmp", "nsswitch", "log" };
+	const char *const names[] = { "f",	"w",	      "socket",	  "new", "index", "tmp-1",
+				      "..data", "..data_tmp", "nsswitch", "log", "random" };
 
 	if (geteuid() != 0)
 		return 0;
