@@ -778,6 +778,8 @@ static bool read_only_fn(void *userdata)
 static void what_meets_a_read_only_file_system_waits_and_is_repeated(void **state)
 {
 	static const uint32_t error = EROFS;
+	struct result last = { 0 };
+	size_t n_messages, before;
 	int n_waited = 0;
 
 	publish_on_read_only(f.publish, read_only_fn, NULL);
@@ -809,6 +811,18 @@ static void what_meets_a_read_only_file_system_waits_and_is_repeated(void **stat
 	assert_true(n_waited > 5);
 	publish_repeat(f.publish); /* nothing waits */
 	run();
+	/* what is under way does not wait: it is not begun twice */
+	f.fail_at = 0;
+	n_messages = f.n_messages;
+	assert_int_equal(publish("a=x", NULL), 0);
+	n_messages = f.n_messages - n_messages;
+	before = f.n_messages;
+	assert_int_equal(publish_volume(f.publish, &AT, payload_make("a=y"), result_fn, &last), 0);
+	turn(5);
+	publish_repeat(f.publish);
+	run();
+	assert_int_equal(last.n, 1);
+	assert_int_equal(f.n_messages - before, n_messages);
 }
 
 static void a_file_system_that_stays_read_only_is_an_error(void **state)
