@@ -55,9 +55,10 @@ ALL_CFLAGS = -std=gnu17 -D_GNU_SOURCE -DSECRETLET_VERSION='"$(VERSION)"' -I. -MM
 ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(if $(LIBFUZZER),-fsanitize=fuzzer) $(LDFLAGS)
 LIBS = $(LIB_LIBS) -lm -lpthread
 
+comma := ,
 obj = $(patsubst %.c,$(B)/%.o,$(1))
-COMMON := $(call obj,$(filter-out common/wipe_malloc.c,$(wildcard common/*.c)))
-WIPE := $(if $(SANITIZE),,$(call obj,$(wildcard common/wipe_malloc.c)))
+COMMON := $(call obj,$(filter-out common/wipe_%.c,$(wildcard common/*.c)))
+WIPE := $(if $(SANITIZE),,$(call obj,$(wildcard common/wipe_*.c)))
 FUSEFS := $(call obj,$(wildcard fusefs/*.c))
 AGENT := $(call obj,$(filter-out agent/main.c,$(wildcard agent/*.c)))
 APISERVER := $(call obj,$(filter-out test/apiserver/main.c,$(wildcard test/apiserver/*.c)))
@@ -144,8 +145,9 @@ demo-run: all
 
 tools: $(TOOLS) $(PRELOADS) $(B)/apiserver ## the test API server and the test tools
 
+# what is loaded later calls the program's own SSL_read()
 $(B)/secretlet: $(B)/agent/main.o $(AGENT) $(FUSEFS) $(COMMON) $(WIPE)
-	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) $(if $(WIPE),-Wl$(comma)--export-dynamic-symbol=SSL_read) -o $@ $^ $(LIBS)
 
 $(B)/apiserver: $(B)/test/apiserver/main.o $(APISERVER) $(COMMON)
 	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) $(TEST_LIBS)
@@ -156,7 +158,7 @@ $(UNIT) $(INTEGRATION): $(B)/%: $(B)/%.o $(APISERVER) $(TESTLIB) $(AGENT) $(FUSE
 $(FUZZERS): $(B)/%: $(B)/%.o $(if $(LIBFUZZER),,$(B)/test/fuzz/replay.o) $(AGENT) $(FUSEFS) $(COMMON)
 	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
-$(B)/test/bench/resume: $(FUSEFS) $(WIPE)
+$(B)/test/bench/resume: $(FUSEFS) $(filter %/wipe_malloc.o,$(WIPE))
 $(B)/test/bench/propagate: LIBS += -lcurl
 # runs where there are no libraries
 $(B)/test/tools/attack: $(B)/test/tools/attack.o

@@ -98,7 +98,7 @@ struct http_request {
 	const struct http_callbacks *callbacks;
 	void *userdata;
 	uint64_t head_usec; /* when the head came */
-	bool long_lived, added, placed, cancelled, has_head;
+	bool long_lived, added, placed, cancelled, has_head, has_body;
 	int status;
 	uint64_t silence_usec, timeout_usec;
 	char error[CURL_ERROR_SIZE];
@@ -272,9 +272,38 @@ static void short_ended(struct http_request *r)
 		loop_defer_set(h->start_soon);
 }
 
+static curl_socket_t socket_of(const struct http_request *r)
+{
+	curl_socket_t fd = CURL_SOCKET_BAD;
+
+	curl_easy_getinfo(r->easy, CURLINFO_ACTIVESOCKET, &fd);
+	return fd;
+}
+
+/* What has come for a request that ends is still in the connection's buffer; another one that looks for more there has it
+ * wiped (common/wipe_ssl.c). Without another one it is wiped when the connection is used again, or freed. */
+static void nudge_neighbour(struct http_request *r)
+{
+	curl_socket_t fd = r->has_body && r->http->multiplexes ? socket_of(r) : CURL_SOCKET_BAD;
+	struct http_request *other;
+
+	if (fd == CURL_SOCKET_BAD)
+		return;
+	list_for_each (other, &r->http->running, link) {
+		if (other == r || !other->added || !other->placed || socket_of(other) != fd)
+			continue;
+		if (list_empty(&other->nudge_link))
+			list_append(&r->http->nudged, &other->nudge_link);
+		loop_defer_set(r->http->run_now);
+		return;
+	}
+}
+
 static void request_free(struct http_request *r)
 {
 	placed(r);
+	if (r->added)
+		nudge_neighbour(r);
 	if (r->added) {
 		curl_multi_remove_handle(r->http->multi, r->easy);
 		short_ended(r);
@@ -470,9 +499,12 @@ static size_t on_body(char *data, size_t size, size_t n, void *userdata)
 
 	if (r->cancelled)
 		return 0;
+	r->has_body = true;
 	if (list_empty(&r->nudge_link))
 		list_append(&r->http->nudged, &r->nudge_link);
 	r->callbacks->body(r->userdata, data, size * n);
+	/* curl's own buffer, which it keeps for the next piece; it is not const in curl's interface, and curl is through with it */
+	explicit_bzero(data, size * n);
 	return r->cancelled ? 0 : size * n;
 }
 
