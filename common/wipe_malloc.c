@@ -1,6 +1,9 @@
 /* The program's free() and realloc(), which wipe, in front of glibc's. libcurl, OpenSSL, jansson and libyaml copy
  * response bodies and the bearer token through the heap and free them as they are; this reaches all of them. The heap
- * stays glibc's, so the allocating functions that are not here (memalign and its kin) go together with it.
+ * stays glibc's, so the allocating functions that are not here go together with it: aligned_alloc, memalign, posix_memalign, valloc, pvalloc,
+ * and what libc allocates for itself or its callers (strdup, getline, stdio's buffers) all end in this free().
+ * test/unit/test_wipe_malloc.c sees a block of each wiped. What a library maps for itself (mmap) never comes here; none of ours
+ * keeps secret bytes in such memory, which test/canary looks for.
  * realloc() never extends or shrinks inside glibc, where a cut-off end would go back to the heap with its bytes. */
 #include <errno.h>
 #include <malloc.h>

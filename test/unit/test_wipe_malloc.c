@@ -72,6 +72,74 @@ static void freed_bytes_are_gone(void **state)
 	}
 }
 
+static void *via_posix_memalign(size_t size)
+{
+	void *p = NULL;
+
+	return posix_memalign(&p, 256, size) == 0 ? p : NULL;
+}
+static void *via_aligned_alloc(size_t size)
+{
+	return aligned_alloc(64, size);
+}
+static void *via_memalign(size_t size)
+{
+	return memalign(4096, size);
+}
+static void *via_calloc(size_t size)
+{
+	return calloc(1, size);
+}
+static void *via_realloc(size_t size)
+{
+	return realloc_fn(malloc(24), size);
+}
+static void *via_reallocarray(size_t size)
+{
+	return reallocarray_fn(NULL, size / 8, 8);
+}
+static void *via_getline(size_t size)
+{
+	cleanup_free char *text = malloc(size);
+	size_t room = 0;
+	char *line = NULL;
+	FILE *f;
+
+	memset(text, 'x', size);
+	f = fmemopen(text, size, "r");
+	assert_true(getline(&line, &room, f) > 0);
+	fclose(f);
+	return line;
+}
+
+/* Whatever makes a block, free() and realloc() wipe all of it that can be used. */
+static void blocks_of_the_whole_family_are_wiped(void **state)
+{
+	static void *(*const MAKERS[])(
+		size_t) = { malloc,	  via_calloc,	      via_realloc, via_reallocarray, via_aligned_alloc,
+			    via_memalign, via_posix_memalign, valloc,	   pvalloc,	     via_getline };
+
+	for (size_t i = 0; i < ARRAY_SIZE(MAKERS); i++) {
+		for (int moves = 0; moves < 2; moves++) {
+			void *p = MAKERS[i](2048), *keep = malloc(16), *moved = NULL;
+			uintptr_t place = (uintptr_t)p;
+			size_t size = p ? malloc_usable_size(p) : 0;
+
+			assert_true(size >= 2048);
+			memset(p, 0xa5, size);
+			if (moves)
+				moved = realloc_fn(p, 3 * size);
+			else
+				free(p);
+			if (freed_holds(place, size, 0xa5))
+				fail_msg("maker %zu: its bytes are still there after %s", i,
+					 moves ? "realloc" : "free");
+			free(moved);
+			free(keep);
+		}
+	}
+}
+
 static void free_takes_null_and_keeps_errno(void **state)
 {
 	void *p = malloc(1 << 20);
@@ -213,6 +281,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(freed_bytes_are_gone),
+		cmocka_unit_test(blocks_of_the_whole_family_are_wiped),
 		cmocka_unit_test(free_takes_null_and_keeps_errno),
 		cmocka_unit_test(realloc_that_moves_wipes_the_old_place),
 		cmocka_unit_test(realloc_that_shrinks_wipes_the_end),
