@@ -531,6 +531,30 @@ static int agent_cannot_go_on(struct agent *a, int r)
 	return r;
 }
 
+/* Volumes that are served already are not taken away for it. */
+static int agent_check_lock(struct agent *a, struct err *e)
+{
+	bool begun = arena_connection(a->arena)->init_len > 0;
+	int r;
+
+	if (!secmem_stats().locked && a->config->memory_lock == CONFIG_LOCK_REQUIRED && !begun)
+		return err_set(e, -EPERM,
+			       "secret memory cannot be locked: it might reach the swap. CAP_IPC_LOCK or a greater "
+			       "LimitMEMLOCK= is needed; with memoryLock: warn the daemon starts all the same");
+	if (!secmem_stats().locked)
+		log_warning(NULL,
+			    "secret memory cannot be locked: it may reach the swap (CAP_IPC_LOCK, LimitMEMLOCK=)");
+	if (!secmem_stats().undumped)
+		log_warning(NULL,
+			    "secret memory cannot be left out of cores (MADV_DONTDUMP); none is made of the agent");
+	r = secmem_lock_process();
+	if (r < 0)
+		log_warning(
+			LOG_F({ "error", strerror(-r) }),
+			"the agent's heap cannot be locked: what passes through it may reach the swap (LimitMEMLOCK=)");
+	return 0;
+}
+
 static int agent_setup_memory(struct agent *a, struct err *e)
 {
 	int r;
@@ -542,10 +566,7 @@ static int agent_setup_memory(struct agent *a, struct err *e)
 	if (r < 0)
 		return agent_cannot_go_on(a, r);
 	agent_read_notes(a);
-	if (!secmem_stats().locked)
-		log_warning(NULL,
-			    "secret memory cannot be locked: it may reach the swap (CAP_IPC_LOCK, LimitMEMLOCK=)");
-	return 0;
+	return agent_check_lock(a, e);
 }
 
 static int agent_setup_source(struct agent *a, struct err *e)

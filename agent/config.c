@@ -40,6 +40,7 @@ enum field_kind {
 	FIELD_BOOL,
 	FIELD_LOG_LEVEL,
 	FIELD_STRATEGY,
+	FIELD_LOCK,
 	FIELD_DURATION
 };
 
@@ -139,6 +140,7 @@ static const struct field fields[] = {
 	{ .name = "user", .kind = FIELD_STRING, AT(user), .check = check_user },
 	{ .name = "controlSocketGroup", .kind = FIELD_STRING, AT(control_group), .check = check_group },
 	{ .name = "secretMemoryLimit", .kind = FIELD_QUANTITY },
+	{ .name = "memoryLock", .kind = FIELD_LOCK },
 	{ .name = "kubeAPIQPS", .kind = FIELD_COUNT, AT(kube_api_qps), .number = 50 },
 	{ .name = "kubeAPIBurst", .kind = FIELD_COUNT, AT(kube_api_burst), .number = 100 },
 	{ .name = "logLevel", .kind = FIELD_LOG_LEVEL },
@@ -360,6 +362,17 @@ static int read_strategy(const struct reader *r, const struct field *f, const st
 	return fail_at(r, n, f->name, "must be one of Watch, Cache, Get");
 }
 
+static int read_lock(const struct reader *r, const struct field *f, const struct yaml_node *n)
+{
+	if (str_eq(n->scalar, "require"))
+		r->c->memory_lock = CONFIG_LOCK_REQUIRED;
+	else if (str_eq(n->scalar, "warn"))
+		r->c->memory_lock = CONFIG_LOCK_WARN;
+	else
+		return fail_at(r, n, f->name, "must be one of require, warn");
+	return 0;
+}
+
 static int read_duration(const struct reader *r, const struct field *f, const struct yaml_node *n)
 {
 	uint64_t usec;
@@ -405,6 +418,8 @@ static int read_value(const struct reader *r, const struct field *f, const struc
 		return read_log_level(r, f, n);
 	case FIELD_STRATEGY:
 		return read_strategy(r, f, n);
+	case FIELD_LOCK:
+		return read_lock(r, f, n);
 	case FIELD_DURATION:
 		return read_duration(r, f, n);
 	}
@@ -529,6 +544,7 @@ static void adopt(struct config *c, struct config *from)
 			*field_count(c, &fields[i]) = *field_count(from, &fields[i]);
 	if (from->secret_memory_limit)
 		c->secret_memory_limit = from->secret_memory_limit;
+	c->memory_lock = from->memory_lock ?: c->memory_lock;
 	c->log_level = from->log_level;
 	c->tuning = from->tuning;
 	c->agent_hang_usec = from->agent_hang_usec ?: c->agent_hang_usec;
@@ -786,6 +802,8 @@ int config_finish(struct config *c, struct err *e)
 	if (default_string(&c->pods_dir, "/var/lib/pods") < 0 ||
 	    default_string(&c->runtime_dir, "/run/secretlet") < 0 || default_string(&c->user, "secretlet") < 0)
 		return err_set(e, -ENOMEM, "out of memory");
+	if (!c->memory_lock)
+		c->memory_lock = CONFIG_LOCK_REQUIRED;
 	if (!c->secret_memory_limit)
 		c->secret_memory_limit = UINT64_C(256) << 20;
 	if (!c->agent_hang_usec)
@@ -825,6 +843,8 @@ static bool field_differs(const struct field *f, const struct config *a, const s
 {
 	if (f->kind == FIELD_QUANTITY)
 		return a->secret_memory_limit != b->secret_memory_limit;
+	if (f->kind == FIELD_LOCK)
+		return a->memory_lock != b->memory_lock;
 	if (f->offset == offsetof(struct config, agent_hang_usec))
 		return a->agent_hang_usec != b->agent_hang_usec;
 	if (f->offset == offsetof(struct config, abort_usec))

@@ -12,6 +12,12 @@
 #define CONFIG_BYTES_MAX    ((size_t)(1024 * 1024))
 #define CONFIG_KIND	    "SecretletConfiguration"
 
+enum config_lock {
+	CONFIG_LOCK_UNSET,
+	CONFIG_LOCK_REQUIRED, /* no start without locked memory */
+	CONFIG_LOCK_WARN
+};
+
 struct config {
 	char *path; /* the file it came from; NULL: defaults only */
 	char *kubeconfig; /* kubeconfig: exactly one of this and manifests_dir */
@@ -27,6 +33,7 @@ struct config {
 	char *user; /* user: secretlet; the agent's */
 	char *control_group; /* controlSocketGroup: NULL: root alone */
 	uint64_t secret_memory_limit; /* secretMemoryLimit: bytes, a Kubernetes quantity ("256Mi"); default 256Mi */
+	enum config_lock memory_lock; /* memoryLock: require */
 	unsigned kube_api_qps, kube_api_burst; /* kubeAPIQPS, kubeAPIBurst: 1 to 100000; default 50 and 100 */
 	enum log_level log_level; /* logLevel: info */
 	uint64_t agent_hang_usec; /* agentHangTimeout: 10s; an agent that gives no sign for so long is killed */

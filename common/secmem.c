@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <sodium.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #include "common/log.h"
 
@@ -43,7 +44,7 @@ static struct {
 	size_t size, page;
 	int fd; /* shared memory; -1: ours alone */
 	uint64_t fd_offset;
-	bool locked;
+	bool locked, undumped;
 	uint64_t check_key;
 	size_t n_used_bytes, n_blocks;
 	struct chunk *bins[N_BINS];
@@ -262,8 +263,8 @@ static void chunk_free(struct chunk *c)
 
 /* ---- the region ---- */
 
-/* Whether smaps shows the whole region as locked: an mlock2(2) that some sandbox only pretends is none. */
-static bool region_is_locked(void)
+/* What smaps shows of the whole region: an mlock2(2) or madvise(2) that some sandbox only pretends is none. */
+static void region_look(bool *ret_locked, bool *ret_undumped)
 {
 	cleanup_file FILE *smaps = fopen("/proc/self/smaps", "re");
 	uintptr_t base = (uintptr_t)region.base;
@@ -275,10 +276,12 @@ static bool region_is_locked(void)
 
 		if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " ", &start, &end) == 2)
 			ours = start <= base && end >= base + region.size;
-		else if (ours && strncmp(line, "VmFlags:", 8) == 0)
-			return strstr(line, " lo ") || strstr(line, " lo\n");
+		else if (ours && strncmp(line, "VmFlags:", 8) == 0) {
+			*ret_locked = strstr(line, " lo ") || strstr(line, " lo\n");
+			*ret_undumped = strstr(line, " dd ") || strstr(line, " dd\n");
+			return;
+		}
 	}
-	return false;
 }
 
 /* Shared memory is seen by whoever has the fd; it only must not be inherited by a child. */
@@ -312,6 +315,7 @@ static void region_populate(void)
 
 static int region_map(size_t size, size_t page, int fd, uint64_t offset, struct err *e)
 {
+	bool locked = false, undumped = false;
 	uint8_t *base;
 	int r;
 
@@ -331,7 +335,10 @@ static int region_map(size_t size, size_t page, int fd, uint64_t offset, struct 
 	region.base = base + page;
 	region.size = size;
 	region.page = page;
-	region.locked = mlock2(region.base, size, MLOCK_ONFAULT) == 0 && region_is_locked();
+	r = mlock2(region.base, size, MLOCK_ONFAULT);
+	region_look(&locked, &undumped);
+	region.locked = r == 0 && locked;
+	region.undumped = undumped;
 	randombytes_buf(&region.check_key, sizeof(region.check_key));
 	return 0;
 }
@@ -496,6 +503,19 @@ void *secmem_at(uint64_t offset, uint64_t len)
 	return region.base + offset;
 }
 
+int secmem_lock_process(void)
+{
+	struct rlimit limit = { RLIM_INFINITY, RLIM_INFINITY };
+
+	/* with a limit, allocations would fail some day: what is only reserved counts as well */
+	(void)setrlimit(RLIMIT_MEMLOCK, &limit);
+	if (getrlimit(RLIMIT_MEMLOCK, &limit) < 0 || limit.rlim_cur != RLIM_INFINITY)
+		return -EPERM;
+	if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) < 0)
+		return -errno;
+	return 0;
+}
+
 void secmem_deinit(void)
 {
 	if (!region.base)
@@ -518,6 +538,7 @@ struct secmem_stats secmem_stats(void)
 		.used_bytes = region.n_used_bytes,
 		.n_blocks = region.n_blocks,
 		.locked = region.locked,
+		.undumped = region.undumped,
 	};
 }
 

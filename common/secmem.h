@@ -13,6 +13,7 @@ struct secmem_stats {
 	size_t used_bytes; /* handed out, with the allocator's own overhead */
 	size_t n_blocks; /* live blocks */
 	bool locked; /* the kernel has really locked the region (checked, not assumed) */
+	bool undumped; /* and leaves it out of cores (checked as well) */
 };
 
 /* Reserves `limit_bytes` (rounded up to pages) of address space: MAP_PRIVATE|MAP_ANONYMOUS, guard page at both ends,
@@ -25,6 +26,10 @@ int secmem_init(size_t limit_bytes, struct err *e);
 /* The same on `size` bytes of the shared memory `fd` (borrowed for the call) from `offset` on, both multiples of the page
  * size. What is in it stays, and nothing can be had before secmem_adopt() has said what of it is in use. */
 int secmem_init_shared(int fd, uint64_t offset, size_t size, struct err *e);
+/* All else that the process has or will have (heap, stacks, libraries) stays out of the swap, too: what is touched, from then
+ * on. For copies that pass through, and credentials. While RLIMIT_MEMLOCK can be lifted: it is unlimited already, or
+ * CAP_SYS_RESOURCE; without a limit the lock outlives CAP_IPC_LOCK. -EPERM, -ENOMEM: refused, nothing has changed. */
+int secmem_lock_process(void);
 /* Wipes and unmaps everything; for tests and the end of the process. Shared memory is only unmapped. */
 void secmem_deinit(void);
 

@@ -92,6 +92,10 @@ refuses "configuration invalid" "bad.yaml:3:" "$secretlet" "${base[@]}" --config
 refuses "no such user" "nobody-of-that-name" "$secretlet" "${base[@]}" --user nobody-of-that-name
 refuses "agent as root" "root" "$secretlet" "${base[@]}" --user root
 refuses "too few open files" "the limit of open files is too low: 40" bash -c "ulimit -n 40 && exec '$secretlet' ${base[*]}"
+# without CAP_IPC_LOCK and with a limit that is smaller than secretMemoryLimit
+unlocked() { bash -c 'ulimit -l 64 && exec setpriv --bounding-set -ipc_lock,-sys_resource "$@"' bash "$@"; }
+export -f unlocked
+refuses "memory that cannot be locked" "memoryLock: warn" bash -c 'unlocked "$@"' bash "$secretlet" "${base[@]}"
 refuses "internal commands are not for people" "secretlet run" "$secretlet" internal-agent
 # --user fails in the agent, when everything is mounted already
 check "nothing is mounted after a refusal" not mounted
@@ -278,6 +282,32 @@ check "a new agent has the key as well" started
 check_equal "and opens the value" "$(cat "$vol/creds/password")" "$canary"
 check_equal "the private key is in no argument or environment" \
 	"$(cat /proc/{$keeper,$(child agent)}/{cmdline,environ} | grep -acF "$(cut -d ' ' -f 3 "$sealing/sealing.key")")" 0
+stop TERM
+
+# --- memory that cannot be locked, and must not be
+printf 'apiVersion: secretlet.config/v1alpha1\nkind: SecretletConfiguration\nmemoryLock: warn\n' >"$TEST_DIR/warn.yaml"
+write_secret db password "$canary"
+bash -c 'ulimit -l 64 && exec setpriv --bounding-set -ipc_lock,-sys_resource "$@"' bash \
+	"$secretlet" "${base[@]}" --config "$TEST_DIR/warn.yaml" 2>>"$log" &
+keeper=$!
+check "with memoryLock: warn it starts" started
+check "says that the memory for Secrets is not locked" grep -q "secret memory cannot be locked" "$log"
+check "and that the heap is not" grep -q "heap cannot be locked" "$log"
+check_equal "and is not healthy" "$("$secretlet" status -o json --runtime-dir "$run" | jq -c '[.healthy, .secretMemory.locked]')" "[false,false]"
+stop TERM
+
+# --- and what is locked when it can be
+start
+check "a pod is ready" started
+locked() { grep -A30 "$2" "/proc/$1/smaps" | grep -m1 VmFlags; }
+check_contains "the arena is locked" "$(locked "$(child agent)" memfd:secretlet-arena)" " lo"
+if [ "$(ulimit -H -l)" = unlimited ] || setpriv -d | grep -q 'Capability bounding set:.*sys_resource'; then
+	check_contains "the heap as well" "$(locked "$(child agent)" '\[heap\]')" " lo"
+	check_contains "and the stack" "$(locked "$(child agent)" '\[stack\]')" " lo"
+else
+	tap_skip "the heap as well" "the limit of locked memory cannot be lifted here (CAP_SYS_RESOURCE)"
+	check "and it is said that the heap is not" grep -q "heap cannot be locked" "$log"
+fi
 stop TERM
 
 check_equal "no value is in the log" "$(grep -c "$canary" "$log")" 0

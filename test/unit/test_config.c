@@ -53,7 +53,8 @@ static void every_field_is_read(void **state)
 {
 	cleanup_config struct config *c =
 		loaded(HEAD "kubeconfig: /k\nnodeName: node-1\npodsDir: /p\nruntimeDir: /r\n"
-			    "user: agent\ncontrolSocketGroup: adm\nsecretMemoryLimit: 8Mi\nlogLevel: debug\n"
+			    "user: agent\ncontrolSocketGroup: adm\nsecretMemoryLimit: 8Mi\n"
+			    "memoryLock: warn\nlogLevel: debug\n"
 			    "kubeAPIQPS: 7\nkubeAPIBurst: 9\n"
 			    "configMapAndSecretChangeDetectionStrategy: Cache\n"
 			    "syncFrequency: 2m\nsecretCacheTTL: 0\n"
@@ -70,6 +71,7 @@ static void every_field_is_read(void **state)
 	assert_string_equal(c->user, "agent");
 	assert_string_equal(c->control_group, "adm");
 	assert_int_equal(c->secret_memory_limit, 8 << 20);
+	assert_int_equal(c->memory_lock, CONFIG_LOCK_WARN);
 	assert_int_equal(c->kube_api_qps, 7);
 	assert_int_equal(c->kube_api_burst, 9);
 	assert_int_equal(c->log_level, LOG_LEVEL_DEBUG);
@@ -242,6 +244,8 @@ static const struct {
 	{ HEAD "secretMemoryLimit: 0\n", ":3:20" OUT_OF_BOUNDS },
 	{ HEAD "secretMemoryLimit: 64.1Gi\n", ":3:20" OUT_OF_BOUNDS },
 	{ HEAD "secretMemoryLimit: 999999999999999999Gi\n", ":3:20" OUT_OF_BOUNDS },
+	{ HEAD "memoryLock: true\n", ":3:13: memoryLock: must be a string (put it in quotes)" },
+	{ HEAD "memoryLock: Require\n", ":3:13: memoryLock: must be one of require, warn" },
 	{ HEAD "secretMemoryLimit: true\n", ":3:20: secretMemoryLimit: must be a string (put it in quotes)" },
 	{ HEAD "secretMemoryLimit: [1]\n", ":3:20: secretMemoryLimit: must be a string" },
 };
@@ -332,6 +336,7 @@ static void the_rest_is_defaulted(void **state)
 	assert_string_equal(c->runtime_dir, "/run/secretlet");
 	assert_string_equal(c->user, "secretlet");
 	assert_int_equal(c->secret_memory_limit, 256 << 20);
+	assert_int_equal(c->memory_lock, CONFIG_LOCK_REQUIRED);
 	assert_int_equal(c->kube_api_qps, 50);
 	assert_int_equal(c->kube_api_burst, 100);
 	assert_int_equal(c->log_level, LOG_LEVEL_INFO);
@@ -593,6 +598,7 @@ static void the_example_has_every_field_and_is_read(void **state)
 	assert_string_equal(all->runtime_dir, c->runtime_dir);
 	assert_string_equal(all->user, c->user);
 	assert_int_equal(all->secret_memory_limit, c->secret_memory_limit);
+	assert_int_equal(all->memory_lock, c->memory_lock);
 	assert_int_equal(all->log_level, c->log_level);
 }
 

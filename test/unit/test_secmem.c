@@ -477,6 +477,69 @@ static void lock_that_a_sandbox_only_pretends_is_not_believed(void **state)
 	assert_child_succeeds(run_lock_pretended);
 }
 
+static void run_dump_verified(void)
+{
+	CHILD_CHECK(secmem_init(LIMIT, NULL) == 0);
+	CHILD_CHECK(secmem_stats().undumped);
+	secmem_deinit();
+}
+
+static void run_dump_pretended(void)
+{
+	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+
+	CHILD_CHECK(filter && seccomp_rule_add(filter, SCMP_ACT_ERRNO(0), SCMP_SYS(madvise), 1,
+					       SCMP_A2(SCMP_CMP_EQ, MADV_DONTDUMP)) == 0);
+	CHILD_CHECK(seccomp_load(filter) == 0);
+	seccomp_release(filter);
+	CHILD_CHECK(secmem_init(LIMIT, NULL) == 0);
+	CHILD_CHECK(!secmem_stats().undumped);
+	secmem_deinit();
+}
+
+static void leaving_it_out_of_cores_is_not_believed_either(void **state)
+{
+	assert_child_succeeds(run_dump_verified);
+	assert_child_succeeds(run_dump_pretended);
+}
+
+static void run_process_locked(void)
+{
+	char line[128], *p;
+
+	capng_get_caps_process();
+	if (!capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_RESOURCE))
+		return;
+	CHILD_CHECK(secmem_lock_process() == 0);
+	lock_limit_drop(RLIM_INFINITY);
+	p = malloc(4 << 20);
+	CHILD_CHECK(p != NULL);
+	memset(p, 1, 4 << 20);
+	smaps_line(p, "VmFlags:", line, sizeof(line));
+	CHILD_CHECK(strstr(line, " lo") != NULL);
+	free(p);
+}
+
+static void run_process_lock_refused(void)
+{
+	char *p;
+
+	CHILD_CHECK(setrlimit(RLIMIT_MEMLOCK, &(struct rlimit){ 65536, 65536 }) == 0);
+	capng_get_caps_process();
+	capng_updatev(CAPNG_DROP, CAPNG_EFFECTIVE | CAPNG_PERMITTED, CAP_IPC_LOCK, CAP_SYS_RESOURCE, -1);
+	CHILD_CHECK(capng_apply(CAPNG_SELECT_CAPS) == 0);
+	CHILD_CHECK(secmem_lock_process() == -EPERM);
+	p = malloc(4 << 20);
+	CHILD_CHECK(p != NULL);
+	free(p);
+}
+
+static void process_is_locked_or_left_as_it_was(void **state)
+{
+	assert_child_succeeds(run_process_locked);
+	assert_child_succeeds(run_process_lock_refused);
+}
+
 static void run_lock_stays(void)
 {
 	struct secblock *b = NULL;
@@ -657,6 +720,8 @@ int main(void)
 		cmocka_unit_test(guard_pages_stop_what_runs_over),
 		with_region(lock_is_checked_with_the_kernel),
 		cmocka_unit_test(region_without_the_lock_is_usable_and_says_so),
+		cmocka_unit_test(leaving_it_out_of_cores_is_not_believed_either),
+		cmocka_unit_test(process_is_locked_or_left_as_it_was),
 		cmocka_unit_test(lock_that_a_sandbox_only_pretends_is_not_believed),
 		cmocka_unit_test(lock_stays_when_the_capability_is_gone),
 		cmocka_unit_test(damage_ends_the_process_with_a_message),
