@@ -1,0 +1,997 @@
+#!/usr/bin/env python3
+"""The canary test: marked Secrets go through all that can happen to one, and then every byte of memory of the daemon's
+processes, their logs, and the files that they have written is searched for the marks.
+
+    test/canary/canary.py --build DIR [--dir DIR] [--only STAGE,...]
+
+While a Secret is published its bytes may be in the state arena and nowhere else; once it has gone, nowhere at all. Bearer
+token, client key and the offline cache's key may be in the processes that use them, and nowhere once they were replaced.
+
+Each stage has a mark of its own. A hit is printed as process, mapping, offset and encoding, never as content. Needs root
+and a private mount namespace (`unshare -m`). Exit status 0 only if nothing was found where it must not be.
+"""
+import argparse
+import base64
+import ctypes
+import http.client
+import http.server
+import json
+import os
+import pathlib
+import random
+import resource
+import shutil
+import signal
+import socket
+import ssl
+import string
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import memory  # noqa: E402  pylint: disable=wrong-import-position
+
+SECRETS = "volumes/kubernetes.io~secret"
+SIZES = {"small": 48, "middle": 5 << 10, "large": 300 << 10}  # whole marks: a piece of one would be unexpected
+LIBC = ctypes.CDLL(None, use_errno=True)
+PR_SET_PDEATHSIG = 1
+LETTERS = string.ascii_letters + string.digits
+
+
+def die_with_parent():
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def letters(n):
+    return "".join(random.SystemRandom().choice(LETTERS) for _ in range(n))
+
+
+def eventually(what, fn, seconds=30):
+    end = time.monotonic() + seconds
+    while not fn():
+        if time.monotonic() > end:
+            raise RuntimeError(f"did not happen: {what}")
+        time.sleep(0.02)
+
+
+# ---- marks
+
+class Marks:
+    """All marks of a run begin alike, so that one search finds them all; what follows says of which stage they are."""
+
+    def __init__(self):
+        self.run = letters(12).encode()
+        self.stages, self.words, self.live = {}, {}, set()
+        self.needles = memory.needles("value", self.run)
+        self.credentials = {}  # name -> processes that may have it
+
+    def new(self, stage):
+        word = letters(4).encode()
+        self.stages[stage] = {e.encoding: e.bytes for e in memory.needles("", word + self.run[:8])}
+        self.words[word] = stage
+        return Mark(stage, self.run + word)
+
+    def stage_of(self, hit):
+        if hit.needle.encoding == "raw":
+            return self.words.get(hit.window[12:16], "unknown stage")
+        for stage, known in self.stages.items():
+            if any(data in hit.window for data in known.values()):
+                return stage
+        return "unknown stage"
+
+    def credential(self, name, *pieces, owners=("agent",)):
+        """Something else that must not lie about. Before it is called gone it may be with its owners."""
+        self.credentials[name] = owners
+        for piece in pieces:
+            self.needles += memory.needles(name, piece)
+
+    def gone(self, name):
+        self.credentials[name] = ()
+
+
+class Mark:
+    def __init__(self, stage, unit):
+        self.stage, self.unit = stage, unit
+
+    def value(self, size=48):
+        return (self.unit * (size // len(self.unit) + 1))[:size]
+
+    def b64(self, size=48):
+        return base64.b64encode(self.value(size)).decode()
+
+    def text(self, size=48):
+        return self.value(size).decode()
+
+
+# ---- TAP
+
+class Tap:
+    n = failed = 0
+
+    def result(self, ok, name, details=()):
+        self.n += 1
+        self.failed += not ok
+        print(f"{'ok' if ok else 'not ok'} {self.n} - {name}")
+        for line in details:
+            print(f"# {line}")
+        sys.stdout.flush()
+
+    def done(self):
+        print(f"1..{self.n}")
+        return 1 if self.failed else 0
+
+
+# ---- the server: the test API server, behind something that can lie
+
+class Liar(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server_version, sys_version = "canary", ""
+
+    def log_message(self, *args):
+        pass
+
+    def do_GET(self):
+        front = self.server.front
+        for name, answer in list(front.answers.items()):
+            if f"metadata.name%3D{name}&" in self.path + "&" or f"metadata.name={name}&" in self.path + "&":
+                front.asked[name] = front.asked.get(name, 0) + 1
+                answer(self)
+                return
+        try:
+            self.pass_on()
+        except OSError:
+            self.close_connection = True
+
+    def pass_on(self):
+        headers = {k: v for k, v in self.headers.items() if k.lower() in ("accept", "authorization", "user-agent")}
+        back = http.client.HTTPConnection("127.0.0.1", self.server.front.back, timeout=600)
+        back.request("GET", self.path, headers=headers)
+        with self.server.front.lock:
+            self.server.front.open.add(back)
+        answer = back.getresponse()
+        self.send_response(answer.status)
+        self.send_header("Content-Type", answer.getheader("Content-Type", "application/json"))
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        try:
+            while data := answer.read1(65536):
+                self.chunk(data)
+            self.wfile.write(b"0\r\n\r\n")
+        except (OSError, ValueError, http.client.HTTPException):
+            self.close_connection = True
+        back.close()
+
+    def chunk(self, data):
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+
+    def say(self, status, body, kind="application/json", cut=None):
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body) if cut is None else len(body) + cut))
+        self.end_headers()
+        self.wfile.write(body)
+        if cut:
+            self.wfile.flush()
+            self.close_connection = True
+
+
+class Front:
+    def __init__(self, back, tls=None):
+        self.back, self.answers, self.asked = back, {}, {}
+        self.lock, self.open = threading.Lock(), set()
+        self.httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Liar)
+        self.httpd.daemon_threads = True
+        self.httpd.front = self
+        self.httpd.handle_error = lambda *a: None
+        self.port = self.httpd.server_port
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*tls)
+            self.httpd.socket = context.wrap_socket(self.httpd.socket, server_side=True)
+        threading.Thread(target=self.httpd.serve_forever, daemon=True).start()
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        return s.getsockname()[1]
+
+
+def openssl(*args):
+    subprocess.run(("openssl",) + args, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+class World:
+    """Certificates, the API server, nghttpx in front of it for HTTP/2."""
+
+    def __init__(self, build, folder):
+        self.build, self.dir = build, folder
+        folder.mkdir()
+        self.make_ca("ca")
+        self.sign("server", "/CN=server")
+        self.token_file = folder / "token"
+        self.children = []
+
+    def make_ca(self, name):
+        openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout",
+                f"{self.dir}/{name}.key", "-out", f"{self.dir}/{name}.crt", "-subj", f"/CN={name}", "-days", "2")
+
+    def sign(self, name, subject):
+        d = self.dir
+        (d / "ext").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+        openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", f"{d}/{name}.key",
+                "-out", f"{d}/{name}.csr", "-subj", subject)
+        openssl("x509", "-req", "-in", f"{d}/{name}.csr", "-CA", f"{d}/ca.crt", "-CAkey", f"{d}/ca.key",
+                "-CAcreateserial", "-out", f"{d}/{name}.crt", "-days", "2", "-extfile", f"{d}/ext")
+
+    def start(self):
+        server = subprocess.Popen([self.build / "apiserver"], stdout=subprocess.PIPE, preexec_fn=die_with_parent,
+                                  stderr=open(self.dir / "apiserver.err", "wb"))
+        self.children.append(server)
+        self.back = int(server.stdout.readline().decode().rsplit(":", 1)[1])
+        self.plain = Front(self.back)
+        self.tls = Front(self.back, (self.dir / "server.crt", self.dir / "server.key"))
+        self.h2_port = free_port()
+        nghttpx = shutil.which("nghttpx") or "/usr/sbin/nghttpx"
+        self.children.append(subprocess.Popen(
+            [nghttpx, f"-f127.0.0.1,{self.h2_port}", f"-b127.0.0.1,{self.plain.port}", "--no-ocsp", "--single-thread",
+             "--backend-read-timeout=1h", "--errorlog-file=/dev/null", "--conf=/dev/null", "--verify-client",
+             f"--verify-client-cacert={self.dir}/ca.crt", f"{self.dir}/server.key", f"{self.dir}/server.crt"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=die_with_parent))
+        eventually("nghttpx listens", lambda: socket.socket().connect_ex(("127.0.0.1", self.h2_port)) == 0)
+
+    def call(self, method, kind, name="", body=None):
+        c = http.client.HTTPConnection("127.0.0.1", self.back, timeout=10)
+        c.request(method, f"/api/v1/namespaces/default/{kind}" + (f"/{name}" if name else ""),
+                  json.dumps(body) if body else None, {"Content-Type": "application/json"})
+        answer = c.getresponse()
+        text = answer.read()
+        c.close()
+        if answer.status >= 300:
+            raise RuntimeError(f"{method} {kind}/{name}: {answer.status} {text[:100]}")
+
+    def secret(self, name, mark, sizes=None, new=True, **more):
+        data = {key: mark.b64(size) for key, size in (sizes or SIZES).items()}
+        body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": "default"},
+                "data": data, **more}
+        self.call("POST" if new else "PUT", "secrets", "" if new else name, body)
+
+    def pod(self, name, volumes):
+        self.call("POST", "pods", "", pod_of(name, volumes, uid=f"uid-{name}"))
+
+    def end(self):
+        for child in self.children:
+            child.kill()
+            child.wait()
+
+
+def pod_of(name, volumes, **meta):
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default", **meta},
+            "spec": {"nodeName": "node-1", "volumes": volumes,
+                     "containers": [{"name": "c", "image": "x",
+                                     "volumeMounts": [{"name": v["name"], "mountPath": "/" + v["name"]} for v in volumes]}]},
+            "status": {"phase": "Running"}}
+
+
+def secret_volume(secret, name="v", **more):
+    return {"name": name, "secret": {"secretName": secret, **more}}
+
+
+# ---- the daemon
+
+class Daemon:
+    def __init__(self, canary, name):
+        self.canary, self.dir = canary, canary.dir / name
+        self.dir.mkdir()
+        # whoever wants to leave a core behind may
+        os.chmod(self.dir, 0o777)
+        self.pods, self.run, self.log, self.conf = (self.dir / n for n in ("pods", "run", "daemon.log", "config.yaml"))
+        self.inputs = {str(self.pods)}
+        self.process = None
+
+    def configure(self, **fields):
+        """Lines of the configuration; paths among them are inputs unless the daemon writes there."""
+        text = "apiVersion: secretlet.config/v1alpha1\nkind: SecretletConfiguration\n"
+        for key, value in {"podsDir": self.pods, "runtimeDir": self.run, "nodeName": "node-1", "logLevel": "debug",
+                           **fields}.items():
+            text += f"{key}: {value}\n"
+        self.conf.write_text(text)
+        self.conf.chmod(0o600)
+
+    def start(self):
+        self.process = subprocess.Popen([self.canary.build / "secretlet", "run", "--config", self.conf], cwd=self.dir,
+                                        stdin=subprocess.DEVNULL, stdout=open(self.log, "ab"), stderr=subprocess.STDOUT,
+                                        preexec_fn=die_with_parent)
+
+    def processes(self):
+        """role -> pid"""
+        found, below = {"keeper": self.process.pid}, [self.process.pid]
+        for parent in below:
+            try:
+                children = pathlib.Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+                for pid in map(int, children):
+                    words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+                    role = "agent" if "internal-agent" in words else "publisher" if "internal-publisher" in words else "?"
+                    if parent != self.process.pid:
+                        role = "cache"
+                    found[role] = pid
+                    below.append(pid)
+            except OSError:
+                continue
+        return found
+
+    def cli(self, *words):
+        done = subprocess.run([self.canary.build / "secretlet", *words, "--runtime-dir", self.run], cwd=self.dir, check=False,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
+        self.canary.texts.append((f"secretlet {' '.join(map(str, words))}", done.stdout))
+        return done
+
+    def wait(self, pod, seconds=30):
+        done = self.cli("wait", "--timeout", f"{seconds}s", f"default/{pod}")
+        if done.returncode != 0:
+            raise RuntimeError(f"pod {pod} does not become ready: {done.stdout.decode(errors='replace')}")
+
+    def volume(self, pod, name="v", kind="secret"):
+        return self.pods / "by-name/default" / pod / f"volumes/kubernetes.io~{kind}" / name
+
+    def shows(self, pod, key, value, name="v", kind="secret"):
+        path = self.volume(pod, name, kind) / key
+        eventually(f"{path} has what it should", lambda: path.exists() and path.read_bytes() == value)
+
+    def kill(self, role, sig=signal.SIGKILL):
+        eventually(f"{role} is there", lambda: role in self.processes())
+        pid = self.processes()[role]
+        os.kill(pid, sig)
+        eventually(f"{role} has gone", lambda: not os.path.exists(f"/proc/{pid}"))
+        eventually(f"another {role} is there", lambda: self.processes().get(role, pid) != pid)
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(30)
+        self.process = None
+
+
+# ---- a command that is looked at just before it ends
+
+PTRACE_TRACEME, PTRACE_CONT, PTRACE_SETOPTIONS = 0, 7, 0x4200
+PTRACE_O_TRACEEXIT, PTRACE_O_EXITKILL, PTRACE_EVENT_EXIT = 0x40, 0x100000, 6
+
+
+def ptrace(request, pid, data=0):
+    LIBC.ptrace.restype = ctypes.c_long
+    if LIBC.ptrace(ctypes.c_long(request), ctypes.c_long(pid), ctypes.c_void_p(0), ctypes.c_void_p(data)) < 0:
+        raise OSError(ctypes.get_errno(), "ptrace")
+
+
+def run_and_look(command, stdin, output, look):
+    """Runs it; look(pid) is called when it has called exit() and its memory is still there. Returns the exit status."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.dup2(os.open(stdin, os.O_RDONLY), 0)
+            fd = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            os.dup2(fd, 1)
+            os.dup2(fd, 2)
+            LIBC.ptrace(ctypes.c_long(PTRACE_TRACEME), 0, 0, 0)
+            os.execv(command[0], list(map(str, command)))
+        finally:
+            os._exit(126)
+    os.waitpid(pid, 0)
+    ptrace(PTRACE_SETOPTIONS, pid, PTRACE_O_TRACEEXIT | PTRACE_O_EXITKILL)
+    sig = 0
+    while True:
+        ptrace(PTRACE_CONT, pid, sig)
+        _, status = os.waitpid(pid, 0)
+        if not os.WIFSTOPPED(status):
+            return os.waitstatus_to_exitcode(status)
+        sig = os.WSTOPSIG(status)
+        if status >> 8 == (signal.SIGTRAP | PTRACE_EVENT_EXIT << 8):
+            look(pid)
+            sig = 0
+        elif sig == signal.SIGTRAP:
+            sig = 0
+
+
+# ---- the test
+
+class Canary:
+    def __init__(self, build, folder):
+        self.build, self.dir = build, folder
+        self.marks, self.tap = Marks(), Tap()
+        self.texts = []  # what commands have said
+        self.inputs = set()
+        self.daemons = []
+
+    # --- looking
+
+    def judge(self, hits):
+        """Those that must not be."""
+        bad = []
+        for hit in hits:
+            role = hit.where.split("[")[0]
+            if hit.needle.name in self.marks.credentials:
+                owners = self.marks.credentials[hit.needle.name]
+                locked = owners and "memfd:" in hit.place  # some are kept in the arena
+                if (role not in owners and not locked) or hit.place in ("environ", "cmdline"):
+                    bad.append(hit)
+                continue
+            hit.stage = self.marks.stage_of(hit)
+            bad.append(hit)
+        return bad
+
+    def search(self, processes):
+        searched, hits = memory.Searched(), []
+        known = {self.marks.run + word: stage for word, stage in self.marks.words.items() if stage in self.marks.live}
+        for role, pid in processes.items():
+            hits += memory.search_process(pid, role, self.marks.needles, searched, known)
+        hits += memory.search_files(self.dir, self.marks.needles, self.inputs | {p for d in self.daemons for p in d.inputs},
+                                    searched)
+        for folder in ("/run/secretlet", "/var/lib/secretlet"):
+            if os.path.isdir(folder):
+                hits += memory.search_files(folder, self.marks.needles, set(), searched)
+        for what, text in self.texts:
+            hits += memory.search_data(text, what, self.marks.needles)
+        return self.judge(hits), {known[piece] for piece in searched.known}, searched
+
+    def look(self, name, daemon, expected=None):
+        """Searches; what is found has a moment to go, because a wiping may be due at the end of the loop's turn."""
+        for _ in range(2):
+            time.sleep(0.15)
+            processes = daemon.processes() if daemon else {}
+            bad, found, searched = self.search(processes)
+            if not bad:
+                break
+            time.sleep(0.4)
+        missing = set(expected if expected is not None else self.marks.live) - found
+        details = [str(h) for h in memory.merged(bad)]
+        details += [f"not found at all: {m}" for m in sorted(missing)]
+        if daemon and set(processes) != daemon.roles:
+            details.append(f"processes: {', '.join(sorted(processes))}; expected {', '.join(sorted(daemon.roles))}")
+        self.tap.result(not details, name, details +
+                        [f"{searched.processes} processes, {searched.bytes >> 20} MiB"])
+
+    # --- stages
+
+    def stage_control(self):
+        """What is there must be found: each encoding in each kind of memory, and in a file."""
+        mark = self.marks.new("positive control")
+        script = r"""
+import ctypes, mmap, os, sys
+data = sys.stdin.buffer.read()
+heap = ctypes.create_string_buffer(data, len(data))
+anon = mmap.mmap(-1, len(data), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+anon.write(data)
+fd = os.memfd_create("canary")
+os.write(fd, data)
+shared = mmap.mmap(fd, len(data))
+shared[:1]
+print("ready", flush=True)
+sys.stdin.close()
+import time
+time.sleep(600)
+"""
+        child = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                 preexec_fn=die_with_parent)
+        value = b"x" + mark.value(100)
+        child.stdin.write(b"\0".join(memory.encodings(value).values()))
+        child.stdin.close()
+        child.stdout.readline()
+        searched = memory.Searched()
+        hits = memory.search_process(child.pid, "control", self.marks.needles, searched)
+        child.kill()
+        child.wait()
+        for hit in hits:
+            hit.stage = self.marks.stage_of(hit)
+        wanted = {n.encoding for n in self.marks.needles}
+        places = {"anonymous": lambda p: p in ("anonymous", "[heap]"), "memfd": lambda p: "memfd:canary" in p}
+        problems = [f"in {place} not found: {', '.join(sorted(missing))}" for place, fits in places.items()
+                    if (missing := wanted - {h.needle.encoding for h in hits if fits(h.place)})]
+        if unknown := {h.needle.encoding for h in hits if h.stage == "unknown stage" and "memfd" in h.place}:
+            known = {h.needle.encoding for h in hits if h.stage != "unknown stage"}
+            if unknown - known:
+                problems.append(f"without their stage: {', '.join(sorted(unknown - known))}")
+        path = self.dir / "control"
+        path.write_bytes(value)
+        if not memory.search_files(self.dir, self.marks.needles, self.inputs, searched):
+            problems.append("not found in a file")
+        path.unlink()
+        self.tap.result(not problems, "what is there is found, in every encoding", problems)
+        return not problems
+
+    def api_daemon(self):
+        d = Daemon(self, "api")
+        self.daemons.append(d)
+        w = self.world
+        key = w.dir / "cache.key"
+        subprocess.run([self.build / "secretlet", "cache", "keygen", key], check=True, stdout=subprocess.DEVNULL)
+        self.marks.credential("cache key", key.read_bytes()[:32], owners=("agent", "cache"))
+        self.new_token("token 1")
+        w.sign("client", "/O=system:nodes/CN=system:node:node-1")
+        self.key_credential("client key 1")
+        self.kubeconfig = d.dir / "kubeconfig"
+        self.write_kubeconfig(w.h2_port)
+        d.inputs |= {str(self.kubeconfig), str(d.conf)}
+        d.common = {"kubeconfig": "kubeconfig", "offlineCacheDir": "cache", "offlineCacheKeyFile": key}
+        d.configure(**d.common)
+        d.roles = {"keeper", "agent", "publisher", "cache"}
+        return d
+
+    def new_token(self, name):
+        token = letters(64)
+        path = self.world.token_file
+        path.with_suffix(".new").write_text(token)
+        path.with_suffix(".new").chmod(0o600)
+        path.with_suffix(".new").rename(path)
+        self.marks.credential(name, token[:20].encode(), token[20:40].encode(), token[40:].encode())
+
+    def key_credential(self, name):
+        """The PEM's lines, and the number itself as it is written and as OpenSSL computes with it."""
+        pem = (self.world.dir / "client.key").read_text().splitlines()
+        der = base64.b64decode("".join(pem[1:-1]))
+        # RFC 5915 inside of PKCS #8: OCTET STRING of 32 bytes
+        at = der.index(b"\x02\x01\x01\x04\x20") + 5
+        number = der[at:at + 32]
+        self.marks.credential(name, *[line.encode() for line in pem[1:3]])
+        for data, encoding in ((number, "bytes"), (number[::-1], "words"), (pem[2][20:44].encode(), "PEM")):
+            self.marks.needles.append(memory.Needle(name, encoding, data))
+
+    def write_kubeconfig(self, port):
+        d = self.world.dir
+        self.kubeconfig.write_text(f"""apiVersion: v1
+kind: Config
+current-context: c
+contexts: [{{name: c, context: {{cluster: k, user: u}}}}]
+clusters: [{{name: k, cluster: {{server: "https://127.0.0.1:{port}", certificate-authority: {d}/ca.crt}}}}]
+users: [{{name: u, user: {{tokenFile: {d}/token, client-certificate: {d}/client.crt, client-key: {d}/client.key}}}}]
+""")
+        self.kubeconfig.chmod(0o600)
+
+    def live(self, *marks):
+        self.marks.live = {m.stage for m in marks}
+
+    def stage_life(self):
+        """create, update, delete, and all again with what dies in between"""
+        d, w = self.api, self.world
+        a, b, c = (self.marks.new(f"life {i}") for i in "abc")
+        w.secret("life", a)
+        w.pod("life", [secret_volume("life"), secret_volume("life", "i", items=[{"key": "small", "path": "a/b"}])])
+        d.wait("life")
+        d.shows("life", "large", a.value(SIZES["large"]))
+        self.live(a)
+        self.look("created: in the arena alone", d)
+        w.secret("life", b, new=False)
+        d.shows("life", "large", b.value(SIZES["large"]))
+        d.shows("life", "a/b", b.value(), "i")
+        self.live(b)
+        self.look("updated: the old value has gone", d)
+        for role in ("agent", "publisher", "agent"):
+            d.kill(role)
+            d.shows("life", "large", b.value(SIZES["large"]))
+        d.wait("life")
+        self.look("after kill -9 of agent and publisher: in the arena alone", d)
+        w.secret("life", c, new=False)
+        d.shows("life", "large", c.value(SIZES["large"]))
+        self.live(c)
+        self.look("updated after it: the old value has gone", d)
+        w.call("DELETE", "secrets", "life")
+        time.sleep(0.3)
+        w.call("DELETE", "pods", "life")
+        eventually("the pod's volumes go", lambda: not d.volume("life").exists())
+        self.live()
+        self.look("deleted, Secret and pod: nowhere", d)
+
+    def stage_errors(self):
+        """Answers of all kinds that are refused"""
+        d, w = self.api, self.world
+        mark = self.marks.new("errors")
+        value, b64 = mark.text(5000), mark.b64(5000)
+
+        def obj(name, data):
+            return {"kind": "Secret", "apiVersion": "v1", "type": "Opaque", "data": data,
+                    "metadata": {"name": name, "namespace": "default", "uid": "u", "resourceVersion": "7"}}
+
+        def listed(name, data):
+            return json.dumps({"kind": "SecretList", "apiVersion": "v1", "metadata": {"resourceVersion": "7"},
+                               "items": [obj(name, data)]}).encode()
+
+        def status(code):
+            return json.dumps({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": "x",
+                               "message": "no", "details": {"name": value, "causes": [{"message": value}]}}).encode()
+
+        def event(kind, body):
+            return lambda h: h.say(200, json.dumps({"type": kind, "object": body}).encode() + b"\n") if "watch=" in h.path \
+                else h.say(200, json.dumps({"kind": "SecretList", "apiVersion": "v1", "metadata": {"resourceVersion": "7"},
+                                            "items": []}).encode())
+
+        huge = mark.b64(1 << 21)
+        answers = {
+            "e401": lambda h: h.say(401, status(401)),
+            "e403": lambda h: h.say(403, status(403)),
+            "e500": lambda h: h.say(500, b"<html>" + value.encode(), "text/html"),
+            "e410": lambda h: h.say(410, status(410)),
+            "garbage": lambda h: h.say(200, value.encode() + b"{{{" + b64.encode()),
+            "cut": lambda h: h.say(200, listed("cut", {"k": b64})[:3000], cut=2000),
+            "base64": lambda h: h.say(200, listed("base64", {"good": b64, "bad": b64[:-4] + "!!!!"})),
+            "json": lambda h: h.say(200, listed("json", {"good": b64})[:-3]),
+            "huge": lambda h: h.say(200, listed("huge", {"k": huge})),
+            "utf8": lambda h: h.say(200, listed("utf8", {"k": b64, "l": "@@@@"}).replace(b"@@@@", b"\xff\xfe" + b64.encode())),
+            "twice": lambda h: h.say(200, listed("twice", {"k": b64}).replace(b'"k":', b'"k":"' + b64.encode() + b'","k":')),
+            "type": lambda h: h.say(200, listed("type", {"k": {"v": b64}, "l": [value]})),
+            "key": lambda h: h.say(200, listed("key", {"k": b64, "../..": b64})),
+            "wrong": lambda h: h.say(200, listed("another", {"k": b64})),
+            "error": event("ERROR", json.loads(status(500))),
+            "gone": event("ERROR", {**json.loads(status(410)), "code": 410}),
+            "event": event("MODIFIED", obj("event", {"k": b64[:-4] + "!!!!"})),
+            "what": event(value[:60], obj("what", {"k": b64})),
+        }
+        w.plain.answers.update(answers)
+        w.plain.asked.clear()
+        for name in answers:
+            w.pod(f"p-{name}", [secret_volume(name)])
+        eventually("each lie was told", lambda: all(w.plain.asked.get(n, 0) for n in answers), 60)
+        time.sleep(0.5)
+        self.live()
+        self.look("answers that are refused leave nothing", d)
+        for name in answers:
+            w.call("DELETE", "pods", f"p-{name}")
+        eventually("nobody asks any more", lambda: b"p-" not in d.cli("pods").stdout)
+        self.look("nor when their pods have gone", d)
+        w.plain.answers.clear()
+
+    def stage_escaped(self):
+        """A good Secret whose base64 is written as JSON escapes, and one with its values in an annotation"""
+        d, w = self.api, self.world
+        mark = self.marks.new("escaped")
+        b64 = mark.b64(3008)
+        escaped = "".join(f"\\u{ord(c):04x}" for c in b64)
+        body = {"kind": "SecretList", "apiVersion": "v1", "metadata": {"resourceVersion": "7"}, "items": [
+            {"kind": "Secret", "apiVersion": "v1", "type": "Opaque", "data": {"k": "@"}, "metadata": {
+                "name": "escaped", "namespace": "default", "uid": "u", "resourceVersion": "7", "labels": {"a": "b"},
+                "annotations": {"kubectl.kubernetes.io/last-applied-configuration": json.dumps({"data": {"k": b64}})}}}]}
+
+        def answer(h):
+            if "watch=" in h.path:
+                h.pass_on()
+            else:
+                h.say(200, json.dumps(body).replace('"@"', f'"{escaped}"').encode())
+        w.plain.answers["escaped"] = answer
+        w.pod("escaped", [secret_volume("escaped")])
+        d.shows("escaped", "k", mark.value(3008))
+        self.live(mark)
+        self.look("a value in JSON escapes: in the arena alone", d)
+        w.call("DELETE", "pods", "escaped")
+        eventually("the pod's volumes go", lambda: not d.volume("escaped").exists())
+        w.plain.answers.clear()
+        self.live()
+        self.look("deleted: nowhere", d)
+
+    def stage_unmade(self):
+        """Volumes that cannot be made: a key that is missing, two keys for one path"""
+        d, w = self.api, self.world
+        mark = self.marks.new("unmade")
+        w.secret("pr1", mark, {"k": 4000, "l": 4000})
+        w.pod("pr", [secret_volume("pr1", "missing", items=[{"key": "k", "path": "x"}, {"key": "none", "path": "y"}]),
+                     secret_volume("pr1", "twice", items=[{"key": "k", "path": "x"}, {"key": "l", "path": "x/y"}])])
+        eventually("it is known", lambda: b"missing" in d.cli("volumes", "default/pr").stdout)
+        time.sleep(0.3)
+        self.live(mark)
+        self.look("volumes that cannot be made: in the arena alone", d)
+        w.call("DELETE", "pods", "pr")
+        eventually("nobody refers to them", lambda: b"pr1" not in d.cli("secrets").stdout)
+        self.live()
+        self.look("deleted: nowhere", d)
+
+    def stage_strategies(self):
+        """Get and Cache, by a reload; then other credentials, and the API server over HTTP/1.1"""
+        d, w = self.api, self.world
+        for strategy in ("Cache", "Get"):
+            a, b = (self.marks.new(f"{strategy} {i}") for i in "ab")
+            d.configure(**d.common, configMapAndSecretChangeDetectionStrategy=strategy, syncFrequency="1s",
+                        secretCacheTTL="1s")
+            d.process.send_signal(signal.SIGHUP)
+            w.secret("st", a)
+            w.pod("st", [secret_volume("st")])
+            d.shows("st", "large", a.value(SIZES["large"]))
+            self.live(a)
+            self.look(f"{strategy}: in the arena alone", d)
+            w.secret("st", b, new=False)
+            d.shows("st", "large", b.value(SIZES["large"]))
+            self.live(b)
+            self.look(f"{strategy}, updated: the old value has gone", d)
+            w.call("DELETE", "pods", "st")
+            w.call("DELETE", "secrets", "st")
+            eventually("the pod's volumes go", lambda: not d.volume("st").exists())
+            self.live()
+            self.look(f"{strategy}, deleted: nowhere", d)
+        d.configure(**d.common)
+        d.process.send_signal(signal.SIGHUP)
+
+    def stage_credentials(self):
+        """Token, client key and address change"""
+        d, w = self.api, self.world
+        a = self.marks.new("http/1.1 a")
+        w.secret("cr", a)
+        w.pod("cr", [secret_volume("cr")])
+        d.wait("cr")
+        self.new_token("token 2")
+        w.sign("client", "/O=system:nodes/CN=system:node:node-1")
+        self.key_credential("client key 2")
+        self.write_kubeconfig(w.tls.port)
+        d.process.send_signal(signal.SIGHUP)
+        seen = len(w.tls.open)
+        eventually("it asks at the new address", lambda: len(w.tls.open) > seen)
+        b = self.marks.new("http/1.1 b")
+        w.secret("cr", b, new=False)
+        d.shows("cr", "large", b.value(SIZES["large"]))
+        self.live(b)
+        self.marks.gone("token 1")
+        self.marks.gone("client key 1")
+        end = time.monotonic() + 15
+        while self.search(d.processes())[0] and time.monotonic() < end:
+            time.sleep(0.5)
+        self.look("other credentials: the old ones have gone", d)
+        w.call("DELETE", "pods", "cr")
+        w.call("DELETE", "secrets", "cr")
+        eventually("the pod's volumes go", lambda: not d.volume("cr").exists())
+        self.live()
+        self.look("HTTP/1.1, deleted: nowhere", d)
+
+    def stage_offline(self):
+        """A node that comes up without its API server: what it shows is from the disk"""
+        d, w = self.api, self.world
+        a = self.marks.new("offline")
+        w.secret("off", a)
+        w.pod("off", [secret_volume("off")])
+        d.wait("off")
+        eventually("the cache is written", lambda: not json.loads(d.cli("status", "-o", "json").stdout)
+                   ["offlineCache"]["pending"])
+        self.live(a)
+        self.look("written to the offline cache: in the arena alone", d)
+        for pid in d.processes().values():
+            os.kill(pid, signal.SIGKILL)
+        d.process.wait()
+        subprocess.run(["umount", "-l", d.pods], check=False, stderr=subprocess.DEVNULL)
+        time.sleep(0.3)
+        self.write_kubeconfig(free_port())
+        d.start()
+        d.wait("off", 40)
+        d.shows("off", "large", a.value(SIZES["large"]))
+        self.look("shown from the offline cache: in the arena alone", d)
+        for words in (("list",), ("list", "-o", "json"), ("verify",)):
+            self.command([self.build / "secretlet", "cache", *words, "--config", d.conf], f"cache {' '.join(words)}")
+        self.write_kubeconfig(w.tls.port)
+        d.process.send_signal(signal.SIGHUP)
+        w.call("DELETE", "pods", "off")
+        w.call("DELETE", "secrets", "off")
+        eventually("the pod's volumes go", lambda: not d.volume("off").exists(), 60)
+        self.live()
+        self.look("deleted: nowhere, nor on the disk", d)
+
+    def stage_commands(self):
+        """Every command of a running daemon, good and bad"""
+        d, w = self.api, self.world
+        a = self.marks.new("commands")
+        w.secret("cmd", a)
+        w.pod("cmd", [secret_volume("cmd")])
+        d.wait("cmd")
+        for words in ("status", "status -o json", "pods", "pods -o json", "volumes", "volumes -o json", "volumes default/cmd",
+                      "volumes default/none", "secrets", "secrets -o json", "secrets -l a=b", "secrets -l (((", "wait default/cmd",
+                      "wait --timeout 1s default/none", "mounts default/cmd c", "mounts default/cmd none",
+                      "refresh default/cmd", "refresh default/none", "refresh x", "env default/cmd c", "version", "help",
+                      "nonsense"):
+            d.cli(*words.split())
+        for path in ("/v1/status", "/v1/pods", "/v1/secrets", "/v1/secrets/default/cmd", "/metrics", "/healthz", "/v1/none"):
+            done = subprocess.run(["curl", "-s", "--unix-socket", d.run / "control.sock", f"http://x{path}"], check=False,
+                                  stdout=subprocess.PIPE)
+            self.texts.append((f"GET {path}", done.stdout))
+        self.live(a)
+        self.look("commands: in the arena alone, and no value is said", d)
+        w.call("DELETE", "pods", "cmd")
+        w.call("DELETE", "secrets", "cmd")
+        eventually("the pod's volumes go", lambda: not d.volume("cmd").exists())
+        self.live()
+        self.look("deleted: nowhere", d)
+
+    def stage_crash(self):
+        """Processes that crash leave no core, although they might"""
+        d, w = self.api, self.world
+        a = self.marks.new("crash")
+        w.secret("crash", a)
+        w.pod("crash", [secret_volume("crash")])
+        d.wait("crash")
+        for role, sig in (("agent", signal.SIGSEGV), ("agent", signal.SIGABRT), ("publisher", signal.SIGSEGV)):
+            d.kill(role, sig)
+        d.wait("crash")
+        self.live(a)
+        self.look("after SIGSEGV and SIGABRT: in the arena alone", d)
+        for role in ("agent", "publisher", "cache"):
+            if role in d.processes():
+                os.kill(d.processes()[role], signal.SIGSTOP)
+        agent = d.processes()["agent"]
+        limits = pathlib.Path(f"/proc/{agent}/limits").read_text()
+        core = [line for line in limits.splitlines() if line.startswith("Max core")][0].split()[4:6]
+        for role in ("agent", "publisher", "cache"):
+            if role in d.processes():
+                os.kill(d.processes()[role], signal.SIGCONT)
+        problems = [] if core == ["0", "0"] else [f"core limit of the agent: {core}"]
+        problems += [f"{role}: /proc/{pid} does not belong to root" for role, pid in d.processes().items()
+                     if os.stat(f"/proc/{pid}/mem").st_uid != 0]
+        problems += [f"a core: {p}" for p in d.dir.rglob("core*") if p.is_file()]
+        self.tap.result(not problems, "and no core is there, nor may be made", problems)
+        w.call("DELETE", "pods", "crash")
+        w.call("DELETE", "secrets", "crash")
+        eventually("the pod's volumes go", lambda: not d.volume("crash").exists())
+        self.live()
+        self.look("deleted: nowhere", d)
+
+    # --- without an API server
+
+    def command(self, words, name, stdin="/dev/null", ok=None):
+        """A command that reads secrets: nothing is left when it ends."""
+        output = self.dir / "output"
+        searched, hits = memory.Searched(), []
+
+        def look(pid):
+            hits.extend(memory.search_process(pid, "secretlet", self.marks.needles, searched))
+        status = run_and_look([str(w) for w in words], stdin, output, look)
+        hits += memory.search_data(output.read_bytes(), "output", self.marks.needles)
+        output.unlink()
+        for hit in hits:
+            hit.stage = self.marks.stage_of(hit)
+        details = [str(h) for h in memory.merged(hits)]
+        if searched.processes != 1:
+            details.append(f"{searched.processes} processes were looked at")
+        if ok is not None and (status == 0) != ok:
+            details.append(f"exit status {status}")
+        self.tap.result(not details, f"{name}: nothing is left at its end", details)
+
+    def broken(self, mark):
+        """Manifests with the mark in them that are refused, each for another reason."""
+        value, b64 = mark.text(200), mark.b64(200)
+        head = "apiVersion: v1\nkind: Secret\nmetadata: {name: NAME}\n"
+        return {
+            "quote": head + f'stringData:\n  k: "{value}\n',
+            "tab": head + f"stringData:\n\tk: {value}\n",
+            "base64": head + f"data:\n  k: {b64[:-4]}!!!!\n",
+            "type": head + f"stringData:\n  k: [{value}]\n",
+            "flat": head + f"data: {value}\n",
+            "anchor": head + f"stringData:\n  k: &a {value}\n  l: *none\n",
+            "twice": head + f"stringData:\n  k: {value}\n  k: {value}\n",
+            "colon": head + f"stringData:\n  k: {value}: {value}\n",
+            "block": head + f"stringData:\n  k: |\n    {value}\n   {value}\n  : {{\n",
+            "escape": head + f'stringData:\n  k: "{value}\\q{value}"\n',
+            "huge": head + f"stringData:\n  k: {mark.text(1 << 21)}\n",
+            "utf8": head + f"stringData:\n  k: {value}\udcff\udcfe{value}\n",
+            "sealed": head + f"sealedData:\n  k: {b64}\n",
+            "unknown": head + f"strangeData:\n  k: {value}\n",
+            "text": value + "\n",
+            "ssl": head + f"type: kubernetes.io/tls\nstringData:\n  tls.crt: {value}\n",
+        }
+
+    def stage_manifests(self):
+        d = Daemon(self, "manifests")
+        self.daemons.append(d)
+        keys, folder = d.dir / "keys", d.dir / "in"
+        keys.mkdir(mode=0o700)
+        folder.mkdir()
+        d.inputs |= {str(keys), str(folder), str(d.conf)}
+        subprocess.run([self.build / "secretlet", "keygen", "--out", keys], check=True, stdout=subprocess.DEVNULL)
+        private = (keys / "sealing.key").read_text().split()[2]
+        self.marks.credential("sealing key", private[:40].encode(), base64.b64decode(private)[:32])
+        d.configure(manifestsDir="in", sealedSecretsKeyFile="keys/sealing.key")
+        d.roles = {"keeper", "agent", "publisher"}
+        plain, plain2, sealed, bad = (self.marks.new(f"manifests {n}") for n in ("plain", "plain 2", "sealed", "broken"))
+
+        def put(name, text):
+            (folder / f".{name}").write_bytes(text.encode("utf-8", "surrogateescape"))
+            (folder / f".{name}").rename(folder / f"{name}.yaml")
+
+        def secret(name, mark):
+            return ("apiVersion: v1\nkind: Secret\nmetadata: {name: %s}\ndata:\n" % name +
+                    "".join(f"  {k}: {mark.b64(n)}\n" for k, n in SIZES.items()) +
+                    f"stringData:\n  text: {mark.text(96)}\n  folded: >\n    {mark.text(96)}\n" +
+                    f"  quoted: \"{mark.text(96)}\\n\"\n")
+        put("plain", secret("plain", plain))
+        text = self.dir / "input.yaml"
+        self.inputs.add(str(text))
+        text.write_text(secret("sealed", sealed))
+        done = subprocess.run([self.build / "secretlet", "seal", "--public-key", keys / "sealing.pub", text], check=True,
+                              stdout=subprocess.PIPE)
+        put("sealed", done.stdout.decode())
+        put("pod", json.dumps(pod_of("m", [secret_volume("plain"), secret_volume("sealed", "s")])))
+        d.start()
+        d.wait("m")
+        d.shows("m", "large", sealed.value(SIZES["large"]), "s")
+        self.live(plain, sealed)
+        self.look("manifests, plain and sealed: in the arena alone", d)
+        d.kill("agent")
+        d.wait("m")
+        self.look("after kill -9 of the agent: in the arena alone", d)
+        put("plain", secret("plain", plain2))
+        d.shows("m", "large", plain2.value(SIZES["large"]))
+        self.live(plain2, sealed)
+        self.look("updated: the old value has gone", d)
+        for name, content in self.broken(bad).items():
+            put(name, content.replace("NAME", name))
+        put("pods", "\n---\n".join(json.dumps(pod_of(f"b-{name}", [secret_volume(name)])) for name in self.broken(bad)))
+        eventually("the pods are known", lambda: b"b-sealed" in d.cli("volumes").stdout)
+        time.sleep(0.5)
+        self.look("broken ones leave nothing", d)
+        for path in folder.glob("*.yaml"):
+            path.unlink()
+        eventually("the pod's volumes go", lambda: not d.volume("m").exists())
+        self.live()
+        self.look("removed: nowhere", d)
+        for name, content in self.broken(bad).items():
+            text.write_bytes(content.replace("NAME", name).encode("utf-8", "surrogateescape"))
+            self.command([self.build / "secretlet", "check", text], f"check, {name}", ok=name == "huge" and None)
+        text.write_text(secret("sealed", sealed))
+        self.command([self.build / "secretlet", "check", text], "check", ok=True)
+        self.command([self.build / "secretlet", "seal", "--public-key", keys / "sealing.pub", text], "seal", ok=True)
+        self.command([self.build / "secretlet", "seal", "--public-key", keys / "sealing.pub"], "seal from a pipe", text, ok=True)
+        text.write_text(self.broken(bad)["base64"])
+        self.command([self.build / "secretlet", "seal", "--public-key", keys / "sealing.pub", text], "seal, refused", ok=False)
+        shutil.rmtree(self.dir / "made", ignore_errors=True)
+        d.stop()
+
+    def run(self, only):
+        resource.setrlimit(resource.RLIMIT_CORE, (resource.getrlimit(resource.RLIMIT_CORE)[1],) * 2)
+        if not self.stage_control():
+            return
+        self.world = World(self.build, self.dir / "world")
+        self.inputs.add(str(self.world.dir))
+        stages = ["life", "escaped", "errors", "unmade", "strategies", "commands", "crash", "credentials", "offline"]
+        try:
+            if not only or only != ["manifests"]:
+                self.world.start()
+                self.api = self.api_daemon()
+                self.api.start()
+                for stage in stages:
+                    if not only or stage in only:
+                        self.stage(stage)
+                self.api.stop()
+            if not only or "manifests" in only:
+                self.stage("manifests")
+        finally:
+            for d in self.daemons:
+                d.stop()
+            self.world.end()
+        self.live()
+        self.look("at the end: nothing in any file", None)
+
+    def marks_left(self):
+        """After a stage that has failed half-way the others still have something to say."""
+        self.failed_stages = {s for s in self.marks.stages}
+        return [Mark(s, b"") for s in self.failed_stages]
+
+    def stage(self, name):
+        begin = time.monotonic()
+        print(f"# {name}")
+        try:
+            getattr(self, f"stage_{name}")()
+        except (RuntimeError, OSError, KeyError, subprocess.SubprocessError) as e:
+            self.tap.result(False, f"stage {name}", [str(e)] + [line for d in self.daemons[-1:] if d.log.exists()
+                                                              for line in d.log.read_text().splitlines()[-15:]])
+            self.live(*self.marks_left())
+        print(f"# {name}: {time.monotonic() - begin:.1f} s")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", type=pathlib.Path, required=True)
+    parser.add_argument("--dir", type=pathlib.Path)
+    parser.add_argument("--only", metavar="STAGE,...")
+    args = parser.parse_args()
+    folder = args.dir or pathlib.Path(tempfile.mkdtemp(prefix="canary."))
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o755)
+    canary = Canary(args.build.resolve(), folder.resolve())
+    canary.run(args.only.split(",") if args.only else [])
+    return canary.tap.done()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
