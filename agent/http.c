@@ -37,7 +37,8 @@ enum {
 	KEEPALIVE_INTERVAL_SEC = 15,
 	UNACKED_MSEC = 30000, /* a dead peer is noticed although data is on its way to it */
 	STREAMS_MAX = 250, /* the API server's own default; it may announce less */
-	CACHED_CONNECTIONS_MAX = 16, /* idle ones kept open */
+	KEPT_HTTP1 = 16, /* connections that are kept open when they have nothing to do */
+	KEPT_HTTP2 = 1, /* the last answers stay in their buffers */
 	BUFFER_LONG_LIVED = 1024, /* curl's minimum */
 	BUFFER_DEFAULT = 16384,
 	RETRY_AFTER_MAX_SEC = 3600,
@@ -86,6 +87,7 @@ struct http {
 	bool in_curl;
 	size_t n_unplaced; /* given to curl, without a connection yet */
 	size_t n_short; /* given to curl, not long-lived */
+	long n_kept; /* connections that curl keeps although some have nothing to do */
 	struct http_stats stats;
 };
 
@@ -98,7 +100,7 @@ struct http_request {
 	const struct http_callbacks *callbacks;
 	void *userdata;
 	uint64_t head_usec; /* when the head came */
-	bool long_lived, added, placed, cancelled, has_head, has_body;
+	bool long_lived, added, placed, cancelled, has_head;
 	int status;
 	uint64_t silence_usec, timeout_usec;
 	char error[CURL_ERROR_SIZE];
@@ -272,38 +274,9 @@ static void short_ended(struct http_request *r)
 		loop_defer_set(h->start_soon);
 }
 
-static curl_socket_t socket_of(const struct http_request *r)
-{
-	curl_socket_t fd = CURL_SOCKET_BAD;
-
-	curl_easy_getinfo(r->easy, CURLINFO_ACTIVESOCKET, &fd);
-	return fd;
-}
-
-/* What has come for a request that ends is still in the connection's buffer; another one that looks for more there has it
- * wiped (common/wipe_ssl.c). Without another one it is wiped when the connection is used again, or freed. */
-static void nudge_neighbour(struct http_request *r)
-{
-	curl_socket_t fd = r->has_body && r->http->multiplexes ? socket_of(r) : CURL_SOCKET_BAD;
-	struct http_request *other;
-
-	if (fd == CURL_SOCKET_BAD)
-		return;
-	list_for_each (other, &r->http->running, link) {
-		if (other == r || !other->added || !other->placed || socket_of(other) != fd)
-			continue;
-		if (list_empty(&other->nudge_link))
-			list_append(&r->http->nudged, &other->nudge_link);
-		loop_defer_set(r->http->run_now);
-		return;
-	}
-}
-
 static void request_free(struct http_request *r)
 {
 	placed(r);
-	if (r->added)
-		nudge_neighbour(r);
 	if (r->added) {
 		curl_multi_remove_handle(r->http->multi, r->easy);
 		short_ended(r);
@@ -499,7 +472,6 @@ static size_t on_body(char *data, size_t size, size_t n, void *userdata)
 
 	if (r->cancelled)
 		return 0;
-	r->has_body = true;
 	if (list_empty(&r->nudge_link))
 		list_append(&r->http->nudged, &r->nudge_link);
 	r->callbacks->body(r->userdata, data, size * n);
@@ -556,6 +528,40 @@ static void nudge(struct http *h)
 	}
 }
 
+static curl_socket_t socket_of(const struct http_request *r)
+{
+	curl_socket_t fd = CURL_SOCKET_BAD;
+
+	curl_easy_getinfo(r->easy, CURLINFO_ACTIVESOCKET, &fd);
+	return fd;
+}
+
+/* What has come last stays in the connection's buffer, whosever it was, until that is read into again
+ * (common/wipe_ssl.c): so somebody on the connection looks for more. */
+static void nudge_one_of(struct http *h, curl_socket_t fd)
+{
+	struct http_request *r;
+
+	list_for_each (r, &h->nudged, nudge_link)
+		if (socket_of(r) == fd)
+			return;
+	list_for_each (r, &h->running, link) {
+		if (!r->placed || socket_of(r) != fd)
+			continue;
+		list_append(&h->nudged, &r->nudge_link);
+		return;
+	}
+}
+
+/* Curl closes what has nothing to do while there are more than that; not from inside of its callbacks. */
+static void keep_connections(struct http *h)
+{
+	long n = h->has_answered && h->multiplexes ? KEPT_HTTP2 : KEPT_HTTP1;
+
+	if (n != h->n_kept && curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, n) == CURLM_OK)
+		h->n_kept = n;
+}
+
 static void socket_action(struct http *h, curl_socket_t fd, int events)
 {
 	int running;
@@ -564,7 +570,10 @@ static void socket_action(struct http *h, curl_socket_t fd, int events)
 	h->in_curl = true;
 	curl_multi_socket_action(h->multi, fd, events, &running);
 	h->in_curl = false;
+	keep_connections(h);
 	settle(h);
+	if (events & CURL_CSELECT_IN && h->multiplexes)
+		nudge_one_of(h, fd);
 	nudge(h);
 }
 
@@ -1079,10 +1088,10 @@ static int make_multi(struct http *h)
 	    curl_multi_setopt(h->multi, CURLMOPT_TIMERFUNCTION, on_timer_wanted) != CURLM_OK ||
 	    curl_multi_setopt(h->multi, CURLMOPT_TIMERDATA, h) != CURLM_OK ||
 	    curl_multi_setopt(h->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_MULTIPLEX) != CURLM_OK ||
-	    curl_multi_setopt(h->multi, CURLMOPT_MAX_CONCURRENT_STREAMS, (long)STREAMS_MAX) != CURLM_OK ||
-	    curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, (long)CACHED_CONNECTIONS_MAX) != CURLM_OK)
+	    curl_multi_setopt(h->multi, CURLMOPT_MAX_CONCURRENT_STREAMS, (long)STREAMS_MAX) != CURLM_OK)
 		return -EINVAL;
-	return 0;
+	keep_connections(h);
+	return h->n_kept ? 0 : -EINVAL;
 }
 
 static int make_loop_sources(struct http *h)
