@@ -11,6 +11,7 @@ void frames_reset(struct frames *f)
 {
 	buf_deinit(&f->partial);
 	f->partial = BUF_INIT(f->max);
+	f->n_blank = 0;
 }
 
 size_t frames_pending(const struct frames *f)
@@ -33,11 +34,16 @@ static int keep(struct frames *f, const char *data, size_t len)
 	return r == -ENOBUFS ? -EFBIG : r;
 }
 
-static int hand_on(const struct frames *f, const char *doc, size_t len, frames_fn fn, void *userdata)
+static int hand_on(struct frames *f, const char *doc, size_t len, frames_fn fn, void *userdata)
 {
 	if (len > f->max)
 		return -EFBIG;
-	return is_blank(doc, len) ? 0 : fn(userdata, doc, len);
+	if (is_blank(doc, len)) {
+		f->n_blank += len + 1;
+		return f->n_blank > f->max ? -EFBIG : 0;
+	}
+	f->n_blank = 0;
+	return fn(userdata, doc, len);
 }
 
 /* The rest of the document that was begun earlier. */

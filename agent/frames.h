@@ -9,6 +9,7 @@
 struct frames {
 	struct buf partial;
 	size_t max;
+	size_t n_blank; /* bytes of empty lines since the last document */
 };
 #define FRAMES_INIT(max_bytes) ((struct frames){ .partial = BUF_INIT(max_bytes), .max = (max_bytes) })
 
@@ -17,7 +18,7 @@ struct frames {
 typedef int (*frames_fn)(void *userdata, const char *doc, size_t len);
 
 void frames_deinit(struct frames *f);
-/* Empty lines are skipped. -EFBIG: a document is longer than the maximum; -ENOMEM; else what fn returned. After an
+/* Empty lines are skipped. -EFBIG: a document, or what is empty between two, is longer than the maximum; -ENOMEM; else what fn returned. After an
  * error only frames_deinit() and frames_reset() make sense. */
 int frames_feed(struct frames *f, const char *data, size_t len, frames_fn fn, void *userdata);
 /* Bytes of a document whose end has not come. */

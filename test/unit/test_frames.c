@@ -83,6 +83,22 @@ static void the_longest_document_passes_and_one_byte_more_does_not(void **state)
 	}
 }
 
+static void empty_lines_without_an_end_are_too_long(void **state)
+{
+	struct frames f = FRAMES_INIT(8);
+	struct seen s = { .all = BUF_INIT(1024) };
+
+	for (size_t i = 0; i < 4; i++)
+		assert_int_equal(frames_feed(&f, "\n \r\n\n\n\n\n{}\n", 11, on_doc, &s), 0);
+	assert_int_equal(s.n, 4);
+	assert_int_equal(frames_feed(&f, "\n\n\n\n\n\n\n\n", 8, on_doc, &s), 0);
+	assert_int_equal(frames_feed(&f, "\n", 1, on_doc, &s), -EFBIG);
+	frames_reset(&f);
+	assert_int_equal(frames_feed(&f, "\n\n\n\n\n\n\n\n", 8, on_doc, &s), 0);
+	frames_deinit(&f);
+	buf_deinit(&s.all);
+}
+
 static void callbacks_result_ends_the_feeding(void **state)
 {
 	struct frames f = FRAMES_INIT(64);
@@ -113,6 +129,7 @@ int main(void)
 		cmocka_unit_test(any_cut_gives_the_same_documents),
 		cmocka_unit_test(nothing_is_kept_of_whole_documents),
 		cmocka_unit_test(the_longest_document_passes_and_one_byte_more_does_not),
+		cmocka_unit_test(empty_lines_without_an_end_are_too_long),
 		cmocka_unit_test(callbacks_result_ends_the_feeding),
 		cmocka_unit_test(frames_may_end_inside_the_callback),
 	};
