@@ -10,7 +10,7 @@
 
 enum {
 	TARGET_MAX = 16384, /* continue tokens are the long part */
-	RETRY_AFTER_MAX = 3600,
+	RETRY_AFTER_MAX = 120,
 };
 
 /* ---- targets ---- */
@@ -224,6 +224,8 @@ static void complete(struct api_failure *f)
 {
 	const char *text = status_text(f->code);
 
+	if (f->err.code == 0 && f->code == 0)
+		err_set(&f->err, -EREMOTEIO, "the server tells of an error, and not of which");
 	if (f->err.code == 0)
 		err_set(&f->err, errno_of(f->code), "the server answered %d%s%s", f->code, *text ? " " : "", text);
 }

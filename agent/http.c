@@ -41,12 +41,13 @@ enum {
 	KEPT_HTTP2 = 1, /* the last answers stay in their buffers */
 	BUFFER_LONG_LIVED = 1024, /* curl's minimum */
 	BUFFER_DEFAULT = 16384,
-	RETRY_AFTER_MAX_SEC = 3600,
+	RETRY_AFTER_MAX_SEC = 120, /* API servers ask for half a minute at most */
 	OPENERS_MAX = 16, /* connections that are opened at the same time where each request needs its own */
 	STARTS_PER_TURN = 64,
 	DRAIN_AGE_MSEC = 2000, /* a younger watch would be taken for one that the server does not want */
 	DRAIN_GAP_MSEC = 50, /* between two watches that are ended, on the average */
 	PING_MSEC = 15000,
+	HEAD_BYTES_MAX = 64 * 1024, /* interim answers and trailers included; an API server's are some hundred bytes */
 	SHORT_MAX = 64, /* lists at the same time: an API server takes 400 from all its clients together by default */
 };
 
@@ -100,6 +101,7 @@ struct http_request {
 	const struct http_callbacks *callbacks;
 	void *userdata;
 	uint64_t head_usec; /* when the head came */
+	size_t head_bytes;
 	bool long_lived, added, placed, cancelled, has_head;
 	int status;
 	uint64_t silence_usec, timeout_usec;
@@ -316,8 +318,13 @@ static const char *reason_of(const struct http_request *r, CURLcode code, char t
 {
 	long os_errno = 0;
 
+	if (r->head_bytes > HEAD_BYTES_MAX)
+		return "more than 64 KiB of headers";
 	curl_easy_getinfo(r->easy, CURLINFO_OS_ERRNO, &os_errno);
 	switch (code) {
+	case CURLE_OUT_OF_MEMORY:
+		/* curl takes the two for one */
+		return r->has_head ? "out of memory" : "a header that is too long, or out of memory";
 	case CURLE_COULDNT_CONNECT:
 		snprintf(text, 128, "%s", os_errno ? strerror((int)os_errno) : "could not connect");
 		return text;
@@ -341,6 +348,8 @@ static int errno_of(const struct http_request *r, CURLcode code)
 {
 	long os_errno = 0;
 
+	if (r->head_bytes > HEAD_BYTES_MAX)
+		return -EFBIG;
 	curl_easy_getinfo(r->easy, CURLINFO_OS_ERRNO, &os_errno);
 	switch (code) {
 	case CURLE_COULDNT_CONNECT:
@@ -447,6 +456,9 @@ static size_t on_header(char *line, size_t size, size_t n, void *userdata)
 	long status = 0, version = 0;
 
 	if (r->cancelled)
+		return 0;
+	r->head_bytes += len;
+	if (r->head_bytes > HEAD_BYTES_MAX)
 		return 0;
 	if (r->has_head || len > 2 || (line[0] != '\r' && line[0] != '\n'))
 		return len;

@@ -102,7 +102,7 @@ static void failures_have_the_servers_words(void **state)
 		  "\"retryAfterSeconds\":1}}",
 		  "m", "", 1, -EAGAIN, false, true },
 		{ 429, "{\"kind\":\"Status\",\"message\":\"m\",\"details\":{\"retryAfterSeconds\":999999999999}}", "m",
-		  "", 3600, -EAGAIN, false, false },
+		  "", 120, -EAGAIN, false, false },
 		{ 503, "<html>busy</html>", "the server answered 503 Service Unavailable", "", -1, -EAGAIN, false,
 		  false },
 		{ 502, "{\"message\":\"no Status\"}", "the server answered 502 Bad Gateway", "", -1, -EREMOTEIO, false,

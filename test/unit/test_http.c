@@ -347,7 +347,7 @@ static void any_status_is_an_answer(void **state)
 	} CASES[] = {
 		{ "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", 403, -1 },
 		{ "HTTP/1.1 503 Busy\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n", 503, 7 },
-		{ "HTTP/1.1 429 Slow\r\nRetry-After: 99999999\r\nContent-Length: 0\r\n\r\n", 429, 3600 },
+		{ "HTTP/1.1 429 Slow\r\nRetry-After: 99999999\r\nContent-Length: 0\r\n\r\n", 429, 120 },
 		{ "HTTP/1.1 429 Slow\r\nRetry-After: soon\r\nContent-Length: 0\r\n\r\n", 429, -1 },
 		{ "HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n", 302, -1 },
 		{ "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 Nothing\r\n\r\n", 204, -1 },
@@ -395,6 +395,36 @@ static void broken_answers_are_errors(void **state)
 		assert_true(a.err.code < 0);
 		assert_int_equal(a.status, CASES[i].status);
 		assert_non_null(strstr(err_text(&a.err), t->url));
+		buf_deinit(&a.body);
+	}
+}
+
+static void headers_have_a_limit(void **state)
+{
+	static const struct {
+		const char *begin, *line;
+		int status;
+	} CASES[] = {
+		{ "HTTP/1.1 200 OK\r\n", "X: y\r\n", 0 },
+		{ "", "HTTP/1.1 103 Early Hints\r\nX: y\r\n\r\n", 0 },
+		{ "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n", "X: y\r\n", 200 },
+	};
+	struct rig *t = *state;
+
+	t->close_after = true;
+	for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
+		cleanup_buf struct buf response = BUF_INIT(1 << 20);
+		struct answer a = { .n_done = 0 };
+
+		buf_add_str(&response, CASES[i].begin);
+		while (response.len < 66000)
+			buf_add_str(&response, CASES[i].line);
+		t->response = response.data;
+		get(t, &a, "/x");
+		eventually(t, a.n_done);
+		assert_int_equal(a.err.code, -EFBIG);
+		assert_int_equal(a.status, CASES[i].status);
+		assert_non_null(strstr(err_text(&a.err), "more than 64 KiB of headers"));
 		buf_deinit(&a.body);
 	}
 }
@@ -815,6 +845,7 @@ int main(void)
 		TEST(connection_of_before_a_reopening_is_not_used_again),
 		TEST(any_status_is_an_answer),
 		TEST(broken_answers_are_errors),
+		TEST(headers_have_a_limit),
 		TEST(refused_connection_fails_all_that_wait),
 		TEST(one_try_is_enough_for_all_that_wait),
 		TEST(silence_is_an_error_after_its_time),
