@@ -12,6 +12,7 @@
 #include "agent/codec.h"
 #include "common/backoff.h"
 #include "common/buf.h"
+#include "common/heap.h"
 #include "common/str.h"
 
 enum {
@@ -398,6 +399,8 @@ void poller_body(struct poller *p, const char *data, size_t len)
 
 void poller_done(struct poller *p, const struct http_result *result)
 {
+	size_t len = p->body.len;
+
 	p->runs = false;
 	if (result->err.code != 0)
 		ask_failed(p, &result->err, result->status == 200 ? 0 : result->status, result->retry_after_sec);
@@ -407,6 +410,7 @@ void poller_done(struct poller *p, const struct http_result *result)
 		refused(p, result);
 	if (!p->runs)
 		end_request(p);
+	heap_give_back(len);
 }
 
 void poller_wake(struct poller *p)

@@ -29,6 +29,7 @@
 #include "agent/frames.h"
 #include "common/backoff.h"
 #include "common/buf.h"
+#include "common/heap.h"
 #include "common/log.h"
 #include "common/str.h"
 
@@ -442,10 +443,12 @@ static void read_failure(const struct reflector *r, const struct http_result *re
 
 static void list_done(struct reflector *r, const struct http_result *result)
 {
+	size_t len = r->body.len;
 	struct api_failure f;
 
 	if (result->err.code == 0 && result->status == 200) {
 		list_arrived(r);
+		heap_give_back(len);
 		return;
 	}
 	read_failure(r, result, &f);
@@ -746,10 +749,9 @@ static int take_event(struct reflector *r, const json_t *doc)
 	return is_stopped(r) ? 1 : 0;
 }
 
-static int take_frame(void *userdata, const char *text, size_t len)
+static int take_text(struct reflector *r, const char *text, size_t len)
 {
 	cleanup_json json_t *doc = NULL;
-	struct reflector *r = userdata;
 	struct err e = ERR_INIT;
 	int r_event;
 
@@ -764,6 +766,14 @@ static int take_frame(void *userdata, const char *text, size_t len)
 	err_set(&r->watch_failure.err, -EBADMSG, "a message in the watch of %s: %s", r->resource->plural, err_text(&e));
 	r->verdict = VERDICT_FAILED;
 	return 1;
+}
+
+static int take_frame(void *userdata, const char *text, size_t len)
+{
+	int r_event = take_text(userdata, text, len);
+
+	heap_give_back(len);
+	return r_event;
 }
 
 static void watch_body(struct reflector *r, const char *data, size_t len)

@@ -4,7 +4,7 @@
 #include <sys/mman.h>
 
 /* glibc's defaults (mallopt(3)); once one of them is set it adapts none by itself. */
-enum { THRESHOLD_DEFAULT = 128 * 1024, THRESHOLD_MAX = 32 * 1024 * 1024 };
+enum { THRESHOLD_DEFAULT = 128 * 1024, THRESHOLD_MAX = 32 * 1024 * 1024, PARSED_MUCH = 1024 * 1024 };
 
 void heap_expect(size_t bytes)
 {
@@ -28,4 +28,10 @@ void heap_settle(void)
 {
 	mallopt(M_MMAP_THRESHOLD, THRESHOLD_DEFAULT);
 	mallopt(M_TRIM_THRESHOLD, THRESHOLD_DEFAULT);
+}
+
+void heap_give_back(size_t parsed)
+{
+	if (parsed >= PARSED_MUCH)
+		malloc_trim(0);
 }

@@ -9,3 +9,6 @@
 void heap_expect(size_t bytes);
 /* What was expected has come: what is left over of it may go back to the kernel. */
 void heap_settle(void);
+/* A text of so many bytes was parsed, and what became of it is freed: a hundred thousand small pieces, maybe, with some between
+ * them that stay. What is whole pages goes back to the kernel if that can be much. */
+void heap_give_back(size_t parsed);
