@@ -11,7 +11,9 @@
 
 enum {
 	KEYS_MAX = 65536, /* of one Secret */
-	LIST_MAX = 10000, /* labels; volumes, items, containers, mounts of one Pod */
+	LIST_MAX = 10000, /* labels, items of one volume */
+	POD_LIST_MAX =
+		1000, /* volumes, containers, mounts of one container: each of these is looked for among others */
 	UID_MAX = 253,
 	MODE_MAX = 0777,
 	GROUP_ID_MAX = INT32_MAX, /* core validation: IsValidGroupID */
@@ -71,7 +73,7 @@ struct name_rule {
 	const char *problem;
 };
 
-static bool is_uid(const char *s)
+bool codec_is_uid(const char *s)
 {
 	return *s && strlen(s) <= UID_MAX &&
 	       strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") == strlen(s);
@@ -79,7 +81,7 @@ static bool is_uid(const char *s)
 
 static const struct name_rule RULE_LABEL = { str_is_dns_label, "is not a DNS-1123 label" };
 static const struct name_rule RULE_SUBDOMAIN = { str_is_dns_subdomain, "is not a DNS-1123 subdomain" };
-static const struct name_rule RULE_UID = { is_uid, "is not a UID: letters, digits and '-'" };
+static const struct name_rule RULE_UID = { codec_is_uid, "is not a UID: letters, digits and '-'" };
 
 static int dup_name(const json_t *obj, const char *key, const struct json_at *at, const struct name_rule *rule,
 		    char **ret, struct json_issue *issue)
@@ -96,7 +98,7 @@ static int dup_name(const json_t *obj, const char *key, const struct json_at *at
 }
 
 /* The array under key and its length; 0 when it is absent. */
-static int get_list(const json_t *obj, const char *key, const struct json_at *at, const json_t **ret_array,
+static int get_list(const json_t *obj, const char *key, const struct json_at *at, int max, const json_t **ret_array,
 		    size_t *ret_n, struct json_issue *issue)
 {
 	const struct json_at here = JSON_AT(at, key);
@@ -106,8 +108,8 @@ static int get_list(const json_t *obj, const char *key, const struct json_at *at
 	r = json_get_array(obj, key, at, &array, issue);
 	if (r < 0)
 		return r;
-	if (json_array_size(array) > LIST_MAX)
-		return json_issue_set(issue, &here, "more than %d elements", LIST_MAX);
+	if (json_array_size(array) > (size_t)max)
+		return json_issue_set(issue, &here, "more than %d elements", max);
 	*ret_array = array;
 	*ret_n = json_array_size(array);
 	return 0;
@@ -371,7 +373,7 @@ static int read_items(struct pod_volume *v, const json_t *secret, const struct j
 	size_t n = 0;
 	int r;
 
-	r = get_list(secret, "items", up, &array, &n, issue);
+	r = get_list(secret, "items", up, LIST_MAX, &array, &n, issue);
 	if (r < 0 || n == 0)
 		return r;
 	v->items = calloc(n, sizeof(*v->items));
@@ -464,7 +466,7 @@ static int read_volumes(struct pod *p, const json_t *spec, const struct json_at 
 	size_t n = 0;
 	int r;
 
-	r = get_list(spec, "volumes", up, &array, &n, issue);
+	r = get_list(spec, "volumes", up, POD_LIST_MAX, &array, &n, issue);
 	if (r < 0 || n == 0)
 		return r;
 	p->volumes = calloc(n, sizeof(*p->volumes));
@@ -517,7 +519,7 @@ static int read_container(struct pod_container *c, const json_t *obj, const stru
 	r = dup_name(obj, "name", up, &RULE_LABEL, &c->name, issue);
 	if (r < 0)
 		return r;
-	r = get_list(obj, "volumeMounts", up, &array, &n, issue);
+	r = get_list(obj, "volumeMounts", up, POD_LIST_MAX, &array, &n, issue);
 	if (r < 0 || n == 0)
 		return r;
 	c->mounts = calloc(n, sizeof(*c->mounts));
@@ -571,7 +573,7 @@ static int read_containers(struct pod *p, const json_t *spec, const struct json_
 	int r = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(CONTAINER_LISTS); i++) {
-		r = get_list(spec, CONTAINER_LISTS[i].key, up, &arrays[i], &n[i], issue);
+		r = get_list(spec, CONTAINER_LISTS[i].key, up, POD_LIST_MAX, &arrays[i], &n[i], issue);
 		if (r < 0)
 			return r;
 		n_all += n[i];

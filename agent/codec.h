@@ -12,6 +12,8 @@
 int codec_secret(const json_t *obj, struct secret **ret_s, struct json_issue *issue);
 /* obj is a v1 Pod. */
 int codec_pod(const json_t *obj, struct pod **ret_p, struct json_issue *issue);
+/* Letters, digits and '-': it becomes a folder's name. */
+bool codec_is_uid(const char *s);
 /* apiVersion and kind are what is expected. -EINVAL. */
 int codec_expect(const json_t *obj, const char *api_version, const char *kind, struct json_issue *issue);
 /* metadata.resourceVersion of any object or list; NULL if there is none. Borrowed. */

@@ -38,7 +38,11 @@ static void container_deinit(struct pod_container *c)
 		free(c->mounts[i].volume);
 		free(c->mounts[i].mount_path);
 		free(c->mounts[i].sub_path);
+		if (c->clean_paths)
+			free(c->clean_paths[i]);
 	}
+	free(c->clean_paths);
+	free(c->sorted_paths);
 	free(c->mounts);
 	free(c->name);
 }

@@ -33,6 +33,8 @@ struct pod_container {
 	enum pod_container_kind kind;
 	struct pod_mount *mounts;
 	size_t n_mounts;
+	char **clean_paths,
+		**sorted_paths; /* views.c's own: of the mounts, and the same in order. NULL: not made yet */
 };
 struct pod {
 	size_t refs;

@@ -63,63 +63,86 @@ static bool path_is_below(const char *path, const char *dir)
 	return strncmp(path, dir, len) == 0 && path[len] == '/' && path[len + 1];
 }
 
-struct mount_paths {
-	char **all, **mine;
-	size_t n_all, n_mine;
-};
-
-static void mount_paths_deinit(struct mount_paths *m)
+/* All volumes of a pod need its mounts' clean paths in order, so they are made once: a pod with a thousand of each would
+ * keep everybody waiting otherwise. */
+static int container_clean_paths(const struct pod_container *container)
 {
-	for (size_t i = 0; i < m->n_all; i++)
-		free(m->all[i]);
-	free(m->all);
-	free(m->mine);
+	struct pod_container *c = (struct pod_container *)(uintptr_t)container;
+
+	if (c->sorted_paths)
+		return 0;
+	if (!c->clean_paths)
+		c->clean_paths = calloc(c->n_mounts + 1, sizeof(*c->clean_paths));
+	for (size_t i = 0; c->clean_paths && i < c->n_mounts; i++) {
+		if (!c->clean_paths[i])
+			c->clean_paths[i] = path_clean(c->mounts[i].mount_path);
+		if (!c->clean_paths[i])
+			return -ENOMEM;
+	}
+	c->sorted_paths = c->clean_paths ? calloc(c->n_mounts + 1, sizeof(*c->sorted_paths)) : NULL;
+	if (!c->sorted_paths)
+		return -ENOMEM;
+	memcpy(c->sorted_paths, c->clean_paths, c->n_mounts * sizeof(*c->sorted_paths));
+	qsort(c->sorted_paths, c->n_mounts, sizeof(*c->sorted_paths), compare_paths);
+	return 0;
 }
 
-static int mount_paths_collect(const struct pod_container *c, const char *volume, struct mount_paths *m)
+/* The first one in order that is below dir, if any is: all that are follow each other. */
+static size_t first_below(const struct pod_container *c, const char *dir)
 {
-	m->all = calloc(c->n_mounts + 1, sizeof(*m->all));
-	m->mine = calloc(c->n_mounts + 1, sizeof(*m->mine));
-	if (!m->all || !m->mine)
-		return -ENOMEM;
-	for (size_t i = 0; i < c->n_mounts; i++) {
-		char *path = path_clean(c->mounts[i].mount_path);
+	size_t low = 0, high = c->n_mounts, len = strlen(dir);
 
-		if (!path)
-			return -ENOMEM;
-		m->all[m->n_all++] = path;
-		if (str_eq(c->mounts[i].volume, volume))
-			m->mine[m->n_mine++] = path;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		const char *path = c->sorted_paths[middle];
+		int r = strncmp(path, dir, len);
+
+		if (r < 0 || (r == 0 && (unsigned char)path[len] < '/'))
+			low = middle + 1;
+		else
+			high = middle;
 	}
-	qsort(m->all, m->n_all, sizeof(*m->all), compare_paths);
+	return low;
+}
+
+static int nested_in(const struct pod_container *c, const char *dir, int (*fn)(void *userdata, const char *path),
+		     void *userdata)
+{
+	const char *last = NULL;
+	int r;
+
+	for (size_t i = first_below(c, dir); i < c->n_mounts; i++) {
+		const char *path = c->sorted_paths[i];
+
+		if (strncmp(path, dir, strlen(dir)) != 0 || path[strlen(dir)] != '/')
+			return 0;
+		/* one nested in a nested one is that one's business */
+		if (!path_is_below(path, dir) || (last && path_is_below(path, last)))
+			continue;
+		last = path;
+		r = fn(userdata, path + strlen(dir) + 1);
+		if (r < 0)
+			return r;
+	}
 	return 0;
 }
 
 static int nested_of_container(const struct pod_container *c, const char *volume,
 			       int (*fn)(void *userdata, const char *path), void *userdata, struct err *e)
 {
-	cleanup(mount_paths_deinit) struct mount_paths m = { .n_all = 0 };
 	int r;
 
-	r = mount_paths_collect(c, volume, &m);
-	if (r < 0)
-		return err_set(e, r, "out of memory");
-	for (size_t i = 0; i < m.n_mine; i++) {
-		const char *mine = m.mine[i], *last = NULL;
-
-		if (str_starts(mine, "../") || str_eq(mine, ".."))
-			return err_set(e, -EINVAL, "invalid container mount point %s", mine);
-		for (size_t j = 0; j < m.n_all; j++) {
-			const char *path = m.all[j];
-
-			/* one nested in a nested one is that one's business */
-			if (!path_is_below(path, mine) || (last && path_is_below(path, last)))
-				continue;
-			last = path;
-			r = fn(userdata, path + strlen(mine) + 1);
-			if (r < 0)
-				return r;
-		}
+	for (size_t i = 0; i < c->n_mounts; i++) {
+		if (!str_eq(c->mounts[i].volume, volume))
+			continue;
+		r = container_clean_paths(c);
+		if (r < 0)
+			return err_set(e, r, "out of memory");
+		if (str_starts(c->clean_paths[i], "../") || str_eq(c->clean_paths[i], ".."))
+			return err_set(e, -EINVAL, "invalid container mount point %s", c->clean_paths[i]);
+		r = nested_in(c, c->clean_paths[i], fn, userdata);
+		if (r < 0)
+			return r;
 	}
 	return 0;
 }

@@ -510,13 +510,25 @@ static void refused_pods_name_the_place(void **state)
 
 static void absurdly_long_lists_are_refused(void **state)
 {
-	cleanup_json json_t *doc = parse("{" META ", \"spec\": {\"volumes\": []}}");
-	json_t *volumes = json_object_get(json_object_get(doc, "spec"), "volumes");
+	cleanup_json json_t *doc = parse("{" META ", \"spec\": {\"volumes\": [], \"containers\": [{\"name\": \"c\", "
+					 "\"volumeMounts\": []}]}}");
+	json_t *spec = json_object_get(doc, "spec"), *volumes = json_object_get(spec, "volumes"),
+	       *mounts = json_object_get(json_array_get(json_object_get(spec, "containers"), 0), "volumeMounts");
 	struct json_issue issue;
 	struct pod *p = NULL;
+	char name[16];
 
-	for (size_t i = 0; i < 10001; i++)
-		json_array_append_new(volumes, json_null());
+	for (size_t i = 0; i < 1000; i++) {
+		snprintf(name, sizeof(name), "v%zu", i);
+		json_array_append_new(volumes, json_pack("{s:s}", "name", name));
+		json_array_append_new(mounts, json_pack("{s:s, s:s}", "name", name, "mountPath", "/x"));
+	}
+	assert_int_equal(codec_pod(doc, &p, &issue), 0);
+	pod_unref(TAKE_PTR(p));
+	json_array_append_new(mounts, json_pack("{s:s, s:s}", "name", name, "mountPath", "/x"));
+	assert_int_equal(codec_pod(doc, &p, &issue), -EINVAL);
+	assert_string_equal(issue.path, "spec.containers[0].volumeMounts");
+	json_array_append_new(volumes, json_pack("{s:s}", "name", "one-more"));
 	assert_int_equal(codec_pod(doc, &p, &issue), -EINVAL);
 	assert_string_equal(issue.path, "spec.volumes");
 }
