@@ -12,8 +12,12 @@
 #include "common/log.h"
 #include "common/str.h"
 
-enum { REFUSALS_BURST = 20 }; /* lines of log about refused objects in REFUSALS_WINDOW_USEC */
+enum {
+	REFUSALS_BURST = 20, /* lines of log about refused objects in REFUSALS_WINDOW_USEC */
+	SAID_BURST = 4, /* about one object in SAID_WINDOW_USEC */
+};
 static const uint64_t REFUSALS_WINDOW_USEC = 60 * USEC_PER_SEC;
+static const uint64_t SAID_WINDOW_USEC = 600 * USEC_PER_SEC;
 static const uint64_t AWAKE_WITHIN_USEC = 2 * USEC_PER_SEC;
 
 /* Keeps a copy; what cannot be kept is told again, that is all. */
@@ -23,13 +27,28 @@ void api_keep_text(char **where, const char *text)
 	*where = text ? strdup(text) : NULL;
 }
 
-void api_warn_of_refusal(struct source_api *s, const struct log_field *fields, const char *text)
+bool api_is_news(struct source_api *s, struct said *said, const char *text)
+{
+	uint64_t now = loop_now(s->loop);
+	bool is_same = str_eq(said->text, text) && now - said->last_usec < SAID_WINDOW_USEC;
+
+	said->last_usec = now;
+	if (is_same)
+		return false;
+	api_keep_text(&said->text, text);
+	if (said->limit.burst == 0)
+		said->limit = LOG_LIMIT_INIT(SAID_WINDOW_USEC, SAID_BURST);
+	return log_limit_ok(&said->limit, now);
+}
+
+bool api_warn_of_refusal(struct source_api *s, const struct log_field *fields, const char *text)
 {
 	if (!log_limit_ok(&s->refusals, loop_now(s->loop)))
-		return;
+		return false;
 	if (s->refusals.n_held_before > 0)
 		log_warning(NULL, "%" PRIu64 " more objects were refused and not logged", s->refusals.n_held_before);
 	log_warning(fields, "%s", text);
+	return true;
 }
 
 /* ---- the source ---- */

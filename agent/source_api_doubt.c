@@ -88,13 +88,6 @@ static void on_head(void *userdata, int status)
 {
 }
 
-static void on_body(void *userdata, const char *data, size_t len)
-{
-	struct source_api *s = userdata;
-
-	s->doubt.too_long |= buf_add(&s->doubt.body, data, len) < 0;
-}
-
 static void on_done(void *userdata, const struct http_result *result)
 {
 	struct source_api *s = userdata;
@@ -105,10 +98,20 @@ static void on_done(void *userdata, const struct http_result *result)
 	s->doubt.request = NULL;
 	if (!k || !k->in_doubt)
 		ask_next(s);
-	else if (s->doubt.too_long)
-		ask_again_later(s, k->key, "the answer is too long");
 	else
 		answered(s, k, result, &body);
+}
+
+static void on_body(void *userdata, const char *data, size_t len)
+{
+	struct http_result result = { .retry_after_sec = -1 };
+	struct source_api *s = userdata;
+
+	if (buf_add(&s->doubt.body, data, len) == 0)
+		return;
+	http_cancel(s->doubt.request);
+	err_set(&result.err, -EFBIG, "the answer is too long");
+	on_done(s, &result);
 }
 
 static void ask(struct source_api *s, const struct known_pod *k)
@@ -120,7 +123,6 @@ static void ask(struct source_api *s, const struct known_pod *k)
 	int r = ns ? api_object_target(&resource, NULL, &target) : -ENOMEM;
 
 	api_keep_text(&s->doubt.key, k->key);
-	s->doubt.too_long = false;
 	if (r == 0 && s->doubt.key)
 		r = http_get(s->http, &(struct http_get){ .target = target, .timeout_usec = TIMEOUT_USEC }, &callbacks,
 			     s, &s->doubt.request);

@@ -178,10 +178,15 @@ static void on_body(void *userdata, const char *data, size_t len)
 	struct follower *f = userdata;
 
 	heard(f);
-	if (!f->refusal)
+	if (!f->refusal) {
 		hand_body(f, data, len);
-	else
-		buf_add(&f->refusal->body, data, len); /* what is too long is not needed */
+		return;
+	}
+	if (buf_add(&f->refusal->body, data, len) == 0)
+		return;
+	/* longer than anybody would make it, maybe without an end */
+	http_cancel(TAKE_PTR(f->request));
+	refused(f, &(struct http_result){ .status = STATUS_UNAUTHORISED, .retry_after_sec = -1 });
 }
 
 static void on_done(void *userdata, const struct http_result *result)
@@ -271,8 +276,8 @@ static void env_went_back(void *userdata)
 	struct follower *f = userdata;
 	struct source_api *s = f->source;
 
-	log_warning(LOG_F({ "server", http_server(s->http) }),
-		    "the API server has gone back to an older state (restored?): all is fetched again");
+	api_warn_of_refusal(s, LOG_F({ "server", http_server(s->http) }),
+			    "the API server has gone back to an older state (restored?): all is fetched again");
 	if (f != &s->pods)
 		follower_do_later(&s->pods, TODO_REFRESH);
 	api_secrets_refresh_all(s, f);

@@ -25,6 +25,13 @@ struct repeatable {
 	uint64_t generation; /* of the credentials that it had */
 };
 
+/* What was last said in the log of what is wrong with somebody. */
+struct said {
+	char *text;
+	uint64_t last_usec; /* when it was last wrong in this way, said or not */
+	struct log_limit limit;
+};
+
 /* A 401 that is kept back until the files have been read. */
 struct refusal;
 
@@ -55,6 +62,7 @@ struct known_pod {
 	char *key;
 	char *uid, *version; /* as told; NULL: never */
 	char *rejected;
+	bool rejected_said; /* in the log */
 	uint64_t generation; /* of the last list that had it */
 	bool in_doubt; /* a list without any pod says that it is gone */
 };
@@ -81,6 +89,8 @@ struct source_api {
 	bool pods_told; /* pods_synced() */
 	size_t n_listed; /* in the list that comes */
 	char *pods_failure;
+	struct said pods_said;
+	bool pods_failure_said;
 	struct {
 		bool runs;
 		struct http_request *request;
@@ -88,7 +98,6 @@ struct source_api {
 		struct backoff backoff;
 		char *key; /* whom the request is about */
 		struct buf body;
-		bool too_long;
 		char *failure;
 	} doubt;
 
@@ -118,8 +127,11 @@ static inline struct source_api *api_of(const struct source *s)
 
 /* Keeps a copy; what cannot be kept is told again, that is all. */
 void api_keep_text(char **where, const char *text);
+/* Whether it is to be logged. What is wrong again in the same way after it was well for a moment, as where each list is good
+ * and each watch is not, is no news; and nobody is said to be wrong in ever new ways more often than now and then. */
+bool api_is_news(struct source_api *s, struct said *said, const char *text);
 /* A server can refuse to make sense as often as it likes: it is logged within bounds. */
-void api_warn_of_refusal(struct source_api *s, const struct log_field *fields, const char *text);
+bool api_warn_of_refusal(struct source_api *s, const struct log_field *fields, const char *text);
 
 /* ---- source_api_follow.c ---- */
 

@@ -6,7 +6,10 @@
 #include "common/log.h"
 #include "common/str.h"
 
-enum { KNOWN_PODS_MAX = 20000 }; /* finished ones stay at the server for a while; a kubelet runs some hundred */
+enum {
+	KNOWN_PODS_MAX = 20000, /* finished ones stay at the server for a while; a kubelet runs some hundred */
+	REFUSED_MAX = 1000, /* refused objects that are remembered: they must not take the place of good ones */
+};
 
 static void known_pod_free(struct known_pod *k)
 {
@@ -43,7 +46,9 @@ static void pod_accepted(struct source_api *s, struct known_pod *k)
 		return;
 	free(TAKE_PTR(k->rejected));
 	s->n_rejected--;
-	log_info(LOG_F({ "pod", k->key }), "accepted again");
+	if (k->rejected_said)
+		log_info(LOG_F({ "pod", k->key }), "accepted again");
+	k->rejected_said = false;
 }
 
 static void pod_refused(struct source_api *s, struct known_pod *k, const struct json_issue *issue)
@@ -53,9 +58,11 @@ static void pod_refused(struct source_api *s, struct known_pod *k, const struct 
 	err_set(&e, -EINVAL, "pod %s: %s%s%s", k->key, issue->path, *issue->path ? ": " : "", issue->reason);
 	if (str_eq(k->rejected, err_text(&e)))
 		return;
-	api_warn_of_refusal(s, LOG_F({ "pod", k->key }), err_text(&e));
+	k->rejected_said |= api_warn_of_refusal(s, LOG_F({ "pod", k->key }), err_text(&e));
 	s->n_rejected += !k->rejected;
 	api_keep_text(&k->rejected, err_text(&e));
+	if (!k->uid && s->n_rejected > REFUSED_MAX)
+		api_pod_gone(s, k);
 }
 
 void api_pod_gone(struct source_api *s, struct known_pod *k)
@@ -80,9 +87,13 @@ static void pod_there(struct source_api *s, struct known_pod *k, struct pod *pod
 	s->sink->pod_changed(s->userdata, pod);
 }
 
+/* NULL: none, or with NUL in it. */
 static const char *meta_str(const json_t *obj, const char *key)
 {
-	return json_string_value(json_object_get(json_object_get(obj, "metadata"), key));
+	const json_t *value = json_object_get(json_object_get(obj, "metadata"), key);
+	const char *text = json_string_value(value);
+
+	return text && strlen(text) == json_string_length(value) ? text : NULL;
 }
 
 /* Its name belongs to another pod now, even if that one makes no sense. */
@@ -90,7 +101,7 @@ static void pod_replaced(struct source_api *s, struct known_pod *k, const char *
 {
 	cleanup_free char *old_uid = NULL;
 
-	if (!k->uid || !uid || str_eq(k->uid, uid))
+	if (!k->uid || !uid || !codec_is_uid(uid) || str_eq(k->uid, uid))
 		return;
 	old_uid = TAKE_PTR(k->uid);
 	api_keep_text(&k->version, NULL);
@@ -196,6 +207,9 @@ static void pods_failed(void *userdata, const struct err *e, int status)
 	struct source_api *s = ((struct follower *)userdata)->source;
 
 	api_keep_text(&s->pods_failure, err_text(e));
+	if (!api_is_news(s, &s->pods_said, err_text(e)))
+		return;
+	s->pods_failure_said = true;
 	log_warning(LOG_F({ "server", http_server(s->http) }, { "node", s->node_name }), "pods: %s", err_text(e));
 }
 
@@ -204,6 +218,9 @@ static void pods_recovered(void *userdata)
 	struct source_api *s = ((struct follower *)userdata)->source;
 
 	api_keep_text(&s->pods_failure, NULL);
+	if (!s->pods_failure_said)
+		return;
+	s->pods_failure_said = false;
 	log_info(LOG_F({ "server", http_server(s->http) }, { "node", s->node_name }), "pods can be read again");
 }
 
@@ -236,4 +253,5 @@ void api_pods_deinit(struct source_api *s)
 		known_pod_free(k);
 	map_deinit(&s->known_pods);
 	free(s->pods_failure);
+	free(s->pods_said.text);
 }

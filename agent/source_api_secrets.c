@@ -30,6 +30,8 @@ struct wanted {
 	bool settled; /* `secret` is a fact and not only a beginning */
 	bool answer_due; /* a refresh was asked for */
 	char *failure; /* the last that was told; NULL: the last was good news */
+	struct said said;
+	bool rejected_said; /* in the log */
 	bool starved; /* refused for want of memory: to be fetched again */
 	bool rests; /* immutable, and its reflector was stopped */
 	bool check_seen; /* by the poller's answer that is coming in */
@@ -89,7 +91,9 @@ static void secret_accepted(struct wanted *w)
 		return;
 	free(TAKE_PTR(w->rejected));
 	w->follower.source->n_rejected--;
-	log_info(LOG_F({ "secret", w->key }), "accepted again");
+	if (w->rejected_said)
+		log_info(LOG_F({ "secret", w->key }), "accepted again");
+	w->rejected_said = false;
 }
 
 static void secret_refused(struct wanted *w, int code, const struct json_issue *issue)
@@ -102,8 +106,10 @@ static void secret_refused(struct wanted *w, int code, const struct json_issue *
 		w->starved = true;
 		loop_timer_set(s->starved_timer, STARVED_RETRY_USEC);
 	}
-	if (!str_eq(w->rejected, err_text(&e)))
-		api_warn_of_refusal(s, LOG_F({ "secret", w->key }), err_text(&e));
+	if (api_is_news(s, &w->said, err_text(&e))) {
+		w->rejected_said = true;
+		log_warning(LOG_F({ "secret", w->key }), "%s", err_text(&e));
+	}
 	s->n_rejected += !w->rejected;
 	api_keep_text(&w->rejected, err_text(&e));
 	secret_tell_failed(w, code, err_text(&e));
@@ -191,17 +197,20 @@ static void secret_list_end(void *userdata)
 	rest_if_immutable(w);
 }
 
-/* Where the server is away, all fail at once, and the pods' reflector says so. */
-static enum log_level level_of(int status)
+/* Where the server is away, all fail at once, and the pods' reflector says so; an answer that makes no sense is this one's. */
+static enum log_level level_of(int code, int status)
 {
-	return status == 0 ? LOG_LEVEL_DEBUG : status == 403 ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING;
+	bool is_away = status == 0 && code != -EBADMSG && code != -EFBIG && code != -EREMOTEIO;
+
+	return is_away ? LOG_LEVEL_DEBUG : status == 403 ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING;
 }
 
 static void secret_failed(void *userdata, const struct err *e, int status)
 {
 	struct wanted *w = wanted_of(userdata);
 
-	log_write(level_of(status), LOG_F({ "secret", w->key }), "%s", err_text(e));
+	if (api_is_news(w->follower.source, &w->said, err_text(e)))
+		log_write(level_of(e->code, status), LOG_F({ "secret", w->key }), "%s", err_text(e));
 	secret_tell_failed(w, e->code, err_text(e));
 }
 
@@ -410,6 +419,7 @@ static void wanted_free(struct follower *f)
 	secret_unref(w->secret);
 	free(w->rejected);
 	free(w->failure);
+	free(w->said.text);
 	free(w->key);
 	free(w->ns);
 	free(w->name);
