@@ -134,6 +134,7 @@ check_equal "its exit status" $? 0
 # ---- a service account with a role, and a token in a file
 
 rbac=/apis/rbac.authorization.k8s.io/v1
+# shellcheck disable=SC2034 # used by the eval below
 role='{"metadata": {"name": "secretlet"}, "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
 	{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "list", "watch"]},
 	{"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]}]}'

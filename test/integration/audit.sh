@@ -16,7 +16,7 @@ manifests=$TEST_DIR/manifests pods=$TEST_DIR/pods run=$TEST_DIR/run log=$TEST_DI
 audit=$TEST_DIR/log/audit.jsonl
 mkdir -p "$manifests"
 chmod 755 "$TEST_DIR"
-canary=canary-5a1fe0c2
+canary="canary-5a1fe0c2"
 
 write_secret() { # write_secret SUFFIX
 	{
@@ -396,12 +396,10 @@ python3 "$TEST_DIR/journal.py" >"$TEST_DIR/journal.jsonl" &
 journal=$!
 check "a journal comes" eventually 30 "[ -S /run/systemd/journal/socket ]"
 check "and is told" eventually 10 "grep -q '\"SECRETLET_TYPE\": \"dropped\"' $TEST_DIR/journal.jsonl"
-printf '#!/bin/sh\nread -r x <"$1"; read -r _ <&4\n' >"$TEST_DIR/two
-lines"
-chmod 755 "$TEST_DIR/two
-lines"
-"$TEST_DIR/two
-lines" "$volume/a" 4<>"$TEST_DIR/never" &
+two_lines=$TEST_DIR/two$'\n'lines
+printf '#!/bin/sh\nread -r x <"$1"; read -r _ <&4\n' >"$two_lines"
+chmod 755 "$two_lines"
+"$two_lines" "$volume/a" 4<>"$TEST_DIR/never" &
 reader=$!
 check "an open is there" eventually 10 "jq -e 'select(.SECRETLET_PROCESS_PID == \"$reader\")' $TEST_DIR/journal.jsonl"
 record=$(jq -c "select(.SECRETLET_PROCESS_PID == \"$reader\")" "$TEST_DIR/journal.jsonl")

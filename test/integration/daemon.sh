@@ -156,7 +156,7 @@ check_equal "the publisher has its socket, the mount and nothing else" "$(open_f
 check "the agent cannot reach the private mount" not grep -qx / <(open_files "$agent" | tr ' ' '\n')
 check_equal "a low soft limit of open files is raised" "$(grep '^Max open files' "/proc/$agent/limits" | tr -s ' ' | cut -d ' ' -f 4)" 512
 check_equal "neither has a file that the keeper's parent left open" \
-	"$(readlink /proc/{$agent,$publisher}/fd/* | grep -c db.yaml)" 0
+	"$(readlink /proc/{"$agent","$publisher"}/fd/* | grep -c db.yaml)" 0
 check_equal "the secret memory is locked" "$("$secretlet" status --runtime-dir "$run" -o json | jq -r .secretMemory.locked)" true
 check_equal "another user is not answered" \
 	"$(setpriv --reuid 65534 --clear-groups curl -s -o /dev/null --unix-socket "$run/control.sock" http://x/v1/status; echo $?)" 7
@@ -164,7 +164,7 @@ check_equal "nor waits for anything" \
 	"$(setpriv --reuid 65534 --clear-groups timeout 10 "$for_all" wait --quiet --timeout 60s --runtime-dir "$run" default/app; echo $?)" 3
 check_equal "the runtime dir can be looked into" "$(stat -c %a "$run")" 755
 check_equal "the values are in no argument or environment" \
-	"$(cat /proc/{$keeper,$agent,$publisher}/{cmdline,environ} 2>/dev/null | grep -ac "$canary")" 0
+	"$(cat /proc/{"$keeper","$agent","$publisher"}/{cmdline,environ} 2>/dev/null | grep -ac "$canary")" 0
 
 # --- a second instance
 refuses "a second instance" "another secretlet (pid $keeper) already runs" "$secretlet" "${base[@]}"
@@ -186,7 +186,7 @@ check "a corrected object is taken" eventually 10 test "\$(cat $vol/creds/passwo
 check_equal "status is healthy again" "$("$secretlet" status --runtime-dir "$run" >/dev/null; echo $?)" 0
 
 # --- a file full of refusals
-for i in $(seq 500); do printf -- '---\nkind: Secret\n'; done >"$TEST_DIR/next" && mv "$TEST_DIR/next" "$manifests/many.yaml"
+for _ in $(seq 500); do printf -- '---\nkind: Secret\n'; done >"$TEST_DIR/next" && mv "$TEST_DIR/next" "$manifests/many.yaml"
 check "refusals are cut short" eventually 10 grep -q "many.yaml: 480 more refusals and warnings" "$log"
 check_equal "and the first ones are said" "$(grep -c "many.yaml:[0-9]*:1: " "$log")" 20
 rm "$manifests/many.yaml"
@@ -281,7 +281,7 @@ sed -i 's/name: "other"/name: "db"/' "$manifests/db.yaml"
 check "a new agent has the key as well" started
 check_equal "and opens the value" "$(cat "$vol/creds/password")" "$canary"
 check_equal "the private key is in no argument or environment" \
-	"$(cat /proc/{$keeper,$(child agent)}/{cmdline,environ} | grep -acF "$(cut -d ' ' -f 3 "$sealing/sealing.key")")" 0
+	"$(cat /proc/{"$keeper","$(child agent)"}/{cmdline,environ} | grep -acF "$(cut -d ' ' -f 3 "$sealing/sealing.key")")" 0
 stop TERM
 
 # --- memory that cannot be locked, and must not be

@@ -101,7 +101,7 @@ exec 8<&-
 
 # --- many deaths, and readers all the time
 reader() { # reader FILE: reads until the file is gone; says what went wrong
-	local a b errors=0 reads=0
+	local a errors=0 reads=0
 	while [ -e "$1" ]; do
 		a=$(cat "$(vol app)/..data/a" "$(vol app)/..data/b" 2>&1) || errors=$((errors + 1))
 		case $a in oneone | twotwo | threethree) ;; twothree | threeone | onethree) ;; *) errors=$((errors + 1)) && echo "# read: $a" ;; esac

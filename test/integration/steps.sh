@@ -34,8 +34,8 @@ value() { # value FILE: what is in it, in $value
 }
 # What a reader may see at any time: both keys, of one revision (..data is opened once).
 whole() { # whole OLD NEW
-	local a b try
-	for try in 1 2 3; do # one that waits here for longer than a version's grace looks again
+	local a b _
+	for _ in 1 2 3; do # one that waits here for longer than a version's grace looks again
 		exec 7<"$vol/..data/" || return 1
 		value /proc/self/fd/7/a && a=$value && value /proc/self/fd/7/b && b=$value && break
 		a=none b=none
@@ -54,7 +54,8 @@ deaths_of() {
 	local n=$2 deaths=0 wrong=0 new status
 	while [ "$n" -lt "$calls_max" ]; do
 		new=$((number + 1))
-		"$secretlet" wait --quiet --runtime-dir "$dir/run" --timeout 20s default/app && eventually 20 "child $1" || break
+		"$secretlet" wait --quiet --runtime-dir "$dir/run" --timeout 20s default/app || break
+		eventually 20 "child $1" || break
 		child "$1" || continue
 		exec 8< <(exec "$dieat" "$pid" "$n")
 		tracer=$!

@@ -110,7 +110,7 @@ check "the reader reads" eventually 20 "inside test -s /run/reader.count"
 
 unit restart secretlet
 after "restart" two
-for i in $(seq 5); do unit restart secretlet; done
+for _ in $(seq 5); do unit restart secretlet; done
 after "five restarts" three
 inside kill -9 "$(main_pid)"
 after "SIGKILL of the keeper" one
