@@ -136,6 +136,7 @@ static void sort_out(struct cache *c, const struct cache_set *keep)
 	struct map used = MAP_INIT;
 	bool all = true;
 
+	assert(c->files || c->n_files == 0);
 	for (size_t i = 0; i < keep->n_items; i++)
 		if (*keep->items[i]->file)
 			all &= map_add_str(&used, keep->items[i]->file, keep->items[i]) != -ENOMEM;
@@ -218,7 +219,7 @@ static void on_list(void *userdata, int r, const void *data, size_t len, const c
 	struct cache *c = userdata;
 	struct err e = ERR_INIT;
 
-	if (r == 0 && len > 0) {
+	if (r >= 0 && len > 0) {
 		c->files = malloc(len);
 		if (!c->files)
 			r = -ENOMEM;

@@ -124,7 +124,8 @@ static uint64_t read_generation(int dirfd, const char *name)
 	uint8_t head[CACHE_MAGIC_LEN + 8];
 	uint64_t generation = 0;
 
-	if (fd < 0 || pread(fd, head, sizeof(head), 0) != sizeof(head) || memcmp(head, CACHE_MAGIC, CACHE_MAGIC_LEN))
+	if (fd < 0 || pread(fd, head, sizeof(head), 0) != sizeof(head) ||
+	    memcmp(head, CACHE_MAGIC, CACHE_MAGIC_LEN) != 0)
 		return 0;
 	for (size_t i = 8; i > 0; i--)
 		generation = generation << 8 | head[CACHE_MAGIC_LEN + i - 1];

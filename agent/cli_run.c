@@ -151,6 +151,7 @@ static int begin(const char *program, const struct options *o, struct config **r
 		log_error(NULL, "%s", err_text(&e));
 		return CLI_FAILED;
 	}
+	assert(*ret_c);
 	log_set_level((*ret_c)->log_level);
 	return CLI_OK;
 }

@@ -103,8 +103,8 @@ static int refuse_silent(const char *socket_path, struct err *e)
 /* Whether somebody listens; waits while the backlog is full. */
 static int probe(const char *socket_path, uint64_t timeout_usec, struct err *e)
 {
-	struct timeval tv = { .tv_sec = (time_t)(timeout_usec / USEC_PER_SEC),
-			      .tv_usec = (suseconds_t)MAX(timeout_usec % USEC_PER_SEC, UINT64_C(1)) };
+	uint64_t usec = MAX(timeout_usec % USEC_PER_SEC, UINT64_C(1));
+	struct timeval tv = { .tv_sec = (time_t)(timeout_usec / USEC_PER_SEC), .tv_usec = (suseconds_t)usec };
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
 	cleanup_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	int r;

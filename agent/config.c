@@ -389,6 +389,7 @@ static int read_value(const struct reader *r, const struct field *f, const struc
 {
 	bool number = n->kind == YAML_INT || n->kind == YAML_FLOAT;
 
+	assert(f);
 	/* as everywhere in Kubernetes, null is as good as absent */
 	if (n->kind == YAML_NULL)
 		return 0;

@@ -577,6 +577,7 @@ static bool peer_is_member(int fd, gid_t group)
 	cleanup_free gid_t *groups = NULL;
 	socklen_t len = 0;
 
+	/* cppcheck-suppress nullPointer ; of no bytes none are written, and the kernel says how many there are */
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, NULL, &len) == 0 || errno != ERANGE)
 		return false; /* it has none */
 	groups = malloc(len);

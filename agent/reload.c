@@ -46,6 +46,7 @@ static int take(struct reload *r, int fd, struct err *e)
 		k = r->parse(r->parse_userdata, r->path, text, len, &c, e);
 	if (k < 0)
 		return k;
+	assert(c);
 	apply(r, c);
 	return (int)c->log_level;
 }

@@ -31,6 +31,7 @@
 /* In place of a value that cannot be opened: good for every type of Secret. */
 #define PLACEHOLDER "{}"
 
+/* NOLINTNEXTLINE(misc-redundant-expression): they are equal, that is what it says */
 static_assert(SEALING_KEY_LEN == crypto_box_PUBLICKEYBYTES && SEALING_KEY_LEN == crypto_box_SECRETKEYBYTES,
 	      "one length for both");
 
@@ -276,6 +277,7 @@ int sealing_generate(const char *private_path, const char *public_path, struct s
 		r = secblock_new(sizeof(PRIVATE_PREFIX) + KEY_BASE64_LEN + 1, &line, e);
 	if (r < 0)
 		return r;
+	assert(key && line);
 	crypto_box_keypair(p.key, key->data);
 	set_id(&p);
 	make_line(public_line, sizeof(public_line), PUBLIC_PREFIX, p.key);
@@ -446,6 +448,7 @@ int sealing_open(const struct sealing_keys *keys, const char *ns, const char *na
 	r = open_box(keys, text + strlen(VALUE_PREFIX), box, n_box, &plain, ret_reason);
 	if (r < 0)
 		return r;
+	assert(plain);
 	r = check_binding(plain, ns, name, key, &at, ret_reason);
 	if (r < 0)
 		return r;

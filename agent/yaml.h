@@ -36,7 +36,7 @@ void yaml_docs_free(struct yaml_doc *docs, size_t n_docs);
 const struct yaml_node *yaml_get(const struct yaml_node *n, const char *key);
 /* The JSON value that Kubernetes' own YAML reader would make of it. -ENOMEM; -EINVAL (a number that JSON has not: e says
  * `line:column: reason`). */
-int yaml_to_json(const struct yaml_node *n, json_t **ret_json, struct err *e);
+int yaml_to_json(const struct yaml_node *root, json_t **ret_json, struct err *e);
 /* The node at a path as json_issue has it ("spec.volumes[2].secret", "data[tls.crt]"), or the nearest one above it that
  * exists; so that a JSON issue gets a line. Never NULL if root is not. */
 const struct yaml_node *yaml_find(const struct yaml_node *root, const char *path);

@@ -549,6 +549,7 @@ static void chain_drop_others(struct arena *a, const struct map *stay)
 
 	for (uint64_t at = a->head->first; at;) {
 		r = record_at(at);
+		assert(r);
 		at = r->next;
 		if (!map_get(stay, &r->id, sizeof r->id))
 			chain_leave(a, r);

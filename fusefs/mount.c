@@ -119,7 +119,7 @@ static int probe_dead(const char *path, bool *ret_dead)
 
 		/* it may outlive us: our lock must not live on with it, nor a connection */
 		close_range(STDERR_FILENO + 1, ~0U, 0);
-		_exit(statfs(path, &st) < 0 && is_dead_errno(errno));
+		_exit(statfs(path, &st) < 0 && is_dead_errno(errno) ? 1 : 0);
 	}
 	pidfd = syscall(SYS_pidfd_open, pid, 0);
 	p = (struct pollfd){ .fd = pidfd, .events = POLLIN };

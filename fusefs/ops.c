@@ -187,7 +187,8 @@ static bool listing_add(struct listing *l, const char *name, const struct node *
 static void op_readdir(fuse_req_t req, fuse_ino_t id, size_t size, off_t off, struct fuse_file_info *fi)
 {
 	static char buf[READDIR_MAX]; /* names, no secrets; there is one thread */
-	struct listing l = { .req = req, .buf = buf, .size = MIN(size, sizeof buf) };
+	size_t room = MIN(size, sizeof buf);
+	struct listing l = { .req = req, .buf = buf, .size = room };
 	struct node *dir = tree_node(ops_of(req)->tree, id), *n;
 	uint64_t cookie = off;
 	bool fits = true;

@@ -549,7 +549,7 @@ static int warm_update(struct plan *p, struct node *vol, struct node *version)
 static int build_update(struct plan *p, struct node *vol)
 {
 	const struct payload *pl = p->payload;
-	struct node *data = tree_find(p->tree, vol, PLAN_DATA_LINK), *old = NULL, *version;
+	struct node *data = tree_find(p->tree, vol, PLAN_DATA_LINK), *old = NULL, *version = NULL;
 	char tmp[PLAN_VERSION_MAX];
 	int r;
 

@@ -43,10 +43,11 @@ static inline uint32_t fuzz_u32(struct fuzz_input *in)
 /* Up to `len` bytes, borrowed. */
 static inline struct fuzz_input fuzz_take(struct fuzz_input *in, size_t len)
 {
-	struct fuzz_input piece = { .data = in->data, .len = MIN(len, in->len) };
+	size_t n = MIN(len, in->len);
+	struct fuzz_input piece = { .data = in->data, .len = n };
 
-	in->data += piece.len;
-	in->len -= piece.len;
+	in->data += n;
+	in->len -= n;
 	return piece;
 }
 

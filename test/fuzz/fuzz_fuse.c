@@ -662,7 +662,7 @@ static void forget_batch(struct fuzz_input *in)
 	static uint8_t body[8192];
 	uint8_t how = fuzz_u8(in);
 	struct fuse_batch_forget_in head = { .count = how % 40 };
-	struct fuse_forget_one one[40];
+	struct fuse_forget_one one[40] = { { .nodeid = 0 } };
 	bool lies = how >= 0xf0;
 
 	for (uint32_t i = 0; i < head.count; i++)
@@ -906,7 +906,9 @@ static void strange(struct fuzz_input *in)
 	case FUSE_BATCH_FORGET:
 	case FUSE_LOOKUP: /* these are for lookup() and forget(): here only those that are not whole */
 		if (!(how & 8)) {
-			memcpy(f.request, &(uint32_t){ head.len + 1 }, 4);
+			uint32_t longer = head.len + 1;
+
+			memcpy(f.request, &longer, sizeof longer);
 			how |= 8;
 		}
 		r = ask_raw();

@@ -673,6 +673,7 @@ static int do_loop(void)
 static int do_memory(void)
 {
 	char *p = malloc(1 << 20), *q;
+	uint64_t random;
 
 	if (!p)
 		return ENOMEM;
@@ -681,7 +682,7 @@ static int do_memory(void)
 		return ENOMEM;
 	memset(q, 1, 8 << 20);
 	free(q);
-	return getrandom(&q, sizeof(q), 0) == sizeof(q) ? 0 : errno;
+	return getrandom(&random, sizeof(random), 0) == sizeof(random) ? 0 : errno;
 }
 
 static int do_lookup(void)
@@ -1301,7 +1302,7 @@ static bool has_memory_rule(void)
 	pid_t pid = fork();
 
 	if (pid == 0)
-		_exit(prctl(65 /* PR_SET_MDWE */, 1, 0, 0, 0) < 0);
+		_exit(prctl(65 /* PR_SET_MDWE */, 1, 0, 0, 0) < 0 ? 1 : 0);
 	return end_of(pid) == 0;
 }
 

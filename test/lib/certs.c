@@ -5,8 +5,6 @@
 #include <spawn.h>
 #include <sys/wait.h>
 
-extern char **environ;
-
 static const char script[] =
 	"set -eu; exec >/dev/null 2>&1; cd \"$1\"\n"
 	"new='-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes'\n"

@@ -7,7 +7,7 @@
 char *look_read(const char *path, size_t *ret_len);
 /* The file has exactly these bytes. */
 void look_is_text(const char *path, const char *text);
-void look_is_bytes(const char *path, const void *data, size_t len);
+void look_is_bytes(const char *path, const void *want, size_t want_len);
 /* Permission bits (07777) of what the path leads to; of the path itself. */
 mode_t look_mode(const char *path);
 mode_t look_lmode(const char *path);

@@ -7,7 +7,7 @@
  * above it. NULL: it has not been built. */
 const char *program_path(void);
 /* A file of the repository ("man/secretlet.8"), found from the folders above this test program. NULL: not there. */
-const char *program_source(const char *path);
+const char *program_source(const char *name);
 
 #define PROGRAM_TEXT_MAX ((size_t)256 * 1024)
 

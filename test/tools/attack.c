@@ -494,7 +494,7 @@ static void look_at_memory(const char *pid)
 	while (mem >= 0 && maps && fgets(line, sizeof line, maps)) {
 		if (sscanf(line, "%lx-%lx %7s", &from, &to, perms) != 3 || perms[1] != 'w')
 			continue;
-		for (; from < to && from < to; from += sizeof buf) {
+		for (; from < to; from += sizeof buf) {
 			ssize_t n = pread(mem, buf, MIN(sizeof buf, to - from), (off_t)from);
 
 			if (n <= 0)
@@ -1008,7 +1008,7 @@ static void race_fd(int fd)
 	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
 	direct = open(path, O_RDONLY | O_DIRECT | O_CLOEXEC);
 	if (direct < 0) {
-		race_note(-1, NULL);
+		race_note(-1, "");
 		return;
 	}
 	race_note(pread(direct, buf, sizeof buf, 0), buf);
@@ -1020,7 +1020,7 @@ static void race_at(int dir, const char *name)
 	int fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
 
 	if (fd < 0)
-		race_note(-1, NULL);
+		race_note(-1, "");
 	else
 		race_fd(fd);
 	close_fd(fd);

@@ -328,7 +328,9 @@ static void what_is_no_private_key_file_is_refused(void **state)
 		{ BYTES32, 0600, "key 1 is not a private key" },
 		{ PRIVATE, 0600, "key 1 is not a private key" },
 		/* libsodium 1.0.18 takes it for an A */
-		{ PRIVATE "\xe4" "QEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=", 0600, "key 1 is not a private key" },
+		{ PRIVATE "\xe4"
+			  "QEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=",
+		  0600, "key 1 is not a private key" },
 		{ "secretlet-public-key v1 " BYTES32, 0600, "key 1 is not a private key" },
 		{ "secretlet-private-key v2 " BYTES32, 0600, "key 1 is not a private key" },
 	};
