@@ -3,6 +3,7 @@
 #include "test/lib/served.h"
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <sys/eventfd.h>
@@ -20,8 +21,10 @@ struct served {
 	struct control *control;
 	int command; /* eventfd */
 	pthread_t thread;
+	gid_t group;
+	sem_t group_allowed;
 };
-enum { COMMAND_NOTIFY = 1, COMMAND_STOP = 1000000 };
+enum { COMMAND_NOTIFY = 1, COMMAND_GROUP = 1000, COMMAND_STOP = 1000000 }; /* they are added up until they are read */
 
 static void on_command(struct loop_source *source, int fd, uint32_t revents, void *userdata)
 {
@@ -29,9 +32,15 @@ static void on_command(struct loop_source *source, int fd, uint32_t revents, voi
 	uint64_t n;
 
 	assert_int_equal(read(fd, &n, sizeof(n)), sizeof(n));
-	if (n >= COMMAND_STOP)
+	if (n >= COMMAND_STOP) {
 		loop_exit(s->loop, 0);
-	else
+		return;
+	}
+	if (n >= COMMAND_GROUP) {
+		control_allow_group(s->control, s->group);
+		sem_post(&s->group_allowed);
+	}
+	if (n % COMMAND_GROUP)
 		control_notify(s->control);
 }
 
@@ -89,6 +98,7 @@ struct served *served_start(const char *dir, const struct control_ops *ops, void
 
 	assert_non_null(path);
 	assert_non_null(s);
+	assert_int_equal(sem_init(&s->group_allowed, 0, 0), 0);
 	s->command = eventfd(0, EFD_CLOEXEC);
 	assert_true(s->command >= 0);
 	assert_int_equal(loop_new(&s->loop), 0);
@@ -101,7 +111,10 @@ struct served *served_start(const char *dir, const struct control_ops *ops, void
 
 void served_allow_group(struct served *s, gid_t gid)
 {
-	control_allow_group(s->control, gid);
+	s->group = gid;
+	command(s, COMMAND_GROUP);
+	while (sem_wait(&s->group_allowed) < 0)
+		assert_int_equal(errno, EINTR);
 }
 
 void served_notify(struct served *s)
@@ -118,5 +131,6 @@ void served_stop(struct served *s)
 	loop_source_free(s->source);
 	loop_free(s->loop);
 	close(s->command);
+	sem_destroy(&s->group_allowed);
 	free(s);
 }
