@@ -2,6 +2,7 @@
 #
 #   V=1                          show the commands
 #   SANITIZE=address,undefined   sanitizer build in build/asan/
+#   SANITIZE=thread              the same in build/tsan/
 #   DEVELOPER=1                  -Werror and the long warning list
 #   T=NAME                       only the tests whose name contains NAME
 
@@ -23,14 +24,16 @@ DEPS_BUILD := gcc libc6-dev make pkg-config libfuse3-dev libcurl4-openssl-dev li
 	libjansson-dev libsystemd-dev libmicrohttpd-dev libgnutls28-dev libcap-ng-dev
 DEPS_TEST := libcmocka-dev libseccomp-dev mandoc jq curl openssl ca-certificates util-linux procps psmisc inotify-tools \
 	nghttp2-proxy strace crun runc busybox-static python3 git clang-format fuse3 systemd clang-14 libclang-rt-14-dev
+# what `make lint` and `make valgrind` need beside; not for `make test`, it is half a gigabyte
+DEPS_LINT := clang clang-tidy clang-tools cppcheck shellcheck pyflakes3 valgrind
 
 # libFuzzer's build has a folder of its own, because it has its own compiler
-B := build$(if $(LIBFUZZER),/fuzz,$(if $(SANITIZE),/asan))
+B := build$(if $(LIBFUZZER),/fuzz,$(if $(SANITIZE),$(if $(filter thread,$(SANITIZE)),/tsan,/asan)))
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2);)
 
 # clean, help and deps work without the libraries
-ifneq ($(filter-out help deps clean demo test e2e soak bench chaos fuzz fuzz-run,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out help deps deps-lint clean demo test e2e soak bench chaos fuzz fuzz-run lint valgrind tsan,$(or $(MAKECMDGOALS),all)),)
 MISSING := $(strip $(foreach p,$(PACKAGES) $(PACKAGES_LOADED),$(shell pkg-config --exists $(p) 2>/dev/null || echo $(p))))
 ifneq ($(MISSING),)
 $(error missing libraries: $(MISSING). `sudo make deps` installs them)
@@ -49,9 +52,10 @@ HARDEN := -fstack-protector-strong -fstack-clash-protection -fPIE $(if $(SANITIZ
 	$(call accepts,-ftrivial-auto-var-init=zero) $(if $(findstring x86_64,$(shell uname -m)),-fcf-protection)
 WARN := -Wall -Wextra -Wformat -Wformat-security -Wno-unused-parameter -Wno-missing-field-initializers -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
 	-Wwrite-strings -Wundef $(if $(DEVELOPER),-Werror -Wshadow -Wimplicit-fallthrough -Wvla -Wcast-qual)
-ALL_CFLAGS = -std=gnu17 -D_GNU_SOURCE -DSECRETLET_VERSION='"$(VERSION)"' -I. -MMD -MP $(OPT) $(HARDEN) $(WARN) \
+CPP_FLAGS = -std=gnu17 -D_GNU_SOURCE -DSECRETLET_VERSION='"$(VERSION)"' -I. $(LIB_CFLAGS)
+ALL_CFLAGS = $(CPP_FLAGS) -MMD -MP $(OPT) $(HARDEN) $(WARN) \
 	$(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer) \
-	$(if $(LIBFUZZER),-fsanitize=fuzzer-no-link) $(LIB_CFLAGS) $(CFLAGS)
+	$(if $(LIBFUZZER),-fsanitize=fuzzer-no-link) $(CFLAGS)
 ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(if $(LIBFUZZER),-fsanitize=fuzzer) $(LDFLAGS)
 LIBS = $(LIB_LIBS) -lm -lpthread
 
@@ -73,12 +77,13 @@ PRELOADS := $(patsubst %.c,$(B)/%.so,$(wildcard test/preload/*.c))
 .DEFAULT_GOAL := all
 .PHONY: help all deps test test-run e2e e2e-run soak soak-run bench bench-run chaos chaos-run demo demo-run tools \
 	fuzz fuzz-run fuzz-build install uninstall \
-	clean layers headers format format-check man-check check
+	clean layers headers format format-check man-check check deps-lint lint lint-run valgrind valgrind-run \
+	tsan threaded-build
 .DELETE_ON_ERROR:
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-14s %s\n",$$1,$$2}' $(MAKEFILE_LIST)
-	@echo "  variables: V=1 SANITIZE=address,undefined DEVELOPER=1 T=NAME KEEP=1 (demo) DURATION= SEED= SOAK_DIR= (soak) FUZZ= SECONDS= (fuzz) PREFIX= DESTDIR="
+	@echo "  variables: V=1 SANITIZE=address,undefined DEVELOPER=1 T=NAME LINT=TOOL KEEP=1 (demo) DURATION= SEED= SOAK_DIR= (soak) FUZZ= SECONDS= (fuzz) PREFIX= DESTDIR="
 
 all: $(B)/secretlet ## build build/secretlet
 
@@ -184,6 +189,32 @@ headers: ## every header compiles alone
 		$(CC) $(filter-out -MMD -MP,$(ALL_CFLAGS)) -fsyntax-only -include $$h -x c /dev/null || exit 1; done
 
 C_FILES = $(wildcard common/*.[ch] fusefs/*.[ch] agent/*.[ch] test/*/*.[ch])
+
+deps-lint: deps ## install (apt-get) what lint and valgrind need beside; half a gigabyte, so it is not in deps
+	$(Q)test/deps $(DEPS_LINT)
+
+lint: deps-lint ## static analysis, any finding fails: LINT=TOOL[,TOOL...] T=PATH (test/lint/run names the tools)
+	$(Q)$(MAKE) --no-print-directory lint-run
+
+lint-run:
+	$(Q)test/lint/run $(if $(LINT),--only '$(LINT)') $(if $(T),--match '$(T)') -- $(CPP_FLAGS)
+
+valgrind: deps-lint ## the unit tests under memcheck, T=NAME: any error and any leak fails
+	$(Q)$(MAKE) --no-print-directory valgrind-run
+
+valgrind-run: $(UNIT)
+	$(Q)test/run --build $(B) $(if $(T),--only '$(T)') valgrind
+
+# secretlet's processes have one thread each (but for libcurl's resolver, which calls nothing of ours beside malloc());
+# threads are in the tests, where the client, or the test API server, runs beside the code under test
+tsan: deps ## the tests that have threads, under ThreadSanitizer, T=NAME
+	$(Q)$(MAKE) --no-print-directory threaded-build SANITIZE=thread
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)test/run --build $(B) $(if $(T),--only '$(T)') tsan
+
+THREADED := $(filter-out %/test_sandbox,$(patsubst %.c,$(B)/%,$(shell grep -lE \
+	'pthread_create|"test/lib/(rig|served).h"|"test/apiserver/' test/unit/*.c test/integration/*.c test/fuzz/fuzz_*.c)))
+threaded-build: $(THREADED)
 
 format: ## clang-format over all sources
 	$(Q)clang-format -i $(C_FILES)

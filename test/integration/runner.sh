@@ -76,6 +76,27 @@ check "nothing to run fails" not empty_run unit
 program asan <<<'echo "1..1"; echo "ok 1 - a"; echo "==1==ERROR: AddressSanitizer: heap-use-after-free" >&2'
 counts "a sanitizer's report in a program that goes on" "1 passed, 1 failed, 0 skipped" unit
 
+program leak <<<'echo "1..1"; echo "ok 1 - a"; echo "==1==ERROR: LeakSanitizer: detected memory leaks" >&2'
+counts "a leak" "1 passed, 1 failed, 0 skipped" unit
+
+mkdir -p "$TEST_DIR/bin"
+cat >"$TEST_DIR/bin/valgrind" <<'S'
+#!/usr/bin/env bash
+while [[ $1 == -* ]]; do shift; done
+"$@"
+echo "==1== $VALGRIND_SAYS" >&2
+S
+chmod +x "$TEST_DIR/bin/valgrind"
+valgrind() { # valgrind SAYS NAME LINE: a good program, about which valgrind says something
+	program good <<<'echo "1..1"; echo "ok 1 - a"'
+	VALGRIND_SAYS=$1 PATH=$TEST_DIR/bin:$PATH counts "$2" "$3" valgrind
+}
+valgrind "16 bytes in 1 blocks are definitely lost in loss record 1 of 1" "a leak of a child's under valgrind" \
+	"1 passed, 1 failed, 0 skipped"
+valgrind "Invalid read of size 1" "a bad read under valgrind" "1 passed, 1 failed, 0 skipped"
+valgrind "Process terminating with default action of signal 9 (SIGKILL)" "a child that is killed under valgrind" \
+	"1 passed, 0 failed, 0 skipped"
+
 script hang <<'S'
 # timeout: 1
 (setsid sleep 1234 &)

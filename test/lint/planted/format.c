@@ -1,0 +1,2 @@
+/* for clang-format */
+int   planted(void) { return 0 ; }

@@ -1,0 +1,2 @@
+"""For pyflakes: a module that nobody uses."""
+import os
