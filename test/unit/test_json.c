@@ -87,7 +87,7 @@ static void memory_is_bounded_however_short_the_text(void **state)
 {
 	static const char ELEMENT[] = "[],";
 	const size_t n = JSON_MEMORY_MAX / 64, len = 3 * n + 4;
-	cleanup_free char *text = malloc(len);
+	cleanup_free char *text = NULL;
 	cleanup_json json_t *doc = NULL;
 	struct err e = ERR_INIT;
 
@@ -95,6 +95,8 @@ static void memory_is_bounded_however_short_the_text(void **state)
 		print_message("# valgrind takes minutes for so many blocks\n");
 		skip();
 	}
+	text = malloc(len);
+	assert_non_null(text);
 	text[0] = '[';
 	for (size_t i = 0; i < n; i++)
 		memcpy(text + 1 + 3 * i, ELEMENT, 3);
