@@ -99,11 +99,25 @@ static void match_pod(void *userdata, const char *ns, const char *name, const ch
 	f->name = name;
 }
 
+/* Which Secret the file at `key` is from. A finished pod's volumes have gone; one of one source needs none. */
+static const char *find_secret(const struct pod_state *s, const char *volume, const char *key)
+{
+	const struct pod_volume *spec = pod_find_volume(s->pod, volume);
+	const struct pod_volume_source *source = NULL;
+
+	if (spec && spec->n_sources == 1)
+		return spec->sources[0].name;
+	for (size_t i = 0; i < s->n_volumes; i++)
+		if (str_eq(s->volumes[i].spec->name, volume))
+			source = volume_find_source(&s->volumes[i], key);
+	return source ? source->name : "";
+}
+
 /* A pod of an earlier agent's time may be in the tree and not yet told by the source. */
-static void find_pod(const struct audit_names *a, const char *uid, const char *volume, const char *names[AUDIT_NAMES_N])
+static void find_pod(const struct audit_names *a, const char *uid, const char *volume, const char *key,
+		     const char *names[AUDIT_NAMES_N])
 {
 	const struct pod_state *s = pods_find(a->pods, uid);
-	const struct pod_volume *v = s ? pod_find_volume(s->pod, volume) : NULL;
 	struct found f = { .uid = uid };
 
 	if (s)
@@ -112,12 +126,12 @@ static void find_pod(const struct audit_names *a, const char *uid, const char *v
 		publish_names(a->publish, match_pod, &f);
 	names[AUDIT_POD_NAMESPACE] = f.ns ?: "";
 	names[AUDIT_POD_NAME] = f.name ?: "";
-	names[AUDIT_SECRET] = v && v->secret_name ? v->secret_name : "";
+	names[AUDIT_SECRET] = s ? find_secret(s, volume, key) : "";
 }
 
 size_t audit_names_find(const struct audit_names *a, uint64_t node, char *names, size_t size)
 {
-	cleanup_buf struct buf text = BUF_INIT(size);
+	cleanup_buf struct buf text = BUF_INIT(size), key = BUF_INIT(size);
 	const char *path[DEPTH_MAX], *found[AUDIT_NAMES_N] = { NULL };
 	size_t depth = climb(a->tree, node, path);
 	int r = 0;
@@ -127,13 +141,14 @@ size_t audit_names_find(const struct audit_names *a, uint64_t node, char *names,
 	found[AUDIT_POD_UID] = path[LEVEL_UID];
 	found[AUDIT_VOLUME] = path[LEVEL_VOLUME];
 	found[AUDIT_VERSION] = path[LEVEL_VERSION];
-	find_pod(a, path[LEVEL_UID], path[LEVEL_VOLUME], found);
-	for (size_t i = 0; i < AUDIT_KEY && r == 0; i++)
-		r = buf_add(&text, found[i], strlen(found[i]) + 1);
 	for (size_t i = LEVEL_KEY; i < depth && r == 0; i++)
-		r = buf_printf(&text, "%s%s", i > LEVEL_KEY ? "/" : "", path[i]);
-	if (r == 0)
-		r = buf_add(&text, "", 1);
+		r = buf_printf(&key, "%s%s", i > LEVEL_KEY ? "/" : "", path[i]);
+	if (r < 0)
+		return 0;
+	found[AUDIT_KEY] = key.data;
+	find_pod(a, path[LEVEL_UID], path[LEVEL_VOLUME], key.data, found);
+	for (size_t i = 0; i < AUDIT_NAMES_N && r == 0; i++)
+		r = buf_add(&text, found[i], strlen(found[i]) + 1);
 	if (r < 0)
 		return 0;
 	memcpy(names, text.data, text.len);

@@ -31,7 +31,7 @@ enum audit_name {
 	AUDIT_POD_NAMESPACE, /* "" and the next one too: a pod that is not known any more */
 	AUDIT_POD_NAME,
 	AUDIT_VOLUME,
-	AUDIT_SECRET, /* "": the volume's spec is not known any more */
+	AUDIT_SECRET, /* "": the volume's spec is not known any more, or which of its sources it is from */
 	AUDIT_VERSION, /* "..2026_11_22_..." */
 	AUDIT_KEY, /* the path in the volume */
 	AUDIT_NAMES_N,

@@ -263,20 +263,19 @@ static void drop_secrets(struct cache *c)
 	}
 }
 
-/* The Secret of a volume that is in the index, and could not be read. */
+/* A Secret of a volume that is in the index, and could not be read. */
 static const struct cache_item *missing_secret(const struct cache *c, const struct pod *pod)
 {
 	for (size_t i = 0; i < pod->n_volumes; i++) {
 		const struct pod_volume *v = &pod->volumes[i];
-		cleanup_free char *id = NULL;
-		const struct cache_item *item;
 
-		if (v->kind != POD_VOLUME_SECRET || !pod_mounts_volume(pod, v->name))
-			continue;
-		id = str_format("%s/%s", pod->ns, v->secret_name);
-		item = id ? cache_set_find(&c->now, CACHE_SECRET, id) : NULL;
-		if (item && !item->absent && !item->secret)
-			return item;
+		for (size_t j = 0; j < v->n_sources && pod_mounts_volume(pod, v->name); j++) {
+			cleanup_free char *id = str_format("%s/%s", pod->ns, v->sources[j].name);
+			const struct cache_item *item = id ? cache_set_find(&c->now, CACHE_SECRET, id) : NULL;
+
+			if (item && !item->absent && !item->secret)
+				return item;
+		}
 	}
 	return NULL;
 }

@@ -294,36 +294,57 @@ static json_t *meta_json(const char *ns, const char *name, const char *uid)
 	return meta;
 }
 
-static json_t *items_json(const struct pod_volume *v)
+static json_t *items_json(const struct pod_volume_source *s)
 {
 	json_t *items = json_array();
 
-	for (size_t i = 0; i < v->n_items; i++) {
+	for (size_t i = 0; i < s->n_items; i++) {
 		json_t *item = json_object();
 
-		put_str(&item, "key", v->items[i].key);
-		put_str(&item, "path", v->items[i].path);
-		if (v->items[i].has_mode)
-			put(&item, "mode", json_integer(v->items[i].mode));
+		put_str(&item, "key", s->items[i].key);
+		put_str(&item, "path", s->items[i].path);
+		if (s->items[i].has_mode)
+			put(&item, "mode", json_integer(s->items[i].mode));
 		append(&items, item);
 	}
 	return items;
 }
 
+static json_t *source_json(const struct pod_volume_source *s, const char *name_key)
+{
+	json_t *secret = json_object();
+
+	put_str(&secret, name_key, s->name);
+	put(&secret, "optional", json_boolean(s->optional));
+	if (s->n_items > 0)
+		put(&secret, "items", items_json(s));
+	return secret;
+}
+
+static json_t *projected_json(const struct pod_volume *v)
+{
+	json_t *projected = json_object(), *sources = json_array();
+
+	for (size_t i = 0; i < v->n_sources; i++) {
+		json_t *source = json_object();
+
+		put(&source, "secret", source_json(&v->sources[i], "name"));
+		append(&sources, source);
+	}
+	put(&projected, "sources", sources);
+	return projected;
+}
+
 static json_t *volume_json(const struct pod_volume *v)
 {
-	json_t *volume = json_object(), *secret;
+	json_t *volume = json_object(), *kind;
 
 	put_str(&volume, "name", v->name);
-	if (v->kind != POD_VOLUME_SECRET)
+	if (v->kind == POD_VOLUME_OTHER)
 		return volume;
-	secret = json_object();
-	put_str(&secret, "secretName", v->secret_name);
-	put(&secret, "optional", json_boolean(v->optional));
-	put(&secret, "defaultMode", json_integer(v->default_mode));
-	if (v->n_items > 0)
-		put(&secret, "items", items_json(v));
-	put(&volume, "secret", secret);
+	kind = v->kind == POD_VOLUME_SECRET ? source_json(&v->sources[0], "secretName") : projected_json(v);
+	put(&kind, "defaultMode", json_integer(v->default_mode));
+	put(&volume, v->kind == POD_VOLUME_SECRET ? "secret" : "projected", kind);
 	return volume;
 }
 

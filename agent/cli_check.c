@@ -205,20 +205,23 @@ static int add_word(struct check *c, const char *word)
 
 /* ---- one file ---- */
 
-static int add_reference(struct check *c, const char *file, const struct manifest_object *o, size_t nth)
+static int add_reference(struct check *c, const char *file, const struct manifest_object *o, size_t volume,
+			 size_t source, const struct manifest_place *at)
 {
-	const struct pod_volume *v = &o->pod->volumes[nth];
-	cleanup_free char *field = str_format("spec.volumes[%zu].secret.secretName", nth), *reason = NULL, *key = NULL;
+	const char *name = o->pod->volumes[volume].sources[source].name;
+	cleanup_free char *reason = NULL, *key = NULL;
 	cleanup_finding struct finding *f = NULL;
 	struct reference *references;
+	char field[JSON_PATH_MAX];
 
-	key = str_format("secret %s/%s", o->ns, v->secret_name);
-	reason = str_format("Secret \"%s\" is in none of these files; the volume has to wait for it", v->secret_name);
-	if (!field || !reason || !key)
+	manifest_source_path(o->pod, volume, source, field);
+	key = str_format("secret %s/%s", o->ns, name);
+	reason = str_format("Secret \"%s\" is in none of these files; the volume has to wait for it", name);
+	if (!reason || !key)
 		return -ENOMEM;
 	if (finding_new(&(struct finding){ .level = FINDING_WARNING,
-					   .line = o->volumes[nth].line,
-					   .column = o->volumes[nth].column,
+					   .line = at->line,
+					   .column = at->column,
 					   .file = (char *)(uintptr_t)file,
 					   .object = o->key,
 					   .field = field,
@@ -235,6 +238,7 @@ static int add_reference(struct check *c, const char *file, const struct manifes
 
 static int note_object(struct check *c, const char *file, const struct manifest_object *o)
 {
+	const struct manifest_place *at = o->volumes;
 	int r = 0;
 
 	c->n_pods += o->kind == MANIFEST_POD;
@@ -242,8 +246,10 @@ static int note_object(struct check *c, const char *file, const struct manifest_
 	for (size_t i = 0; o->pod && r == 0 && i < o->pod->n_volumes; i++) {
 		const struct pod_volume *v = &o->pod->volumes[i];
 
-		if (v->kind == POD_VOLUME_SECRET && !v->optional && pod_mounts_volume(o->pod, v->name))
-			r = add_reference(c, file, o, i);
+		for (size_t j = 0; r == 0 && j < v->n_sources; j++, at++) {
+			if (!v->sources[j].optional && pod_mounts_volume(o->pod, v->name))
+				r = add_reference(c, file, o, i, j, at);
+		}
 	}
 	return r;
 }

@@ -1,8 +1,28 @@
-/* secretlet volumes: one line for each secret volume. */
+/* secretlet volumes: one line for each volume. */
 
 #include "agent/cli.h"
 
+#include "common/buf.h"
 #include "common/str.h"
+
+#define NAMES_MAX 65536 /* of text */
+
+/* "db"; of a projected volume "secret:db,secret:tls" */
+static void add_sources(struct table *t, const json_t *volume)
+{
+	bool projected = str_eq(cli_str(volume, "type"), "projected");
+	cleanup_buf struct buf names = BUF_INIT(NAMES_MAX);
+	const json_t *source;
+	size_t i;
+
+	json_array_foreach (json_object_get(volume, "sources"), i, source) {
+		const char *type = projected ? cli_str(source, "type") : "", *name = cli_str(source, "name");
+
+		if (buf_printf(&names, "%s%s%s%s", i ? "," : "", type, *type && *name ? ":" : "", name) < 0)
+			break;
+	}
+	table_add(t, TABLE_PLAIN, names.data ? names.data : "");
+}
 
 static void add_volume(struct table *t, const json_t *pod, const json_t *volume)
 {
@@ -13,7 +33,7 @@ static void add_volume(struct table *t, const json_t *pod, const json_t *volume)
 	table_addf(t, TABLE_PLAIN, "%s/%s", cli_str(pod, "namespace"), cli_str(pod, "name"));
 	table_add(t, TABLE_PLAIN, cli_str(volume, "name"));
 	table_add(t, TABLE_PLAIN, cli_str(volume, "type"));
-	table_add(t, TABLE_PLAIN, cli_str(volume, "secret"));
+	add_sources(t, volume);
 	table_add(t, cli_volume_style(state), state);
 	table_add(t, TABLE_PLAIN, cli_str(volume, "resourceVersion"));
 	table_add(t, TABLE_PLAIN, cli_since(cli_str(volume, "updated"), age));
@@ -26,7 +46,7 @@ static void add_volume(struct table *t, const json_t *pod, const json_t *volume)
 
 int cli_volumes(const struct options *o, char *const *words)
 {
-	static const char *const headers[] = { "POD",	"VOLUME",   "TYPE",    "SECRET",
+	static const char *const headers[] = { "POD",	"VOLUME",   "TYPE",    "SOURCES",
 					       "STATE", "REVISION", "UPDATED", "ERROR" };
 	cleanup_json json_t *json = NULL, *pods = NULL;
 	const json_t *pod, *volume;

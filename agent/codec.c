@@ -366,7 +366,8 @@ static int read_item(struct pod_item *item, const json_t *obj, const struct json
 	return read_mode(obj, "mode", at, &item->has_mode, &item->mode, issue);
 }
 
-static int read_items(struct pod_volume *v, const json_t *secret, const struct json_at *up, struct json_issue *issue)
+static int read_items(struct pod_volume_source *s, const json_t *secret, const struct json_at *up,
+		      struct json_issue *issue)
 {
 	const struct json_at list_at = JSON_AT(up, "items");
 	const json_t *array = NULL;
@@ -376,44 +377,100 @@ static int read_items(struct pod_volume *v, const json_t *secret, const struct j
 	r = get_list(secret, "items", up, LIST_MAX, &array, &n, issue);
 	if (r < 0 || n == 0)
 		return r;
-	v->items = calloc(n, sizeof(*v->items));
-	if (!v->items)
+	s->items = calloc(n, sizeof(*s->items));
+	if (!s->items)
 		return no_memory(issue, &list_at);
-	v->n_items = n;
+	s->n_items = n;
 	for (size_t i = 0; i < n; i++) {
 		const struct json_at at = JSON_AT_INDEX(&list_at, i);
 
-		r = read_item(&v->items[i], json_array_get(array, i), &at, issue);
+		r = read_item(&s->items[i], json_array_get(array, i), &at, issue);
 		if (r < 0)
 			return r;
 	}
 	return 0;
 }
 
+static int read_secret_source(struct pod_volume_source *s, const json_t *secret, const char *name_key,
+			      const struct json_at *at, struct json_issue *issue)
+{
+	int r;
+
+	r = dup_name(secret, name_key, at, &RULE_SUBDOMAIN, &s->name, issue);
+	if (r < 0)
+		return r;
+	r = json_get_bool(secret, "optional", at, &s->optional, issue);
+	if (r < 0)
+		return r;
+	return read_items(s, secret, at, issue);
+}
+
+/* 0644 is the API server's default. */
+static int begin_sources(struct pod_volume *v, enum pod_volume_kind kind, const json_t *obj, size_t n,
+			 const struct json_at *at, struct json_issue *issue)
+{
+	bool has_mode = false;
+
+	v->kind = kind;
+	v->sources = calloc(n + 1, sizeof(*v->sources));
+	if (!v->sources)
+		return no_memory(issue, at);
+	v->n_sources = n;
+	v->default_mode = 0644;
+	return read_mode(obj, "defaultMode", at, &has_mode, &v->default_mode, issue);
+}
+
 static int read_secret_volume(struct pod_volume *v, const json_t *secret, const struct json_at *at,
 			      struct json_issue *issue)
 {
-	bool has_mode = false;
 	int r;
 
-	v->kind = POD_VOLUME_SECRET;
-	v->default_mode = 0644;
-	r = dup_name(secret, "secretName", at, &RULE_SUBDOMAIN, &v->secret_name, issue);
-	if (r < 0)
+	r = begin_sources(v, POD_VOLUME_SECRET, secret, 1, at, issue);
+	return r < 0 ? r : read_secret_source(&v->sources[0], secret, "secretName", at, issue);
+}
+
+/* A source that we do not know makes the whole volume one that is not ours: half of it is worth nothing. */
+static bool are_ours(const json_t *sources)
+{
+	const json_t *source;
+	size_t i;
+
+	json_array_foreach (sources, i, source) {
+		const json_t *secret = json_object_get(source, "secret");
+
+		if (json_is_object(source) && (!secret || json_is_null(secret)))
+			return false;
+	}
+	return true;
+}
+
+static int read_projected_volume(struct pod_volume *v, const json_t *projected, const struct json_at *up,
+				 struct json_issue *issue)
+{
+	const struct json_at list_at = JSON_AT(up, "sources");
+	const json_t *array = NULL;
+	size_t n = 0;
+	int r;
+
+	r = get_list(projected, "sources", up, &array, &n, issue);
+	if (r < 0 || !are_ours(array))
 		return r;
-	r = json_get_bool(secret, "optional", at, &v->optional, issue);
-	if (r < 0)
-		return r;
-	r = read_mode(secret, "defaultMode", at, &has_mode, &v->default_mode, issue);
-	if (r < 0)
-		return r;
-	return read_items(v, secret, at, issue);
+	r = begin_sources(v, POD_VOLUME_PROJECTED, projected, n, up, issue);
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		const struct json_at at = JSON_AT_INDEX(&list_at, i), secret_at = JSON_AT(&at, "secret");
+		const json_t *source = json_array_get(array, i), *secret = NULL;
+
+		r = expect_object(source, &at, issue);
+		r = r ?: json_get_object(source, "secret", &at, &secret, issue);
+		r = r ?: read_secret_source(&v->sources[i], secret, "name", &secret_at, issue);
+	}
+	return r;
 }
 
 static int read_volume(struct pod_volume *v, const json_t *obj, const struct json_at *at, struct json_issue *issue)
 {
-	const struct json_at secret_at = JSON_AT(at, "secret");
-	const json_t *secret = NULL;
+	const struct json_at secret_at = JSON_AT(at, "secret"), projected_at = JSON_AT(at, "projected");
+	const json_t *secret = NULL, *projected = NULL;
 	int r;
 
 	v->kind = POD_VOLUME_OTHER;
@@ -426,7 +483,12 @@ static int read_volume(struct pod_volume *v, const json_t *obj, const struct jso
 	r = json_get_object(obj, "secret", at, &secret, issue);
 	if (r < 0)
 		return r;
-	return secret ? read_secret_volume(v, secret, &secret_at, issue) : 0;
+	if (secret)
+		return read_secret_volume(v, secret, &secret_at, issue);
+	r = json_get_object(obj, "projected", at, &projected, issue);
+	if (r < 0)
+		return r;
+	return projected ? read_projected_volume(v, projected, &projected_at, issue) : 0;
 }
 
 static int unique_name(struct map *names, const char *name, void *owner, const struct json_at *up,

@@ -227,19 +227,34 @@ static int decode(struct reader *r, struct manifest_object *o, json_t *obj, stru
 	return o->pod ? check_pod_uid(o->pod, issue) : 0;
 }
 
+void manifest_source_path(const struct pod *pod, size_t volume, size_t source, char ret_path[static JSON_PATH_MAX])
+{
+	if (pod->volumes[volume].kind == POD_VOLUME_SECRET)
+		snprintf(ret_path, JSON_PATH_MAX, "spec.volumes[%zu].secret.secretName", volume);
+	else
+		snprintf(ret_path, JSON_PATH_MAX, "spec.volumes[%zu].projected.sources[%zu].secret.name", volume,
+			 source);
+}
+
 static int place_volumes(struct reader *r, struct manifest_object *o, const struct yaml_node *root)
 {
 	char path[JSON_PATH_MAX];
+	size_t n = 0;
 
-	o->volumes = calloc(o->pod->n_volumes + 1, sizeof(*o->volumes));
+	for (size_t i = 0; i < o->pod->n_volumes; i++)
+		n += o->pod->volumes[i].n_sources;
+	o->volumes = calloc(n + 1, sizeof(*o->volumes));
 	if (!o->volumes)
 		return no_memory(r);
+	n = 0;
 	for (size_t i = 0; i < o->pod->n_volumes; i++) {
-		const struct yaml_node *at;
+		for (size_t j = 0; j < o->pod->volumes[i].n_sources; j++) {
+			const struct yaml_node *at;
 
-		snprintf(path, sizeof(path), "spec.volumes[%zu].secret.secretName", i);
-		at = yaml_find(root, path);
-		o->volumes[i] = (struct manifest_place){ at->line, at->column };
+			manifest_source_path(o->pod, i, j, path);
+			at = yaml_find(root, path);
+			o->volumes[n++] = (struct manifest_place){ at->line, at->column };
+		}
 	}
 	return 0;
 }

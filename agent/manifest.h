@@ -23,8 +23,8 @@ struct manifest_object {
 	struct secret *secret; /* a good Secret */
 	struct pod *pod; /* a good Pod */
 	json_t *json; /* a Pod: what was read, to tell whether it has changed */
-	struct manifest_place
-		*volumes; /* a good Pod: where each of pod->volumes (the Secret's name, if it has one) is */
+	struct manifest_place *
+		volumes; /* a good Pod: where the Secret's name of each source of each of pod->volumes is, one after another */
 	struct finding *problem; /* refused; NULL: it is good */
 	struct finding **warnings; /* of a good one: what has no effect */
 	size_t n_warnings;
@@ -36,6 +36,8 @@ struct manifest_object {
  * Empty documents are skipped. `keys` open sealed values; NULL: they are refused. */
 int manifest_parse(const char *file, const char *text, size_t len, const struct sealing_keys *keys, uint64_t *revision,
 		   struct manifest_object **ret_objects, size_t *ret_n_objects, struct err *e);
+/* The field that names the Secret of a source: "spec.volumes[0].secret.secretName". */
+void manifest_source_path(const struct pod *pod, size_t volume, size_t source, char ret_path[static JSON_PATH_MAX]);
 /* Ends in .yaml, .yml or .json and is not hidden: of a folder of manifests, such files are read. */
 bool manifest_is_file_name(const char *name);
 /* Frees what an object holds, not the struct itself. */

@@ -3,7 +3,6 @@
  * drop the source's flags), and none of them can keep a container from starting because the source has no locked flag. */
 #include "agent/mounts.h"
 
-#include "agent/views.h"
 #include "common/buf.h"
 #include "common/str.h"
 
@@ -21,8 +20,8 @@ static int mounts_no_container(const struct pod *pod, const char *container, str
 		       names.data ? names.data : "none");
 }
 
-static int mount_make(const struct pod *pod, const struct pod_mount *m, const char *pods_dir, json_t **ret,
-		      struct err *e)
+static int mount_make(const struct pod *pod, const struct pod_volume *volume, const struct pod_mount *m,
+		      const char *pods_dir, json_t **ret, struct err *e)
 {
 	cleanup_free char *source = NULL;
 
@@ -34,7 +33,7 @@ static int mount_make(const struct pod *pod, const struct pod_mount *m, const ch
 		return err_set(e, -EINVAL,
 			       "volume mount %s of pod %s: subPath must be relative and must not contain '..'",
 			       m->volume, pod_display(pod));
-	source = str_format("%s/%s/volumes/%s/%s%s%s", pods_dir, pod->uid, VIEW_PLUGIN_SECRET, m->volume,
+	source = str_format("%s/%s/volumes/%s/%s%s%s", pods_dir, pod->uid, pod_volume_plugin(volume), m->volume,
 			    str_empty(m->sub_path) ? "" : "/", str_empty(m->sub_path) ? "" : m->sub_path);
 	if (!source)
 		return err_set(e, -ENOMEM, "out of memory");
@@ -60,9 +59,9 @@ int mounts_make(const struct pod *pod, const char *container, const char *pods_d
 		const struct pod_volume *volume = pod_find_volume(pod, c->mounts[i].volume);
 		json_t *mount;
 
-		if (!volume || volume->kind != POD_VOLUME_SECRET)
+		if (!volume || volume->kind == POD_VOLUME_OTHER)
 			continue;
-		r = mount_make(pod, &c->mounts[i], pods_dir, &mount, e);
+		r = mount_make(pod, volume, &c->mounts[i], pods_dir, &mount, e);
 		if (r < 0)
 			return r;
 		if (json_array_append_new(mounts, mount) < 0)

@@ -21,15 +21,22 @@ struct pod *pod_ref(struct pod *p)
 	return p;
 }
 
+static void source_deinit(struct pod_volume_source *s)
+{
+	for (size_t i = 0; i < s->n_items; i++) {
+		free(s->items[i].key);
+		free(s->items[i].path);
+	}
+	free(s->items);
+	free(s->name);
+}
+
 static void volume_deinit(struct pod_volume *v)
 {
-	for (size_t i = 0; i < v->n_items; i++) {
-		free(v->items[i].key);
-		free(v->items[i].path);
-	}
-	free(v->items);
+	for (size_t i = 0; i < v->n_sources; i++)
+		source_deinit(&v->sources[i]);
+	free(v->sources);
 	free(v->name);
-	free(v->secret_name);
 }
 
 static void container_deinit(struct pod_container *c)
@@ -72,6 +79,28 @@ void pod_unref(struct pod *p)
 	assert(p->refs > 0);
 	if (--p->refs == 0)
 		pod_free(p);
+}
+
+const char *pod_volume_plugin(const struct pod_volume *v)
+{
+	static const char *const plugins[] = {
+		[POD_VOLUME_SECRET] = "kubernetes.io~secret",
+		[POD_VOLUME_PROJECTED] = "kubernetes.io~projected",
+		[POD_VOLUME_OTHER] = NULL,
+	};
+
+	return plugins[v->kind];
+}
+
+const char *pod_volume_type(const struct pod_volume *v)
+{
+	static const char *const types[] = {
+		[POD_VOLUME_SECRET] = "secret",
+		[POD_VOLUME_PROJECTED] = "projected",
+		[POD_VOLUME_OTHER] = NULL,
+	};
+
+	return types[v->kind];
 }
 
 const struct pod_volume *pod_find_volume(const struct pod *p, const char *name)

@@ -1,4 +1,4 @@
-/* Pod: the parts of a Pod object that concern its secret volumes. Immutable once made; shared by reference. */
+/* Pod: the parts of a Pod object that concern its volumes of ours. Immutable once made; shared by reference. */
 #pragma once
 
 #include "common/base.h"
@@ -6,6 +6,7 @@
 
 enum pod_volume_kind {
 	POD_VOLUME_SECRET,
+	POD_VOLUME_PROJECTED, /* of sources that we know, each of them */
 	POD_VOLUME_OTHER, /* not ours; known for nested mount points */
 };
 struct pod_item {
@@ -13,14 +14,19 @@ struct pod_item {
 	bool has_mode;
 	mode_t mode;
 };
+/* What a volume is made of: one Secret, or of a projected volume several, one laid over the other. */
+struct pod_volume_source {
+	char *name; /* of the Secret */
+	bool optional;
+	struct pod_item *items;
+	size_t n_items; /* 0: every key */
+};
 struct pod_volume {
 	char *name;
 	enum pod_volume_kind kind;
-	char *secret_name;
-	bool optional;
 	mode_t default_mode; /* 0644 when the object does not say, as the API server defaults it */
-	struct pod_item *items;
-	size_t n_items; /* 0: every key */
+	struct pod_volume_source *sources; /* in the order in which they are laid; a secret volume has one */
+	size_t n_sources;
 };
 struct pod_mount {
 	char *volume, *mount_path, *sub_path; /* sub_path NULL: the whole volume */
@@ -55,6 +61,11 @@ struct pod *pod_ref(struct pod *p);
 void pod_unref(struct pod *p);
 DEFINE_CLEANUP(struct pod *, pod_unref);
 #define cleanup_pod cleanup(pod_unrefp)
+/* The volume's kind as a folder below <pods dir>/<uid>/volumes, which is the name of the kubelet's plugin:
+ * "kubernetes.io~secret". NULL: not one of ours. */
+const char *pod_volume_plugin(const struct pod_volume *v);
+/* The field that it is in the pod's spec: "secret". NULL: not one of ours. */
+const char *pod_volume_type(const struct pod_volume *v);
 const struct pod_volume *pod_find_volume(const struct pod *p, const char *name);
 const struct pod_container *pod_find_container(const struct pod *p, const char *name);
 /* Some container (of any kind) mounts it. Others are not set up, as under the kubelet. */

@@ -44,10 +44,10 @@ struct pods {
 	struct backoff backoff;
 };
 
-/* The volumes that show one Secret. */
+/* The volumes' sources that show one Secret. */
 struct secret_users {
 	const struct store_entry *entry; /* its address is the key */
-	struct list volumes;
+	struct list sources;
 };
 
 static void volume_flight_free(struct volume_flight *f)
@@ -63,9 +63,31 @@ static const struct log_field *volume_fields(const struct volume *v, struct log_
 {
 	fields[0] = (struct log_field){ "pod", pod_display(v->pod->pod) };
 	fields[1] = (struct log_field){ "volume", v->spec->name };
-	fields[2] = (struct log_field){ "secret", v->spec->secret_name };
+	/* of a projected volume the error names it */
+	fields[2] =
+		(struct log_field){ "secret", v->spec->kind == POD_VOLUME_SECRET ? v->spec->sources[0].name : NULL };
 	fields[3] = (struct log_field){ NULL, NULL };
 	return fields;
+}
+
+/* The first source that is not up to date. NULL: there is none. */
+static const struct store_entry *volume_trouble(const struct volume *v)
+{
+	for (size_t i = 0; i < v->n_sources; i++) {
+		if (v->entries[i]->error[0])
+			return v->entries[i];
+	}
+	return NULL;
+}
+
+/* A source was asked for just now, and its answer is on its way. */
+static bool volume_is_asked_for(const struct volume *v)
+{
+	for (size_t i = 0; i < v->n_sources; i++) {
+		if (v->entries[i]->state == STORE_UNSYNCED && !v->entries[i]->error[0])
+			return true;
+	}
+	return false;
 }
 
 /* Says what is wrong with a volume, once for each reason. What is wrong with the source is the source's to say: it would
@@ -73,15 +95,17 @@ static const struct log_field *volume_fields(const struct volume *v, struct log_
 static void volume_set_error(struct volume *v, const char *text)
 {
 	struct log_field fields[4];
-	bool asked; /* just now, the answer is on its way */
+	const struct store_entry *trouble;
+	bool asked;
 
 	if (strcmp(v->error, text) == 0)
 		return;
 	snprintf(v->error, sizeof(v->error), "%s", text);
 	if (!*text)
 		return;
-	asked = v->entry && v->entry->state == STORE_UNSYNCED && !v->entry->error[0];
-	if (v->condition == VOLUME_READY && (asked || str_eq(text, v->entry->error)))
+	asked = volume_is_asked_for(v);
+	trouble = volume_trouble(v);
+	if (v->condition == VOLUME_READY && (asked || (trouble && str_eq(text, trouble->error))))
 		log_debug(volume_fields(v, fields), "volume keeps its last good content: %s", text);
 	else if (v->condition == VOLUME_READY)
 		log_warning(volume_fields(v, fields), "volume keeps its last good content: %s", text);
@@ -117,6 +141,7 @@ static void volume_retry_later(struct volume *v)
 /* The flight's content is what is readable now, whether it had to be published or was there. */
 static void volume_settle(struct volume *v, struct volume_flight *f, bool unchanged, const struct publish_result *res)
 {
+	const struct store_entry *trouble = volume_trouble(v);
 	bool first = v->updated_usec == 0;
 	struct log_field fields[6];
 
@@ -128,7 +153,7 @@ static void volume_settle(struct volume *v, struct volume_flight *f, bool unchan
 	v->n_bytes = f->n_bytes;
 	v->condition = VOLUME_READY;
 	backoff_reset(&v->backoff);
-	volume_set_error(v, v->entry->error);
+	volume_set_error(v, trouble ? trouble->error : "");
 	volume_fields(v, fields);
 	fields[3] = (struct log_field){ "revision", v->resource_version };
 	fields[4] = (struct log_field){ "version", v->version };
@@ -172,15 +197,13 @@ static int volume_publish(struct volume *v, struct view *view)
 	cleanup(volume_flight_freep) struct volume_flight *f = calloc(1, sizeof(*f));
 	cleanup_payload struct payload *payload = TAKE_PTR(view->payload);
 	const struct volume_path at = { .pod_uid = v->pod->pod->uid,
-					.plugin = VIEW_PLUGIN_SECRET,
+					.plugin = pod_volume_plugin(v->spec),
 					.name = v->spec->name };
 	int r;
 
 	if (!f)
 		return -ENOMEM;
-	f->resource_version = strdup(view->resource_version);
-	if (!f->resource_version)
-		return -ENOMEM;
+	f->resource_version = TAKE_PTR(view->resource_version);
 	f->volume = v;
 	f->n_files = view->n_files;
 	f->n_bytes = view->n_bytes;
@@ -197,8 +220,8 @@ static int volume_publish(struct volume *v, struct view *view)
 /* Looks at the volume again from the start. */
 static void volume_update(struct volume *v)
 {
+	cleanup(view_deinit) struct view view = { .n_files = 0 };
 	struct err e = ERR_INIT;
-	struct view view;
 	int r;
 
 	if (v->pod->pod->mirror) {
@@ -207,7 +230,7 @@ static void volume_update(struct volume *v)
 		volume_changed(v);
 		return;
 	}
-	r = view_make(v->pod->pod, v->spec, v->entry, &view, &e);
+	r = view_make(v->pod->pod, v->spec, v->entries, &view, &e);
 	if (r == 0) {
 		r = volume_publish(v, &view);
 		if (r < 0) {
@@ -223,15 +246,16 @@ static void volume_update(struct volume *v)
 	volume_changed(v);
 }
 
-/* Gives the volume its Secret, and finds it by that from now on. */
-static int volume_use_secret(struct volume *v)
+/* Gives the volume its next Secret, and finds it by that from now on. */
+static int volume_use_secret(struct volume *v, const char *name)
 {
+	struct volume_source *source = &v->sources[v->n_sources];
 	struct pods *p = v->pod->pods;
 	const struct store_entry *entry;
 	struct secret_users *users;
 	int r;
 
-	r = store_ref(p->store, v->pod->pod->ns, v->spec->secret_name, &entry);
+	r = store_ref(p->store, v->pod->pod->ns, name, &entry);
 	if (r < 0)
 		return r;
 	users = map_get(&p->by_entry, &entry, sizeof(entry));
@@ -239,7 +263,7 @@ static int volume_use_secret(struct volume *v)
 		users = calloc(1, sizeof(*users));
 		if (users) {
 			users->entry = entry;
-			list_init(&users->volumes);
+			list_init(&users->sources);
 		}
 		if (!users || map_add(&p->by_entry, &users->entry, sizeof(users->entry), users) < 0) {
 			free(users);
@@ -247,31 +271,66 @@ static int volume_use_secret(struct volume *v)
 			return -ENOMEM;
 		}
 	}
-	v->entry = entry;
-	list_append(&users->volumes, &v->same_secret);
+	v->entries[v->n_sources++] = entry;
+	source->volume = v;
+	list_append(&users->sources, &source->same_secret);
 	return 0;
+}
+
+static int volume_use_secrets(struct volume *v)
+{
+	int r = 0;
+
+	v->entries = calloc(v->spec->n_sources + 1, sizeof(struct store_entry *));
+	v->sources = calloc(v->spec->n_sources + 1, sizeof(*v->sources));
+	if (!v->entries || !v->sources)
+		return -ENOMEM;
+	for (size_t i = 0; r == 0 && i < v->spec->n_sources; i++)
+		r = volume_use_secret(v, v->spec->sources[i].name);
+	return r;
 }
 
 static void volume_leave_secret(struct volume *v)
 {
+	const struct store_entry *entry = v->entries[--v->n_sources];
 	struct pods *p = v->pod->pods;
-	struct secret_users *users = map_get(&p->by_entry, &v->entry, sizeof(v->entry));
+	struct secret_users *users = map_get(&p->by_entry, &entry, sizeof(entry));
 
-	list_remove(&v->same_secret);
-	if (list_empty(&users->volumes)) {
-		map_remove(&p->by_entry, &v->entry, sizeof(v->entry));
+	list_remove(&v->sources[v->n_sources].same_secret);
+	if (list_empty(&users->sources)) {
+		map_remove(&p->by_entry, &entry, sizeof(entry));
 		free(users);
 	}
-	store_unref(p->store, TAKE_PTR(v->entry));
+	store_unref(p->store, entry);
 }
 
 static void volume_deinit(struct volume *v)
 {
 	volume_drop_flight(v);
 	loop_source_free(v->retry);
-	if (v->entry)
+	while (v->n_sources > 0)
 		volume_leave_secret(v);
+	free(v->entries);
+	free(v->sources);
 	free(v->resource_version);
+}
+
+static bool source_has(const struct pod_volume_source *s, const struct store_entry *entry, const char *path)
+{
+	if (s->n_items == 0)
+		return entry->secret && secret_find_key(entry->secret, path);
+	for (size_t i = 0; i < s->n_items; i++)
+		if (str_eq(s->items[i].path, path))
+			return true;
+	return false;
+}
+
+const struct pod_volume_source *volume_find_source(const struct volume *v, const char *path)
+{
+	for (size_t i = v->n_sources; i > 0; i--)
+		if (source_has(&v->spec->sources[i - 1], v->entries[i - 1], path))
+			return &v->spec->sources[i - 1];
+	return NULL;
 }
 
 /* --- one pod --- */
@@ -317,7 +376,7 @@ static void volume_inherit(struct volume *v, struct volume *old)
 static void volume_find(struct volume *v)
 {
 	const struct volume_path at = { .pod_uid = v->pod->pod->uid,
-					.plugin = VIEW_PLUGIN_SECRET,
+					.plugin = pod_volume_plugin(v->spec),
 					.name = v->spec->name };
 	struct publish_result res;
 	bool whole = false;
@@ -351,7 +410,7 @@ static int volume_init(struct volume *v, struct pod_state *s, const struct pod_v
 	if (s->pod->mirror)
 		return 0;
 	volume_find(v);
-	return volume_use_secret(v);
+	return volume_use_secrets(v);
 }
 
 /* The volumes that the pod has now. New references come before the old ones go, so that a shared Secret stays. */
@@ -368,11 +427,11 @@ static int pod_state_make_volumes(struct pod_state *s, struct volume **ret_volum
 	for (size_t i = 0; i < pod->n_volumes && !pod_is_finished(pod); i++) {
 		const struct pod_volume *spec = &pod->volumes[i];
 
-		if (spec->kind != POD_VOLUME_SECRET || !pod_mounts_volume(pod, spec->name))
+		if (spec->kind == POD_VOLUME_OTHER || !pod_mounts_volume(pod, spec->name))
 			continue;
 		r = volume_init(&volumes[n], s, spec);
 		if (r < 0) {
-			volumes_free(volumes, n);
+			volumes_free(volumes, n + 1);
 			return r;
 		}
 		n++;
@@ -390,10 +449,10 @@ static void volume_removed(void *userdata, int r, const struct publish_result *r
 		log_error(NULL, "remove %s: %s", what, err_text(e));
 }
 
-static void volume_remove(struct pods *p, const char *uid, const char *name)
+static void volume_remove(struct pods *p, const char *uid, const struct pod_volume *spec)
 {
-	const struct volume_path at = { .pod_uid = uid, .plugin = VIEW_PLUGIN_SECRET, .name = name };
-	char *what = str_format("volume %s of pod %s", name, uid);
+	const struct volume_path at = { .pod_uid = uid, .plugin = pod_volume_plugin(spec), .name = spec->name };
+	char *what = str_format("volume %s of pod %s", spec->name, uid);
 
 	if (what && publish_remove_volume(p->publish, &at, volume_removed, what) < 0) {
 		log_error(NULL, "remove %s: out of memory", what);
@@ -409,6 +468,23 @@ static void pod_remove_volumes(struct pods *p, const char *uid)
 		log_error(NULL, "remove %s: out of memory", what);
 		free(what);
 	}
+}
+
+/* A source that the volume's previous revision did not have, or has in another place. */
+static void volume_need_sources(struct volume *v, const struct volume *before)
+{
+	for (size_t i = 0; i < v->n_sources; i++) {
+		if (!before || i >= before->n_sources || before->entries[i] != v->entries[i])
+			store_need(v->pod->pods->store, v->entries[i]);
+	}
+}
+
+/* The same volume: a name may have become one of another kind, in another folder. */
+static struct volume *pod_state_find_same(const struct pod_state *s, const struct pod_volume *spec)
+{
+	struct volume *v = pod_state_find_volume(s, spec->name);
+
+	return v && v->spec->kind == spec->kind ? v : NULL;
 }
 
 /* Gives the state another revision of its pod. */
@@ -427,22 +503,21 @@ static int pod_state_set_pod(struct pod_state *s, struct pod *pod)
 		return r;
 	}
 	for (size_t i = 0; i < n; i++) {
-		struct volume *before = pod_state_find_volume(s, volumes[i].spec->name);
+		struct volume *before = pod_state_find_same(s, volumes[i].spec);
 
 		if (before)
 			volume_inherit(&volumes[i], before);
-		if (volumes[i].entry && (!before || before->entry != volumes[i].entry))
-			store_need(s->pods->store, volumes[i].entry);
+		volume_need_sources(&volumes[i], before);
 	}
 	s->volumes = volumes;
 	s->n_volumes = n;
 	for (size_t i = 0; i < n_old; i++) {
-		if (n > 0 && !pod_state_find_volume(s, old[i].spec->name))
-			volume_remove(s->pods, pod->uid, old[i].spec->name);
+		if (n > 0 && !pod_state_find_same(s, old[i].spec))
+			volume_remove(s->pods, pod->uid, old[i].spec);
 	}
 	if (n == 0 && n_old > 0) {
 		log_info(LOG_F({ "pod", pod_display(pod) }, { "uid", pod->uid }), "pod %s, its volumes go",
-			 pod_is_finished(pod) ? "has finished" : "mounts no Secret any more");
+			 pod_is_finished(pod) ? "has finished" : "mounts no volume of ours any more");
 		pod_remove_volumes(s->pods, pod->uid);
 	}
 	volumes_free(old, n_old);
@@ -463,9 +538,9 @@ bool pod_state_is_ready(const struct pod_state *s)
 
 /* --- does a new revision of a pod change anything for us? --- */
 
-static bool items_same(const struct pod_volume *a, const struct pod_volume *b)
+static bool source_same(const struct pod_volume_source *a, const struct pod_volume_source *b)
 {
-	if (a->n_items != b->n_items)
+	if (!str_eq(a->name, b->name) || a->optional != b->optional || a->n_items != b->n_items)
 		return false;
 	for (size_t i = 0; i < a->n_items; i++) {
 		const struct pod_item *x = &a->items[i], *y = &b->items[i];
@@ -477,15 +552,24 @@ static bool items_same(const struct pod_volume *a, const struct pod_volume *b)
 	return true;
 }
 
+static bool volume_same(const struct pod_volume *a, const struct pod_volume *b)
+{
+	if (!str_eq(a->name, b->name) || a->kind != b->kind || a->default_mode != b->default_mode ||
+	    a->n_sources != b->n_sources)
+		return false;
+	for (size_t i = 0; i < a->n_sources; i++) {
+		if (!source_same(&a->sources[i], &b->sources[i]))
+			return false;
+	}
+	return true;
+}
+
 static bool volumes_same(const struct pod *a, const struct pod *b)
 {
 	if (a->n_volumes != b->n_volumes)
 		return false;
 	for (size_t i = 0; i < a->n_volumes; i++) {
-		const struct pod_volume *x = &a->volumes[i], *y = &b->volumes[i];
-
-		if (!str_eq(x->name, y->name) || x->kind != y->kind || !str_eq(x->secret_name, y->secret_name) ||
-		    x->optional != y->optional || x->default_mode != y->default_mode || !items_same(x, y))
+		if (!volume_same(&a->volumes[i], &b->volumes[i]))
 			return false;
 	}
 	return true;
@@ -719,10 +803,10 @@ int pods_new(struct loop *l, struct store *store, struct publish *publish, pods_
 	return 0;
 }
 
-static bool mounts_a_secret(const struct pod *pod)
+static bool mounts_one_of_ours(const struct pod *pod)
 {
 	for (size_t i = 0; i < pod->n_volumes; i++)
-		if (pod->volumes[i].kind == POD_VOLUME_SECRET && pod_mounts_volume(pod, pod->volumes[i].name))
+		if (pod->volumes[i].kind != POD_VOLUME_OTHER && pod_mounts_volume(pod, pod->volumes[i].name))
 			return true;
 	return false;
 }
@@ -732,7 +816,7 @@ void pods_pod_changed(struct pods *p, struct pod *pod)
 	struct pod_state *s;
 	int r;
 
-	if (pod->mirror && !mounts_a_secret(pod)) {
+	if (pod->mirror && !mounts_one_of_ours(pod)) {
 		log_debug(LOG_F({ "pod", pod_display(pod) }), "mirror pod, nothing of it concerns us");
 		return;
 	}
@@ -798,6 +882,7 @@ static bool pod_is_wanted(void *userdata, const char *uid, const char *plugin, c
 {
 	struct pods *p = userdata;
 	const struct pod_state *s = map_get_str(&p->by_uid, uid);
+	const struct volume *v;
 
 	if (s && s->next) /* it could not be set up yet */
 		return true;
@@ -805,7 +890,10 @@ static bool pod_is_wanted(void *userdata, const char *uid, const char *plugin, c
 		log_info(LOG_F({ "uid", uid }), "a pod of an earlier run is gone, its volumes go with it");
 		return false;
 	}
-	return !volume || (str_eq(plugin, VIEW_PLUGIN_SECRET) && pod_state_find_volume(s, volume));
+	if (!volume)
+		return true;
+	v = pod_state_find_volume(s, volume);
+	return v && str_eq(plugin, pod_volume_plugin(v->spec));
 }
 
 int pods_retain(struct pods *p)
@@ -816,12 +904,12 @@ int pods_retain(struct pods *p)
 void pods_secret_changed(struct pods *p, const struct store_entry *entry)
 {
 	struct secret_users *users = map_get(&p->by_entry, &entry, sizeof(entry));
-	struct volume *v;
+	struct volume_source *source;
 
 	if (!users)
 		return;
-	list_for_each (v, &users->volumes, same_secret)
-		volume_update(v);
+	list_for_each (source, &users->sources, same_secret)
+		volume_update(source->volume);
 }
 
 size_t pods_count(const struct pods *p)

@@ -1,6 +1,6 @@
-/* Pods: this node's pods and the state of each of their secret volumes. Takes words from the source (through the agent)
- * and from the store, makes views of them and has them published. Nothing that was published is taken away by an error:
- * only a deleted or finished pod, or a changed spec, does that. */
+/* Pods: this node's pods and the state of each of their volumes. Takes words from the source (through the agent) and from
+ * the store, makes views of them and has them published. Nothing that was published is taken away by an error: only a
+ * deleted or finished pod, or a changed spec, does that. */
 #pragma once
 
 #include "agent/pod.h"
@@ -20,16 +20,23 @@ enum volume_condition {
 	VOLUME_READY, /* readable; error set: the newest state of things cannot be shown, the last good one is */
 };
 
+/* One source of a volume. */
+struct volume_source {
+	struct volume *volume;
+	struct list same_secret; /* with the other sources of this entry */
+};
+
 /* Read-only outside pods.c. */
 struct volume {
 	struct pod_state *pod;
 	const struct pod_volume *spec; /* in pod->pod */
-	const struct store_entry *entry; /* one reference of ours; NULL: a mirror pod's */
-	struct list same_secret; /* with the other volumes of this entry */
+	const struct store_entry **entries; /* of spec->sources, one reference of ours to each; NULL: a mirror pod's */
+	struct volume_source *sources;
+	size_t n_sources; /* that have an entry */
 	enum volume_condition condition;
 	char error[ERR_TEXT_MAX];
 	/* of what is published */
-	char *resource_version;
+	char *resource_version; /* of each source, with commas between */
 	char version[64]; /* "..2026_11_22_..." */
 	uint64_t updated_usec; /* CLOCK_REALTIME of the switch; 0: never */
 	size_t n_files;
@@ -80,5 +87,7 @@ size_t pods_count(const struct pods *p);
 const struct pod_state *pods_at(const struct pods *p, size_t i);
 /* "NS/NAME" (the newest of that name) or a UID; NULL: none. */
 const struct pod_state *pods_find(const struct pods *p, const char *ref);
+/* The source whose file is at `path`, as the specification and the store have it now. NULL: none. */
+const struct pod_volume_source *volume_find_source(const struct volume *v, const char *path);
 /* Every volume that the pod has now can be read. A finished pod is not ready: its volumes are gone. */
 bool pod_state_is_ready(const struct pod_state *s);

@@ -30,20 +30,50 @@ static const char *condition_name(enum volume_condition c)
 	return names[c];
 }
 
+static json_t *report_sources(const struct pod_volume *spec)
+{
+	cleanup_json json_t *sources = json_array();
+
+	for (size_t i = 0; i < spec->n_sources; i++) {
+		json_t *source = json_pack("{s:s, s:s, s:b}", "type", "secret", "name", spec->sources[i].name,
+					   "optional", spec->sources[i].optional);
+
+		if (json_array_append_new(sources, source) < 0)
+			return NULL;
+	}
+	return TAKE_PTR(sources);
+}
+
+/* When the oldest of what is from the offline cache was current. */
+static json_t *report_cached(const struct volume *v)
+{
+	uint64_t oldest = 0;
+
+	for (size_t i = 0; i < v->n_sources; i++) {
+		const struct store_entry *entry = v->entries[i];
+
+		if (entry->cached && (!oldest || entry->synced_usec < oldest))
+			oldest = entry->synced_usec;
+	}
+	return report_time(oldest);
+}
+
 static json_t *report_volume(const struct report_state *s, const struct volume *v)
 {
 	cleanup_free char *path =
-		str_format("%s/%s/volumes/%s/%s", s->pods_dir, v->pod->uid, VIEW_PLUGIN_SECRET, v->spec->name);
+		str_format("%s/%s/volumes/%s/%s", s->pods_dir, v->pod->uid, pod_volume_plugin(v->spec), v->spec->name);
+	/* the members of a secret volume are older than its sources */
+	const struct pod_volume_source *only = v->spec->kind == POD_VOLUME_SECRET ? &v->spec->sources[0] : NULL;
 
 	if (!path)
 		return NULL;
-	return json_pack("{s:s, s:s, s:s, s:b, s:o, s:s, s:s, s:s, s:o, s:I, s:I, s:o, s:o}", "name", v->spec->name,
-			 "type", "secret", "secret", v->spec->secret_name, "optional", v->spec->optional, "path",
-			 json_text(path), "state", condition_name(v->condition), "resourceVersion",
+	return json_pack("{s:s, s:s, s:s*, s:o*, s:o, s:o, s:s, s:s, s:s, s:o, s:I, s:I, s:o, s:o}", "name",
+			 v->spec->name, "type", pod_volume_type(v->spec), "secret", only ? only->name : NULL,
+			 "optional", only ? json_boolean(only->optional) : NULL, "sources", report_sources(v->spec),
+			 "path", json_text(path), "state", condition_name(v->condition), "resourceVersion",
 			 v->resource_version ? v->resource_version : "", "version", v->version, "updated",
 			 report_time(v->updated_usec), "files", (json_int_t)v->n_files, "bytes", (json_int_t)v->n_bytes,
-			 "error", json_text(v->error), "cached",
-			 v->entry && v->entry->cached ? report_time(v->entry->synced_usec) : json_null());
+			 "error", json_text(v->error), "cached", report_cached(v));
 }
 
 json_t *report_pod(const struct report_state *s, const struct pod_state *pod)

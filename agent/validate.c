@@ -503,28 +503,111 @@ static int check_item(const json_t *item, const struct json_at *at, void *userda
 	return check_mode(item, "mode", at, issue);
 }
 
+static int check_secret_source(const json_t *secret, const char *name_key, const struct json_at *at,
+			       struct json_issue *issue)
+{
+	const char *name = NULL;
+	bool optional;
+	int r;
+
+	r = get_filled(secret, name_key, at, &name, issue);
+	if (r < 0)
+		return r;
+	if (!str_is_dns_subdomain(name))
+		return invalid(issue, &JSON_AT(at, name_key), name, SUBDOMAIN_RULE);
+	r = json_get_bool(secret, "optional", at, &optional, issue);
+	if (r < 0)
+		return r;
+	return for_each(secret, "items", at, check_item, NULL, issue);
+}
+
 static int check_secret_volume(const json_t *secret, const struct json_at *at, struct json_issue *issue)
 {
 	static const char *const known[] = { "secretName", "items", "defaultMode", "optional", NULL };
-	const char *name = NULL;
-	bool optional;
 	int r;
 
 	r = refuse_unknown(secret, at, known, issue);
 	if (r < 0)
 		return r;
-	r = get_filled(secret, "secretName", at, &name, issue);
-	if (r < 0)
-		return r;
-	if (!str_is_dns_subdomain(name))
-		return invalid(issue, &JSON_AT(at, "secretName"), name, SUBDOMAIN_RULE);
-	r = json_get_bool(secret, "optional", at, &optional, issue);
-	if (r < 0)
-		return r;
 	r = check_mode(secret, "defaultMode", at, issue);
 	if (r < 0)
 		return r;
-	return for_each(secret, "items", at, check_item, NULL, issue);
+	return check_secret_source(secret, "secretName", at, issue);
+}
+
+/* `Secret:`, `secrets:` or `secretName:` would make an empty folder of a secret volume. */
+static bool is_meant_as_secret(const char *key)
+{
+	return strncasecmp(key, "secret", strlen("secret")) == 0 && !str_eq(key, "secret");
+}
+
+/* What the API server looks for in all sources together. */
+struct projection {
+	const struct json_at *at;
+	struct map paths;
+};
+
+static int check_projected_paths(const json_t *secret, struct projection *p, struct json_issue *issue)
+{
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach (json_object_get(secret, "items"), i, item) {
+		const char *path = json_string_value(json_object_get(item, "path"));
+		static char present;
+		int r = path ? map_add_str(&p->paths, path, &present) : 0;
+
+		if (r == -EEXIST)
+			return json_issue_set(issue, p->at, "Invalid value: \"" SHOWN "\": conflicting duplicate paths",
+					      path);
+		if (r < 0)
+			return no_memory(issue, p->at);
+	}
+	return 0;
+}
+
+static int check_source(const json_t *source, const struct json_at *at, void *userdata, struct json_issue *issue)
+{
+	static const char *const known[] = { "name", "items", "optional", NULL };
+	const struct json_at secret_at = JSON_AT(at, "secret");
+	const json_t *secret = NULL;
+	size_t n_types = 0;
+	const char *key;
+	json_t *value;
+	int r;
+
+	json_object_foreach (for_iteration(source), key, value) {
+		if (is_meant_as_secret(key))
+			return json_issue_set(issue, &JSON_AT(at, key), "unknown field; `secret` is meant?");
+		if (!json_is_null(value) && ++n_types > 1)
+			return json_issue_set(issue, &JSON_AT(at, key),
+					      "Forbidden: may not specify more than 1 volume type");
+	}
+	r = json_get_object(source, "secret", at, &secret, issue);
+	if (r < 0 || !secret)
+		return r;
+	r = refuse_unknown(secret, &secret_at, known, issue);
+	if (r < 0)
+		return r;
+	r = check_secret_source(secret, "name", &secret_at, issue);
+	return r < 0 ? r : check_projected_paths(secret, userdata, issue);
+}
+
+static int check_projected_volume(const json_t *projected, const struct json_at *at, struct json_issue *issue)
+{
+	static const char *const known[] = { "sources", "defaultMode", NULL };
+	struct projection p = { .at = at, .paths = MAP_INIT };
+	int r;
+
+	r = refuse_unknown(projected, at, known, issue);
+	if (r < 0)
+		return r;
+	r = check_mode(projected, "defaultMode", at, issue);
+	if (r < 0)
+		return r;
+	r = for_each(projected, "sources", at, check_source, &p, issue);
+	map_deinit(&p.paths);
+	return r;
 }
 
 static int check_name(const json_t *obj, const struct json_at *up, struct map *names, struct json_issue *issue)
@@ -541,15 +624,9 @@ static int check_name(const json_t *obj, const struct json_at *up, struct map *n
 	return remember(names, name, &at, issue);
 }
 
-/* `Secret:`, `secrets:` or `secretName:` would make an empty folder of a secret volume. */
-static bool is_meant_as_secret(const char *key)
-{
-	return strncasecmp(key, "secret", strlen("secret")) == 0 && !str_eq(key, "secret");
-}
-
 static int check_volume(const json_t *volume, const struct json_at *at, void *userdata, struct json_issue *issue)
 {
-	const json_t *secret = NULL;
+	const json_t *secret = NULL, *projected = NULL;
 	const char *key;
 	size_t n_types = 0;
 	json_t *value;
@@ -568,9 +645,14 @@ static int check_volume(const json_t *volume, const struct json_at *at, void *us
 					      "Forbidden: may not specify more than 1 volume type");
 	}
 	r = json_get_object(volume, "secret", at, &secret, issue);
-	if (r < 0 || !secret)
+	if (r < 0)
 		return r;
-	return check_secret_volume(secret, &JSON_AT(at, "secret"), issue);
+	if (secret)
+		return check_secret_volume(secret, &JSON_AT(at, "secret"), issue);
+	r = json_get_object(volume, "projected", at, &projected, issue);
+	if (r < 0 || !projected)
+		return r;
+	return check_projected_volume(projected, &JSON_AT(at, "projected"), issue);
 }
 
 struct mounts {

@@ -2,7 +2,10 @@
  * nested_volumes.go. One bad key fails the whole volume, so that nobody ever sees half of it. */
 #include "agent/views.h"
 
+#include "common/buf.h"
 #include "common/str.h"
+
+#define VERSIONS_MAX 65536 /* of text: sources times the length of a resourceVersion */
 
 /* --- nested mount points --- */
 
@@ -167,35 +170,53 @@ static int view_add_key(struct view *v, const struct secret_key *key, const char
 	return payload_add(v->payload, path, &key->value, &key->digest, mode, e);
 }
 
-static int view_add_all(struct view *v, const struct pod_volume *volume, const struct secret *secret, struct err *e)
+static int view_add_all(struct view *v, mode_t mode, const struct secret *secret, struct err *e)
 {
 	int r;
 
 	for (size_t i = 0; i < secret->n_keys; i++) {
-		r = view_add_key(v, &secret->keys[i], secret->keys[i].name, volume->default_mode, e);
+		r = view_add_key(v, &secret->keys[i], secret->keys[i].name, mode, e);
 		if (r < 0)
 			return r;
 	}
 	return 0;
 }
 
-static int view_add_items(struct view *v, const struct pod_volume *volume, const struct secret *secret, struct err *e)
+static int view_add_items(struct view *v, mode_t mode, const struct pod_volume_source *source,
+			  const struct secret *secret, struct err *e)
 {
 	int r;
 
-	for (size_t i = 0; i < volume->n_items; i++) {
-		const struct pod_item *item = &volume->items[i];
+	for (size_t i = 0; i < source->n_items; i++) {
+		const struct pod_item *item = &source->items[i];
 		const struct secret_key *key = secret_find_key(secret, item->key);
 
-		if (!key && volume->optional)
+		if (!key && source->optional)
 			continue;
 		if (!key)
 			return err_set(e, -ENOENT, "references non-existent secret key: %s", item->key);
-		r = view_add_key(v, key, item->path, item->has_mode ? item->mode : volume->default_mode, e);
+		r = view_add_key(v, key, item->path, item->has_mode ? item->mode : mode, e);
 		if (r < 0)
 			return r;
 	}
 	return 0;
+}
+
+/* What a later source adds takes the place of an earlier one's file of the same path, as the kubelet's projected plugin
+ * has it (pkg/volume/projected/projected.go, collectData). */
+static int view_add_source(struct view *v, mode_t mode, const struct pod_volume_source *source,
+			   const struct store_entry *entry, struct err *e)
+{
+	if (entry->state == STORE_UNSYNCED && entry->error[0])
+		return err_set(e, -EAGAIN, "%s", entry->error);
+	if (entry->state == STORE_UNSYNCED)
+		return err_set(e, -EAGAIN, "secret \"%s\" has not been fetched yet", entry->name);
+	if (entry->state == STORE_ABSENT && !source->optional)
+		return err_set(e, -ENOENT, "secret \"%s\" not found", entry->name);
+	if (entry->state == STORE_ABSENT)
+		return 0;
+	return source->n_items > 0 ? view_add_items(v, mode, source, entry->secret, e)
+				   : view_add_all(v, mode, entry->secret, e);
 }
 
 struct mount_dir_sink {
@@ -211,17 +232,16 @@ static int view_add_mount_dir(void *userdata, const char *path)
 }
 
 static int view_fill(struct view *v, const struct pod *pod, const struct pod_volume *volume,
-		     const struct store_entry *entry, struct err *e)
+		     const struct store_entry *const *entries, struct err *e)
 {
 	struct mount_dir_sink sink = { .payload = v->payload, .e = e };
-	int r = 0;
+	int r;
 
-	if (entry->state == STORE_PRESENT && volume->n_items > 0)
-		r = view_add_items(v, volume, entry->secret, e);
-	else if (entry->state == STORE_PRESENT)
-		r = view_add_all(v, volume, entry->secret, e);
-	if (r < 0)
-		return r;
+	for (size_t i = 0; i < volume->n_sources; i++) {
+		r = view_add_source(v, volume->default_mode, &volume->sources[i], entries[i], e);
+		if (r < 0)
+			return r;
+	}
 	r = view_nested_mounts(pod, volume->name, view_add_mount_dir, &sink, e);
 	if (r < 0)
 		return r;
@@ -230,34 +250,44 @@ static int view_fill(struct view *v, const struct pod *pod, const struct pod_vol
 	return payload_seal(v->payload, e);
 }
 
-int view_make(const struct pod *pod, const struct pod_volume *volume, const struct store_entry *entry,
+static char *view_versions(const struct pod_volume *volume, const struct store_entry *const *entries)
+{
+	cleanup_buf struct buf text = BUF_INIT(VERSIONS_MAX);
+
+	for (size_t i = 0; i < volume->n_sources; i++) {
+		const char *version = entries[i]->state == STORE_PRESENT ? entries[i]->secret->resource_version : "";
+
+		if (buf_printf(&text, "%s%s", i ? "," : "", version) < 0)
+			return NULL;
+	}
+	return strdup(text.data ? text.data : "");
+}
+
+void view_deinit(struct view *v)
+{
+	payload_free(TAKE_PTR(v->payload));
+	free(TAKE_PTR(v->resource_version));
+}
+
+int view_make(const struct pod *pod, const struct pod_volume *volume, const struct store_entry *const *entries,
 	      struct view *ret_view, struct err *e)
 {
-	cleanup_payload struct payload *payload = NULL;
-	struct view v = { .resource_version = "" };
+	cleanup(view_deinit) struct view v = { .n_files = 0 };
 	int r;
 
-	if (entry->state == STORE_UNSYNCED) {
-		if (entry->error[0])
-			return err_set(e, -EAGAIN, "%s", entry->error);
-		return err_set(e, -EAGAIN, "secret \"%s\" has not been fetched yet", entry->name);
-	}
-	if (entry->state == STORE_ABSENT && !volume->optional)
-		return err_set(e, -ENOENT, "secret \"%s\" not found", entry->name);
-	r = payload_new(&payload);
+	r = payload_new(&v.payload);
 	if (r < 0)
 		return err_set(e, r, "out of memory");
-	v.payload = payload;
-	r = view_fill(&v, pod, volume, entry, e);
+	r = view_fill(&v, pod, volume, entries, e);
 	if (r < 0)
 		return r;
-
-	v.n_files = payload->n_files;
-	for (size_t i = 0; i < payload->n_files; i++)
-		v.n_bytes += payload->files[i].content.len;
-	if (entry->state == STORE_PRESENT)
-		v.resource_version = entry->secret->resource_version;
-	TAKE_PTR(payload);
+	v.resource_version = view_versions(volume, entries);
+	if (!v.resource_version)
+		return err_set(e, -ENOMEM, "out of memory");
+	v.n_files = v.payload->n_files;
+	for (size_t i = 0; i < v.payload->n_files; i++)
+		v.n_bytes += v.payload->files[i].content.len;
 	*ret_view = v;
+	v = (struct view){ .n_files = 0 };
 	return 0;
 }

@@ -69,7 +69,10 @@ static void check_pod(const struct pod *p)
 		const struct pod_volume *v = &p->volumes[i];
 
 		FUZZ_CHECK(str_is_dns_label(v->name) && pod_find_volume(p, v->name) == v);
-		FUZZ_CHECK(v->kind != POD_VOLUME_SECRET || str_is_dns_subdomain(v->secret_name));
+		FUZZ_CHECK(v->kind != POD_VOLUME_SECRET || v->n_sources == 1);
+		FUZZ_CHECK(v->kind != POD_VOLUME_OTHER || v->n_sources == 0);
+		for (size_t j = 0; j < v->n_sources; j++)
+			FUZZ_CHECK(str_is_dns_subdomain(v->sources[j].name));
 		FUZZ_CHECK((v->default_mode & ~(mode_t)0777) == 0);
 	}
 	for (size_t i = 0; i < p->n_containers; i++)

@@ -20,21 +20,31 @@ static void check_place(const char *text)
 		FUZZ_CHECK((unsigned char)*c >= 0x20 && *c != 0x7f);
 }
 
+static void check_source(const struct pod_volume_source *s)
+{
+	FUZZ_CHECK(str_is_dns_subdomain(s->name));
+	for (size_t i = 0; i < s->n_items; i++) {
+		FUZZ_CHECK(s->items[i].path[0] != '/' && !str_has_dotdot(s->items[i].path));
+		FUZZ_CHECK((s->items[i].mode & ~(mode_t)0777) == 0);
+	}
+}
+
 static void check_good(const struct manifest_object *o)
 {
 	FUZZ_CHECK(o->kind != MANIFEST_UNKNOWN && o->key && str_is_dns_label(o->ns) && str_is_dns_subdomain(o->name));
 	FUZZ_CHECK((o->secret != NULL) == (o->kind == MANIFEST_SECRET) &&
 		   (o->pod != NULL) == (o->kind == MANIFEST_POD));
+	size_t n = 0;
+
 	for (size_t i = 0; o->secret && i < o->secret->n_keys; i++)
 		FUZZ_CHECK(*secret_key_problem(o->secret->keys[i].name) == '\0');
 	for (size_t i = 0; o->pod && i < o->pod->n_volumes; i++) {
 		const struct pod_volume *v = &o->pod->volumes[i];
 
-		FUZZ_CHECK(str_is_dns_label(v->name) && o->volumes[i].line > 0);
-		FUZZ_CHECK(v->kind != POD_VOLUME_SECRET || str_is_dns_subdomain(v->secret_name));
-		for (size_t k = 0; k < v->n_items; k++) {
-			FUZZ_CHECK(v->items[k].path[0] != '/' && !str_has_dotdot(v->items[k].path));
-			FUZZ_CHECK((v->items[k].mode & ~(mode_t)0777) == 0);
+		FUZZ_CHECK(str_is_dns_label(v->name));
+		for (size_t k = 0; k < v->n_sources; k++) {
+			FUZZ_CHECK(o->volumes[n++].line > 0);
+			check_source(&v->sources[k]);
 		}
 	}
 }

@@ -95,6 +95,17 @@ static void each_finding_is_one_line_with_its_place(void **state)
 		  "  volumes: [{name: v, secret: {secretName: s}}, {name: w, emptyDir: {}}]\n"
 		  "  containers: [{name: c, volumeMounts: [{name: w, mountPath: /w}]}]\n",
 		  "1 file with 1 pod and 0 secrets: 0 errors, 0 warnings\n", 0 },
+		{ "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n"
+		  "  volumes:\n  - {name: u, secret: {secretName: s}}\n  - name: v\n    projected:\n      sources:\n"
+		  "      - {secret: {name: s}}\n      - {secret: {name: t, optional: true}}\n      - {secret: {name: "
+		  "u}}\n"
+		  "  containers: [{name: c, volumeMounts: [{name: u, mountPath: /u}, {name: v, mountPath: "
+		  "/v}]}]\n---\n" SECRET("s"),
+		  "f.yaml:12:25: warning: pod default/p: spec.volumes[1].projected.sources[2].secret.name: Secret "
+		  "\"u\" is "
+		  "in none of these files; the volume has to wait for it\n"
+		  "1 file with 1 pod and 1 secret: 0 errors, 1 warning\n",
+		  0 },
 		{ POD("p", "secretName: s") "---\n" SECRET("s"),
 		  "1 file with 1 pod and 1 secret: 0 errors, 0 warnings\n", 0 },
 		{ "a: [\n",

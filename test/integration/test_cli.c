@@ -270,10 +270,13 @@ static void an_answer_of_other_types_does_no_harm(void **state)
 	"{\"namespace\": \"default\", \"name\": \"web\", \"uid\": \"u-1\", \"phase\": \"Running\", \"ready\": " ready  \
 	", \"since\": \"2999-01-01T00:00:00Z\", \"volumes\": [" volumes "]}"
 #define VOLUME_READY                                                                                                   \
-	"{\"name\": \"creds\", \"type\": \"secret\", \"secret\": \"db\", \"state\": \"ready\", \"resourceVersion\": "  \
+	"{\"name\": \"creds\", \"type\": \"secret\", \"sources\": [{\"type\": \"secret\", \"name\": \"db\"}], "        \
+	"\"state\": \"ready\", \"resourceVersion\": "                                                                  \
 	"\"42\", \"updated\": \"2999-01-01T00:00:00Z\", \"error\": \"\"}"
 #define VOLUME_WAITING                                                                                                 \
-	"{\"name\": \"tls\", \"type\": \"secret\", \"secret\": \"t\", \"state\": \"waiting\", \"resourceVersion\": "   \
+	"{\"name\": \"tls\", \"type\": \"projected\", \"sources\": [{\"type\": \"secret\", \"name\": \"t\"}, "         \
+	"{\"type\": \"secret\", "                                                                                      \
+	"\"name\": \"u\"}], \"state\": \"waiting\", \"resourceVersion\": "                                             \
 	"\"\", \"updated\": null, \"error\": \"secret \\\"t\\\" not found\\u0007\"}"
 
 static void pods_and_volumes_are_tables(void **state)
@@ -288,11 +291,13 @@ static void pods_and_volumes_are_tables(void **state)
 		assert_string_equal(pods.out, "NAMESPACE  NAME  UID  READY  PHASE    AGE\n"
 					      "default    web   u-1  1/2    Running  0s\n");
 		assert_int_equal(volumes.status, 0);
-		assert_string_equal(volumes.out,
-				    "POD          VOLUME  TYPE    SECRET  STATE    REVISION  UPDATED  ERROR\n"
-				    "default/web  creds   secret  db      ready    42        0s       -\n"
-				    "default/web  tls     secret  t       waiting  -         -        secret \"t\" not "
-				    "found\\x07\n");
+		assert_string_equal(
+			volumes.out,
+			"POD          VOLUME  TYPE       SOURCES            STATE    REVISION  UPDATED  ERROR\n"
+			"default/web  creds   secret     db                 ready    42        0s       -\n"
+			"default/web  tls     projected  secret:t,secret:u  waiting  -         -        secret \"t\" "
+			"not "
+			"found\\x07\n");
 	}
 
 	f->pods = "{\"pods\": []}";

@@ -346,6 +346,199 @@ static void an_optional_secret_comes_and_goes(void **state)
 	assert_int_equal(access(rig_path(f.rig, "u1", "v", "k"), F_OK), -1);
 }
 
+/* --- volumes of several sources --- */
+
+/* A pod "ns/p" with the volume "v" of these sources. */
+static void say_projected(const char *spec, const char *sources)
+{
+	cleanup_free char *text = str_format(
+		"{\"metadata\":{\"name\":\"p\",\"namespace\":\"ns\",\"uid\":\"u1\"},\"spec\":{%s\"volumes\":["
+		"{\"name\":\"v\",\"projected\":{\"defaultMode\":256,\"sources\":[%s]}}],\"containers\":["
+		"{\"name\":\"c\",\"volumeMounts\":[{\"name\":\"v\",\"mountPath\":\"/v\"}]}]}}",
+		spec, sources);
+
+	f.text = text;
+	rig_call(f.rig, pod_on_loop, NULL);
+}
+
+#define FROM(name, more) "{\"secret\":{\"name\":\"" name "\"" more "}}"
+#define AS(key, path)	 ",\"items\":[{\"key\":\"" key "\",\"path\":\"" path "\"}]"
+
+/* content NULL: there is no such file */
+static void expect_projected(const char *path, const char *content, mode_t mode)
+{
+	cleanup_free char *where = str_format("%s/u1/volumes/kubernetes.io~projected/v/%s", rig_dir(f.rig), path);
+	char bytes[64] = "";
+	cleanup_fd int fd = open(where, O_RDONLY | O_CLOEXEC);
+	struct stat st;
+
+	if (!content) {
+		assert_int_equal(fd, -1);
+		assert_int_equal(errno, ENOENT);
+		return;
+	}
+	assert_true(fd >= 0);
+	assert_true(read(fd, bytes, sizeof(bytes) - 1) >= 0);
+	assert_string_equal(bytes, content);
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(st.st_mode & 07777, mode);
+}
+
+static void several_secrets_are_one_volume(void **state)
+{
+	say_projected("", FROM("a", "") "," FROM("b", AS("k", "dir/k2")));
+	assert_int_equal(f.n_wants, 2);
+	say_secret("a", "1", ONE);
+	expect_condition("ns/p", VOLUME_WAITING);
+	assert_string_equal(volume_error("ns/p"), "secret \"b\" has not been fetched yet");
+	expect_projected("k", NULL, 0); /* nothing before all is there */
+	say_secret("b", "5", TWO);
+	expect_condition("ns/p", VOLUME_READY);
+	expect_projected("k", "one", 0400);
+	expect_projected("dir/k2", "two", 0400);
+	expect_no_folder("u1"); /* below kubernetes.io~secret */
+
+	say_secret("a", "2", TWO); /* each is followed */
+	rig_settle(f.rig);
+	expect_projected("k", "two", 0400);
+	say_secret("b", "6", ONE);
+	rig_settle(f.rig);
+	expect_projected("dir/k2", "one", 0400);
+
+	say_pod_removed("u1");
+	assert_int_equal(f.n_unwants, 2);
+	rig_settle(f.rig);
+	expect_projected("k", NULL, 0);
+}
+
+static void a_bad_source_keeps_what_is_shown_of_all(void **state)
+{
+	say_projected("", FROM("a", "") "," FROM("b", AS("k", "k2")));
+	say_secret("a", "1", ONE);
+	say_secret("b", "1", ONE);
+	expect_condition("ns/p", VOLUME_READY);
+	say_secret("b", "2", NULL);
+	say_secret("a", "2", TWO); /* good, but half of the new state is no state */
+	expect_condition("ns/p", VOLUME_READY);
+	assert_string_equal(volume_error("ns/p"), "secret \"b\" not found");
+	expect_projected("k", "one", 0400);
+	expect_projected("k2", "one", 0400);
+	say_secret("b", "3", TWO);
+	expect_condition("ns/p", VOLUME_READY);
+	assert_string_equal(volume_error("ns/p"), "");
+	expect_projected("k", "two", 0400);
+	expect_projected("k2", "two", 0400);
+	say_secret_failed("b", "connection refused");
+	assert_string_equal(volume_error("ns/p"), "connection refused");
+	expect_projected("k2", "two", 0400);
+}
+
+static void optional_sources_and_keys_come_and_go(void **state)
+{
+	say_projected("", FROM("a", "") "," FROM("b", ",\"optional\":true" AS("k", "k2")));
+	say_secret("a", "1", ONE);
+	expect_condition("ns/p", VOLUME_WAITING); /* nobody knows yet */
+	say_secret("b", "1", NULL);
+	expect_condition("ns/p", VOLUME_READY);
+	expect_projected("k2", NULL, 0);
+	say_secret("b", "2", "\"other\":\"b25l\""); /* there, and without the key */
+	expect_condition("ns/p", VOLUME_READY);
+	expect_projected("k2", NULL, 0);
+	say_secret("b", "3", TWO);
+	expect_condition("ns/p", VOLUME_READY);
+	expect_projected("k2", "two", 0400);
+	expect_projected("k", "one", 0400);
+	say_secret("b", "4", NULL);
+	expect_condition("ns/p", VOLUME_READY);
+	expect_projected("k2", NULL, 0);
+	expect_projected("k", "one", 0400);
+}
+
+static void source_on_loop(struct rig *rig, void *arg)
+{
+	const struct pod_volume_source *s = volume_find_source(&pods_find(f.pods, "ns/p")->volumes[0], arg);
+
+	snprintf(f.answer, sizeof(f.answer), "%s", s ? s->name : "none");
+}
+
+static const char *source_of(const char *path)
+{
+	rig_call(f.rig, source_on_loop, (void *)(uintptr_t)path);
+	return f.answer;
+}
+
+static void a_file_is_of_the_last_source_that_has_it(void **state)
+{
+	say_projected("", FROM("a", "") "," FROM("b", AS("k", "dir/k2")) "," FROM("c", ""));
+	say_secret("a", "1", ONE);
+	say_secret("b", "1", ONE);
+	say_secret("c", "1", "\"other\":\"b25l\"");
+	expect_condition("ns/p", VOLUME_READY);
+	assert_string_equal(source_of("k"), "a");
+	assert_string_equal(source_of("dir/k2"), "b");
+	assert_string_equal(source_of("other"), "c");
+	assert_string_equal(source_of("dir"), "none");
+	say_secret("c", "2", TWO);
+	assert_string_equal(source_of("k"), "c");
+}
+
+static void one_secret_may_be_two_sources(void **state)
+{
+	say_projected("", FROM("a", AS("k", "x")) "," FROM("a", AS("k", "y")));
+	assert_int_equal(f.n_wants, 1);
+	say_secret("a", "1", ONE);
+	expect_condition("ns/p", VOLUME_READY);
+	expect_projected("x", "one", 0400);
+	say_secret("a", "2", TWO);
+	rig_settle(f.rig);
+	expect_projected("x", "two", 0400);
+	expect_projected("y", "two", 0400);
+	say_pod_removed("u1");
+	assert_int_equal(f.n_unwants, 1);
+}
+
+static void fs_group_counts_for_each_source(void **state)
+{
+	cleanup_free char *dir = NULL;
+	struct stat st;
+
+	say_projected("\"securityContext\":{\"fsGroup\":1001},", FROM("a", "") "," FROM("b", AS("k", "k2")));
+	say_secret("a", "1", ONE);
+	say_secret("b", "1", TWO);
+	expect_condition("ns/p", VOLUME_READY);
+	expect_projected("k", "one", 0440);
+	expect_projected("k2", "two", 0440);
+	dir = str_format("%s/u1/volumes/kubernetes.io~projected/v", rig_dir(f.rig));
+	assert_int_equal(stat(dir, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 03777);
+	assert_int_equal(st.st_gid, 1001);
+}
+
+static void a_volume_without_sources_is_an_empty_one(void **state)
+{
+	cleanup_free char *dir = NULL;
+
+	say_projected("", "");
+	expect_condition("ns/p", VOLUME_READY);
+	dir = str_format("%s/u1/volumes/kubernetes.io~projected/v/..data/", rig_dir(f.rig));
+	assert_int_equal(access(dir, F_OK), 0);
+	assert_int_equal(f.n_wants, 0);
+}
+
+static void a_volume_that_becomes_one_of_another_kind_moves(void **state)
+{
+	say_pod("p", "u1", SECRET("a"), "");
+	say_secret("a", "1", ONE);
+	expect_condition("ns/p", VOLUME_READY);
+	say_projected("", FROM("a", AS("k", "x")));
+	expect_condition("ns/p", VOLUME_READY);
+	expect_projected("x", "one", 0400);
+	rig_settle(f.rig);
+	expect_no_folder("u1");
+	assert_int_equal(f.n_wants, 1);
+	assert_int_equal(f.n_unwants, 0);
+}
+
 static void a_pod_that_finishes_gives_everything_back(void **state)
 {
 	say_pod("p", "u1", SECRET("s"), "");
@@ -822,6 +1015,14 @@ int main(void)
 		with_rig(two_pods_share_one_secret),
 		with_rig(errors_never_take_away_what_was_shown),
 		with_rig(an_optional_secret_comes_and_goes),
+		with_rig(several_secrets_are_one_volume),
+		with_rig(a_bad_source_keeps_what_is_shown_of_all),
+		with_rig(optional_sources_and_keys_come_and_go),
+		with_rig(a_file_is_of_the_last_source_that_has_it),
+		with_rig(one_secret_may_be_two_sources),
+		with_rig(fs_group_counts_for_each_source),
+		with_rig(a_volume_without_sources_is_an_empty_one),
+		with_rig(a_volume_that_becomes_one_of_another_kind_moves),
 		with_rig(a_pod_that_finishes_gives_everything_back),
 		with_rig(a_pod_that_nothing_could_be_kept_of_is_tried_again),
 		with_rig(an_update_of_a_pod_that_changes_nothing_for_us_costs_nothing),

@@ -229,9 +229,10 @@ static void members_are_what_scripts_know(void **state)
 	static const char *const POD[] = {
 		"namespace", "name", "uid", "phase", "ready", "finished", "since", "volumes"
 	};
-	static const char *const VOLUME[] = { "name",	 "type",  "secret",	     "optional",
-					      "path",	 "state", "resourceVersion", "version",
-					      "updated", "files", "bytes",	     "error" };
+	static const char *const VOLUME[] = { "name",	 "type",    "secret", "optional",
+					      "sources", "path",    "state",  "resourceVersion",
+					      "version", "updated", "files",  "bytes",
+					      "error" };
 	const json_t *pod;
 
 	for (size_t i = 0; i < ARRAY_SIZE(STATUS); i++)

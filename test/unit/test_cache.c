@@ -386,7 +386,12 @@ static const char POD_TEXT[] =
 	"true,"
 	" \"defaultMode\": 256, \"items\": [{\"key\": \"a\", \"path\": \"x/y\", \"mode\": 288}, {\"key\": \"b\","
 	" \"path\": \"b\"}]}}, {\"name\": \"plain\", \"secret\": {\"secretName\": \"other\"}}, {\"name\": \"scratch\","
-	" \"emptyDir\": {}}], \"initContainers\": [{\"name\": \"init\", \"volumeMounts\": [{\"name\": \"creds\","
+	" \"emptyDir\": {}}, {\"name\": \"all\", \"projected\": {\"defaultMode\": 292, \"sources\": [{\"secret\": "
+	"{\"name\":"
+	" \"db\", \"items\": [{\"key\": \"a\", \"path\": \"a\"}]}}, {\"secret\": {\"name\": \"tls\", \"optional\": "
+	"true}}]}},"
+	" {\"name\": \"none\", \"projected\": {}}], \"initContainers\": [{\"name\": \"init\", \"volumeMounts\": "
+	"[{\"name\": \"creds\","
 	" \"mountPath\": \"/c\", \"subPath\": \"x/y\", \"readOnly\": true}]}], \"containers\": [{\"name\": \"main\","
 	" \"volumeMounts\": [{\"name\": \"creds\", \"mountPath\": \"/c\"}, {\"name\": \"scratch\", \"mountPath\":"
 	" \"/c/scratch\"}, {\"name\": \"plain\", \"mountPath\": \"/p\", \"subPathExpr\": \"$(X)\"}]}]},"
@@ -418,14 +423,24 @@ static void a_pod_comes_back_as_it_was(void **state)
 	assert_int_equal(item->pod->fs_group, 0);
 	v = pod_find_volume(item->pod, "creds");
 	assert_non_null(v);
-	assert_true(v->optional);
+	assert_true(v->sources[0].optional);
 	assert_int_equal(v->default_mode, 0400);
-	assert_int_equal(v->n_items, 2);
-	assert_string_equal(v->items[0].path, "x/y");
-	assert_int_equal(v->items[0].mode, 0440);
-	assert_false(v->items[1].has_mode);
+	assert_int_equal(v->sources[0].n_items, 2);
+	assert_string_equal(v->sources[0].items[0].path, "x/y");
+	assert_int_equal(v->sources[0].items[0].mode, 0440);
+	assert_false(v->sources[0].items[1].has_mode);
 	assert_int_equal(pod_find_volume(item->pod, "plain")->default_mode, 0644);
 	assert_int_equal(pod_find_volume(item->pod, "scratch")->kind, POD_VOLUME_OTHER);
+	v = pod_find_volume(item->pod, "all");
+	assert_int_equal(v->kind, POD_VOLUME_PROJECTED);
+	assert_int_equal(v->default_mode, 0444);
+	assert_int_equal(v->n_sources, 2);
+	assert_string_equal(v->sources[0].name, "db");
+	assert_string_equal(v->sources[0].items[0].path, "a");
+	assert_false(v->sources[0].optional);
+	assert_string_equal(v->sources[1].name, "tls");
+	assert_true(v->sources[1].optional);
+	assert_int_equal(pod_find_volume(item->pod, "none")->kind, POD_VOLUME_PROJECTED);
 	assert_int_equal(item->pod->n_containers, 2);
 	assert_string_equal(pod_find_container(item->pod, "init")->mounts[0].sub_path, "x/y");
 	assert_true(pod_find_container(item->pod, "init")->mounts[0].read_only);

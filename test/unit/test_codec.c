@@ -373,17 +373,17 @@ static void pod_is_read(void **state)
 
 	assert_int_equal(p->n_volumes, 4);
 	assert_int_equal(p->volumes[0].kind, POD_VOLUME_SECRET);
-	assert_string_equal(p->volumes[0].secret_name, "s1");
+	assert_string_equal(p->volumes[0].sources[0].name, "s1");
 	assert_int_equal(p->volumes[0].default_mode, 0644);
-	assert_false(p->volumes[0].optional);
-	assert_int_equal(p->volumes[0].n_items, 0);
-	assert_true(p->volumes[1].optional);
+	assert_false(p->volumes[0].sources[0].optional);
+	assert_int_equal(p->volumes[0].sources[0].n_items, 0);
+	assert_true(p->volumes[1].sources[0].optional);
 	assert_int_equal(p->volumes[1].default_mode, 0400);
-	assert_int_equal(p->volumes[1].n_items, 2);
-	assert_string_equal(p->volumes[1].items[0].path, "a/b");
-	assert_false(p->volumes[1].items[0].has_mode);
-	assert_true(p->volumes[1].items[1].has_mode);
-	assert_int_equal(p->volumes[1].items[1].mode, 0);
+	assert_int_equal(p->volumes[1].sources[0].n_items, 2);
+	assert_string_equal(p->volumes[1].sources[0].items[0].path, "a/b");
+	assert_false(p->volumes[1].sources[0].items[0].has_mode);
+	assert_true(p->volumes[1].sources[0].items[1].has_mode);
+	assert_int_equal(p->volumes[1].sources[0].items[1].mode, 0);
 	assert_int_equal(p->volumes[2].kind, POD_VOLUME_OTHER);
 	assert_int_equal(p->volumes[3].kind, POD_VOLUME_OTHER);
 
@@ -402,6 +402,47 @@ static void pod_is_read(void **state)
 	assert_null(pod_find_volume(p, "none"));
 	assert_true(pod_mounts_volume(p, "other"));
 	assert_false(pod_mounts_volume(p, "null"));
+}
+
+static void projected_volumes_are_read(void **state)
+{
+	cleanup_pod struct pod *p = pod_of(
+		"{" META ", \"spec\": {\"volumes\": ["
+		"{\"name\": \"all\", \"projected\": {\"defaultMode\": 256, \"sources\": ["
+		"{\"secret\": {\"name\": \"a\"}}, {\"secret\": {\"name\": \"b\", \"optional\": true, \"items\": ["
+		"{\"key\": \"k\", \"path\": \"x/y\", \"mode\": 288}]}}]}},"
+		"{\"name\": \"empty\", \"projected\": {}},"
+		"{\"name\": \"foreign\", \"projected\": {\"sources\": [{\"secret\": {\"name\": \"a\"}}, "
+		"{\"clusterTrustBundle\": "
+		"{\"path\": \"ca\"}}]}},"
+		"{\"name\": \"nothing\", \"projected\": {\"sources\": [{\"secret\": null}]}},"
+		"{\"name\": \"null\", \"projected\": null}]}}");
+	const struct pod_volume *v = pod_find_volume(p, "all");
+
+	assert_int_equal(v->kind, POD_VOLUME_PROJECTED);
+	assert_string_equal(pod_volume_plugin(v), "kubernetes.io~projected");
+	assert_string_equal(pod_volume_type(v), "projected");
+	assert_int_equal(v->default_mode, 0400);
+	assert_int_equal(v->n_sources, 2);
+	assert_string_equal(v->sources[0].name, "a");
+	assert_false(v->sources[0].optional);
+	assert_int_equal(v->sources[0].n_items, 0);
+	assert_string_equal(v->sources[1].name, "b");
+	assert_true(v->sources[1].optional);
+	assert_int_equal(v->sources[1].n_items, 1);
+	assert_string_equal(v->sources[1].items[0].path, "x/y");
+	assert_int_equal(v->sources[1].items[0].mode, 0440);
+
+	v = pod_find_volume(p, "empty");
+	assert_int_equal(v->kind, POD_VOLUME_PROJECTED);
+	assert_int_equal(v->n_sources, 0);
+	assert_int_equal(v->default_mode, 0644);
+
+	/* what is not known whole is not shown by halves */
+	assert_int_equal(pod_find_volume(p, "foreign")->kind, POD_VOLUME_OTHER);
+	assert_null(pod_volume_plugin(pod_find_volume(p, "foreign")));
+	assert_int_equal(pod_find_volume(p, "nothing")->kind, POD_VOLUME_OTHER);
+	assert_int_equal(pod_find_volume(p, "null")->kind, POD_VOLUME_OTHER);
 }
 
 static void smallest_pod_is_read(void **state)
@@ -435,9 +476,11 @@ static void finished_means_succeeded_or_failed(void **state)
 	}
 }
 
-#define VOLUME(v) "{" META ", \"spec\": {\"volumes\": [{\"name\": \"ok\"}, " v "]}}"
-#define SECRET(s) VOLUME("{\"name\": \"v\", \"secret\": " s "}")
-#define MOUNT(m)  "{" META ", \"spec\": {\"containers\": [{\"name\": \"c\", \"volumeMounts\": [" m "]}]}}"
+#define VOLUME(v)    "{" META ", \"spec\": {\"volumes\": [{\"name\": \"ok\"}, " v "]}}"
+#define SECRET(s)    VOLUME("{\"name\": \"v\", \"secret\": " s "}")
+#define PROJECTED(s) VOLUME("{\"name\": \"v\", \"projected\": " s "}")
+#define SOURCE(s)    PROJECTED("{\"sources\": [{\"secret\": {\"name\": \"a\"}}, " s "]}")
+#define MOUNT(m)     "{" META ", \"spec\": {\"containers\": [{\"name\": \"c\", \"volumeMounts\": [" m "]}]}}"
 
 static void refused_pods_name_the_place(void **state)
 {
@@ -479,6 +522,18 @@ static void refused_pods_name_the_place(void **state)
 		  "spec.volumes[1].secret.items[0].path", "empty" },
 		{ SECRET("{\"secretName\": \"a\", \"items\": [{\"key\": \"k\", \"path\": \"p\", \"mode\": 4096}]}"),
 		  "spec.volumes[1].secret.items[0].mode", mode },
+		{ PROJECTED("7"), "spec.volumes[1].projected", "object" },
+		{ PROJECTED("{\"sources\": {}}"), "spec.volumes[1].projected.sources", "array" },
+		{ PROJECTED("{\"defaultMode\": 512}"), "spec.volumes[1].projected.defaultMode", mode },
+		{ SOURCE("7"), "spec.volumes[1].projected.sources[1]", "object" },
+		{ SOURCE("{\"secret\": []}"), "spec.volumes[1].projected.sources[1].secret", "object" },
+		{ SOURCE("{\"secret\": {}}"), "spec.volumes[1].projected.sources[1].secret.name", "required" },
+		{ SOURCE("{\"secret\": {\"name\": \"a/b\"}}"), "spec.volumes[1].projected.sources[1].secret.name",
+		  "DNS-1123" },
+		{ SOURCE("{\"secret\": {\"name\": \"a\", \"optional\": 1}}"),
+		  "spec.volumes[1].projected.sources[1].secret.optional", "boolean" },
+		{ SOURCE("{\"secret\": {\"name\": \"a\", \"items\": [{\"key\": \"k\"}]}}"),
+		  "spec.volumes[1].projected.sources[1].secret.items[0].path", "required" },
 		{ "{" META ", \"spec\": {\"securityContext\": {\"fsGroup\": -1}}}", "spec.securityContext.fsGroup",
 		  "" },
 		{ "{" META ", \"spec\": {\"securityContext\": {\"fsGroup\": 2147483648}}}",
@@ -594,6 +649,7 @@ int main(void)
 		cmocka_unit_test(key_problems_are_the_api_servers_sentences),
 		cmocka_unit_test(same_means_everything_but_the_revision),
 		cmocka_unit_test(pod_is_read),
+		cmocka_unit_test(projected_volumes_are_read),
 		cmocka_unit_test(smallest_pod_is_read),
 		cmocka_unit_test(finished_means_succeeded_or_failed),
 		cmocka_unit_test(refused_pods_name_the_place),

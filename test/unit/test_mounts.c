@@ -9,7 +9,8 @@
 #define S(text) ((char[]){ text })
 
 static struct pod_volume volumes[] = {
-	{ .name = S("creds"), .kind = POD_VOLUME_SECRET, .secret_name = S("db") },
+	{ .name = S("creds"), .kind = POD_VOLUME_SECRET },
+	{ .name = S("all"), .kind = POD_VOLUME_PROJECTED },
 	{ .name = S("scratch"), .kind = POD_VOLUME_OTHER },
 };
 static struct pod_mount web_mounts[] = {
@@ -20,11 +21,13 @@ static struct pod_mount web_mounts[] = {
 static struct pod_mount dotdot_mount = { .volume = S("creds"), .mount_path = S("/x"), .sub_path = S("a/../../b") };
 static struct pod_mount absolute_mount = { .volume = S("creds"), .mount_path = S("/x"), .sub_path = S("/etc/shadow") };
 static struct pod_mount expr_mount = { .volume = S("creds"), .mount_path = S("/x"), .has_sub_path_expr = true };
+static struct pod_mount projected_mount = { .volume = S("all"), .mount_path = S("/all") };
 static struct pod_container containers[] = {
 	{ .name = S("web"), .mounts = web_mounts, .n_mounts = 3 },
 	{ .name = S("dotdot"), .mounts = &dotdot_mount, .n_mounts = 1 },
 	{ .name = S("absolute"), .mounts = &absolute_mount, .n_mounts = 1 },
 	{ .name = S("expr"), .mounts = &expr_mount, .n_mounts = 1 },
+	{ .name = S("projected"), .mounts = &projected_mount, .n_mounts = 1 },
 	{ .name = S("none") },
 };
 
@@ -71,6 +74,19 @@ static void a_container_gets_its_secret_mounts_and_no_others(void **state)
 	pod_drop(pod);
 }
 
+static void a_projected_volume_is_in_its_own_folder(void **state)
+{
+	cleanup_json json_t *mounts = NULL;
+	struct pod *pod = pod_make();
+	struct err e = ERR_INIT;
+
+	assert_int_equal(mounts_make(pod, "projected", "/pods", &mounts, &e), 0);
+	assert_int_equal(json_array_size(mounts), 1);
+	assert_string_equal(json_string_value(json_object_get(json_array_get(mounts, 0), "source")),
+			    "/pods/1-2-3/volumes/kubernetes.io~projected/all");
+	pod_drop(pod);
+}
+
 static void a_container_without_secrets_gets_an_empty_list(void **state)
 {
 	cleanup_json json_t *mounts = NULL;
@@ -89,7 +105,7 @@ static void what_cannot_be_mounted_is_refused_by_name(void **state)
 		int r;
 		const char *words;
 	} cases[] = {
-		{ "nobody", -ENOENT, "has no container nobody (it has: web, dotdot, absolute, expr, none)" },
+		{ "nobody", -ENOENT, "has no container nobody (it has: web, dotdot, absolute, expr, projected, none)" },
 		{ "dotdot", -EINVAL, "must not contain '..'" },
 		{ "absolute", -EINVAL, "must be relative" },
 		{ "expr", -EINVAL, "subPathExpr" },
@@ -111,6 +127,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_container_gets_its_secret_mounts_and_no_others),
+		cmocka_unit_test(a_projected_volume_is_in_its_own_folder),
 		cmocka_unit_test(a_container_without_secrets_gets_an_empty_list),
 		cmocka_unit_test(what_cannot_be_mounted_is_refused_by_name),
 	};

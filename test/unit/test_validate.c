@@ -380,16 +380,20 @@ static void the_size_is_limited(void **state)
 
 /* ---- Pod ---- */
 
-#define P	     "metadata: {name: a}\n"
-#define C	     "containers: [{name: c}]"
-#define VOLUME(text) P "spec: {" C ", volumes: [{name: v, secret: {" text "}}]}"
-#define ITEM(text)   VOLUME("secretName: s, items: [{key: k, path: p}, {" text "}]")
+#define P		"metadata: {name: a}\n"
+#define C		"containers: [{name: c}]"
+#define VOLUME(text)	P "spec: {" C ", volumes: [{name: v, secret: {" text "}}]}"
+#define ITEM(text)	VOLUME("secretName: s, items: [{key: k, path: p}, {" text "}]")
+#define PROJECTED(text) P "spec: {" C ", volumes: [{name: v, projected: {" text "}}]}"
+#define SOURCE(text)	PROJECTED("sources: [{secret: {name: s, items: [{key: k, path: p}]}}, {" text "}]")
 #define MOUNT(text)                                                                                                    \
 	P "spec: {volumes: [{name: v}], containers: [{name: c, volumeMounts: [{name: v, mountPath: /a}, {" text "}]}]" \
 	  "}"
 #define MODE_RULE ": must be a number between 0 and 0777 (octal), both inclusive"
 #define AT_VOLUME "spec.volumes[0].secret."
 #define AT_ITEM	  "spec.volumes[0].secret.items[1]."
+#define AT_PROJ	  "spec.volumes[0].projected"
+#define AT_SOURCE AT_PROJ ".sources[1]"
 #define AT_MOUNT  "spec.containers[0].volumeMounts[1]."
 
 static const struct refusal PODS[] = {
@@ -467,6 +471,37 @@ static const struct refusal PODS[] = {
 	{ ITEM("key: k, path: p, mode: 01000"), AT_ITEM "mode", "Invalid value: 512" MODE_RULE },
 	{ ITEM("key: k, path: p, defaultMode: 0400"), AT_ITEM "defaultMode", "unknown field" },
 	{ ITEM("key: 1, path: p"), AT_ITEM "key", "expected a string, found a number" },
+	/* projected volumes */
+	{ PROJECTED(""), NULL, NULL },
+	{ PROJECTED("sources: ~, defaultMode: 0400"), NULL, NULL },
+	{ PROJECTED("sources: []"), NULL, NULL },
+	{ PROJECTED("sources: {}"), AT_PROJ ".sources", "expected an array, found an object" },
+	{ PROJECTED("sources: [x]"), AT_PROJ ".sources[0]", "must be an object" },
+	{ PROJECTED("defaultMode: 01000"), AT_PROJ ".defaultMode", "Invalid value: 512" MODE_RULE },
+	{ PROJECTED("secretName: s"), AT_PROJ ".secretName", "unknown field" },
+	{ P "spec: {" C ", volumes: [{name: v, secret: {secretName: s}, projected: {}}]}", "spec.volumes[0].projected",
+	  "Forbidden: may not specify more than 1 volume type" },
+	{ SOURCE("secret: {name: t}"), NULL, NULL },
+	{ SOURCE("secret: {name: s, optional: true, items: [{key: k, path: q, mode: 0440}]}"), NULL, NULL },
+	{ SOURCE("clusterTrustBundle: {path: x}"), NULL, NULL },
+	{ SOURCE("secret: {name: t}, clusterTrustBundle: {path: x}"), AT_SOURCE ".clusterTrustBundle",
+	  "Forbidden: may not specify more than 1 volume type" },
+	{ SOURCE("Secret: {name: t}"), AT_SOURCE ".Secret", "unknown field; `secret` is meant?" },
+	{ SOURCE("secrets: {name: t}"), AT_SOURCE ".secrets", "unknown field; `secret` is meant?" },
+	{ SOURCE("secret: {}"), AT_SOURCE ".secret.name", "Required value" },
+	{ SOURCE("secret: {secretName: t}"), AT_SOURCE ".secret.secretName", "unknown field" },
+	{ SOURCE("secret: {name: t, defaultMode: 0400}"), AT_SOURCE ".secret.defaultMode", "unknown field" },
+	{ SOURCE("secret: {name: A}"), AT_SOURCE ".secret.name", SUBDOMAIN("A") },
+	{ SOURCE("secret: {name: t, optional: 1}"), AT_SOURCE ".secret.optional",
+	  "expected a boolean, found a number" },
+	{ SOURCE("secret: {name: t, items: [{key: k}]}"), AT_SOURCE ".secret.items[0].path", "Required value" },
+	{ SOURCE("secret: {name: t, items: [{key: k, path: ../p}]}"), AT_SOURCE ".secret.items[0].path",
+	  "Invalid value: \"../p\": must not contain '..'" },
+	/* a path of two items, of whatever source; a whole Secret's keys are not looked at */
+	{ SOURCE("secret: {name: t, items: [{key: k, path: p}]}"), AT_PROJ,
+	  "Invalid value: \"p\": conflicting duplicate paths" },
+	{ SOURCE("secret: {name: t, items: [{key: k, path: q}, {key: l, path: q}]}"), AT_PROJ,
+	  "Invalid value: \"q\": conflicting duplicate paths" },
 	/* mounts */
 	{ MOUNT("name: v, mountPath: /b, subPath: x/y, readOnly: true, mountPropagation: None, recursiveReadOnly: "
 		"Disabled"),

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "agent/codec.h"
+#include "common/str.h"
 
 static json_t *json_from(const char *text)
 {
@@ -49,6 +50,7 @@ static struct secret *secret_make(void)
 	"\"uid\":\"u1\"},\"spec\":{" spec_fields "\"volumes\":[{\"name\":\"v\",\"secret\":{"                           \
 	"\"secretName\":\"s\"" volume_fields "}}],\"containers\":[{\"name\":\"c\",\"volumeMounts\":["                  \
 	"{\"name\":\"v\",\"mountPath\":\"/v\"}]}]}}"
+#define ENTRIES(one)		   ((const struct store_entry *const[]){ one })
 #define ITEMS(list)		   ",\"items\":[" list "]"
 #define ITEM(key, path)		   "{\"key\":\"" key "\",\"path\":\"" path "\"}"
 #define ITEM_MODE(key, path, mode) "{\"key\":\"" key "\",\"path\":\"" path "\",\"mode\":" mode "}"
@@ -81,9 +83,9 @@ static void payloads_are_the_kubelets(void **state)
 		struct store_entry entry = { .ns = "ns", .name = "s", .state = STORE_PRESENT, .secret = secret };
 		struct err e = ERR_INIT;
 		char files[512] = "";
-		struct view view;
+		cleanup(view_deinit) struct view view = { .n_files = 0 };
 
-		if (view_make(pod, &pod->volumes[0], &entry, &view, &e) < 0)
+		if (view_make(pod, &pod->volumes[0], ENTRIES(&entry), &view, &e) < 0)
 			fail_msg("%s: %s", payload_cases[i].name, err_text(&e));
 		for (size_t j = 0; j < view.payload->n_files; j++) {
 			size_t len = strlen(files);
@@ -91,7 +93,6 @@ static void payloads_are_the_kubelets(void **state)
 			snprintf(files + len, sizeof(files) - len, "%s%s:%o", j ? " " : "", view.payload->files[j].path,
 				 view.payload->files[j].mode);
 		}
-		payload_free(view.payload);
 		if (strcmp(files, payload_cases[i].files) != 0)
 			fail_msg("%s: %s", payload_cases[i].name, files);
 		assert_string_equal(view.resource_version, "7");
@@ -126,7 +127,7 @@ static void what_cannot_be_shown_says_why(void **state)
 		snprintf(entry.error, sizeof(entry.error), "%s", refusals[i].error);
 		if (entry.state == STORE_PRESENT)
 			entry.secret = secret;
-		assert_int_equal(view_make(pod, &pod->volumes[0], &entry, &view, &e), refusals[i].r);
+		assert_int_equal(view_make(pod, &pod->volumes[0], ENTRIES(&entry), &view, &e), refusals[i].r);
 		if (!strstr(err_text(&e), refusals[i].words))
 			fail_msg("%s", err_text(&e));
 		assert_int_equal(view.n_files, 99); /* untouched */
@@ -138,12 +139,154 @@ static void an_absent_optional_secret_is_an_empty_volume(void **state)
 	cleanup_pod struct pod *pod = pod_from(POD(",\"optional\":true", ""));
 	struct store_entry entry = { .ns = "ns", .name = "s", .state = STORE_ABSENT };
 	struct err e = ERR_INIT;
-	struct view view;
+	cleanup(view_deinit) struct view view = { .n_files = 0 };
 
-	assert_int_equal(view_make(pod, &pod->volumes[0], &entry, &view, &e), 0);
+	assert_int_equal(view_make(pod, &pod->volumes[0], ENTRIES(&entry), &view, &e), 0);
 	assert_int_equal(view.payload->n_files, 0);
 	assert_string_equal(view.resource_version, "");
-	payload_free(view.payload);
+}
+
+/* --- several sources --- */
+
+/* s1 has foo=foo and both=one, s2 has bar=bar and both=two. */
+static struct secret *secret_number(int i)
+{
+	cleanup_json json_t *j = json_from(
+		i == 1 ? "{\"metadata\":{\"name\":\"s1\",\"namespace\":\"ns\",\"resourceVersion\":\"11\"},\"data\":{"
+			 "\"foo\":\"Zm9v\",\"both\":\"b25l\"}}"
+		       : "{\"metadata\":{\"name\":\"s2\",\"namespace\":\"ns\",\"resourceVersion\":\"22\"},\"data\":{"
+			 "\"bar\":\"YmFy\",\"both\":\"dHdv\"}}");
+	struct secret *s = NULL;
+
+	assert_int_equal(codec_secret(j, &s, NULL), 0);
+	return s;
+}
+
+#define PROJECTED(fields, sources)                                                                                     \
+	"{\"metadata\":{\"name\":\"p\",\"namespace\":\"ns\",\"uid\":\"u1\"},\"spec\":{\"volumes\":[{\"name\":\"v\","   \
+	"\"projected\":{" fields "\"sources\":[" sources "]}}],\"containers\":[{\"name\":\"c\",\"volumeMounts\":["     \
+	"{\"name\":\"v\",\"mountPath\":\"/v\"}]}]}}"
+#define FROM(name, more) "{\"secret\":{\"name\":\"" name "\"" more "}}"
+#define OPTIONAL	 ",\"optional\":true"
+
+static const struct {
+	const char *name, *pod;
+	enum store_state first, second; /* of s1 and s2 */
+	const char *files; /* "path:mode=content ..." */
+	const char *versions;
+} projections[] = {
+	{ "a later source takes the place of an earlier one's file", PROJECTED("", FROM("s1", "") "," FROM("s2", "")),
+	  STORE_PRESENT, STORE_PRESENT, "bar:644=bar both:644=two foo:644=foo", "11,22" },
+	{ "and it is the order that counts", PROJECTED("", FROM("s2", "") "," FROM("s1", "")), STORE_PRESENT,
+	  STORE_PRESENT, "bar:644=bar both:644=one foo:644=foo", "22,11" },
+	{ "an item as well", PROJECTED("", FROM("s1", "") "," FROM("s2", ITEMS(ITEM_MODE("bar", "foo", "256")))),
+	  STORE_PRESENT, STORE_PRESENT, "both:644=one foo:400=bar", "11,22" },
+	{ "modes",
+	  PROJECTED("\"defaultMode\":288,", FROM("s1", ITEMS(ITEM_MODE("foo", "a/b", "420"))) "," FROM("s2", "")),
+	  STORE_PRESENT, STORE_PRESENT, "a/b:644=foo bar:440=bar both:440=two", "11,22" },
+	{ "one Secret twice",
+	  PROJECTED("", FROM("s1", ITEMS(ITEM("foo", "x"))) "," FROM("s1", ITEMS(ITEM("both", "y")))), STORE_PRESENT,
+	  STORE_PRESENT, "x:644=foo y:644=one", "11,11" },
+	{ "an optional one that is not there", PROJECTED("", FROM("s1", OPTIONAL) "," FROM("s2", "")), STORE_ABSENT,
+	  STORE_PRESENT, "bar:644=bar both:644=two", ",22" },
+	{ "an optional key that is not there",
+	  PROJECTED("", FROM("s1", OPTIONAL ITEMS(ITEM("nokey", "x") "," ITEM("foo", "y"))) "," FROM("s2", OPTIONAL)),
+	  STORE_PRESENT, STORE_ABSENT, "y:644=foo", "11," },
+	{ "no source", PROJECTED("", ""), STORE_PRESENT, STORE_PRESENT, "", "" },
+};
+
+static void files_of(const struct view *view, char *text, size_t size)
+{
+	for (size_t i = 0; i < view->payload->n_files; i++) {
+		const struct payload_file *f = &view->payload->files[i];
+		size_t len = strlen(text);
+
+		snprintf(text + len, size - len, "%s%s:%o=%.*s", i ? " " : "", f->path, f->mode, (int)f->content.len,
+			 (const char *)secspan_data(&f->content));
+	}
+}
+
+/* What the store would have for the pod's sources. */
+struct known {
+	struct secret *secrets[2];
+	struct store_entry entries[2];
+	const struct store_entry *of_sources[2];
+};
+
+static void known_init(struct known *k, const struct pod *pod, enum store_state first, enum store_state second)
+{
+	const struct pod_volume *v = &pod->volumes[0];
+
+	for (int i = 0; i < 2; i++) {
+		enum store_state state = i ? second : first;
+
+		k->secrets[i] = secret_number(i + 1);
+		k->entries[i] = (struct store_entry){ .ns = "ns",
+						      .name = i ? "s2" : "s1",
+						      .state = state,
+						      .secret = state == STORE_PRESENT ? k->secrets[i] : NULL };
+	}
+	for (size_t i = 0; i < v->n_sources; i++)
+		k->of_sources[i] = &k->entries[str_eq(v->sources[i].name, "s2")];
+}
+
+static void known_deinit(struct known *k)
+{
+	secret_unref(k->secrets[0]);
+	secret_unref(k->secrets[1]);
+}
+
+static void sources_are_laid_one_over_the_other(void **state)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(projections); i++) {
+		cleanup_pod struct pod *pod = pod_from(projections[i].pod);
+		cleanup(view_deinit) struct view view = { .n_files = 0 };
+		cleanup(known_deinit) struct known k;
+		struct err e = ERR_INIT;
+		char files[512] = "";
+
+		known_init(&k, pod, projections[i].first, projections[i].second);
+		if (view_make(pod, &pod->volumes[0], k.of_sources, &view, &e) < 0)
+			fail_msg("%s: %s", projections[i].name, err_text(&e));
+		files_of(&view, files, sizeof(files));
+		if (strcmp(files, projections[i].files) != 0)
+			fail_msg("%s: %s", projections[i].name, files);
+		assert_string_equal(view.resource_version, projections[i].versions);
+	}
+}
+
+static void one_bad_source_fails_them_all(void **state)
+{
+	static const struct {
+		const char *pod;
+		enum store_state first, second;
+		int r;
+		const char *words;
+	} CASES[] = {
+		{ PROJECTED("", FROM("s1", "") "," FROM("s2", "")), STORE_PRESENT, STORE_ABSENT, -ENOENT,
+		  "secret \"s2\" not found" },
+		{ PROJECTED("", FROM("s1", "") "," FROM("s2", OPTIONAL)), STORE_ABSENT, STORE_PRESENT, -ENOENT,
+		  "secret \"s1\" not found" },
+		{ PROJECTED("", FROM("s1", "") "," FROM("s2", OPTIONAL)), STORE_PRESENT, STORE_UNSYNCED, -EAGAIN,
+		  "secret \"s2\" has not been fetched yet" },
+		{ PROJECTED("", FROM("s1", "") "," FROM("s2", ITEMS(ITEM("nokey", "x")))), STORE_PRESENT, STORE_PRESENT,
+		  -ENOENT, "references non-existent secret key: nokey" },
+		{ PROJECTED("", FROM("s1", "") "," FROM("s2", ITEMS(ITEM("bar", "foo/bar")))), STORE_PRESENT,
+		  STORE_PRESENT, -EINVAL, "foo is a file and a directory (foo/bar)" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
+		cleanup_pod struct pod *pod = pod_from(CASES[i].pod);
+		cleanup(known_deinit) struct known k;
+		struct view view = { .n_files = 99 };
+		struct err e = ERR_INIT;
+
+		known_init(&k, pod, CASES[i].first, CASES[i].second);
+		assert_int_equal(view_make(pod, &pod->volumes[0], k.of_sources, &view, &e), CASES[i].r);
+		if (!strstr(err_text(&e), CASES[i].words))
+			fail_msg("%s", err_text(&e));
+		assert_int_equal(view.n_files, 99); /* untouched */
+	}
 }
 
 /* --- nested mount points --- */
@@ -224,6 +367,8 @@ int main(void)
 		cmocka_unit_test(payloads_are_the_kubelets),
 		cmocka_unit_test(what_cannot_be_shown_says_why),
 		cmocka_unit_test(an_absent_optional_secret_is_an_empty_volume),
+		cmocka_unit_test(sources_are_laid_one_over_the_other),
+		cmocka_unit_test(one_bad_source_fails_them_all),
 		cmocka_unit_test(nested_mount_points_are_the_kubelets),
 	};
 
