@@ -127,35 +127,37 @@ static void agent_pods_synced(void *userdata)
 	control_notify(a->control);
 }
 
-static void agent_source_secret_changed(void *userdata, const char *ns, const char *name, struct secret *secret)
+static void agent_object_changed(void *userdata, enum object_kind kind, const char *ns, const char *name,
+				 struct secret *secret)
 {
 	struct agent *a = userdata;
 
 	agent_note_told(a);
-	store_secret_changed(a->store, ns, name, secret);
+	store_object_changed(a->store, kind, ns, name, secret);
 	agent_retain(a);
 }
 
-static void agent_source_secret_failed(void *userdata, const char *ns, const char *name, const struct err *e)
+static void agent_object_failed(void *userdata, enum object_kind kind, const char *ns, const char *name,
+				const struct err *e)
 {
 	struct agent *a = userdata;
 
-	store_secret_failed(a->store, ns, name, e);
+	store_object_failed(a->store, kind, ns, name, e);
 }
 
 static const struct source_sink agent_sink = {
 	.pod_changed = agent_pod_changed,
 	.pod_removed = agent_pod_removed,
 	.pods_synced = agent_pods_synced,
-	.secret_changed = agent_source_secret_changed,
-	.secret_failed = agent_source_secret_failed,
+	.object_changed = agent_object_changed,
+	.object_failed = agent_object_failed,
 };
 
 static void agent_store_changed(void *userdata, const struct store_entry *entry)
 {
 	struct agent *a = userdata;
 
-	pods_secret_changed(a->pods, entry);
+	pods_object_changed(a->pods, entry);
 	offline_touch(a->offline);
 }
 
@@ -312,7 +314,7 @@ static int agent_find_secret(struct agent *a, const char *ref, const struct stor
 {
 	const char *slash = strchr(ref, '/');
 	cleanup_free char *ns = strndup(ref, (size_t)(slash - ref));
-	const struct store_entry *entry = ns ? store_find(a->store, ns, slash + 1) : NULL;
+	const struct store_entry *entry = ns ? store_find(a->store, OBJECT_SECRET, ns, slash + 1) : NULL;
 
 	if (!entry)
 		return err_set(e, -ENOENT, "no pod on node %s refers to a Secret %s", a->config->node_name, ref);
@@ -339,7 +341,7 @@ static int agent_refresh(void *userdata, const char *ref, json_t **ret, struct e
 	r = agent_find_secret(a, ref, &entry, e);
 	if (r < 0)
 		return r;
-	r = store_refresh(a->store, entry->ns, entry->name);
+	r = store_refresh(a->store, OBJECT_SECRET, entry->ns, entry->name);
 	if (r < 0)
 		return err_set(e, r, "fetch %s: %s", ref, strerror(-r));
 	return agent_answer(report_secret(entry), ret, e);

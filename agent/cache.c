@@ -263,15 +263,16 @@ static void drop_secrets(struct cache *c)
 	}
 }
 
-/* A Secret of a volume that is in the index, and could not be read. */
-static const struct cache_item *missing_secret(const struct cache *c, const struct pod *pod)
+/* An object of a volume that is in the index, and could not be read. */
+static const struct cache_item *missing_object(const struct cache *c, const struct pod *pod)
 {
 	for (size_t i = 0; i < pod->n_volumes; i++) {
 		const struct pod_volume *v = &pod->volumes[i];
 
 		for (size_t j = 0; j < v->n_sources && pod_mounts_volume(pod, v->name); j++) {
 			cleanup_free char *id = str_format("%s/%s", pod->ns, v->sources[j].name);
-			const struct cache_item *item = id ? cache_set_find(&c->now, CACHE_SECRET, id) : NULL;
+			enum cache_kind kind = cache_kind_of(pod_source_object(&v->sources[j]));
+			const struct cache_item *item = id ? cache_set_find(&c->now, kind, id) : NULL;
 
 			if (item && !item->absent && !item->secret)
 				return item;
@@ -284,7 +285,7 @@ static void restore_end(struct cache *c)
 {
 	for (size_t i = 0; i < c->now.n_items; i++) {
 		struct cache_item *item = c->now.items[i];
-		const struct cache_item *missing = item->pod ? missing_secret(c, item->pod) : NULL;
+		const struct cache_item *missing = item->pod ? missing_object(c, item->pod) : NULL;
 
 		if (!missing)
 			continue;
@@ -763,6 +764,7 @@ void cache_stats(const struct cache *c, struct cache_stats *ret)
 	for (size_t i = 0; i < c->now.n_items; i++) {
 		ret->n_pods += c->now.items[i]->kind == CACHE_POD;
 		ret->n_secrets += c->now.items[i]->kind == CACHE_SECRET && !c->now.items[i]->absent;
+		ret->n_config_maps += c->now.items[i]->kind == CACHE_CONFIG_MAP && !c->now.items[i]->absent;
 	}
 	ret->generation = c->now.generation;
 	ret->written_usec = c->now.written_usec;

@@ -31,7 +31,7 @@ void cache_restore_cancel(struct cache *c);
 void cache_touch(struct cache *c);
 
 struct cache_stats {
-	size_t n_pods, n_secrets; /* on the disk */
+	size_t n_pods, n_secrets, n_config_maps; /* on the disk */
 	uint64_t generation, written_usec; /* of the index; 0: none */
 	size_t n_refused; /* records that were not accepted by the last restore */
 	bool refused; /* all of it was */

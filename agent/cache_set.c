@@ -18,9 +18,20 @@
 
 const char *cache_kind_name(enum cache_kind kind)
 {
-	static const char *const names[CACHE_KINDS_N] = { "Pod", "Secret" };
+	static const char *const names[CACHE_KINDS_N] = { "Pod", "Secret", "ConfigMap" };
 
 	return names[kind];
+}
+
+enum cache_kind cache_kind_of(enum object_kind kind)
+{
+	return kind == OBJECT_SECRET ? CACHE_SECRET : CACHE_CONFIG_MAP;
+}
+
+enum object_kind cache_object_kind(enum cache_kind kind)
+{
+	assert(kind != CACHE_POD);
+	return kind == CACHE_SECRET ? OBJECT_SECRET : OBJECT_CONFIG_MAP;
 }
 
 static void item_free(struct cache_item *item)
@@ -312,13 +323,13 @@ static json_t *items_json(const struct pod_volume_source *s)
 
 static json_t *source_json(const struct pod_volume_source *s, const char *name_key)
 {
-	json_t *secret = json_object();
+	json_t *source = json_object();
 
-	put_str(&secret, name_key, s->name);
-	put(&secret, "optional", json_boolean(s->optional));
+	put_str(&source, name_key, s->name);
+	put(&source, "optional", json_boolean(s->optional));
 	if (s->n_items > 0)
-		put(&secret, "items", items_json(s));
-	return secret;
+		put(&source, "items", items_json(s));
+	return source;
 }
 
 static json_t *projected_json(const struct pod_volume *v)
@@ -328,7 +339,7 @@ static json_t *projected_json(const struct pod_volume *v)
 	for (size_t i = 0; i < v->n_sources; i++) {
 		json_t *source = json_object();
 
-		put(&source, "secret", source_json(&v->sources[i], "name"));
+		put(&source, pod_source_type(&v->sources[i]), source_json(&v->sources[i], "name"));
 		append(&sources, source);
 	}
 	put(&projected, "sources", sources);
@@ -342,9 +353,12 @@ static json_t *volume_json(const struct pod_volume *v)
 	put_str(&volume, "name", v->name);
 	if (v->kind == POD_VOLUME_OTHER)
 		return volume;
-	kind = v->kind == POD_VOLUME_SECRET ? source_json(&v->sources[0], "secretName") : projected_json(v);
+	if (v->kind == POD_VOLUME_PROJECTED)
+		kind = projected_json(v);
+	else
+		kind = source_json(&v->sources[0], v->kind == POD_VOLUME_SECRET ? "secretName" : "name");
 	put(&kind, "defaultMode", json_integer(v->default_mode));
-	put(&volume, v->kind == POD_VOLUME_SECRET ? "secret" : "projected", kind);
+	put(&volume, pod_volume_type(v), kind);
 	return volume;
 }
 
@@ -428,6 +442,7 @@ static json_t *data_json(const struct secret *secret)
 	return data;
 }
 
+/* All of a ConfigMap's values in one field: as text they need not be UTF-8 for that. */
 int cache_secret_encode(const struct secret *secret, struct buf *out)
 {
 	cleanup_json json_t *doc = json_object();
@@ -438,11 +453,11 @@ int cache_secret_encode(const struct secret *secret, struct buf *out)
 	put_str(&meta, "resourceVersion", secret->resource_version);
 	put(&meta, "labels", labels);
 	put_str(&doc, "apiVersion", "v1");
-	put_str(&doc, "kind", "Secret");
+	put_str(&doc, "kind", object_kind_name(secret->kind));
 	put(&doc, "metadata", meta);
 	put_str(&doc, "type", secret->type);
 	put(&doc, "immutable", json_boolean(secret->immutable));
-	put(&doc, "data", data_json(secret));
+	put(&doc, secret->kind == OBJECT_SECRET ? "data" : "binaryData", data_json(secret));
 	return write_json(doc, out);
 }
 
@@ -460,18 +475,19 @@ static int decode_pod(struct cache_item *item, const json_t *doc, struct json_is
 	return str_eq(id, item->id) ? 0 : json_issue_set(issue, &JSON_ROOT, "is the Pod %s", id);
 }
 
-static int decode_secret(struct cache_item *item, const json_t *doc, struct json_issue *issue)
+static int decode_object(struct cache_item *item, const json_t *doc, struct json_issue *issue)
 {
+	enum object_kind kind = cache_object_kind(item->kind);
 	cleanup_free char *id = NULL;
-	int r = codec_expect(doc, "v1", "Secret", issue);
+	int r = codec_expect(doc, "v1", object_kind_name(kind), issue);
 
-	r = r ?: codec_secret(doc, &item->secret, issue);
+	r = r ?: codec_object(kind, doc, &item->secret, issue);
 	if (r < 0)
 		return r;
 	id = str_format("%s/%s", item->secret->ns, item->secret->name);
 	if (!id)
 		return -ENOMEM;
-	return str_eq(id, item->id) ? 0 : json_issue_set(issue, &JSON_ROOT, "is the Secret %s", id);
+	return str_eq(id, item->id) ? 0 : json_issue_set(issue, &JSON_ROOT, "is the %s %s", object_kind_name(kind), id);
 }
 
 int cache_item_decode(struct cache_item *item, const char *text, size_t len, struct err *e)
@@ -484,7 +500,7 @@ int cache_item_decode(struct cache_item *item, const char *text, size_t len, str
 	r = json_parse(text, len, &doc, &why);
 	if (r < 0)
 		return err_set(e, r == -ENOMEM ? r : -EBADMSG, "%s (%s): %s", item->file, item->key, err_text(&why));
-	r = item->kind == CACHE_POD ? decode_pod(item, doc, &issue) : decode_secret(item, doc, &issue);
+	r = item->kind == CACHE_POD ? decode_pod(item, doc, &issue) : decode_object(item, doc, &issue);
 	if (r == 0)
 		return 0;
 	pod_unref(TAKE_PTR(item->pod));

@@ -1,4 +1,4 @@
-/* Cache set: what the offline cache has, or is to have: a list of Pods and Secrets, each with the file that holds it; and
+/* Cache set: what the offline cache has, or is to have: a list of Pods, Secrets and ConfigMaps, each with the file that holds it; and
  * that list as the text of the index. */
 #pragma once
 
@@ -10,16 +10,19 @@
 
 #define CACHE_INDEX_KIND "Index"
 
-enum cache_kind { CACHE_POD, CACHE_SECRET, CACHE_KINDS_N };
-/* "Pod", "Secret" */
+enum cache_kind { CACHE_POD, CACHE_SECRET, CACHE_CONFIG_MAP, CACHE_KINDS_N };
+/* "Pod", "Secret", "ConfigMap" */
 const char *cache_kind_name(enum cache_kind kind);
+enum cache_kind cache_kind_of(enum object_kind kind);
+/* Not of CACHE_POD. */
+enum object_kind cache_object_kind(enum cache_kind kind);
 
 struct cache_item {
 	enum cache_kind kind;
-	char *id; /* "NS/NAME/UID" of a Pod, "NS/NAME" of a Secret */
+	char *id; /* "NS/NAME/UID" of a Pod, "NS/NAME" of another object */
 	char *key; /* kind and id */
 	char *revision; /* what is in the file; another one is to be written */
-	bool absent; /* a Secret that the API server has not: there is no file */
+	bool absent; /* an object that the API server has not: there is no file */
 	char file[CACHE_NAME_LEN + 1]; /* "": not written yet */
 	uint64_t generation;
 	uint8_t digest[CACHE_DIGEST_LEN]; /* of the file */

@@ -22,7 +22,7 @@
 #define MEMORY_MAX   ((size_t)1 << 30) /* address space: the daemon's own limit is no matter of the files */
 #define STDIN_NAME   "<stdin>"
 
-/* A volume that needs a Secret. */
+/* A volume that needs an object. */
 struct reference {
 	struct finding *finding; /* in case that there is none */
 	char *key; /* "secret default/db" */
@@ -42,7 +42,7 @@ struct check {
 	size_t n_findings;
 	struct reference *references;
 	size_t n_references;
-	size_t n_pods, n_secrets, n_errors, n_warnings;
+	size_t n_pods, n_secrets, n_config_maps, n_errors, n_warnings;
 	uint64_t revision;
 	int r; /* why findings are missing; 0: none is */
 };
@@ -208,15 +208,17 @@ static int add_word(struct check *c, const char *word)
 static int add_reference(struct check *c, const char *file, const struct manifest_object *o, size_t volume,
 			 size_t source, const struct manifest_place *at)
 {
-	const char *name = o->pod->volumes[volume].sources[source].name;
+	const struct pod_volume_source *s = &o->pod->volumes[volume].sources[source];
+	enum object_kind kind = pod_source_object(s);
 	cleanup_free char *reason = NULL, *key = NULL;
 	cleanup_finding struct finding *f = NULL;
 	struct reference *references;
 	char field[JSON_PATH_MAX];
 
 	manifest_source_path(o->pod, volume, source, field);
-	key = str_format("secret %s/%s", o->ns, name);
-	reason = str_format("Secret \"%s\" is in none of these files; the volume has to wait for it", name);
+	key = str_format("%s %s/%s", object_kind_word(kind), o->ns, s->name);
+	reason = str_format("%s \"%s\" is in none of these files; the volume has to wait for it",
+			    object_kind_name(kind), s->name);
 	if (!reason || !key)
 		return -ENOMEM;
 	if (finding_new(&(struct finding){ .level = FINDING_WARNING,
@@ -243,6 +245,7 @@ static int note_object(struct check *c, const char *file, const struct manifest_
 
 	c->n_pods += o->kind == MANIFEST_POD;
 	c->n_secrets += o->kind == MANIFEST_SECRET;
+	c->n_config_maps += o->kind == MANIFEST_CONFIG_MAP;
 	for (size_t i = 0; o->pod && r == 0 && i < o->pod->n_volumes; i++) {
 		const struct pod_volume *v = &o->pod->volumes[i];
 
@@ -422,18 +425,21 @@ static int print_text(const struct check *c)
 {
 	for (size_t i = 0; i < c->n_findings; i++)
 		print_finding(c->findings[i].finding);
-	printf("%zu file%s with %zu pod%s and %zu secret%s: %zu error%s, %zu warning%s\n", c->n_files,
-	       plural(c->n_files), c->n_pods, plural(c->n_pods), c->n_secrets, plural(c->n_secrets), c->n_errors,
-	       plural(c->n_errors), c->n_warnings, plural(c->n_warnings));
+	printf("%zu file%s with %zu pod%s%s %zu secret%s", c->n_files, plural(c->n_files), c->n_pods, plural(c->n_pods),
+	       c->n_config_maps ? "," : " and", c->n_secrets, plural(c->n_secrets));
+	if (c->n_config_maps)
+		printf(" and %zu configmap%s", c->n_config_maps, plural(c->n_config_maps));
+	printf(": %zu error%s, %zu warning%s\n", c->n_errors, plural(c->n_errors), c->n_warnings,
+	       plural(c->n_warnings));
 	return CLI_OK;
 }
 
 static int print_json(const struct check *c)
 {
-	cleanup_json json_t *json =
-		json_pack("{s:[], s:I, s:I, s:I, s:I, s:I}", "findings", "files", (json_int_t)c->n_files, "pods",
-			  (json_int_t)c->n_pods, "secrets", (json_int_t)c->n_secrets, "errors", (json_int_t)c->n_errors,
-			  "warnings", (json_int_t)c->n_warnings);
+	cleanup_json json_t *json = json_pack("{s:[], s:I, s:I, s:I, s:I, s:I, s:I}", "findings", "files",
+					      (json_int_t)c->n_files, "pods", (json_int_t)c->n_pods, "secrets",
+					      (json_int_t)c->n_secrets, "configMaps", (json_int_t)c->n_config_maps,
+					      "errors", (json_int_t)c->n_errors, "warnings", (json_int_t)c->n_warnings);
 	json_t *findings = json_object_get(json, "findings");
 
 	for (size_t i = 0; i < c->n_findings; i++) {

@@ -75,6 +75,9 @@ static void add_source(struct table *t, const json_t *source)
 	key(t, "secrets");
 	table_addf(t, TABLE_PLAIN, "%" PRIi64 " of %" PRIi64 " known", cli_int(source, "secretsSynced"),
 		   cli_int(source, "secrets"));
+	key(t, "configmaps");
+	table_addf(t, TABLE_PLAIN, "%" PRIi64 " of %" PRIi64 " known", cli_int(source, "configMapsSynced"),
+		   cli_int(source, "configMaps"));
 	add_int(t, "watches", source, "watches");
 	add_int(t, "rejected", source, "rejected");
 	add_int(t, "warnings", source, "warnings");
@@ -152,6 +155,7 @@ static void add_offline(struct table *t, const json_t *offline)
 	add_str(t, "dir", cli_str(offline, "dir"));
 	add_int(t, "pods", offline, "pods");
 	add_int(t, "secrets", offline, "secrets");
+	add_int(t, "configmaps", offline, "configMaps");
 	key(t, "written");
 	table_addf(t, TABLE_PLAIN, "%s%s%s", cli_since(written, age), *written ? " ago" : "",
 		   cli_bool(offline, "pending") ? ", more to come" : "");

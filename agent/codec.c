@@ -10,7 +10,7 @@
 #include "common/str.h"
 
 enum {
-	KEYS_MAX = 65536, /* of one Secret */
+	KEYS_MAX = 65536, /* of one Secret or ConfigMap */
 	LIST_MAX = 10000, /* labels, items of one volume */
 	POD_LIST_MAX =
 		1000, /* volumes, containers, mounts of one container: each of these is looked for among others */
@@ -156,12 +156,19 @@ static int read_meta(const json_t *obj, const struct meta *m, bool uid_required,
 	return 0;
 }
 
-/* ---- Secret ---- */
+/* ---- Secret, ConfigMap ---- */
 
-/* The path of data's key: json.c writes it as `data.key` or `data[key.name]`; cut, because a foreign key may be long. */
-static int key_issue(struct json_issue *issue, const char *key, const char *problem)
+/* A field of values. A Secret's are in base64, a ConfigMap's are text, or in base64 in another field. */
+struct values {
+	const char *field;
+	bool base64;
+	const json_t *map;
+};
+
+/* The path of a key: json.c writes it as `data.key` or `data[key.name]`; cut, because a foreign key may be long. */
+static int key_issue(struct json_issue *issue, const struct values *values, const char *key, const char *problem)
 {
-	const struct json_at root = JSON_ROOT, up = JSON_AT(&root, "data");
+	const struct json_at root = JSON_ROOT, up = JSON_AT(&root, values->field);
 	char shown[KEY_SHOWN_MAX + sizeof("...")];
 
 	snprintf(shown, sizeof(shown), "%.*s%s", KEY_SHOWN_MAX, key, strlen(key) > KEY_SHOWN_MAX ? "..." : "");
@@ -187,46 +194,62 @@ static int compare_keys(const void *a, const void *b)
 	return strcmp(((const struct secret_key *)a)->name, ((const struct secret_key *)b)->name);
 }
 
-/* Names and lengths; *ret_total is the sum. */
-static int read_key_names(struct secret *s, const json_t *data, const struct json_at *at, size_t *ret_total,
-			  struct json_issue *issue)
+/* Names and lengths; *total grows by the lengths. */
+static int read_key_names(struct secret *s, const struct values *values, size_t *total, struct json_issue *issue)
 {
-	size_t total = 0;
 	const char *key;
 	json_t *value;
 
-	json_object_foreach (for_iteration(data), key, value) {
+	json_object_foreach (for_iteration(values->map), key, value) {
 		const char *problem = secret_key_problem(key);
 		struct secret_key *k = &s->keys[s->n_keys];
+		size_t len = json_string_length(value);
 
 		if (*problem)
-			return key_issue(issue, key, problem);
+			return key_issue(issue, values, key, problem);
 		if (!json_is_string(value) && !json_is_null(value))
-			return key_issue(issue, key, "must be a string");
+			return key_issue(issue, values, key, "must be a string");
 		k->name = strdup(key);
 		if (!k->name)
-			return no_memory(issue, at);
+			return no_memory(issue, &JSON_ROOT);
 		s->n_keys++;
-		k->value.len = decoded_len(json_string_value(value), json_string_length(value));
-		total += k->value.len;
+		k->value.len = values->base64 ? decoded_len(json_string_value(value), len) : len;
+		*total += k->value.len;
 	}
-	*ret_total = total;
 	return 0;
 }
 
-static int read_values(struct secret *s, const json_t *data, struct json_issue *issue)
+/* The value of a key, and which field it is in. */
+static const json_t *find_value(const struct values *values, size_t n_values, const char *key,
+				const struct values **ret_values)
 {
+	const json_t *value = NULL;
+
+	for (size_t i = 0; i < n_values && !value; i++) {
+		value = json_object_get(values[i].map, key);
+		*ret_values = &values[i];
+	}
+	return value;
+}
+
+static int read_values(struct secret *s, const struct values *values, size_t n_values, struct json_issue *issue)
+{
+	const struct values *in = values;
 	size_t off = 0, len;
 
 	for (size_t i = 0; i < s->n_keys; i++) {
 		struct secret_key *k = &s->keys[i];
-		const json_t *value = json_object_get(data, k->name);
+		const json_t *value = find_value(values, n_values, k->name, &in);
 		uint8_t *out = s->block->data + off;
 
 		len = 0;
-		if (json_is_string(value) &&
+		if (json_is_string(value) && in->base64 &&
 		    b64_decode(json_string_value(value), json_string_length(value), out, k->value.len, &len) < 0)
-			return key_issue(issue, k->name, "illegal base64 data");
+			return key_issue(issue, in, k->name, "illegal base64 data");
+		if (json_is_string(value) && !in->base64) {
+			len = k->value.len;
+			memcpy(out, json_string_value(value), len);
+		}
 		k->value = (struct secspan){ .block = s->block, .off = off, .len = len };
 		k->digest = digest_of(out, len);
 		off += len;
@@ -234,28 +257,44 @@ static int read_values(struct secret *s, const json_t *data, struct json_issue *
 	return 0;
 }
 
-static int read_data(struct secret *s, const json_t *obj, struct json_issue *issue)
+/* Of a key that is in both fields the API server would not know which value is meant. */
+static int refuse_doubles(const struct secret *s, const struct values *last, struct json_issue *issue)
 {
-	const struct json_at root = JSON_ROOT, at = JSON_AT(&root, "data");
-	const json_t *data = NULL;
+	for (size_t i = 1; i < s->n_keys; i++)
+		if (str_eq(s->keys[i - 1].name, s->keys[i].name))
+			return key_issue(issue, last, s->keys[i].name, "is there twice");
+	return 0;
+}
+
+static int read_data(struct secret *s, const json_t *obj, struct values *values, size_t n_values,
+		     struct json_issue *issue)
+{
+	const struct json_at root = JSON_ROOT, at = JSON_AT(&root, values[0].field);
 	struct err e = ERR_INIT;
-	size_t total = 0;
+	size_t total = 0, n = 0;
 	int r;
 
-	r = json_get_object(obj, "data", &root, &data, issue);
-	if (r < 0)
-		return r;
-	if (json_object_size(data) > KEYS_MAX)
-		return json_issue_set(issue, &at, "more than %d keys", KEYS_MAX);
-	if (json_object_size(data) > 0) {
-		s->keys = calloc(json_object_size(data), sizeof(*s->keys));
-		if (!s->keys)
-			return no_memory(issue, &at);
-		r = read_key_names(s, data, &at, &total, issue);
+	for (size_t i = 0; i < n_values; i++) {
+		r = json_get_object(obj, values[i].field, &root, &values[i].map, issue);
 		if (r < 0)
 			return r;
-		qsort(s->keys, s->n_keys, sizeof(*s->keys), compare_keys);
+		n += json_object_size(values[i].map);
 	}
+	if (n > KEYS_MAX)
+		return json_issue_set(issue, &at, "more than %d keys", KEYS_MAX);
+	s->keys = n > 0 ? calloc(n, sizeof(*s->keys)) : NULL;
+	if (n > 0 && !s->keys)
+		return no_memory(issue, &at);
+	for (size_t i = 0; i < n_values; i++) {
+		r = read_key_names(s, &values[i], &total, issue);
+		if (r < 0)
+			return r;
+	}
+	if (n > 0)
+		qsort(s->keys, s->n_keys, sizeof(*s->keys), compare_keys);
+	r = refuse_doubles(s, &values[n_values - 1], issue);
+	if (r < 0)
+		return r;
 	if (total > SECRET_BYTES_MAX)
 		return json_issue_set(issue, &at, "Too long: may not be more than %zu bytes", SECRET_BYTES_MAX);
 	r = secblock_new(total, &s->block, &e);
@@ -263,7 +302,7 @@ static int read_data(struct secret *s, const json_t *obj, struct json_issue *iss
 		json_issue_set(issue, &at, "%s", err_text(&e));
 		return r;
 	}
-	return read_values(s, data, issue);
+	return read_values(s, values, n_values, issue);
 }
 
 static int compare_labels(const void *a, const void *b)
@@ -301,19 +340,17 @@ static int read_labels(struct secret *s, const json_t *meta, struct json_issue *
 	return 0;
 }
 
-int codec_secret(const json_t *obj, struct secret **ret_s, struct json_issue *issue)
+static int read_object(struct secret *s, const json_t *obj, struct values *values, size_t n_values,
+		       struct json_issue *issue)
 {
 	const struct json_at root = JSON_ROOT;
-	cleanup_secret_object struct secret *s = NULL;
 	const json_t *meta = NULL;
 	int r;
 
-	if (secret_new(&s) < 0)
-		return no_memory(issue, &root);
 	r = read_meta(obj, &(struct meta){ &s->ns, &s->name, &s->uid, &s->resource_version }, false, &meta, issue);
 	if (r < 0)
 		return r;
-	r = dup_str(obj, "type", &root, &s->type, issue);
+	r = s->kind == OBJECT_SECRET ? dup_str(obj, "type", &root, &s->type, issue) : 0;
 	if (r < 0)
 		return r;
 	r = json_get_bool(obj, "immutable", &root, &s->immutable, issue);
@@ -322,11 +359,32 @@ int codec_secret(const json_t *obj, struct secret **ret_s, struct json_issue *is
 	r = read_labels(s, meta, issue);
 	if (r < 0)
 		return r;
-	r = read_data(s, obj, issue);
+	return read_data(s, obj, values, n_values, issue);
+}
+
+int codec_object(enum object_kind kind, const json_t *obj, struct secret **ret_s, struct json_issue *issue)
+{
+	struct values secret[] = { { .field = "data", .base64 = true } };
+	struct values config_map[] = { { .field = "data" }, { .field = "binaryData", .base64 = true } };
+	cleanup_secret_object struct secret *s = NULL;
+	int r;
+
+	if (secret_new(&s) < 0)
+		return no_memory(issue, &JSON_ROOT);
+	s->kind = kind;
+	if (kind == OBJECT_SECRET)
+		r = read_object(s, obj, secret, ARRAY_SIZE(secret), issue);
+	else
+		r = read_object(s, obj, config_map, ARRAY_SIZE(config_map), issue);
 	if (r < 0)
 		return r;
 	*ret_s = TAKE_PTR(s);
 	return 0;
+}
+
+int codec_secret(const json_t *obj, struct secret **ret_s, struct json_issue *issue)
+{
+	return codec_object(OBJECT_SECRET, obj, ret_s, issue);
 }
 
 /* ---- Pod ---- */
@@ -391,18 +449,19 @@ static int read_items(struct pod_volume_source *s, const json_t *secret, const s
 	return 0;
 }
 
-static int read_secret_source(struct pod_volume_source *s, const json_t *secret, const char *name_key,
-			      const struct json_at *at, struct json_issue *issue)
+static int read_source(struct pod_volume_source *s, enum pod_source_kind kind, const json_t *obj, const char *name_key,
+		       const struct json_at *at, struct json_issue *issue)
 {
 	int r;
 
-	r = dup_name(secret, name_key, at, &RULE_SUBDOMAIN, &s->name, issue);
+	s->kind = kind;
+	r = dup_name(obj, name_key, at, &RULE_SUBDOMAIN, &s->name, issue);
 	if (r < 0)
 		return r;
-	r = json_get_bool(secret, "optional", at, &s->optional, issue);
+	r = json_get_bool(obj, "optional", at, &s->optional, issue);
 	if (r < 0)
 		return r;
-	return read_items(s, secret, at, issue);
+	return read_items(s, obj, at, issue);
 }
 
 /* 0644 is the API server's default. */
@@ -420,13 +479,31 @@ static int begin_sources(struct pod_volume *v, enum pod_volume_kind kind, const 
 	return read_mode(obj, "defaultMode", at, &has_mode, &v->default_mode, issue);
 }
 
-static int read_secret_volume(struct pod_volume *v, const json_t *secret, const struct json_at *at,
-			      struct json_issue *issue)
-{
-	int r;
+/* Each can be a volume by itself, or a source of a projected one. */
+static const struct source_type {
+	const char *field;
+	const char *volume_name; /* what names the object in a volume; in a source it is `name` */
+	enum pod_volume_kind volume;
+	enum pod_source_kind source;
+} SOURCE_TYPES[] = {
+	{ "secret", "secretName", POD_VOLUME_SECRET, POD_SOURCE_SECRET },
+	{ "configMap", "name", POD_VOLUME_CONFIG_MAP, POD_SOURCE_CONFIG_MAP },
+};
 
-	r = begin_sources(v, POD_VOLUME_SECRET, secret, 1, at, issue);
-	return r < 0 ? r : read_secret_source(&v->sources[0], secret, "secretName", at, issue);
+static bool is_set(const json_t *obj, const char *field)
+{
+	const json_t *value = json_object_get(obj, field);
+
+	return value && !json_is_null(value);
+}
+
+/* NULL: it is none of these. */
+static const struct source_type *type_of(const json_t *obj)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(SOURCE_TYPES); i++)
+		if (is_set(obj, SOURCE_TYPES[i].field))
+			return &SOURCE_TYPES[i];
+	return NULL;
 }
 
 /* A source that we do not know makes the whole volume one that is not ours: half of it is worth nothing. */
@@ -435,60 +512,70 @@ static bool are_ours(const json_t *sources)
 	const json_t *source;
 	size_t i;
 
-	json_array_foreach (sources, i, source) {
-		const json_t *secret = json_object_get(source, "secret");
-
-		if (json_is_object(source) && (!secret || json_is_null(secret)))
+	json_array_foreach (sources, i, source)
+		if (json_is_object(source) && !type_of(source))
 			return false;
-	}
 	return true;
 }
 
-static int read_projected_volume(struct pod_volume *v, const json_t *projected, const struct json_at *up,
+static int read_projected_source(struct pod_volume_source *s, const json_t *obj, const struct json_at *at,
 				 struct json_issue *issue)
 {
-	const struct json_at list_at = JSON_AT(up, "sources");
-	const json_t *array = NULL;
-	size_t n = 0;
+	const struct source_type *type;
+	const json_t *source = NULL;
 	int r;
 
-	r = get_list(projected, "sources", up, &array, &n, issue);
-	if (r < 0 || !are_ours(array))
-		return r;
-	r = begin_sources(v, POD_VOLUME_PROJECTED, projected, n, up, issue);
-	for (size_t i = 0; r == 0 && i < n; i++) {
-		const struct json_at at = JSON_AT_INDEX(&list_at, i), secret_at = JSON_AT(&at, "secret");
-		const json_t *source = json_array_get(array, i), *secret = NULL;
-
-		r = expect_object(source, &at, issue);
-		r = r ?: json_get_object(source, "secret", &at, &secret, issue);
-		r = r ?: read_secret_source(&v->sources[i], secret, "name", &secret_at, issue);
-	}
-	return r;
-}
-
-static int read_volume(struct pod_volume *v, const json_t *obj, const struct json_at *at, struct json_issue *issue)
-{
-	const struct json_at secret_at = JSON_AT(at, "secret"), projected_at = JSON_AT(at, "projected");
-	const json_t *secret = NULL, *projected = NULL;
-	int r;
-
-	v->kind = POD_VOLUME_OTHER;
 	r = expect_object(obj, at, issue);
 	if (r < 0)
 		return r;
-	r = dup_name(obj, "name", at, &RULE_LABEL, &v->name, issue);
+	type = type_of(obj);
+	r = json_get_object(obj, type->field, at, &source, issue);
+	return r < 0 ? r : read_source(s, type->source, source, "name", &JSON_AT(at, type->field), issue);
+}
+
+static int read_projected_volume(struct pod_volume *v, const json_t *obj, const struct json_at *up,
+				 struct json_issue *issue)
+{
+	const struct json_at at = JSON_AT(up, "projected"), list_at = JSON_AT(&at, "sources");
+	const json_t *projected = NULL, *array = NULL;
+	size_t n = 0;
+	int r;
+
+	r = json_get_object(obj, "projected", up, &projected, issue);
+	if (r < 0 || !projected)
+		return r;
+	r = get_list(projected, "sources", &at, &array, &n, issue);
+	if (r < 0 || !are_ours(array))
+		return r;
+	r = begin_sources(v, POD_VOLUME_PROJECTED, projected, n, &at, issue);
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = read_projected_source(&v->sources[i], json_array_get(array, i), &JSON_AT_INDEX(&list_at, i), issue);
+	return r;
+}
+
+static int read_volume(struct pod_volume *v, const json_t *obj, const struct json_at *up, struct json_issue *issue)
+{
+	const struct source_type *type;
+	const json_t *volume = NULL;
+	int r;
+
+	v->kind = POD_VOLUME_OTHER;
+	r = expect_object(obj, up, issue);
 	if (r < 0)
 		return r;
-	r = json_get_object(obj, "secret", at, &secret, issue);
+	r = dup_name(obj, "name", up, &RULE_LABEL, &v->name, issue);
 	if (r < 0)
 		return r;
-	if (secret)
-		return read_secret_volume(v, secret, &secret_at, issue);
-	r = json_get_object(obj, "projected", at, &projected, issue);
+	type = type_of(obj);
+	if (!type)
+		return read_projected_volume(v, obj, up, issue);
+	r = json_get_object(obj, type->field, up, &volume, issue);
 	if (r < 0)
 		return r;
-	return projected ? read_projected_volume(v, projected, &projected_at, issue) : 0;
+	r = begin_sources(v, type->volume, volume, 1, &JSON_AT(up, type->field), issue);
+	if (r < 0)
+		return r;
+	return read_source(&v->sources[0], type->source, volume, type->volume_name, &JSON_AT(up, type->field), issue);
 }
 
 static int unique_name(struct map *names, const char *name, void *owner, const struct json_at *up,

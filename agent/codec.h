@@ -1,4 +1,4 @@
-/* Codec: JSON objects of the core/v1 API -> struct secret, struct pod. Unknown fields are ignored, as a client must;
+/* Codec: JSON objects of the core/v1 API (Secret, ConfigMap, Pod) -> struct secret, struct pod. Unknown fields are ignored, as a client must;
  * wrong types are an error that names the path, and nothing else is changed by it. */
 #pragma once
 
@@ -10,6 +10,8 @@
  * decoded bytes is at most SECRET_BYTES_MAX. -EINVAL: see issue; -ENOMEM: the secret memory's budget is used up, or
  * the heap; issue->reason says which. Value bytes never get into issue. */
 int codec_secret(const json_t *obj, struct secret **ret_s, struct json_issue *issue);
+/* The same of either kind. A ConfigMap's data is text, its binaryData base64; a key is in one of them only. */
+int codec_object(enum object_kind kind, const json_t *obj, struct secret **ret_s, struct json_issue *issue);
 /* obj is a v1 Pod. */
 int codec_pod(const json_t *obj, struct pod **ret_p, struct json_issue *issue);
 /* Letters, digits and '-': it becomes a folder's name. */

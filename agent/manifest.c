@@ -68,7 +68,12 @@ static int no_memory(struct reader *r)
 
 static const char *kind_name(enum manifest_kind kind)
 {
-	return kind == MANIFEST_POD ? "pod" : kind == MANIFEST_SECRET ? "secret" : "object";
+	static const char *const names[] = { [MANIFEST_UNKNOWN] = "object",
+					     [MANIFEST_POD] = "pod",
+					     [MANIFEST_SECRET] = "secret",
+					     [MANIFEST_CONFIG_MAP] = "configmap" };
+
+	return names[kind];
 }
 
 static int note(struct reader *r, const struct manifest_object *o, enum finding_level level, const struct yaml_node *at,
@@ -214,14 +219,23 @@ static int decode(struct reader *r, struct manifest_object *o, json_t *obj, stru
 		k = sealing_open_secret(r->keys, o->ns, o->name, obj, issue);
 	if (k < 0)
 		return k;
-	k = o->kind == MANIFEST_POD ? validate_pod(obj, issue) : validate_secret(obj, issue);
+	if (o->kind == MANIFEST_POD)
+		k = validate_pod(obj, issue);
+	else if (o->kind == MANIFEST_SECRET)
+		k = validate_secret(obj, issue);
+	else
+		k = validate_config_map(obj, issue);
 	if (k < 0)
 		return k;
 	assert(o->key);
 	k = set_server_fields(r, o, obj);
 	if (k < 0)
 		return k;
-	k = o->kind == MANIFEST_POD ? codec_pod(obj, &o->pod, issue) : codec_secret(obj, &o->secret, issue);
+	if (o->kind == MANIFEST_POD)
+		k = codec_pod(obj, &o->pod, issue);
+	else
+		k = codec_object(o->kind == MANIFEST_SECRET ? OBJECT_SECRET : OBJECT_CONFIG_MAP, obj, &o->secret,
+				 issue);
 	if (k < 0)
 		return k;
 	return o->pod ? check_pod_uid(o->pod, issue) : 0;
@@ -229,11 +243,14 @@ static int decode(struct reader *r, struct manifest_object *o, json_t *obj, stru
 
 void manifest_source_path(const struct pod *pod, size_t volume, size_t source, char ret_path[static JSON_PATH_MAX])
 {
-	if (pod->volumes[volume].kind == POD_VOLUME_SECRET)
-		snprintf(ret_path, JSON_PATH_MAX, "spec.volumes[%zu].secret.secretName", volume);
+	const struct pod_volume *v = &pod->volumes[volume];
+
+	if (v->kind == POD_VOLUME_PROJECTED)
+		snprintf(ret_path, JSON_PATH_MAX, "spec.volumes[%zu].projected.sources[%zu].%s.name", volume, source,
+			 pod_source_type(&v->sources[source]));
 	else
-		snprintf(ret_path, JSON_PATH_MAX, "spec.volumes[%zu].projected.sources[%zu].secret.name", volume,
-			 source);
+		snprintf(ret_path, JSON_PATH_MAX, "spec.volumes[%zu].%s.%s", volume, pod_volume_type(v),
+			 v->kind == POD_VOLUME_SECRET ? "secretName" : "name");
 }
 
 static int place_volumes(struct reader *r, struct manifest_object *o, const struct yaml_node *root)
@@ -259,6 +276,11 @@ static int place_volumes(struct reader *r, struct manifest_object *o, const stru
 	return 0;
 }
 
+static enum validate_kind validate_kind_of(enum manifest_kind kind)
+{
+	return kind == MANIFEST_POD ? VALIDATE_POD : kind == MANIFEST_SECRET ? VALIDATE_SECRET : VALIDATE_CONFIG_MAP;
+}
+
 static int read_object(struct reader *r, struct manifest_object *o, const struct yaml_node *root)
 {
 	cleanup_json json_t *obj = NULL;
@@ -276,7 +298,7 @@ static int read_object(struct reader *r, struct manifest_object *o, const struct
 		reason = strchr(err_text(&e), ' ');
 		return k == -ENOMEM ? no_memory(r) : refuse(r, o, root, NULL, reason ? reason + 1 : err_text(&e));
 	}
-	k = validate_unknown_fields(obj, o->kind == MANIFEST_POD, add_warning, &(struct warning){ r, o, root });
+	k = validate_unknown_fields(obj, validate_kind_of(o->kind), add_warning, &(struct warning){ r, o, root });
 	if (k < 0)
 		return k;
 	k = decode(r, o, obj, &issue);
@@ -325,12 +347,12 @@ static const char *text_of(const struct yaml_node *n)
 	return n && n->kind == YAML_STRING ? n->scalar : "";
 }
 
-enum { KIND_POD, KIND_SECRET, KIND_LIST, KIND_REFUSED };
+enum { KIND_POD, KIND_SECRET, KIND_CONFIG_MAP, KIND_LIST, KIND_REFUSED };
 
 /* KIND_REFUSED: it has been noted. */
 static int read_kind(struct reader *r, const struct yaml_node *root, int *ret_kind)
 {
-	static const char *const kinds[] = { "Pod", "Secret", "List" };
+	static const char *const kinds[] = { "Pod", "Secret", "ConfigMap", "List" };
 	const struct yaml_node *kind = yaml_get(root, "kind"), *version = yaml_get(root, "apiVersion");
 	char reason[256];
 
@@ -347,8 +369,8 @@ static int read_kind(struct reader *r, const struct yaml_node *root, int *ret_ki
 			return 0;
 		}
 	snprintf(reason, sizeof(reason),
-		 "\"" SHOWN "\" of \"" SHOWN "\" is not read here; Pod, Secret and List of v1 are", kind->scalar,
-		 version->scalar);
+		 "\"" SHOWN "\" of \"" SHOWN "\" is not read here; Pod, Secret, ConfigMap and List of v1 are",
+		 kind->scalar, version->scalar);
 	return refuse_node(r, kind, "kind", reason);
 }
 
@@ -360,7 +382,7 @@ static int read_plain(struct reader *r, const struct yaml_node *root, int kind)
 	k = add_object(r, root, &o);
 	if (k < 0)
 		return k;
-	o->kind = kind == KIND_POD ? MANIFEST_POD : MANIFEST_SECRET;
+	o->kind = kind == KIND_POD ? MANIFEST_POD : kind == KIND_SECRET ? MANIFEST_SECRET : MANIFEST_CONFIG_MAP;
 	return read_object(r, o, root);
 }
 

@@ -1,4 +1,4 @@
-/* Manifest: the text of one YAML or JSON file -> the Pods and Secrets in it, validated and defaulted as the API server
+/* Manifest: the text of one YAML or JSON file -> the Pods, Secrets and ConfigMaps in it, validated and defaulted as the API server
  * does it, or for each one that is refused the sentence that says why, with file, line and column. */
 #pragma once
 
@@ -8,7 +8,7 @@
 #include "agent/secret.h"
 #include "common/json.h"
 
-enum manifest_kind { MANIFEST_UNKNOWN, MANIFEST_POD, MANIFEST_SECRET };
+enum manifest_kind { MANIFEST_UNKNOWN, MANIFEST_POD, MANIFEST_SECRET, MANIFEST_CONFIG_MAP };
 
 #define MANIFEST_WARNINGS_MAX 32 /* of one object; more are not kept */
 
@@ -20,7 +20,7 @@ struct manifest_object {
 	char *key; /* "secret default/db"; NULL: not even that is known (and so problem is set) */
 	char *ns, *name; /* NULL with key */
 	size_t line, column; /* where the object begins */
-	struct secret *secret; /* a good Secret */
+	struct secret *secret; /* a good Secret or ConfigMap */
 	struct pod *pod; /* a good Pod */
 	json_t *json; /* a Pod: what was read, to tell whether it has changed */
 	struct manifest_place *
@@ -36,7 +36,7 @@ struct manifest_object {
  * Empty documents are skipped. `keys` open sealed values; NULL: they are refused. */
 int manifest_parse(const char *file, const char *text, size_t len, const struct sealing_keys *keys, uint64_t *revision,
 		   struct manifest_object **ret_objects, size_t *ret_n_objects, struct err *e);
-/* The field that names the Secret of a source: "spec.volumes[0].secret.secretName". */
+/* The field that names the object of a source: "spec.volumes[0].secret.secretName". */
 void manifest_source_path(const struct pod *pod, size_t volume, size_t source, char ret_path[static JSON_PATH_MAX]);
 /* Ends in .yaml, .yml or .json and is not hidden: of a folder of manifests, such files are read. */
 bool manifest_is_file_name(const char *name);

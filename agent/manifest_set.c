@@ -4,7 +4,7 @@
  *             of the same name from the same file.
  *   object: one for each name that some entry claims, with the version that counts (`secret` or `pod`), which changes
  *             only in settle().
- *   want:   Secrets that the store has asked for; `pending` ones are answered one by one from a list, because the sink
+ *   want:   Secrets and ConfigMaps that the store has asked for; `pending` ones are answered one by one from a list, because the sink
  *             may want and unwant while it is called.
  *
  * settle() is a plain recomputation over all entries in the order of file and text. With a few thousand objects that is
@@ -65,6 +65,7 @@ struct want {
 	struct list link; /* in `pending`, or in no list */
 	bool refresh;
 	struct secret *told; /* what the sink knows */
+	enum object_kind kind;
 	char *ns, *name;
 	char key[];
 };
@@ -362,21 +363,21 @@ static void make_pending(struct manifest_set *s, struct want *w)
 }
 
 /* The key as manifest.c makes it; fresh memory. */
-static char *secret_key_of(const char *ns, const char *name)
+static char *key_of(enum object_kind kind, const char *ns, const char *name)
 {
-	return str_format("secret %s/%s", ns, name);
+	return str_format("%s %s/%s", object_kind_word(kind), ns, name);
 }
 
-static struct want *find_want(const struct manifest_set *s, const char *ns, const char *name)
+static struct want *find_want(const struct manifest_set *s, enum object_kind kind, const char *ns, const char *name)
 {
-	cleanup_free char *key = secret_key_of(ns, name);
+	cleanup_free char *key = key_of(kind, ns, name);
 
 	return key ? map_get_str(&s->wants, key) : NULL;
 }
 
-int manifest_set_want(struct manifest_set *s, const char *ns, const char *name)
+int manifest_set_want(struct manifest_set *s, enum object_kind kind, const char *ns, const char *name)
 {
-	cleanup_free char *key = secret_key_of(ns, name);
+	cleanup_free char *key = key_of(kind, ns, name);
 	cleanup(want_freep) struct want *w = NULL;
 	int r;
 
@@ -387,6 +388,7 @@ int manifest_set_want(struct manifest_set *s, const char *ns, const char *name)
 		return -ENOMEM;
 	list_init(&w->link);
 	memcpy(w->key, key, strlen(key) + 1);
+	w->kind = kind;
 	w->ns = strdup(ns);
 	w->name = strdup(name);
 	if (!w->ns || !w->name)
@@ -398,9 +400,9 @@ int manifest_set_want(struct manifest_set *s, const char *ns, const char *name)
 	return 0;
 }
 
-void manifest_set_unwant(struct manifest_set *s, const char *ns, const char *name)
+void manifest_set_unwant(struct manifest_set *s, enum object_kind kind, const char *ns, const char *name)
 {
-	struct want *w = find_want(s, ns, name);
+	struct want *w = find_want(s, kind, ns, name);
 
 	if (!w)
 		return;
@@ -408,9 +410,9 @@ void manifest_set_unwant(struct manifest_set *s, const char *ns, const char *nam
 	want_free(w);
 }
 
-int manifest_set_refresh(struct manifest_set *s, const char *ns, const char *name)
+int manifest_set_refresh(struct manifest_set *s, enum object_kind kind, const char *ns, const char *name)
 {
-	struct want *w = find_want(s, ns, name);
+	struct want *w = find_want(s, kind, ns, name);
 
 	if (!w)
 		return -ENOENT;
@@ -424,6 +426,7 @@ static void tell_one(struct manifest_set *s, struct want *w)
 	const struct object *obj = map_get_str(&s->objects, w->key);
 	struct secret *secret = obj ? obj->secret : NULL;
 	cleanup_free char *ns = strdup(w->ns), *name = strdup(w->name);
+	enum object_kind kind = w->kind;
 	struct err e = ERR_INIT;
 	bool known = secret && w->told == secret;
 
@@ -434,9 +437,9 @@ static void tell_one(struct manifest_set *s, struct want *w)
 	secret_unref(w->told);
 	w->told = secret ? secret_ref(secret) : NULL;
 	if (!e.code || (secret && !known))
-		s->sink->secret_changed(s->userdata, ns, name, secret);
+		s->sink->object_changed(s->userdata, kind, ns, name, secret);
 	if (e.code)
-		s->sink->secret_failed(s->userdata, ns, name, &e);
+		s->sink->object_failed(s->userdata, kind, ns, name, &e);
 }
 
 void manifest_set_tell(struct manifest_set *s)
@@ -592,7 +595,7 @@ static void decide(struct manifest_set *s, struct entry *en, struct object *obj,
 	if (obj->n_claims > 1)
 		err_set(conflict, -EEXIST, "is in %s:%zu as well; none of them is taken", other->file->name,
 			other->entry->o.line);
-	else if (is_good(en) && en->o.kind == MANIFEST_SECRET)
+	else if (is_good(en) && en->o.secret)
 		adopt_secret(s, obj, en, conflict);
 	else if (is_good(en))
 		adopt_pod(s, obj, en, conflict);
@@ -723,10 +726,13 @@ static void count_problem(const struct problem *p, struct manifest_set_stats *st
 
 struct manifest_set_stats manifest_set_stats(const struct manifest_set *s)
 {
-	struct manifest_set_stats stats = { .n_wanted = map_count(&s->wants), .settled = s->settled, .last_error = "" };
+	struct manifest_set_stats stats = { .settled = s->settled, .last_error = "" };
 	uint64_t newest = 0;
+	const struct want *w;
 	struct file *f;
 
+	for (size_t it = 0; (w = map_next(&s->wants, &it));)
+		stats.n_wanted[w->kind]++;
 	for (size_t it = 0; (f = map_next(&s->files, &it));) {
 		count_problem(&f->problem, &stats, &newest);
 		for (size_t i = 0; i < f->n_entries; i++) {

@@ -1,4 +1,4 @@
-/* Manifest set: the objects of all manifest files together -> which Pods and Secrets there are, told to a source's sink.
+/* Manifest set: the objects of all manifest files together -> which Pods, Secrets and ConfigMaps there are, told to a source's sink.
  *
  * What a file gives replaces what it gave before. An object that is refused keeps its last good version for as long as
  * some file names it. One that is there twice, in two files or in one, is refused in both places and changes nothing: what
@@ -15,7 +15,7 @@
 struct manifest_set;
 
 struct manifest_set_stats {
-	size_t n_wanted;
+	size_t n_wanted[OBJECT_KINDS_N];
 	size_t n_rejected; /* objects and files refused and not yet corrected */
 	size_t n_warnings; /* fields that have no effect */
 	bool settled; /* all that was known at the first settle has been told */
@@ -37,11 +37,11 @@ void manifest_set_drop(struct manifest_set *s, const char *file);
 /* Works out what has changed and tells it; the first time, pods_synced as well. */
 void manifest_set_settle(struct manifest_set *s);
 
-/* Secrets that somebody wants to hear of. Answered by the next settle or, after the first, tell. -EEXIST, -ENOMEM. */
-int manifest_set_want(struct manifest_set *s, const char *ns, const char *name);
-void manifest_set_unwant(struct manifest_set *s, const char *ns, const char *name);
+/* Secrets and ConfigMaps that somebody wants to hear of. Answered by the next settle or, after the first, tell. -EEXIST, -ENOMEM. */
+int manifest_set_want(struct manifest_set *s, enum object_kind kind, const char *ns, const char *name);
+void manifest_set_unwant(struct manifest_set *s, enum object_kind kind, const char *ns, const char *name);
 /* Answers once more at the next settle. -ENOENT: not wanted. */
-int manifest_set_refresh(struct manifest_set *s, const char *ns, const char *name);
+int manifest_set_refresh(struct manifest_set *s, enum object_kind kind, const char *ns, const char *name);
 /* Answers what is still to be answered; nothing before the first settle. */
 void manifest_set_tell(struct manifest_set *s);
 

@@ -104,7 +104,7 @@ static int collect_pod(const struct pod_state *s, struct cache_set *want)
 	return 0;
 }
 
-static int collect_secret(const struct store_entry *entry, struct cache_set *want)
+static int collect_object(const struct store_entry *entry, struct cache_set *want)
 {
 	cleanup_free char *id = str_format("%s/%s", entry->ns, entry->name);
 	struct cache_item *item;
@@ -112,7 +112,7 @@ static int collect_secret(const struct store_entry *entry, struct cache_set *wan
 
 	if (!id)
 		return -ENOMEM;
-	r = cache_set_add(want, CACHE_SECRET, id, &item);
+	r = cache_set_add(want, cache_kind_of(entry->kind), id, &item);
 	if (r < 0)
 		return r;
 	item->absent = entry->state == STORE_ABSENT;
@@ -131,7 +131,7 @@ static int collect(void *userdata, struct cache_set *want)
 	for (size_t i = 0; r == 0 && i < pods_count(o->world.pods); i++)
 		r = collect_pod(pods_at(o->world.pods, i), want);
 	for (size_t it = 0; r == 0 && (entry = store_next(o->world.store, &it));)
-		r = collect_secret(entry, want);
+		r = collect_object(entry, want);
 	return r;
 }
 
@@ -157,11 +157,12 @@ static void show(struct offline *o, const struct cache_set *s)
 
 		item = s->items[i];
 		slash = strchr(item->id, '/');
-		if (item->kind != CACHE_SECRET || (!item->secret && !item->absent) || !slash)
+		if (item->kind == CACHE_POD || (!item->secret && !item->absent) || !slash)
 			continue;
 		ns = strndup(item->id, (size_t)(slash - item->id));
 		if (ns)
-			store_secret_restored(o->world.store, ns, slash + 1, item->secret, item->written_usec);
+			store_object_restored(o->world.store, cache_object_kind(item->kind), ns, slash + 1,
+					      item->secret, item->written_usec);
 	}
 	if (n > 0)
 		log_warning(NULL, "the API server does not answer: %zu pod%s shown from the offline cache", n,

@@ -1,4 +1,4 @@
-/* Pod: an immutable value shared by reference; no secret is in it, so it lives on the heap. */
+/* Pod: an immutable value shared by reference; no value of one is in it, so it lives on the heap. */
 #include "agent/pod.h"
 
 #include "common/str.h"
@@ -85,6 +85,7 @@ const char *pod_volume_plugin(const struct pod_volume *v)
 {
 	static const char *const plugins[] = {
 		[POD_VOLUME_SECRET] = "kubernetes.io~secret",
+		[POD_VOLUME_CONFIG_MAP] = "kubernetes.io~configmap",
 		[POD_VOLUME_PROJECTED] = "kubernetes.io~projected",
 		[POD_VOLUME_OTHER] = NULL,
 	};
@@ -96,11 +97,24 @@ const char *pod_volume_type(const struct pod_volume *v)
 {
 	static const char *const types[] = {
 		[POD_VOLUME_SECRET] = "secret",
+		[POD_VOLUME_CONFIG_MAP] = "configMap",
 		[POD_VOLUME_PROJECTED] = "projected",
 		[POD_VOLUME_OTHER] = NULL,
 	};
 
 	return types[v->kind];
+}
+
+const char *pod_source_type(const struct pod_volume_source *s)
+{
+	static const char *const types[] = { [POD_SOURCE_SECRET] = "secret", [POD_SOURCE_CONFIG_MAP] = "configMap" };
+
+	return types[s->kind];
+}
+
+enum object_kind pod_source_object(const struct pod_volume_source *s)
+{
+	return s->kind == POD_SOURCE_SECRET ? OBJECT_SECRET : OBJECT_CONFIG_MAP;
 }
 
 const struct pod_volume *pod_find_volume(const struct pod *p, const char *name)

@@ -1,11 +1,13 @@
 /* Pod: the parts of a Pod object that concern its volumes of ours. Immutable once made; shared by reference. */
 #pragma once
 
+#include "agent/secret.h"
 #include "common/base.h"
 #include "common/err.h"
 
 enum pod_volume_kind {
 	POD_VOLUME_SECRET,
+	POD_VOLUME_CONFIG_MAP,
 	POD_VOLUME_PROJECTED, /* of sources that we know, each of them */
 	POD_VOLUME_OTHER, /* not ours; known for nested mount points */
 };
@@ -14,9 +16,11 @@ struct pod_item {
 	bool has_mode;
 	mode_t mode;
 };
-/* What a volume is made of: one Secret, or of a projected volume several, one laid over the other. */
+/* What a volume is made of: one object, or of a projected volume several, one laid over the other. */
+enum pod_source_kind { POD_SOURCE_SECRET, POD_SOURCE_CONFIG_MAP };
 struct pod_volume_source {
-	char *name; /* of the Secret */
+	enum pod_source_kind kind;
+	char *name; /* of the object, in the pod's namespace */
 	bool optional;
 	struct pod_item *items;
 	size_t n_items; /* 0: every key */
@@ -25,7 +29,8 @@ struct pod_volume {
 	char *name;
 	enum pod_volume_kind kind;
 	mode_t default_mode; /* 0644 when the object does not say, as the API server defaults it */
-	struct pod_volume_source *sources; /* in the order in which they are laid; a secret volume has one */
+	struct pod_volume_source
+		*sources; /* in the order in which they are laid; a volume that is not projected has one */
 	size_t n_sources;
 };
 struct pod_mount {
@@ -66,6 +71,9 @@ DEFINE_CLEANUP(struct pod *, pod_unref);
 const char *pod_volume_plugin(const struct pod_volume *v);
 /* The field that it is in the pod's spec: "secret". NULL: not one of ours. */
 const char *pod_volume_type(const struct pod_volume *v);
+/* The same of a source. */
+const char *pod_source_type(const struct pod_volume_source *s);
+enum object_kind pod_source_object(const struct pod_volume_source *s);
 const struct pod_volume *pod_find_volume(const struct pod *p, const char *name);
 const struct pod_container *pod_find_container(const struct pod *p, const char *name);
 /* Some container (of any kind) mounts it. Others are not set up, as under the kubelet. */

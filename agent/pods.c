@@ -37,15 +37,15 @@ struct pods {
 	pods_updated_fn updated; /* NULL: nobody asks */
 	void *updated_userdata;
 	struct map by_uid;
-	struct map by_entry; /* address of a store entry -> struct secret_users */
+	struct map by_entry; /* address of a store entry -> struct object_users */
 	struct pod_state **sorted;
 	size_t n_sorted, sorted_size;
 	struct loop_source *retry; /* pods with a `next` */
 	struct backoff backoff;
 };
 
-/* The volumes' sources that show one Secret. */
-struct secret_users {
+/* The volumes' sources that show one object. */
+struct object_users {
 	const struct store_entry *entry; /* its address is the key */
 	struct list sources;
 };
@@ -61,11 +61,14 @@ DEFINE_CLEANUP(struct volume_flight *, volume_flight_free);
 
 static const struct log_field *volume_fields(const struct volume *v, struct log_field fields[static 4])
 {
+	const struct pod_volume_source *only = v->spec->sources;
+
 	fields[0] = (struct log_field){ "pod", pod_display(v->pod->pod) };
 	fields[1] = (struct log_field){ "volume", v->spec->name };
 	/* of a projected volume the error names it */
-	fields[2] =
-		(struct log_field){ "secret", v->spec->kind == POD_VOLUME_SECRET ? v->spec->sources[0].name : NULL };
+	fields[2] = (struct log_field){ "secret", NULL };
+	if (v->spec->kind != POD_VOLUME_PROJECTED)
+		fields[2] = (struct log_field){ object_kind_word(pod_source_object(only)), only->name };
 	fields[3] = (struct log_field){ NULL, NULL };
 	return fields;
 }
@@ -246,16 +249,16 @@ static void volume_update(struct volume *v)
 	volume_changed(v);
 }
 
-/* Gives the volume its next Secret, and finds it by that from now on. */
-static int volume_use_secret(struct volume *v, const char *name)
+/* Gives the volume its next object, and finds it by that from now on. */
+static int volume_use_object(struct volume *v, const struct pod_volume_source *spec)
 {
 	struct volume_source *source = &v->sources[v->n_sources];
 	struct pods *p = v->pod->pods;
 	const struct store_entry *entry;
-	struct secret_users *users;
+	struct object_users *users;
 	int r;
 
-	r = store_ref(p->store, v->pod->pod->ns, name, &entry);
+	r = store_ref(p->store, pod_source_object(spec), v->pod->pod->ns, spec->name, &entry);
 	if (r < 0)
 		return r;
 	users = map_get(&p->by_entry, &entry, sizeof(entry));
@@ -273,11 +276,11 @@ static int volume_use_secret(struct volume *v, const char *name)
 	}
 	v->entries[v->n_sources++] = entry;
 	source->volume = v;
-	list_append(&users->sources, &source->same_secret);
+	list_append(&users->sources, &source->same_object);
 	return 0;
 }
 
-static int volume_use_secrets(struct volume *v)
+static int volume_use_objects(struct volume *v)
 {
 	int r = 0;
 
@@ -286,17 +289,17 @@ static int volume_use_secrets(struct volume *v)
 	if (!v->entries || !v->sources)
 		return -ENOMEM;
 	for (size_t i = 0; r == 0 && i < v->spec->n_sources; i++)
-		r = volume_use_secret(v, v->spec->sources[i].name);
+		r = volume_use_object(v, &v->spec->sources[i]);
 	return r;
 }
 
-static void volume_leave_secret(struct volume *v)
+static void volume_leave_object(struct volume *v)
 {
 	const struct store_entry *entry = v->entries[--v->n_sources];
 	struct pods *p = v->pod->pods;
-	struct secret_users *users = map_get(&p->by_entry, &entry, sizeof(entry));
+	struct object_users *users = map_get(&p->by_entry, &entry, sizeof(entry));
 
-	list_remove(&v->sources[v->n_sources].same_secret);
+	list_remove(&v->sources[v->n_sources].same_object);
 	if (list_empty(&users->sources)) {
 		map_remove(&p->by_entry, &entry, sizeof(entry));
 		free(users);
@@ -309,7 +312,7 @@ static void volume_deinit(struct volume *v)
 	volume_drop_flight(v);
 	loop_source_free(v->retry);
 	while (v->n_sources > 0)
-		volume_leave_secret(v);
+		volume_leave_object(v);
 	free(v->entries);
 	free(v->sources);
 	free(v->resource_version);
@@ -410,7 +413,7 @@ static int volume_init(struct volume *v, struct pod_state *s, const struct pod_v
 	if (s->pod->mirror)
 		return 0;
 	volume_find(v);
-	return volume_use_secrets(v);
+	return volume_use_objects(v);
 }
 
 /* The volumes that the pod has now. New references come before the old ones go, so that a shared Secret stays. */
@@ -540,7 +543,7 @@ bool pod_state_is_ready(const struct pod_state *s)
 
 static bool source_same(const struct pod_volume_source *a, const struct pod_volume_source *b)
 {
-	if (!str_eq(a->name, b->name) || a->optional != b->optional || a->n_items != b->n_items)
+	if (a->kind != b->kind || !str_eq(a->name, b->name) || a->optional != b->optional || a->n_items != b->n_items)
 		return false;
 	for (size_t i = 0; i < a->n_items; i++) {
 		const struct pod_item *x = &a->items[i], *y = &b->items[i];
@@ -901,14 +904,14 @@ int pods_retain(struct pods *p)
 	return publish_retain(p->publish, pod_is_wanted, p);
 }
 
-void pods_secret_changed(struct pods *p, const struct store_entry *entry)
+void pods_object_changed(struct pods *p, const struct store_entry *entry)
 {
-	struct secret_users *users = map_get(&p->by_entry, &entry, sizeof(entry));
+	struct object_users *users = map_get(&p->by_entry, &entry, sizeof(entry));
 	struct volume_source *source;
 
 	if (!users)
 		return;
-	list_for_each (source, &users->sources, same_secret)
+	list_for_each (source, &users->sources, same_object)
 		volume_update(source->volume);
 }
 

@@ -14,7 +14,7 @@ struct pods;
 struct volume_flight;
 
 enum volume_condition {
-	VOLUME_WAITING, /* for a Secret or a key; error says for what */
+	VOLUME_WAITING, /* for an object or a key; error says for what */
 	VOLUME_FAILED, /* it cannot be shown as it is specified; error says why */
 	VOLUME_PUBLISHING, /* on its way for the first time */
 	VOLUME_READY, /* readable; error set: the newest state of things cannot be shown, the last good one is */
@@ -23,7 +23,7 @@ enum volume_condition {
 /* One source of a volume. */
 struct volume_source {
 	struct volume *volume;
-	struct list same_secret; /* with the other sources of this entry */
+	struct list same_object; /* with the other sources of this entry */
 };
 
 /* Read-only outside pods.c. */
@@ -80,7 +80,7 @@ void pods_drop_cached(struct pods *p);
 /* The first complete list of pods has come: what is published for none of them goes. -ENOMEM: not all of it has gone. */
 int pods_retain(struct pods *p);
 /* From the store. */
-void pods_secret_changed(struct pods *p, const struct store_entry *entry);
+void pods_object_changed(struct pods *p, const struct store_entry *entry);
 
 size_t pods_count(const struct pods *p);
 /* In the order of namespace and name. */

@@ -35,8 +35,8 @@ static json_t *report_sources(const struct pod_volume *spec)
 	cleanup_json json_t *sources = json_array();
 
 	for (size_t i = 0; i < spec->n_sources; i++) {
-		json_t *source = json_pack("{s:s, s:s, s:b}", "type", "secret", "name", spec->sources[i].name,
-					   "optional", spec->sources[i].optional);
+		json_t *source = json_pack("{s:s, s:s, s:b}", "type", pod_source_type(&spec->sources[i]), "name",
+					   spec->sources[i].name, "optional", spec->sources[i].optional);
 
 		if (json_array_append_new(sources, source) < 0)
 			return NULL;
@@ -230,12 +230,13 @@ static json_t *report_fuse(const struct session *session)
 
 static json_t *report_source(const struct source_health *h)
 {
-	return json_pack("{s:s, s:o, s:s*, s:b, s:b, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "kind", h->kind,
-			 "location", json_text(h->location), "strategy", h->strategy, "connected", h->connected,
-			 "podsSynced", h->pods_synced, "lastContact", report_time(h->last_contact_usec), "lastError",
-			 json_text(h->last_error), "secrets", (json_int_t)h->n_secrets, "secretsSynced",
-			 (json_int_t)h->n_secrets_synced, "watches", (json_int_t)h->n_watches, "rejected",
-			 (json_int_t)h->n_rejected, "warnings", (json_int_t)h->n_warnings, "requests",
+	return json_pack("{s:s, s:o, s:s*, s:b, s:b, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "kind",
+			 h->kind, "location", json_text(h->location), "strategy", h->strategy, "connected",
+			 h->connected, "podsSynced", h->pods_synced, "lastContact", report_time(h->last_contact_usec),
+			 "lastError", json_text(h->last_error), "secrets", (json_int_t)h->n_secrets, "secretsSynced",
+			 (json_int_t)h->n_secrets_synced, "configMaps", (json_int_t)h->n_config_maps,
+			 "configMapsSynced", (json_int_t)h->n_config_maps_synced, "watches", (json_int_t)h->n_watches,
+			 "rejected", (json_int_t)h->n_rejected, "warnings", (json_int_t)h->n_warnings, "requests",
 			 (json_int_t)h->n_requests, "connections", (json_int_t)h->n_connections);
 }
 
@@ -257,11 +258,12 @@ static json_t *report_offline(const struct offline *offline)
 	offline_stats(offline, &o);
 	if (!o.dir)
 		return NULL;
-	return json_pack("{s:o, s:I, s:I, s:I, s:o, s:b, s:I, s:I, s:I, s:o}", "dir", json_text(o.dir), "pods",
-			 (json_int_t)o.cache.n_pods, "secrets", (json_int_t)o.cache.n_secrets, "generation",
-			 (json_int_t)o.cache.generation, "written", report_time(o.cache.written_usec), "pending",
-			 o.cache.pending, "shownPods", (json_int_t)o.n_shown, "refused", (json_int_t)o.cache.n_refused,
-			 "writes", (json_int_t)o.cache.n_writes, "error", json_text(o.cache.error));
+	return json_pack("{s:o, s:I, s:I, s:I, s:I, s:o, s:b, s:I, s:I, s:I, s:o}", "dir", json_text(o.dir), "pods",
+			 (json_int_t)o.cache.n_pods, "secrets", (json_int_t)o.cache.n_secrets, "configMaps",
+			 (json_int_t)o.cache.n_config_maps, "generation", (json_int_t)o.cache.generation, "written",
+			 report_time(o.cache.written_usec), "pending", o.cache.pending, "shownPods",
+			 (json_int_t)o.n_shown, "refused", (json_int_t)o.cache.n_refused, "writes",
+			 (json_int_t)o.cache.n_writes, "error", json_text(o.cache.error));
 }
 
 /* NULL: it is off. */
@@ -384,6 +386,8 @@ static bool is_selected(const struct selector *selector, const struct store_entr
 {
 	const struct secret *secret = entry->secret;
 
+	if (entry->kind != OBJECT_SECRET)
+		return false;
 	if (!selector)
 		return true;
 	return selector_matches(selector, secret ? secret->labels : NULL, secret ? secret->n_labels : 0);

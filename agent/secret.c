@@ -2,6 +2,20 @@
  * Secret with many small keys costs one allocation there; names and labels are no secrets and live on the heap. */
 #include "agent/secret.h"
 
+const char *object_kind_name(enum object_kind kind)
+{
+	static const char *const names[OBJECT_KINDS_N] = { "Secret", "ConfigMap" };
+
+	return names[kind];
+}
+
+const char *object_kind_word(enum object_kind kind)
+{
+	static const char *const words[OBJECT_KINDS_N] = { "secret", "configmap" };
+
+	return words[kind];
+}
+
 int secret_new(struct secret **ret_s)
 {
 	struct secret *s = calloc(1, sizeof(*s));

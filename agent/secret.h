@@ -1,12 +1,19 @@
-/* Secret: one revision of a Secret object. Immutable once made; shared by reference. */
+/* Secret: one revision of a Secret, or of a ConfigMap, which is kept and followed in the same way. Immutable once made;
+ * shared by reference. */
 #pragma once
 
 #include "common/base.h"
 #include "common/err.h"
 #include "common/secmem.h"
 
-#define SECRET_BYTES_MAX ((size_t)1048576) /* sum of decoded values: core/v1 MaxSecretSize */
+#define SECRET_BYTES_MAX ((size_t)1048576) /* sum of decoded values: core/v1 MaxSecretSize; of a ConfigMap, too */
 #define SECRET_KEY_MAX	 253 /* core validation: IsConfigMapKey */
+
+enum object_kind { OBJECT_SECRET, OBJECT_CONFIG_MAP, OBJECT_KINDS_N };
+/* "Secret" */
+const char *object_kind_name(enum object_kind kind);
+/* "secret": in the kubelet's sentences, and in keys. */
+const char *object_kind_word(enum object_kind kind);
 
 struct secret_key {
 	char *name;
@@ -18,7 +25,9 @@ struct label {
 };
 struct secret {
 	size_t refs;
-	char *ns, *name, *uid, *resource_version, *type;
+	enum object_kind kind;
+	char *ns, *name, *uid, *resource_version;
+	char *type; /* NULL: a ConfigMap has none */
 	bool immutable;
 	struct label *labels; /* sorted by key */
 	size_t n_labels;
@@ -39,5 +48,5 @@ const struct secret_key *secret_find_key(const struct secret *s, const char *nam
 bool secret_same_data(const struct secret *a, const struct secret *b);
 /* Same uid, type, immutability, labels, keys and values. */
 bool secret_same(const struct secret *a, const struct secret *b);
-/* "" if the name may be a key of Secret.data, else the API server's sentence for why not. */
+/* "" if the name may be a key of data, else the API server's sentence for why not. */
 const char *secret_key_problem(const char *name);

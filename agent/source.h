@@ -1,4 +1,4 @@
-/* Source: where Pods and Secrets come from. Two implementations: the API server (source_api.c) and a folder of
+/* Source: where Pods, Secrets and ConfigMaps come from. What is said of Secrets holds for ConfigMaps. Two implementations: the API server (source_api.c) and a folder of
  * manifests (source_manifests.c). Everything happens on the loop thread; a source calls its sink from the loop, never
  * from inside a source_*() call. */
 #pragma once
@@ -39,10 +39,12 @@ struct source_sink {
 	/* The first complete list of pods has been told. May be called again after a relist. */
 	void (*pods_synced)(void *userdata);
 	/* The current revision of a wanted Secret; NULL: the source is sure that there is none. */
-	void (*secret_changed)(void *userdata, const char *ns, const char *name, struct secret *secret);
+	void (*object_changed)(void *userdata, enum object_kind kind, const char *ns, const char *name,
+			       struct secret *secret);
 	/* The Secret cannot be had at the moment (403, 5xx, rejected object, no connection). What was told last stays
 	 * valid. Told on each change of the reason, not for each retry. */
-	void (*secret_failed)(void *userdata, const char *ns, const char *name, const struct err *e);
+	void (*object_failed)(void *userdata, enum object_kind kind, const char *ns, const char *name,
+			      const struct err *e);
 };
 
 struct source_health {
@@ -55,6 +57,7 @@ struct source_health {
 	char last_error[ERR_TEXT_MAX]; /* "" when all is well */
 	size_t n_secrets; /* wanted */
 	size_t n_secrets_synced; /* of these, known to be there or absent */
+	size_t n_config_maps, n_config_maps_synced; /* the same */
 	size_t n_watches; /* running */
 	size_t n_rejected; /* objects refused and not yet corrected */
 	size_t n_warnings; /* manifests: fields that have no effect */
@@ -64,15 +67,15 @@ struct source_health {
 
 struct source_vtable {
 	int (*start)(struct source *s, struct err *e);
-	int (*want_secret)(struct source *s, const char *ns, const char *name);
-	void (*unwant_secret)(struct source *s, const char *ns, const char *name);
+	int (*want)(struct source *s, enum object_kind kind, const char *ns, const char *name);
+	void (*unwant)(struct source *s, enum object_kind kind, const char *ns, const char *name);
 	/* NULL: it does not ask for pods by name */
 	int (*expect_pod)(struct source *s, const char *ns, const char *name, const char *uid);
-	int (*need_secret)(struct source *s, const char *ns,
-			   const char *name); /* NULL: what was told is current anyway */
+	int (*need)(struct source *s, enum object_kind kind, const char *ns,
+		    const char *name); /* NULL: what was told is current anyway */
 	void (*tune)(struct source *s, const struct source_tuning *tuning); /* NULL: there is nothing to tune */
 	void (*reread)(struct source *s); /* NULL: there is nothing that is not followed anyway */
-	int (*refresh_secret)(struct source *s, const char *ns, const char *name);
+	int (*refresh)(struct source *s, enum object_kind kind, const char *ns, const char *name);
 	void (*slept)(struct source *s); /* NULL: that is nothing to it */
 	void (*health)(const struct source *s, struct source_health *ret);
 	void (*free)(struct source *s);
@@ -94,19 +97,19 @@ static inline int source_expect_pod(struct source *s, const char *ns, const char
 }
 /* Called once when the first pod refers to the Secret, and unwant once when the last one has gone (the store counts).
  * Answered by secret_changed or secret_failed, later. */
-static inline int source_want_secret(struct source *s, const char *ns, const char *name)
+static inline int source_want(struct source *s, enum object_kind kind, const char *ns, const char *name)
 {
-	return s->vtable->want_secret(s, ns, name);
+	return s->vtable->want(s, kind, ns, name);
 }
-static inline void source_unwant_secret(struct source *s, const char *ns, const char *name)
+static inline void source_unwant(struct source *s, enum object_kind kind, const char *ns, const char *name)
 {
-	s->vtable->unwant_secret(s, ns, name);
+	s->vtable->unwant(s, kind, ns, name);
 }
 /* One more pod refers to a Secret that is wanted already: whatever the strategy needs to be up to date for it is done.
  * Nothing waits for that; what is news is told. -ENOENT: not wanted. */
-static inline int source_need_secret(struct source *s, const char *ns, const char *name)
+static inline int source_need(struct source *s, enum object_kind kind, const char *ns, const char *name)
 {
-	return s->vtable->need_secret ? s->vtable->need_secret(s, ns, name) : 0;
+	return s->vtable->need ? s->vtable->need(s, kind, ns, name) : 0;
 }
 /* What was told stays. */
 static inline void source_tune(struct source *s, const struct source_tuning *tuning)
@@ -121,9 +124,9 @@ static inline void source_reread(struct source *s)
 		s->vtable->reread(s);
 }
 /* Fetch now; answered like want. -ENOENT: not wanted. */
-static inline int source_refresh_secret(struct source *s, const char *ns, const char *name)
+static inline int source_refresh(struct source *s, enum object_kind kind, const char *ns, const char *name)
 {
-	return s->vtable->refresh_secret(s, ns, name);
+	return s->vtable->refresh(s, kind, ns, name);
 }
 /* The machine has slept: whoever was at the other end of a connection may have given it up long ago. */
 static inline void source_slept(struct source *s)

@@ -1,4 +1,4 @@
-/* The API server as a source: a reflector for this node's pods, and a reflector or a poller (source_api_secrets.c) for
+/* The API server as a source: a reflector for this node's pods, and a reflector or a poller (source_api_objects.c) for
  * each wanted Secret, by name, because that is all that a node's identity may read. All their requests go over one HTTP
  * client.
  *
@@ -95,7 +95,7 @@ static int api_start(struct source *source, struct err *e)
 	if (r == 0)
 		r = api_node_start(s);
 	if (r == 0)
-		r = api_secrets_start(s);
+		r = api_objects_start(s);
 	if (r == 0)
 		r = credentials_start(s->credentials, s->http);
 	if (r < 0)
@@ -121,7 +121,7 @@ static void api_health(const struct source *source, struct source_health *ret)
 	ret->pods_synced = s->pods_told;
 	ret->last_contact_usec = s->last_contact_usec;
 	ret->n_watches = ret->connected;
-	api_secrets_health(s, ret);
+	api_objects_health(s, ret);
 	ret->n_rejected = s->n_rejected;
 	ret->n_requests = stats.n_requests;
 	ret->n_connections = stats.n_connections;
@@ -141,7 +141,7 @@ static void api_tune(struct source *source, const struct source_tuning *tuning)
 
 	set_tuning(s, tuning);
 	api_node_retune(s);
-	api_secrets_retune(s, before);
+	api_objects_retune(s, before);
 }
 
 static void api_free(struct source *source)
@@ -150,7 +150,7 @@ static void api_free(struct source *source)
 	struct follower *f;
 
 	credentials_free(s->credentials);
-	api_secrets_deinit(s);
+	api_objects_deinit(s);
 	api_pods_deinit(s);
 	api_node_deinit(s);
 	while ((f = list_first(&s->todo, struct follower, todo_link)))
@@ -173,17 +173,17 @@ static void api_slept(struct source *source)
 		log_warning(NULL, "connections of before the sleep stay in use: %s", strerror(-r));
 	follower_server_answers(&s->pods, AWAKE_WITHIN_USEC);
 	follower_server_answers(&s->node, AWAKE_WITHIN_USEC);
-	api_secrets_server_answers(s, AWAKE_WITHIN_USEC);
+	api_objects_server_answers(s, AWAKE_WITHIN_USEC);
 }
 
 static const struct source_vtable VTABLE = {
 	.start = api_start,
 	.expect_pod = api_expect_pod,
-	.want_secret = api_want_secret,
-	.unwant_secret = api_unwant_secret,
-	.need_secret = api_need_secret,
+	.want = api_want,
+	.unwant = api_unwant,
+	.need = api_need,
 	.tune = api_tune,
-	.refresh_secret = api_refresh_secret,
+	.refresh = api_refresh,
 	.slept = api_slept,
 	.health = api_health,
 	.free = api_free,
@@ -214,7 +214,7 @@ static int make_loop_sources(struct source_api *s)
 
 	r = loop_add_defer(s->loop, follower_on_todo, s, &s->do_todo);
 	if (r == 0)
-		r = api_secrets_init(s);
+		r = api_objects_init(s);
 	return r;
 }
 

@@ -36,7 +36,7 @@ static void server_is_back(struct source_api *s)
 	server_was_away(&s->server);
 	follower_server_answers(&s->pods, BACK_WITHIN_USEC);
 	follower_server_answers(&s->node, BACK_WITHIN_USEC);
-	api_secrets_server_answers(s, BACK_WITHIN_USEC);
+	api_objects_server_answers(s, BACK_WITHIN_USEC);
 }
 
 static void heard(struct follower *f)
@@ -280,7 +280,7 @@ static void env_went_back(void *userdata)
 			    "the API server has gone back to an older state (restored?): all is fetched again");
 	if (f != &s->pods)
 		follower_do_later(&s->pods, TODO_REFRESH);
-	api_secrets_refresh_all(s, f);
+	api_objects_refresh_all(s, f);
 }
 
 static const struct reflector_env ENV = {

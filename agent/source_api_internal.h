@@ -1,5 +1,5 @@
 /* What the parts of the API server source share: source_api.c (the source), source_api_follow.c
- * (reflectors, pollers and their environment), source_api_pods.c, source_api_secrets.c and source_api_node.c. For nobody
+ * (reflectors, pollers and their environment), source_api_pods.c, source_api_objects.c and source_api_node.c. For nobody
  * else. */
 #pragma once
 
@@ -172,23 +172,23 @@ void api_doubt_begin(struct source_api *s);
 /* Another list has pods: nobody is asked for any more. */
 void api_doubt_end(struct source_api *s);
 
-/* ---- source_api_secrets.c ---- */
+/* ---- source_api_objects.c ---- */
 
-int api_secrets_init(struct source_api *s);
-void api_secrets_deinit(struct source_api *s);
-int api_secrets_start(struct source_api *s);
+int api_objects_init(struct source_api *s);
+void api_objects_deinit(struct source_api *s);
+int api_objects_start(struct source_api *s);
 /* The tuning or the node's TTL is another. */
-void api_secrets_retune(struct source_api *s, enum source_strategy before);
+void api_objects_retune(struct source_api *s, enum source_strategy before);
 /* Each wanted Secret's reflector may try again: the server answers. */
-void api_secrets_server_answers(struct source_api *s, uint64_t within_usec);
+void api_objects_server_answers(struct source_api *s, uint64_t within_usec);
 /* Fetches each one's most recent state, but this follower's. */
-void api_secrets_refresh_all(struct source_api *s, const struct follower *except);
+void api_objects_refresh_all(struct source_api *s, const struct follower *except);
 /* Fills in what concerns the Secrets. */
-void api_secrets_health(const struct source_api *s, struct source_health *ret);
-int api_want_secret(struct source *source, const char *ns, const char *name);
-void api_unwant_secret(struct source *source, const char *ns, const char *name);
-int api_need_secret(struct source *source, const char *ns, const char *name);
-int api_refresh_secret(struct source *source, const char *ns, const char *name);
+void api_objects_health(const struct source_api *s, struct source_health *ret);
+int api_want(struct source *source, enum object_kind kind, const char *ns, const char *name);
+void api_unwant(struct source *source, enum object_kind kind, const char *ns, const char *name);
+int api_need(struct source *source, enum object_kind kind, const char *ns, const char *name);
+int api_refresh(struct source *source, enum object_kind kind, const char *ns, const char *name);
 
 /* ---- source_api_node.c ---- */
 

@@ -27,7 +27,7 @@ static void node_says_ttl(struct source_api *s, int64_t ttl_sec)
 		return;
 	s->node_ttl_sec = ttl_sec;
 	if (s->tuning.strategy == SOURCE_CACHE)
-		api_secrets_retune(s, SOURCE_CACHE);
+		api_objects_retune(s, SOURCE_CACHE);
 }
 
 static void node_list_begin(void *userdata)

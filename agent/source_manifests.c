@@ -634,31 +634,31 @@ static int manifests_start(struct source *s, struct err *e)
 	return 0;
 }
 
-static int manifests_want(struct source *s, const char *ns, const char *name)
+static int manifests_want(struct source *s, enum object_kind kind, const char *ns, const char *name)
 {
 	struct manifests *m = manifests_of(s);
 	int r;
 
-	r = manifest_set_want(m->set, ns, name);
+	r = manifest_set_want(m->set, kind, ns, name);
 	if (r < 0)
 		return r;
 	r = loop_defer_set(m->defer);
 	if (r < 0)
-		manifest_set_unwant(m->set, ns, name);
+		manifest_set_unwant(m->set, kind, ns, name);
 	return r;
 }
 
-static void manifests_unwant(struct source *s, const char *ns, const char *name)
+static void manifests_unwant(struct source *s, enum object_kind kind, const char *ns, const char *name)
 {
 	manifest_set_unwant(manifests_of(s)->set, ns, name);
 }
 
-static int manifests_refresh(struct source *s, const char *ns, const char *name)
+static int manifests_refresh(struct source *s, enum object_kind kind, const char *ns, const char *name)
 {
 	struct manifests *m = manifests_of(s);
 	int r;
 
-	r = manifest_set_refresh(m->set, ns, name);
+	r = manifest_set_refresh(m->set, kind, ns, name);
 	if (r < 0)
 		return r;
 	m->read_all = true;
@@ -680,8 +680,10 @@ static void manifests_health(const struct source *s, struct source_health *ret)
 		.connected = true,
 		.pods_synced = stats.settled,
 		.last_contact_usec = m->last_contact_usec,
-		.n_secrets = stats.n_wanted,
-		.n_secrets_synced = stats.settled ? stats.n_wanted : 0,
+		.n_secrets = stats.n_wanted[OBJECT_SECRET],
+		.n_secrets_synced = stats.settled ? stats.n_wanted[OBJECT_SECRET] : 0,
+		.n_config_maps = stats.n_wanted[OBJECT_CONFIG_MAP],
+		.n_config_maps_synced = stats.settled ? stats.n_wanted[OBJECT_CONFIG_MAP] : 0,
 		.n_watches = m->wd >= 0,
 		.n_rejected = stats.n_rejected,
 		.n_warnings = stats.n_warnings,
@@ -720,10 +722,10 @@ static void manifests_free(struct source *s)
 
 static const struct source_vtable manifests_vtable = {
 	.start = manifests_start,
-	.want_secret = manifests_want,
-	.unwant_secret = manifests_unwant,
+	.want = manifests_want,
+	.unwant = manifests_unwant,
 	.reread = manifests_reread,
-	.refresh_secret = manifests_refresh,
+	.refresh = manifests_refresh,
 	.health = manifests_health,
 	.free = manifests_free,
 };

@@ -1,4 +1,4 @@
-/* Store: a map from "namespace/name" to what is known. An error never takes away a revision that was good: it is kept
+/* Store: a map from "kind namespace/name" to what is known. An error never takes away a revision that was good: it is kept
  * beside it until the source has something better to say. */
 #include "agent/store.h"
 
@@ -11,7 +11,7 @@ enum { KEY_MAX = 512 }; /* a namespace has 63 characters, a name 253 */
 
 struct store_item {
 	struct store_entry entry; /* first: the public view */
-	char *key; /* "ns/name"; ns and name point into `names` */
+	char *key; /* "secret ns/name"; ns and name point into `names` */
 	char *names;
 };
 
@@ -63,26 +63,28 @@ void store_set_source(struct store *st, struct source *source)
 }
 
 /* Without an allocation: a word of the source must not be lost for want of memory. */
-static struct store_item *store_item_find(const struct store *st, const char *ns, const char *name)
+static struct store_item *store_item_find(const struct store *st, enum object_kind kind, const char *ns,
+					  const char *name)
 {
 	char key[KEY_MAX];
-	int n = snprintf(key, sizeof(key), "%s/%s", ns, name);
+	int n = snprintf(key, sizeof(key), "%s %s/%s", object_kind_word(kind), ns, name);
 
 	return n > 0 && (size_t)n < sizeof(key) ? map_get_str(&st->items, key) : NULL;
 }
 
-static int store_item_new(const char *ns, const char *name, struct store_item **ret_item)
+static int store_item_new(enum object_kind kind, const char *ns, const char *name, struct store_item **ret_item)
 {
 	cleanup(store_item_freep) struct store_item *item = calloc(1, sizeof(*item));
 	size_t ns_len = strlen(ns);
 
 	if (!item)
 		return -ENOMEM;
-	item->key = str_format("%s/%s", ns, name);
+	item->key = str_format("%s %s/%s", object_kind_word(kind), ns, name);
 	item->names = str_format("%s/%s", ns, name);
 	if (!item->key || !item->names)
 		return -ENOMEM;
 	item->names[ns_len] = 0;
+	item->entry.kind = kind;
 	item->entry.ns = item->names;
 	item->entry.name = item->names + ns_len + 1;
 	item->entry.n_refs = 1;
@@ -90,26 +92,27 @@ static int store_item_new(const char *ns, const char *name, struct store_item **
 	return 0;
 }
 
-int store_ref(struct store *st, const char *ns, const char *name, const struct store_entry **ret_entry)
+int store_ref(struct store *st, enum object_kind kind, const char *ns, const char *name,
+	      const struct store_entry **ret_entry)
 {
 	cleanup(store_item_freep) struct store_item *fresh = NULL;
-	struct store_item *item = store_item_find(st, ns, name);
+	struct store_item *item = store_item_find(st, kind, ns, name);
 	int r;
 
-	if (strlen(ns) + strlen(name) + sizeof("/") > KEY_MAX)
+	if (strlen(object_kind_word(kind)) + strlen(ns) + strlen(name) + sizeof(" /") > KEY_MAX)
 		return -EINVAL;
 	if (item) {
 		item->entry.n_refs++;
 		*ret_entry = &item->entry;
 		return 0;
 	}
-	r = store_item_new(ns, name, &fresh);
+	r = store_item_new(kind, ns, name, &fresh);
 	if (r < 0)
 		return r;
 	r = map_add_str(&st->items, fresh->key, fresh);
 	if (r < 0)
 		return r;
-	r = source_want_secret(st->source, ns, name);
+	r = source_want(st->source, kind, ns, name);
 	if (r < 0) {
 		map_remove_str(&st->items, fresh->key);
 		return r;
@@ -120,16 +123,17 @@ int store_ref(struct store *st, const char *ns, const char *name, const struct s
 
 void store_need(struct store *st, const struct store_entry *entry)
 {
-	int r = source_need_secret(st->source, entry->ns, entry->name);
+	int r = source_need(st->source, entry->kind, entry->ns, entry->name);
 
 	/* what is known is as good as it was before */
 	if (r < 0)
-		log_debug(LOG_F({ "namespace", entry->ns }, { "secret", entry->name }), "ask again: %s", strerror(-r));
+		log_debug(LOG_F({ "namespace", entry->ns }, { object_kind_word(entry->kind), entry->name }),
+			  "ask again: %s", strerror(-r));
 }
 
-int store_refresh(struct store *st, const char *ns, const char *name)
+int store_refresh(struct store *st, enum object_kind kind, const char *ns, const char *name)
 {
-	return store_item_find(st, ns, name) ? source_refresh_secret(st->source, ns, name) : -ENOENT;
+	return store_item_find(st, kind, ns, name) ? source_refresh(st->source, kind, ns, name) : -ENOENT;
 }
 
 void store_unref(struct store *st, const struct store_entry *entry)
@@ -139,14 +143,14 @@ void store_unref(struct store *st, const struct store_entry *entry)
 	assert(item->entry.n_refs > 0);
 	if (--item->entry.n_refs > 0)
 		return;
-	source_unwant_secret(st->source, entry->ns, entry->name);
+	source_unwant(st->source, entry->kind, entry->ns, entry->name);
 	map_remove_str(&st->items, item->key);
 	store_item_free(item);
 }
 
-const struct store_entry *store_find(const struct store *st, const char *ns, const char *name)
+const struct store_entry *store_find(const struct store *st, enum object_kind kind, const char *ns, const char *name)
 {
-	struct store_item *item = store_item_find(st, ns, name);
+	struct store_item *item = store_item_find(st, kind, ns, name);
 
 	return item ? &item->entry : NULL;
 }
@@ -158,9 +162,10 @@ const struct store_entry *store_next(const struct store *st, size_t *it)
 	return item ? &item->entry : NULL;
 }
 
-void store_secret_changed(struct store *st, const char *ns, const char *name, struct secret *secret)
+void store_object_changed(struct store *st, enum object_kind kind, const char *ns, const char *name,
+			  struct secret *secret)
 {
-	struct store_item *item = store_item_find(st, ns, name);
+	struct store_item *item = store_item_find(st, kind, ns, name);
 	struct secret *old;
 
 	if (!item)
@@ -176,10 +181,10 @@ void store_secret_changed(struct store *st, const char *ns, const char *name, st
 	secret_unref(old);
 }
 
-void store_secret_restored(struct store *st, const char *ns, const char *name, struct secret *secret,
-			   uint64_t synced_usec)
+void store_object_restored(struct store *st, enum object_kind kind, const char *ns, const char *name,
+			   struct secret *secret, uint64_t synced_usec)
 {
-	struct store_item *item = store_item_find(st, ns, name);
+	struct store_item *item = store_item_find(st, kind, ns, name);
 
 	if (!item || item->entry.state != STORE_UNSYNCED)
 		return;
@@ -190,9 +195,9 @@ void store_secret_restored(struct store *st, const char *ns, const char *name, s
 	st->fn(st->userdata, &item->entry);
 }
 
-void store_secret_failed(struct store *st, const char *ns, const char *name, const struct err *e)
+void store_object_failed(struct store *st, enum object_kind kind, const char *ns, const char *name, const struct err *e)
 {
-	struct store_item *item = store_item_find(st, ns, name);
+	struct store_item *item = store_item_find(st, kind, ns, name);
 
 	if (!item)
 		return;

@@ -1,4 +1,4 @@
-/* Store: the Secrets that this node's pods refer to, counted; their current revision and what is wrong with them. It
+/* Store: the Secrets and ConfigMaps that this node's pods refer to, counted; their current revision and what is wrong with them. It
  * stands between the source (one reflector for each wanted Secret) and the pods. */
 #pragma once
 
@@ -15,6 +15,7 @@ enum store_state {
 };
 
 struct store_entry {
+	enum object_kind kind;
 	const char *ns, *name;
 	size_t n_refs;
 	enum store_state state;
@@ -36,21 +37,24 @@ void store_set_source(struct store *st, struct source *source);
 
 /* One more reference; the first one makes the source want it. The entry is valid until the matching store_unref().
  * -ENOMEM, -EINVAL: no such name can be, and what the source says. */
-int store_ref(struct store *st, const char *ns, const char *name, const struct store_entry **ret_entry);
+int store_ref(struct store *st, enum object_kind kind, const char *ns, const char *name,
+	      const struct store_entry **ret_entry);
 /* A pod holds a reference that did not before: the source makes sure that what is told is current. */
 void store_need(struct store *st, const struct store_entry *entry);
 /* The source fetches it now; n_answers counts on when it has answered. -ENOENT: not referenced; -ENOMEM. */
-int store_refresh(struct store *st, const char *ns, const char *name);
+int store_refresh(struct store *st, enum object_kind kind, const char *ns, const char *name);
 /* The last one makes the source forget it, and the bytes go. */
 void store_unref(struct store *st, const struct store_entry *entry);
 /* NULL: not referenced. */
-const struct store_entry *store_find(const struct store *st, const char *ns, const char *name);
+const struct store_entry *store_find(const struct store *st, enum object_kind kind, const char *ns, const char *name);
 const struct store_entry *store_next(const struct store *st, size_t *it);
 
 /* From the source's sink. */
-void store_secret_changed(struct store *st, const char *ns, const char *name, struct secret *secret);
+void store_object_changed(struct store *st, enum object_kind kind, const char *ns, const char *name,
+			  struct secret *secret);
 /* From the offline cache: what was told at synced_usec (secret NULL: that there is none). Ignored when the source has
  * told anything since. */
-void store_secret_restored(struct store *st, const char *ns, const char *name, struct secret *secret,
-			   uint64_t synced_usec);
-void store_secret_failed(struct store *st, const char *ns, const char *name, const struct err *e);
+void store_object_restored(struct store *st, enum object_kind kind, const char *ns, const char *name,
+			   struct secret *secret, uint64_t synced_usec);
+void store_object_failed(struct store *st, enum object_kind kind, const char *ns, const char *name,
+			 const struct err *e);

@@ -1,4 +1,4 @@
-/* Validate: core/v1's validation and defaulting for the part of a Pod and a Secret that concerns us, with the API
+/* Validate: core/v1's validation and defaulting for the part of a Pod, a Secret and a ConfigMap that concerns us, with the API
  * server's sentences ("Required value", "Duplicate value: ..."), so that a manifest that is refused here is refused by a
  * cluster for the same reason. One rule is left out on purpose: a container needs no image here. */
 #include "agent/validate.h"
@@ -375,23 +375,28 @@ static int check_type(const json_t *obj, const json_t *meta, const char *type, s
 static const char *const secret_fields[] = { "apiVersion", "kind",	"metadata", "data", "stringData",
 					     "sealedData", "immutable", "type",	    NULL };
 
-/* The field of a Secret that differs from key in upper and lower case alone: `stringdata:` would lose the values. */
-static const char *misspelt(const char *key)
+static const char *const config_map_fields[] = { "apiVersion", "kind",	    "metadata", "data",
+						 "binaryData", "immutable", NULL };
+
+/* The field that differs from key in upper and lower case alone: `stringdata:` would lose the values. */
+static const char *misspelt(const char *const fields[], const char *key)
 {
-	for (size_t i = 0; secret_fields[i]; i++)
-		if (strcasecmp(secret_fields[i], key) == 0 && !str_eq(secret_fields[i], key))
-			return secret_fields[i];
+	for (size_t i = 0; fields[i]; i++)
+		if (strcasecmp(fields[i], key) == 0 && !str_eq(fields[i], key))
+			return fields[i];
 	return NULL;
 }
 
-static int refuse_misspelt(const json_t *obj, const struct json_at *at, struct json_issue *issue)
+static int refuse_misspelt(const json_t *obj, const char *const fields[], const struct json_at *at,
+			   struct json_issue *issue)
 {
 	const char *key;
 	json_t *value;
 
 	json_object_foreach (for_iteration(obj), key, value)
-		if (misspelt(key))
-			return json_issue_set(issue, &JSON_AT(at, key), "unknown field; `%s` is meant?", misspelt(key));
+		if (misspelt(fields, key))
+			return json_issue_set(issue, &JSON_AT(at, key), "unknown field; `%s` is meant?",
+					      misspelt(fields, key));
 	return 0;
 }
 
@@ -409,7 +414,7 @@ int validate_secret(json_t *obj, struct json_issue *issue)
 	r = validate_meta(obj, &meta, issue);
 	if (r < 0)
 		return r;
-	r = refuse_misspelt(obj, &root, issue);
+	r = refuse_misspelt(obj, secret_fields, &root, issue);
 	if (r < 0)
 		return r;
 	r = json_get_bool(obj, "immutable", &root, &immutable, issue);
@@ -422,6 +427,41 @@ int validate_secret(json_t *obj, struct json_issue *issue)
 	if (r < 0)
 		return r;
 	return check_type(obj, meta, type, issue);
+}
+
+/* ---- ConfigMap ---- */
+
+int validate_config_map(json_t *obj, struct json_issue *issue)
+{
+	const struct json_at root = JSON_ROOT, data_at = JSON_AT(&root, "data");
+	const json_t *data = NULL, *binary = NULL;
+	json_t *meta = NULL, *value;
+	const char *key;
+	bool immutable;
+	int r;
+
+	r = expect_object(obj, &root, issue);
+	if (r < 0)
+		return r;
+	r = validate_meta(obj, &meta, issue);
+	if (r < 0)
+		return r;
+	r = refuse_misspelt(obj, config_map_fields, &root, issue);
+	if (r < 0)
+		return r;
+	r = json_get_bool(obj, "immutable", &root, &immutable, issue);
+	if (r < 0)
+		return r;
+	r = check_data(obj, "data", &data, issue);
+	if (r < 0)
+		return r;
+	r = check_data(obj, "binaryData", &binary, issue);
+	if (r < 0)
+		return r;
+	json_object_foreach (for_iteration(data), key, value)
+		if (json_object_get(binary, key))
+			return invalid(issue, &JSON_AT(&data_at, key), key, "duplicate of key present in binaryData");
+	return 0;
 }
 
 int validate_secret_update(const struct secret *old, const struct secret *fresh, struct json_issue *issue)
@@ -503,36 +543,49 @@ static int check_item(const json_t *item, const struct json_at *at, void *userda
 	return check_mode(item, "mode", at, issue);
 }
 
-static int check_secret_source(const json_t *secret, const char *name_key, const struct json_at *at,
+/* What a volume or a source of a projected one can be made of. */
+static const struct source_type {
+	const char *field;
+	const char *volume_name; /* what names the object in a volume; in a source it is `name` */
+	const char *in_volume[5], *in_source[4]; /* the fields that there are; NULL ends them */
+} SOURCE_TYPES[] = {
+	{ "secret",
+	  "secretName",
+	  { "secretName", "items", "defaultMode", "optional" },
+	  { "name", "items", "optional" } },
+	{ "configMap", "name", { "name", "items", "defaultMode", "optional" }, { "name", "items", "optional" } },
+};
+
+static int check_object_source(const json_t *source, const char *name_key, const struct json_at *at,
 			       struct json_issue *issue)
 {
 	const char *name = NULL;
 	bool optional;
 	int r;
 
-	r = get_filled(secret, name_key, at, &name, issue);
+	r = get_filled(source, name_key, at, &name, issue);
 	if (r < 0)
 		return r;
 	if (!str_is_dns_subdomain(name))
 		return invalid(issue, &JSON_AT(at, name_key), name, SUBDOMAIN_RULE);
-	r = json_get_bool(secret, "optional", at, &optional, issue);
+	r = json_get_bool(source, "optional", at, &optional, issue);
 	if (r < 0)
 		return r;
-	return for_each(secret, "items", at, check_item, NULL, issue);
+	return for_each(source, "items", at, check_item, NULL, issue);
 }
 
-static int check_secret_volume(const json_t *secret, const struct json_at *at, struct json_issue *issue)
+static int check_plain_volume(const json_t *source, const struct source_type *type, const struct json_at *at,
+			      struct json_issue *issue)
 {
-	static const char *const known[] = { "secretName", "items", "defaultMode", "optional", NULL };
 	int r;
 
-	r = refuse_unknown(secret, at, known, issue);
+	r = refuse_unknown(source, at, type->in_volume, issue);
 	if (r < 0)
 		return r;
-	r = check_mode(secret, "defaultMode", at, issue);
+	r = check_mode(source, "defaultMode", at, issue);
 	if (r < 0)
 		return r;
-	return check_secret_source(secret, "secretName", at, issue);
+	return check_object_source(source, type->volume_name, at, issue);
 }
 
 /* `Secret:`, `secrets:` or `secretName:` would make an empty folder of a secret volume. */
@@ -541,18 +594,29 @@ static bool is_meant_as_secret(const char *key)
 	return strncasecmp(key, "secret", strlen("secret")) == 0 && !str_eq(key, "secret");
 }
 
+/* The field that the key is another spelling of. NULL: none that we know. */
+static const char *meant(const char *key)
+{
+	if (is_meant_as_secret(key))
+		return "secret";
+	for (size_t i = 0; i < ARRAY_SIZE(SOURCE_TYPES); i++)
+		if (strcasecmp(key, SOURCE_TYPES[i].field) == 0 && !str_eq(key, SOURCE_TYPES[i].field))
+			return SOURCE_TYPES[i].field;
+	return NULL;
+}
+
 /* What the API server looks for in all sources together. */
 struct projection {
 	const struct json_at *at;
 	struct map paths;
 };
 
-static int check_projected_paths(const json_t *secret, struct projection *p, struct json_issue *issue)
+static int check_projected_paths(const json_t *source, struct projection *p, struct json_issue *issue)
 {
 	const json_t *item;
 	size_t i;
 
-	json_array_foreach (json_object_get(secret, "items"), i, item) {
+	json_array_foreach (json_object_get(source, "items"), i, item) {
 		const char *path = json_string_value(json_object_get(item, "path"));
 		static char present;
 		int r = path ? map_add_str(&p->paths, path, &present) : 0;
@@ -566,31 +630,44 @@ static int check_projected_paths(const json_t *secret, struct projection *p, str
 	return 0;
 }
 
-static int check_source(const json_t *source, const struct json_at *at, void *userdata, struct json_issue *issue)
+/* One type at most; `besides` is a field that is none. */
+static int check_types(const json_t *obj, const char *besides, const struct json_at *at, struct json_issue *issue)
 {
-	static const char *const known[] = { "name", "items", "optional", NULL };
-	const struct json_at secret_at = JSON_AT(at, "secret");
-	const json_t *secret = NULL;
 	size_t n_types = 0;
 	const char *key;
 	json_t *value;
-	int r;
 
-	json_object_foreach (for_iteration(source), key, value) {
-		if (is_meant_as_secret(key))
-			return json_issue_set(issue, &JSON_AT(at, key), "unknown field; `secret` is meant?");
-		if (!json_is_null(value) && ++n_types > 1)
+	json_object_foreach (for_iteration(obj), key, value) {
+		if (meant(key))
+			return json_issue_set(issue, &JSON_AT(at, key), "unknown field; `%s` is meant?", meant(key));
+		if (str_eq(key, besides) || json_is_null(value))
+			continue;
+		if (++n_types > 1)
 			return json_issue_set(issue, &JSON_AT(at, key),
 					      "Forbidden: may not specify more than 1 volume type");
 	}
-	r = json_get_object(source, "secret", at, &secret, issue);
-	if (r < 0 || !secret)
-		return r;
-	r = refuse_unknown(secret, &secret_at, known, issue);
-	if (r < 0)
-		return r;
-	r = check_secret_source(secret, "name", &secret_at, issue);
-	return r < 0 ? r : check_projected_paths(secret, userdata, issue);
+	return 0;
+}
+
+static int check_source(const json_t *obj, const struct json_at *up, void *userdata, struct json_issue *issue)
+{
+	int r;
+
+	r = check_types(obj, NULL, up, issue);
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(SOURCE_TYPES); i++) {
+		const struct json_at at = JSON_AT(up, SOURCE_TYPES[i].field);
+		const json_t *source = NULL;
+
+		r = json_get_object(obj, SOURCE_TYPES[i].field, up, &source, issue);
+		if (r < 0 || !source)
+			continue;
+		r = refuse_unknown(source, &at, SOURCE_TYPES[i].in_source, issue);
+		if (r == 0)
+			r = check_object_source(source, "name", &at, issue);
+		if (r == 0)
+			r = check_projected_paths(source, userdata, issue);
+	}
+	return r;
 }
 
 static int check_projected_volume(const json_t *projected, const struct json_at *at, struct json_issue *issue)
@@ -626,29 +703,22 @@ static int check_name(const json_t *obj, const struct json_at *up, struct map *n
 
 static int check_volume(const json_t *volume, const struct json_at *at, void *userdata, struct json_issue *issue)
 {
-	const json_t *secret = NULL, *projected = NULL;
-	const char *key;
-	size_t n_types = 0;
-	json_t *value;
+	const json_t *projected = NULL;
 	int r;
 
 	r = check_name(volume, at, userdata, issue);
 	if (r < 0)
 		return r;
-	json_object_foreach (for_iteration(volume), key, value) {
-		if (is_meant_as_secret(key))
-			return json_issue_set(issue, &JSON_AT(at, key), "unknown field; `secret` is meant?");
-		if (str_eq(key, "name") || json_is_null(value))
-			continue;
-		if (++n_types > 1)
-			return json_issue_set(issue, &JSON_AT(at, key),
-					      "Forbidden: may not specify more than 1 volume type");
+	r = check_types(volume, "name", at, issue);
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(SOURCE_TYPES); i++) {
+		const json_t *source = NULL;
+
+		r = json_get_object(volume, SOURCE_TYPES[i].field, at, &source, issue);
+		if (r == 0 && source)
+			r = check_plain_volume(source, &SOURCE_TYPES[i], &JSON_AT(at, SOURCE_TYPES[i].field), issue);
 	}
-	r = json_get_object(volume, "secret", at, &secret, issue);
 	if (r < 0)
 		return r;
-	if (secret)
-		return check_secret_volume(secret, &JSON_AT(at, "secret"), issue);
 	r = json_get_object(volume, "projected", at, &projected, issue);
 	if (r < 0 || !projected)
 		return r;
@@ -912,6 +982,7 @@ static const char *const volume_fields[] = { "name",
 struct unknown {
 	validate_note_fn fn;
 	void *userdata;
+	bool refuses_misspelt; /* what is refused is not warned of */
 };
 
 static int tell_unknown(const struct unknown *u, const json_t *obj, const struct json_at *at, const char *const known[])
@@ -922,8 +993,8 @@ static int tell_unknown(const struct unknown *u, const json_t *obj, const struct
 	int r = 0;
 
 	json_object_foreach (for_iteration(obj), key, value) {
-		if (is_known(known, key) || (known == secret_fields && misspelt(key)) ||
-		    (known == volume_fields && is_meant_as_secret(key)))
+		if (is_known(known, key) || (u->refuses_misspelt && misspelt(known, key)) ||
+		    (known == volume_fields && meant(key)))
 			continue;
 		json_issue_set(&issue, &JSON_AT(at, key), "unknown field; it has no effect");
 		r = u->fn(u->userdata, &issue);
@@ -945,18 +1016,21 @@ static int tell_unknown_of_list(const struct unknown *u, const json_t *spec, con
 	return r;
 }
 
-int validate_unknown_fields(const json_t *obj, bool is_pod, validate_note_fn fn, void *userdata)
+int validate_unknown_fields(const json_t *obj, enum validate_kind kind, validate_note_fn fn, void *userdata)
 {
 	static const char *const lists[] = { "initContainers", "containers", "ephemeralContainers" };
+	static const char *const *const fields[] = { [VALIDATE_POD] = pod_fields,
+						     [VALIDATE_SECRET] = secret_fields,
+						     [VALIDATE_CONFIG_MAP] = config_map_fields };
 	const struct json_at root = JSON_ROOT, meta_at = JSON_AT(&root, "metadata"), spec_at = JSON_AT(&root, "spec");
-	const struct unknown u = { fn, userdata };
+	const struct unknown top = { fn, userdata, .refuses_misspelt = kind != VALIDATE_POD }, u = { fn, userdata };
 	const json_t *spec = json_object_get(obj, "spec");
 	int r;
 
-	r = tell_unknown(&u, obj, &root, is_pod ? pod_fields : secret_fields);
+	r = tell_unknown(&top, obj, &root, fields[kind]);
 	if (r == 0)
 		r = tell_unknown(&u, json_object_get(obj, "metadata"), &meta_at, meta_fields);
-	if (r < 0 || !is_pod)
+	if (r < 0 || kind != VALIDATE_POD)
 		return r;
 	r = tell_unknown(&u, spec, &spec_at, spec_fields);
 	if (r == 0)

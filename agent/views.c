@@ -1,5 +1,5 @@
-/* Views: the payload rules of the kubelet's secret plugin (pkg/volume/secret/secret.go, MakePayload) and of
- * nested_volumes.go. One bad key fails the whole volume, so that nobody ever sees half of it. */
+/* Views: the payload rules of the kubelet's plugins (MakePayload() in pkg/volume/secret and pkg/volume/configmap,
+ * collectData() in pkg/volume/projected) and of nested_volumes.go. One bad key fails the whole volume, so that nobody ever sees half of it. */
 #include "agent/views.h"
 
 #include "common/buf.h"
@@ -182,6 +182,13 @@ static int view_add_all(struct view *v, mode_t mode, const struct secret *secret
 	return 0;
 }
 
+/* in the kubelet's words */
+static const char *missing_key(const struct pod_volume_source *source)
+{
+	return source->kind == POD_SOURCE_SECRET ? "references non-existent secret key"
+						 : "configmap references non-existent config key";
+}
+
 static int view_add_items(struct view *v, mode_t mode, const struct pod_volume_source *source,
 			  const struct secret *secret, struct err *e)
 {
@@ -194,7 +201,7 @@ static int view_add_items(struct view *v, mode_t mode, const struct pod_volume_s
 		if (!key && source->optional)
 			continue;
 		if (!key)
-			return err_set(e, -ENOENT, "references non-existent secret key: %s", item->key);
+			return err_set(e, -ENOENT, "%s: %s", missing_key(source), item->key);
 		r = view_add_key(v, key, item->path, item->has_mode ? item->mode : mode, e);
 		if (r < 0)
 			return r;
@@ -210,9 +217,10 @@ static int view_add_source(struct view *v, mode_t mode, const struct pod_volume_
 	if (entry->state == STORE_UNSYNCED && entry->error[0])
 		return err_set(e, -EAGAIN, "%s", entry->error);
 	if (entry->state == STORE_UNSYNCED)
-		return err_set(e, -EAGAIN, "secret \"%s\" has not been fetched yet", entry->name);
+		return err_set(e, -EAGAIN, "%s \"%s\" has not been fetched yet", object_kind_word(entry->kind),
+			       entry->name);
 	if (entry->state == STORE_ABSENT && !source->optional)
-		return err_set(e, -ENOENT, "secret \"%s\" not found", entry->name);
+		return err_set(e, -ENOENT, "%s \"%s\" not found", object_kind_word(entry->kind), entry->name);
 	if (entry->state == STORE_ABSENT)
 		return 0;
 	return source->n_items > 0 ? view_add_items(v, mode, source, entry->secret, e)

@@ -1,6 +1,6 @@
 /* Who asks, and whether they may: client certificates, bearer tokens, and the Node authorizer's rules. With the Node
  * authorizer on, an identity without a certificate counts as a node whose name nobody knows: it may write, since nobody
- * else could, and any node's pods make a Secret readable to it. */
+ * else could, and any node's pods make a Secret or ConfigMap readable to it. */
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
 
@@ -46,7 +46,7 @@ bool access_authenticate(struct apiserver *a, struct MHD_Connection *connection,
 
 /* Whether a "secretName", "secretRef.name" or the like anywhere in the pod is this name: the authorizer's graph, drawn
  * generously. Depth is bounded by jansson's parser. */
-static bool names_secret(json_t *value, const char *key, const char *name)
+static bool names_object(json_t *value, const char *const refs[], const char *key, const char *name)
 {
 	json_t *v;
 	const char *k;
@@ -54,31 +54,36 @@ static bool names_secret(json_t *value, const char *key, const char *name)
 
 	if (json_is_array(value)) {
 		json_array_foreach (value, i, v)
-			if (names_secret(v, key, name))
+			if (names_object(v, refs, key, name))
 				return true;
 		return false;
 	}
+	/* the first one names it itself */
 	if (!json_is_object(value))
-		return str_eq(key, "secretName") && str_eq(json_string_value(value), name);
-	if ((str_eq(key, "secret") || str_eq(key, "secretRef") || str_eq(key, "secretKeyRef") ||
-	     str_eq(key, "imagePullSecrets") || str_eq(key, "nodePublishSecretRef")) &&
-	    str_eq(json_string_value(json_object_get(value, "name")), name))
-		return true;
+		return str_eq(key, refs[0]) && str_eq(json_string_value(value), name);
+	for (i = 1; refs[i]; i++)
+		if (str_eq(key, refs[i]) && str_eq(json_string_value(json_object_get(value, "name")), name))
+			return true;
 	json_object_foreach (value, k, v)
-		if (names_secret(v, k, name))
+		if (names_object(v, refs, k, name))
 			return true;
 	return false;
 }
 
-static bool pod_names_secret(struct apiserver *a, const struct user *user, const char *ns, const char *secret)
+static bool pod_names_object(struct apiserver *a, const struct user *user, const struct call *c, const char *name)
 {
+	static const char *const secret[] = {
+		"secretName", "secret", "secretRef", "secretKeyRef", "imagePullSecrets", "nodePublishSecretRef", NULL
+	};
+	static const char *const config_map[] = { "", "configMap", "configMapRef", "configMapKeyRef", NULL };
+	const char *const *refs = str_eq(c->kind->name, "Secret") ? secret : config_map;
 	cleanup_selector struct object_selector in_ns;
 	const struct kind *kind = kind_by_name("Pod");
 	json_t *pods, *pod;
 	bool found = false;
 	size_t i;
 
-	object_selector_parse(&in_ns, kind, ns, NULL);
+	object_selector_parse(&in_ns, kind, c->ns, NULL);
 	pods = objects_list(a->objects, kind, &in_ns, objects_rv(a->objects));
 
 	json_array_foreach (pods, i, pod) {
@@ -86,7 +91,7 @@ static bool pod_names_secret(struct apiserver *a, const struct user *user, const
 		const char *node = json_string_value(json_object_get(spec, "nodeName"));
 
 		if (!str_empty(node) && (!user->node_name || str_eq(node, user->node_name)))
-			found = found || names_secret(spec, "", secret);
+			found = found || names_object(spec, refs, "", name);
 	}
 	json_decref(pods);
 	return found;
@@ -109,7 +114,7 @@ static const char *node_refuses(struct apiserver *a, const struct user *user, co
 		return "can only read namespaced object of this type";
 	if (!name)
 		return "No Object name found";
-	if (pod_names_secret(a, user, c->ns, name))
+	if (pod_names_object(a, user, c, name))
 		return NULL;
 	snprintf(reason, USER_MAX + 128, "no relationship found between node '%s' and this object",
 		 user->name + strlen(NODE_PREFIX));

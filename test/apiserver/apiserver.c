@@ -367,7 +367,7 @@ uint64_t apiserver_put(struct apiserver *a, const json_t *object)
 	json_t *obj = json_deep_copy(object);
 	uint64_t rv;
 
-	assert(kind && "apiserver_put: kind must be Secret, Pod or Event");
+	assert(kind && "apiserver_put: kind must be Secret, ConfigMap, Pod or Event");
 	validate_default(kind, obj);
 	lock(a);
 	watch_feed_all(a, objects_put(a->objects, kind, obj));
@@ -411,7 +411,7 @@ bool apiserver_delete(struct apiserver *a, const char *kind_name, const char *ns
 	const struct kind *kind = kind_by_name(kind_name);
 	const struct change *change;
 
-	assert(kind && "apiserver_delete: kind must be Secret, Pod or Event");
+	assert(kind && "apiserver_delete: kind must be Secret, ConfigMap, Pod or Event");
 	lock(a);
 	change = objects_delete(a->objects, kind, ns, name);
 	if (change)

@@ -31,7 +31,7 @@ uint16_t apiserver_port(const struct apiserver *a);
 const char *apiserver_url(const struct apiserver *a);
 
 /* Creates or replaces; sets uid (new objects), resourceVersion, creationTimestamp, and the defaults that the server sets.
- * kind is taken from the object (Secret, Pod, Event). Returns the new resourceVersion. The JSON is borrowed, and not validated:
+ * kind is taken from the object (Secret, ConfigMap, Pod, Event). Returns the new resourceVersion. The JSON is borrowed, and not validated:
  * what comes by HTTP is. */
 uint64_t apiserver_put(struct apiserver *a, const json_t *object);
 /* The same from JSON text; asserts that it is JSON. */
@@ -49,7 +49,7 @@ void apiserver_compact(struct apiserver *a);
 size_t apiserver_end_watches(struct apiserver *a, bool torn) attr_warn_unused;
 /* Sends each running watch that wants them a BOOKMARK with the current resourceVersion. */
 size_t apiserver_bookmark(struct apiserver *a) attr_warn_unused;
-/* Sends bytes as they are into all running watches of the kind ("Secret", "Pod"). */
+/* Sends bytes as they are into all running watches of the kind ("Secret", "ConfigMap", "Pod"). */
 size_t apiserver_inject(struct apiserver *a, const char *kind, const char *bytes) attr_warn_unused;
 /* The same, and apiserver_end_watches(), for the watches by metadata.name=name only. */
 size_t apiserver_inject_one(struct apiserver *a, const char *kind, const char *name,

@@ -16,7 +16,8 @@
 static const char usage[] =
 	"usage: apiserver [OPTION...]\n"
 	"\n"
-	"A Kubernetes API server for tests: Pods, Secrets and Events, with list and watch. Prints its URL and runs "
+	"A Kubernetes API server for tests: Pods, Secrets, ConfigMaps and Events, with list and watch. Prints its URL "
+	"and runs "
 	"until\n"
 	"SIGTERM or SIGINT.\n"
 	"\n"
@@ -32,9 +33,9 @@ static const char usage[] =
 	"                        one object or a List\n"
 	"  --help                this text\n"
 	"\n"
-	"curl drives it: POST to /api/v1/namespaces/NS/{pods,secrets,events}; GET, PUT, PATCH (merge-patch+json) and "
-	"DELETE\n"
-	"on /api/v1/namespaces/NS/{pods,secrets,events}/NAME.\n";
+	"curl drives it: POST to /api/v1/namespaces/NS/{pods,secrets,configmaps,events}; GET, PUT, PATCH "
+	"(merge-patch+json) and DELETE\n"
+	"on /api/v1/namespaces/NS/{pods,secrets,configmaps,events}/NAME.\n";
 
 static int read_pem(const char *path, char **ret_text, struct err *e)
 {
@@ -47,8 +48,9 @@ static int put(struct apiserver *a, const char *path, json_t *obj, struct err *e
 {
 	const char *kind = json_string_value(json_object_get(obj, "kind"));
 
-	if (!str_eq(kind, "Secret") && !str_eq(kind, "Pod"))
-		return err_set(e, -EINVAL, "%s: kind is %s, must be Secret or Pod", path, kind ? kind : "missing");
+	if (!str_eq(kind, "Secret") && !str_eq(kind, "ConfigMap") && !str_eq(kind, "Pod"))
+		return err_set(e, -EINVAL, "%s: kind is %s, must be Secret, ConfigMap or Pod", path,
+			       kind ? kind : "missing");
 	apiserver_put(a, obj);
 	return 0;
 }

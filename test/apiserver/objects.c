@@ -15,6 +15,7 @@
 #define HISTORY_MAX 32768
 
 static const struct kind kinds[] = {
+	{ "ConfigMap", "configmaps", "", "{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"metadata\":{}}" },
 	{ "Secret", "secrets", "type\0", "{\"kind\":\"Secret\",\"apiVersion\":\"v1\",\"metadata\":{}}" },
 	{ "Pod", "pods", "spec.nodeName\0spec.restartPolicy\0spec.serviceAccountName\0status.phase\0status.podIP\0",
 	  "{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"metadata\":{},\"spec\":{\"containers\":null},\"status\":{}}" },

@@ -1,5 +1,5 @@
-/* Defaults and validation. Only Secrets and Events are looked at closely; of a Pod the name alone, so that tests can use
- * skeletons of pods. Objects that a test puts with apiserver_put() are not validated: a client must also stand what no real
+/* Defaults and validation. Only Secrets and Events are looked at closely; of a ConfigMap and a Pod the name alone, so that tests can
+ * use skeletons of pods. Objects that a test puts with apiserver_put() are not validated: a client must also stand what no real
  * server sends. */
 #include "test/apiserver/validate.h"
 
@@ -59,6 +59,8 @@ static void default_volumes(json_t *pod)
 
 	json_array_foreach (json_object_get(json_object_get(pod, "spec"), "volumes"), i, volume) {
 		source = json_object_get(volume, "secret");
+		if (!source)
+			source = json_object_get(volume, "configMap");
 		if (!source)
 			source = json_object_get(volume, "projected");
 		if (json_is_object(source) && !json_object_get(source, "defaultMode"))
@@ -167,7 +169,7 @@ json_t *validate_decode(const struct kind *kind, const json_t *obj)
 		if (!json_is_string(value))
 			return status_bad_request("Secret in version \"v1\" cannot be handled as a Secret: "
 						  "v1.Secret.StringData: ReadString: expects \" or n");
-	return decode_data(json_object_get(obj, "data"));
+	return str_eq(kind->name, "Secret") ? decode_data(json_object_get(obj, "data")) : NULL;
 }
 
 /* ---- 422 ---- */

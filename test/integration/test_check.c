@@ -106,6 +106,18 @@ static void each_finding_is_one_line_with_its_place(void **state)
 		  "in none of these files; the volume has to wait for it\n"
 		  "1 file with 1 pod and 1 secret: 0 errors, 1 warning\n",
 		  0 },
+		{ "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n"
+		  "  volumes: [{name: v, configMap: {name: a}}, {name: w, configMap: {name: b}}]\n"
+		  "  containers: [{name: c, volumeMounts: [{name: v, mountPath: /v}, {name: w, mountPath: /w}]}]\n---\n"
+		  "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n---\n" SECRET("b"),
+		  "f.yaml:5:74: warning: pod default/p: spec.volumes[1].configMap.name: ConfigMap \"b\" is in none of "
+		  "these files; the volume has to wait for it\n"
+		  "1 file with 1 pod, 1 secret and 1 configmap: 0 errors, 1 warning\n",
+		  0 },
+		{ "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {k: x}\nbinaryData:\n  k: AA==\n",
+		  "f.yaml:4:11: error: configmap default/a: data.k: Invalid value: \"k\": duplicate of key present in "
+		  "binaryData\n1 file with 0 pods, 0 secrets and 1 configmap: 1 error, 0 warnings\n",
+		  1 },
 		{ POD("p", "secretName: s") "---\n" SECRET("s"),
 		  "1 file with 1 pod and 1 secret: 0 errors, 0 warnings\n", 0 },
 		{ "a: [\n",
@@ -113,8 +125,8 @@ static void each_finding_is_one_line_with_its_place(void **state)
 		  "1 file with 0 pods and 0 secrets: 1 error, 0 warnings\n",
 		  1 },
 		{ "kind: Deployment\napiVersion: apps/v1\n",
-		  "f.yaml:1:7: error: object: kind: \"Deployment\" of \"apps/v1\" is not read here; Pod, Secret and "
-		  "List of v1 are\n1 file with 0 pods and 0 secrets: 1 error, 0 warnings\n",
+		  "f.yaml:1:7: error: object: kind: \"Deployment\" of \"apps/v1\" is not read here; Pod, Secret, "
+		  "ConfigMap and List of v1 are\n1 file with 0 pods and 0 secrets: 1 error, 0 warnings\n",
 		  1 },
 		{ SECRET("a") "---\n" SECRET("a"),
 		  "f.yaml:1:1: error: secret default/a: is in f.yaml:5 as well; none of them is taken\n"

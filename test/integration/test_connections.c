@@ -111,7 +111,8 @@ static struct told *told(struct rig *t, const char *name)
 	return &t->secrets[i];
 }
 
-static void on_secret_changed(void *userdata, const char *ns, const char *name, struct secret *secret)
+static void on_secret_changed(void *userdata, enum object_kind kind, const char *ns, const char *name,
+			      struct secret *secret)
 {
 	struct told *s = told(userdata, name);
 	const struct secret_key *k = secret ? secret_find_key(secret, "k") : NULL;
@@ -121,7 +122,8 @@ static void on_secret_changed(void *userdata, const char *ns, const char *name, 
 		 k ? (const char *)secspan_data(&k->value) : "");
 }
 
-static void on_secret_failed(void *userdata, const char *ns, const char *name, const struct err *e)
+static void on_secret_failed(void *userdata, enum object_kind kind, const char *ns, const char *name,
+			     const struct err *e)
 {
 	struct rig *t = userdata;
 	struct told *s = told(userdata, name);
@@ -148,8 +150,8 @@ static const struct source_sink SINK = {
 	.pod_changed = on_pod_changed,
 	.pod_removed = on_pod_removed,
 	.pods_synced = on_pods_synced,
-	.secret_changed = on_secret_changed,
-	.secret_failed = on_secret_failed,
+	.object_changed = on_secret_changed,
+	.object_failed = on_secret_failed,
 };
 
 /* ---- files ---- */
@@ -403,7 +405,7 @@ static void want_one(struct rig *t, unsigned i)
 
 	put_secret(t, i, "one");
 	snprintf(name, sizeof(name), "s%u", i);
-	assert_int_equal(source_want_secret(t->source, "ns", name), 0);
+	assert_int_equal(source_want(t->source, OBJECT_SECRET, "ns", name), 0);
 }
 
 static void want(struct rig *t, unsigned n)
@@ -863,7 +865,7 @@ static void refused_request_may_be_given_up_meanwhile(void **state)
 	reach(t, apiserver_end_watches(t->server, false));
 	eventually(t, apiserver_counts(t->server).n_unauthorised >= 3 && t->slow.path);
 	run_for(t, 100 * USEC_PER_MSEC);
-	source_unwant_secret(t->source, "ns", "s0");
+	source_unwant(t->source, OBJECT_SECRET, "ns", "s0");
 	run_for(t, 20 * USEC_PER_MSEC);
 	slow_go_on(&t->slow);
 	eventually(t, health(t).n_watches == 2);

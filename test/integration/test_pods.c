@@ -30,7 +30,7 @@ static struct fixture {
 
 /* --- a source that does nothing by itself --- */
 
-static int source_want(struct source *s, const char *ns, const char *name)
+static int on_want(struct source *s, enum object_kind kind, const char *ns, const char *name)
 {
 	if (f.n_refusals > 0) {
 		f.n_refusals--;
@@ -40,24 +40,22 @@ static int source_want(struct source *s, const char *ns, const char *name)
 	return 0;
 }
 
-static void source_unwant(struct source *s, const char *ns, const char *name)
+static void on_unwant(struct source *s, enum object_kind kind, const char *ns, const char *name)
 {
 	f.n_unwants++;
 }
 
-static int source_need(struct source *s, const char *ns, const char *name)
+static int on_need(struct source *s, enum object_kind kind, const char *ns, const char *name)
 {
 	f.n_needs++;
 	return 0;
 }
 
-static const struct source_vtable source_vtable = { .want_secret = source_want,
-						    .unwant_secret = source_unwant,
-						    .need_secret = source_need };
+static const struct source_vtable source_vtable = { .want = on_want, .unwant = on_unwant, .need = on_need };
 
 static void store_changed(void *userdata, const struct store_entry *entry)
 {
-	pods_secret_changed(f.pods, entry);
+	pods_object_changed(f.pods, entry);
 }
 
 static void pods_changed(void *userdata)
@@ -150,7 +148,7 @@ static void secret_on_loop(struct rig *rig, void *arg)
 		j = json_from(f.text);
 		assert(codec_secret(j, &s, NULL) == 0);
 	}
-	store_secret_changed(f.store, "ns", f.name, s);
+	store_object_changed(f.store, OBJECT_SECRET, "ns", f.name, s);
 }
 
 /* data: JSON fields of base64 values, NULL: the Secret does not exist */
@@ -173,7 +171,7 @@ static void say_secret(const char *name, const char *rv, const char *data)
 
 static void failed_on_loop(struct rig *rig, void *arg)
 {
-	store_secret_failed(f.store, "ns", f.name, &f.error);
+	store_object_failed(f.store, OBJECT_SECRET, "ns", f.name, &f.error);
 }
 
 static void say_secret_failed(const char *name, const char *why)
@@ -514,6 +512,69 @@ static void fs_group_counts_for_each_source(void **state)
 	assert_int_equal(st.st_gid, 1001);
 }
 
+static void config_map_on_loop(struct rig *rig, void *arg)
+{
+	cleanup_secret_object struct secret *s = NULL;
+	cleanup_json json_t *j = f.text ? json_from(f.text) : NULL;
+
+	assert(!j || codec_object(OBJECT_CONFIG_MAP, j, &s, NULL) == 0);
+	store_object_changed(f.store, OBJECT_CONFIG_MAP, "ns", f.name, s);
+}
+
+/* fields: of the ConfigMap, NULL: it does not exist */
+static void say_config_map(const char *name, const char *fields)
+{
+	cleanup_free char *text = NULL;
+
+	if (fields)
+		text = str_format("{\"metadata\":{\"name\":\"%s\",\"namespace\":\"ns\",\"resourceVersion\":\"1\"},%s}",
+				  name, fields);
+	f.text = text;
+	f.name = name;
+	rig_call(f.rig, config_map_on_loop, NULL);
+}
+
+static void config_maps_and_secrets_make_one_volume(void **state)
+{
+	say_projected("", FROM("a", "") ",{\"configMap\":{\"name\":\"a\",\"optional\":true" AS("c", "dir/c") "}}");
+	assert_int_equal(f.n_wants, 2);
+	say_secret("a", "1", ONE);
+	expect_condition("ns/p", VOLUME_WAITING);
+	say_config_map("a", NULL);
+	expect_condition("ns/p", VOLUME_READY);
+	expect_projected("dir/c", NULL, 0);
+	say_config_map("a", "\"data\":{\"c\":\"plain text\"}");
+	expect_condition("ns/p", VOLUME_READY);
+	expect_projected("dir/c", "plain text", 0400);
+	say_config_map("a", "\"binaryData\":{\"c\":\"dHdv\"}");
+	expect_condition("ns/p", VOLUME_READY);
+	expect_projected("dir/c", "two", 0400);
+	expect_projected("k", "one", 0400);
+}
+
+static void a_config_map_volume_is_in_its_own_folder(void **state)
+{
+	cleanup_free char *path = str_format("%s/u1/volumes/kubernetes.io~configmap/v/k", rig_dir(f.rig));
+	cleanup_fd int fd = -1;
+	char bytes[16] = "";
+
+	f.text = "{\"metadata\":{\"name\":\"p\",\"namespace\":\"ns\",\"uid\":\"u1\"},\"spec\":{\"volumes\":[{\"name\":"
+		 "\"v\","
+		 "\"configMap\":{\"name\":\"c\"}}],\"containers\":[{\"name\":\"c\",\"volumeMounts\":[{\"name\":\"v\","
+		 "\"mountPath\":\"/v\"}]}]}}";
+	rig_call(f.rig, pod_on_loop, NULL);
+	say_secret("c", "1", TWO); /* is another object */
+	say_config_map("c", NULL);
+	expect_condition("ns/p", VOLUME_WAITING);
+	assert_string_equal(volume_error("ns/p"), "configmap \"c\" not found");
+	say_config_map("c", "\"data\":{\"k\":\"one\"}");
+	expect_condition("ns/p", VOLUME_READY);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(read(fd, bytes, sizeof(bytes) - 1), 3);
+	assert_string_equal(bytes, "one");
+}
+
 static void a_volume_without_sources_is_an_empty_one(void **state)
 {
 	cleanup_free char *dir = NULL;
@@ -690,7 +751,7 @@ static void say_deleting_pod(const char *name, const char *uid)
 
 static void count_on_loop(struct rig *rig, void *arg)
 {
-	const struct store_entry *entry = store_find(f.store, "ns", f.name);
+	const struct store_entry *entry = store_find(f.store, OBJECT_SECRET, "ns", f.name);
 
 	*(size_t *)arg = entry ? entry->n_refs : 0;
 }
@@ -794,7 +855,7 @@ static void word_cost_on_loop(struct rig *rig, void *arg)
 	for (int i = 0; i < 20; i++) {
 		clock_gettime(CLOCK_THREAD_CPUTIME_ID, &a);
 		for (int j = 0; j < 100; j++)
-			store_secret_failed(f.store, "ns", "s0", &f.error);
+			store_object_failed(f.store, OBJECT_SECRET, "ns", "s0", &f.error);
 		clock_gettime(CLOCK_THREAD_CPUTIME_ID, &b);
 		*best = MIN(*best, (uint64_t)((b.tv_sec - a.tv_sec) * 1000000000L + b.tv_nsec - a.tv_nsec));
 	}
@@ -1021,6 +1082,8 @@ int main(void)
 		with_rig(a_file_is_of_the_last_source_that_has_it),
 		with_rig(one_secret_may_be_two_sources),
 		with_rig(fs_group_counts_for_each_source),
+		with_rig(config_maps_and_secrets_make_one_volume),
+		with_rig(a_config_map_volume_is_in_its_own_folder),
 		with_rig(a_volume_without_sources_is_an_empty_one),
 		with_rig(a_volume_that_becomes_one_of_another_kind_moves),
 		with_rig(a_pod_that_finishes_gives_everything_back),

@@ -117,7 +117,8 @@ static struct told *told(struct rig *t, const char *name)
 	return str_eq(name, "s") ? &t->s : *name == 'n' ? &t->n : &t->o;
 }
 
-static void on_secret_changed(void *userdata, const char *ns, const char *name, struct secret *secret)
+static void on_secret_changed(void *userdata, enum object_kind kind, const char *ns, const char *name,
+			      struct secret *secret)
 {
 	struct told *told_of = told(userdata, name);
 
@@ -128,7 +129,8 @@ static void on_secret_changed(void *userdata, const char *ns, const char *name, 
 	told_of->failure[0] = '\0';
 }
 
-static void on_secret_failed(void *userdata, const char *ns, const char *name, const struct err *e)
+static void on_secret_failed(void *userdata, enum object_kind kind, const char *ns, const char *name,
+			     const struct err *e)
 {
 	struct told *told_of = told(userdata, name);
 
@@ -155,8 +157,8 @@ static const struct source_sink SINK = {
 	.pod_changed = on_pod_changed,
 	.pod_removed = on_pod_removed,
 	.pods_synced = on_pods_synced,
-	.secret_changed = on_secret_changed,
-	.secret_failed = on_secret_failed,
+	.object_changed = on_secret_changed,
+	.object_failed = on_secret_failed,
 };
 
 /* ---- the rig ---- */
@@ -258,7 +260,7 @@ static void put_pod(struct rig *t, unsigned i)
 
 static void want(struct rig *t, const char *name)
 {
-	assert_int_equal(source_want_secret(t->source, "ns", name), 0);
+	assert_int_equal(source_want(t->source, OBJECT_SECRET, "ns", name), 0);
 }
 
 static bool has_value(const struct told *of, const char *value)

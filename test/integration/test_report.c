@@ -22,12 +22,12 @@ static struct fixture {
 	const char *text;
 } f;
 
-static int source_want(struct source *s, const char *ns, const char *name)
+static int on_want(struct source *s, enum object_kind kind, const char *ns, const char *name)
 {
 	return 0;
 }
 
-static void source_unwant(struct source *s, const char *ns, const char *name)
+static void on_unwant(struct source *s, enum object_kind kind, const char *ns, const char *name)
 {
 }
 
@@ -37,14 +37,14 @@ static void source_say_health(const struct source *s, struct source_health *ret)
 }
 
 static const struct source_vtable VTABLE = {
-	.want_secret = source_want,
-	.unwant_secret = source_unwant,
+	.want = on_want,
+	.unwant = on_unwant,
 	.health = source_say_health,
 };
 
 static void store_changed(void *userdata, const struct store_entry *entry)
 {
-	pods_secret_changed(f.pods, entry);
+	pods_object_changed(f.pods, entry);
 }
 
 static void pods_changed(void *userdata)
@@ -121,7 +121,7 @@ static void failed_on_loop(struct rig *rig, void *arg)
 	struct err e = ERR_INIT;
 
 	err_set(&e, -EIO, "%s", (const char *)arg);
-	store_secret_failed(f.store, "ns", "s", &e);
+	store_object_failed(f.store, OBJECT_SECRET, "ns", "s", &e);
 }
 
 static void status_on_loop(struct rig *rig, void *arg)

@@ -98,10 +98,19 @@ static struct told_secret *told(struct rig *t, const char *name)
 	return &t->secrets[t->n_secrets++];
 }
 
-static void on_secret_changed(void *userdata, const char *ns, const char *name, struct secret *secret)
+/* A ConfigMap's name begins with "configmap ". */
+static struct told_secret *told_of(struct rig *t, enum object_kind kind, const char *name)
+{
+	cleanup_free char *full = str_format("%s%s", kind == OBJECT_SECRET ? "" : "configmap ", name);
+
+	return told(t, full);
+}
+
+static void on_secret_changed(void *userdata, enum object_kind kind, const char *ns, const char *name,
+			      struct secret *secret)
 {
 	struct rig *t = userdata;
-	struct told_secret *s = told(t, name);
+	struct told_secret *s = told_of(t, kind, name);
 
 	assert_string_equal(ns, "ns");
 	secret_unref(s->last);
@@ -110,12 +119,13 @@ static void on_secret_changed(void *userdata, const char *ns, const char *name, 
 	s->failure[0] = '\0';
 	s->n_changed++;
 	if (t->unwant_at_change)
-		source_unwant_secret(t->source, ns, name);
+		source_unwant(t->source, kind, ns, name);
 }
 
-static void on_secret_failed(void *userdata, const char *ns, const char *name, const struct err *e)
+static void on_secret_failed(void *userdata, enum object_kind kind, const char *ns, const char *name,
+			     const struct err *e)
 {
-	struct told_secret *s = told(userdata, name);
+	struct told_secret *s = told_of(userdata, kind, name);
 
 	assert_int_not_equal(e->code, 0);
 	snprintf(s->failure, sizeof(s->failure), "%s", err_text(e));
@@ -175,8 +185,8 @@ static const struct source_sink SINK = {
 	.pod_changed = on_pod_changed,
 	.pod_removed = on_pod_removed,
 	.pods_synced = on_pods_synced,
-	.secret_changed = on_secret_changed,
-	.secret_failed = on_secret_failed,
+	.object_changed = on_secret_changed,
+	.object_failed = on_secret_failed,
 };
 
 /* ---- the rig ---- */
@@ -334,7 +344,7 @@ static void put_pod(struct rig *t, const char *name, const char *secret)
 
 static void want(struct rig *t, const char *name)
 {
-	assert_int_equal(source_want_secret(t->source, "ns", name), 0);
+	assert_int_equal(source_want(t->source, OBJECT_SECRET, "ns", name), 0);
 }
 
 static bool has_value(struct rig *t, const char *name, const char *value)
@@ -687,6 +697,44 @@ static void secret_is_told_with_each_change_and_its_end(void **state)
 	assert_int_equal(count_requests(t, "/api/v1/namespaces/ns/secrets", "watch=true"), 1);
 }
 
+static void put_config_map(struct rig *t, const char *name, const char *value)
+{
+	cleanup_free char *text =
+		str_format("{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"namespace\":"
+			   "\"ns\",\"name\":\"%s\"},\"data\":{\"k\":\"%s\"}}",
+			   name, value);
+
+	apiserver_put_text(t->server, text);
+}
+
+static void config_map_is_followed_as_a_secret_is(void **state)
+{
+	struct rig *t = *state;
+
+	put_secret(t, "s", "hidden");
+	put_config_map(t, "s", "one");
+	assert_int_equal(source_want(t->source, OBJECT_CONFIG_MAP, "ns", "s"), 0);
+	eventually(t, has_value(t, "configmap s", "one"));
+	put_config_map(t, "s", "two");
+	eventually(t, has_value(t, "configmap s", "two"));
+	want(t, "s"); /* another object */
+	eventually(t, has_value(t, "s", "hidden"));
+	assert_int_equal(health(t).n_secrets, 1);
+	assert_int_equal(health(t).n_config_maps, 1);
+	assert_int_equal(health(t).n_config_maps_synced, 1);
+	assert_true(apiserver_delete(t->server, "ConfigMap", "ns", "s"));
+	eventually(t, told(t, "configmap s")->absent);
+	assert_int_equal(told(t, "configmap s")->n_changed, 3);
+	assert_int_equal(
+		count_requests(t, "/api/v1/namespaces/ns/configmaps?fieldSelector=metadata.name%3Ds&limit=500", ""), 1);
+	assert_int_equal(count_requests(t, "/api/v1/namespaces/ns/configmaps", "watch=true"), 1);
+	source_unwant(t->source, OBJECT_CONFIG_MAP, "ns", "s");
+	put_config_map(t, "s", "three");
+	put_secret(t, "s", "open");
+	eventually(t, has_value(t, "s", "open"));
+	assert_int_equal(told(t, "configmap s")->n_changed, 3);
+}
+
 static void late_secret_is_absent_first_and_then_there(void **state)
 {
 	struct rig *t = *state;
@@ -910,9 +958,9 @@ static void refresh_is_answered_though_nothing_has_changed(void **state)
 	put_secret(t, "s", "one");
 	want(t, "s");
 	eventually(t, has_value(t, "s", "one"));
-	assert_int_equal(source_refresh_secret(t->source, "ns", "s"), 0);
+	assert_int_equal(source_refresh(t->source, OBJECT_SECRET, "ns", "s"), 0);
 	eventually(t, told(t, "s")->n_changed == 2);
-	assert_int_equal(source_refresh_secret(t->source, "ns", "none"), -ENOENT);
+	assert_int_equal(source_refresh(t->source, OBJECT_SECRET, "ns", "none"), -ENOENT);
 	put_secret(t, "s", "two");
 	eventually(t, has_value(t, "s", "two"));
 }
@@ -924,7 +972,7 @@ static void refresh_that_fails_as_before_is_answered(void **state)
 	apiserver_fail(t->server, "metadata.name%3Ds", 500, NULL, -1, -1);
 	want(t, "s");
 	eventually(t, told(t, "s")->n_failed == 1);
-	assert_int_equal(source_refresh_secret(t->source, "ns", "s"), 0);
+	assert_int_equal(source_refresh(t->source, OBJECT_SECRET, "ns", "s"), 0);
 	eventually(t, told(t, "s")->n_failed == 2);
 }
 
@@ -935,7 +983,7 @@ static void unwanted_secret_is_watched_no_longer(void **state)
 	put_secret(t, "s", "one");
 	want(t, "s");
 	eventually(t, has_value(t, "s", "one") && apiserver_counts(t->server).n_watches_running == 2);
-	source_unwant_secret(t->source, "ns", "s");
+	source_unwant(t->source, OBJECT_SECRET, "ns", "s");
 	eventually(t, apiserver_counts(t->server).n_watches_running == 1);
 	put_secret(t, "s", "two");
 	settle(t);
@@ -971,12 +1019,12 @@ static void names_that_are_none_are_not_asked_for(void **state)
 	struct rig *t = *state;
 
 	for (size_t i = 0; i < ARRAY_SIZE(NAMES); i++) {
-		assert_int_equal(source_want_secret(t->source, "ns", NAMES[i]), -EINVAL);
-		assert_int_equal(source_want_secret(t->source, NAMES[i], "s"), -EINVAL);
-		source_unwant_secret(t->source, "ns", NAMES[i]);
+		assert_int_equal(source_want(t->source, OBJECT_SECRET, "ns", NAMES[i]), -EINVAL);
+		assert_int_equal(source_want(t->source, OBJECT_SECRET, NAMES[i], "s"), -EINVAL);
+		source_unwant(t->source, OBJECT_SECRET, "ns", NAMES[i]);
 	}
 	want(t, "s");
-	assert_int_equal(source_want_secret(t->source, "ns", "s"), -EEXIST);
+	assert_int_equal(source_want(t->source, OBJECT_SECRET, "ns", "s"), -EEXIST);
 }
 
 static bool all_have_value(struct rig *t, unsigned n, const char *value)
@@ -1015,7 +1063,7 @@ static void three_hundred_secrets_at_once(void **state)
 	for (unsigned i = 0; i < 300; i++) {
 		snprintf(name, sizeof(name), "s%u", i);
 		assert_int_equal(told(t, name)->n_changed, 2);
-		source_unwant_secret(t->source, "ns", name);
+		source_unwant(t->source, OBJECT_SECRET, "ns", name);
 	}
 	eventually(t, apiserver_counts(t->server).n_watches_running == 1);
 }
@@ -1031,7 +1079,7 @@ static void big_secret_arrives_whole(void **state)
 	eventually(t, told(t, "s")->absent && health(t).n_watches == 2);
 	put_secret(t, "s", big); /* as an event */
 	eventually(t, has_value(t, "s", big));
-	assert_int_equal(source_refresh_secret(t->source, "ns", "s"), 0);
+	assert_int_equal(source_refresh(t->source, OBJECT_SECRET, "ns", "s"), 0);
 	eventually(t, told(t, "s")->n_changed == 3); /* as a list */
 	assert_true(has_value(t, "s", big));
 	free(big);
@@ -1266,6 +1314,29 @@ static void node_authorizer_lets_a_pods_secret_through(void **state)
 	pki_free(&p);
 }
 
+static void node_authorizer_lets_a_pods_config_map_through(void **state)
+{
+	struct rig *t = *state;
+	struct pki p = start_tls(t, &(struct apiserver_options){ .client_ca = "", .node_authorizer = true });
+
+	write_kubeconfig(t, apiserver_url(t->server), ", certificate-authority: ca.crt",
+			 "client-certificate: node-1.crt, client-key: node-1.key");
+	start_source(t);
+	eventually(t, t->n_synced == 1);
+	put_config_map(t, "s", "one");
+	put_pod(t, "web", "s"); /* which names a Secret */
+	assert_int_equal(source_want(t->source, OBJECT_CONFIG_MAP, "ns", "s"), 0);
+	eventually(t, *told(t, "configmap s")->failure);
+	assert_non_null(strstr(told(t, "configmap s")->failure, "configmaps \"s\" is forbidden"));
+	apiserver_put_text(
+		t->server,
+		"{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"namespace\":\"ns\",\"name\":\"other\"},"
+		"\"spec\":{\"nodeName\":\"node-1\",\"containers\":[],\"volumes\":[{\"name\":\"v\",\"projected\":{"
+		"\"sources\":[{\"configMap\":{\"name\":\"s\"}}]}}]}}");
+	eventually(t, has_value(t, "configmap s", "one"));
+	pki_free(&p);
+}
+
 static void unusable_kubeconfig_is_refused_at_once(void **state)
 {
 	static const struct {
@@ -1318,6 +1389,7 @@ int main(void)
 		TEST(refused_pod_in_place_of_another_ends_that_one),
 		TEST(flood_of_refused_pods_has_bounds),
 		TEST(secret_is_told_with_each_change_and_its_end),
+		TEST(config_map_is_followed_as_a_secret_is),
 		TEST(late_secret_is_absent_first_and_then_there),
 		TEST(relist_of_an_unchanged_secret_is_silent),
 		TEST(expired_watch_loses_nothing),
@@ -1350,6 +1422,7 @@ int main(void)
 		BARE(token_is_not_sent_without_tls),
 		BARE(rotated_token_file_is_read_when_the_old_one_is_refused),
 		BARE(node_authorizer_lets_a_pods_secret_through),
+		BARE(node_authorizer_lets_a_pods_config_map_through),
 		BARE(unusable_kubeconfig_is_refused_at_once),
 	};
 	struct err e = ERR_INIT;

@@ -65,11 +65,12 @@ static void on_pods_synced(void *userdata)
 	note(w, str_format("synced"));
 }
 
-static void on_secret_changed(void *userdata, const char *ns, const char *name, struct secret *secret)
+static void on_secret_changed(void *userdata, enum object_kind kind, const char *ns, const char *name,
+			      struct secret *secret)
 {
 	struct buf b = BUF_INIT(4096);
 
-	assert_int_equal(buf_printf(&b, "secret %s/%s", ns, name), 0);
+	assert_int_equal(buf_printf(&b, "%s %s/%s", object_kind_word(kind), ns, name), 0);
 	for (size_t i = 0; secret && i < secret->n_keys; i++)
 		assert_int_equal(buf_printf(&b, " %s=%.*s", secret->keys[i].name, (int)secret->keys[i].value.len,
 					    (const char *)secspan_data(&secret->keys[i].value)),
@@ -79,7 +80,8 @@ static void on_secret_changed(void *userdata, const char *ns, const char *name, 
 	note(userdata, buf_take(&b));
 }
 
-static void on_secret_failed(void *userdata, const char *ns, const char *name, const struct err *e)
+static void on_secret_failed(void *userdata, enum object_kind kind, const char *ns, const char *name,
+			     const struct err *e)
 {
 	note(userdata, str_format("failed %s/%s %s", ns, name, err_text(e)));
 }
@@ -88,8 +90,8 @@ static const struct source_sink sink = {
 	.pod_changed = on_pod_changed,
 	.pod_removed = on_pod_removed,
 	.pods_synced = on_pods_synced,
-	.secret_changed = on_secret_changed,
-	.secret_failed = on_secret_failed,
+	.object_changed = on_secret_changed,
+	.object_failed = on_secret_failed,
 };
 
 /* ---- the folder ---- */
@@ -227,7 +229,7 @@ static void expect(struct world *w, const char *line)
 
 static void want(struct world *w, const char *name)
 {
-	assert_int_equal(source_want_secret(w->source, "default", name), 0);
+	assert_int_equal(source_want(w->source, OBJECT_SECRET, "default", name), 0);
 }
 
 /* Everything that was changed before is taken and told when this returns; it must have been nothing. */
@@ -425,6 +427,27 @@ static void an_object_that_vanishes_from_its_file_is_removed(void **state)
 	expect_nothing(w);
 }
 
+static void a_config_map_is_told_as_a_secret_is(void **state)
+{
+	struct world *w = *state;
+
+	put(w, "cm.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {k: A}\n");
+	put_secret(w, "secret.yaml", "a", "hidden");
+	begin(w);
+	expect(w, "synced");
+	assert_int_equal(source_want(w->source, OBJECT_CONFIG_MAP, "default", "a"), 0);
+	expect(w, "configmap default/a k=A");
+	put(w, "cm.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {k: B}\nimmutable: true\n");
+	expect(w, "configmap default/a k=B");
+	put(w, "cm.yaml",
+	    "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\nbinaryData: {k: Qw==}\nimmutable: true\n");
+	expect(w, "failed default/a ...");
+	drop(w, "cm.yaml");
+	expect(w, "configmap default/a absent");
+	put_secret(w, "secret.yaml", "a", "hidden as before");
+	expect_nothing(w);
+}
+
 static void unwanted_secrets_are_not_told(void **state)
 {
 	struct world *w = *state;
@@ -435,7 +458,7 @@ static void unwanted_secrets_are_not_told(void **state)
 	expect_nothing(w);
 	want(w, "db");
 	expect(w, "secret default/db k=one");
-	source_unwant_secret(w->source, "default", "db");
+	source_unwant(w->source, OBJECT_SECRET, "default", "db");
 	put_secret(w, "db.yaml", "db", "two");
 	expect_nothing(w);
 }
@@ -463,10 +486,10 @@ static void refresh_reads_again_and_answers(void **state)
 	put_secret(w, "db.yaml", "db", "one");
 	begin(w);
 	expect(w, "synced");
-	assert_int_equal(source_refresh_secret(w->source, "default", "db"), -ENOENT);
+	assert_int_equal(source_refresh(w->source, OBJECT_SECRET, "default", "db"), -ENOENT);
 	want(w, "db");
 	expect(w, "secret default/db k=one");
-	assert_int_equal(source_refresh_secret(w->source, "default", "db"), 0);
+	assert_int_equal(source_refresh(w->source, OBJECT_SECRET, "default", "db"), 0);
 	expect(w, "secret default/db k=one");
 }
 
@@ -486,7 +509,7 @@ static void refresh_sees_what_nobody_tells(void **state)
 	for (int i = 0; i < 3; i++)
 		assert_true(loop_run_once(w->loop, 20 * USEC_PER_MSEC) >= 0);
 	assert_int_equal(w->n_log, w->n_seen);
-	assert_int_equal(source_refresh_secret(w->source, "default", "db"), 0);
+	assert_int_equal(source_refresh(w->source, OBJECT_SECRET, "default", "db"), 0);
 	expect(w, "secret default/db k=two");
 }
 
@@ -1508,7 +1531,7 @@ static void a_list_is_taken_apart(void **state)
 	    "- kind: Secret\n");
 	begin(w);
 	expect(w, "synced");
-	assert_int_equal(source_want_secret(w->source, "other", "a"), 0);
+	assert_int_equal(source_want(w->source, OBJECT_SECRET, "other", "a"), 0);
 	expect(w, "secret other/a k=A");
 	assert_int_equal(health(w).n_rejected, 3);
 }
@@ -1830,7 +1853,7 @@ static void answers_that_come_when_the_folder_is_gone_do_not_count(void **state)
 
 	put_secret(w, "db.yaml", "db", "one");
 	begin_held(w, &h);
-	assert_int_equal(source_refresh_secret(w->source, "default", "db"), 0);
+	assert_int_equal(source_refresh(w->source, OBJECT_SECRET, "default", "db"), 0);
 	h.fail = -ENOENT;
 	wait_for_held(w, &h);
 	assert_int_equal(rename(w->dir, away), 0);
@@ -1968,6 +1991,7 @@ int main(void)
 		TEST(synced_is_said_when_all_pods_are_told),
 		TEST(files_that_come_change_and_go_are_told),
 		TEST(an_object_that_vanishes_from_its_file_is_removed),
+		TEST(a_config_map_is_told_as_a_secret_is),
 		TEST(unwanted_secrets_are_not_told),
 		TEST(the_same_content_again_is_not_told),
 		TEST(refresh_reads_again_and_answers),

@@ -85,7 +85,8 @@ static struct told_secret *told(struct rig *t, const char *name)
 	return &t->secrets[t->n_secrets++];
 }
 
-static void on_secret_changed(void *userdata, const char *ns, const char *name, struct secret *secret)
+static void on_secret_changed(void *userdata, enum object_kind kind, const char *ns, const char *name,
+			      struct secret *secret)
 {
 	struct told_secret *s = told(userdata, name);
 	struct rig *t = userdata;
@@ -95,13 +96,14 @@ static void on_secret_changed(void *userdata, const char *ns, const char *name, 
 	s->absent = !secret;
 	s->n_changed++;
 	if (t->refresh_when_told)
-		assert_int_equal(source_refresh_secret(t->source, ns, name), 0);
+		assert_int_equal(source_refresh(t->source, OBJECT_SECRET, ns, name), 0);
 	if (t->unwant_when_told)
-		source_unwant_secret(t->source, ns, name);
+		source_unwant(t->source, OBJECT_SECRET, ns, name);
 	t->refresh_when_told = t->unwant_when_told = false;
 }
 
-static void on_secret_failed(void *userdata, const char *ns, const char *name, const struct err *e)
+static void on_secret_failed(void *userdata, enum object_kind kind, const char *ns, const char *name,
+			     const struct err *e)
 {
 	told(userdata, name)->n_failed++;
 }
@@ -124,8 +126,8 @@ static const struct source_sink SINK = {
 	.pod_changed = on_pod_changed,
 	.pod_removed = on_pod_removed,
 	.pods_synced = on_pods_synced,
-	.secret_changed = on_secret_changed,
-	.secret_failed = on_secret_failed,
+	.object_changed = on_secret_changed,
+	.object_failed = on_secret_failed,
 };
 
 /* ---- the rig ---- */
@@ -206,7 +208,7 @@ static void set_node_ttl(struct rig *t, const char *annotations)
 
 static void want(struct rig *t, const char *name)
 {
-	assert_int_equal(source_want_secret(t->source, "ns", name), 0);
+	assert_int_equal(source_want(t->source, OBJECT_SECRET, "ns", name), 0);
 }
 
 static bool has_value(struct rig *t, const char *name, const char *value)
@@ -384,7 +386,7 @@ static void refresh_of_an_immutable_secret_is_never_lost(void **state)
 	t->refresh_when_told = true;
 	want(t, "s");
 	eventually(t, told(t, "s")->n_changed == 2);
-	assert_int_equal(source_refresh_secret(t->source, "ns", "s"), 0);
+	assert_int_equal(source_refresh(t->source, OBJECT_SECRET, "ns", "s"), 0);
 	eventually(t, told(t, "s")->n_changed == 3);
 	pass(t, TEST_SYNC);
 	assert_int_equal(n_watches(t), 0);
@@ -463,7 +465,7 @@ static void recreated_immutable_secret_is_noticed_when_another_pod_needs_it(void
 	assert_true(apiserver_delete(t->server, "Secret", "ns", "s"));
 	put(t, "s", "2", true);
 	mark(t);
-	assert_int_equal(source_need_secret(t->source, "ns", "s"), 0);
+	assert_int_equal(source_need(t->source, OBJECT_SECRET, "ns", "s"), 0);
 	eventually(t, has_value(t, "s", "2"));
 	assert_int_equal(count(t, S_LATEST), 1);
 }
@@ -478,7 +480,7 @@ static void another_pod_costs_a_watched_secret_no_request(void **state)
 	eventually(t, n_watches(t) == 1);
 	mark(t);
 	for (int i = 0; i < 100; i++)
-		assert_int_equal(source_need_secret(t->source, "ns", "s"), 0);
+		assert_int_equal(source_need(t->source, OBJECT_SECRET, "ns", "s"), 0);
 	pass(t, TEST_SYNC);
 	assert_int_equal(n_requests(t) - t->mark, 0);
 }
@@ -516,12 +518,12 @@ static void cache_fetches_only_what_is_referenced_95(void **state)
 	start(t, SOURCE_CACHE, LONG, LONG);
 	want(t, "a");
 	want(t, "b");
-	source_unwant_secret(t->source, "ns", "b");
+	source_unwant(t->source, OBJECT_SECRET, "ns", "b");
 	want(t, "c");
 	eventually(t, has_value(t, "a", "1") && has_value(t, "c", "1"));
 	assert_int_equal(count(t, S_ALL), 2);
-	assert_int_equal(source_need_secret(t->source, "ns", "b"), -ENOENT);
-	assert_int_equal(source_refresh_secret(t->source, "ns", "b"), -ENOENT);
+	assert_int_equal(source_need(t->source, OBJECT_SECRET, "ns", "b"), -ENOENT);
+	assert_int_equal(source_refresh(t->source, OBJECT_SECRET, "ns", "b"), -ENOENT);
 }
 
 static void hundred_pods_that_need_ten_cached_secrets_at_once_make_ten_gets_98(void **state)
@@ -535,7 +537,7 @@ static void hundred_pods_that_need_ten_cached_secrets_at_once_make_ten_gets_98(v
 		put(t, name, "1", false);
 		want(t, name);
 		for (int pod = 0; pod < 10; pod++)
-			assert_int_equal(source_need_secret(t->source, "ns", name), 0);
+			assert_int_equal(source_need(t->source, OBJECT_SECRET, "ns", name), 0);
 	}
 	eventually(t, count(t, S_ALL) == 10);
 	pass(t, TEST_SYNC);
@@ -551,7 +553,7 @@ static void new_pod_invalidates_a_cached_secret_101(void **state)
 	want(t, "s");
 	eventually(t, has_value(t, "s", "1"));
 	put(t, "s", "2", false);
-	assert_int_equal(source_need_secret(t->source, "ns", "s"), 0);
+	assert_int_equal(source_need(t->source, OBJECT_SECRET, "ns", "s"), 0);
 	eventually(t, has_value(t, "s", "2"));
 	assert_int_equal(count(t, S_ALL), 2);
 }
@@ -653,7 +655,7 @@ static void get_is_one_quorum_get_for_each_pod_and_each_sync_97(void **state)
 		if (pod == 0)
 			want(t, "s");
 		else
-			assert_int_equal(source_need_secret(t->source, "ns", "s"), 0);
+			assert_int_equal(source_need(t->source, OBJECT_SECRET, "ns", "s"), 0);
 		eventually(t, count(t, S_LATEST) == (size_t)pod + 1);
 		eventually(t, has_value(t, "s", "1"));
 	}
@@ -809,7 +811,7 @@ static void refresh_fetches_now_in_every_strategy(void **state)
 		pass(t, TEST_SYNC);
 		n_changed = told(t, "s")->n_changed;
 		mark(t);
-		assert_int_equal(source_refresh_secret(t->source, "ns", "s"), 0);
+		assert_int_equal(source_refresh(t->source, OBJECT_SECRET, "ns", "s"), 0);
 		eventually(t, told(t, "s")->n_changed == n_changed + 1);
 		assert_int_equal(count(t, S_ALL), 1);
 		assert_int_equal(count(t, S_CACHED), 0);

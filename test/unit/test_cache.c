@@ -388,8 +388,8 @@ static const char POD_TEXT[] =
 	" \"path\": \"b\"}]}}, {\"name\": \"plain\", \"secret\": {\"secretName\": \"other\"}}, {\"name\": \"scratch\","
 	" \"emptyDir\": {}}, {\"name\": \"all\", \"projected\": {\"defaultMode\": 292, \"sources\": [{\"secret\": "
 	"{\"name\":"
-	" \"db\", \"items\": [{\"key\": \"a\", \"path\": \"a\"}]}}, {\"secret\": {\"name\": \"tls\", \"optional\": "
-	"true}}]}},"
+	" \"db\", \"items\": [{\"key\": \"a\", \"path\": \"a\"}]}}, {\"configMap\": {\"name\": \"tls\", \"optional\": "
+	"true}}]}}, {\"name\": \"config\", \"configMap\": {\"name\": \"c\", \"defaultMode\": 256}},"
 	" {\"name\": \"none\", \"projected\": {}}], \"initContainers\": [{\"name\": \"init\", \"volumeMounts\": "
 	"[{\"name\": \"creds\","
 	" \"mountPath\": \"/c\", \"subPath\": \"x/y\", \"readOnly\": true}]}], \"containers\": [{\"name\": \"main\","
@@ -440,6 +440,11 @@ static void a_pod_comes_back_as_it_was(void **state)
 	assert_false(v->sources[0].optional);
 	assert_string_equal(v->sources[1].name, "tls");
 	assert_true(v->sources[1].optional);
+	assert_int_equal(v->sources[0].kind, POD_SOURCE_SECRET);
+	assert_int_equal(v->sources[1].kind, POD_SOURCE_CONFIG_MAP);
+	v = pod_find_volume(item->pod, "config");
+	assert_int_equal(v->kind, POD_VOLUME_CONFIG_MAP);
+	assert_string_equal(v->sources[0].name, "c");
 	assert_int_equal(pod_find_volume(item->pod, "none")->kind, POD_VOLUME_PROJECTED);
 	assert_int_equal(item->pod->n_containers, 2);
 	assert_string_equal(pod_find_container(item->pod, "init")->mounts[0].sub_path, "x/y");
@@ -479,6 +484,31 @@ static void a_secret_comes_back_as_it_was(void **state)
 	assert_true(secret_same(secret, item->secret));
 	assert_string_equal(item->secret->resource_version, "7");
 	assert_true(item->secret->immutable);
+}
+
+static void a_config_map_comes_back_as_it_was(void **state)
+{
+	cleanup_buf struct buf text = BUF_INIT(CACHE_FILE_MAX);
+	cleanup_cache_set struct cache_set s = { .generation = 1 };
+	cleanup_json json_t *doc = parse(
+		"{\"metadata\": {\"namespace\": \"default\", \"name\": \"db\", \"resourceVersion\": \"7\"}, \"data\":"
+		" {\"text\": \"one\", \"empty\": \"\"}, \"binaryData\": {\"bytes\": \"AAECAwQF/v8=\"}, \"immutable\": "
+		"true}");
+	cleanup_secret_object struct secret *config_map = NULL;
+	struct cache_item *item = add(&s, CACHE_CONFIG_MAP, "default/db", 'a');
+	struct cache_item *secret = add(&s, CACHE_SECRET, "default/db", 'b');
+	struct json_issue issue;
+	struct err e = ERR_INIT;
+
+	assert_int_equal(codec_object(OBJECT_CONFIG_MAP, doc, &config_map, &issue), 0);
+	assert_int_equal(cache_secret_encode(config_map, &text), 0);
+	if (cache_item_decode(item, text.data, text.len, &e) < 0)
+		fail_msg("%s: %s", err_text(&e), text.data);
+	assert_true(secret_same(config_map, item->secret));
+	assert_int_equal(item->secret->kind, OBJECT_CONFIG_MAP);
+	assert_string_equal(item->secret->resource_version, "7");
+	/* one is not the other */
+	assert_int_equal(cache_item_decode(secret, text.data, text.len, NULL), -EBADMSG);
 }
 
 static void a_record_of_another_object_is_refused(void **state)
@@ -732,6 +762,7 @@ int main(void)
 		cmocka_unit_test(a_folder_that_is_newer_than_its_index_is_refused),
 		cmocka_unit_test(a_pod_comes_back_as_it_was),
 		cmocka_unit_test(a_secret_comes_back_as_it_was),
+		cmocka_unit_test(a_config_map_comes_back_as_it_was),
 		cmocka_unit_test(a_record_of_another_object_is_refused),
 		cmocka_unit_test(a_writer_that_dies_at_any_system_call_leaves_one_or_the_other),
 		cmocka_unit_test(the_records_of_one_generation_do_not_do_for_another),

@@ -338,6 +338,81 @@ static void same_means_everything_but_the_revision(void **state)
 	}
 }
 
+/* ---- ConfigMap ---- */
+
+static void config_map_is_text_and_bytes(void **state)
+{
+	cleanup_json json_t *doc = parse("{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\"," META
+					 ",\"immutable\":true,\"data\":{\"text\":\"gr\u00fc\u00df\\n\","
+					 "\"not.base64\":\"!!!!\",\"b\":\"YQ==\",\"empty\":\"\",\"none\":null},"
+					 "\"binaryData\":{\"a\":\"AP8A\",\"z\":\"\"}}");
+	cleanup_secret_object struct secret *s = NULL;
+	struct json_issue issue;
+
+	if (codec_object(OBJECT_CONFIG_MAP, doc, &s, &issue) < 0)
+		fail_msg("%s: %s", issue.path, issue.reason);
+	assert_int_equal(s->kind, OBJECT_CONFIG_MAP);
+	assert_null(s->type);
+	assert_true(s->immutable);
+	assert_int_equal(s->n_keys, 7);
+	for (size_t i = 1; i < s->n_keys; i++)
+		assert_true(strcmp(s->keys[i - 1].name, s->keys[i].name) < 0);
+	assert_value(s, "text", "gr\xc3\xbc\xc3\x9f\n", 7);
+	assert_value(s, "not.base64", "!!!!", 4);
+	assert_value(s, "b", "YQ==", 4);
+	assert_value(s, "a", "\0\xff\0", 3);
+	assert_value(s, "empty", "", 0);
+	assert_value(s, "none", "", 0);
+	assert_value(s, "z", "", 0);
+}
+
+static void refused_config_maps_name_the_place(void **state)
+{
+	static const struct {
+		const char *text, *path, *reason;
+	} CASES[] = {
+		{ "{" META ", \"data\": []}", "data", "object" },
+		{ "{" META ", \"data\": {\"a\": 1}}", "data.a", "string" },
+		{ "{" META ", \"binaryData\": {\"a\": 1}}", "binaryData.a", "string" },
+		{ "{" META ", \"binaryData\": {\"a\": \"!!!!\"}}", "binaryData.a", "base64" },
+		{ "{" META ", \"binaryData\": {\"a/b\": \"\"}}", "binaryData[a/b]", "config key" },
+		{ "{" META ", \"data\": {\"..a\": \"\"}}", "data[..a]", "must not start" },
+		{ "{" META ", \"data\": {\"a\": \"x\", \"b\": \"x\"}, \"binaryData\": {\"b\": \"\"}}", "binaryData.b",
+		  "twice" },
+		{ "{" META ", \"immutable\": 1}", "immutable", "boolean" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
+		cleanup_json json_t *doc = parse(CASES[i].text);
+		struct secret *s = NULL;
+		struct json_issue issue;
+
+		assert_int_equal(codec_object(OBJECT_CONFIG_MAP, doc, &s, &issue), -EINVAL);
+		assert_null(s);
+		if (!str_eq(issue.path, CASES[i].path) || !strstr(issue.reason, CASES[i].reason))
+			fail_msg("%s: %s: %s", CASES[i].text, issue.path, issue.reason);
+	}
+}
+
+static void config_map_has_the_secrets_limit(void **state)
+{
+	for (size_t over = 0; over < 2; over++) {
+		cleanup_free char *value = malloc(SECRET_BYTES_MAX), *text = NULL;
+		cleanup_secret_object struct secret *s = NULL;
+		cleanup_json json_t *doc = NULL;
+		struct json_issue issue;
+
+		memset(value, 'x', SECRET_BYTES_MAX);
+		value[SECRET_BYTES_MAX - 1] = '\0';
+		text = str_format("{" META ", \"data\": {\"a\": \"%s\"}, \"binaryData\": {\"b\": \"%s\"}}", value,
+				  over ? "AAA=" : "AA==");
+		doc = parse(text);
+		assert_int_equal(codec_object(OBJECT_CONFIG_MAP, doc, &s, &issue), over ? -EINVAL : 0);
+		if (over)
+			assert_non_null(strstr(issue.reason, "Too long"));
+	}
+}
+
 /* ---- Pod ---- */
 
 static void pod_is_read(void **state)
@@ -412,6 +487,12 @@ static void projected_volumes_are_read(void **state)
 		"{\"secret\": {\"name\": \"a\"}}, {\"secret\": {\"name\": \"b\", \"optional\": true, \"items\": ["
 		"{\"key\": \"k\", \"path\": \"x/y\", \"mode\": 288}]}}]}},"
 		"{\"name\": \"empty\", \"projected\": {}},"
+		"{\"name\": \"mixed\", \"projected\": {\"sources\": [{\"configMap\": {\"name\": \"a\", \"optional\": "
+		"true}}, "
+		"{\"secret\": {\"name\": \"a\"}, \"configMap\": null}]}},"
+		"{\"name\": \"config\", \"configMap\": {\"name\": \"c\", \"defaultMode\": 292, \"items\": [{\"key\": "
+		"\"k\", "
+		"\"path\": \"p\"}]}},"
 		"{\"name\": \"foreign\", \"projected\": {\"sources\": [{\"secret\": {\"name\": \"a\"}}, "
 		"{\"clusterTrustBundle\": "
 		"{\"path\": \"ca\"}}]}},"
@@ -437,6 +518,23 @@ static void projected_volumes_are_read(void **state)
 	assert_int_equal(v->kind, POD_VOLUME_PROJECTED);
 	assert_int_equal(v->n_sources, 0);
 	assert_int_equal(v->default_mode, 0644);
+
+	v = pod_find_volume(p, "mixed");
+	assert_int_equal(v->n_sources, 2);
+	assert_int_equal(v->sources[0].kind, POD_SOURCE_CONFIG_MAP);
+	assert_true(v->sources[0].optional);
+	assert_int_equal(v->sources[1].kind, POD_SOURCE_SECRET);
+	assert_string_equal(pod_source_type(&v->sources[0]), "configMap");
+
+	v = pod_find_volume(p, "config");
+	assert_int_equal(v->kind, POD_VOLUME_CONFIG_MAP);
+	assert_string_equal(pod_volume_plugin(v), "kubernetes.io~configmap");
+	assert_string_equal(pod_volume_type(v), "configMap");
+	assert_int_equal(v->default_mode, 0444);
+	assert_int_equal(v->n_sources, 1);
+	assert_int_equal(v->sources[0].kind, POD_SOURCE_CONFIG_MAP);
+	assert_string_equal(v->sources[0].name, "c");
+	assert_string_equal(v->sources[0].items[0].path, "p");
 
 	/* what is not known whole is not shown by halves */
 	assert_int_equal(pod_find_volume(p, "foreign")->kind, POD_VOLUME_OTHER);
@@ -522,6 +620,9 @@ static void refused_pods_name_the_place(void **state)
 		  "spec.volumes[1].secret.items[0].path", "empty" },
 		{ SECRET("{\"secretName\": \"a\", \"items\": [{\"key\": \"k\", \"path\": \"p\", \"mode\": 4096}]}"),
 		  "spec.volumes[1].secret.items[0].mode", mode },
+		{ VOLUME("{\"name\": \"v\", \"configMap\": {}}"), "spec.volumes[1].configMap.name", "required" },
+		{ SOURCE("{\"configMap\": {\"name\": \"A\"}}"), "spec.volumes[1].projected.sources[1].configMap.name",
+		  "DNS-1123" },
 		{ PROJECTED("7"), "spec.volumes[1].projected", "object" },
 		{ PROJECTED("{\"sources\": {}}"), "spec.volumes[1].projected.sources", "array" },
 		{ PROJECTED("{\"defaultMode\": 512}"), "spec.volumes[1].projected.defaultMode", mode },
@@ -649,6 +750,9 @@ int main(void)
 		cmocka_unit_test(key_problems_are_the_api_servers_sentences),
 		cmocka_unit_test(same_means_everything_but_the_revision),
 		cmocka_unit_test(pod_is_read),
+		cmocka_unit_test(config_map_is_text_and_bytes),
+		cmocka_unit_test(refused_config_maps_name_the_place),
+		cmocka_unit_test(config_map_has_the_secrets_limit),
 		cmocka_unit_test(projected_volumes_are_read),
 		cmocka_unit_test(smallest_pod_is_read),
 		cmocka_unit_test(finished_means_succeeded_or_failed),

@@ -59,6 +59,23 @@ static void objects_come_in_the_order_of_the_text(void **state)
 	forget(&p);
 }
 
+static void config_maps_are_read(void **state)
+{
+	struct parsed p = parse_good("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata:\n  k: |\n    x: 1\n"
+				     "binaryData: {b: AP8=}\n---\n" SECRET("a"));
+
+	assert_int_equal(p.n, 2);
+	assert_int_equal(p.objects[0].kind, MANIFEST_CONFIG_MAP);
+	assert_string_equal(p.objects[0].key, "configmap default/a");
+	assert_null(p.objects[0].problem);
+	assert_int_equal(p.objects[0].secret->kind, OBJECT_CONFIG_MAP);
+	assert_int_equal(p.objects[0].secret->n_keys, 2);
+	assert_int_equal(secret_find_key(p.objects[0].secret, "k")->value.len, 5);
+	assert_int_equal(secret_find_key(p.objects[0].secret, "b")->value.len, 2);
+	assert_string_not_equal(p.objects[0].secret->uid, p.objects[1].secret->uid);
+	forget(&p);
+}
+
 static void nothing_gives_nothing(void **state)
 {
 	static const char *const texts[] = { "",
@@ -131,13 +148,17 @@ static const struct {
 	{ "kind: Secret\n", NULL, "f.yaml:1:1: object: apiVersion: Required value" },
 	{ "kind: Secret\napiVersion: 1\n", NULL, "f.yaml:2:13: object: apiVersion: Required value" },
 	{ "apiVersion: apps/v1\nkind: Deployment\n", NULL,
-	  "f.yaml:2:7: object: kind: \"Deployment\" of \"apps/v1\" is not read here; Pod, Secret and List of v1 are" },
+	  "f.yaml:2:7: object: kind: \"Deployment\" of \"apps/v1\" is not read here; Pod, Secret, ConfigMap and List "
+	  "of v1 are" },
 	{ "apiVersion: v2\nkind: Secret\n", NULL,
-	  "f.yaml:2:7: object: kind: \"Secret\" of \"v2\" is not read here; Pod, Secret and List of v1 are" },
+	  "f.yaml:2:7: object: kind: \"Secret\" of \"v2\" is not read here; Pod, Secret, ConfigMap and List of v1 "
+	  "are" },
 	{ "apiVersion: v1\nkind: secret\n", NULL,
-	  "f.yaml:2:7: object: kind: \"secret\" of \"v1\" is not read here; Pod, Secret and List of v1 are" },
-	{ "apiVersion: v1\nkind: ConfigMap\n", NULL,
-	  "f.yaml:2:7: object: kind: \"ConfigMap\" of \"v1\" is not read here; Pod, Secret and List of v1 are" },
+	  "f.yaml:2:7: object: kind: \"secret\" of \"v1\" is not read here; Pod, Secret, ConfigMap and List of v1 "
+	  "are" },
+	{ "apiVersion: v1\nkind: Service\n", NULL,
+	  "f.yaml:2:7: object: kind: \"Service\" of \"v1\" is not read here; Pod, Secret, ConfigMap and List of v1 "
+	  "are" },
 	/* lists */
 	{ "apiVersion: v1\nkind: List\nitems: x\n", NULL, "f.yaml:3:8: object: items: must be a list" },
 	{ "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: List\n", NULL,
@@ -262,6 +283,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(objects_come_in_the_order_of_the_text),
+		cmocka_unit_test(config_maps_are_read),
 		cmocka_unit_test(nothing_gives_nothing),
 		cmocka_unit_test(a_uid_depends_on_the_name_alone),
 		cmocka_unit_test(a_uid_that_is_given_is_taken),

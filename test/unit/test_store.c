@@ -16,22 +16,22 @@ static struct fake {
 } fake;
 static int n_changes;
 
-static int fake_want(struct source *s, const char *ns, const char *name)
+static int fake_want(struct source *s, enum object_kind kind, const char *ns, const char *name)
 {
 	if (fake.refuse)
 		return fake.refuse;
 	fake.n_wants++;
-	snprintf(fake.last, sizeof(fake.last), "%s/%s", ns, name);
+	snprintf(fake.last, sizeof(fake.last), "%s%s/%s", kind == OBJECT_SECRET ? "" : "configmap ", ns, name);
 	return 0;
 }
 
-static void fake_unwant(struct source *s, const char *ns, const char *name)
+static void fake_unwant(struct source *s, enum object_kind kind, const char *ns, const char *name)
 {
 	fake.n_unwants++;
-	snprintf(fake.last, sizeof(fake.last), "%s/%s", ns, name);
+	snprintf(fake.last, sizeof(fake.last), "%s%s/%s", kind == OBJECT_SECRET ? "" : "configmap ", ns, name);
 }
 
-static const struct source_vtable fake_vtable = { .want_secret = fake_want, .unwant_secret = fake_unwant };
+static const struct source_vtable fake_vtable = { .want = fake_want, .unwant = fake_unwant };
 
 static void on_change(void *userdata, const struct store_entry *entry)
 {
@@ -75,7 +75,7 @@ static void many_references_are_one_want_and_one_unwant(void **state)
 	struct store *st = *state;
 
 	for (size_t i = 0; i < ARRAY_SIZE(e); i++)
-		assert_int_equal(store_ref(st, "ns", "a", &e[i]), 0);
+		assert_int_equal(store_ref(st, OBJECT_SECRET, "ns", "a", &e[i]), 0);
 	assert_int_equal(fake.n_wants, 1);
 	assert_ptr_equal(e[0], e[19]);
 	assert_int_equal(e[0]->n_refs, 20);
@@ -84,7 +84,7 @@ static void many_references_are_one_want_and_one_unwant(void **state)
 		store_unref(st, e[i]);
 	}
 	assert_int_equal(fake.n_unwants, 1);
-	assert_null(store_find(st, "ns", "a"));
+	assert_null(store_find(st, OBJECT_SECRET, "ns", "a"));
 }
 
 static void the_same_name_in_two_namespaces_is_two_secrets(void **state)
@@ -92,14 +92,14 @@ static void the_same_name_in_two_namespaces_is_two_secrets(void **state)
 	const struct store_entry *a, *b;
 	struct store *st = *state;
 
-	assert_int_equal(store_ref(st, "ns1", "a", &a), 0);
-	assert_int_equal(store_ref(st, "ns2", "a", &b), 0);
+	assert_int_equal(store_ref(st, OBJECT_SECRET, "ns1", "a", &a), 0);
+	assert_int_equal(store_ref(st, OBJECT_SECRET, "ns2", "a", &b), 0);
 	assert_ptr_not_equal(a, b);
 	assert_string_equal(a->ns, "ns1");
 	assert_string_equal(b->ns, "ns2");
 	store_unref(st, a);
 	assert_string_equal(fake.last, "ns1/a");
-	assert_ptr_equal(store_find(st, "ns2", "a"), b);
+	assert_ptr_equal(store_find(st, OBJECT_SECRET, "ns2", "a"), b);
 	store_unref(st, b);
 }
 
@@ -110,18 +110,18 @@ static void an_error_keeps_the_last_good_revision(void **state)
 	const struct store_entry *a;
 	struct err e = ERR_INIT;
 
-	assert_int_equal(store_ref(st, "ns", "a", &a), 0);
+	assert_int_equal(store_ref(st, OBJECT_SECRET, "ns", "a", &a), 0);
 	assert_int_equal(a->state, STORE_UNSYNCED);
-	store_secret_changed(st, "ns", "a", s);
+	store_object_changed(st, OBJECT_SECRET, "ns", "a", s);
 	assert_int_equal(a->state, STORE_PRESENT);
 	err_set(&e, -EIO, "connection refused");
-	store_secret_failed(st, "ns", "a", &e);
+	store_object_failed(st, OBJECT_SECRET, "ns", "a", &e);
 	assert_int_equal(a->state, STORE_PRESENT);
 	assert_ptr_equal(a->secret, s);
 	assert_string_equal(a->error, "connection refused");
-	store_secret_changed(st, "ns", "a", s);
+	store_object_changed(st, OBJECT_SECRET, "ns", "a", s);
 	assert_string_equal(a->error, "");
-	store_secret_changed(st, "ns", "a", NULL);
+	store_object_changed(st, OBJECT_SECRET, "ns", "a", NULL);
 	assert_int_equal(a->state, STORE_ABSENT);
 	assert_null(a->secret);
 	assert_int_equal(n_changes, 4);
@@ -134,9 +134,9 @@ static void an_error_before_the_first_answer_leaves_it_unsynced(void **state)
 	const struct store_entry *a;
 	struct err e = ERR_INIT;
 
-	assert_int_equal(store_ref(st, "ns", "a", &a), 0);
+	assert_int_equal(store_ref(st, OBJECT_SECRET, "ns", "a", &a), 0);
 	err_set(&e, -EACCES, "forbidden");
-	store_secret_failed(st, "ns", "a", &e);
+	store_object_failed(st, OBJECT_SECRET, "ns", "a", &e);
 	assert_int_equal(a->state, STORE_UNSYNCED);
 	assert_string_equal(a->error, "forbidden");
 	store_unref(st, a);
@@ -149,10 +149,10 @@ static void words_about_what_nobody_wants_are_ignored(void **state)
 	struct err e = ERR_INIT;
 
 	err_set(&e, -EIO, "x");
-	store_secret_changed(st, "ns", "a", s);
-	store_secret_failed(st, "ns", "a", &e);
+	store_object_changed(st, OBJECT_SECRET, "ns", "a", s);
+	store_object_failed(st, OBJECT_SECRET, "ns", "a", &e);
 	assert_int_equal(n_changes, 0);
-	assert_null(store_find(st, "ns", "a"));
+	assert_null(store_find(st, OBJECT_SECRET, "ns", "a"));
 	assert_int_equal(s->refs, 1);
 }
 
@@ -187,12 +187,12 @@ static void no_word_is_lost_for_want_of_memory(void **state)
 	struct store *st = *state;
 	struct err e = ERR_INIT;
 
-	assert_int_equal(store_ref(st, "ns", "a", &a), 0);
+	assert_int_equal(store_ref(st, OBJECT_SECRET, "ns", "a", &a), 0);
 	err_set(&e, -EIO, "x");
 	no_memory = true;
-	store_secret_failed(st, "ns", "a", &e);
-	store_secret_changed(st, "ns", "a", s);
-	found = store_find(st, "ns", "a");
+	store_object_failed(st, OBJECT_SECRET, "ns", "a", &e);
+	store_object_changed(st, OBJECT_SECRET, "ns", "a", s);
+	found = store_find(st, OBJECT_SECRET, "ns", "a");
 	no_memory = false;
 	assert_int_equal(n_changes, 2);
 	assert_ptr_equal(a->secret, s);
@@ -209,20 +209,43 @@ static void a_source_that_refuses_leaves_nothing_behind(void **state)
 	struct store *st = *state;
 
 	fake.refuse = -ENOMEM;
-	assert_int_equal(store_ref(st, "ns", "a", &a), -ENOMEM);
+	assert_int_equal(store_ref(st, OBJECT_SECRET, "ns", "a", &a), -ENOMEM);
 	assert_null(a);
-	assert_null(store_find(st, "ns", "a"));
+	assert_null(store_find(st, OBJECT_SECRET, "ns", "a"));
 	fake.refuse = 0;
-	assert_int_equal(store_ref(st, "ns", "a", &a), 0);
+	assert_int_equal(store_ref(st, OBJECT_SECRET, "ns", "a", &a), 0);
 	store_unref(st, a);
 }
 
 #define with_store(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
+static void objects_of_two_kinds_have_nothing_to_do_with_each_other(void **state)
+{
+	cleanup_secret_object struct secret *s = secret_make("1");
+	const struct store_entry *secret, *config_map;
+	struct store *st = *state;
+
+	assert_int_equal(store_ref(st, OBJECT_SECRET, "ns", "a", &secret), 0);
+	assert_int_equal(store_ref(st, OBJECT_CONFIG_MAP, "ns", "a", &config_map), 0);
+	assert_int_equal(fake.n_wants, 2);
+	assert_string_equal(fake.last, "configmap ns/a");
+	assert_int_equal(config_map->kind, OBJECT_CONFIG_MAP);
+	store_object_changed(st, OBJECT_CONFIG_MAP, "ns", "a", s);
+	assert_int_equal(config_map->state, STORE_PRESENT);
+	assert_int_equal(secret->state, STORE_UNSYNCED);
+	assert_ptr_equal(store_find(st, OBJECT_SECRET, "ns", "a"), secret);
+	store_unref(st, config_map);
+	assert_string_equal(fake.last, "configmap ns/a");
+	assert_null(store_find(st, OBJECT_CONFIG_MAP, "ns", "a"));
+	store_unref(st, secret);
+	assert_string_equal(fake.last, "ns/a");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		with_store(many_references_are_one_want_and_one_unwant),
+		with_store(objects_of_two_kinds_have_nothing_to_do_with_each_other),
 		with_store(the_same_name_in_two_namespaces_is_two_secrets),
 		with_store(an_error_keeps_the_last_good_revision),
 		with_store(an_error_before_the_first_answer_leaves_it_unsynced),

@@ -318,27 +318,30 @@ static void fields_that_have_no_effect_are_told(void **state)
 {
 	static const struct {
 		const char *text;
-		bool is_pod;
+		enum validate_kind kind;
 		const char *paths;
 	} cases[] = {
-		{ "metadata: {name: a, labels: {x: y}}\ndata: {k: ''}", false, "" },
-		{ "metadata: {Name: a}\nspec: {}\nextra.field: 1\nstringdata: {}", false,
+		{ "metadata: {name: a, labels: {x: y}}\ndata: {k: ''}", VALIDATE_SECRET, "" },
+		{ "metadata: {Name: a}\nspec: {}\nextra.field: 1\nstringdata: {}", VALIDATE_SECRET,
 		  "spec [extra.field] metadata.Name " },
-		{ "metadata: x\ndata: x", false, "" },
-		{ "[]", false, "" },
+		{ "metadata: x\ndata: x", VALIDATE_SECRET, "" },
+		{ "[]", VALIDATE_SECRET, "" },
 		{ "kind: Pod\nspec: {containers: [{name: c, image: x, imagepullpolicy: y}], restart: 1, dnsPolicy: x}",
-		  true, "spec.restart spec.containers[0].imagepullpolicy " },
-		{ "data: {}\nspec: {initContainers: [{nam: c}, x], containers: x}", true,
+		  VALIDATE_POD, "spec.restart spec.containers[0].imagepullpolicy " },
+		{ "data: {}\nspec: {initContainers: [{nam: c}, x], containers: x}", VALIDATE_POD,
 		  "data spec.initContainers[0].nam " },
-		{ "spec: {volumes: [{name: v, secrets: {}}, {name: w, emptydir: {}}]}", true,
+		{ "spec: {volumes: [{name: v, secrets: {}}, {name: w, emptydir: {}}]}", VALIDATE_POD,
 		  "spec.volumes[1].emptydir " },
-		{ "spec: {stop: 1, after: 2}\n", true, "spec.stop " },
+		{ "data: {}\nbinarydata: {}\nstringData: {}\ntype: x", VALIDATE_CONFIG_MAP, "stringData type " },
+		{ "spec: {volumes: [{name: v, configmap: {}, Csi: {}}]}", VALIDATE_POD,
+		  "spec.volumes[0].Csi " },
+		{ "spec: {stop: 1, after: 2}\n", VALIDATE_POD, "spec.stop " },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		cleanup_json json_t *obj = read_json(cases[i].text);
 		struct told t = { "" };
-		int r = validate_unknown_fields(obj, cases[i].is_pod, tell, &t);
+		int r = validate_unknown_fields(obj, cases[i].kind, tell, &t);
 
 		assert_string_equal(t.paths, cases[i].paths);
 		assert_int_equal(r, strstr(cases[i].paths, "stop") ? -ENOMEM : 0);
@@ -378,20 +381,46 @@ static void the_size_is_limited(void **state)
 	assert_string_equal(issue.reason, "Too long: may not be more than 1048576 bytes");
 }
 
+/* ---- ConfigMap ---- */
+
+static const struct refusal CONFIG_MAPS[] = {
+	{ S "apiVersion: v1\nkind: ConfigMap\nimmutable: true\ndata: {a: x}\nbinaryData: {b: AA==}", NULL, NULL },
+	{ S "data: ~\nbinaryData: ~\nimmutable: ~", NULL, NULL },
+	{ S "data: {.key: '', a-B_c.1: ~}", NULL, NULL },
+	{ S "unknown: 1", NULL, NULL },
+	{ "data: {}", "metadata.name", "Required value" },
+	{ S "data: []", "data", "expected an object, found an array" },
+	{ S "data: {a: 1}", "data.a", MUST_BE_STRING },
+	{ S "binaryData: {a: true}", "binaryData.a", MUST_BE_STRING },
+	{ S "data: {a/b: x}", "data[a/b]", "Invalid value: \"a/b\": a valid config key must ..." },
+	{ S "binaryData: {..b: x}", "binaryData[..b]", "Invalid value: \"..b\": must not start with '..'" },
+	{ S "data: {a: x, b: x}\nbinaryData: {b: AA==}", "data.b",
+	  "Invalid value: \"b\": duplicate of key present in binaryData" },
+	{ S "immutable: 1", "immutable", "expected a boolean, found a number" },
+	{ S "BinaryData: {}", "BinaryData", "unknown field; `binaryData` is meant?" },
+};
+
+static void config_maps_are_refused_as_by_the_server(void **state)
+{
+	expect_refusals(validate_config_map, CONFIG_MAPS, ARRAY_SIZE(CONFIG_MAPS));
+}
+
 /* ---- Pod ---- */
 
-#define P		"metadata: {name: a}\n"
-#define C		"containers: [{name: c}]"
-#define VOLUME(text)	P "spec: {" C ", volumes: [{name: v, secret: {" text "}}]}"
-#define ITEM(text)	VOLUME("secretName: s, items: [{key: k, path: p}, {" text "}]")
-#define PROJECTED(text) P "spec: {" C ", volumes: [{name: v, projected: {" text "}}]}"
-#define SOURCE(text)	PROJECTED("sources: [{secret: {name: s, items: [{key: k, path: p}]}}, {" text "}]")
+#define P		    "metadata: {name: a}\n"
+#define C		    "containers: [{name: c}]"
+#define VOLUME(text)	    P "spec: {" C ", volumes: [{name: v, secret: {" text "}}]}"
+#define ITEM(text)	    VOLUME("secretName: s, items: [{key: k, path: p}, {" text "}]")
+#define CONFIG_VOLUME(text) P "spec: {" C ", volumes: [{name: v, configMap: {" text "}}]}"
+#define PROJECTED(text)	    P "spec: {" C ", volumes: [{name: v, projected: {" text "}}]}"
+#define SOURCE(text)	    PROJECTED("sources: [{secret: {name: s, items: [{key: k, path: p}]}}, {" text "}]")
 #define MOUNT(text)                                                                                                    \
 	P "spec: {volumes: [{name: v}], containers: [{name: c, volumeMounts: [{name: v, mountPath: /a}, {" text "}]}]" \
 	  "}"
 #define MODE_RULE ": must be a number between 0 and 0777 (octal), both inclusive"
 #define AT_VOLUME "spec.volumes[0].secret."
 #define AT_ITEM	  "spec.volumes[0].secret.items[1]."
+#define AT_CONFIG "spec.volumes[0].configMap."
 #define AT_PROJ	  "spec.volumes[0].projected"
 #define AT_SOURCE AT_PROJ ".sources[1]"
 #define AT_MOUNT  "spec.containers[0].volumeMounts[1]."
@@ -418,7 +447,7 @@ static const struct refusal PODS[] = {
 	{ P "spec: {" C ", ephemeralContainers: [{name: c}]}", "spec.ephemeralContainers[0].name",
 	  "Duplicate value: \"c\"" },
 	/* volumes */
-	{ P "spec: {" C ", volumes: [{name: v}, {name: w, emptyDir: {}}, {name: x, configMap: {}, secret: ~}]}", NULL,
+	{ P "spec: {" C ", volumes: [{name: v}, {name: w, emptyDir: {}}, {name: x, hostPath: {}, secret: ~}]}", NULL,
 	  NULL },
 	{ P "spec: {" C ", volumes: [x]}", "spec.volumes[0]", "must be an object" },
 	{ P "spec: {" C ", volumes: [{}]}", "spec.volumes[0].name", "Required value" },
@@ -471,6 +500,19 @@ static const struct refusal PODS[] = {
 	{ ITEM("key: k, path: p, mode: 01000"), AT_ITEM "mode", "Invalid value: 512" MODE_RULE },
 	{ ITEM("key: k, path: p, defaultMode: 0400"), AT_ITEM "defaultMode", "unknown field" },
 	{ ITEM("key: 1, path: p"), AT_ITEM "key", "expected a string, found a number" },
+	/* configMap volumes */
+	{ CONFIG_VOLUME("name: s"), NULL, NULL },
+	{ CONFIG_VOLUME("name: s, defaultMode: 0400, optional: true, items: [{key: k, path: p, mode: 0}]"), NULL,
+	  NULL },
+	{ CONFIG_VOLUME(""), AT_CONFIG "name", "Required value" },
+	{ CONFIG_VOLUME("name: a/b"), AT_CONFIG "name", SUBDOMAIN("a/b") },
+	{ CONFIG_VOLUME("configMapName: s"), AT_CONFIG "configMapName", "unknown field" },
+	{ CONFIG_VOLUME("name: s, defaultMode: 01000"), AT_CONFIG "defaultMode", "Invalid value: 512" MODE_RULE },
+	{ CONFIG_VOLUME("name: s, items: [{key: k}]"), AT_CONFIG "items[0].path", "Required value" },
+	{ P "spec: {" C ", volumes: [{name: v, configMap: {name: s}, secret: {secretName: s}}]}",
+	  "spec.volumes[0].secret", "Forbidden: may not specify more than 1 volume type" },
+	{ P "spec: {" C ", volumes: [{name: v, configmap: {name: s}}]}", "spec.volumes[0].configmap",
+	  "unknown field; `configMap` is meant?" },
 	/* projected volumes */
 	{ PROJECTED(""), NULL, NULL },
 	{ PROJECTED("sources: ~, defaultMode: 0400"), NULL, NULL },
@@ -486,6 +528,13 @@ static const struct refusal PODS[] = {
 	{ SOURCE("clusterTrustBundle: {path: x}"), NULL, NULL },
 	{ SOURCE("secret: {name: t}, clusterTrustBundle: {path: x}"), AT_SOURCE ".clusterTrustBundle",
 	  "Forbidden: may not specify more than 1 volume type" },
+	{ SOURCE("secret: {name: t}, configMap: {name: t}"), AT_SOURCE ".configMap",
+	  "Forbidden: may not specify more than 1 volume type" },
+	{ SOURCE("configMap: {name: t, optional: true, items: [{key: k, path: q}]}"), NULL, NULL },
+	{ SOURCE("configMap: {items: []}"), AT_SOURCE ".configMap.name", "Required value" },
+	{ SOURCE("configMap: {name: t, items: [{key: k, path: p}]}"), AT_PROJ,
+	  "Invalid value: \"p\": conflicting duplicate paths" },
+	{ SOURCE("configmap: {name: t}"), AT_SOURCE ".configmap", "unknown field; `configMap` is meant?" },
 	{ SOURCE("Secret: {name: t}"), AT_SOURCE ".Secret", "unknown field; `secret` is meant?" },
 	{ SOURCE("secrets: {name: t}"), AT_SOURCE ".secrets", "unknown field; `secret` is meant?" },
 	{ SOURCE("secret: {}"), AT_SOURCE ".secret.name", "Required value" },
@@ -565,6 +614,7 @@ static void only_a_server_sets_status_and_deletion(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(config_maps_are_refused_as_by_the_server),
 		cmocka_unit_test(metadata_follows_the_rules),
 		cmocka_unit_test(annotations_have_a_size_in_all),
 		cmocka_unit_test(secrets_follow_the_rules),

@@ -255,6 +255,28 @@ static void sources_are_laid_one_over_the_other(void **state)
 	}
 }
 
+static void config_maps_have_their_own_words(void **state)
+{
+	cleanup_pod struct pod *pod =
+		pod_from("{\"metadata\":{\"name\":\"p\",\"namespace\":\"ns\",\"uid\":\"u1\"},\"spec\":{\"volumes\":[{"
+			 "\"name\":\"v\","
+			 "\"configMap\":{\"name\":\"c\",\"items\":[{\"key\":\"zab\",\"path\":\"z\"}]}}]}}");
+	cleanup_secret_object struct secret *secret = secret_make();
+	struct store_entry entry = { .kind = OBJECT_CONFIG_MAP, .ns = "ns", .name = "c" };
+	struct err e = ERR_INIT;
+	struct view view;
+
+	assert_int_equal(view_make(pod, &pod->volumes[0], ENTRIES(&entry), &view, &e), -EAGAIN);
+	assert_string_equal(err_text(&e), "configmap \"c\" has not been fetched yet");
+	entry.state = STORE_ABSENT;
+	assert_int_equal(view_make(pod, &pod->volumes[0], ENTRIES(&entry), &view, &e), -ENOENT);
+	assert_string_equal(err_text(&e), "configmap \"c\" not found");
+	entry.state = STORE_PRESENT;
+	entry.secret = secret;
+	assert_int_equal(view_make(pod, &pod->volumes[0], ENTRIES(&entry), &view, &e), -ENOENT);
+	assert_string_equal(err_text(&e), "configmap references non-existent config key: zab");
+}
+
 static void one_bad_source_fails_them_all(void **state)
 {
 	static const struct {
@@ -368,6 +390,7 @@ int main(void)
 		cmocka_unit_test(what_cannot_be_shown_says_why),
 		cmocka_unit_test(an_absent_optional_secret_is_an_empty_volume),
 		cmocka_unit_test(sources_are_laid_one_over_the_other),
+		cmocka_unit_test(config_maps_have_their_own_words),
 		cmocka_unit_test(one_bad_source_fails_them_all),
 		cmocka_unit_test(nested_mount_points_are_the_kubelets),
 	};

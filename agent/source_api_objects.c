@@ -1,4 +1,4 @@
-/* The API server's Secrets. How each wanted one is followed is the strategy's:
+/* The API server's Secrets and ConfigMaps, which are followed alike. How each wanted one is followed is the strategy's:
  *
  *   Watch  a reflector by name. An immutable Secret is seen once, and then its reflector is stopped: it rests. At every
  *          sync it is checked whether there is still the same object; and so is one whose watch has been silent since
@@ -22,6 +22,8 @@ enum { CHECK_GRID = 32 }; /* checks of one sync are done together, so many times
 struct wanted {
 	struct follower follower; /* the reflector */
 	struct follower poll; /* the poller; under Watch for the checks */
+	enum object_kind kind;
+	char *id; /* "secret ns/name" */
 	char *key; /* "ns/name" */
 	char *ns, *name;
 	struct secret *secret; /* the last good one; NULL: absent, or not known yet */
@@ -68,7 +70,7 @@ static void secret_tell(struct wanted *w)
 	api_keep_text(&w->failure, NULL);
 	w->answer_due = false;
 	w->settled = true;
-	s->sink->secret_changed(s->userdata, w->ns, w->name, w->secret);
+	s->sink->object_changed(s->userdata, w->kind, w->ns, w->name, w->secret);
 }
 
 static void secret_tell_failed(struct wanted *w, int code, const char *text)
@@ -81,7 +83,7 @@ static void secret_tell_failed(struct wanted *w, int code, const char *text)
 	api_keep_text(&w->failure, text);
 	w->answer_due = false;
 	err_set(&e, code, "%s", text);
-	s->sink->secret_failed(s->userdata, w->ns, w->name, &e);
+	s->sink->object_failed(s->userdata, w->kind, w->ns, w->name, &e);
 }
 
 static void secret_accepted(struct wanted *w)
@@ -92,7 +94,7 @@ static void secret_accepted(struct wanted *w)
 	free(TAKE_PTR(w->rejected));
 	w->follower.source->n_rejected--;
 	if (w->rejected_said)
-		log_info(LOG_F({ "secret", w->key }), "accepted again");
+		log_info(LOG_F({ object_kind_word(w->kind), w->key }), "accepted again");
 	w->rejected_said = false;
 }
 
@@ -101,14 +103,15 @@ static void secret_refused(struct wanted *w, int code, const struct json_issue *
 	struct source_api *s = w->follower.source;
 	struct err e = ERR_INIT;
 
-	err_set(&e, code, "secret %s: %s%s%s", w->key, issue->path, *issue->path ? ": " : "", issue->reason);
+	err_set(&e, code, "%s %s: %s%s%s", object_kind_word(w->kind), w->key, issue->path, *issue->path ? ": " : "",
+		issue->reason);
 	if (code == -ENOMEM) {
 		w->starved = true;
 		loop_timer_set(s->starved_timer, STARVED_RETRY_USEC);
 	}
 	if (api_is_news(s, &w->said, err_text(&e))) {
 		w->rejected_said = true;
-		log_warning(LOG_F({ "secret", w->key }), "%s", err_text(&e));
+		log_warning(LOG_F({ object_kind_word(w->kind), w->key }), "%s", err_text(&e));
 	}
 	s->n_rejected += !w->rejected;
 	api_keep_text(&w->rejected, err_text(&e));
@@ -142,7 +145,7 @@ static void secret_there(struct wanted *w, const json_t *obj)
 	bool is_news;
 	int r;
 
-	r = codec_secret(obj, &fresh, &issue);
+	r = codec_object(w->kind, obj, &fresh, &issue);
 	if (r < 0) {
 		secret_refused(w, r, &issue);
 		return;
@@ -210,7 +213,7 @@ static void secret_failed(void *userdata, const struct err *e, int status)
 	struct wanted *w = wanted_of(userdata);
 
 	if (api_is_news(w->follower.source, &w->said, err_text(e)))
-		log_write(level_of(e->code, status), LOG_F({ "secret", w->key }), "%s", err_text(e));
+		log_write(level_of(e->code, status), LOG_F({ object_kind_word(w->kind), w->key }), "%s", err_text(e));
 	secret_tell_failed(w, e->code, err_text(e));
 }
 
@@ -218,7 +221,7 @@ static void secret_recovered(void *userdata)
 {
 	struct wanted *w = wanted_of(userdata);
 
-	log_debug(LOG_F({ "secret", w->key }), "can be read again");
+	log_debug(LOG_F({ object_kind_word(w->kind), w->key }), "can be read again");
 	if (w->rejected)
 		secret_tell_failed(w, -EINVAL, w->rejected);
 	else if (w->failure && w->settled)
@@ -248,7 +251,7 @@ static void check_found(struct wanted *w, const json_t *obj)
 	if (!w->rejected && w->secret && str_eq(w->secret->uid, meta_str(obj, "uid")) &&
 	    str_eq(w->secret->resource_version, version))
 		return;
-	log_debug(LOG_F({ "secret", w->key }), "another revision than the one that is known");
+	log_debug(LOG_F({ object_kind_word(w->kind), w->key }), "another revision than the one that is known");
 	fetch(w);
 }
 
@@ -290,7 +293,7 @@ static void poll_failed(void *userdata, const struct err *e, int status)
 		secret_failed(userdata, e, status);
 		return;
 	}
-	log_debug(LOG_F({ "secret", w->key }), "check: %s", err_text(e));
+	log_debug(LOG_F({ object_kind_word(w->kind), w->key }), "check: %s", err_text(e));
 }
 
 static void poll_recovered(void *userdata)
@@ -391,10 +394,10 @@ static void wanted_switch(struct wanted *w, enum source_strategy before)
 	follower_stop(is_watched(w) ? &w->poll : &w->follower);
 	follower_do_later(is_watched(w) ? &w->poll : &w->follower, TODO_STOP);
 	if (wanted_start(w) < 0 || fetch(w) < 0)
-		log_error(LOG_F({ "secret", w->key }), "out of memory");
+		log_error(LOG_F({ object_kind_word(w->kind), w->key }), "out of memory");
 }
 
-void api_secrets_retune(struct source_api *s, enum source_strategy before)
+void api_objects_retune(struct source_api *s, enum source_strategy before)
 {
 	const struct poller_pace pace = pace_of(s);
 	struct wanted *w;
@@ -420,30 +423,42 @@ static void wanted_free(struct follower *f)
 	free(w->rejected);
 	free(w->failure);
 	free(w->said.text);
+	free(w->id);
 	free(w->key);
 	free(w->ns);
 	free(w->name);
 	free(w);
 }
 
-static int wanted_new(struct source_api *s, const char *ns, const char *name, struct wanted **ret_w)
+static int wanted_new(struct source_api *s, enum object_kind kind, const char *ns, const char *name,
+		      struct wanted **ret_w)
 {
-	struct wanted *w = calloc(1, sizeof(*w));
-	struct api_resource resource = {
-		.plural = "secrets", .kind = "Secret", .list_kind = "SecretList", .field = "metadata.name"
+	static const struct api_resource RESOURCES[OBJECT_KINDS_N] = {
+		[OBJECT_SECRET] = { .plural = "secrets",
+				    .kind = "Secret",
+				    .list_kind = "SecretList",
+				    .field = "metadata.name" },
+		[OBJECT_CONFIG_MAP] = { .plural = "configmaps",
+					.kind = "ConfigMap",
+					.list_kind = "ConfigMapList",
+					.field = "metadata.name" },
 	};
+	struct wanted *w = calloc(1, sizeof(*w));
+	struct api_resource resource = RESOURCES[kind];
 	const struct poller_pace pace = pace_of(s);
 
 	if (!w)
 		return -ENOMEM;
+	w->kind = kind;
 	w->follower.free = wanted_free;
 	resource.ns = w->ns = strdup(ns);
 	resource.field_value = w->name = strdup(name);
+	w->id = str_format("%s %s/%s", object_kind_word(kind), ns, name);
 	w->key = str_format("%s/%s", ns, name);
 	follower_init(&w->follower, s, &resource, &SECRET_HANDLER, w);
 	follower_init(&w->poll, s, &resource, &POLL_HANDLER, w);
 	follower_set_pace(&w->poll, &pace);
-	if (!w->ns || !w->name || !w->key) {
+	if (!w->ns || !w->name || !w->id || !w->key) {
 		wanted_free(&w->follower);
 		return -ENOMEM;
 	}
@@ -451,15 +466,15 @@ static int wanted_new(struct source_api *s, const char *ns, const char *name, st
 	return 0;
 }
 
-static struct wanted *find_wanted(const struct source_api *s, const char *ns, const char *name)
+static struct wanted *find_wanted(const struct source_api *s, enum object_kind kind, const char *ns, const char *name)
 {
-	char key[512];
-	int n = snprintf(key, sizeof(key), "%s/%s", ns, name);
+	char id[512];
+	int n = snprintf(id, sizeof(id), "%s %s/%s", object_kind_word(kind), ns, name);
 
-	return n > 0 && (size_t)n < sizeof(key) ? map_get_str(&s->wanted, key) : NULL;
+	return n > 0 && (size_t)n < sizeof(id) ? map_get_str(&s->wanted, id) : NULL;
 }
 
-int api_want_secret(struct source *source, const char *ns, const char *name)
+int api_want(struct source *source, enum object_kind kind, const char *ns, const char *name)
 {
 	struct source_api *s = api_of(source);
 	struct wanted *w = NULL;
@@ -467,32 +482,32 @@ int api_want_secret(struct source *source, const char *ns, const char *name)
 
 	if (!str_is_dns_label(ns) || !str_is_dns_subdomain(name))
 		return -EINVAL;
-	if (find_wanted(s, ns, name))
+	if (find_wanted(s, kind, ns, name))
 		return -EEXIST;
-	r = wanted_new(s, ns, name, &w);
+	r = wanted_new(s, kind, ns, name, &w);
 	if (r < 0)
 		return r;
-	r = map_add_str(&s->wanted, w->key, w);
+	r = map_add_str(&s->wanted, w->id, w);
 	if (r < 0) {
 		wanted_free(&w->follower);
 		return r;
 	}
 	r = s->started ? wanted_start(w) : 0;
 	if (r < 0) {
-		map_remove_str(&s->wanted, w->key);
+		map_remove_str(&s->wanted, w->id);
 		wanted_free(&w->follower);
 	}
 	return r;
 }
 
-void api_unwant_secret(struct source *source, const char *ns, const char *name)
+void api_unwant(struct source *source, enum object_kind kind, const char *ns, const char *name)
 {
 	struct source_api *s = api_of(source);
-	struct wanted *w = find_wanted(s, ns, name);
+	struct wanted *w = find_wanted(s, kind, ns, name);
 
 	if (!w)
 		return;
-	map_remove_str(&s->wanted, w->key);
+	map_remove_str(&s->wanted, w->id);
 	s->n_rejected -= !!w->rejected;
 	follower_stop(&w->follower);
 	follower_stop(&w->poll);
@@ -500,10 +515,10 @@ void api_unwant_secret(struct source *source, const char *ns, const char *name)
 	follower_do_later(&w->follower, TODO_FREE);
 }
 
-int api_need_secret(struct source *source, const char *ns, const char *name)
+int api_need(struct source *source, enum object_kind kind, const char *ns, const char *name)
 {
 	struct source_api *s = api_of(source);
-	struct wanted *w = find_wanted(s, ns, name);
+	struct wanted *w = find_wanted(s, kind, ns, name);
 
 	if (!w)
 		return -ENOENT;
@@ -515,10 +530,10 @@ int api_need_secret(struct source *source, const char *ns, const char *name)
 	return w->rests ? follower_do_later(&w->poll, TODO_REFRESH) : 0;
 }
 
-int api_refresh_secret(struct source *source, const char *ns, const char *name)
+int api_refresh(struct source *source, enum object_kind kind, const char *ns, const char *name)
 {
 	struct source_api *s = api_of(source);
-	struct wanted *w = find_wanted(s, ns, name);
+	struct wanted *w = find_wanted(s, kind, ns, name);
 
 	if (!w)
 		return -ENOENT;
@@ -528,14 +543,14 @@ int api_refresh_secret(struct source *source, const char *ns, const char *name)
 
 /* ---- all of them ---- */
 
-int api_secrets_init(struct source_api *s)
+int api_objects_init(struct source_api *s)
 {
 	int r = loop_add_timer(s->loop, on_starved_time, s, &s->starved_timer);
 
 	return r < 0 ? r : loop_add_timer(s->loop, on_check_time, s, &s->check_timer);
 }
 
-void api_secrets_deinit(struct source_api *s)
+void api_objects_deinit(struct source_api *s)
 {
 	struct wanted *w;
 
@@ -546,7 +561,7 @@ void api_secrets_deinit(struct source_api *s)
 	loop_source_free(s->check_timer);
 }
 
-int api_secrets_start(struct source_api *s)
+int api_objects_start(struct source_api *s)
 {
 	struct wanted *w;
 	int r = 0;
@@ -556,7 +571,7 @@ int api_secrets_start(struct source_api *s)
 	return r;
 }
 
-void api_secrets_server_answers(struct source_api *s, uint64_t within_usec)
+void api_objects_server_answers(struct source_api *s, uint64_t within_usec)
 {
 	struct wanted *w;
 
@@ -566,7 +581,7 @@ void api_secrets_server_answers(struct source_api *s, uint64_t within_usec)
 	}
 }
 
-void api_secrets_refresh_all(struct source_api *s, const struct follower *except)
+void api_objects_refresh_all(struct source_api *s, const struct follower *except)
 {
 	struct wanted *w;
 
@@ -575,13 +590,15 @@ void api_secrets_refresh_all(struct source_api *s, const struct follower *except
 			fetch(w);
 }
 
-void api_secrets_health(const struct source_api *s, struct source_health *ret)
+void api_objects_health(const struct source_api *s, struct source_health *ret)
 {
 	const struct wanted *w;
 
 	for (size_t it = 0; (w = map_next(&s->wanted, &it));) {
-		ret->n_secrets++;
-		ret->n_secrets_synced += w->settled;
+		bool is_secret = w->kind == OBJECT_SECRET;
+
+		*(is_secret ? &ret->n_secrets : &ret->n_config_maps) += 1;
+		*(is_secret ? &ret->n_secrets_synced : &ret->n_config_maps_synced) += w->settled;
 		ret->n_watches += follower_is_watching(&w->follower);
 	}
 }
