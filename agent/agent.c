@@ -102,6 +102,8 @@ static void agent_pod_changed(void *userdata, struct pod *pod)
 	struct agent *a = userdata;
 
 	agent_note_told(a);
+	if (pod_needs_node(pod))
+		source_need_node(a->source);
 	pods_pod_changed(a->pods, pod);
 	agent_retain(a);
 }
@@ -111,6 +113,13 @@ static void agent_pod_removed(void *userdata, const char *uid)
 	struct agent *a = userdata;
 
 	pods_pod_removed(a->pods, uid);
+}
+
+static void agent_node_changed(void *userdata, const struct pairs *allocatable)
+{
+	struct agent *a = userdata;
+
+	pods_node_changed(a->pods, allocatable);
 }
 
 static void agent_pods_synced(void *userdata)
@@ -148,6 +157,7 @@ static void agent_object_failed(void *userdata, enum object_kind kind, const cha
 static const struct source_sink agent_sink = {
 	.pod_changed = agent_pod_changed,
 	.pod_removed = agent_pod_removed,
+	.node_changed = agent_node_changed,
 	.pods_synced = agent_pods_synced,
 	.object_changed = agent_object_changed,
 	.object_failed = agent_object_failed,

@@ -106,11 +106,11 @@ static const char *find_secret(const struct pod_state *s, const char *volume, co
 	const struct pod_volume_source *source = NULL;
 
 	if (spec && spec->n_sources == 1)
-		return spec->sources[0].name;
+		return spec->sources[0].name ?: "";
 	for (size_t i = 0; i < s->n_volumes; i++)
 		if (str_eq(s->volumes[i].spec->name, volume))
 			source = volume_find_source(&s->volumes[i], key);
-	return source ? source->name : "";
+	return source && source->name ? source->name : "";
 }
 
 /* A pod of an earlier agent's time may be in the tree and not yet told by the source. */

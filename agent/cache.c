@@ -270,10 +270,14 @@ static const struct cache_item *missing_object(const struct cache *c, const stru
 		const struct pod_volume *v = &pod->volumes[i];
 
 		for (size_t j = 0; j < v->n_sources && pod_mounts_volume(pod, v->name); j++) {
-			cleanup_free char *id = str_format("%s/%s", pod->ns, v->sources[j].name);
-			enum cache_kind kind = cache_kind_of(pod_source_object(&v->sources[j]));
-			const struct cache_item *item = id ? cache_set_find(&c->now, kind, id) : NULL;
+			cleanup_free char *id = NULL;
+			const struct cache_item *item;
+			enum object_kind kind;
 
+			if (!pod_source_object(&v->sources[j], &kind))
+				continue;
+			id = str_format("%s/%s", pod->ns, v->sources[j].name);
+			item = id ? cache_set_find(&c->now, cache_kind_of(kind), id) : NULL;
 			if (item && !item->absent && !item->secret)
 				return item;
 		}

@@ -305,6 +305,21 @@ static json_t *meta_json(const char *ns, const char *name, const char *uid)
 	return meta;
 }
 
+static void put_ref(json_t **item, const struct pod_item *i)
+{
+	json_t *ref = json_object();
+
+	if (i->container) {
+		put_str(&ref, "containerName", i->container);
+		put_str(&ref, "resource", i->key);
+		put_str(&ref, "divisor", i->divisor);
+		put(item, "resourceFieldRef", ref);
+	} else {
+		put_str(&ref, "fieldPath", i->key);
+		put(item, "fieldRef", ref);
+	}
+}
+
 static json_t *items_json(const struct pod_volume_source *s)
 {
 	json_t *items = json_array();
@@ -312,7 +327,10 @@ static json_t *items_json(const struct pod_volume_source *s)
 	for (size_t i = 0; i < s->n_items; i++) {
 		json_t *item = json_object();
 
-		put_str(&item, "key", s->items[i].key);
+		if (s->kind == POD_SOURCE_DOWNWARD_API)
+			put_ref(&item, &s->items[i]);
+		else
+			put_str(&item, "key", s->items[i].key);
 		put_str(&item, "path", s->items[i].path);
 		if (s->items[i].has_mode)
 			put(&item, "mode", json_integer(s->items[i].mode));
@@ -326,7 +344,8 @@ static json_t *source_json(const struct pod_volume_source *s, const char *name_k
 	json_t *source = json_object();
 
 	put_str(&source, name_key, s->name);
-	put(&source, "optional", json_boolean(s->optional));
+	if (s->name)
+		put(&source, "optional", json_boolean(s->optional));
 	if (s->n_items > 0)
 		put(&source, "items", items_json(s));
 	return source;
@@ -375,9 +394,28 @@ static json_t *mount_json(const struct pod_mount *m)
 	return mount;
 }
 
+static json_t *pairs_json(const struct pairs *p)
+{
+	json_t *pairs = json_object();
+
+	for (size_t i = 0; i < p->n; i++)
+		put_str(&pairs, p->all[i].key, p->all[i].value);
+	return pairs;
+}
+
+static void put_pairs(json_t **obj, const char *key, const struct pairs *p)
+{
+	if (p->n > 0)
+		put(obj, key, pairs_json(p));
+}
+
 static json_t *container_json(const struct pod_container *c)
 {
-	json_t *container = json_object(), *mounts = json_array();
+	json_t *container = json_object(), *mounts = json_array(), *resources = json_object();
+
+	put_pairs(&resources, "limits", &c->limits);
+	put_pairs(&resources, "requests", &c->requests);
+	put(&container, "resources", resources);
 
 	for (size_t i = 0; i < c->n_mounts; i++)
 		append(&mounts, mount_json(&c->mounts[i]));
@@ -415,10 +453,13 @@ static json_t *spec_json(const struct pod *pod)
 int cache_pod_encode(const struct pod *pod, struct buf *out)
 {
 	cleanup_json json_t *doc = json_object();
+	json_t *meta = meta_json(pod->ns, pod->name, pod->uid);
 
+	put_pairs(&meta, "labels", &pod->labels);
+	put_pairs(&meta, "annotations", &pod->annotations);
 	put_str(&doc, "apiVersion", "v1");
 	put_str(&doc, "kind", "Pod");
-	put(&doc, "metadata", meta_json(pod->ns, pod->name, pod->uid));
+	put(&doc, "metadata", meta);
 	put(&doc, "spec", spec_json(pod));
 	if (pod->phase)
 		put(&doc, "status", json_pack("{s:s}", "phase", pod->phase));

@@ -209,12 +209,14 @@ static int add_reference(struct check *c, const char *file, const struct manifes
 			 size_t source, const struct manifest_place *at)
 {
 	const struct pod_volume_source *s = &o->pod->volumes[volume].sources[source];
-	enum object_kind kind = pod_source_object(s);
+	enum object_kind kind;
 	cleanup_free char *reason = NULL, *key = NULL;
 	cleanup_finding struct finding *f = NULL;
 	struct reference *references;
 	char field[JSON_PATH_MAX];
 
+	if (!pod_source_object(s, &kind))
+		return 0;
 	manifest_source_path(o->pod, volume, source, field);
 	key = str_format("%s %s/%s", object_kind_word(kind), o->ns, s->name);
 	reason = str_format("%s \"%s\" is in none of these files; the volume has to wait for it",

@@ -5,6 +5,7 @@
 
 #include <inttypes.h>
 
+#include "agent/downward.h"
 #include "common/b64.h"
 #include "common/map.h"
 #include "common/str.h"
@@ -310,34 +311,56 @@ static int compare_labels(const void *a, const void *b)
 	return strcmp(((const struct label *)a)->key, ((const struct label *)b)->key);
 }
 
-static int read_labels(struct secret *s, const json_t *meta, struct json_issue *issue)
+/* A quantity may be written as a number. */
+static char *pair_value(const json_t *value)
 {
-	const struct json_at root = JSON_ROOT, up = JSON_AT(&root, "metadata"), at = JSON_AT(&up, "labels");
-	const json_t *labels = NULL;
-	const char *key;
+	if (json_is_integer(value))
+		return str_format("%" JSON_INTEGER_FORMAT, json_integer_value(value));
+	if (json_is_real(value))
+		return str_format("%.17g", json_real_value(value));
+	return strdup(json_is_string(value) ? json_string_value(value) : "");
+}
+
+static int read_pairs(struct pairs *p, const json_t *obj, const char *key, bool numbers, const struct json_at *up,
+		      struct json_issue *issue)
+{
+	const struct json_at at = JSON_AT(up, key);
+	const json_t *pairs = NULL;
+	const char *name;
 	json_t *value;
 	int r;
 
-	r = json_get_object(meta, "labels", &up, &labels, issue);
-	if (r < 0 || json_object_size(labels) == 0)
+	r = json_get_object(obj, key, up, &pairs, issue);
+	if (r < 0 || json_object_size(pairs) == 0)
 		return r;
-	if (json_object_size(labels) > LIST_MAX)
-		return json_issue_set(issue, &at, "more than %d labels", LIST_MAX);
-	s->labels = calloc(json_object_size(labels), sizeof(*s->labels));
-	if (!s->labels)
+	if (json_object_size(pairs) > LIST_MAX)
+		return json_issue_set(issue, &at, "more than %d %s", LIST_MAX, key);
+	p->all = calloc(json_object_size(pairs), sizeof(*p->all));
+	if (!p->all)
 		return no_memory(issue, &at);
-	json_object_foreach (for_iteration(labels), key, value) {
-		struct label *l = &s->labels[s->n_labels++];
+	json_object_foreach (for_iteration(pairs), name, value) {
+		struct label *l = &p->all[p->n++];
 
-		if (!json_is_string(value) && !json_is_null(value))
+		if (!json_is_string(value) && !json_is_null(value) && !(numbers && json_is_number(value)))
 			return json_issue_set(issue, &at, "values must be strings");
-		l->key = strdup(key);
-		l->value = strdup(json_is_string(value) ? json_string_value(value) : "");
+		l->key = strdup(name);
+		l->value = pair_value(value);
 		if (!l->key || !l->value)
 			return no_memory(issue, &at);
 	}
-	qsort(s->labels, s->n_labels, sizeof(*s->labels), compare_labels);
+	qsort(p->all, p->n, sizeof(*p->all), compare_labels);
 	return 0;
+}
+
+static int read_labels(struct secret *s, const json_t *meta, struct json_issue *issue)
+{
+	const struct json_at root = JSON_ROOT, up = JSON_AT(&root, "metadata");
+	struct pairs labels = { .n = 0 };
+	int r = read_pairs(&labels, meta, "labels", false, &up, issue);
+
+	s->labels = labels.all;
+	s->n_labels = labels.n;
+	return r;
 }
 
 static int read_object(struct secret *s, const json_t *obj, struct values *values, size_t n_values,
@@ -408,6 +431,13 @@ static int read_mode(const json_t *obj, const char *key, const struct json_at *a
 	return 0;
 }
 
+static bool is_set(const json_t *obj, const char *field)
+{
+	const json_t *value = json_object_get(obj, field);
+
+	return value && !json_is_null(value);
+}
+
 static int read_item(struct pod_item *item, const json_t *obj, const struct json_at *at, struct json_issue *issue)
 {
 	int r;
@@ -424,15 +454,18 @@ static int read_item(struct pod_item *item, const json_t *obj, const struct json
 	return read_mode(obj, "mode", at, &item->has_mode, &item->mode, issue);
 }
 
-static int read_items(struct pod_volume_source *s, const json_t *secret, const struct json_at *up,
-		      struct json_issue *issue)
+typedef int (*read_item_fn)(struct pod_item *item, const json_t *obj, const struct json_at *at,
+			    struct json_issue *issue);
+
+static int read_items(struct pod_volume_source *s, const json_t *source, const struct json_at *up,
+		      struct json_issue *issue, read_item_fn read)
 {
 	const struct json_at list_at = JSON_AT(up, "items");
 	const json_t *array = NULL;
 	size_t n = 0;
 	int r;
 
-	r = get_list(secret, "items", up, LIST_MAX, &array, &n, issue);
+	r = get_list(source, "items", up, LIST_MAX, &array, &n, issue);
 	if (r < 0 || n == 0)
 		return r;
 	s->items = calloc(n, sizeof(*s->items));
@@ -442,26 +475,95 @@ static int read_items(struct pod_volume_source *s, const json_t *secret, const s
 	for (size_t i = 0; i < n; i++) {
 		const struct json_at at = JSON_AT_INDEX(&list_at, i);
 
-		r = read_item(&s->items[i], json_array_get(array, i), &at, issue);
+		r = read(&s->items[i], json_array_get(array, i), &at, issue);
 		if (r < 0)
 			return r;
 	}
 	return 0;
 }
 
-static int read_source(struct pod_volume_source *s, enum pod_source_kind kind, const json_t *obj, const char *name_key,
-		       const struct json_at *at, struct json_issue *issue)
+static int read_object_source(struct pod_volume_source *s, const json_t *obj, const char *name_key,
+			      const struct json_at *at, struct json_issue *issue)
 {
 	int r;
 
-	s->kind = kind;
 	r = dup_name(obj, name_key, at, &RULE_SUBDOMAIN, &s->name, issue);
 	if (r < 0)
 		return r;
 	r = json_get_bool(obj, "optional", at, &s->optional, issue);
 	if (r < 0)
 		return r;
-	return read_items(s, obj, at, issue);
+	return read_items(s, obj, at, issue, read_item);
+}
+
+static int read_field_ref(struct pod_item *item, const json_t *obj, const struct json_at *up, struct json_issue *issue)
+{
+	const struct json_at at = JSON_AT(up, "fieldRef"), path_at = JSON_AT(&at, "fieldPath");
+	enum downward_field field;
+	const json_t *ref = NULL;
+	const char *key;
+	size_t len;
+	int r;
+
+	r = json_get_object(obj, "fieldRef", up, &ref, issue);
+	if (r < 0)
+		return r;
+	r = dup_str_filled(ref, "fieldPath", &at, &item->key, issue);
+	if (r < 0)
+		return r;
+	if (downward_field_parse(item->key, &field, &key, &len) < 0)
+		return json_issue_set(issue, &path_at, "unsupported fieldPath");
+	return 0;
+}
+
+static int read_resource_ref(struct pod_item *item, const json_t *obj, const struct json_at *up,
+			     struct json_issue *issue)
+{
+	const struct json_at at = JSON_AT(up, "resourceFieldRef"), resource_at = JSON_AT(&at, "resource");
+	const json_t *ref = NULL, *divisor;
+	int r;
+
+	r = json_get_object(obj, "resourceFieldRef", up, &ref, issue);
+	if (r < 0)
+		return r;
+	if (!ref)
+		return json_issue_set(issue, up, "one of fieldRef and resourceFieldRef is required");
+	r = dup_str_filled(ref, "containerName", &at, &item->container, issue);
+	if (r < 0)
+		return r;
+	r = dup_str_filled(ref, "resource", &at, &item->key, issue);
+	if (r < 0)
+		return r;
+	if (!downward_resource_is_known(item->key))
+		return json_issue_set(issue, &resource_at, "unsupported container resource");
+	divisor = json_object_get(ref, "divisor");
+	if (!json_is_number(divisor))
+		return dup_str(ref, "divisor", &at, &item->divisor, issue);
+	item->divisor = pair_value(divisor);
+	return item->divisor ? 0 : no_memory(issue, &at);
+}
+
+static int read_downward_item(struct pod_item *item, const json_t *obj, const struct json_at *at,
+			      struct json_issue *issue)
+{
+	int r;
+
+	r = expect_object(obj, at, issue);
+	if (r < 0)
+		return r;
+	r = dup_str_filled(obj, "path", at, &item->path, issue);
+	if (r < 0)
+		return r;
+	r = is_set(obj, "fieldRef") ? read_field_ref(item, obj, at, issue) : read_resource_ref(item, obj, at, issue);
+	if (r < 0)
+		return r;
+	return read_mode(obj, "mode", at, &item->has_mode, &item->mode, issue);
+}
+
+static int read_downward_source(struct pod_volume_source *s, const json_t *obj, const char *name_key,
+				const struct json_at *at, struct json_issue *issue)
+{
+	return read_items(s, obj, at, issue, read_downward_item);
 }
 
 /* 0644 is the API server's default. */
@@ -485,17 +587,13 @@ static const struct source_type {
 	const char *volume_name; /* what names the object in a volume; in a source it is `name` */
 	enum pod_volume_kind volume;
 	enum pod_source_kind source;
+	int (*read)(struct pod_volume_source *s, const json_t *obj, const char *name_key, const struct json_at *at,
+		    struct json_issue *issue);
 } SOURCE_TYPES[] = {
-	{ "secret", "secretName", POD_VOLUME_SECRET, POD_SOURCE_SECRET },
-	{ "configMap", "name", POD_VOLUME_CONFIG_MAP, POD_SOURCE_CONFIG_MAP },
+	{ "secret", "secretName", POD_VOLUME_SECRET, POD_SOURCE_SECRET, read_object_source },
+	{ "configMap", "name", POD_VOLUME_CONFIG_MAP, POD_SOURCE_CONFIG_MAP, read_object_source },
+	{ "downwardAPI", NULL, POD_VOLUME_DOWNWARD_API, POD_SOURCE_DOWNWARD_API, read_downward_source },
 };
-
-static bool is_set(const json_t *obj, const char *field)
-{
-	const json_t *value = json_object_get(obj, field);
-
-	return value && !json_is_null(value);
-}
 
 /* NULL: it is none of these. */
 static const struct source_type *type_of(const json_t *obj)
@@ -530,7 +628,8 @@ static int read_projected_source(struct pod_volume_source *s, const json_t *obj,
 		return r;
 	type = type_of(obj);
 	r = json_get_object(obj, type->field, at, &source, issue);
-	return r < 0 ? r : read_source(s, type->source, source, "name", &JSON_AT(at, type->field), issue);
+	s->kind = type->source;
+	return r < 0 ? r : type->read(s, source, "name", &JSON_AT(at, type->field), issue);
 }
 
 static int read_projected_volume(struct pod_volume *v, const json_t *obj, const struct json_at *up,
@@ -575,7 +674,8 @@ static int read_volume(struct pod_volume *v, const json_t *obj, const struct jso
 	r = begin_sources(v, type->volume, volume, 1, &JSON_AT(up, type->field), issue);
 	if (r < 0)
 		return r;
-	return read_source(&v->sources[0], type->source, volume, type->volume_name, &JSON_AT(up, type->field), issue);
+	v->sources[0].kind = type->source;
+	return type->read(&v->sources[0], volume, type->volume_name, &JSON_AT(up, type->field), issue);
 }
 
 static int unique_name(struct map *names, const char *name, void *owner, const struct json_at *up,
@@ -804,6 +904,77 @@ static int read_pod_rest(struct pod *p, const json_t *obj, const json_t *meta, s
 	return status ? dup_str(status, "phase", &status_at, &p->phase, issue) : 0;
 }
 
+/* Some item of a volume shows this. */
+static bool pod_shows(const struct pod *p, bool resources, enum downward_field field)
+{
+	for (size_t i = 0; i < p->n_volumes; i++) {
+		const struct pod_volume *v = &p->volumes[i];
+
+		for (size_t j = 0; j < v->n_sources; j++) {
+			const struct pod_volume_source *s = &v->sources[j];
+
+			for (size_t k = 0; k < s->n_items && s->kind == POD_SOURCE_DOWNWARD_API; k++) {
+				enum downward_field shown = DOWNWARD_FIELDS_N;
+				const char *key;
+				size_t len;
+
+				if (!s->items[k].container)
+					(void)downward_field_parse(s->items[k].key, &shown, &key, &len);
+				if (resources ? s->items[k].container != NULL : shown == field)
+					return true;
+			}
+		}
+	}
+	return false;
+}
+
+static int read_resources(struct pod_container *c, const json_t *obj, const struct json_at *up,
+			  struct json_issue *issue)
+{
+	const struct json_at at = JSON_AT(up, "resources");
+	const json_t *resources = NULL;
+	int r;
+
+	r = json_get_object(obj, "resources", up, &resources, issue);
+	if (r < 0)
+		return r;
+	r = read_pairs(&c->limits, resources, "limits", true, &at, issue);
+	return r < 0 ? r : read_pairs(&c->requests, resources, "requests", true, &at, issue);
+}
+
+static int read_all_resources(struct pod *p, const json_t *obj, struct json_issue *issue)
+{
+	const struct json_at root = JSON_ROOT, spec_at = JSON_AT(&root, "spec");
+	const json_t *spec = json_object_get(obj, "spec");
+	size_t n = 0;
+	int r = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(CONTAINER_LISTS); i++) {
+		const struct json_at list_at = JSON_AT(&spec_at, CONTAINER_LISTS[i].key);
+		const json_t *array = json_object_get(spec, CONTAINER_LISTS[i].key);
+
+		for (size_t j = 0; r == 0 && j < json_array_size(array); j++)
+			r = read_resources(&p->containers[n++], json_array_get(array, j), &JSON_AT_INDEX(&list_at, j),
+					   issue);
+	}
+	return r;
+}
+
+/* What a volume shows of the pod itself. */
+static int read_shown(struct pod *p, const json_t *obj, const json_t *meta, struct json_issue *issue)
+{
+	const struct json_at root = JSON_ROOT, meta_at = JSON_AT(&root, "metadata");
+	int r = 0;
+
+	if (pod_shows(p, false, DOWNWARD_LABELS))
+		r = read_pairs(&p->labels, meta, "labels", false, &meta_at, issue);
+	if (r == 0 && pod_shows(p, false, DOWNWARD_ANNOTATIONS))
+		r = read_pairs(&p->annotations, meta, "annotations", false, &meta_at, issue);
+	if (r == 0 && pod_shows(p, true, DOWNWARD_FIELDS_N))
+		r = read_all_resources(p, obj, issue);
+	return r;
+}
+
 int codec_pod(const json_t *obj, struct pod **ret_p, struct json_issue *issue)
 {
 	const struct json_at root = JSON_ROOT;
@@ -822,7 +993,30 @@ int codec_pod(const json_t *obj, struct pod **ret_p, struct json_issue *issue)
 	r = read_pod_rest(p, obj, meta, issue);
 	if (r < 0)
 		return r;
+	r = read_shown(p, obj, meta, issue);
+	if (r < 0)
+		return r;
 	*ret_p = TAKE_PTR(p);
+	return 0;
+}
+
+/* ---- Node ---- */
+
+int codec_allocatable(const json_t *obj, struct pairs *ret_pairs, struct json_issue *issue)
+{
+	const struct json_at root = JSON_ROOT, at = JSON_AT(&root, "status");
+	cleanup(pairs_deinit) struct pairs pairs = { .n = 0 };
+	const json_t *status = NULL;
+	int r;
+
+	r = json_get_object(obj, "status", &root, &status, issue);
+	if (r < 0)
+		return r;
+	r = read_pairs(&pairs, status, "allocatable", true, &at, issue);
+	if (r < 0)
+		return r;
+	*ret_pairs = pairs;
+	pairs = (struct pairs){ .n = 0 };
 	return 0;
 }
 

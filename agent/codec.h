@@ -16,6 +16,8 @@ int codec_object(enum object_kind kind, const json_t *obj, struct secret **ret_s
 int codec_pod(const json_t *obj, struct pod **ret_p, struct json_issue *issue);
 /* Letters, digits and '-': it becomes a folder's name. */
 bool codec_is_uid(const char *s);
+/* obj is a v1 Node: its status.allocatable, as { "cpu": "4" }. */
+int codec_allocatable(const json_t *obj, struct pairs *ret_pairs, struct json_issue *issue);
 /* apiVersion and kind are what is expected. -EINVAL. */
 int codec_expect(const json_t *obj, const char *api_version, const char *kind, struct json_issue *issue);
 /* metadata.resourceVersion of any object or list; NULL if there is none. Borrowed. */

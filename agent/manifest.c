@@ -244,13 +244,14 @@ static int decode(struct reader *r, struct manifest_object *o, json_t *obj, stru
 void manifest_source_path(const struct pod *pod, size_t volume, size_t source, char ret_path[static JSON_PATH_MAX])
 {
 	const struct pod_volume *v = &pod->volumes[volume];
+	const char *type = pod_source_type(&v->sources[source]);
+	const char *name = v->kind == POD_VOLUME_SECRET ? ".secretName" : v->sources[source].name ? ".name" : "";
 
 	if (v->kind == POD_VOLUME_PROJECTED)
-		snprintf(ret_path, JSON_PATH_MAX, "spec.volumes[%zu].projected.sources[%zu].%s.name", volume, source,
-			 pod_source_type(&v->sources[source]));
+		snprintf(ret_path, JSON_PATH_MAX, "spec.volumes[%zu].projected.sources[%zu].%s%s", volume, source, type,
+			 name);
 	else
-		snprintf(ret_path, JSON_PATH_MAX, "spec.volumes[%zu].%s.%s", volume, pod_volume_type(v),
-			 v->kind == POD_VOLUME_SECRET ? "secretName" : "name");
+		snprintf(ret_path, JSON_PATH_MAX, "spec.volumes[%zu].%s%s", volume, type, name);
 }
 
 static int place_volumes(struct reader *r, struct manifest_object *o, const struct yaml_node *root)

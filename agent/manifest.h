@@ -36,7 +36,7 @@ struct manifest_object {
  * Empty documents are skipped. `keys` open sealed values; NULL: they are refused. */
 int manifest_parse(const char *file, const char *text, size_t len, const struct sealing_keys *keys, uint64_t *revision,
 		   struct manifest_object **ret_objects, size_t *ret_n_objects, struct err *e);
-/* The field that names the object of a source: "spec.volumes[0].secret.secretName". */
+/* The field that names the object of a source, or the source itself if it has none: "spec.volumes[0].secret.secretName". */
 void manifest_source_path(const struct pod *pod, size_t volume, size_t source, char ret_path[static JSON_PATH_MAX]);
 /* Ends in .yaml, .yml or .json and is not hidden: of a folder of manifests, such files are read. */
 bool manifest_is_file_name(const char *name);

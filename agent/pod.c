@@ -26,6 +26,8 @@ static void source_deinit(struct pod_volume_source *s)
 	for (size_t i = 0; i < s->n_items; i++) {
 		free(s->items[i].key);
 		free(s->items[i].path);
+		free(s->items[i].container);
+		free(s->items[i].divisor);
 	}
 	free(s->items);
 	free(s->name);
@@ -50,6 +52,8 @@ static void container_deinit(struct pod_container *c)
 	}
 	free(c->clean_paths);
 	free(c->sorted_paths);
+	pairs_deinit(&c->limits);
+	pairs_deinit(&c->requests);
 	free(c->mounts);
 	free(c->name);
 }
@@ -60,6 +64,8 @@ static void pod_free(struct pod *p)
 		volume_deinit(&p->volumes[i]);
 	for (size_t i = 0; i < p->n_containers; i++)
 		container_deinit(&p->containers[i]);
+	pairs_deinit(&p->labels);
+	pairs_deinit(&p->annotations);
 	free(p->volumes);
 	free(p->containers);
 	free(p->ns);
@@ -86,6 +92,7 @@ const char *pod_volume_plugin(const struct pod_volume *v)
 	static const char *const plugins[] = {
 		[POD_VOLUME_SECRET] = "kubernetes.io~secret",
 		[POD_VOLUME_CONFIG_MAP] = "kubernetes.io~configmap",
+		[POD_VOLUME_DOWNWARD_API] = "kubernetes.io~downward-api",
 		[POD_VOLUME_PROJECTED] = "kubernetes.io~projected",
 		[POD_VOLUME_OTHER] = NULL,
 	};
@@ -98,6 +105,7 @@ const char *pod_volume_type(const struct pod_volume *v)
 	static const char *const types[] = {
 		[POD_VOLUME_SECRET] = "secret",
 		[POD_VOLUME_CONFIG_MAP] = "configMap",
+		[POD_VOLUME_DOWNWARD_API] = "downwardAPI",
 		[POD_VOLUME_PROJECTED] = "projected",
 		[POD_VOLUME_OTHER] = NULL,
 	};
@@ -107,14 +115,25 @@ const char *pod_volume_type(const struct pod_volume *v)
 
 const char *pod_source_type(const struct pod_volume_source *s)
 {
-	static const char *const types[] = { [POD_SOURCE_SECRET] = "secret", [POD_SOURCE_CONFIG_MAP] = "configMap" };
+	static const char *const types[] = { [POD_SOURCE_SECRET] = "secret",
+					     [POD_SOURCE_CONFIG_MAP] = "configMap",
+					     [POD_SOURCE_DOWNWARD_API] = "downwardAPI" };
 
 	return types[s->kind];
 }
 
-enum object_kind pod_source_object(const struct pod_volume_source *s)
+bool pod_source_object(const struct pod_volume_source *s, enum object_kind *ret_kind)
 {
-	return s->kind == POD_SOURCE_SECRET ? OBJECT_SECRET : OBJECT_CONFIG_MAP;
+	switch (s->kind) {
+	case POD_SOURCE_SECRET:
+		*ret_kind = OBJECT_SECRET;
+		return true;
+	case POD_SOURCE_CONFIG_MAP:
+		*ret_kind = OBJECT_CONFIG_MAP;
+		return true;
+	default:
+		return false;
+	}
 }
 
 const struct pod_volume *pod_find_volume(const struct pod *p, const char *name)

@@ -8,22 +8,26 @@
 enum pod_volume_kind {
 	POD_VOLUME_SECRET,
 	POD_VOLUME_CONFIG_MAP,
+	POD_VOLUME_DOWNWARD_API,
 	POD_VOLUME_PROJECTED, /* of sources that we know, each of them */
 	POD_VOLUME_OTHER, /* not ours; known for nested mount points */
 };
 struct pod_item {
-	char *key, *path;
+	char *key; /* in the object; of the pod itself the field or the container's resource: "metadata.uid", "limits.cpu" */
+	char *path;
+	char *container, *divisor; /* of a resource; divisor NULL: 1 */
 	bool has_mode;
 	mode_t mode;
 };
-/* What a volume is made of: one object, or of a projected volume several, one laid over the other. */
-enum pod_source_kind { POD_SOURCE_SECRET, POD_SOURCE_CONFIG_MAP };
+/* What a volume is made of: one object, or of a projected volume several, one laid over the other. What the pod says of
+ * itself is an object, too. */
+enum pod_source_kind { POD_SOURCE_SECRET, POD_SOURCE_CONFIG_MAP, POD_SOURCE_DOWNWARD_API };
 struct pod_volume_source {
 	enum pod_source_kind kind;
-	char *name; /* of the object, in the pod's namespace */
+	char *name; /* of the object, in the pod's namespace; NULL: it is the pod itself */
 	bool optional;
 	struct pod_item *items;
-	size_t n_items; /* 0: every key */
+	size_t n_items; /* 0: every key, of an object */
 };
 struct pod_volume {
 	char *name;
@@ -46,10 +50,12 @@ struct pod_container {
 	size_t n_mounts;
 	char **clean_paths,
 		**sorted_paths; /* views.c's own: of the mounts, and the same in order. NULL: not made yet */
+	struct pairs limits, requests; /* kept when a volume shows some */
 };
 struct pod {
 	size_t refs;
 	char *ns, *name, *uid, *resource_version, *node_name, *phase;
+	struct pairs labels, annotations; /* kept when a volume shows them */
 	bool deleting; /* metadata.deletionTimestamp is set */
 	bool mirror; /* annotation kubernetes.io/config.mirror */
 	bool has_fs_group;
@@ -73,7 +79,8 @@ const char *pod_volume_plugin(const struct pod_volume *v);
 const char *pod_volume_type(const struct pod_volume *v);
 /* The same of a source. */
 const char *pod_source_type(const struct pod_volume_source *s);
-enum object_kind pod_source_object(const struct pod_volume_source *s);
+/* false: it is none of an object in the store. */
+bool pod_source_object(const struct pod_volume_source *s, enum object_kind *ret_kind);
 const struct pod_volume *pod_find_volume(const struct pod *p, const char *name);
 const struct pod_container *pod_find_container(const struct pod *p, const char *name);
 /* Some container (of any kind) mounts it. Others are not set up, as under the kubelet. */

@@ -42,6 +42,8 @@ struct pods {
 	size_t n_sorted, sorted_size;
 	struct loop_source *retry; /* pods with a `next` */
 	struct backoff backoff;
+	struct pairs allocatable;
+	bool knows_node;
 };
 
 /* The volumes' sources that show one object. */
@@ -62,13 +64,14 @@ DEFINE_CLEANUP(struct volume_flight *, volume_flight_free);
 static const struct log_field *volume_fields(const struct volume *v, struct log_field fields[static 4])
 {
 	const struct pod_volume_source *only = v->spec->sources;
+	enum object_kind kind;
 
 	fields[0] = (struct log_field){ "pod", pod_display(v->pod->pod) };
 	fields[1] = (struct log_field){ "volume", v->spec->name };
 	/* of a projected volume the error names it */
 	fields[2] = (struct log_field){ "secret", NULL };
-	if (v->spec->kind != POD_VOLUME_PROJECTED)
-		fields[2] = (struct log_field){ object_kind_word(pod_source_object(only)), only->name };
+	if (v->spec->kind != POD_VOLUME_PROJECTED && pod_source_object(only, &kind))
+		fields[2] = (struct log_field){ object_kind_word(kind), only->name };
 	fields[3] = (struct log_field){ NULL, NULL };
 	return fields;
 }
@@ -77,7 +80,7 @@ static const struct log_field *volume_fields(const struct volume *v, struct log_
 static const struct store_entry *volume_trouble(const struct volume *v)
 {
 	for (size_t i = 0; i < v->n_sources; i++) {
-		if (v->entries[i]->error[0])
+		if (v->entries[i] && v->entries[i]->error[0])
 			return v->entries[i];
 	}
 	return NULL;
@@ -87,7 +90,9 @@ static const struct store_entry *volume_trouble(const struct volume *v)
 static bool volume_is_asked_for(const struct volume *v)
 {
 	for (size_t i = 0; i < v->n_sources; i++) {
-		if (v->entries[i]->state == STORE_UNSYNCED && !v->entries[i]->error[0])
+		const struct store_entry *entry = v->entries[i];
+
+		if (entry && entry->state == STORE_UNSYNCED && !entry->error[0])
 			return true;
 	}
 	return false;
@@ -223,6 +228,7 @@ static int volume_publish(struct volume *v, struct view *view)
 /* Looks at the volume again from the start. */
 static void volume_update(struct volume *v)
 {
+	const struct pods *p = v->pod->pods;
 	cleanup(view_deinit) struct view view = { .n_files = 0 };
 	struct err e = ERR_INIT;
 	int r;
@@ -233,7 +239,7 @@ static void volume_update(struct volume *v)
 		volume_changed(v);
 		return;
 	}
-	r = view_make(v->pod->pod, v->spec, v->entries, &view, &e);
+	r = view_make(v->pod->pod, v->spec, v->entries, p->knows_node ? &p->allocatable : NULL, &view, &e);
 	if (r == 0) {
 		r = volume_publish(v, &view);
 		if (r < 0) {
@@ -249,16 +255,21 @@ static void volume_update(struct volume *v)
 	volume_changed(v);
 }
 
-/* Gives the volume its next object, and finds it by that from now on. */
+/* Gives the volume its next object, and finds it by that from now on. What the pod says of itself has no entry. */
 static int volume_use_object(struct volume *v, const struct pod_volume_source *spec)
 {
 	struct volume_source *source = &v->sources[v->n_sources];
 	struct pods *p = v->pod->pods;
 	const struct store_entry *entry;
 	struct object_users *users;
+	enum object_kind kind;
 	int r;
 
-	r = store_ref(p->store, pod_source_object(spec), v->pod->pod->ns, spec->name, &entry);
+	if (!pod_source_object(spec, &kind)) {
+		v->n_sources++;
+		return 0;
+	}
+	r = store_ref(p->store, kind, v->pod->pod->ns, spec->name, &entry);
 	if (r < 0)
 		return r;
 	users = map_get(&p->by_entry, &entry, sizeof(entry));
@@ -297,8 +308,11 @@ static void volume_leave_object(struct volume *v)
 {
 	const struct store_entry *entry = v->entries[--v->n_sources];
 	struct pods *p = v->pod->pods;
-	struct object_users *users = map_get(&p->by_entry, &entry, sizeof(entry));
+	struct object_users *users;
 
+	if (!entry)
+		return;
+	users = map_get(&p->by_entry, &entry, sizeof(entry));
 	list_remove(&v->sources[v->n_sources].same_object);
 	if (list_empty(&users->sources)) {
 		map_remove(&p->by_entry, &entry, sizeof(entry));
@@ -321,7 +335,7 @@ static void volume_deinit(struct volume *v)
 static bool source_has(const struct pod_volume_source *s, const struct store_entry *entry, const char *path)
 {
 	if (s->n_items == 0)
-		return entry->secret && secret_find_key(entry->secret, path);
+		return entry && entry->secret && secret_find_key(entry->secret, path);
 	for (size_t i = 0; i < s->n_items; i++)
 		if (str_eq(s->items[i].path, path))
 			return true;
@@ -477,7 +491,7 @@ static void pod_remove_volumes(struct pods *p, const char *uid)
 static void volume_need_sources(struct volume *v, const struct volume *before)
 {
 	for (size_t i = 0; i < v->n_sources; i++) {
-		if (!before || i >= before->n_sources || before->entries[i] != v->entries[i])
+		if (v->entries[i] && (!before || i >= before->n_sources || before->entries[i] != v->entries[i]))
 			store_need(v->pod->pods->store, v->entries[i]);
 	}
 }
@@ -549,7 +563,7 @@ static bool source_same(const struct pod_volume_source *a, const struct pod_volu
 		const struct pod_item *x = &a->items[i], *y = &b->items[i];
 
 		if (!str_eq(x->key, y->key) || !str_eq(x->path, y->path) || x->has_mode != y->has_mode ||
-		    x->mode != y->mode)
+		    x->mode != y->mode || !str_eq(x->container, y->container) || !str_eq(x->divisor, y->divisor))
 			return false;
 	}
 	return true;
@@ -597,7 +611,9 @@ static bool containers_same(const struct pod *a, const struct pod *b)
 		return false;
 	for (size_t i = 0; i < a->n_containers; i++) {
 		if (!str_eq(a->containers[i].name, b->containers[i].name) ||
-		    !mounts_same(&a->containers[i], &b->containers[i]))
+		    !mounts_same(&a->containers[i], &b->containers[i]) ||
+		    !pairs_same(&a->containers[i].limits, &b->containers[i].limits) ||
+		    !pairs_same(&a->containers[i].requests, &b->containers[i].requests))
 			return false;
 	}
 	return true;
@@ -607,6 +623,7 @@ static bool pod_same_view(const struct pod *a, const struct pod *b)
 {
 	return str_eq(a->ns, b->ns) && str_eq(a->name, b->name) && pod_is_finished(a) == pod_is_finished(b) &&
 	       a->mirror == b->mirror && a->has_fs_group == b->has_fs_group && a->fs_group == b->fs_group &&
+	       pairs_same(&a->labels, &b->labels) && pairs_same(&a->annotations, &b->annotations) &&
 	       volumes_same(a, b) && containers_same(a, b);
 }
 
@@ -633,6 +650,7 @@ void pods_free(struct pods *p)
 	loop_source_free(p->retry);
 	map_deinit(&p->by_uid);
 	map_deinit(&p->by_entry);
+	pairs_deinit(&p->allocatable);
 	free(p->sorted);
 	free(p);
 }
@@ -902,6 +920,40 @@ static bool pod_is_wanted(void *userdata, const char *uid, const char *plugin, c
 int pods_retain(struct pods *p)
 {
 	return publish_retain(p->publish, pod_is_wanted, p);
+}
+
+static bool shows_a_limit(const struct pod_volume *v)
+{
+	for (size_t i = 0; i < v->n_sources; i++)
+		for (size_t j = 0; j < v->sources[i].n_items; j++)
+			if (v->sources[i].items[j].container && str_starts(v->sources[i].items[j].key, "limits."))
+				return true;
+	return false;
+}
+
+bool pod_needs_node(const struct pod *pod)
+{
+	for (size_t i = 0; i < pod->n_volumes; i++)
+		if (shows_a_limit(&pod->volumes[i]) && pod_mounts_volume(pod, pod->volumes[i].name))
+			return true;
+	return false;
+}
+
+void pods_node_changed(struct pods *p, const struct pairs *allocatable)
+{
+	struct pairs fresh = { .n = 0 };
+
+	if (pairs_copy(allocatable, &fresh) < 0) {
+		log_error(NULL, "what is allocatable on the node: out of memory");
+		return;
+	}
+	pairs_deinit(&p->allocatable);
+	p->allocatable = fresh;
+	p->knows_node = true;
+	for (size_t i = 0; i < p->n_sorted; i++)
+		for (size_t j = 0; j < p->sorted[i]->n_volumes; j++)
+			if (shows_a_limit(p->sorted[i]->volumes[j].spec))
+				volume_update(&p->sorted[i]->volumes[j]);
 }
 
 void pods_object_changed(struct pods *p, const struct store_entry *entry)

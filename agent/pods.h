@@ -30,9 +30,10 @@ struct volume_source {
 struct volume {
 	struct pod_state *pod;
 	const struct pod_volume *spec; /* in pod->pod */
-	const struct store_entry **entries; /* of spec->sources, one reference of ours to each; NULL: a mirror pod's */
+	/* of spec->sources, one reference of ours to each; NULL: what the pod says of itself. All NULL: a mirror pod's */
+	const struct store_entry **entries;
 	struct volume_source *sources;
-	size_t n_sources; /* that have an entry */
+	size_t n_sources; /* that have been taken up */
 	enum volume_condition condition;
 	char error[ERR_TEXT_MAX];
 	/* of what is published */
@@ -79,6 +80,10 @@ bool pods_pod_restored(struct pods *p, struct pod *pod);
 void pods_drop_cached(struct pods *p);
 /* The first complete list of pods has come: what is published for none of them goes. -ENOMEM: not all of it has gone. */
 int pods_retain(struct pods *p);
+/* It shows how much a container may use at most, which may be all that the node has. */
+bool pod_needs_node(const struct pod *pod);
+/* What the node has for its pods; copied. */
+void pods_node_changed(struct pods *p, const struct pairs *allocatable);
 /* From the store. */
 void pods_object_changed(struct pods *p, const struct store_entry *entry);
 

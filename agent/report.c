@@ -35,7 +35,7 @@ static json_t *report_sources(const struct pod_volume *spec)
 	cleanup_json json_t *sources = json_array();
 
 	for (size_t i = 0; i < spec->n_sources; i++) {
-		json_t *source = json_pack("{s:s, s:s, s:b}", "type", pod_source_type(&spec->sources[i]), "name",
+		json_t *source = json_pack("{s:s, s:s*, s:b}", "type", pod_source_type(&spec->sources[i]), "name",
 					   spec->sources[i].name, "optional", spec->sources[i].optional);
 
 		if (json_array_append_new(sources, source) < 0)
@@ -52,7 +52,7 @@ static json_t *report_cached(const struct volume *v)
 	for (size_t i = 0; i < v->n_sources; i++) {
 		const struct store_entry *entry = v->entries[i];
 
-		if (entry->cached && (!oldest || entry->synced_usec < oldest))
+		if (entry && entry->cached && (!oldest || entry->synced_usec < oldest))
 			oldest = entry->synced_usec;
 	}
 	return report_time(oldest);

@@ -16,6 +16,46 @@ const char *object_kind_word(enum object_kind kind)
 	return words[kind];
 }
 
+void pairs_deinit(struct pairs *p)
+{
+	for (size_t i = 0; i < p->n; i++) {
+		free(p->all[i].key);
+		free(p->all[i].value);
+	}
+	free(p->all);
+	*p = (struct pairs){ .n = 0 };
+}
+
+int pairs_copy(const struct pairs *p, struct pairs *ret_p)
+{
+	cleanup(pairs_deinit) struct pairs copy = { .n = 0 };
+
+	copy.all = calloc(p->n + 1, sizeof(*copy.all));
+	if (!copy.all)
+		return -ENOMEM;
+	for (size_t i = 0; i < p->n; i++) {
+		struct label *l = &copy.all[copy.n++];
+
+		l->key = strdup(p->all[i].key);
+		l->value = strdup(p->all[i].value);
+		if (!l->key || !l->value)
+			return -ENOMEM;
+	}
+	*ret_p = copy;
+	copy = (struct pairs){ .n = 0 };
+	return 0;
+}
+
+bool pairs_same(const struct pairs *a, const struct pairs *b)
+{
+	if (a->n != b->n)
+		return false;
+	for (size_t i = 0; i < a->n; i++)
+		if (!str_eq(a->all[i].key, b->all[i].key) || !str_eq(a->all[i].value, b->all[i].value))
+			return false;
+	return true;
+}
+
 int secret_new(struct secret **ret_s)
 {
 	struct secret *s = calloc(1, sizeof(*s));

@@ -23,6 +23,14 @@ struct secret_key {
 struct label {
 	char *key, *value;
 };
+/* Sorted by key. */
+struct pairs {
+	struct label *all;
+	size_t n;
+};
+void pairs_deinit(struct pairs *p);
+int pairs_copy(const struct pairs *p, struct pairs *ret_p);
+bool pairs_same(const struct pairs *a, const struct pairs *b);
 struct secret {
 	size_t refs;
 	enum object_kind kind;

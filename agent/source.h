@@ -36,6 +36,8 @@ struct source_sink {
 	void (*pod_changed)(void *userdata, struct pod *pod);
 	/* The pod with this uid is gone. */
 	void (*pod_removed)(void *userdata, const char *uid);
+	/* What the node has for its pods has changed: status.allocatable. NULL: nobody wants to know. */
+	void (*node_changed)(void *userdata, const struct pairs *allocatable);
 	/* The first complete list of pods has been told. May be called again after a relist. */
 	void (*pods_synced)(void *userdata);
 	/* The current revision of a wanted Secret; NULL: the source is sure that there is none. */
@@ -73,6 +75,7 @@ struct source_vtable {
 	int (*expect_pod)(struct source *s, const char *ns, const char *name, const char *uid);
 	int (*need)(struct source *s, enum object_kind kind, const char *ns,
 		    const char *name); /* NULL: what was told is current anyway */
+	void (*need_node)(struct source *s); /* NULL: it knows of no node */
 	void (*tune)(struct source *s, const struct source_tuning *tuning); /* NULL: there is nothing to tune */
 	void (*reread)(struct source *s); /* NULL: there is nothing that is not followed anyway */
 	int (*refresh)(struct source *s, enum object_kind kind, const char *ns, const char *name);
@@ -110,6 +113,12 @@ static inline void source_unwant(struct source *s, enum object_kind kind, const 
 static inline int source_need(struct source *s, enum object_kind kind, const char *ns, const char *name)
 {
 	return s->vtable->need ? s->vtable->need(s, kind, ns, name) : 0;
+}
+/* Some pod shows what the node has: from now on that is kept up to date. */
+static inline void source_need_node(struct source *s)
+{
+	if (s->vtable->need_node)
+		s->vtable->need_node(s);
 }
 /* What was told stays. */
 static inline void source_tune(struct source *s, const struct source_tuning *tuning)

@@ -182,6 +182,7 @@ static const struct source_vtable VTABLE = {
 	.want = api_want,
 	.unwant = api_unwant,
 	.need = api_need,
+	.need_node = api_need_node,
 	.tune = api_tune,
 	.refresh = api_refresh,
 	.slept = api_slept,

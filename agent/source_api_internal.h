@@ -108,7 +108,8 @@ struct source_api {
 	uint64_t check_at_usec; /* when check_timer is set to; 0: it is not */
 
 	struct follower node;
-	bool node_seen, node_missing_told;
+	bool node_seen, node_missing_told, node_needed;
+	struct pairs allocatable; /* as told */
 	int64_t node_ttl_sec; /* from the node's annotation; -1: it says none */
 
 	struct list todo, refused;
@@ -198,3 +199,4 @@ int api_node_start(struct source_api *s);
 void api_node_retune(struct source_api *s);
 /* How old a Secret may become under Cache. */
 uint64_t api_node_ttl(const struct source_api *s);
+void api_need_node(struct source *source);

@@ -1,8 +1,10 @@
 /* The Node object of this node, for its annotation node.alpha.kubernetes.io/ttl: how old a Secret may become under the
- * strategy Cache. The cluster's controller writes it, the more seconds the more nodes there are. It is asked for once at
- * the start, which also tells whether there is such a node at all, and at every sync under Cache. */
+ * strategy Cache. The cluster's controller writes it, the more seconds the more nodes there are. And for what is
+ * allocatable on it, which some pods show. It is asked for once at the start, which also tells whether there is such a
+ * node at all, and at every sync under Cache or when some pod needs it. */
 #include "agent/source_api_internal.h"
 
+#include "agent/codec.h"
 #include "common/log.h"
 #include "common/str.h"
 
@@ -30,6 +32,23 @@ static void node_says_ttl(struct source_api *s, int64_t ttl_sec)
 		api_objects_retune(s, SOURCE_CACHE);
 }
 
+static void node_says_allocatable(struct source_api *s, const json_t *obj)
+{
+	cleanup(pairs_deinit) struct pairs fresh = { .n = 0 };
+	struct json_issue issue = { .reason = "" };
+
+	if (codec_allocatable(obj, &fresh, &issue) < 0) {
+		api_warn_of_refusal(s, LOG_F({ "node", s->node_name }), issue.reason);
+		return;
+	}
+	if (pairs_same(&fresh, &s->allocatable) || !s->sink->node_changed)
+		return;
+	pairs_deinit(&s->allocatable);
+	s->allocatable = fresh;
+	fresh = (struct pairs){ .n = 0 };
+	s->sink->node_changed(s->userdata, &s->allocatable);
+}
+
 static void node_list_begin(void *userdata)
 {
 	((struct follower *)userdata)->source->node_seen = false;
@@ -42,6 +61,7 @@ static void node_object(void *userdata, enum reflector_event event, const json_t
 	s->node_seen = true;
 	s->node_missing_told = false;
 	node_says_ttl(s, parse_ttl(obj));
+	node_says_allocatable(s, obj);
 }
 
 static void node_list_end(void *userdata)
@@ -84,9 +104,10 @@ uint64_t api_node_ttl(const struct source_api *s)
 
 static void set_pace(struct source_api *s)
 {
-	follower_set_pace(&s->node, &(struct poller_pace){
-					    .period_usec = s->tuning.strategy == SOURCE_CACHE ? s->tuning.sync_usec : 0,
-					    .jitter = SYNC_JITTER });
+	bool polls = s->node_needed || s->tuning.strategy == SOURCE_CACHE;
+
+	follower_set_pace(&s->node, &(struct poller_pace){ .period_usec = polls ? s->tuning.sync_usec : 0,
+							   .jitter = SYNC_JITTER });
 }
 
 void api_node_init(struct source_api *s)
@@ -105,6 +126,19 @@ void api_node_init(struct source_api *s)
 void api_node_deinit(struct source_api *s)
 {
 	follower_deinit(&s->node);
+	pairs_deinit(&s->allocatable);
+}
+
+void api_need_node(struct source *source)
+{
+	struct source_api *s = api_of(source);
+
+	if (s->node_needed)
+		return;
+	s->node_needed = true;
+	set_pace(s);
+	if (s->started)
+		follower_do_later(&s->node, TODO_ASK);
 }
 
 int api_node_start(struct source_api *s)

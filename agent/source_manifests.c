@@ -650,7 +650,7 @@ static int manifests_want(struct source *s, enum object_kind kind, const char *n
 
 static void manifests_unwant(struct source *s, enum object_kind kind, const char *ns, const char *name)
 {
-	manifest_set_unwant(manifests_of(s)->set, ns, name);
+	manifest_set_unwant(manifests_of(s)->set, kind, ns, name);
 }
 
 static int manifests_refresh(struct source *s, enum object_kind kind, const char *ns, const char *name)

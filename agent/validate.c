@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <strings.h>
 
+#include "agent/downward.h"
 #include "common/b64.h"
 #include "common/map.h"
 #include "common/str.h"
@@ -519,19 +520,12 @@ static int check_descending(const char *path, const struct json_at *at, struct j
 	return 0;
 }
 
-static int check_item(const json_t *item, const struct json_at *at, void *userdata, struct json_issue *issue)
+static int check_item_path(const json_t *item, const struct json_at *at, struct json_issue *issue)
 {
-	static const char *const known[] = { "key", "path", "mode", NULL };
 	const struct json_at path_at = JSON_AT(at, "path");
-	const char *key = NULL, *path = NULL;
+	const char *path = NULL;
 	int r;
 
-	r = refuse_unknown(item, at, known, issue);
-	if (r < 0)
-		return r;
-	r = get_filled(item, "key", at, &key, issue);
-	if (r < 0)
-		return r;
 	r = get_filled(item, "path", at, &path, issue);
 	if (r < 0)
 		return r;
@@ -543,18 +537,124 @@ static int check_item(const json_t *item, const struct json_at *at, void *userda
 	return check_mode(item, "mode", at, issue);
 }
 
-/* What a volume or a source of a projected one can be made of. */
-static const struct source_type {
-	const char *field;
-	const char *volume_name; /* what names the object in a volume; in a source it is `name` */
-	const char *in_volume[5], *in_source[4]; /* the fields that there are; NULL ends them */
-} SOURCE_TYPES[] = {
-	{ "secret",
-	  "secretName",
-	  { "secretName", "items", "defaultMode", "optional" },
-	  { "name", "items", "optional" } },
-	{ "configMap", "name", { "name", "items", "defaultMode", "optional" }, { "name", "items", "optional" } },
-};
+static int check_item(const json_t *item, const struct json_at *at, void *userdata, struct json_issue *issue)
+{
+	static const char *const known[] = { "key", "path", "mode", NULL };
+	const char *key = NULL;
+	int r;
+
+	r = refuse_unknown(item, at, known, issue);
+	if (r < 0)
+		return r;
+	r = get_filled(item, "key", at, &key, issue);
+	return r < 0 ? r : check_item_path(item, at, issue);
+}
+
+/* ---- downward API ---- */
+
+static int check_field_ref(const json_t *ref, const struct json_at *at, struct json_issue *issue)
+{
+	static const char *const known[] = { "apiVersion", "fieldPath", NULL };
+	const struct json_at path_at = JSON_AT(at, "fieldPath");
+	const char *path = NULL, *key;
+	cleanup_free char *name = NULL;
+	enum downward_field field;
+	size_t len;
+	int r;
+
+	r = refuse_unknown(ref, at, known, issue);
+	if (r < 0)
+		return r;
+	r = get_filled(ref, "fieldPath", at, &path, issue);
+	if (r < 0)
+		return r;
+	if (downward_field_parse(path, &field, &key, &len) < 0)
+		return json_issue_set(issue, &path_at,
+				      "Unsupported value: \"" SHOWN "\": supported values: \"metadata.annotations\", "
+				      "\"metadata.labels\", \"metadata.name\", \"metadata.namespace\", \"metadata.uid\"",
+				      path);
+	if (len == 0)
+		return 0;
+	name = strndup(key, len);
+	if (!name)
+		return no_memory(issue, &path_at);
+	return field == DOWNWARD_LABELS ? check_label(name, NULL, &path_at, issue)
+					: check_annotation(name, NULL, &path_at, issue);
+}
+
+/* A quantity; YAML reads `divisor: 1` as a number. */
+static int check_divisor(const json_t *ref, const char *resource, const struct json_at *up, struct json_issue *issue)
+{
+	const struct json_at at = JSON_AT(up, "divisor");
+	const json_t *value = json_object_get(ref, "divisor");
+	const char *divisor = NULL, *problem;
+	char number[32];
+	int r;
+
+	if (json_is_integer(value)) {
+		snprintf(number, sizeof(number), "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+		divisor = number;
+	} else {
+		r = json_get_str(ref, "divisor", up, &divisor, issue);
+		if (r < 0)
+			return r;
+	}
+	problem = downward_divisor_problem(resource, divisor);
+	return *problem ? invalid(issue, &at, divisor, problem) : 0;
+}
+
+static int check_resource_ref(const json_t *ref, const struct json_at *at, struct json_issue *issue)
+{
+	static const char *const known[] = { "containerName", "resource", "divisor", NULL };
+	const char *container = NULL, *resource = NULL;
+	int r;
+
+	r = refuse_unknown(ref, at, known, issue);
+	if (r < 0)
+		return r;
+	r = get_filled(ref, "containerName", at, &container, issue);
+	if (r < 0)
+		return r;
+	r = get_filled(ref, "resource", at, &resource, issue);
+	if (r < 0)
+		return r;
+	if (!downward_resource_is_known(resource))
+		return json_issue_set(issue, &JSON_AT(at, "resource"),
+				      "Unsupported value: \"" SHOWN "\": supported values: \"limits.cpu\", "
+				      "\"limits.ephemeral-storage\", \"limits.memory\", \"requests.cpu\", "
+				      "\"requests.ephemeral-storage\", \"requests.memory\"",
+				      resource);
+	return check_divisor(ref, resource, at, issue);
+}
+
+static int check_downward_item(const json_t *item, const struct json_at *at, void *userdata, struct json_issue *issue)
+{
+	static const char *const known[] = { "path", "mode", "fieldRef", "resourceFieldRef", NULL };
+	const json_t *field = NULL, *resource = NULL;
+	int r;
+
+	r = refuse_unknown(item, at, known, issue);
+	if (r < 0)
+		return r;
+	r = check_item_path(item, at, issue);
+	if (r < 0)
+		return r;
+	r = json_get_object(item, "fieldRef", at, &field, issue);
+	if (r < 0)
+		return r;
+	r = json_get_object(item, "resourceFieldRef", at, &resource, issue);
+	if (r < 0)
+		return r;
+	if (field && resource)
+		return invalid(issue, at, "resource",
+			       "fieldRef and resourceFieldRef can not be specified simultaneously");
+	if (!field && !resource)
+		return json_issue_set(issue, at, "Required value: one of fieldRef and resourceFieldRef is required");
+	return field ? check_field_ref(field, &JSON_AT(at, "fieldRef"), issue)
+		     : check_resource_ref(resource, &JSON_AT(at, "resourceFieldRef"), issue);
+}
+
+/* ---- volumes ---- */
 
 static int check_object_source(const json_t *source, const char *name_key, const struct json_at *at,
 			       struct json_issue *issue)
@@ -574,6 +674,32 @@ static int check_object_source(const json_t *source, const char *name_key, const
 	return for_each(source, "items", at, check_item, NULL, issue);
 }
 
+static int check_downward_source(const json_t *source, const char *name_key, const struct json_at *at,
+				 struct json_issue *issue)
+{
+	return for_each(source, "items", at, check_downward_item, NULL, issue);
+}
+
+/* What a volume or a source of a projected one can be made of. */
+static const struct source_type {
+	const char *field;
+	const char *volume_name; /* what names the object in a volume; in a source it is `name` */
+	const char *in_volume[5], *in_source[4]; /* the fields that there are; NULL ends them */
+	int (*check)(const json_t *source, const char *name_key, const struct json_at *at, struct json_issue *issue);
+} SOURCE_TYPES[] = {
+	{ "secret",
+	  "secretName",
+	  { "secretName", "items", "defaultMode", "optional" },
+	  { "name", "items", "optional" },
+	  check_object_source },
+	{ "configMap",
+	  "name",
+	  { "name", "items", "defaultMode", "optional" },
+	  { "name", "items", "optional" },
+	  check_object_source },
+	{ "downwardAPI", NULL, { "items", "defaultMode" }, { "items" }, check_downward_source },
+};
+
 static int check_plain_volume(const json_t *source, const struct source_type *type, const struct json_at *at,
 			      struct json_issue *issue)
 {
@@ -585,7 +711,7 @@ static int check_plain_volume(const json_t *source, const struct source_type *ty
 	r = check_mode(source, "defaultMode", at, issue);
 	if (r < 0)
 		return r;
-	return check_object_source(source, type->volume_name, at, issue);
+	return type->check(source, type->volume_name, at, issue);
 }
 
 /* `Secret:`, `secrets:` or `secretName:` would make an empty folder of a secret volume. */
@@ -663,7 +789,7 @@ static int check_source(const json_t *obj, const struct json_at *up, void *userd
 			continue;
 		r = refuse_unknown(source, &at, SOURCE_TYPES[i].in_source, issue);
 		if (r == 0)
-			r = check_object_source(source, "name", &at, issue);
+			r = SOURCE_TYPES[i].check(source, "name", &at, issue);
 		if (r == 0)
 			r = check_projected_paths(source, userdata, issue);
 	}

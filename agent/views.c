@@ -2,9 +2,11 @@
  * collectData() in pkg/volume/projected) and of nested_volumes.go. One bad key fails the whole volume, so that nobody ever sees half of it. */
 #include "agent/views.h"
 
+#include "agent/downward.h"
 #include "common/buf.h"
 #include "common/str.h"
 
+#define DOWNWARD_MAX (4u << 20) /* a pod has 256 KiB of annotations, of which each byte may be shown as ten */
 #define VERSIONS_MAX 65536 /* of text: sources times the length of a resourceVersion */
 
 /* --- nested mount points --- */
@@ -209,9 +211,43 @@ static int view_add_items(struct view *v, mode_t mode, const struct pod_volume_s
 	return 0;
 }
 
+/* The bytes are in locked memory like all others: what serves them knows of no other. */
+static int view_add_text(struct view *v, const struct pod_item *item, const char *text, size_t len, mode_t mode,
+			 struct err *e)
+{
+	cleanup_secblock struct secblock *block = NULL;
+	struct secspan span = { .len = len };
+	struct digest digest = digest_of(text, len);
+	int r;
+
+	r = secblock_new(len, &block, e);
+	if (r < 0)
+		return r;
+	memcpy(block->data, text, len);
+	span.block = block;
+	return payload_add(v->payload, item->path, &span, &digest, item->has_mode ? item->mode : mode, e);
+}
+
+static int view_add_pod(struct view *v, mode_t mode, const struct pod *pod, const struct pod_volume_source *source,
+			const struct pairs *allocatable, struct err *e)
+{
+	int r;
+
+	for (size_t i = 0; i < source->n_items; i++) {
+		cleanup_buf struct buf text = BUF_INIT(DOWNWARD_MAX);
+
+		r = downward_text(pod, &source->items[i], allocatable, &text, e);
+		if (r == 0)
+			r = view_add_text(v, &source->items[i], text.data ?: "", text.len, mode, e);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
 /* What a later source adds takes the place of an earlier one's file of the same path, as the kubelet's projected plugin
  * has it (pkg/volume/projected/projected.go, collectData). */
-static int view_add_source(struct view *v, mode_t mode, const struct pod_volume_source *source,
+static int view_add_object(struct view *v, mode_t mode, const struct pod_volume_source *source,
 			   const struct store_entry *entry, struct err *e)
 {
 	if (entry->state == STORE_UNSYNCED && entry->error[0])
@@ -240,13 +276,18 @@ static int view_add_mount_dir(void *userdata, const char *path)
 }
 
 static int view_fill(struct view *v, const struct pod *pod, const struct pod_volume *volume,
-		     const struct store_entry *const *entries, struct err *e)
+		     const struct store_entry *const *entries, const struct pairs *allocatable, struct err *e)
 {
 	struct mount_dir_sink sink = { .payload = v->payload, .e = e };
 	int r;
 
 	for (size_t i = 0; i < volume->n_sources; i++) {
-		r = view_add_source(v, volume->default_mode, &volume->sources[i], entries[i], e);
+		const struct pod_volume_source *source = &volume->sources[i];
+
+		if (entries[i])
+			r = view_add_object(v, volume->default_mode, source, entries[i], e);
+		else
+			r = view_add_pod(v, volume->default_mode, pod, source, allocatable, e);
 		if (r < 0)
 			return r;
 	}
@@ -263,7 +304,8 @@ static char *view_versions(const struct pod_volume *volume, const struct store_e
 	cleanup_buf struct buf text = BUF_INIT(VERSIONS_MAX);
 
 	for (size_t i = 0; i < volume->n_sources; i++) {
-		const char *version = entries[i]->state == STORE_PRESENT ? entries[i]->secret->resource_version : "";
+		const char *version =
+			entries[i] && entries[i]->state == STORE_PRESENT ? entries[i]->secret->resource_version : "";
 
 		if (buf_printf(&text, "%s%s", i ? "," : "", version) < 0)
 			return NULL;
@@ -278,7 +320,7 @@ void view_deinit(struct view *v)
 }
 
 int view_make(const struct pod *pod, const struct pod_volume *volume, const struct store_entry *const *entries,
-	      struct view *ret_view, struct err *e)
+	      const struct pairs *allocatable, struct view *ret_view, struct err *e)
 {
 	cleanup(view_deinit) struct view v = { .n_files = 0 };
 	int r;
@@ -286,7 +328,7 @@ int view_make(const struct pod *pod, const struct pod_volume *volume, const stru
 	r = payload_new(&v.payload);
 	if (r < 0)
 		return err_set(e, r, "out of memory");
-	r = view_fill(&v, pod, volume, entries, e);
+	r = view_fill(&v, pod, volume, entries, allocatable, e);
 	if (r < 0)
 		return r;
 	v.resource_version = view_versions(volume, entries);

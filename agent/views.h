@@ -8,15 +8,16 @@
 
 struct view {
 	struct payload *payload; /* sealed; owned */
-	char *resource_version; /* of the Secrets, with commas between; "" for one that is optional and absent; owned */
+	char *resource_version; /* of the objects, with commas between; "" for one that is absent, and for the pod; owned */
 	size_t n_files;
 	uint64_t n_bytes;
 };
 
-/* entries: what is known of volume->sources, one for each. -EAGAIN: of one nothing is known yet; -ENOENT: a Secret or a
- * key is missing and not optional; -EINVAL: it cannot be shown as files; -ENOMEM. One bad source fails all. */
+/* entries: what is known of volume->sources, one for each; NULL for what the pod says of itself. -EAGAIN: of one nothing is known yet; -ENOENT: a Secret or a
+ * key is missing and not optional; -EINVAL: it cannot be shown as files; -ENOMEM. One bad source fails all.
+ * allocatable: the node's; NULL: not known. */
 int view_make(const struct pod *pod, const struct pod_volume *volume, const struct store_entry *const *entries,
-	      struct view *ret_view, struct err *e);
+	      const struct pairs *allocatable, struct view *ret_view, struct err *e);
 void view_deinit(struct view *v);
 
 /* The folders below `volume`'s mount path at which the pod's other mounts need a mount point, as the kubelet's

@@ -85,7 +85,7 @@ static void payloads_are_the_kubelets(void **state)
 		char files[512] = "";
 		cleanup(view_deinit) struct view view = { .n_files = 0 };
 
-		if (view_make(pod, &pod->volumes[0], ENTRIES(&entry), &view, &e) < 0)
+		if (view_make(pod, &pod->volumes[0], ENTRIES(&entry), NULL, &view, &e) < 0)
 			fail_msg("%s: %s", payload_cases[i].name, err_text(&e));
 		for (size_t j = 0; j < view.payload->n_files; j++) {
 			size_t len = strlen(files);
@@ -127,7 +127,7 @@ static void what_cannot_be_shown_says_why(void **state)
 		snprintf(entry.error, sizeof(entry.error), "%s", refusals[i].error);
 		if (entry.state == STORE_PRESENT)
 			entry.secret = secret;
-		assert_int_equal(view_make(pod, &pod->volumes[0], ENTRIES(&entry), &view, &e), refusals[i].r);
+		assert_int_equal(view_make(pod, &pod->volumes[0], ENTRIES(&entry), NULL, &view, &e), refusals[i].r);
 		if (!strstr(err_text(&e), refusals[i].words))
 			fail_msg("%s", err_text(&e));
 		assert_int_equal(view.n_files, 99); /* untouched */
@@ -141,7 +141,7 @@ static void an_absent_optional_secret_is_an_empty_volume(void **state)
 	struct err e = ERR_INIT;
 	cleanup(view_deinit) struct view view = { .n_files = 0 };
 
-	assert_int_equal(view_make(pod, &pod->volumes[0], ENTRIES(&entry), &view, &e), 0);
+	assert_int_equal(view_make(pod, &pod->volumes[0], ENTRIES(&entry), NULL, &view, &e), 0);
 	assert_int_equal(view.payload->n_files, 0);
 	assert_string_equal(view.resource_version, "");
 }
@@ -246,7 +246,7 @@ static void sources_are_laid_one_over_the_other(void **state)
 		char files[512] = "";
 
 		known_init(&k, pod, projections[i].first, projections[i].second);
-		if (view_make(pod, &pod->volumes[0], k.of_sources, &view, &e) < 0)
+		if (view_make(pod, &pod->volumes[0], k.of_sources, NULL, &view, &e) < 0)
 			fail_msg("%s: %s", projections[i].name, err_text(&e));
 		files_of(&view, files, sizeof(files));
 		if (strcmp(files, projections[i].files) != 0)
@@ -266,14 +266,14 @@ static void config_maps_have_their_own_words(void **state)
 	struct err e = ERR_INIT;
 	struct view view;
 
-	assert_int_equal(view_make(pod, &pod->volumes[0], ENTRIES(&entry), &view, &e), -EAGAIN);
+	assert_int_equal(view_make(pod, &pod->volumes[0], ENTRIES(&entry), NULL, &view, &e), -EAGAIN);
 	assert_string_equal(err_text(&e), "configmap \"c\" has not been fetched yet");
 	entry.state = STORE_ABSENT;
-	assert_int_equal(view_make(pod, &pod->volumes[0], ENTRIES(&entry), &view, &e), -ENOENT);
+	assert_int_equal(view_make(pod, &pod->volumes[0], ENTRIES(&entry), NULL, &view, &e), -ENOENT);
 	assert_string_equal(err_text(&e), "configmap \"c\" not found");
 	entry.state = STORE_PRESENT;
 	entry.secret = secret;
-	assert_int_equal(view_make(pod, &pod->volumes[0], ENTRIES(&entry), &view, &e), -ENOENT);
+	assert_int_equal(view_make(pod, &pod->volumes[0], ENTRIES(&entry), NULL, &view, &e), -ENOENT);
 	assert_string_equal(err_text(&e), "configmap references non-existent config key: zab");
 }
 
@@ -304,7 +304,7 @@ static void one_bad_source_fails_them_all(void **state)
 		struct err e = ERR_INIT;
 
 		known_init(&k, pod, CASES[i].first, CASES[i].second);
-		assert_int_equal(view_make(pod, &pod->volumes[0], k.of_sources, &view, &e), CASES[i].r);
+		assert_int_equal(view_make(pod, &pod->volumes[0], k.of_sources, NULL, &view, &e), CASES[i].r);
 		if (!strstr(err_text(&e), CASES[i].words))
 			fail_msg("%s", err_text(&e));
 		assert_int_equal(view.n_files, 99); /* untouched */
