@@ -99,18 +99,18 @@ static void match_pod(void *userdata, const char *ns, const char *name, const ch
 	f->name = name;
 }
 
-/* Which Secret the file at `key` is from. A finished pod's volumes have gone; one of one source needs none. */
+/* Which Secret the file at `key` is from; "": none. A finished pod's volumes have gone; one of one source needs none. */
 static const char *find_secret(const struct pod_state *s, const char *volume, const char *key)
 {
 	const struct pod_volume *spec = pod_find_volume(s->pod, volume);
 	const struct pod_volume_source *source = NULL;
 
 	if (spec && spec->n_sources == 1)
-		return spec->sources[0].name ?: "";
-	for (size_t i = 0; i < s->n_volumes; i++)
+		source = &spec->sources[0];
+	for (size_t i = 0; i < s->n_volumes && !source; i++)
 		if (str_eq(s->volumes[i].spec->name, volume))
 			source = volume_find_source(&s->volumes[i], key);
-	return source && source->name ? source->name : "";
+	return source && source->kind == POD_SOURCE_SECRET ? source->name : "";
 }
 
 /* A pod of an earlier agent's time may be in the tree and not yet told by the source. */

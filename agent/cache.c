@@ -274,7 +274,7 @@ static const struct cache_item *missing_object(const struct cache *c, const stru
 			const struct cache_item *item;
 			enum object_kind kind;
 
-			if (!pod_source_object(&v->sources[j], &kind))
+			if (!pod_source_object(&v->sources[j], &kind) || kind == OBJECT_TOKEN)
 				continue;
 			id = str_format("%s/%s", pod->ns, v->sources[j].name);
 			item = id ? cache_set_find(&c->now, cache_kind_of(kind), id) : NULL;

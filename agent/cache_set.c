@@ -25,6 +25,7 @@ const char *cache_kind_name(enum cache_kind kind)
 
 enum cache_kind cache_kind_of(enum object_kind kind)
 {
+	assert(kind != OBJECT_TOKEN);
 	return kind == OBJECT_SECRET ? CACHE_SECRET : CACHE_CONFIG_MAP;
 }
 
@@ -343,6 +344,12 @@ static json_t *source_json(const struct pod_volume_source *s, const char *name_k
 {
 	json_t *source = json_object();
 
+	if (s->kind == POD_SOURCE_TOKEN) {
+		put_str(&source, "path", s->items[0].path);
+		put_str(&source, "audience", s->audience);
+		put(&source, "expirationSeconds", json_integer(s->expiration_sec));
+		return source;
+	}
 	put_str(&source, name_key, s->name);
 	if (s->name)
 		put(&source, "optional", json_boolean(s->optional));
@@ -413,6 +420,8 @@ static json_t *container_json(const struct pod_container *c)
 {
 	json_t *container = json_object(), *mounts = json_array(), *resources = json_object();
 
+	if (c->has_user)
+		put(&container, "securityContext", json_pack("{s:I}", "runAsUser", (json_int_t)c->user));
 	put_pairs(&resources, "limits", &c->limits);
 	put_pairs(&resources, "requests", &c->requests);
 	put(&container, "resources", resources);
@@ -441,6 +450,7 @@ static json_t *spec_json(const struct pod *pod)
 	for (size_t i = 0; i < pod->n_volumes; i++)
 		append(&volumes, volume_json(&pod->volumes[i]));
 	put_str(&spec, "nodeName", pod->node_name);
+	put_str(&spec, "serviceAccountName", pod->service_account);
 	if (pod->has_fs_group)
 		put(&spec, "securityContext", json_pack("{s:I}", "fsGroup", (json_int_t)pod->fs_group));
 	put(&spec, "volumes", volumes);

@@ -13,6 +13,7 @@
 enum cache_kind { CACHE_POD, CACHE_SECRET, CACHE_CONFIG_MAP, CACHE_KINDS_N };
 /* "Pod", "Secret", "ConfigMap" */
 const char *cache_kind_name(enum cache_kind kind);
+/* Not of OBJECT_TOKEN. */
 enum cache_kind cache_kind_of(enum object_kind kind);
 /* Not of CACHE_POD. */
 enum object_kind cache_object_kind(enum cache_kind kind);

@@ -218,9 +218,12 @@ static int add_reference(struct check *c, const char *file, const struct manifes
 	if (!pod_source_object(s, &kind))
 		return 0;
 	manifest_source_path(o->pod, volume, source, field);
-	key = str_format("%s %s/%s", object_kind_word(kind), o->ns, s->name);
-	reason = str_format("%s \"%s\" is in none of these files; the volume has to wait for it",
-			    object_kind_name(kind), s->name);
+	key = str_format("%s %s/%s", object_kind_word(kind), o->ns, s->name ?: "");
+	reason = kind == OBJECT_TOKEN
+			 ? strdup("there are no service account tokens without an API server; the volume has to "
+				  "wait for it")
+			 : str_format("%s \"%s\" is in none of these files; the volume has to wait for it",
+				      object_kind_name(kind), s->name);
 	if (!reason || !key)
 		return -ENOMEM;
 	if (finding_new(&(struct finding){ .level = FINDING_WARNING,

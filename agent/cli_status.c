@@ -78,6 +78,9 @@ static void add_source(struct table *t, const json_t *source)
 	key(t, "configmaps");
 	table_addf(t, TABLE_PLAIN, "%" PRIi64 " of %" PRIi64 " known", cli_int(source, "configMapsSynced"),
 		   cli_int(source, "configMaps"));
+	key(t, "tokens");
+	table_addf(t, TABLE_PLAIN, "%" PRIi64 " of %" PRIi64 " valid", cli_int(source, "tokensSynced"),
+		   cli_int(source, "tokens"));
 	add_int(t, "watches", source, "watches");
 	add_int(t, "rejected", source, "rejected");
 	add_int(t, "warnings", source, "warnings");

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 
 #include "agent/downward.h"
+#include "agent/token.h"
 #include "common/b64.h"
 #include "common/map.h"
 #include "common/str.h"
@@ -14,7 +15,7 @@ enum {
 	KEYS_MAX = 65536, /* of one Secret or ConfigMap */
 	LIST_MAX = 10000, /* labels, items of one volume */
 	POD_LIST_MAX =
-		1000, /* volumes, containers, mounts of one container: each of these is looked for among others */
+		1000, /* volumes, sources, containers, mounts of one container: each of these is looked for among others */
 	UID_MAX = 253,
 	MODE_MAX = 0777,
 	GROUP_ID_MAX = INT32_MAX, /* core validation: IsValidGroupID */
@@ -560,6 +561,30 @@ static int read_downward_item(struct pod_item *item, const json_t *obj, const st
 	return read_mode(obj, "mode", at, &item->has_mode, &item->mode, issue);
 }
 
+static int read_token_source(struct pod_volume_source *s, const json_t *obj, const char *name_key,
+			     const struct json_at *at, struct json_issue *issue)
+{
+	int r;
+
+	s->items = calloc(1, sizeof(*s->items));
+	if (!s->items)
+		return no_memory(issue, at);
+	s->n_items = 1;
+	s->items[0].key = strdup(TOKEN_KEY);
+	if (!s->items[0].key)
+		return no_memory(issue, at);
+	r = dup_str_filled(obj, "path", at, &s->items[0].path, issue);
+	if (r < 0)
+		return r;
+	r = dup_str(obj, "audience", at, &s->audience, issue);
+	if (r < 0)
+		return r;
+	if (s->audience && strlen(s->audience) > TOKEN_AUDIENCE_MAX)
+		return json_issue_set(issue, &JSON_AT(at, "audience"), "more than %d bytes", TOKEN_AUDIENCE_MAX);
+	s->expiration_sec = TOKEN_EXPIRATION_SEC;
+	return json_get_int(obj, "expirationSeconds", at, 1, INT64_C(1) << 32, &s->expiration_sec, issue);
+}
+
 static int read_downward_source(struct pod_volume_source *s, const json_t *obj, const char *name_key,
 				const struct json_at *at, struct json_issue *issue)
 {
@@ -581,7 +606,7 @@ static int begin_sources(struct pod_volume *v, enum pod_volume_kind kind, const 
 	return read_mode(obj, "defaultMode", at, &has_mode, &v->default_mode, issue);
 }
 
-/* Each can be a volume by itself, or a source of a projected one. */
+/* Each can be a source of a projected volume, and most a volume by itself. */
 static const struct source_type {
 	const char *field;
 	const char *volume_name; /* what names the object in a volume; in a source it is `name` */
@@ -593,6 +618,7 @@ static const struct source_type {
 	{ "secret", "secretName", POD_VOLUME_SECRET, POD_SOURCE_SECRET, read_object_source },
 	{ "configMap", "name", POD_VOLUME_CONFIG_MAP, POD_SOURCE_CONFIG_MAP, read_object_source },
 	{ "downwardAPI", NULL, POD_VOLUME_DOWNWARD_API, POD_SOURCE_DOWNWARD_API, read_downward_source },
+	{ "serviceAccountToken", NULL, POD_VOLUME_OTHER, POD_SOURCE_TOKEN, read_token_source },
 };
 
 /* NULL: it is none of these. */
@@ -643,7 +669,7 @@ static int read_projected_volume(struct pod_volume *v, const json_t *obj, const 
 	r = json_get_object(obj, "projected", up, &projected, issue);
 	if (r < 0 || !projected)
 		return r;
-	r = get_list(projected, "sources", &at, &array, &n, issue);
+	r = get_list(projected, "sources", &at, POD_LIST_MAX, &array, &n, issue);
 	if (r < 0 || !are_ours(array))
 		return r;
 	r = begin_sources(v, POD_VOLUME_PROJECTED, projected, n, &at, issue);
@@ -666,7 +692,7 @@ static int read_volume(struct pod_volume *v, const json_t *obj, const struct jso
 	if (r < 0)
 		return r;
 	type = type_of(obj);
-	if (!type)
+	if (!type || type->volume == POD_VOLUME_OTHER)
 		return read_projected_volume(v, obj, up, issue);
 	r = json_get_object(obj, type->field, up, &volume, issue);
 	if (r < 0)
@@ -841,7 +867,7 @@ static int read_containers(struct pod *p, const json_t *spec, const struct json_
 	return r;
 }
 
-static int read_fs_group(struct pod *p, const json_t *spec, const struct json_at *up, struct json_issue *issue)
+static int read_security_context(struct pod *p, const json_t *spec, const struct json_at *up, struct json_issue *issue)
 {
 	const struct json_at at = JSON_AT(up, "securityContext");
 	const json_t *context = NULL;
@@ -859,6 +885,55 @@ static int read_fs_group(struct pod *p, const json_t *spec, const struct json_at
 	return 0;
 }
 
+/* user stays as it is when the object says none */
+static int read_run_as_user(const json_t *obj, const struct json_at *up, int64_t *user, struct json_issue *issue)
+{
+	const struct json_at at = JSON_AT(up, "securityContext");
+	const json_t *context = NULL;
+	int r;
+
+	r = json_get_object(obj, "securityContext", up, &context, issue);
+	if (r < 0 || !context)
+		return r;
+	return json_get_int(context, "runAsUser", &at, 0, GROUP_ID_MAX, user, issue);
+}
+
+static int read_users(struct pod *p, const json_t *spec, const struct json_at *spec_at, struct json_issue *issue)
+{
+	int64_t pods_user = -1;
+	size_t n = 0;
+	int r;
+
+	r = read_run_as_user(spec, spec_at, &pods_user, issue);
+	for (size_t i = 0; i < ARRAY_SIZE(CONTAINER_LISTS); i++) {
+		const struct json_at list_at = JSON_AT(spec_at, CONTAINER_LISTS[i].key);
+		const json_t *array = json_object_get(spec, CONTAINER_LISTS[i].key);
+
+		for (size_t j = 0; r == 0 && j < json_array_size(array); j++, n++) {
+			int64_t user = pods_user;
+
+			r = read_run_as_user(json_array_get(array, j), &JSON_AT_INDEX(&list_at, j), &user, issue);
+			p->containers[n].has_user = user >= 0;
+			p->containers[n].user = (uid_t)MAX(user, INT64_C(0));
+		}
+	}
+	return r;
+}
+
+/* An empty name is what the admission makes `default` of. */
+static int read_account(struct pod *p, const json_t *spec, const struct json_at *up, struct json_issue *issue)
+{
+	const char *account = NULL;
+	int r;
+
+	r = json_get_str(spec, "serviceAccountName", up, &account, issue);
+	if (r < 0)
+		return r;
+	if (!str_empty(account) && !str_is_dns_subdomain(account))
+		return json_issue_set(issue, &JSON_AT(up, "serviceAccountName"), "is not a DNS-1123 subdomain");
+	return copy_str(str_empty(account) ? "default" : account, up, &p->service_account, issue);
+}
+
 static int read_spec(struct pod *p, const json_t *obj, struct json_issue *issue)
 {
 	const struct json_at root = JSON_ROOT, at = JSON_AT(&root, "spec");
@@ -873,13 +948,17 @@ static int read_spec(struct pod *p, const json_t *obj, struct json_issue *issue)
 	r = dup_str(spec, "nodeName", &at, &p->node_name, issue);
 	if (r < 0)
 		return r;
-	r = read_fs_group(p, spec, &at, issue);
+	r = read_account(p, spec, &at, issue);
+	if (r < 0)
+		return r;
+	r = read_security_context(p, spec, &at, issue);
 	if (r < 0)
 		return r;
 	r = read_volumes(p, spec, &at, issue);
 	if (r < 0)
 		return r;
-	return read_containers(p, spec, &at, issue);
+	r = read_containers(p, spec, &at, issue);
+	return r < 0 ? r : read_users(p, spec, &at, issue);
 }
 
 static int read_pod_rest(struct pod *p, const json_t *obj, const json_t *meta, struct json_issue *issue)

@@ -31,6 +31,7 @@ static void source_deinit(struct pod_volume_source *s)
 	}
 	free(s->items);
 	free(s->name);
+	free(s->audience);
 }
 
 static void volume_deinit(struct pod_volume *v)
@@ -74,6 +75,7 @@ static void pod_free(struct pod *p)
 	free(p->resource_version);
 	free(p->node_name);
 	free(p->phase);
+	free(p->service_account);
 	free(p->display);
 	free(p);
 }
@@ -117,7 +119,8 @@ const char *pod_source_type(const struct pod_volume_source *s)
 {
 	static const char *const types[] = { [POD_SOURCE_SECRET] = "secret",
 					     [POD_SOURCE_CONFIG_MAP] = "configMap",
-					     [POD_SOURCE_DOWNWARD_API] = "downwardAPI" };
+					     [POD_SOURCE_DOWNWARD_API] = "downwardAPI",
+					     [POD_SOURCE_TOKEN] = "serviceAccountToken" };
 
 	return types[s->kind];
 }
@@ -130,6 +133,9 @@ bool pod_source_object(const struct pod_volume_source *s, enum object_kind *ret_
 		return true;
 	case POD_SOURCE_CONFIG_MAP:
 		*ret_kind = OBJECT_CONFIG_MAP;
+		return true;
+	case POD_SOURCE_TOKEN:
+		*ret_kind = OBJECT_TOKEN;
 		return true;
 	default:
 		return false;
@@ -166,6 +172,16 @@ bool pod_mounts_volume(const struct pod *p, const char *volume)
 		if (container_mounts_volume(&p->containers[i], volume))
 			return true;
 	return false;
+}
+
+bool pod_common_user(const struct pod *p, uid_t *ret_user)
+{
+	for (size_t i = 0; i < p->n_containers; i++)
+		if (!p->containers[i].has_user || p->containers[i].user != p->containers[0].user)
+			return false;
+	if (p->n_containers > 0)
+		*ret_user = p->containers[0].user;
+	return p->n_containers > 0;
 }
 
 bool pod_is_finished(const struct pod *p)

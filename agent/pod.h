@@ -21,13 +21,15 @@ struct pod_item {
 };
 /* What a volume is made of: one object, or of a projected volume several, one laid over the other. What the pod says of
  * itself is an object, too. */
-enum pod_source_kind { POD_SOURCE_SECRET, POD_SOURCE_CONFIG_MAP, POD_SOURCE_DOWNWARD_API };
+enum pod_source_kind { POD_SOURCE_SECRET, POD_SOURCE_CONFIG_MAP, POD_SOURCE_DOWNWARD_API, POD_SOURCE_TOKEN };
 struct pod_volume_source {
 	enum pod_source_kind kind;
 	char *name; /* of the object, in the pod's namespace; NULL: it is the pod itself */
 	bool optional;
+	char *audience; /* of a token; NULL: the API server's own */
+	int64_t expiration_sec;
 	struct pod_item *items;
-	size_t n_items; /* 0: every key, of an object */
+	size_t n_items; /* 0: every key, of an object; a token has one */
 };
 struct pod_volume {
 	char *name;
@@ -51,10 +53,13 @@ struct pod_container {
 	char **clean_paths,
 		**sorted_paths; /* views.c's own: of the mounts, and the same in order. NULL: not made yet */
 	struct pairs limits, requests; /* kept when a volume shows some */
+	bool has_user; /* runAsUser, its own or the pod's */
+	uid_t user;
 };
 struct pod {
 	size_t refs;
 	char *ns, *name, *uid, *resource_version, *node_name, *phase;
+	char *service_account;
 	struct pairs labels, annotations; /* kept when a volume shows them */
 	bool deleting; /* metadata.deletionTimestamp is set */
 	bool mirror; /* annotation kubernetes.io/config.mirror */
@@ -85,6 +90,8 @@ const struct pod_volume *pod_find_volume(const struct pod *p, const char *name);
 const struct pod_container *pod_find_container(const struct pod *p, const char *name);
 /* Some container (of any kind) mounts it. Others are not set up, as under the kubelet. */
 bool pod_mounts_volume(const struct pod *p, const char *volume);
+/* The user that all containers run as, if they say so: the owner of the pod's tokens. */
+bool pod_common_user(const struct pod *p, uid_t *ret_user);
 /* phase Succeeded or Failed: takes no volumes any more. */
 bool pod_is_finished(const struct pod *p);
 /* "default/web", for messages; lives as long as p. */

@@ -3,6 +3,7 @@
  * little and being told in the wrong order costs nothing. */
 #include "agent/pods.h"
 
+#include "agent/token.h"
 #include "agent/views.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -261,6 +262,7 @@ static int volume_use_object(struct volume *v, const struct pod_volume_source *s
 	struct volume_source *source = &v->sources[v->n_sources];
 	struct pods *p = v->pod->pods;
 	const struct store_entry *entry;
+	cleanup_free char *token = NULL;
 	struct object_users *users;
 	enum object_kind kind;
 	int r;
@@ -269,7 +271,10 @@ static int volume_use_object(struct volume *v, const struct pod_volume_source *s
 		v->n_sources++;
 		return 0;
 	}
-	r = store_ref(p->store, kind, v->pod->pod->ns, spec->name, &entry);
+	token = kind == OBJECT_TOKEN ? token_name(v->pod->pod, spec) : NULL;
+	if (kind == OBJECT_TOKEN && !token)
+		return -ENOMEM;
+	r = store_ref(p->store, kind, v->pod->pod->ns, token ?: spec->name, &entry);
 	if (r < 0)
 		return r;
 	users = map_get(&p->by_entry, &entry, sizeof(entry));
@@ -557,7 +562,9 @@ bool pod_state_is_ready(const struct pod_state *s)
 
 static bool source_same(const struct pod_volume_source *a, const struct pod_volume_source *b)
 {
-	if (a->kind != b->kind || !str_eq(a->name, b->name) || a->optional != b->optional || a->n_items != b->n_items)
+	if (a->kind != b->kind || !str_eq(a->audience, b->audience) || a->expiration_sec != b->expiration_sec)
+		return false;
+	if (!str_eq(a->name, b->name) || a->optional != b->optional || a->n_items != b->n_items)
 		return false;
 	for (size_t i = 0; i < a->n_items; i++) {
 		const struct pod_item *x = &a->items[i], *y = &b->items[i];
@@ -612,6 +619,8 @@ static bool containers_same(const struct pod *a, const struct pod *b)
 	for (size_t i = 0; i < a->n_containers; i++) {
 		if (!str_eq(a->containers[i].name, b->containers[i].name) ||
 		    !mounts_same(&a->containers[i], &b->containers[i]) ||
+		    a->containers[i].has_user != b->containers[i].has_user ||
+		    a->containers[i].user != b->containers[i].user ||
 		    !pairs_same(&a->containers[i].limits, &b->containers[i].limits) ||
 		    !pairs_same(&a->containers[i].requests, &b->containers[i].requests))
 			return false;
@@ -621,10 +630,10 @@ static bool containers_same(const struct pod *a, const struct pod *b)
 
 static bool pod_same_view(const struct pod *a, const struct pod *b)
 {
-	return str_eq(a->ns, b->ns) && str_eq(a->name, b->name) && pod_is_finished(a) == pod_is_finished(b) &&
-	       a->mirror == b->mirror && a->has_fs_group == b->has_fs_group && a->fs_group == b->fs_group &&
-	       pairs_same(&a->labels, &b->labels) && pairs_same(&a->annotations, &b->annotations) &&
-	       volumes_same(a, b) && containers_same(a, b);
+	return str_eq(a->ns, b->ns) && str_eq(a->name, b->name) && str_eq(a->service_account, b->service_account) &&
+	       pod_is_finished(a) == pod_is_finished(b) && a->mirror == b->mirror &&
+	       a->has_fs_group == b->has_fs_group && a->fs_group == b->fs_group && pairs_same(&a->labels, &b->labels) &&
+	       pairs_same(&a->annotations, &b->annotations) && volumes_same(a, b) && containers_same(a, b);
 }
 
 /* The volumes point into the pod they were made from, so a revision that changes nothing for us only replaces what is

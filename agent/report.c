@@ -35,8 +35,9 @@ static json_t *report_sources(const struct pod_volume *spec)
 	cleanup_json json_t *sources = json_array();
 
 	for (size_t i = 0; i < spec->n_sources; i++) {
-		json_t *source = json_pack("{s:s, s:s*, s:b}", "type", pod_source_type(&spec->sources[i]), "name",
-					   spec->sources[i].name, "optional", spec->sources[i].optional);
+		json_t *source = json_pack("{s:s, s:s*, s:s*, s:b}", "type", pod_source_type(&spec->sources[i]),
+					   "audience", spec->sources[i].audience, "name", spec->sources[i].name,
+					   "optional", spec->sources[i].optional);
 
 		if (json_array_append_new(sources, source) < 0)
 			return NULL;
@@ -235,7 +236,8 @@ static json_t *report_source(const struct source_health *h)
 			 h->connected, "podsSynced", h->pods_synced, "lastContact", report_time(h->last_contact_usec),
 			 "lastError", json_text(h->last_error), "secrets", (json_int_t)h->n_secrets, "secretsSynced",
 			 (json_int_t)h->n_secrets_synced, "configMaps", (json_int_t)h->n_config_maps,
-			 "configMapsSynced", (json_int_t)h->n_config_maps_synced, "watches", (json_int_t)h->n_watches,
+			 "configMapsSynced", (json_int_t)h->n_config_maps_synced, "tokens", (json_int_t)h->n_tokens,
+			 "tokensSynced", (json_int_t)h->n_tokens_synced, "watches", (json_int_t)h->n_watches,
 			 "rejected", (json_int_t)h->n_rejected, "warnings", (json_int_t)h->n_warnings, "requests",
 			 (json_int_t)h->n_requests, "connections", (json_int_t)h->n_connections);
 }

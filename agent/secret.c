@@ -4,14 +4,14 @@
 
 const char *object_kind_name(enum object_kind kind)
 {
-	static const char *const names[OBJECT_KINDS_N] = { "Secret", "ConfigMap" };
+	static const char *const names[OBJECT_KINDS_N] = { "Secret", "ConfigMap", "Token" };
 
 	return names[kind];
 }
 
 const char *object_kind_word(enum object_kind kind)
 {
-	static const char *const words[OBJECT_KINDS_N] = { "secret", "configmap" };
+	static const char *const words[OBJECT_KINDS_N] = { "secret", "configmap", "token" };
 
 	return words[kind];
 }

@@ -9,7 +9,8 @@
 #define SECRET_BYTES_MAX ((size_t)1048576) /* sum of decoded values: core/v1 MaxSecretSize; of a ConfigMap, too */
 #define SECRET_KEY_MAX	 253 /* core validation: IsConfigMapKey */
 
-enum object_kind { OBJECT_SECRET, OBJECT_CONFIG_MAP, OBJECT_KINDS_N };
+/* A token is what token.h makes of a TokenRequest's answer: one that is nobody's but the pod's that asked for it. */
+enum object_kind { OBJECT_SECRET, OBJECT_CONFIG_MAP, OBJECT_TOKEN, OBJECT_KINDS_N };
 /* "Secret" */
 const char *object_kind_name(enum object_kind kind);
 /* "secret": in the kubelet's sentences, and in keys. */

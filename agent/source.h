@@ -1,6 +1,6 @@
-/* Source: where Pods, Secrets and ConfigMaps come from. What is said of Secrets holds for ConfigMaps. Two implementations: the API server (source_api.c) and a folder of
- * manifests (source_manifests.c). Everything happens on the loop thread; a source calls its sink from the loop, never
- * from inside a source_*() call. */
+/* Source: where Pods, Secrets, ConfigMaps and tokens come from. Two implementations: the API server (source_api.c) and a
+ * folder of manifests (source_manifests.c), which has no tokens. What is said of Secrets holds for the others, too.
+ * Everything happens on the loop thread; a source calls its sink from the loop, never from inside a source_*() call. */
 #pragma once
 
 #include "agent/pod.h"
@@ -60,6 +60,7 @@ struct source_health {
 	size_t n_secrets; /* wanted */
 	size_t n_secrets_synced; /* of these, known to be there or absent */
 	size_t n_config_maps, n_config_maps_synced; /* the same */
+	size_t n_tokens, n_tokens_synced; /* synced: there is one, and it is valid */
 	size_t n_watches; /* running */
 	size_t n_rejected; /* objects refused and not yet corrected */
 	size_t n_warnings; /* manifests: fields that have no effect */

@@ -101,6 +101,7 @@ static int api_start(struct source *source, struct err *e)
 	if (r < 0)
 		return err_set(e, r, "start the API server source: %s", strerror(-r));
 	s->started = true;
+	api_tokens_start(s);
 	log_info(LOG_F({ "server", http_server(s->http) }, { "node", s->node_name }), "following the API server");
 	return 0;
 }
@@ -151,6 +152,7 @@ static void api_free(struct source *source)
 
 	credentials_free(s->credentials);
 	api_objects_deinit(s);
+	api_tokens_deinit(s);
 	api_pods_deinit(s);
 	api_node_deinit(s);
 	while ((f = list_first(&s->todo, struct follower, todo_link)))
@@ -216,6 +218,8 @@ static int make_loop_sources(struct source_api *s)
 	r = loop_add_defer(s->loop, follower_on_todo, s, &s->do_todo);
 	if (r == 0)
 		r = api_objects_init(s);
+	if (r == 0)
+		r = api_tokens_init(s);
 	return r;
 }
 

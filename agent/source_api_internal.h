@@ -102,6 +102,8 @@ struct source_api {
 	} doubt;
 
 	struct map wanted;
+	struct map tokens;
+	struct loop_source *token_timer;
 	size_t n_rejected;
 	struct log_limit refusals;
 	struct loop_source *check_timer, *starved_timer;
@@ -190,6 +192,18 @@ int api_want(struct source *source, enum object_kind kind, const char *ns, const
 void api_unwant(struct source *source, enum object_kind kind, const char *ns, const char *name);
 int api_need(struct source *source, enum object_kind kind, const char *ns, const char *name);
 int api_refresh(struct source *source, enum object_kind kind, const char *ns, const char *name);
+
+/* ---- source_api_tokens.c ---- */
+
+int api_tokens_init(struct source_api *s);
+void api_tokens_deinit(struct source_api *s);
+void api_tokens_start(struct source_api *s);
+void api_tokens_server_answers(struct source_api *s, uint64_t within_usec);
+void api_tokens_health(const struct source_api *s, struct source_health *ret);
+/* As api_want() and the others, of OBJECT_TOKEN. */
+int api_tokens_want(struct source_api *s, const char *ns, const char *name);
+void api_tokens_unwant(struct source_api *s, const char *ns, const char *name);
+int api_tokens_refresh(struct source_api *s, const char *ns, const char *name);
 
 /* ---- source_api_node.c ---- */
 

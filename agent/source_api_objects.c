@@ -480,6 +480,8 @@ int api_want(struct source *source, enum object_kind kind, const char *ns, const
 	struct wanted *w = NULL;
 	int r;
 
+	if (kind == OBJECT_TOKEN)
+		return api_tokens_want(s, ns, name);
 	if (!str_is_dns_label(ns) || !str_is_dns_subdomain(name))
 		return -EINVAL;
 	if (find_wanted(s, kind, ns, name))
@@ -503,8 +505,10 @@ int api_want(struct source *source, enum object_kind kind, const char *ns, const
 void api_unwant(struct source *source, enum object_kind kind, const char *ns, const char *name)
 {
 	struct source_api *s = api_of(source);
-	struct wanted *w = find_wanted(s, kind, ns, name);
+	struct wanted *w = kind == OBJECT_TOKEN ? NULL : find_wanted(s, kind, ns, name);
 
+	if (kind == OBJECT_TOKEN)
+		api_tokens_unwant(s, ns, name);
 	if (!w)
 		return;
 	map_remove_str(&s->wanted, w->id);
@@ -518,8 +522,11 @@ void api_unwant(struct source *source, enum object_kind kind, const char *ns, co
 int api_need(struct source *source, enum object_kind kind, const char *ns, const char *name)
 {
 	struct source_api *s = api_of(source);
-	struct wanted *w = find_wanted(s, kind, ns, name);
+	struct wanted *w;
 
+	if (kind == OBJECT_TOKEN)
+		return 0;
+	w = find_wanted(s, kind, ns, name);
 	if (!w)
 		return -ENOENT;
 	if (!s->started)
@@ -533,8 +540,11 @@ int api_need(struct source *source, enum object_kind kind, const char *ns, const
 int api_refresh(struct source *source, enum object_kind kind, const char *ns, const char *name)
 {
 	struct source_api *s = api_of(source);
-	struct wanted *w = find_wanted(s, kind, ns, name);
+	struct wanted *w;
 
+	if (kind == OBJECT_TOKEN)
+		return api_tokens_refresh(s, ns, name);
+	w = find_wanted(s, kind, ns, name);
 	if (!w)
 		return -ENOENT;
 	w->answer_due = true;
@@ -579,6 +589,7 @@ void api_objects_server_answers(struct source_api *s, uint64_t within_usec)
 		follower_server_answers(&w->follower, within_usec);
 		follower_server_answers(&w->poll, within_usec);
 	}
+	api_tokens_server_answers(s, within_usec);
 }
 
 void api_objects_refresh_all(struct source_api *s, const struct follower *except)
@@ -601,4 +612,5 @@ void api_objects_health(const struct source_api *s, struct source_health *ret)
 		*(is_secret ? &ret->n_secrets_synced : &ret->n_config_maps_synced) += w->settled;
 		ret->n_watches += follower_is_watching(&w->follower);
 	}
+	api_tokens_health(s, ret);
 }

@@ -7,7 +7,7 @@
 #include "common/map.h"
 #include "common/str.h"
 
-enum { KEY_MAX = 512 }; /* a namespace has 63 characters, a name 253 */
+enum { KEY_MAX = 2200 }; /* a namespace has 63 characters, a name 253, a token's TOKEN_NAME_MAX */
 
 struct store_item {
 	struct store_entry entry; /* first: the public view */

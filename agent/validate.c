@@ -569,10 +569,11 @@ static int check_field_ref(const json_t *ref, const struct json_at *at, struct j
 	if (r < 0)
 		return r;
 	if (downward_field_parse(path, &field, &key, &len) < 0)
-		return json_issue_set(issue, &path_at,
-				      "Unsupported value: \"" SHOWN "\": supported values: \"metadata.annotations\", "
-				      "\"metadata.labels\", \"metadata.name\", \"metadata.namespace\", \"metadata.uid\"",
-				      path);
+		return json_issue_set(
+			issue, &path_at,
+			"Unsupported value: \"" SHOWN "\": supported values: \"metadata.annotations\", "
+			"\"metadata.labels\", \"metadata.name\", \"metadata.namespace\", \"metadata.uid\"",
+			path);
 	if (len == 0)
 		return 0;
 	name = strndup(key, len);
@@ -680,7 +681,38 @@ static int check_downward_source(const json_t *source, const char *name_key, con
 	return for_each(source, "items", at, check_downward_item, NULL, issue);
 }
 
-/* What a volume or a source of a projected one can be made of. */
+static int check_token_source(const json_t *source, const char *name_key, const struct json_at *at,
+			      struct json_issue *issue)
+{
+	const struct json_at path_at = JSON_AT(at, "path"), sec_at = JSON_AT(at, "expirationSeconds");
+	const char *path = NULL, *audience = NULL;
+	int64_t sec = 3600;
+	int r;
+
+	r = json_get_int(source, "expirationSeconds", at, INT64_MIN, INT64_MAX, &sec, issue);
+	if (r < 0)
+		return r;
+	if (sec < 600)
+		return json_issue_set(issue, &sec_at,
+				      "Invalid value: %" PRId64 ": may not specify a duration less than 10 minutes",
+				      sec);
+	if (sec > INT64_C(1) << 32)
+		return json_issue_set(issue, &sec_at,
+				      "Invalid value: %" PRId64 ": may not specify a duration larger than 2^32 seconds",
+				      sec);
+	r = json_get_str(source, "audience", at, &audience, issue);
+	if (r < 0)
+		return r;
+	r = get_filled(source, "path", at, &path, issue);
+	if (r < 0)
+		return r;
+	r = check_descending(path, &path_at, issue);
+	if (r < 0)
+		return r;
+	return str_starts(path, "..") ? invalid(issue, &path_at, path, "must not start with '..'") : 0;
+}
+
+/* What a volume or a source of a projected one can be made of; a token is a source only. */
 static const struct source_type {
 	const char *field;
 	const char *volume_name; /* what names the object in a volume; in a source it is `name` */
@@ -698,6 +730,7 @@ static const struct source_type {
 	  { "name", "items", "optional" },
 	  check_object_source },
 	{ "downwardAPI", NULL, { "items", "defaultMode" }, { "items" }, check_downward_source },
+	{ "serviceAccountToken", NULL, { NULL }, { "path", "audience", "expirationSeconds" }, check_token_source },
 };
 
 static int check_plain_volume(const json_t *source, const struct source_type *type, const struct json_at *at,
@@ -839,6 +872,8 @@ static int check_volume(const json_t *volume, const struct json_at *at, void *us
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(SOURCE_TYPES); i++) {
 		const json_t *source = NULL;
 
+		if (!SOURCE_TYPES[i].in_volume[0])
+			continue;
 		r = json_get_object(volume, SOURCE_TYPES[i].field, at, &source, issue);
 		if (r == 0 && source)
 			r = check_plain_volume(source, &SOURCE_TYPES[i], &JSON_AT(at, SOURCE_TYPES[i].field), issue);

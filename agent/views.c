@@ -184,6 +184,21 @@ static int view_add_all(struct view *v, mode_t mode, const struct secret *secret
 	return 0;
 }
 
+/* A token is its owner's alone, where there is one; fsGroup lets the group read it afterwards. */
+static int view_add_token(struct view *v, mode_t mode, const struct pod *pod, const struct pod_volume_source *source,
+			  const struct secret *secret, struct err *e)
+{
+	const struct secret_key *key = secret_find_key(secret, source->items[0].key);
+	uid_t owner = 0;
+	bool has_owner = pod_common_user(pod, &owner);
+
+	if (has_owner || pod->has_fs_group)
+		mode = 0600;
+	if (!key)
+		return err_set(e, -ENOENT, "token without a value");
+	return payload_add_owned(v->payload, source->items[0].path, &key->value, &key->digest, mode, owner, e);
+}
+
 /* in the kubelet's words */
 static const char *missing_key(const struct pod_volume_source *source)
 {
@@ -247,9 +262,17 @@ static int view_add_pod(struct view *v, mode_t mode, const struct pod *pod, cons
 
 /* What a later source adds takes the place of an earlier one's file of the same path, as the kubelet's projected plugin
  * has it (pkg/volume/projected/projected.go, collectData). */
-static int view_add_object(struct view *v, mode_t mode, const struct pod_volume_source *source,
+static int view_add_object(struct view *v, mode_t mode, const struct pod *pod, const struct pod_volume_source *source,
 			   const struct store_entry *entry, struct err *e)
 {
+	bool is_token = source->kind == POD_SOURCE_TOKEN;
+
+	if (is_token && entry->state == STORE_UNSYNCED && !entry->error[0])
+		return err_set(e, -EAGAIN, "the token has not been fetched yet");
+	if (is_token && entry->state == STORE_ABSENT)
+		return err_set(e, -ENOENT, "there are no service account tokens without an API server");
+	if (is_token && entry->state == STORE_PRESENT)
+		return view_add_token(v, mode, pod, source, entry->secret, e);
 	if (entry->state == STORE_UNSYNCED && entry->error[0])
 		return err_set(e, -EAGAIN, "%s", entry->error);
 	if (entry->state == STORE_UNSYNCED)
@@ -285,7 +308,7 @@ static int view_fill(struct view *v, const struct pod *pod, const struct pod_vol
 		const struct pod_volume_source *source = &volume->sources[i];
 
 		if (entries[i])
-			r = view_add_object(v, volume->default_mode, source, entries[i], e);
+			r = view_add_object(v, volume->default_mode, pod, source, entries[i], e);
 		else
 			r = view_add_pod(v, volume->default_mode, pod, source, allocatable, e);
 		if (r < 0)

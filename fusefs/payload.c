@@ -130,8 +130,8 @@ static int array_grow(void **array, size_t *size, size_t n, size_t elem)
 	return 0;
 }
 
-int payload_add(struct payload *p, const char *path, const struct secspan *content, const struct digest *digest,
-		mode_t mode, struct err *e)
+int payload_add_owned(struct payload *p, const char *path, const struct secspan *content, const struct digest *digest,
+		      mode_t mode, uid_t uid, struct err *e)
 {
 	cleanup_free char *clean = NULL;
 	int r;
@@ -150,10 +150,17 @@ int payload_add(struct payload *p, const char *path, const struct secspan *conte
 		.content = *content,
 		.digest = *digest,
 		.mode = mode & 0777,
+		.uid = uid,
 	};
 	if (content->block)
 		secblock_ref(content->block);
 	return 0;
+}
+
+int payload_add(struct payload *p, const char *path, const struct secspan *content, const struct digest *digest,
+		mode_t mode, struct err *e)
+{
+	return payload_add_owned(p, path, content, digest, mode, 0, e);
 }
 
 int payload_add_mount_dir(struct payload *p, const char *path, struct err *e)

@@ -39,6 +39,9 @@ DEFINE_CLEANUP(struct payload *, payload_free);
  * The span's block gets one more reference. -EINVAL with the kubelet's sentence: `invalid path: ...`. */
 int payload_add(struct payload *p, const char *path, const struct secspan *content, const struct digest *digest,
 		mode_t mode, struct err *e);
+/* The same for a file that does not belong to root. */
+int payload_add_owned(struct payload *p, const char *path, const struct secspan *content, const struct digest *digest,
+		      mode_t mode, uid_t uid, struct err *e);
 /* A folder that exists beside the keys and survives updates. Same path rules; clashes with keys are found by seal. */
 int payload_add_mount_dir(struct payload *p, const char *path, struct err *e);
 /* fsGroup as the kubelet applies it to read-only volumes (kubelet-visible modes: files |= 0440, folders 02755,

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # timeout: 300
-# Volumes of other sources than Secrets against a real API server, as system:node:node-1 under the Node authorizer.
+# Volumes of all sources against a real API server, as system:node:node-1 under the Node authorizer: ConfigMaps, the
+# downward API, and service account tokens, so also the volume that every pod of a cluster has.
 set -u
 # shellcheck source=lib.sh
 . "$(dirname "$(realpath "$0")")/lib.sh"
@@ -23,6 +24,14 @@ pod() {
 }
 contains() { [ "$(cat "$1" 2>/dev/null)" = "$2" ]; }
 becomes() { eventually 20 "contains '$1' '$2'"; } # becomes FILE TEXT
+review() { # review TOKEN JQ
+	api POST /apis/authentication.k8s.io/v1/tokenreviews \
+		"$(jq -n --arg token "$1" '{apiVersion: "authentication.k8s.io/v1", kind: "TokenReview", spec: {token: $token}}')" |
+		jq -r "$2"
+}
+for account in default reader; do
+	api POST $api/serviceaccounts "{\"metadata\": {\"name\": \"$account\"}}" >/dev/null
+done
 
 # --- ConfigMaps
 config_map settings '{"a.conf": "level=1\n", "b": "2"}' '{"bytes": "AP8="}'
@@ -64,6 +73,58 @@ check_equal "what is not asked for is 0" "$(cat "$info/memory")" 0
 api PATCH $api/pods/downward '{"metadata": {"labels": {"c": "3"}, "annotations": {"note": "second"}}}' >/dev/null
 check "labels that change become visible" becomes "$info/labels" $'a="1"\nb="2"\nc="3"'
 check_equal "and annotations with them" "$(cat "$info/note")" second
+
+# --- the volume that every pod has
+config_map kube-root-ca.crt "$(jq -n --rawfile ca "$kube/ca.crt" '{"ca.crt": $ca}')"
+access='{"kube-api-access-x1": {"projected": {"defaultMode": 420, "sources": [
+	{"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
+	{"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+	{"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}]}}]}}}'
+pod client "$access" '{"serviceAccountName": "reader"}'
+require "$log" "a pod with kube-api-access becomes ready" ready client
+dir=$(folder client projected kube-api-access-x1)
+check_equal "it has these files" "$(cd "$dir" && echo *)" "ca.crt namespace token"
+check_equal "ca.crt" "$(cat "$dir/ca.crt")" "$(cat "$kube/ca.crt")"
+check_equal "namespace" "$(cat "$dir/namespace")" default
+token=$(cat "$dir/token")
+check_equal "the API server knows the token" "$(review "$token" .status.user.username)" system:serviceaccount:default:reader
+check_equal "it is bound to the pod" "$(review "$token" '.status.user.extra["authentication.kubernetes.io/pod-name"][0]')" client
+check_equal "it is what a client needs" \
+	"$(curl -sS -A e2e --cacert "$dir/ca.crt" -H "Authorization: Bearer $token" "https://127.0.0.1:$kube_port/api" | jq -r .kind)" APIVersions
+check_equal "its mode" "$(owner "$dir/token")" 644:0:0
+check_equal "one valid token" "$(status .source.tokens),$(status .source.tokensSynced)" 1,1
+check "no token is in the log" not grep -qF "$token" "$log"
+check "nor in what the commands print" not grep -qF "$token" <("$secretlet" status --runtime-dir "$run" -o json
+	"$secretlet" volumes --runtime-dir "$run" -o json)
+
+# --- owner, group, audience
+pod owned "$access" '{"serviceAccountName": "default", "securityContext": {"runAsUser": 1000}}'
+require "$log" "a pod with a user becomes ready" ready owned
+check_equal "the token is the user's" "$(owner "$(folder owned projected kube-api-access-x1)/token")" 600:1000:0
+check_equal "the other files are root's" "$(owner "$(folder owned projected kube-api-access-x1)/namespace")" 644:0:0
+pod group "$access" '{"serviceAccountName": "default", "securityContext": {"fsGroup": 2000}}'
+check "a pod with fsGroup becomes ready" ready group
+check_equal "the group may read the token" "$(owner "$(folder group projected kube-api-access-x1)/token")" 640:0:2000
+pod vault '{"v": {"projected": {"sources": [{"serviceAccountToken": {"path": "t", "audience": "vault", "expirationSeconds": 600}}]}}}' \
+	'{"serviceAccountName": "default"}'
+check "a pod with an audience becomes ready" ready vault
+claims=$(cut -d. -f2 "$(folder vault projected v)/t" | tr '_-' '/+')
+while [ $((${#claims} % 4)) != 0 ]; do claims+='='; done
+check_equal "audience and lifetime are what was asked for" \
+	"$(base64 -d <<<"$claims" | jq -r '"\(.aud[0]),\(.exp - .iat)"')" vault,600
+
+# --- refusals
+pod nobody "$access" '{"serviceAccountName": "none"}'
+check "a service account that is not there is said" eventually 20 \
+	"'$secretlet' volumes --runtime-dir '$run' default/nobody | grep -q 'serviceaccounts \"none\" not found'"
+check "nothing of the volume is there" test ! -e "$(folder nobody projected kube-api-access-x1)"
+api POST $api/serviceaccounts '{"metadata": {"name": "none"}}' >/dev/null
+check "until there is one" ready nobody 60
+
+# --- a token ends with its pod
+kdelete pod client
+check "a pod's token is worth nothing when it has gone" eventually 20 "[ \"\$(review '$token' .status.authenticated)\" != true ]"
+check "its volume goes" eventually 20 "[ ! -e '$dir' ]"
 
 check "the daemon is healthy" healthy
 secretlet_stop

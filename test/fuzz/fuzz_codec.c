@@ -72,7 +72,8 @@ static void check_pod(const struct pod *p)
 		FUZZ_CHECK(v->kind != POD_VOLUME_SECRET || v->n_sources == 1);
 		FUZZ_CHECK(v->kind != POD_VOLUME_OTHER || v->n_sources == 0);
 		for (size_t j = 0; j < v->n_sources; j++)
-			FUZZ_CHECK(str_is_dns_subdomain(v->sources[j].name));
+			FUZZ_CHECK(v->sources[j].kind >= POD_SOURCE_DOWNWARD_API ||
+				   str_is_dns_subdomain(v->sources[j].name));
 		FUZZ_CHECK((v->default_mode & ~(mode_t)0777) == 0);
 	}
 	for (size_t i = 0; i < p->n_containers; i++)

@@ -22,7 +22,7 @@ static void check_place(const char *text)
 
 static void check_source(const struct pod_volume_source *s)
 {
-	FUZZ_CHECK(str_is_dns_subdomain(s->name));
+	FUZZ_CHECK(s->kind >= POD_SOURCE_DOWNWARD_API || str_is_dns_subdomain(s->name));
 	for (size_t i = 0; i < s->n_items; i++) {
 		FUZZ_CHECK(s->items[i].path[0] != '/' && !str_has_dotdot(s->items[i].path));
 		FUZZ_CHECK((s->items[i].mode & ~(mode_t)0777) == 0);
@@ -32,7 +32,7 @@ static void check_source(const struct pod_volume_source *s)
 static void check_good(const struct manifest_object *o)
 {
 	FUZZ_CHECK(o->kind != MANIFEST_UNKNOWN && o->key && str_is_dns_label(o->ns) && str_is_dns_subdomain(o->name));
-	FUZZ_CHECK((o->secret != NULL) == (o->kind == MANIFEST_SECRET) &&
+	FUZZ_CHECK((o->secret != NULL) == (o->kind == MANIFEST_SECRET || o->kind == MANIFEST_CONFIG_MAP) &&
 		   (o->pod != NULL) == (o->kind == MANIFEST_POD));
 	size_t n = 0;
 

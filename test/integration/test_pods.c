@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "agent/codec.h"
+#include "agent/token.h"
 #include "common/file.h"
 #include "common/str.h"
 #include "test/lib/rig.h"
@@ -575,6 +576,146 @@ static void a_config_map_volume_is_in_its_own_folder(void **state)
 	assert_string_equal(bytes, "one");
 }
 
+static void say_labelled(const char *labels)
+{
+	cleanup_free char *text =
+		str_format("{\"metadata\":{\"name\":\"p\",\"namespace\":\"ns\",\"uid\":\"u1\",\"labels\":{%s}},"
+			   "\"spec\":{\"volumes\":[{\"name\":\"v\","
+			   "\"projected\":{\"defaultMode\":256,\"sources\":[" FROM(
+				   "a", "") ",{\"downwardAPI\":{\"items\":[{\"path\":\"labels\",\"mode\":288,"
+					    "\"fieldRef\":{\"fieldPath\":"
+					    "\"metadata.labels\"}},{\"path\":\"cpu\",\"resourceFieldRef\":{"
+					    "\"containerName\":\"c\",\"resource\":"
+					    "\"limits.cpu\"}}]}}]}}],\"containers\":[{\"name\":\"c\",\"volumeMounts\":["
+					    "{\"name\":\"v\",\"mountPath\":"
+					    "\"/v\"}]}]}}",
+			   labels);
+
+	f.text = text;
+	rig_call(f.rig, pod_on_loop, NULL);
+}
+
+static void node_on_loop(struct rig *rig, void *arg)
+{
+	struct label cpu = { (char[]){ "cpu" }, arg };
+
+	pods_node_changed(f.pods, &(struct pairs){ .all = &cpu, .n = 1 });
+}
+
+static void what_a_pod_says_of_itself_is_followed(void **state)
+{
+	say_labelled("\"a\":\"1\"");
+	say_secret("a", "1", ONE);
+	expect_condition("ns/p", VOLUME_WAITING);
+	assert_non_null(strstr(volume_error("ns/p"), "what is allocatable on the node is not known"));
+	rig_call(f.rig, node_on_loop, (char[]){ "4" });
+	expect_condition("ns/p", VOLUME_READY);
+	expect_projected("labels", "a=\"1\"", 0440);
+	expect_projected("cpu", "4", 0400);
+	expect_projected("k", "one", 0400);
+	say_labelled("\"b\":\"2\",\"a\":\"1\"");
+	rig_settle(f.rig);
+	expect_projected("labels", "a=\"1\"\nb=\"2\"", 0440);
+	rig_call(f.rig, node_on_loop, (char[]){ "5" });
+	rig_settle(f.rig);
+	expect_projected("cpu", "5", 0400);
+	say_secret("a", "2", TWO);
+	rig_settle(f.rig);
+	expect_projected("k", "two", 0400);
+	assert_int_equal(f.n_wants, 1);
+	say_pod_removed("u1");
+	assert_int_equal(f.n_unwants, 1);
+}
+
+/* --- tokens --- */
+
+static void token_on_loop(struct rig *rig, void *arg)
+{
+	cleanup_secret_object struct secret *s = NULL;
+	cleanup_json json_t *j = f.text ? json_from(f.text) : NULL;
+	uint64_t expires;
+	int64_t sec;
+
+	assert(!j || token_from_answer(j, "ns", f.name, &s, &expires, &sec, NULL) == 0);
+	store_object_changed(f.store, OBJECT_TOKEN, "ns", f.name, s);
+}
+
+static void token_failed_on_loop(struct rig *rig, void *arg)
+{
+	store_object_failed(f.store, OBJECT_TOKEN, "ns", f.name, &f.error);
+}
+
+static void say_token(const char *name, const char *value)
+{
+	cleanup_free char *text = NULL;
+
+	if (value)
+		text = str_format(
+			"{\"spec\":{\"expirationSeconds\":3600},\"status\":{\"token\":\"%s\",\"expirationTimestamp\":"
+			"\"2999-01-01T00:00:00Z\"}}",
+			value);
+	f.text = text;
+	f.name = name;
+	rig_call(f.rig, token_on_loop, NULL);
+}
+
+#define TOKEN_SOURCE "{\"serviceAccountToken\":{\"path\":\"token\"}}"
+#define TOKEN_OF_P   "default/p/u1/3600/"
+
+static uid_t owner_of(const char *path)
+{
+	cleanup_free char *where = str_format("%s/u1/volumes/kubernetes.io~projected/v/%s", rig_dir(f.rig), path);
+	struct stat st;
+
+	assert_int_equal(stat(where, &st), 0);
+	return st.st_uid;
+}
+
+/* rows 76 and 79 of kubelet-parity; the containers' own users are test_codec's */
+static void a_token_is_its_users(void **state)
+{
+	say_projected("", TOKEN_SOURCE "," FROM("a", ""));
+	say_secret("a", "1", ONE);
+	expect_condition("ns/p", VOLUME_WAITING);
+	assert_string_equal(volume_error("ns/p"), "the token has not been fetched yet");
+	say_token(TOKEN_OF_P, "first");
+	expect_condition("ns/p", VOLUME_READY);
+	expect_projected("token", "first", 0400); /* the volume's defaultMode */
+	assert_int_equal(owner_of("token"), 0);
+	say_token(TOKEN_OF_P, "second");
+	rig_settle(f.rig);
+	expect_projected("token", "second", 0400);
+
+	say_projected("\"securityContext\":{\"runAsUser\":1000},", TOKEN_SOURCE "," FROM("a", ""));
+	rig_settle(f.rig);
+	expect_projected("token", "second", 0600);
+	assert_int_equal(owner_of("token"), 1000);
+	expect_projected("k", "one", 0400);
+	assert_int_equal(owner_of("k"), 0);
+
+	say_projected("\"securityContext\":{\"fsGroup\":2000},", TOKEN_SOURCE "," FROM("a", ""));
+	rig_settle(f.rig);
+	expect_projected("token", "second", 0640);
+	assert_int_equal(owner_of("token"), 0);
+	assert_int_equal(f.n_wants, 2); /* all of this with one token */
+}
+
+static void a_token_that_cannot_be_had_keeps_the_last(void **state)
+{
+	say_projected("", TOKEN_SOURCE);
+	say_token(TOKEN_OF_P, NULL);
+	expect_condition("ns/p", VOLUME_WAITING);
+	assert_string_equal(volume_error("ns/p"), "there are no service account tokens without an API server");
+	say_token(TOKEN_OF_P, "first");
+	expect_condition("ns/p", VOLUME_READY);
+	f.name = TOKEN_OF_P;
+	err_set(&f.error, -EIO, "failed to refresh a token: no route");
+	rig_call(f.rig, token_failed_on_loop, NULL);
+	expect_condition("ns/p", VOLUME_READY);
+	assert_string_equal(volume_error("ns/p"), "failed to refresh a token: no route");
+	expect_projected("token", "first", 0400);
+}
+
 static void a_volume_without_sources_is_an_empty_one(void **state)
 {
 	cleanup_free char *dir = NULL;
@@ -1084,6 +1225,9 @@ int main(void)
 		with_rig(fs_group_counts_for_each_source),
 		with_rig(config_maps_and_secrets_make_one_volume),
 		with_rig(a_config_map_volume_is_in_its_own_folder),
+		with_rig(what_a_pod_says_of_itself_is_followed),
+		with_rig(a_token_is_its_users),
+		with_rig(a_token_that_cannot_be_had_keeps_the_last),
 		with_rig(a_volume_without_sources_is_an_empty_one),
 		with_rig(a_volume_that_becomes_one_of_another_kind_moves),
 		with_rig(a_pod_that_finishes_gives_everything_back),

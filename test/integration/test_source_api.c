@@ -98,10 +98,11 @@ static struct told_secret *told(struct rig *t, const char *name)
 	return &t->secrets[t->n_secrets++];
 }
 
-/* A ConfigMap's name begins with "configmap ". */
+/* The name of what is no Secret begins with its kind: "configmap s". */
 static struct told_secret *told_of(struct rig *t, enum object_kind kind, const char *name)
 {
-	cleanup_free char *full = str_format("%s%s", kind == OBJECT_SECRET ? "" : "configmap ", name);
+	cleanup_free char *full = str_format("%s%s%s", kind == OBJECT_SECRET ? "" : object_kind_word(kind),
+					     kind == OBJECT_SECRET ? "" : " ", name);
 
 	return told(t, full);
 }
@@ -733,6 +734,109 @@ static void config_map_is_followed_as_a_secret_is(void **state)
 	put_secret(t, "s", "open");
 	eventually(t, has_value(t, "s", "open"));
 	assert_int_equal(told(t, "configmap s")->n_changed, 3);
+}
+
+/* ---- tokens ---- */
+
+#define TOKEN_PATH "/serviceaccounts/default/token"
+#define TOKEN_NAME "default/p/u-1/3600/"
+#define ANSWER(token, seconds, expires)                                                                                \
+	"{\"kind\":\"TokenRequest\",\"spec\":{\"expirationSeconds\":" seconds "},\"status\":{\"token\":\"" token       \
+	"\",\"expirationTimestamp\":\"" expires "\"}}"
+
+static bool has_token(struct rig *t, const char *value)
+{
+	const struct secret *s = told(t, "token " TOKEN_NAME)->last;
+
+	return s && s->keys[0].value.len == strlen(value) &&
+	       memcmp(secspan_data(&s->keys[0].value), value, strlen(value)) == 0;
+}
+
+static void want_token(struct rig *t)
+{
+	assert_int_equal(source_want(t->source, OBJECT_TOKEN, "ns", TOKEN_NAME), 0);
+}
+
+static void token_is_asked_for_once_while_it_lives(void **state)
+{
+	struct rig *t = *state;
+
+	apiserver_fail(t->server, TOKEN_PATH, 201, ANSWER("one", "3600", "2999-01-01T00:00:00Z"), -1, -1);
+	want_token(t);
+	eventually(t, has_token(t, "one"));
+	assert_int_equal(health(t).n_tokens, 1);
+	assert_int_equal(health(t).n_tokens_synced, 1);
+	settle(t);
+	assert_int_equal(count_requests(t, "POST /api/v1/namespaces/ns" TOKEN_PATH, ""), 1);
+	assert_int_equal(source_refresh(t->source, OBJECT_TOKEN, "ns", TOKEN_NAME), 0);
+	eventually(t, told(t, "token " TOKEN_NAME)->n_changed == 2);
+	assert_int_equal(count_requests(t, "POST /api/v1/namespaces/ns" TOKEN_PATH, ""), 2);
+	source_unwant(t->source, OBJECT_TOKEN, "ns", TOKEN_NAME);
+	assert_int_equal(health(t).n_tokens, 0);
+	assert_int_equal(source_refresh(t->source, OBJECT_TOKEN, "ns", TOKEN_NAME), -ENOENT);
+}
+
+static void token_that_ends_is_replaced_and_kept_when_that_fails_124(void **state)
+{
+	struct rig *t = *state;
+
+	/* by our clock it is over as soon as it has come */
+	apiserver_fail(t->server, TOKEN_PATH, 201, ANSWER("one", "1", "2020-01-01T00:00:00Z"), -1, 1);
+	want_token(t);
+	eventually(t, has_token(t, "one"));
+	apiserver_fail(t->server, TOKEN_PATH, 500, NULL, -1, -1);
+	eventually(t, *told(t, "token " TOKEN_NAME)->failure);
+	assert_non_null(strstr(told(t, "token " TOKEN_NAME)->failure, "failed to fetch a token: "));
+	assert_true(has_token(t, "one"));
+	assert_int_equal(told(t, "token " TOKEN_NAME)->n_changed, 1);
+	apiserver_fail(t->server, TOKEN_PATH, 201, ANSWER("two", "3600", "2999-01-01T00:00:00Z"), -1, -1);
+	eventually(t, has_token(t, "two"));
+	assert_string_equal(told(t, "token " TOKEN_NAME)->failure, "");
+}
+
+static void forbidden_token_comes_as_soon_as_it_is_allowed(void **state)
+{
+	struct rig *t = *state;
+	uint64_t before = now_usec();
+
+	apiserver_fail(t->server, TOKEN_PATH, 403, NULL, -1, 5);
+	want_token(t);
+	eventually(t, told(t, "token " TOKEN_NAME)->n_failed == 1);
+	apiserver_fail(t->server, TOKEN_PATH, 201, ANSWER("one", "3600", "2999-01-01T00:00:00Z"), -1, -1);
+	eventually(t, has_token(t, "one"));
+	assert_int_equal(told(t, "token " TOKEN_NAME)->n_failed, 1); /* once for one reason */
+	assert_true(now_usec() - before < 4 * USEC_PER_SEC);
+}
+
+static void answer_that_is_no_token_is_none(void **state)
+{
+	struct rig *t = *state;
+
+	apiserver_fail(t->server, TOKEN_PATH, 201, "{\"status\":{\"token\":\"\"}}", -1, -1);
+	want_token(t);
+	eventually(t, *told(t, "token " TOKEN_NAME)->failure);
+	assert_string_equal(told(t, "token " TOKEN_NAME)->failure,
+			    "failed to fetch a token: the server's answer: status.token: must not be empty");
+	assert_null(told(t, "token " TOKEN_NAME)->last);
+}
+
+static void token_may_be_unwanted_at_any_time(void **state)
+{
+	struct rig *t = *state;
+
+	apiserver_fail(t->server, TOKEN_PATH, 201, ANSWER("one", "3600", "2999-01-01T00:00:00Z"), -1, -1);
+	want_token(t);
+	source_unwant(t->source, OBJECT_TOKEN, "ns", TOKEN_NAME);
+	want_token(t);
+	loop_run_once(t->loop, 5 * USEC_PER_MSEC); /* it is under way */
+	source_unwant(t->source, OBJECT_TOKEN, "ns", TOKEN_NAME);
+	t->unwant_at_change = true;
+	want_token(t);
+	eventually(t, has_token(t, "one"));
+	assert_int_equal(health(t).n_tokens, 0);
+	assert_int_equal(source_want(t->source, OBJECT_TOKEN, "ns", "no/token"), -EINVAL);
+	assert_int_equal(source_want(t->source, OBJECT_TOKEN, "ns", "a.b/../x/u/3600/"), -EINVAL);
+	assert_int_equal(source_want(t->source, OBJECT_TOKEN, "ns", "../p/u-1/3600/"), -EINVAL);
 }
 
 static void late_secret_is_absent_first_and_then_there(void **state)
@@ -1390,6 +1494,11 @@ int main(void)
 		TEST(flood_of_refused_pods_has_bounds),
 		TEST(secret_is_told_with_each_change_and_its_end),
 		TEST(config_map_is_followed_as_a_secret_is),
+		TEST(token_is_asked_for_once_while_it_lives),
+		TEST(token_that_ends_is_replaced_and_kept_when_that_fails_124),
+		TEST(forbidden_token_comes_as_soon_as_it_is_allowed),
+		TEST(answer_that_is_no_token_is_none),
+		TEST(token_may_be_unwanted_at_any_time),
 		TEST(late_secret_is_absent_first_and_then_there),
 		TEST(relist_of_an_unchanged_secret_is_silent),
 		TEST(expired_watch_loses_nothing),

@@ -381,7 +381,8 @@ static json_t *parse(const char *text)
 
 static const char POD_TEXT[] =
 	"{\"apiVersion\": \"v1\", \"kind\": \"Pod\", \"metadata\": {\"namespace\": \"default\", \"name\": \"web\","
-	" \"uid\": \"u-2\", \"resourceVersion\": \"70\"}, \"spec\": {\"nodeName\": \"node-1\", \"securityContext\":"
+	" \"uid\": \"u-2\", \"resourceVersion\": \"70\", \"labels\": {\"a\": \"1\"}}, \"spec\": {\"nodeName\": "
+	"\"node-1\", \"serviceAccountName\": \"reader\", \"securityContext\":"
 	" {\"fsGroup\": 0}, \"volumes\": [{\"name\": \"creds\", \"secret\": {\"secretName\": \"db\", \"optional\": "
 	"true,"
 	" \"defaultMode\": 256, \"items\": [{\"key\": \"a\", \"path\": \"x/y\", \"mode\": 288}, {\"key\": \"b\","
@@ -390,9 +391,16 @@ static const char POD_TEXT[] =
 	"{\"name\":"
 	" \"db\", \"items\": [{\"key\": \"a\", \"path\": \"a\"}]}}, {\"configMap\": {\"name\": \"tls\", \"optional\": "
 	"true}}]}}, {\"name\": \"config\", \"configMap\": {\"name\": \"c\", \"defaultMode\": 256}},"
+	" {\"name\": \"self\", \"projected\": {\"sources\": [{\"downwardAPI\": {\"items\": [{\"path\": \"l\", "
+	"\"fieldRef\": "
+	"{\"fieldPath\": \"metadata.labels\"}}, {\"path\": \"c\", \"mode\": 256, \"resourceFieldRef\": "
+	"{\"containerName\": "
+	"\"main\", \"resource\": \"limits.cpu\", \"divisor\": \"1m\"}}]}}, {\"serviceAccountToken\": {\"path\": \"t\", "
+	"\"audience\": \"vault\", \"expirationSeconds\": 700}}]}},"
 	" {\"name\": \"none\", \"projected\": {}}], \"initContainers\": [{\"name\": \"init\", \"volumeMounts\": "
 	"[{\"name\": \"creds\","
-	" \"mountPath\": \"/c\", \"subPath\": \"x/y\", \"readOnly\": true}]}], \"containers\": [{\"name\": \"main\","
+	" \"mountPath\": \"/c\", \"subPath\": \"x/y\", \"readOnly\": true}]}], \"containers\": [{\"name\": \"main\", "
+	"\"resources\": {\"limits\": {\"cpu\": \"2\"}}, \"securityContext\": {\"runAsUser\": 1000},"
 	" \"volumeMounts\": [{\"name\": \"creds\", \"mountPath\": \"/c\"}, {\"name\": \"scratch\", \"mountPath\":"
 	" \"/c/scratch\"}, {\"name\": \"plain\", \"mountPath\": \"/p\", \"subPathExpr\": \"$(X)\"}]}]},"
 	" \"status\": {\"phase\": \"Running\"}}";
@@ -442,6 +450,18 @@ static void a_pod_comes_back_as_it_was(void **state)
 	assert_true(v->sources[1].optional);
 	assert_int_equal(v->sources[0].kind, POD_SOURCE_SECRET);
 	assert_int_equal(v->sources[1].kind, POD_SOURCE_CONFIG_MAP);
+	v = pod_find_volume(item->pod, "self");
+	assert_int_equal(v->sources[0].kind, POD_SOURCE_DOWNWARD_API);
+	assert_string_equal(v->sources[0].items[0].key, "metadata.labels");
+	assert_string_equal(v->sources[0].items[1].container, "main");
+	assert_string_equal(v->sources[0].items[1].divisor, "1m");
+	assert_string_equal(item->pod->labels.all[0].value, "1");
+	assert_string_equal(pod_find_container(item->pod, "main")->limits.all[0].value, "2");
+	assert_int_equal(v->sources[1].kind, POD_SOURCE_TOKEN);
+	assert_string_equal(v->sources[1].audience, "vault");
+	assert_int_equal(v->sources[1].expiration_sec, 700);
+	assert_string_equal(item->pod->service_account, "reader");
+	assert_int_equal(pod_find_container(item->pod, "main")->user, 1000);
 	v = pod_find_volume(item->pod, "config");
 	assert_int_equal(v->kind, POD_VOLUME_CONFIG_MAP);
 	assert_string_equal(v->sources[0].name, "c");

@@ -543,6 +543,38 @@ static void projected_volumes_are_read(void **state)
 	assert_int_equal(pod_find_volume(p, "null")->kind, POD_VOLUME_OTHER);
 }
 
+/* row 80 of kubelet-parity */
+static void the_common_user_is_that_of_all_containers(void **state)
+{
+#define USER(u) "\"securityContext\": {\"runAsUser\": " u "}"
+	static const struct {
+		const char *spec;
+		int64_t user; /* -1: none */
+	} CASES[] = {
+		{ "\"containers\": []", -1 },
+		{ "\"containers\": [{\"name\": \"a\"}]", -1 },
+		{ USER("1000") ", \"containers\": [{\"name\": \"a\"}, {\"name\": \"b\"}]", 1000 },
+		{ "\"containers\": [{\"name\": \"a\", " USER("1000") "}, {\"name\": \"b\"}]", -1 },
+		{ "\"containers\": [{\"name\": \"a\", " USER("1000") "}, {\"name\": \"b\", " USER("1001") "}]", -1 },
+		{ "\"containers\": [{\"name\": \"a\", " USER("0") "}, {\"name\": \"b\", " USER("0") "}]", 0 },
+		{ USER("5") ", \"containers\": [{\"name\": \"a\", " USER("7") "}, {\"name\": \"b\", " USER("7") "}]",
+		  7 },
+		{ USER("5") ", \"containers\": [{\"name\": \"a\"}], \"initContainers\": [{\"name\": \"i\", " USER(
+			  "6") "}]",
+		  -1 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
+		cleanup_free char *text = str_format("{" META ", \"spec\": {%s}}", CASES[i].spec);
+		cleanup_pod struct pod *p = pod_of(text);
+		uid_t user = 42;
+		bool has = pod_common_user(p, &user);
+
+		if (has != (CASES[i].user >= 0) || user != (has ? (uid_t)CASES[i].user : 42))
+			fail_msg("%s: %d", CASES[i].spec, has ? (int)user : -1);
+	}
+}
+
 static void smallest_pod_is_read(void **state)
 {
 	cleanup_pod struct pod *p = pod_of("{" META ", \"spec\": {\"volumes\": null, \"containers\": []}}");
@@ -623,6 +655,20 @@ static void refused_pods_name_the_place(void **state)
 		{ VOLUME("{\"name\": \"v\", \"configMap\": {}}"), "spec.volumes[1].configMap.name", "required" },
 		{ SOURCE("{\"configMap\": {\"name\": \"A\"}}"), "spec.volumes[1].projected.sources[1].configMap.name",
 		  "DNS-1123" },
+		{ SOURCE("{\"downwardAPI\": {\"items\": [{\"path\": \"p\"}]}}"),
+		  "spec.volumes[1].projected.sources[1].downwardAPI.items[0]", "one of fieldRef and resourceFieldRef" },
+		{ SOURCE("{\"downwardAPI\": {\"items\": [{\"path\": \"p\", \"fieldRef\": {\"fieldPath\": "
+			 "\"spec.nodeName\"}}]}}"),
+		  "spec.volumes[1].projected.sources[1].downwardAPI.items[0].fieldRef.fieldPath", "unsupported" },
+		{ VOLUME("{\"name\": \"v\", \"downwardAPI\": {\"items\": [{\"path\": \"p\", \"resourceFieldRef\": "
+			 "{\"resource\": "
+			 "\"limits.cpu\"}}]}}"),
+		  "spec.volumes[1].downwardAPI.items[0].resourceFieldRef.containerName", "required" },
+		{ SOURCE("{\"serviceAccountToken\": {}}"),
+		  "spec.volumes[1].projected.sources[1].serviceAccountToken.path", "required" },
+		{ SOURCE("{\"serviceAccountToken\": {\"path\": \"t\", \"expirationSeconds\": 0}}"),
+		  "spec.volumes[1].projected.sources[1].serviceAccountToken.expirationSeconds", "" },
+		{ "{" META ", \"spec\": {\"serviceAccountName\": \"a/b\"}}", "spec.serviceAccountName", "DNS-1123" },
 		{ PROJECTED("7"), "spec.volumes[1].projected", "object" },
 		{ PROJECTED("{\"sources\": {}}"), "spec.volumes[1].projected.sources", "array" },
 		{ PROJECTED("{\"defaultMode\": 512}"), "spec.volumes[1].projected.defaultMode", mode },
@@ -754,6 +800,7 @@ int main(void)
 		cmocka_unit_test(refused_config_maps_name_the_place),
 		cmocka_unit_test(config_map_has_the_secrets_limit),
 		cmocka_unit_test(projected_volumes_are_read),
+		cmocka_unit_test(the_common_user_is_that_of_all_containers),
 		cmocka_unit_test(smallest_pod_is_read),
 		cmocka_unit_test(finished_means_succeeded_or_failed),
 		cmocka_unit_test(refused_pods_name_the_place),

@@ -333,8 +333,7 @@ static void fields_that_have_no_effect_are_told(void **state)
 		{ "spec: {volumes: [{name: v, secrets: {}}, {name: w, emptydir: {}}]}", VALIDATE_POD,
 		  "spec.volumes[1].emptydir " },
 		{ "data: {}\nbinarydata: {}\nstringData: {}\ntype: x", VALIDATE_CONFIG_MAP, "stringData type " },
-		{ "spec: {volumes: [{name: v, configmap: {}, Csi: {}}]}", VALIDATE_POD,
-		  "spec.volumes[0].Csi " },
+		{ "spec: {volumes: [{name: v, configmap: {}, Csi: {}}]}", VALIDATE_POD, "spec.volumes[0].Csi " },
 		{ "spec: {stop: 1, after: 2}\n", VALIDATE_POD, "spec.stop " },
 	};
 
@@ -412,18 +411,20 @@ static void config_maps_are_refused_as_by_the_server(void **state)
 #define VOLUME(text)	    P "spec: {" C ", volumes: [{name: v, secret: {" text "}}]}"
 #define ITEM(text)	    VOLUME("secretName: s, items: [{key: k, path: p}, {" text "}]")
 #define CONFIG_VOLUME(text) P "spec: {" C ", volumes: [{name: v, configMap: {" text "}}]}"
+#define DOWNWARD(text)	    P "spec: {" C ", volumes: [{name: v, downwardAPI: {items: [{path: p, " text "}]}}]}"
 #define PROJECTED(text)	    P "spec: {" C ", volumes: [{name: v, projected: {" text "}}]}"
 #define SOURCE(text)	    PROJECTED("sources: [{secret: {name: s, items: [{key: k, path: p}]}}, {" text "}]")
 #define MOUNT(text)                                                                                                    \
 	P "spec: {volumes: [{name: v}], containers: [{name: c, volumeMounts: [{name: v, mountPath: /a}, {" text "}]}]" \
 	  "}"
-#define MODE_RULE ": must be a number between 0 and 0777 (octal), both inclusive"
-#define AT_VOLUME "spec.volumes[0].secret."
-#define AT_ITEM	  "spec.volumes[0].secret.items[1]."
-#define AT_CONFIG "spec.volumes[0].configMap."
-#define AT_PROJ	  "spec.volumes[0].projected"
-#define AT_SOURCE AT_PROJ ".sources[1]"
-#define AT_MOUNT  "spec.containers[0].volumeMounts[1]."
+#define MODE_RULE   ": must be a number between 0 and 0777 (octal), both inclusive"
+#define AT_VOLUME   "spec.volumes[0].secret."
+#define AT_ITEM	    "spec.volumes[0].secret.items[1]."
+#define AT_CONFIG   "spec.volumes[0].configMap."
+#define AT_DOWNWARD "spec.volumes[0].downwardAPI.items[0]"
+#define AT_PROJ	    "spec.volumes[0].projected"
+#define AT_SOURCE   AT_PROJ ".sources[1]"
+#define AT_MOUNT    "spec.containers[0].volumeMounts[1]."
 
 static const struct refusal PODS[] = {
 	{ P "spec: {" C "}", NULL, NULL },
@@ -513,6 +514,46 @@ static const struct refusal PODS[] = {
 	  "spec.volumes[0].secret", "Forbidden: may not specify more than 1 volume type" },
 	{ P "spec: {" C ", volumes: [{name: v, configmap: {name: s}}]}", "spec.volumes[0].configmap",
 	  "unknown field; `configMap` is meant?" },
+	/* downwardAPI volumes */
+	{ DOWNWARD("fieldRef: {fieldPath: metadata.labels}, mode: 0400"), NULL, NULL },
+	{ DOWNWARD("fieldRef: {apiVersion: v1, fieldPath: \"metadata.annotations['X.y/z']\"}"), NULL, NULL },
+	{ DOWNWARD("resourceFieldRef: {containerName: c, resource: limits.cpu, divisor: 1m}"), NULL, NULL },
+	{ DOWNWARD("resourceFieldRef: {containerName: c, resource: limits.memory, divisor: 1}"), NULL, NULL },
+	{ DOWNWARD("resourceFieldRef: {containerName: c, resource: requests.hugepages-2Mi, divisor: 1Mi}"), NULL,
+	  NULL },
+	{ DOWNWARD(""), AT_DOWNWARD, "Required value: one of fieldRef and resourceFieldRef is required" },
+	{ DOWNWARD("fieldRef: {fieldPath: metadata.uid}, resourceFieldRef: {containerName: c, resource: limits.cpu}"),
+	  AT_DOWNWARD,
+	  "Invalid value: \"resource\": fieldRef and resourceFieldRef can not be specified simultaneously" },
+	{ DOWNWARD("fieldRef: {}"), AT_DOWNWARD ".fieldRef.fieldPath", "Required value" },
+	{ DOWNWARD("fieldRef: {fieldPath: spec.nodeName}"), AT_DOWNWARD ".fieldRef.fieldPath",
+	  "Unsupported value: \"spec.nodeName\": ..." },
+	{ DOWNWARD("fieldRef: {fieldPath: \"metadata.labels['a/b/c']\"}"), AT_DOWNWARD ".fieldRef.fieldPath",
+	  QUALIFIED("a/b/c") },
+	{ DOWNWARD("resourceFieldRef: {resource: limits.cpu}"), AT_DOWNWARD ".resourceFieldRef.containerName",
+	  "Required value" },
+	{ DOWNWARD("resourceFieldRef: {containerName: c, resource: cpu}"), AT_DOWNWARD ".resourceFieldRef.resource",
+	  "Unsupported value: \"cpu\": ..." },
+	{ DOWNWARD("resourceFieldRef: {containerName: c, resource: limits.cpu, divisor: 1k}"),
+	  AT_DOWNWARD ".resourceFieldRef.divisor",
+	  "Invalid value: \"1k\": only divisor's values 1m and 1 are supported with the cpu resource" },
+	{ DOWNWARD("key: k, fieldRef: {fieldPath: metadata.uid}"), AT_DOWNWARD ".key", "unknown field" },
+	{ SOURCE("downwardAPI: {items: [{path: p, fieldRef: {fieldPath: metadata.uid}}]}"), AT_PROJ,
+	  "Invalid value: \"p\": conflicting duplicate paths" },
+	/* tokens */
+	{ SOURCE("serviceAccountToken: {path: t, audience: a, expirationSeconds: 600}"), NULL, NULL },
+	{ SOURCE("serviceAccountToken: {path: p}"), NULL, NULL }, /* not looked at, as in 1.20 */
+	{ SOURCE("serviceAccountToken: {}"), AT_SOURCE ".serviceAccountToken.path", "Required value" },
+	{ SOURCE("serviceAccountToken: {path: ../t}"), AT_SOURCE ".serviceAccountToken.path",
+	  "Invalid value: \"../t\": must not contain '..'" },
+	{ SOURCE("serviceAccountToken: {path: t, expirationSeconds: 599}"),
+	  AT_SOURCE ".serviceAccountToken.expirationSeconds",
+	  "Invalid value: 599: may not specify a duration less than 10 minutes" },
+	{ SOURCE("serviceAccountToken: {path: t, expirationSeconds: 4294967297}"),
+	  AT_SOURCE ".serviceAccountToken.expirationSeconds",
+	  "Invalid value: 4294967297: may not specify a duration larger than 2^32 seconds" },
+	{ SOURCE("serviceAccountToken: {path: t, mode: 0400}"), AT_SOURCE ".serviceAccountToken.mode",
+	  "unknown field" },
 	/* projected volumes */
 	{ PROJECTED(""), NULL, NULL },
 	{ PROJECTED("sources: ~, defaultMode: 0400"), NULL, NULL },

@@ -1,0 +1,368 @@
+/* The API server's service account tokens. Each wanted one is a small state machine of its own: asked for at once, again
+ * with backoff while that fails, and again when it is to be refreshed; one timer serves them all.
+ *
+ * A token that was told stays told while another one cannot be had: what is published is not touched, and the failure is
+ * shown beside it. A fresh pod's token is refused by the Node authorizer until it has noticed the pod, as its Secrets are,
+ * so the first tries follow each other quickly. */
+#include "agent/source_api_internal.h"
+
+#include "agent/token.h"
+#include "common/clock.h"
+#include "common/json.h"
+#include "common/str.h"
+
+enum {
+	BODY_MAX = 1 << 20,
+	FRESH_TRIES = 12,
+	STATUS_OK = 200,
+	STATUS_CREATED = 201,
+	STATUS_UNAUTHORISED = 401,
+};
+static const uint64_t TIMEOUT_USEC = 30 * USEC_PER_SEC;
+/* The refresh is due by the clock on the wall, which may be set. */
+static const uint64_t LOOK_AGAIN_USEC = 60 * USEC_PER_SEC;
+static const uint64_t REFRESH_MIN_USEC = 5 * USEC_PER_SEC;
+
+struct wanted_token {
+	struct source_api *source;
+	char *id; /* "NS/" and the token's name */
+	char *ns, *name;
+	struct http_request *request;
+	struct buf body;
+	bool too_long;
+	bool admitted; /* has waited for its turn */
+	bool away; /* waits because the server did not answer */
+	bool settled, answer_due;
+	char *failure; /* the last that was told */
+	uint64_t expires_usec, refresh_usec; /* CLOCK_REALTIME; 0: there is none yet */
+	uint64_t due_usec; /* monotonic: when it is looked at again */
+	struct backoff backoff, fresh;
+	unsigned n_fresh;
+};
+
+static void look_at(struct wanted_token *w);
+
+/* ---- the timer ---- */
+
+static void set_timer(struct source_api *s)
+{
+	uint64_t now = loop_now(s->loop), first = UINT64_MAX;
+	struct wanted_token *w;
+
+	for (size_t it = 0; (w = map_next(&s->tokens, &it));)
+		if (!w->request)
+			first = MIN(first, w->due_usec);
+	if (first != UINT64_MAX)
+		loop_timer_set(s->token_timer, first > now ? first - now : 0);
+}
+
+static void be_due_in(struct wanted_token *w, uint64_t delay_usec)
+{
+	w->due_usec = loop_now(w->source->loop) + delay_usec;
+	set_timer(w->source);
+}
+
+static void on_token_time(struct loop_source *source, void *userdata)
+{
+	struct source_api *s = userdata;
+	uint64_t now = loop_now(s->loop);
+	struct wanted_token *w;
+
+	for (size_t it = 0; (w = map_next(&s->tokens, &it));)
+		if (!w->request && w->due_usec <= now)
+			look_at(w);
+	set_timer(s);
+}
+
+/* ---- answers ---- */
+
+static void token_failed(struct wanted_token *w, int status, int64_t retry_after_sec, const struct err *why)
+{
+	struct source_api *s = w->source;
+	bool has_one = w->expires_usec > clock_realtime_usec(), is_fresh = !w->settled && w->n_fresh < FRESH_TRIES;
+	uint64_t now = loop_now(s->loop), delay, wished;
+	struct err e = ERR_INIT;
+
+	err_set(&e, why->code, has_one ? "failed to refresh a token: %s" : "failed to fetch a token: %s",
+		err_text(why));
+	if (status == STATUS_UNAUTHORISED)
+		(void)credentials_doubt(s->credentials);
+	is_fresh &= status == 403 || status == 404 || why->code == -ECONNREFUSED;
+	w->n_fresh += is_fresh;
+	delay = backoff_next(is_fresh ? &w->fresh : &w->backoff, now, random01());
+	wished = retry_after_sec > 0 ? (uint64_t)retry_after_sec * USEC_PER_SEC : 0;
+	w->away = status == 0;
+	be_due_in(w, MAX(delay, wished));
+	if (str_eq(w->failure, err_text(&e)) && !w->answer_due)
+		return;
+	log_write(status == 403 ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING,
+		  LOG_F({ "namespace", w->ns }, { "token", w->name }), "%s", err_text(&e));
+	api_keep_text(&w->failure, err_text(&e));
+	w->answer_due = false;
+	s->sink->object_failed(s->userdata, OBJECT_TOKEN, w->ns, w->name, &e);
+}
+
+/* By our clock, which may be another than the server's: one that is to be refreshed as soon as it has come lives from now
+ * on as long as it was asked for. */
+static uint64_t refresh_time(uint64_t expires_usec, int64_t expiration_sec)
+{
+	uint64_t now = clock_realtime_usec(), at = token_refresh_usec(expires_usec, expiration_sec, random01());
+
+	if (at <= now)
+		at = now + (uint64_t)expiration_sec * USEC_PER_SEC / 5 * 4;
+	return MAX(at, now + REFRESH_MIN_USEC);
+}
+
+static uint64_t until_refresh(const struct wanted_token *w)
+{
+	uint64_t now = clock_realtime_usec();
+
+	return w->refresh_usec > now ? MIN(w->refresh_usec - now, LOOK_AGAIN_USEC) : 0;
+}
+
+static void token_there(struct wanted_token *w, struct secret *secret, uint64_t expires_usec, int64_t expiration_sec)
+{
+	struct source_api *s = w->source;
+
+	w->expires_usec = expires_usec;
+	w->refresh_usec = refresh_time(expires_usec, expiration_sec);
+	w->settled = true;
+	w->away = w->answer_due = false;
+	backoff_reset(&w->backoff);
+	api_keep_text(&w->failure, NULL);
+	be_due_in(w, until_refresh(w));
+	s->sink->object_changed(s->userdata, OBJECT_TOKEN, w->ns, w->name, secret);
+}
+
+static void take_answer(struct wanted_token *w, const struct buf *body)
+{
+	cleanup_secret_object struct secret *secret = NULL;
+	struct json_issue issue = { .reason = "" };
+	cleanup_json json_t *doc = NULL;
+	uint64_t expires_usec = 0;
+	int64_t expiration_sec = 0;
+	struct err e = ERR_INIT;
+	int r;
+
+	r = json_parse(body->data ?: "", body->len, &doc, &e);
+	if (r == 0) {
+		r = token_from_answer(doc, w->ns, w->name, &secret, &expires_usec, &expiration_sec, &issue);
+		if (r < 0)
+			err_set(&e, r, "the server's answer: %s: %s", issue.path, issue.reason);
+	}
+	if (r < 0)
+		token_failed(w, STATUS_OK, -1, &e);
+	else
+		token_there(w, secret, expires_usec, expiration_sec);
+}
+
+static void on_head(void *userdata, int status)
+{
+	struct wanted_token *w = userdata;
+
+	w->source->last_contact_usec = clock_realtime_usec();
+}
+
+static void on_body(void *userdata, const char *data, size_t len)
+{
+	struct wanted_token *w = userdata;
+
+	w->too_long |= buf_add(&w->body, data, len) < 0;
+}
+
+static void on_done(void *userdata, const struct http_result *result)
+{
+	struct wanted_token *w = userdata;
+	cleanup_buf struct buf body = w->body;
+	struct api_failure f;
+	struct err e = ERR_INIT;
+
+	w->body = BUF_INIT(BODY_MAX);
+	w->request = NULL;
+	if (result->err.code != 0) {
+		token_failed(w, result->status, result->retry_after_sec, &result->err);
+	} else if (w->too_long) {
+		err_set(&e, -EFBIG, "the server's answer is too long");
+		token_failed(w, result->status, -1, &e);
+	} else if (result->status == STATUS_OK || result->status == STATUS_CREATED) {
+		take_answer(w, &body);
+	} else {
+		api_failure_from_body(result->status, body.data ?: "", body.len, &f);
+		token_failed(w, result->status, MAX(result->retry_after_sec, f.retry_after_sec), &f.err);
+	}
+}
+
+/* ---- requests ---- */
+
+static int send_request(struct wanted_token *w)
+{
+	static const struct http_callbacks callbacks = { .head = on_head, .body = on_body, .done = on_done };
+	cleanup_free char *target = NULL, *body = NULL;
+	char room[TOKEN_NAME_MAX];
+	struct token_parts parts;
+	int r;
+
+	r = token_parse_name(w->name, room, &parts);
+	if (r == 0)
+		r = token_request(w->ns, &parts, &target, &body);
+	if (r < 0)
+		return r;
+	w->too_long = false;
+	return http_get(w->source->http,
+			&(struct http_get){ .target = target,
+					    .timeout_usec = TIMEOUT_USEC,
+					    .body = &(struct http_body){ .method = "POST",
+									 .type = "application/json",
+									 .data = body,
+									 .len = strlen(body) } },
+			&callbacks, w, &w->request);
+}
+
+static void ask(struct wanted_token *w)
+{
+	struct source_api *s = w->source;
+	struct err e = ERR_INIT;
+	uint64_t delay;
+	int r;
+
+	delay = w->admitted ? 0 : server_admit(&s->server, loop_now(s->loop));
+	w->admitted = delay > 0;
+	if (delay > 0) {
+		be_due_in(w, delay);
+		return;
+	}
+	r = send_request(w);
+	if (r < 0) {
+		err_set(&e, r, "%s", strerror(-r));
+		token_failed(w, 0, -1, &e);
+	}
+}
+
+static void look_at(struct wanted_token *w)
+{
+	if (w->refresh_usec == 0 || w->failure || w->answer_due || clock_realtime_usec() >= w->refresh_usec)
+		ask(w);
+	else
+		w->due_usec = loop_now(w->source->loop) + until_refresh(w);
+}
+
+/* ---- wanted ---- */
+
+static void wanted_free(struct wanted_token *w)
+{
+	if (!w)
+		return;
+	http_cancel(w->request);
+	buf_deinit(&w->body);
+	free(w->failure);
+	free(w->id);
+	free(w->ns);
+	free(w->name);
+	free(w);
+}
+DEFINE_CLEANUP(struct wanted_token *, wanted_free);
+
+static struct wanted_token *find_wanted(const struct source_api *s, const char *ns, const char *name)
+{
+	char id[TOKEN_NAME_MAX + 64];
+	int n = snprintf(id, sizeof(id), "%s/%s", ns, name);
+
+	return n > 0 && (size_t)n < sizeof(id) ? map_get_str(&s->tokens, id) : NULL;
+}
+
+int api_tokens_want(struct source_api *s, const char *ns, const char *name)
+{
+	cleanup(wanted_freep) struct wanted_token *w = calloc(1, sizeof(*w));
+	char room[TOKEN_NAME_MAX];
+	struct token_parts parts;
+	int r;
+
+	if (!w)
+		return -ENOMEM;
+	if (!str_is_dns_label(ns) || token_parse_name(name, room, &parts) < 0 || !str_is_dns_subdomain(parts.account))
+		return -EINVAL;
+	w->source = s;
+	w->body = BUF_INIT(BODY_MAX);
+	w->backoff = BACKOFF_INIT(&BACKOFF_REFLECTOR);
+	w->fresh = BACKOFF_INIT(&BACKOFF_FRESH);
+	w->id = str_format("%s/%s", ns, name);
+	w->ns = strdup(ns);
+	w->name = strdup(name);
+	if (!w->id || !w->ns || !w->name)
+		return -ENOMEM;
+	r = map_add_str(&s->tokens, w->id, w);
+	if (r < 0)
+		return r;
+	if (s->started)
+		be_due_in(w, 0);
+	TAKE_PTR(w);
+	return 0;
+}
+
+void api_tokens_unwant(struct source_api *s, const char *ns, const char *name)
+{
+	struct wanted_token *w = find_wanted(s, ns, name);
+
+	if (!w)
+		return;
+	map_remove_str(&s->tokens, w->id);
+	wanted_free(w);
+}
+
+int api_tokens_refresh(struct source_api *s, const char *ns, const char *name)
+{
+	struct wanted_token *w = find_wanted(s, ns, name);
+
+	if (!w)
+		return -ENOENT;
+	w->answer_due = true;
+	if (s->started && !w->request)
+		be_due_in(w, 0);
+	return 0;
+}
+
+/* ---- all of them ---- */
+
+int api_tokens_init(struct source_api *s)
+{
+	return loop_add_timer(s->loop, on_token_time, s, &s->token_timer);
+}
+
+void api_tokens_deinit(struct source_api *s)
+{
+	struct wanted_token *w;
+
+	for (size_t it = 0; (w = map_next(&s->tokens, &it));)
+		wanted_free(w);
+	map_deinit(&s->tokens);
+	loop_source_free(s->token_timer);
+}
+
+void api_tokens_start(struct source_api *s)
+{
+	set_timer(s);
+}
+
+void api_tokens_server_answers(struct source_api *s, uint64_t within_usec)
+{
+	uint64_t now = loop_now(s->loop);
+	struct wanted_token *w;
+
+	for (size_t it = 0; (w = map_next(&s->tokens, &it));) {
+		if (w->request || !w->away)
+			continue;
+		w->away = false;
+		w->due_usec = now + (uint64_t)(random01() * (double)within_usec);
+	}
+	set_timer(s);
+}
+
+void api_tokens_health(const struct source_api *s, struct source_health *ret)
+{
+	const struct wanted_token *w;
+
+	for (size_t it = 0; (w = map_next(&s->tokens, &it));) {
+		ret->n_tokens++;
+		ret->n_tokens_synced += w->expires_usec > clock_realtime_usec();
+	}
+}

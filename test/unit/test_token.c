@@ -1,0 +1,166 @@
+/* Token: the request, the answer, and the kubelet's times of a refresh (kubelet-parity 8.8). */
+#include "agent/token.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+#include "agent/codec.h"
+#include "common/str.h"
+
+static json_t *parse(const char *text)
+{
+	struct err e = ERR_INIT;
+	json_t *doc = NULL;
+
+	if (json_parse(text, strlen(text), &doc, &e) < 0)
+		fail_msg("%s: %s", text, err_text(&e));
+	return doc;
+}
+
+#define POD(account, source)                                                                                           \
+	"{\"metadata\":{\"namespace\":\"ns\",\"name\":\"p\",\"uid\":\"u-1\"},\"spec\":{" account                       \
+	"\"volumes\":[{\"name\":\"v\","                                                                                \
+	"\"projected\":{\"sources\":[{\"serviceAccountToken\":{\"path\":\"token\"" source "}}]}}]}}"
+
+static void names_say_all_that_is_asked_for(void **state)
+{
+	static const struct {
+		const char *pod, *name, *body;
+	} CASES[] = {
+		{ POD("", ""), "default/p/u-1/3600/",
+		  "{\"apiVersion\":\"authentication.k8s.io/v1\",\"kind\":\"TokenRequest\",\"spec\":{\"audiences\":[],"
+		  "\"expirationSeconds\":3600,\"boundObjectRef\":{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"name\":"
+		  "\"p\","
+		  "\"uid\":\"u-1\"}}}" },
+		{ POD("\"serviceAccountName\":\"reader\",", ",\"expirationSeconds\":3607,\"audience\":\"https://x/y\""),
+		  "reader/p/u-1/3607/https://x/y",
+		  "{\"apiVersion\":\"authentication.k8s.io/v1\",\"kind\":\"TokenRequest\",\"spec\":{\"audiences\":["
+		  "\"https://x/"
+		  "y\"],\"expirationSeconds\":3607,\"boundObjectRef\":{\"apiVersion\":\"v1\",\"kind\":\"Pod\","
+		  "\"name\":\"p\",\"uid\":\"u-1\"}}}" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
+		cleanup_json json_t *doc = parse(CASES[i].pod), *expected = parse(CASES[i].body), *made = NULL;
+		cleanup_free char *name = NULL, *target = NULL, *body = NULL, *expected_target = NULL;
+		cleanup_pod struct pod *pod = NULL;
+		char room[TOKEN_NAME_MAX];
+		struct token_parts parts;
+
+		assert_int_equal(codec_pod(doc, &pod, NULL), 0);
+		assert_int_equal(pod->volumes[0].kind, POD_VOLUME_PROJECTED);
+		name = token_name(pod, &pod->volumes[0].sources[0]);
+		assert_string_equal(name, CASES[i].name);
+		assert_int_equal(token_parse_name(name, room, &parts), 0);
+		assert_int_equal(token_request("ns", &parts, &target, &body), 0);
+		expected_target = str_format("/api/v1/namespaces/ns/serviceaccounts/%s/token", pod->service_account);
+		assert_string_equal(target, expected_target);
+		made = parse(body);
+		assert_true(json_equal(made, expected));
+	}
+}
+
+static void names_that_are_none_are_refused(void **state)
+{
+	static const char *const NAMES[] = { "", "a", "a/b/c/3600", "a/b/c/x/d", "a/b/c//d" };
+	char room[TOKEN_NAME_MAX];
+	struct token_parts parts;
+
+	for (size_t i = 0; i < ARRAY_SIZE(NAMES); i++)
+		assert_int_equal(token_parse_name(NAMES[i], room, &parts), -EINVAL);
+}
+
+#define ANSWER(spec, status) "{\"kind\":\"TokenRequest\",\"spec\":{" spec "},\"status\":{" status "}}"
+
+static void an_answer_is_a_token(void **state)
+{
+	cleanup_json json_t *doc = parse(ANSWER("\"expirationSeconds\":3600",
+						"\"token\":\"ey.J\",\"expirationTimestamp\":\"2026-11-26T05:00:00Z\""));
+	cleanup_secret_object struct secret *s = NULL;
+	uint64_t expires = 0;
+	int64_t sec = 0;
+
+	assert_int_equal(token_from_answer(doc, "ns", "n", &s, &expires, &sec, NULL), 0);
+	assert_int_equal(s->kind, OBJECT_TOKEN);
+	assert_int_equal(s->n_keys, 1);
+	assert_string_equal(s->keys[0].name, TOKEN_KEY);
+	assert_int_equal(s->keys[0].value.len, 4);
+	assert_memory_equal(secspan_data(&s->keys[0].value), "ey.J", 4);
+	assert_string_equal(s->resource_version, "2026-11-26T05:00:00Z");
+	assert_int_equal(expires / USEC_PER_SEC, 1795669200);
+	assert_int_equal(sec, 3600);
+}
+
+static void other_answers_are_refused(void **state)
+{
+	static const struct {
+		const char *answer, *path;
+	} CASES[] = {
+		{ "{}", "status.token" },
+		{ ANSWER("", ""), "status.token" },
+		{ ANSWER("", "\"token\":\"\",\"expirationTimestamp\":\"2026-11-26T05:00:00Z\""), "status.token" },
+		{ ANSWER("", "\"token\":1,\"expirationTimestamp\":\"2026-11-26T05:00:00Z\""), "status.token" },
+		{ ANSWER("", "\"token\":\"t\""), "status.expirationTimestamp" },
+		{ ANSWER("", "\"token\":\"t\",\"expirationTimestamp\":\"soon\""), "status.expirationTimestamp" },
+		{ ANSWER("", "\"token\":\"t\",\"expirationTimestamp\":\"2026-11-26T05:00:00\""),
+		  "status.expirationTimestamp" },
+		{ ANSWER("\"expirationSeconds\":-1",
+			 "\"token\":\"t\",\"expirationTimestamp\":\"2026-11-26T05:00:00Z\""),
+		  "spec.expirationSeconds" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
+		cleanup_json json_t *doc = parse(CASES[i].answer);
+		struct json_issue issue = { .path = "" };
+		struct secret *s = NULL;
+		uint64_t expires;
+		int64_t sec;
+
+		assert_int_equal(token_from_answer(doc, "ns", "n", &s, &expires, &sec, &issue), -EINVAL);
+		assert_null(s);
+		assert_string_equal(issue.path, CASES[i].path);
+	}
+}
+
+/* age and lifetime in minutes, as in the kubelet's token_manager_test.go */
+static void refreshes_are_the_kubelets_123(void **state)
+{
+	static const struct {
+		uint64_t age, lifetime;
+		bool due;
+	} CASES[] = { { 10, 60, false }, { 47, 60, false },	     { 50, 60, true },
+		      { 70, 60, true },	 { 25 * 60, 60 * 60, true }, { 23 * 60, 60 * 60, false } };
+	const uint64_t minute = 60 * USEC_PER_SEC, issued = 1795669200 * USEC_PER_SEC;
+
+	for (size_t i = 0; i < ARRAY_SIZE(CASES); i++)
+		for (int j = 0; j < 2; j++) {
+			uint64_t at = token_refresh_usec(issued + CASES[i].lifetime * minute,
+							 (int64_t)CASES[i].lifetime * 60, j ? 0.999 : 0);
+
+			assert_int_equal(issued + CASES[i].age * minute >= at, CASES[i].due);
+		}
+	/* some of them a moment earlier than others */
+	assert_int_equal(token_refresh_usec(issued + 60 * minute, 3600, 0) -
+				 token_refresh_usec(issued + 60 * minute, 3600, 0.5),
+			 5 * USEC_PER_SEC);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(names_say_all_that_is_asked_for),
+		cmocka_unit_test(names_that_are_none_are_refused),
+		cmocka_unit_test(an_answer_is_a_token),
+		cmocka_unit_test(other_answers_are_refused),
+		cmocka_unit_test(refreshes_are_the_kubelets_123),
+	};
+	struct err e = ERR_INIT;
+
+	json_setup();
+	if (secmem_init(1 << 20, &e) < 0) {
+		fprintf(stderr, "%s\n", err_text(&e));
+		return 1;
+	}
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
