@@ -218,11 +218,11 @@ static struct http *agent_event_http(void *userdata)
 	return source_api_http(a->source);
 }
 
-static void agent_volume_updated(void *userdata, const struct volume *v)
+static void agent_volume_updated(void *userdata, const struct volume *v, const char *before)
 {
 	struct agent *a = userdata;
 
-	pod_events_rotated(a->events, v);
+	pod_events_rotated(a->events, v, before);
 }
 
 static bool agent_has_api_server(const struct agent *a)

@@ -4,7 +4,7 @@
 #include "common/str.h"
 
 /* what the kubelet says when its cache has no answer yet */
-static const char NO_ANSWER[] = "failed to sync secret cache: timed out waiting for the condition";
+#define NO_ANSWER(what) "failed to sync " what " cache: timed out waiting for the condition"
 
 static struct event_pod event_pod(const struct pod_state *s)
 {
@@ -13,28 +13,40 @@ static struct event_pod event_pod(const struct pod_state *s)
 	};
 }
 
-/* Its Secret was asked for, and no answer has come. */
-static bool is_asked_for(const struct volume *v)
+/* The first of its sources that was asked for and has no answer yet. NULL: none. */
+static const struct store_entry *asked_for(const struct volume *v)
 {
-	return v->entry && v->entry->state == STORE_UNSYNCED && !v->entry->error[0];
+	for (size_t i = 0; i < v->n_sources; i++) {
+		const struct store_entry *entry = v->entries[i];
+
+		if (entry && entry->state == STORE_UNSYNCED && !entry->error[0])
+			return entry;
+	}
+	return NULL;
 }
 
-/* The source's trouble is the volume's. */
-static bool is_of_the_source(const struct volume *v)
+/* A source's trouble is the volume's. */
+static bool is_of_a_source(const struct volume *v)
 {
-	return v->entry && v->entry->error[0] && str_eq(v->entry->error, v->error);
+	for (size_t i = 0; i < v->n_sources; i++)
+		if (v->entries[i] && v->entries[i]->error[0] && str_eq(v->entries[i]->error, v->error))
+			return true;
+	return false;
 }
 
 bool pod_events_trouble(const struct volume *v, struct event_trouble *ret)
 {
+	const struct store_entry *asked = asked_for(v);
 	const struct pod_state *s = v->pod;
 
 	if (!v->error[0] || s->cached || s->pod->deleting)
 		return false;
 	*ret = (struct event_trouble){ .pod = event_pod(s), .volume = v->spec->name, .text = v->error };
-	if (is_asked_for(v))
-		ret->text = NO_ANSWER;
-	if (!is_asked_for(v) && !is_of_the_source(v))
+	if (asked && asked->kind == OBJECT_SECRET)
+		ret->text = NO_ANSWER("secret");
+	else if (asked && asked->kind == OBJECT_CONFIG_MAP)
+		ret->text = NO_ANSWER("configmap");
+	if (!asked && !is_of_a_source(v))
 		ret->doubt = EVENT_CERTAIN;
 	else
 		ret->doubt = v->condition == VOLUME_READY ? EVENT_STALE : EVENT_WAITING;
@@ -64,22 +76,56 @@ bool pod_events_find(const struct pods *p, const char *uid, const char *volume, 
 	return false;
 }
 
-char *pod_events_rotation(const struct volume *v)
+/* The n-th of what commas separate; *ret_len 0: there is none. */
+static const char *nth(const char *list, size_t n, size_t *ret_len)
 {
-	const char *secret = v->spec->secret_name;
-
-	if (str_empty(v->resource_version))
-		return str_format("Updated volume \"%s\": secret \"%s\" does not exist any more", v->spec->name,
-				  secret);
-	return str_format("Updated volume \"%s\": secret \"%s\" is at resourceVersion %s", v->spec->name, secret,
-			  v->resource_version);
+	for (; n > 0 && *list; n--) {
+		list += strcspn(list, ",");
+		list += *list == ',';
+	}
+	*ret_len = strcspn(list, ",");
+	return list;
 }
 
-void pod_events_rotated(struct event_sender *s, const struct volume *v)
+/* Where an earlier agent has published it, nobody knows what it showed but of a volume that shows nothing else. */
+static bool another_secret(const struct volume *v, const char *before)
+{
+	if (v->spec->kind == POD_VOLUME_SECRET)
+		return true;
+	for (size_t i = 0; before && i < v->spec->n_sources; i++) {
+		size_t len_a, len_b;
+		const char *a = nth(before, i, &len_a), *b = nth(v->resource_version, i, &len_b);
+
+		if (v->spec->sources[i].kind == POD_SOURCE_SECRET && (len_a != len_b || memcmp(a, b, len_a) != 0))
+			return true;
+	}
+	return false;
+}
+
+int pod_events_rotation(const struct volume *v, const char *before, char **ret_message)
+{
+	const char *secret = v->spec->sources[0].name;
+
+	*ret_message = NULL;
+	if (!another_secret(v, before))
+		return 0;
+	if (v->spec->kind != POD_VOLUME_SECRET)
+		*ret_message = str_format("Updated volume \"%s\": its sources are at resourceVersions %s",
+					  v->spec->name, v->resource_version);
+	else if (str_empty(v->resource_version))
+		*ret_message = str_format("Updated volume \"%s\": secret \"%s\" does not exist any more", v->spec->name,
+					  secret);
+	else
+		*ret_message = str_format("Updated volume \"%s\": secret \"%s\" is at resourceVersion %s",
+					  v->spec->name, secret, v->resource_version);
+	return *ret_message ? 0 : -ENOMEM;
+}
+
+void pod_events_rotated(struct event_sender *s, const struct volume *v, const char *before)
 {
 	const struct event_pod pod = event_pod(v->pod);
-	cleanup_free char *message = pod_events_rotation(v);
+	cleanup_free char *message = NULL;
 
-	if (message)
+	if (pod_events_rotation(v, before, &message) == 0 && message)
 		event_sender_rotated(s, &pod, message);
 }

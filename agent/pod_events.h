@@ -8,9 +8,9 @@
 void pod_events_look(const struct pods *p, struct events *ev, uint64_t now_usec);
 /* As events_find_fn. */
 bool pod_events_find(const struct pods *p, const char *uid, const char *volume, struct event_trouble *ret);
-/* The volume shows another revision than before. */
-void pod_events_rotated(struct event_sender *s, const struct volume *v);
+/* As pods_updated_fn. Told is what shows another revision of a Secret. */
+void pod_events_rotated(struct event_sender *s, const struct volume *v, const char *before);
 
-/* The two that know the words. false: it is in no trouble that is told; NULL: out of memory. */
+/* The two that know the words. false: it is in no trouble that is told. *ret_message NULL: no Secret has rotated. */
 bool pod_events_trouble(const struct volume *v, struct event_trouble *ret);
-char *pod_events_rotation(const struct volume *v);
+int pod_events_rotation(const struct volume *v, const char *before, char **ret_message);

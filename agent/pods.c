@@ -150,11 +150,12 @@ static void volume_retry_later(struct volume *v)
 /* The flight's content is what is readable now, whether it had to be published or was there. */
 static void volume_settle(struct volume *v, struct volume_flight *f, bool unchanged, const struct publish_result *res)
 {
+	cleanup_free char *before = NULL;
 	const struct store_entry *trouble = volume_trouble(v);
 	bool first = v->updated_usec == 0;
 	struct log_field fields[6];
 
-	free(v->resource_version);
+	before = v->resource_version;
 	v->resource_version = TAKE_PTR(f->resource_version);
 	snprintf(v->version, sizeof(v->version), "%s", res->version);
 	v->updated_usec = res->realtime_usec;
@@ -172,7 +173,7 @@ static void volume_settle(struct volume *v, struct volume_flight *f, bool unchan
 	else
 		log_info(fields, first ? "volume is ready" : "volume is updated");
 	if (!unchanged && !first && v->pod->pods->updated)
-		v->pod->pods->updated(v->pod->pods->updated_userdata, v);
+		v->pod->pods->updated(v->pod->pods->updated_userdata, v, before);
 }
 
 static void volume_flight_landed(void *userdata, int r, const struct publish_result *res, const struct err *e)

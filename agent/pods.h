@@ -65,8 +65,9 @@ typedef void (*pods_changed_fn)(void *userdata);
 /* store and publish are borrowed and outlive it. */
 int pods_new(struct loop *l, struct store *store, struct publish *publish, pods_changed_fn fn, void *userdata,
 	     struct pods **ret_p);
-/* What is readable of a volume has been replaced by another revision. */
-typedef void (*pods_updated_fn)(void *userdata, const struct volume *v);
+/* What is readable of a volume has been replaced by something else; before: its resource_version then, NULL: of an earlier
+ * agent. */
+typedef void (*pods_updated_fn)(void *userdata, const struct volume *v, const char *before);
 void pods_on_update(struct pods *p, pods_updated_fn fn, void *userdata);
 void pods_free(struct pods *p);
 DEFINE_CLEANUP(struct pods *, pods_free);

@@ -14,7 +14,9 @@
 static struct pod pod;
 static struct pod_state state_of_pod;
 static struct pod_volume spec;
-static struct store_entry entry;
+static struct pod_volume_source sources[3];
+static struct store_entry entry, other;
+static const struct store_entry *entries[] = { NULL, &other, &entry };
 static struct volume volume;
 
 static int setup(void **state)
@@ -23,9 +25,14 @@ static int setup(void **state)
 
 	pod = (struct pod){ .ns = ns, .name = name, .uid = uid, .resource_version = version };
 	state_of_pod = (struct pod_state){ .pod = &pod };
-	spec = (struct pod_volume){ .name = creds, .kind = POD_VOLUME_SECRET, .secret_name = db };
-	entry = (struct store_entry){ .ns = "ns", .name = "db" };
-	volume = (struct volume){ .pod = &state_of_pod, .spec = &spec, .entry = &entry };
+	memset(sources, 0, sizeof(sources));
+	sources[0] = (struct pod_volume_source){ .kind = POD_SOURCE_SECRET, .name = db };
+	spec = (struct pod_volume){ .name = creds, .kind = POD_VOLUME_SECRET, .sources = sources, .n_sources = 1 };
+	entry = (struct store_entry){ .kind = OBJECT_SECRET, .ns = "ns", .name = "db" };
+	other = (struct store_entry){ .kind = OBJECT_SECRET, .ns = "ns", .name = "well", .state = STORE_PRESENT };
+	volume = (struct volume){
+		.pod = &state_of_pod, .spec = &spec, .entries = entries, .n_sources = ARRAY_SIZE(entries)
+	};
 	return 0;
 }
 
@@ -75,7 +82,7 @@ static void mirror_pods_trouble_is_certain(void **state)
 {
 	struct event_trouble t;
 
-	volume.entry = NULL;
+	volume.n_sources = 1;
 	volume.condition = VOLUME_FAILED;
 	set(volume.error, "static pods may not reference secrets");
 	assert_true(pod_events_trouble(&volume, &t));
@@ -97,16 +104,38 @@ static void some_are_in_no_trouble(void **state)
 	assert_false(pod_events_trouble(&volume, &t));
 }
 
+static char *rotation(const char *before, const char *now)
+{
+	char *message;
+
+	volume.resource_version = (char *)(uintptr_t)now;
+	assert_int_equal(pod_events_rotation(&volume, before, &message), 0);
+	return message;
+}
+
 static void rotation_says_what_is_shown(void **state)
 {
-	cleanup_free char *there = NULL, *gone = NULL;
+	cleanup_free char *there = rotation("12", "1234"), *gone = rotation("12", ""), *resumed = rotation(NULL, "5");
 
-	volume.resource_version = (char[]){ "1234" };
-	there = pod_events_rotation(&volume);
 	assert_string_equal(there, "Updated volume \"creds\": secret \"db\" is at resourceVersion 1234");
-	volume.resource_version = (char[]){ "" };
-	gone = pod_events_rotation(&volume);
 	assert_string_equal(gone, "Updated volume \"creds\": secret \"db\" does not exist any more");
+	assert_string_equal(resumed, "Updated volume \"creds\": secret \"db\" is at resourceVersion 5");
+}
+
+static void of_several_sources_only_secrets_rotate(void **state)
+{
+	cleanup_free char *message = NULL;
+
+	spec.kind = POD_VOLUME_PROJECTED;
+	spec.n_sources = 3;
+	sources[0].kind = POD_SOURCE_TOKEN;
+	sources[1].kind = POD_SOURCE_CONFIG_MAP;
+	sources[2].kind = POD_SOURCE_SECRET;
+	assert_null(rotation("1,2,3", "9,2,3"));
+	assert_null(rotation("1,2,3", "1,9,3"));
+	assert_null(rotation(NULL, "1,2,3"));
+	message = rotation("1,2,", "1,2,3");
+	assert_string_equal(message, "Updated volume \"creds\": its sources are at resourceVersions 1,2,3");
 }
 
 int main(void)
@@ -116,6 +145,7 @@ int main(void)
 		cmocka_unit_test_setup(mirror_pods_trouble_is_certain, setup),
 		cmocka_unit_test_setup(some_are_in_no_trouble, setup),
 		cmocka_unit_test_setup(rotation_says_what_is_shown, setup),
+		cmocka_unit_test_setup(of_several_sources_only_secrets_rotate, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
