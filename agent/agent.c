@@ -546,24 +546,24 @@ static int agent_cannot_go_on(struct agent *a, int r)
 /* Volumes that are served already are not taken away for it. */
 static int agent_check_lock(struct agent *a, struct err *e)
 {
-	bool begun = arena_connection(a->arena)->init_len > 0;
+	struct secmem_stats s = secmem_stats();
 	int r;
 
-	if (!secmem_stats().locked && a->config->memory_lock == CONFIG_LOCK_REQUIRED && !begun)
+	if (!s.locked && a->config->memory_lock == CONFIG_LOCK_REQUIRED && !a->begun)
 		return err_set(e, -EPERM,
-			       "secret memory cannot be locked: it might reach the swap. CAP_IPC_LOCK or a greater "
-			       "LimitMEMLOCK= is needed; with memoryLock: warn the daemon starts all the same");
-	if (!secmem_stats().locked)
-		log_warning(NULL,
-			    "secret memory cannot be locked: it may reach the swap (CAP_IPC_LOCK, LimitMEMLOCK=)");
-	if (!secmem_stats().undumped)
-		log_warning(NULL,
-			    "secret memory cannot be left out of cores (MADV_DONTDUMP); none is made of the agent");
+			       "the memory for Secrets cannot be locked, so it might be written to the swap. It takes "
+			       "CAP_IPC_LOCK or an unlimited RLIMIT_MEMLOCK (ulimit -l, LimitMEMLOCK=); with "
+			       "memoryLock: warn in the configuration the daemon starts without");
+	if (!s.locked)
+		log_warning(NULL, "the memory for Secrets cannot be locked: it may be written to the swap "
+				  "(CAP_IPC_LOCK, LimitMEMLOCK=)");
+	if (!s.undumped)
+		log_warning(NULL, "the memory for Secrets cannot be left out of cores (MADV_DONTDUMP)");
 	r = secmem_lock_process();
 	if (r < 0)
-		log_warning(
-			LOG_F({ "error", strerror(-r) }),
-			"the agent's heap cannot be locked: what passes through it may reach the swap (LimitMEMLOCK=)");
+		log_write(a->begun ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING, LOG_F({ "error", strerror(-r) }),
+			  "the heap cannot be locked: what passes through it may be written to the swap "
+			  "(LimitMEMLOCK=infinity)");
 	return 0;
 }
 
@@ -577,6 +577,7 @@ static int agent_setup_memory(struct agent *a, struct err *e)
 	r = arena_open(KEEPER_FD_ARENA, &a->arena, e);
 	if (r < 0)
 		return agent_cannot_go_on(a, r);
+	a->begun = arena_connection(a->arena)->init_len > 0;
 	agent_read_notes(a);
 	return agent_check_lock(a, e);
 }
@@ -803,7 +804,6 @@ static int agent_setup(struct agent *a, struct err *e)
 	r = agent_setup_memory(a, e);
 	if (r < 0)
 		return r;
-	a->begun = arena_connection(a->arena)->init_len > 0;
 	r = agent_check_cache_key(a, offline_open_key(a->offline, e), e);
 	if (r < 0)
 		return r;

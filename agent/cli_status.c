@@ -113,6 +113,7 @@ static void add_memory(struct table *t, const json_t *memory)
 		   format_bytes(cli_int(memory, "limitBytes"), limit));
 	add_int(t, "blocks", memory, "blocks");
 	add_bool(t, "locked", cli_bool(memory, "locked"));
+	add_bool(t, "heap locked", cli_bool(memory, "heapLocked"));
 }
 
 static void add_fuse(struct table *t, const json_t *fuse, const json_t *tree)

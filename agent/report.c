@@ -318,7 +318,7 @@ json_t *report_status(const struct report_state *s, uint64_t now_usec)
 	source_health(s->source, &h);
 	problems = report_problems(s, &t, &h, now_usec);
 	return json_pack("{s:s, s:b, s:O, s:s, s:o, s:I, s:o, s:{s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I, s:I},"
-			 " s:{s:I, s:I, s:I, s:b}, s:{s:I, s:I, s:I}, s:o, s:o, s:{s:I}, s:o, s:o*, s:o*, s:o*}",
+			 " s:{s:I, s:I, s:I, s:b, s:b}, s:{s:I, s:I, s:I}, s:o, s:o, s:{s:I}, s:o, s:o*, s:o*, s:o*}",
 			 "version", SECRETLET_VERSION, "healthy", json_array_size(problems) == 0, "problems", problems,
 			 "nodeName", s->config->node_name, "podsDir", json_text(s->pods_dir), "uptimeSeconds",
 			 (json_int_t)((now_usec - s->started_usec) / USEC_PER_SEC), "source", report_source(&h), "pods",
@@ -327,7 +327,8 @@ json_t *report_status(const struct report_state *s, uint64_t now_usec)
 			 (json_int_t)t.n_ready, "waiting", (json_int_t)t.n_waiting, "failed", (json_int_t)t.n_failed,
 			 "stale", (json_int_t)t.n_stale, "secretMemory", "usedBytes", (json_int_t)mem.used_bytes,
 			 "limitBytes", (json_int_t)mem.limit_bytes, "blocks", (json_int_t)mem.n_blocks, "locked",
-			 mem.locked, "tree", "nodes", (json_int_t)tree_stats(s->tree).n_nodes, "detached",
+			 mem.locked, "heapLocked", mem.process_locked, "tree", "nodes",
+			 (json_int_t)tree_stats(s->tree).n_nodes, "detached",
 			 (json_int_t)tree_stats(s->tree).n_detached, "contentBytes",
 			 (json_int_t)tree_stats(s->tree).content_bytes, "fuse", report_fuse(s->session), "publisher",
 			 report_publisher(s->publish), "log", "dropped", (json_int_t)log_dropped(), "sandbox",

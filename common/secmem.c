@@ -51,6 +51,8 @@ static struct {
 	uint64_t bins_filled[(N_BINS + 63) / 64];
 } region;
 
+static bool process_locked;
+
 /* ---- chunk headers ---- */
 
 static uint64_t chunk_check(const struct chunk *c)
@@ -263,11 +265,14 @@ static void chunk_free(struct chunk *c)
 
 /* ---- the region ---- */
 
-/* What smaps shows of the whole region: an mlock2(2) or madvise(2) that some sandbox only pretends is none. */
-static void region_look(bool *ret_locked, bool *ret_undumped)
+/* What smaps shows of the mapping in which all of this lies: an mlock2(2) or madvise(2) that some sandbox only pretends is
+ * none. */
+static struct look {
+	bool locked, undumped;
+} memory_look(const void *at, size_t size)
 {
 	cleanup_file FILE *smaps = fopen("/proc/self/smaps", "re");
-	uintptr_t base = (uintptr_t)region.base;
+	uintptr_t base = (uintptr_t)at;
 	bool ours = false;
 	char line[1024];
 
@@ -275,13 +280,12 @@ static void region_look(bool *ret_locked, bool *ret_undumped)
 		uintptr_t start, end;
 
 		if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " ", &start, &end) == 2)
-			ours = start <= base && end >= base + region.size;
-		else if (ours && strncmp(line, "VmFlags:", 8) == 0) {
-			*ret_locked = strstr(line, " lo ") || strstr(line, " lo\n");
-			*ret_undumped = strstr(line, " dd ") || strstr(line, " dd\n");
-			return;
-		}
+			ours = start <= base && end >= base + size;
+		else if (ours && strncmp(line, "VmFlags:", 8) == 0)
+			return (struct look){ .locked = strstr(line, " lo ") || strstr(line, " lo\n"),
+					      .undumped = strstr(line, " dd ") || strstr(line, " dd\n") };
 	}
+	return (struct look){ .locked = false };
 }
 
 /* Shared memory is seen by whoever has the fd; it only must not be inherited by a child. */
@@ -315,7 +319,7 @@ static void region_populate(void)
 
 static int region_map(size_t size, size_t page, int fd, uint64_t offset, struct err *e)
 {
-	bool locked = false, undumped = false;
+	struct look look;
 	uint8_t *base;
 	int r;
 
@@ -336,9 +340,9 @@ static int region_map(size_t size, size_t page, int fd, uint64_t offset, struct 
 	region.size = size;
 	region.page = page;
 	r = mlock2(region.base, size, MLOCK_ONFAULT);
-	region_look(&locked, &undumped);
-	region.locked = r == 0 && locked;
-	region.undumped = undumped;
+	look = memory_look(region.base, size);
+	region.locked = r == 0 && look.locked;
+	region.undumped = look.undumped;
 	randombytes_buf(&region.check_key, sizeof(region.check_key));
 	return 0;
 }
@@ -505,15 +509,19 @@ void *secmem_at(uint64_t offset, uint64_t len)
 
 int secmem_lock_process(void)
 {
+	cleanup_free void *block = malloc(1);
 	struct rlimit limit = { RLIM_INFINITY, RLIM_INFINITY };
 
 	/* with a limit, allocations would fail some day: what is only reserved counts as well */
 	(void)setrlimit(RLIMIT_MEMLOCK, &limit);
 	if (getrlimit(RLIMIT_MEMLOCK, &limit) < 0 || limit.rlim_cur != RLIM_INFINITY)
 		return -EPERM;
+	if (!block)
+		return -ENOMEM;
 	if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) < 0)
 		return -errno;
-	return 0;
+	process_locked = memory_look(block, 1).locked;
+	return process_locked ? 0 : -EOPNOTSUPP;
 }
 
 void secmem_deinit(void)
@@ -539,6 +547,7 @@ struct secmem_stats secmem_stats(void)
 		.n_blocks = region.n_blocks,
 		.locked = region.locked,
 		.undumped = region.undumped,
+		.process_locked = process_locked,
 	};
 }
 

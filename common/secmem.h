@@ -14,6 +14,7 @@ struct secmem_stats {
 	size_t n_blocks; /* live blocks */
 	bool locked; /* the kernel has really locked the region (checked, not assumed) */
 	bool undumped; /* and leaves it out of cores (checked as well) */
+	bool process_locked; /* and so is all else, see secmem_lock_process() */
 };
 
 /* Reserves `limit_bytes` (rounded up to pages) of address space: MAP_PRIVATE|MAP_ANONYMOUS, guard page at both ends,
@@ -27,8 +28,9 @@ int secmem_init(size_t limit_bytes, struct err *e);
  * size. What is in it stays, and nothing can be had before secmem_adopt() has said what of it is in use. */
 int secmem_init_shared(int fd, uint64_t offset, size_t size, struct err *e);
 /* All else that the process has or will have (heap, stacks, libraries) stays out of the swap, too: what is touched, from then
- * on. For copies that pass through, and credentials. While RLIMIT_MEMLOCK can be lifted: it is unlimited already, or
- * CAP_SYS_RESOURCE; without a limit the lock outlives CAP_IPC_LOCK. -EPERM, -ENOMEM: refused, nothing has changed. */
+ * on. For copies that pass through, and credentials. It takes that RLIMIT_MEMLOCK is unlimited, or can be made so
+ * (CAP_SYS_RESOURCE); without a limit the lock outlives CAP_IPC_LOCK. -EPERM, -ENOMEM: refused, nothing has changed.
+ * -EOPNOTSUPP: the kernel has agreed, and smaps shows nothing of it. */
 int secmem_lock_process(void);
 /* Wipes and unmaps everything; for tests and the end of the process. Shared memory is only unmapped. */
 void secmem_deinit(void);

@@ -515,17 +515,17 @@ static void differences_that_need_a_restart_are_named(void **state)
 {
 	cleanup_config struct config *a = loaded(HEAD "kubeconfig: /k\nuser: agent\nnodeName: node-1\n"),
 				     *b = loaded(HEAD "manifestsDir: /m\nuser: agent\nnodeName: node-1\n"
-						      "secretMemoryLimit: 8Mi\n"),
+						      "secretMemoryLimit: 8Mi\nmemoryLock: warn\n"),
 				     *c = loaded(HEAD "kubeconfig: /k\nuser: agent\nnodeName: node-1\nlogLevel: debug\n"
 						      "configMapAndSecretChangeDetectionStrategy: Get\n"
 						      "syncFrequency: 2s\nsecretCacheTTL: 2s\n");
 	char names[64], few[12];
 
-	assert_int_equal(config_differences(a, b, names, sizeof(names)), 3);
-	assert_string_equal(names, "kubeconfig, manifestsDir, secretMemoryLimit");
+	assert_int_equal(config_differences(a, b, names, sizeof(names)), 4);
+	assert_string_equal(names, "kubeconfig, manifestsDir, secretMemoryLimit, memoryLock");
 	assert_int_equal(config_differences(a, c, names, sizeof(names)), 0);
 	assert_string_equal(names, "");
-	assert_int_equal(config_differences(a, b, few, sizeof(few)), 3);
+	assert_int_equal(config_differences(a, b, few, sizeof(few)), 4);
 	assert_string_equal(few, "kubeconfig,");
 }
 
@@ -541,7 +541,8 @@ static const char *const FIELDS[] = { "apiVersion",	    "kind",
 				      "syncFrequency",	    "secretCacheTTL",
 				      "mountFailureEvents", "rotationEvents",
 				      "eventRecordQPS",	    "eventBurst",
-				      "agentHangTimeout",   "connectionAbortTimeout" };
+				      "agentHangTimeout",   "connectionAbortTimeout",
+				      "memoryLock" };
 
 static void expect_every_field(const char *path)
 {
