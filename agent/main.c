@@ -8,6 +8,8 @@
 #include "common/base.h"
 #include "common/json.h"
 
+#define STACK_WIPED ((size_t)64 << 10)
+
 /* 0, 1 and 2 are open from here on: no file or socket can get one of these numbers and be written to as stdout. */
 static int std_fds_open(void)
 {
@@ -22,9 +24,14 @@ static int std_fds_open(void)
 
 int main(int argc, char **argv)
 {
+	int status;
+
 	if (std_fds_open() < 0 || sodium_init() < 0)
 		return CLI_FAILED;
 	umask(0077);
 	json_setup();
-	return cli_main(argc, argv);
+	status = cli_main(argc, argv);
+	/* of a command that has read Secrets nothing is left when it ends */
+	sodium_stackzero(STACK_WIPED);
+	return status;
 }

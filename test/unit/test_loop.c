@@ -17,6 +17,8 @@ struct seen {
 	pid_t pid;
 	int code, status, signo;
 	uint32_t revents;
+	uintptr_t left; /* on the stack, by a callback that has returned */
+	size_t n_left_now, n_left_then;
 };
 
 static void seen_add(struct seen *seen, char c)
@@ -435,6 +437,55 @@ static void exit_ends_run_with_its_code(void **state)
 	assert_int_equal(loop_run(seen->loop), 3);
 }
 
+/* ---- the stack ---- */
+
+#define LEFT ((size_t)8 << 10)
+
+/* Not inlined: its frame is gone when it returns. */
+__attribute__((__noinline__)) static uintptr_t leave_behind(void)
+{
+	volatile unsigned char frame[LEFT];
+
+	for (size_t i = 0; i < LEFT; i++)
+		frame[i] = 0xa5;
+	return (uintptr_t)frame;
+}
+
+__attribute__((__noinline__)) static size_t count_left(uintptr_t place)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < LEFT; i++)
+		n += ((volatile unsigned char *)place)[i] == 0xa5;
+	return n;
+}
+
+static void on_call_leaves_behind(struct loop_source *s, void *userdata)
+{
+	struct seen *seen = userdata;
+
+	if (!seen->left) {
+		seen->left = leave_behind();
+		seen->n_left_now = count_left(seen->left);
+		assert_int_equal(loop_defer_set(seen->again), 0);
+		return;
+	}
+	seen->n_left_then = count_left(seen->left);
+	loop_exit(seen->loop, 0);
+}
+
+static void what_a_turn_leaves_on_the_stack_is_gone_in_the_next(void **state)
+{
+	struct seen *seen = *state;
+
+	assert_int_equal(loop_add_defer(seen->loop, on_call_leaves_behind, seen, &seen->again), 0);
+	assert_int_equal(loop_defer_set(seen->again), 0);
+	assert_int_equal(loop_run(seen->loop), 0);
+	assert_true(seen->n_left_now > LEFT / 2);
+	assert_int_equal(seen->n_left_then, 0);
+	loop_source_free(TAKE_PTR(seen->again));
+}
+
 static void now_stands_still_within_a_turn(void **state)
 {
 	struct seen *seen = *state;
@@ -486,6 +537,7 @@ int main(void)
 		with_loop(child_that_is_killed_is_reaped_even_if_its_callback_frees_the_source),
 		with_loop(many_children_are_told_apart),
 		with_loop(exit_ends_run_with_its_code),
+		with_loop(what_a_turn_leaves_on_the_stack_is_gone_in_the_next),
 		with_loop(now_stands_still_within_a_turn),
 		cmocka_unit_test(source_may_be_freed_after_the_loop),
 	};
