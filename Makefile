@@ -75,7 +75,7 @@ TOOLS := $(patsubst %.c,$(B)/%,$(wildcard test/tools/*.c)) $(patsubst %.c,$(B)/%
 PRELOADS := $(patsubst %.c,$(B)/%.so,$(wildcard test/preload/*.c))
 
 .DEFAULT_GOAL := all
-.PHONY: help all deps test test-run e2e e2e-run soak soak-run bench bench-run chaos chaos-run demo demo-run tools \
+.PHONY: help all deps test test-run e2e e2e-run soak soak-run bench bench-run chaos chaos-run canary canary-run demo demo-run tools \
 	fuzz fuzz-run fuzz-build install uninstall \
 	clean layers headers format format-check man-check check deps-lint lint lint-run valgrind valgrind-run \
 	tsan threaded-build
@@ -130,6 +130,12 @@ chaos-run: all tools
 	$(Q)test/chaos/chaos.py --build $(B) --seed $(or $(SEED),1) --kills $(or $(KILLS),1000) \
 		--duration $(or $(SECONDS),500)
 	$(Q)test/chaos/chaos.py --build $(B) --volumes 10,100,1000
+
+canary: deps ## search all memory and files of the daemon for marked Secrets, in every situation (make test does it in part)
+	$(Q)$(MAKE) --no-print-directory canary-run
+
+canary-run: all tools
+	$(Q)unshare -m --propagation private -- test/canary/canary.py --build $(B)
 
 fuzz: deps ## libFuzzer on one parser after the other, or on FUZZ=NAME, for SECONDS= (1800) each
 	$(Q)$(MAKE) --no-print-directory fuzz-run

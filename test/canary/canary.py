@@ -2,23 +2,28 @@
 """The canary test: marked Secrets go through all that can happen to one, and then every byte of memory of the daemon's
 processes, their logs, and the files that they have written is searched for the marks.
 
-    test/canary/canary.py --build DIR [--dir DIR] [--only STAGE,...]
+    test/canary/canary.py --build DIR [--dir DIR] [--only STAGE,...] [--stop]
 
 While a Secret is published its bytes may be in the state arena and nowhere else; once it has gone, nowhere at all. Bearer
-token, client key and the offline cache's key may be in the processes that use them, and nowhere once they were replaced.
+token and client key may be in the agent, which uses them, and nowhere once they were replaced; of the offline cache's key
+only what is derived from it may be, in the arena. A command that reads Secrets is looked at when it ends.
 
 Each stage has a mark of its own. A hit is printed as process, mapping, offset and encoding, never as content. Needs root
 and a private mount namespace (`unshare -m`). Exit status 0 only if nothing was found where it must not be.
+
+mutants.py takes the protections away, one at a time, and has this test notice.
 """
 import argparse
 import base64
 import ctypes
+import hashlib
 import http.client
 import http.server
 import json
 import os
 import pathlib
 import random
+import re
 import resource
 import shutil
 import signal
@@ -65,6 +70,7 @@ class Marks:
     def __init__(self):
         self.run = letters(12).encode()
         self.stages, self.words, self.live = {}, {}, set()
+        self.doubtful = set()  # a stage has failed half-way: they may be there, or not
         self.needles = memory.needles("value", self.run)
         self.credentials = {}  # name -> processes that may have it
 
@@ -82,11 +88,12 @@ class Marks:
                 return stage
         return "unknown stage"
 
-    def credential(self, name, *pieces, owners=("agent",)):
-        """Something else that must not lie about. Before it is called gone it may be with its owners."""
+    def credential(self, name, *pieces, owners=("agent", "arena")):
+        """Something else that must not lie about. Before it is called gone it may be with its owners, in all of their
+        memory or ("arena") in shared memory alone."""
         self.credentials[name] = owners
         for piece in pieces:
-            self.needles += memory.needles(name, piece)
+            self.needles += memory.needles(name, piece, brief=True)
 
     def gone(self, name):
         self.credentials[name] = ()
@@ -108,8 +115,13 @@ class Mark:
 
 # ---- TAP
 
+class Enough(Exception):
+    """Something has failed, and no more is wanted."""
+
+
 class Tap:
     n = failed = 0
+    stop = False
 
     def result(self, ok, name, details=()):
         self.n += 1
@@ -118,6 +130,8 @@ class Tap:
         for line in details:
             print(f"# {line}")
         sys.stdout.flush()
+        if self.stop and not ok:
+            raise Enough()
 
     def done(self):
         print(f"1..{self.n}")
@@ -136,7 +150,8 @@ class Liar(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         front = self.server.front
         for name, answer in list(front.answers.items()):
-            if f"metadata.name%3D{name}&" in self.path + "&" or f"metadata.name={name}&" in self.path + "&":
+            if f"metadata.name%3D{name}&" in self.path + "&" or f"metadata.name={name}&" in self.path + "&" or \
+                    self.path.endswith(f"/secrets/{name}"):
                 front.asked[name] = front.asked.get(name, 0) + 1
                 answer(self)
                 return
@@ -171,8 +186,9 @@ class Liar(http.server.BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body) if cut is None else len(body) + cut))
-        self.end_headers()
-        self.wfile.write(body)
+        # in one piece, so that the end of a stream comes with its data
+        self._headers_buffer += [b"\r\n", body]
+        self.flush_headers()
         if cut:
             self.wfile.flush()
             self.close_connection = True
@@ -233,14 +249,19 @@ class World:
         self.back = int(server.stdout.readline().decode().rsplit(":", 1)[1])
         self.plain = Front(self.back)
         self.tls = Front(self.back, (self.dir / "server.crt", self.dir / "server.key"))
-        self.h2_port = free_port()
+        self.h2_port = self.front_h2()
+
+    def front_h2(self, port=None, streams=100):
+        port = port or free_port()
         nghttpx = shutil.which("nghttpx") or "/usr/sbin/nghttpx"
         self.children.append(subprocess.Popen(
-            [nghttpx, f"-f127.0.0.1,{self.h2_port}", f"-b127.0.0.1,{self.plain.port}", "--no-ocsp", "--single-thread",
-             "--backend-read-timeout=1h", "--errorlog-file=/dev/null", "--conf=/dev/null", "--verify-client",
-             f"--verify-client-cacert={self.dir}/ca.crt", f"{self.dir}/server.key", f"{self.dir}/server.crt"],
+            [nghttpx, f"-f127.0.0.1,{port}", f"-b127.0.0.1,{self.plain.port}", "--no-ocsp", "--single-thread",
+             "--backend-read-timeout=1h", f"--frontend-http2-max-concurrent-streams={streams}", "--errorlog-file=/dev/null",
+             "--conf=/dev/null", "--verify-client", f"--verify-client-cacert={self.dir}/ca.crt", f"{self.dir}/server.key",
+             f"{self.dir}/server.crt"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=die_with_parent))
-        eventually("nghttpx listens", lambda: socket.socket().connect_ex(("127.0.0.1", self.h2_port)) == 0)
+        eventually("nghttpx listens", lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0)
+        return port
 
     def call(self, method, kind, name="", body=None):
         c = http.client.HTTPConnection("127.0.0.1", self.back, timeout=10)
@@ -289,6 +310,7 @@ class Daemon:
         os.chmod(self.dir, 0o777)
         self.pods, self.run, self.log, self.conf = (self.dir / n for n in ("pods", "run", "daemon.log", "config.yaml"))
         self.inputs = {str(self.pods)}
+        self.roles = set()  # of the processes that must be there
         self.process = None
 
     def configure(self, **fields):
@@ -313,9 +335,9 @@ class Daemon:
                 children = pathlib.Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
                 for pid in map(int, children):
                     words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
-                    role = "agent" if "internal-agent" in words else "publisher" if "internal-publisher" in words else "?"
+                    role = next((r for r in ("agent", "publisher", "audit") if f"internal-{r}" in words), "?")
                     if parent != self.process.pid:
-                        role = "cache"
+                        role = "cache"  # the agent's child
                     found[role] = pid
                     below.append(pid)
             except OSError:
@@ -338,7 +360,13 @@ class Daemon:
 
     def shows(self, pod, key, value, name="v", kind="secret"):
         path = self.volume(pod, name, kind) / key
-        eventually(f"{path} has what it should", lambda: path.exists() and path.read_bytes() == value)
+
+        def has():
+            try:
+                return path.read_bytes() == value
+            except FileNotFoundError:  # not there yet, or the version that was looked up has just gone
+                return False
+        eventually(f"{path} has what it should", has)
 
     def kill(self, role, sig=signal.SIGKILL):
         eventually(f"{role} is there", lambda: role in self.processes())
@@ -352,6 +380,10 @@ class Daemon:
             self.process.terminate()
             self.process.wait(30)
         self.process = None
+
+    def restart(self):
+        self.stop()
+        self.start()
 
 
 # ---- a command that is looked at just before it ends
@@ -414,8 +446,8 @@ class Canary:
             role = hit.where.split("[")[0]
             if hit.needle.name in self.marks.credentials:
                 owners = self.marks.credentials[hit.needle.name]
-                locked = owners and "memfd:" in hit.place  # some are kept in the arena
-                if (role not in owners and not locked) or hit.place in ("environ", "cmdline"):
+                shared = "memfd:secretlet-arena" in hit.place
+                if hit.place in ("environ", "cmdline") or ("arena" if shared else role) not in owners:
                     bad.append(hit)
                 continue
             hit.stage = self.marks.stage_of(hit)
@@ -424,7 +456,8 @@ class Canary:
 
     def search(self, processes):
         searched, hits = memory.Searched(), []
-        known = {self.marks.run + word: stage for word, stage in self.marks.words.items() if stage in self.marks.live}
+        known = {self.marks.run + word: stage for word, stage in self.marks.words.items()
+                 if stage in self.marks.live | self.marks.doubtful}
         for role, pid in processes.items():
             hits += memory.search_process(pid, role, self.marks.needles, searched, known)
         hits += memory.search_files(self.dir, self.marks.needles, self.inputs | {p for d in self.daemons for p in d.inputs},
@@ -501,22 +534,32 @@ time.sleep(600)
         self.tap.result(not problems, "what is there is found, in every encoding", problems)
         return not problems
 
+    def cache_key(self):
+        """Nowhere once it was read; what is derived from it, in the arena (cache_box.c)."""
+        path = self.world.dir / "cache.key"
+        subprocess.run([self.build / "secretlet", "cache", "keygen", path], check=True, stdout=subprocess.DEVNULL)
+        text = path.read_bytes().strip()
+        key = base64.b64decode(text)
+        self.marks.credential("cache key", key, text, owners=())
+        derived = [hashlib.blake2b(key=key, digest_size=32, salt=n.to_bytes(16, "little"), person=b"slcache1").digest()
+                   for n in (1, 2)]
+        self.marks.credential("cache key, derived", *derived, owners=("arena",))
+        return path
+
     def api_daemon(self):
         d = Daemon(self, "api")
         self.daemons.append(d)
         w = self.world
-        key = w.dir / "cache.key"
-        subprocess.run([self.build / "secretlet", "cache", "keygen", key], check=True, stdout=subprocess.DEVNULL)
-        self.marks.credential("cache key", key.read_bytes()[:32], owners=("agent", "cache"))
         self.new_token("token 1")
         w.sign("client", "/O=system:nodes/CN=system:node:node-1")
         self.key_credential("client key 1")
         self.kubeconfig = d.dir / "kubeconfig"
         self.write_kubeconfig(w.h2_port)
         d.inputs |= {str(self.kubeconfig), str(d.conf)}
-        d.common = {"kubeconfig": "kubeconfig", "offlineCacheDir": "cache", "offlineCacheKeyFile": key}
+        d.common = {"kubeconfig": "kubeconfig", "offlineCacheDir": "cache", "offlineCacheKeyFile": self.cache_key(),
+                    "auditLog": "audit/audit.jsonl"}
         d.configure(**d.common)
-        d.roles = {"keeper", "agent", "publisher", "cache"}
+        d.roles = {"keeper", "agent", "publisher", "cache", "audit"}
         return d
 
     def new_token(self, name):
@@ -582,6 +625,24 @@ users: [{{name: u, user: {{tokenFile: {d}/token, client-certificate: {d}/client.
         eventually("the pod's volumes go", lambda: not d.volume("life").exists())
         self.live()
         self.look("deleted, Secret and pod: nowhere", d)
+        audit = (d.dir / "audit/audit.jsonl").read_text()
+        self.tap.result(all(word in audit for word in ('"life"', '"large"', '"python3"')), "and the audit log has something in it")
+
+    def stage_small(self):
+        """One small Secret: nothing much comes after it that would be written over what it leaves"""
+        d, w = self.api, self.world
+        mark = self.marks.new("small")
+        w.secret("little", mark, {"k": 48})
+        w.pod("little", [secret_volume("little")])
+        d.shows("little", "k", mark.value())
+        self.live(mark)
+        self.look("a small one: in the arena alone", d)
+        w.call("DELETE", "secrets", "little")
+        time.sleep(0.3)
+        w.call("DELETE", "pods", "little")
+        eventually("the pod's volumes go", lambda: not d.volume("little").exists())
+        self.live()
+        self.look("deleted: nowhere", d)
 
     def stage_errors(self):
         """Answers of all kinds that are refused"""
@@ -709,35 +770,86 @@ users: [{{name: u, user: {{tokenFile: {d}/token, client-certificate: {d}/client.
         d.configure(**d.common)
         d.process.send_signal(signal.SIGHUP)
 
+    def forgets(self, *names):
+        for name in names:
+            self.marks.gone(name)
+        d = self.api
+        end = time.monotonic() + 20
+        while self.search(d.processes())[0] and time.monotonic() < end:
+            time.sleep(0.3)
+
     def stage_credentials(self):
-        """Token, client key and address change"""
+        """Another token, another client key"""
         d, w = self.api, self.world
-        a = self.marks.new("http/1.1 a")
+        a, b = (self.marks.new(f"credentials {i}") for i in "ab")
         w.secret("cr", a)
         w.pod("cr", [secret_volume("cr")])
         d.wait("cr")
         self.new_token("token 2")
         w.sign("client", "/O=system:nodes/CN=system:node:node-1")
         self.key_credential("client key 2")
-        self.write_kubeconfig(w.tls.port)
         d.process.send_signal(signal.SIGHUP)
-        seen = len(w.tls.open)
-        eventually("it asks at the new address", lambda: len(w.tls.open) > seen)
-        b = self.marks.new("http/1.1 b")
+        eventually("they are taken", lambda: all(f"new {what} in use" in d.log.read_text()
+                                                 for what in ("token", "client certificate")))
         w.secret("cr", b, new=False)
         d.shows("cr", "large", b.value(SIZES["large"]))
         self.live(b)
-        self.marks.gone("token 1")
-        self.marks.gone("client key 1")
-        end = time.monotonic() + 15
-        while self.search(d.processes())[0] and time.monotonic() < end:
-            time.sleep(0.5)
+        # old connections go one by one
+        self.forgets("token 1", "client key 1")
         self.look("other credentials: the old ones have gone", d)
         w.call("DELETE", "pods", "cr")
         w.call("DELETE", "secrets", "cr")
         eventually("the pod's volumes go", lambda: not d.volume("cr").exists())
         self.live()
+        self.look("deleted: nowhere", d)
+
+    def stage_http1(self):
+        """A server that speaks HTTP/1.1 alone: a connection for each watch"""
+        d, w = self.api, self.world
+        a, b = (self.marks.new(f"http/1.1 {i}") for i in "ab")
+        self.write_kubeconfig(w.tls.port)
+        d.restart()
+        w.secret("h1", a)
+        w.pod("h1", [secret_volume("h1")])
+        d.wait("h1")
+        self.live(a)
+        self.look("HTTP/1.1: in the arena alone", d)
+        w.secret("h1", b, new=False)
+        d.shows("h1", "large", b.value(SIZES["large"]))
+        self.live(b)
+        self.look("HTTP/1.1, updated: the old value has gone", d)
+        w.call("DELETE", "pods", "h1")
+        w.call("DELETE", "secrets", "h1")
+        eventually("the pod's volumes go", lambda: not d.volume("h1").exists())
+        self.live()
         self.look("HTTP/1.1, deleted: nowhere", d)
+        self.write_kubeconfig(w.h2_port)
+        d.restart()
+
+    def stage_idle(self):
+        """An answer after which nothing comes for a long time: over the connection of the watches; and, where the server takes one
+        stream on each, over one that has nothing to do afterwards"""
+        d, w = self.api, self.world
+        d.configure(**d.common, configMapAndSecretChangeDetectionStrategy="Get")
+        for streams, what in ((100, "shared"), (1, "idle")):
+            mark = self.marks.new(f"{what} connection")
+            body = {"kind": "Secret", "apiVersion": "v1", "type": "Opaque", "data": {"k": mark.b64(480)}, "metadata": {
+                "name": what, "namespace": "default", "uid": "u", "resourceVersion": "7"}}
+            w.plain.answers[what] = lambda h, text=json.dumps(body).encode(): h.say(200, text)
+            self.write_kubeconfig(w.front_h2(streams=streams))
+            d.restart()
+            w.pod(what, [secret_volume(what)])
+            d.wait(what)
+            self.live(mark)
+            self.look(f"{what} connection: in the arena alone", d)
+            w.call("DELETE", "pods", what)
+            eventually("the pod's volumes go", lambda: not d.volume(what).exists())
+            self.live()
+            self.look("deleted: nowhere", d)
+        w.plain.answers.clear()
+        self.write_kubeconfig(w.h2_port)
+        d.configure(**d.common)
+        d.restart()
 
     def stage_offline(self):
         """A node that comes up without its API server: what it shows is from the disk"""
@@ -746,29 +858,38 @@ users: [{{name: u, user: {{tokenFile: {d}/token, client-certificate: {d}/client.
         w.secret("off", a)
         w.pod("off", [secret_volume("off")])
         d.wait("off")
-        eventually("the cache is written", lambda: not json.loads(d.cli("status", "-o", "json").stdout)
-                   ["offlineCache"]["pending"])
+        eventually("the cache is written", lambda: (c := json.loads(d.cli("status", "-o", "json").stdout)["offlineCache"])
+                   ["secrets"] > 0 and not c["pending"])
         self.live(a)
         self.look("written to the offline cache: in the arena alone", d)
+        # as when the power fails
         for pid in d.processes().values():
             os.kill(pid, signal.SIGKILL)
         d.process.wait()
         subprocess.run(["umount", "-l", d.pods], check=False, stderr=subprocess.DEVNULL)
-        time.sleep(0.3)
-        self.write_kubeconfig(free_port())
+        port = free_port()
+        self.write_kubeconfig(port)
         d.start()
         d.wait("off", 40)
         d.shows("off", "large", a.value(SIZES["large"]))
         self.look("shown from the offline cache: in the arena alone", d)
-        for words in (("list",), ("list", "-o", "json"), ("verify",)):
-            self.command([self.build / "secretlet", "cache", *words, "--config", d.conf], f"cache {' '.join(words)}")
-        self.write_kubeconfig(w.tls.port)
-        d.process.send_signal(signal.SIGHUP)
+        for words in ("list", "list -o json", "verify"):
+            self.command([self.build / "secretlet", "cache", *words.split(), "--config", d.conf], f"cache {words}", ok=True)
         w.call("DELETE", "pods", "off")
         w.call("DELETE", "secrets", "off")
+        w.front_h2(port)
         eventually("the pod's volumes go", lambda: not d.volume("off").exists(), 60)
         self.live()
         self.look("deleted: nowhere, nor on the disk", d)
+        eventually("the cache is empty", lambda: (c := json.loads(d.cli("status", "-o", "json").stdout)["offlineCache"])
+                   ["secrets"] == 0 and not c["pending"])
+        # what is in them cannot be looked for
+        left = sorted(p.name for p in (d.dir / "cache").iterdir() if p.name not in ("index", "lock"))
+        self.tap.result(not left, "no record of it is on the disk", left)
+        self.write_kubeconfig(w.h2_port)
+        d.stop()
+        self.command([self.build / "secretlet", "cache", "wipe", "--config", d.conf], "cache wipe", ok=True)
+        d.start()
 
     def stage_commands(self):
         """Every command of a running daemon, good and bad"""
@@ -782,7 +903,8 @@ users: [{{name: u, user: {{tokenFile: {d}/token, client-certificate: {d}/client.
                       "wait --timeout 1s default/none", "mounts default/cmd c", "mounts default/cmd none",
                       "refresh default/cmd", "refresh default/none", "refresh x", "env default/cmd c", "version", "help",
                       "nonsense"):
-            d.cli(*words.split())
+            self.command([self.build / "secretlet", *words.split(), *(["--runtime-dir", d.run] if words not in
+                                                                      ("version", "help", "nonsense") else [])], words)
         for path in ("/v1/status", "/v1/pods", "/v1/secrets", "/v1/secrets/default/cmd", "/metrics", "/healthz", "/v1/none"):
             done = subprocess.run(["curl", "-s", "--unix-socket", d.run / "control.sock", f"http://x{path}"], check=False,
                                   stdout=subprocess.PIPE)
@@ -807,18 +929,21 @@ users: [{{name: u, user: {{tokenFile: {d}/token, client-certificate: {d}/client.
         d.wait("crash")
         self.live(a)
         self.look("after SIGSEGV and SIGABRT: in the arena alone", d)
-        for role in ("agent", "publisher", "cache"):
-            if role in d.processes():
-                os.kill(d.processes()[role], signal.SIGSTOP)
-        agent = d.processes()["agent"]
-        limits = pathlib.Path(f"/proc/{agent}/limits").read_text()
-        core = [line for line in limits.splitlines() if line.startswith("Max core")][0].split()[4:6]
-        for role in ("agent", "publisher", "cache"):
-            if role in d.processes():
-                os.kill(d.processes()[role], signal.SIGCONT)
-        problems = [] if core == ["0", "0"] else [f"core limit of the agent: {core}"]
-        problems += [f"{role}: /proc/{pid} does not belong to root" for role, pid in d.processes().items()
-                     if os.stat(f"/proc/{pid}/mem").st_uid != 0]
+        problems = []
+        for role, pid in d.processes().items():
+            limits = pathlib.Path(f"/proc/{pid}/limits").read_text()
+            core = [line for line in limits.splitlines() if line.startswith("Max core")][0].split()[4:6]
+            if core != ["0", "0"]:
+                problems.append(f"core limit of {role}: {core}")
+        # its own user, without capabilities, reads of a dumpable process what it likes
+        for role, pid in d.processes().items():
+            status = pathlib.Path(f"/proc/{pid}/status").read_text()
+            uid, gid = (re.search(rf"^{what}:\s+(\d+)", status, re.M)[1] for what in ("Uid", "Gid"))
+            read = subprocess.run(["setpriv", "--reuid", uid, "--regid", gid, "--clear-groups", "--bounding-set", "-all",
+                                   "--inh-caps", "-all", "cat", f"/proc/{pid}/environ"], check=False,
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            if b"Permission denied" not in read.stderr:
+                problems.append(f"{role} is dumpable: {read.stderr.decode(errors='replace').strip()}")
         problems += [f"a core: {p}" for p in d.dir.rglob("core*") if p.is_file()]
         self.tap.result(not problems, "and no core is there, nor may be made", problems)
         w.call("DELETE", "pods", "crash")
@@ -829,13 +954,13 @@ users: [{{name: u, user: {{tokenFile: {d}/token, client-certificate: {d}/client.
 
     # --- without an API server
 
-    def command(self, words, name, stdin="/dev/null", ok=None):
-        """A command that reads secrets: nothing is left when it ends."""
+    def command(self, words, name, stdin="/dev/null", ok=None, forbidden=lambda: []):
+        """Nothing is left of what a command has read when it ends. forbidden: what it has made itself."""
         output = self.dir / "output"
         searched, hits = memory.Searched(), []
 
         def look(pid):
-            hits.extend(memory.search_process(pid, "secretlet", self.marks.needles, searched))
+            hits.extend(memory.search_process(pid, words[0].name, self.marks.needles + forbidden(), searched))
         status = run_and_look([str(w) for w in words], stdin, output, look)
         hits += memory.search_data(output.read_bytes(), "output", self.marks.needles)
         output.unlink()
@@ -880,7 +1005,7 @@ users: [{{name: u, user: {{tokenFile: {d}/token, client-certificate: {d}/client.
         d.inputs |= {str(keys), str(folder), str(d.conf)}
         subprocess.run([self.build / "secretlet", "keygen", "--out", keys], check=True, stdout=subprocess.DEVNULL)
         private = (keys / "sealing.key").read_text().split()[2]
-        self.marks.credential("sealing key", private[:40].encode(), base64.b64decode(private)[:32])
+        self.marks.credential("sealing key", private[:40].encode(), base64.b64decode(private)[:32], owners=("arena",))
         d.configure(manifestsDir="in", sealedSecretsKeyFile="keys/sealing.key")
         d.roles = {"keeper", "agent", "publisher"}
         plain, plain2, sealed, bad = (self.marks.new(f"manifests {n}") for n in ("plain", "plain 2", "sealed", "broken"))
@@ -927,14 +1052,21 @@ users: [{{name: u, user: {{tokenFile: {d}/token, client-certificate: {d}/client.
         self.look("removed: nowhere", d)
         for name, content in self.broken(bad).items():
             text.write_bytes(content.replace("NAME", name).encode("utf-8", "surrogateescape"))
-            self.command([self.build / "secretlet", "check", text], f"check, {name}", ok=name == "huge" and None)
+            self.command([self.build / "secretlet", "check", text], f"check, {name}", ok={"huge": None, "unknown": True}.get(name, False))
         text.write_text(secret("sealed", sealed))
         self.command([self.build / "secretlet", "check", text], "check", ok=True)
         self.command([self.build / "secretlet", "seal", "--public-key", keys / "sealing.pub", text], "seal", ok=True)
         self.command([self.build / "secretlet", "seal", "--public-key", keys / "sealing.pub"], "seal from a pipe", text, ok=True)
         text.write_text(self.broken(bad)["base64"])
         self.command([self.build / "secretlet", "seal", "--public-key", keys / "sealing.pub", text], "seal, refused", ok=False)
-        shutil.rmtree(self.dir / "made", ignore_errors=True)
+        made = d.dir / "made"
+        made.mkdir(mode=0o700)
+        d.inputs.add(str(made))
+        self.command([self.build / "secretlet", "keygen", "--out", made], "keygen", ok=True,
+                     forbidden=lambda: memory.needles("new key", (made / "sealing.key").read_text().split()[2][:40].encode()))
+        self.command([self.build / "secretlet", "cache", "keygen", made / "cache.key"], "cache keygen", ok=True,
+                     forbidden=lambda: memory.needles("new key", (made / "cache.key").read_bytes().strip(), brief=True) +
+                     memory.needles("new key", base64.b64decode((made / "cache.key").read_bytes()), brief=True))
         d.stop()
 
     def run(self, only):
@@ -943,7 +1075,10 @@ users: [{{name: u, user: {{tokenFile: {d}/token, client-certificate: {d}/client.
             return
         self.world = World(self.build, self.dir / "world")
         self.inputs.add(str(self.world.dir))
-        stages = ["life", "escaped", "errors", "unmade", "strategies", "commands", "crash", "credentials", "offline"]
+        stages = ["life", "small", "escaped", "errors", "unmade", "strategies", "commands", "crash", "credentials", "http1",
+                  "idle", "offline"]
+        if unknown := set(only) - set(stages) - {"manifests"}:
+            raise SystemExit(f"no such stage: {', '.join(sorted(unknown))}; there are: {', '.join(stages)}, manifests")
         try:
             if not only or only != ["manifests"]:
                 self.world.start()
@@ -962,11 +1097,6 @@ users: [{{name: u, user: {{tokenFile: {d}/token, client-certificate: {d}/client.
         self.live()
         self.look("at the end: nothing in any file", None)
 
-    def marks_left(self):
-        """After a stage that has failed half-way the others still have something to say."""
-        self.failed_stages = {s for s in self.marks.stages}
-        return [Mark(s, b"") for s in self.failed_stages]
-
     def stage(self, name):
         begin = time.monotonic()
         print(f"# {name}")
@@ -975,7 +1105,9 @@ users: [{{name: u, user: {{tokenFile: {d}/token, client-certificate: {d}/client.
         except (RuntimeError, OSError, KeyError, subprocess.SubprocessError) as e:
             self.tap.result(False, f"stage {name}", [str(e)] + [line for d in self.daemons[-1:] if d.log.exists()
                                                               for line in d.log.read_text().splitlines()[-15:]])
-            self.live(*self.marks_left())
+            # the other stages still have something to say
+            self.marks.doubtful |= set(self.marks.stages)
+            self.live()
         print(f"# {name}: {time.monotonic() - begin:.1f} s")
 
 
@@ -984,12 +1116,17 @@ def main():
     parser.add_argument("--build", type=pathlib.Path, required=True)
     parser.add_argument("--dir", type=pathlib.Path)
     parser.add_argument("--only", metavar="STAGE,...")
+    parser.add_argument("--stop", action="store_true", help="at the first failure")
     args = parser.parse_args()
     folder = args.dir or pathlib.Path(tempfile.mkdtemp(prefix="canary."))
     folder.mkdir(exist_ok=True)
     folder.chmod(0o755)
     canary = Canary(args.build.resolve(), folder.resolve())
-    canary.run(args.only.split(",") if args.only else [])
+    canary.tap.stop = args.stop
+    try:
+        canary.run(args.only.split(",") if args.only else [])
+    except Enough:
+        pass
     return canary.tap.done()
 
 

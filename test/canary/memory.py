@@ -2,6 +2,7 @@
 content. Needs root; nothing is stopped or traced for it."""
 import base64
 import dataclasses
+import itertools
 import os
 import pathlib
 import re
@@ -11,23 +12,28 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 PRESENT, SWAPPED, OF_FILE = 1 << 63, 1 << 62, 1 << 61
 READ_AT_ONCE = 8 << 20
 OVERLAP = 4096  # longer than any needle
+FOUND_MAX = 1000  # of one needle in one piece
+HINTS_MAX = 50  # of one process: the heap is walked for each
 
 
-def encodings(text):
+def encodings(text, brief=False):
     """name -> bytes for each way in which `text` may lie somewhere, in the middle of something longer, too: of base64
-    only what does not depend on what is around it."""
-    found = {"raw": text, "hex": text.hex().encode(), "HEX": text.hex().upper().encode(),
-             "utf-16le": text.decode("latin-1").encode("utf-16-le"),
-             "utf-16be": text.decode("latin-1").encode("utf-16-be"),
-             "json": "".join(f"\\u{c:04x}" for c in text).encode(), "JSON": "".join(f"\\u{c:04X}" for c in text).encode(),
-             "url": "".join(f"%{c:02x}" for c in text).encode(), "URL": "".join(f"%{c:02X}" for c in text).encode()}
+    only what does not depend on what is around it. brief: what nobody escapes."""
+    found = {"raw": text, "hex": text.hex().encode(), "HEX": text.hex().upper().encode()}
+    if not brief:
+        found |= {"utf-16le": text.decode("latin-1").encode("utf-16-le"),
+                  "utf-16be": text.decode("latin-1").encode("utf-16-be"),
+                  "json": "".join(f"\\u{c:04x}" for c in text).encode(),
+                  "JSON": "".join(f"\\u{c:04X}" for c in text).encode(),
+                  "url": "".join(f"%{c:02x}" for c in text).encode(), "URL": "".join(f"%{c:02X}" for c in text).encode()}
     for shift in range(3):
         # the first group has bytes of what is in front of it, the last one of what follows
         whole = base64.b64encode(bytes(shift) + text)
         whole = whole[4 if shift else 0:len(text + bytes(shift)) // 3 * 4]
         found[f"base64+{shift}"] = whole
-        found[f"base64url+{shift}"] = whole.replace(b"+", b"-").replace(b"/", b"_")
-        found[f"base64+{shift} as json"] = "".join(f"\\u{c:04x}" for c in whole).encode()
+        if not brief:
+            found[f"base64url+{shift}"] = whole.replace(b"+", b"-").replace(b"/", b"_")
+            found[f"base64+{shift} as json"] = "".join(f"\\u{c:04x}" for c in whole).encode()
     return {name: needle for name, needle in found.items() if needle}
 
 
@@ -38,9 +44,9 @@ class Needle:
     bytes: bytes
 
 
-def needles(name, text):
+def needles(name, text, brief=False):
     seen, made = set(), []
-    for encoding, data in encodings(text).items():
+    for encoding, data in encodings(text, brief).items():
         if data not in seen:
             made.append(Needle(name, encoding, data))
             seen.add(data)
@@ -127,6 +133,17 @@ def present(pagemap, region):
         yield start, region.end
 
 
+def without(data, piece, searched):
+    """With zeros for a piece that may be there, and for its beginning at the end: the next page may not be mapped yet."""
+    if piece in data:
+        searched.known.add(piece)
+        data = data.replace(piece, bytes(len(piece)))
+    for n in range(len(piece) - 1, 0, -1):
+        if data.endswith(piece[:n]):
+            return data[:-n] + bytes(n)
+    return data
+
+
 def find_all(data, needle):
     at = data.find(needle)
     while at >= 0:
@@ -138,7 +155,7 @@ def heap_chunk(mem, region, address):
     """The block of glibc's main heap in which an address lies, found by walking from the heap's start."""
     try:
         return walk_heap(mem, region, address)
-    except OSError:  # it has changed meanwhile
+    except (OSError, struct.error):  # it has changed meanwhile
         return ""
 
 
@@ -175,7 +192,7 @@ class Searched:
 
 def search_process(pid, name, wanted, searched, known=()):
     """known: pieces that are where they may be if it is in shared memory."""
-    hits = []
+    hits, hinted = [], 0
     mem = os.open(f"/proc/{pid}/mem", os.O_RDONLY)
     pagemap = os.open(f"/proc/{pid}/pagemap", os.O_RDONLY)
     before = searched.bytes
@@ -191,25 +208,26 @@ def search_process(pid, name, wanted, searched, known=()):
                     if not data:
                         break
                     searched.bytes += len(data)
-                    for piece in known if region.name.startswith("/memfd:") else ():
-                        if piece in data:
-                            searched.known.add(piece)
-                            data = data.replace(piece, bytes(len(piece)))
-                    base = start - len(tail)
+                    start += len(data)
+                    base = start - len(data) - len(tail)
                     data = tail + data
+                    for piece in known if region.name.startswith("/memfd:secretlet-arena") else ():
+                        data = without(data, piece, searched)
                     for needle in wanted:
-                        for at in find_all(data, needle.bytes):
+                        for at in itertools.islice(find_all(data, needle.bytes), FOUND_MAX):
                             if at + len(needle.bytes) <= len(tail):
                                 continue  # found before
                             address = base + at
                             hint = ""
-                            if region.name == "[heap]":
+                            hinted += 1
+                            if hinted > HINTS_MAX:
+                                pass
+                            elif region.name == "[heap]":
                                 hint = heap_chunk(mem, region, address)
                             elif region.name == "[stack]":
                                 hint = stack_depth(pid, address)
                             hits.append(Hit(f"{name}[{pid}]", region.name, address - region.start, needle, hint=hint,
                                             window=window(data, at, needle)))
-                    start += len(data) - len(tail)
                     tail = data[-OVERLAP:]
         for what in ("environ", "cmdline"):
             data = pathlib.Path(f"/proc/{pid}/{what}").read_bytes()
