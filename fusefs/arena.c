@@ -45,7 +45,7 @@ struct arena_record {
 	char strings[];
 };
 #define RECORD_CHECKED offsetof(struct arena_record, magic)
-#define STATE_ALL      (ARENA_COMMITTED | ARENA_HIDDEN | ARENA_RETIRED | ARENA_RENAMED | ARENA_DETACHED)
+#define STATE_ALL      (ARENA_COMMITTED | ARENA_HIDDEN | ARENA_RETIRED | ARENA_RENAMED | ARENA_DETACHED | ARENA_FLUX)
 
 struct arena {
 	struct head *head;

@@ -7,6 +7,9 @@
  * and changes by the store of one aligned word. What no record names was not published and is wiped by the next process.
  * Nothing but offsets is kept, because every process maps the memory elsewhere.
  *
+ * Kinds of nodes and states may be added without a new version: an arena in which none of them occurs is read by an older
+ * binary as ever, and one that knows them not says -EBADMSG to those in which they do, and begins anew.
+ *
  * One process at a time writes. The keeper reads the head's numbers only, and takes none of them for more than a number. */
 #pragma once
 
@@ -79,6 +82,7 @@ enum arena_state {
 	ARENA_RETIRED = 1 << 2,
 	ARENA_RENAMED = 1 << 3, /* final_name is its name */
 	ARENA_DETACHED = 1 << 4,
+	ARENA_FLUX = 1 << 5, /* the kernel may show what the node showed before */
 };
 
 /* What a record says of a node for good. */

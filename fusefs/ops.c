@@ -4,6 +4,9 @@
  * permission is the kernel's business (default_permissions). OPEN and OPENDIR are answered ENOSYS once; from then on
  * the kernel opens by itself and keeps pages and listings, which is right because a node's content never changes.
  *
+ * Live files are the exception: their pages and attributes are dropped by the publisher, at each update. A lookup's answer does
+ * not say how long their attributes are good: it may come to an inode that was not there yet when they were dropped.
+ *
  * A request that an earlier process died of comes again (replay). Queries are simply answered. A change may have been
  * committed without the kernel having been told: then it is told now, or its caches and the tree would differ for ever.
  * And a lookup may have been counted: it is not counted twice. */
@@ -60,11 +63,12 @@ static void reply_node(fuse_req_t req, struct node *n, bool hidden)
 	bool counted = is_counted(o, n);
 	struct fuse_entry_param param = {
 		.ino = node_id(n),
-		.attr_timeout = hidden ? 0 : FOREVER_SEC,
+		.attr_timeout = hidden || node_kind(n) == NODE_LIVE ? 0 : FOREVER_SEC,
 		.entry_timeout = hidden ? 0 : FOREVER_SEC,
 	};
 
-	node_stat(n, &param.attr);
+	if (tree_stat(o->tree, n, &param.attr) < 0)
+		node_stat(n, &param.attr);
 	if (counted)
 		note_count(o->slot, n);
 	else
@@ -118,8 +122,10 @@ static void reply_attr(fuse_req_t req, const struct node *n)
 {
 	struct stat st;
 
-	node_stat(n, &st);
-	fuse_reply_attr(req, &st, st.st_nlink ? FOREVER_SEC : 0);
+	if (tree_stat(ops_of(req)->tree, n, &st) < 0)
+		fuse_reply_err(req, ESTALE);
+	else
+		fuse_reply_attr(req, &st, st.st_nlink && !node_is_in_flux(n) ? FOREVER_SEC : 0);
 }
 
 static void op_getattr(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
@@ -150,14 +156,17 @@ static void op_open(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 /* The bytes go from locked memory to the kernel without a copy that would have to be wiped. */
 static void op_read(fuse_req_t req, fuse_ino_t id, size_t size, off_t off, struct fuse_file_info *fi)
 {
-	struct node *n = tree_node(ops_of(req)->tree, id);
+	struct tree *t = ops_of(req)->tree;
+	struct node *n = tree_node(t, id), *file = n ? tree_follow(t, n) : NULL;
 	const struct secspan *content;
 
-	if (!n || node_kind(n) != NODE_FILE) {
-		fuse_reply_err(req, n ? EISDIR : ESTALE);
+	if (!file || node_kind(file) != NODE_FILE) {
+		fuse_reply_err(req, file ? EISDIR : ESTALE);
 		return;
 	}
-	content = node_content(n);
+	content = node_content(file);
+	if (off >= 0)
+		tree_note_read(t, n, (uint64_t)off, size);
 	if (off < 0 || (size_t)off >= content->len)
 		fuse_reply_buf(req, NULL, 0);
 	else
@@ -176,7 +185,8 @@ static bool listing_add(struct listing *l, const char *name, const struct node *
 	struct stat st;
 	size_t need;
 
-	node_stat(n, &st);
+	if (tree_stat(ops_of(l->req)->tree, n, &st) < 0)
+		return true; /* a live file that shows nothing now */
 	need = fuse_add_direntry(l->req, l->buf + l->len, l->size - l->len, name, &st, cookie);
 	if (need > l->size - l->len)
 		return false;
@@ -243,13 +253,17 @@ static bool is_replay(fuse_req_t req)
 	return o->replay && o->replay->publisher == fuse_req_ctx(req)->pid;
 }
 
-static struct node *folder_for(fuse_req_t req, fuse_ino_t id)
+static struct node *node_for(fuse_req_t req, fuse_ino_t id)
 {
-	struct node *n;
-
 	if (!is_replay(req) && !publish_is_publisher(ops_of(req)->publish, fuse_req_ctx(req)->pid))
 		return NULL;
-	n = tree_node(ops_of(req)->tree, id);
+	return tree_node(ops_of(req)->tree, id);
+}
+
+static struct node *folder_for(fuse_req_t req, fuse_ino_t id)
+{
+	struct node *n = node_for(req, id);
+
 	return n && node_kind(n) == NODE_DIR ? n : NULL;
 }
 
@@ -330,21 +344,30 @@ static void op_rmdir(fuse_req_t req, fuse_ino_t parent_id, const char *name)
 	reply_removal(req, parent ? tree_commit_rmdir(ops_of(req)->tree, parent, name) : -EROFS);
 }
 
-/* The publisher's chmod of a folder: it changes nothing, whatever the mode (the answer has the folder's own), and wakes the
- * folder's watchers. */
+/* The publisher's chmod of a folder and its touch of a live file: they change nothing (the answer has the node's own mode and
+ * time), and wake the node's watchers. */
 static void op_setattr(fuse_req_t req, fuse_ino_t id, struct stat *attr, int to_set, struct fuse_file_info *fi)
 {
-	struct node *dir = folder_for(req, id);
+	struct node *n = node_for(req, id);
+	int what = to_set & ~(FUSE_SET_ATTR_CTIME | FUSE_SET_ATTR_MTIME_NOW);
 
-	if (dir && (to_set & ~FUSE_SET_ATTR_CTIME) == FUSE_SET_ATTR_MODE)
-		reply_attr(req, dir);
+	if (n && ((node_kind(n) == NODE_DIR && what == FUSE_SET_ATTR_MODE) ||
+		  (node_kind(n) == NODE_LIVE && what == FUSE_SET_ATTR_MTIME)))
+		reply_attr(req, n);
 	else
 		refuse(req);
 }
 
-static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t dev)
+static void op_mknod(fuse_req_t req, fuse_ino_t parent_id, const char *name, mode_t mode, dev_t dev)
 {
-	refuse(req);
+	struct node *parent = S_ISREG(mode) ? folder_for(req, parent_id) : NULL, *n = NULL;
+	int r = -EROFS;
+
+	if (parent)
+		r = tree_commit_mknod(ops_of(req)->tree, parent, name, &n);
+	if (r == -EEXIST && is_replay(req))
+		r = confirm(req, parent, name, NODE_LIVE, &n);
+	reply_commit(req, r, n);
 }
 
 static void op_link(fuse_req_t req, fuse_ino_t id, fuse_ino_t parent, const char *name)

@@ -8,7 +8,7 @@
 
 #define PLAN_VERSION_MAX 64
 #define PLAN_BY_NAME	 "by-name"
-#define PLAN_DATA_LINK	 "..data"
+#define PLAN_DATA_LINK	 TREE_DATA_LINK
 
 struct step {
 	enum order_op op;

@@ -11,8 +11,11 @@
 #include "common/heap.h"
 #include "common/list.h"
 #include "common/map.h"
+#include "common/str.h"
 
 #define FIRST_ID      3 /* cookies 1 and 2 are "." and ".." */
+#define PAGE_SIZE     4096u /* that the kernel's pages have at least */
+#define SIZE_UNKNOWN  UINT64_MAX
 #define BLOCK_SIZE    4096
 #define RESTORE_BYTES ((size_t)512) /* of heap for a record, about: node, name, maps, and what is needed meanwhile */
 
@@ -41,10 +44,13 @@ struct node {
 	mode_t mode;
 	uid_t uid;
 	gid_t gid;
-	bool committed : 1, hidden : 1, removal : 1, retired : 1, immutable : 1, renamed : 1;
+	bool committed : 1, hidden : 1, removal : 1, retired : 1, immutable : 1, renamed : 1, flux : 1;
 	union {
 		struct children dir;
-		char *target;
+		struct {
+			char *target;
+			uint64_t size; /* NODE_LIVE in flux: what the kernel is told */
+		};
 		struct secspan content;
 	};
 };
@@ -55,6 +61,7 @@ struct tree {
 	struct node *root;
 	struct list todo; /* of the one walk that is under way; empty otherwise */
 	uint64_t next_id, now_usec;
+	uint64_t flux_nsec; /* the last time that was answered for a live file in flux */
 	struct tree_stats stats;
 };
 
@@ -181,7 +188,7 @@ static void node_store(struct node *n)
 		arena_record_set_state(n->record,
 				       (n->committed ? ARENA_COMMITTED : 0) | (n->hidden ? ARENA_HIDDEN : 0) |
 					       (n->retired ? ARENA_RETIRED : 0) | (n->renamed ? ARENA_RENAMED : 0) |
-					       (n->parent ? 0 : ARENA_DETACHED));
+					       (n->parent ? 0 : ARENA_DETACHED) | (n->flux ? ARENA_FLUX : 0));
 }
 
 /* Writes a new node down. It must be complete, and is not committed. */
@@ -201,7 +208,7 @@ static int node_record(struct tree *t, struct node *n)
 
 	if (!t->arena)
 		return 0;
-	if (n->kind == NODE_LINK)
+	if (n->kind == NODE_LINK || n->kind == NODE_LIVE)
 		a.target = n->target;
 	else if (n->kind == NODE_FILE)
 		a.content = n->content;
@@ -220,6 +227,7 @@ static void node_free(struct tree *t, struct node *n)
 		free(n->dir.v);
 		break;
 	case NODE_LINK:
+	case NODE_LIVE:
 		free(n->target);
 		break;
 	case NODE_FILE:
@@ -332,6 +340,8 @@ int tree_new(uint64_t now_realtime_usec, struct tree **ret_t)
 		return -ENOMEM;
 	list_init(&t->todo);
 	t->now_usec = now_realtime_usec;
+	/* an earlier process has begun earlier, and has answered less than one question in a nanosecond */
+	t->flux_nsec = now_realtime_usec * NSEC_PER_USEC;
 	t->next_id = TREE_ROOT_ID;
 	r = node_new(t, NODE_DIR, 0711, 0, &t->root);
 	if (r < 0) {
@@ -366,7 +376,185 @@ void tree_free(struct tree *t)
 	free(t);
 }
 
+/* --- live files --- */
+
+/* Cuts the next name off *path; false: there is none, or none that a file can have. */
+static bool path_cut(const char **path, char name[PAYLOAD_NAME_MAX + 1])
+{
+	size_t len = strcspn(*path, "/");
+
+	if (len == 0 || len > PAYLOAD_NAME_MAX)
+		return false;
+	memcpy(name, *path, len);
+	name[len] = 0;
+	*path += len + ((*path)[len] == '/' && (*path)[len + 1]);
+	return true;
+}
+
+/* Behind "<pod>/volumes/<plugin>/<volume>/"; NULL: this is no target of a live file. */
+static const char *live_target_in_volume(const char *target)
+{
+	static const char *const fixed[] = { NULL, "volumes", NULL, NULL };
+	char name[PAYLOAD_NAME_MAX + 1];
+
+	for (size_t i = 0; i < ARRAY_SIZE(fixed); i++)
+		if (!path_cut(&target, name) || str_eq(name, ".") || str_starts(name, "..") ||
+		    (fixed[i] && !str_eq(name, fixed[i])))
+			return NULL;
+	return target;
+}
+
+static bool live_target_is_good(const char *target)
+{
+	const char *rest = live_target_in_volume(target);
+	char name[PAYLOAD_NAME_MAX + 1];
+	int n = 0;
+
+	for (; rest && *rest; n++)
+		if (!path_cut(&rest, name) || (n == 0) != str_eq(name, TREE_DATA_LINK) || str_eq(name, ".") ||
+		    (n > 0 && str_starts(name, "..")))
+			return false;
+	return n > 1;
+}
+
+static struct node *child_shown(const struct tree *t, const struct node *dir, const char *name)
+{
+	struct node *n = dir && dir->kind == NODE_DIR ? tree_find(t, dir, name) : NULL;
+
+	return n && n->committed ? n : NULL;
+}
+
+/* The file at a path of names below dir. hidden: also what only an overtaken path walk finds. */
+static struct node *file_below(const struct tree *t, const struct node *dir, const char *path, bool hidden)
+{
+	char name[PAYLOAD_NAME_MAX + 1];
+	struct node *n = NULL;
+
+	while (dir && *path) {
+		n = path_cut(&path, name) ? child_shown(t, dir, name) : NULL;
+		dir = n && (hidden || !n->hidden) ? n : NULL;
+	}
+	return dir && n && n->kind == NODE_FILE ? n : NULL;
+}
+
+static struct node *live_volume(const struct tree *t, const struct node *live, const char **ret_path)
+{
+	const char *at = live->target, *end = live_target_in_volume(at);
+	struct node *n = t->root;
+	char name[PAYLOAD_NAME_MAX + 1];
+
+	while (n && at < end && path_cut(&at, name))
+		n = child_shown(t, n, name);
+	*ret_path = end + strlen(TREE_DATA_LINK) + 1;
+	return n;
+}
+
+struct node *tree_follow(const struct tree *t, const struct node *n)
+{
+	struct node *vol, *data;
+	const char *path;
+
+	if (n->kind != NODE_LIVE)
+		return tree_node(t, n->id);
+	/* out of the tree: so is the volume, or it will be */
+	if (!n->parent)
+		return NULL;
+	vol = live_volume(t, n, &path);
+	data = child_shown(t, vol, TREE_DATA_LINK);
+	if (!data || data->kind != NODE_LINK)
+		return NULL;
+	return file_below(t, child_shown(t, vol, data->target), path, false);
+}
+
+bool node_is_in_flux(const struct node *n)
+{
+	return n->flux;
+}
+
+/* No time of a node's is one of these: they are whole microseconds. */
+static struct timespec flux_time(struct tree *t)
+{
+	if (++t->flux_nsec % NSEC_PER_USEC == 0)
+		t->flux_nsec++;
+	return (struct timespec){ .tv_sec = t->flux_nsec / (USEC_PER_SEC * NSEC_PER_USEC),
+				  .tv_nsec = t->flux_nsec % (USEC_PER_SEC * NSEC_PER_USEC) };
+}
+
+int tree_stat(struct tree *t, const struct node *n, struct stat *ret_st)
+{
+	const struct node *file;
+
+	if (n->kind != NODE_LIVE) {
+		node_stat(n, ret_st);
+		return 0;
+	}
+	file = tree_follow(t, n);
+	if (!file)
+		return -ESTALE;
+	node_stat(file, ret_st);
+	ret_st->st_ino = n->id;
+	if (n->flux) {
+		ret_st->st_size = n->size == SIZE_UNKNOWN ? file->content.len : n->size;
+		ret_st->st_mtim = ret_st->st_ctim = flux_time(t);
+	}
+	return 0;
+}
+
+/* What the kernel is told of the size while it may have pages of before. If it were told of a greater size than that of
+ * before, it would show zeros behind the bytes that it has; if of a smaller one, it would cut what it has off, in the
+ * middle of somebody's read. So it is told the size of before, until it has been given the page in which the end that comes
+ * first is: then that page is one of now, and none of before (it would not have asked for it). */
+void tree_note_read(struct tree *t, struct node *n, uint64_t off, size_t size)
+{
+	const struct node *file = n->flux ? tree_follow(t, n) : NULL;
+	uint64_t end;
+
+	if (!file)
+		return;
+	end = MIN(n->size, file->content.len) / PAGE_SIZE * PAGE_SIZE;
+	if (off <= end && end < off + size)
+		n->size = file->content.len;
+}
+
+void tree_unsettle(struct tree *t, struct node *live)
+{
+	const struct node *file = tree_follow(t, live);
+
+	assert(live->kind == NODE_LIVE);
+	if (live->flux)
+		return;
+	live->flux = true;
+	live->size = file ? file->content.len : SIZE_UNKNOWN;
+	node_store(live);
+}
+
+void tree_note_dropped(struct tree *t, struct node *live)
+{
+	live->size = SIZE_UNKNOWN;
+}
+
+void tree_settle(struct tree *t, struct node *live)
+{
+	live->flux = false;
+	node_store(live);
+}
+
 /* --- what an earlier process has left --- */
+
+/* Which version the kernel has pages of, nobody knows any more: it is told the smallest size. */
+static void restore_flux(struct tree *t, struct node *live)
+{
+	const struct node *file, *vol;
+	const char *path = NULL;
+
+	live->size = SIZE_UNKNOWN;
+	vol = live->parent ? live_volume(t, live, &path) : NULL;
+	for (size_t i = 0; vol && vol->kind == NODE_DIR && i < vol->dir.n; i++) {
+		file = vol->dir.v[i]->kind == NODE_DIR ? file_below(t, vol->dir.v[i], path, true) : NULL;
+		if (file)
+			live->size = MIN(live->size, file->content.len);
+	}
+}
 
 static bool is_attached(const struct tree *t, const struct node *n)
 {
@@ -389,8 +577,10 @@ static int node_restore(struct tree *t, const struct arena_record *r, struct nod
 	struct node *n;
 	int err;
 
-	if (a.id < FIRST_ID || a.kind > NODE_LINK || (a.mode & ~(mode_t)07777) ||
-	    (a.kind == NODE_LINK) != (a.target != NULL) || (a.kind != NODE_FILE && a.content.block))
+	if (a.id < FIRST_ID || a.kind > NODE_LIVE || (a.mode & ~(mode_t)07777) ||
+	    (a.kind == NODE_LINK || a.kind == NODE_LIVE) != (a.target != NULL) ||
+	    (a.kind == NODE_LIVE && !live_target_is_good(a.target)) || (a.kind != NODE_FILE && a.content.block) ||
+	    (a.kind != NODE_LIVE && (state & ARENA_FLUX)))
 		return -EBADMSG;
 	n = calloc(1, sizeof *n);
 	if (!n)
@@ -406,6 +596,7 @@ static int node_restore(struct tree *t, const struct arena_record *r, struct nod
 	n->changed_usec = arena_record_changed(r);
 	n->retired = state & ARENA_RETIRED;
 	n->renamed = state & ARENA_RENAMED;
+	n->flux = state & ARENA_FLUX;
 	n->hidden = true;
 	err = map_add(&t->by_id, &n->id, sizeof n->id, n);
 	if (err == 0 && a.target) {
@@ -501,10 +692,14 @@ static void restore_settle(struct tree *t, struct arena_record **records, struct
 			t->stats.n_detached++;
 		} else if (!node->parent) {
 			node_free(t, node);
+			nodes[i] = NULL;
 		} else if (node->kind == NODE_DIR && is_listed(node)) {
 			node->parent->dir.n_dirs++;
 		}
 	}
+	for (size_t i = 0; i < n; i++)
+		if (nodes[i] && nodes[i]->flux)
+			restore_flux(t, nodes[i]);
 }
 
 static int tree_restore(struct tree *t, struct err *e)
@@ -581,7 +776,8 @@ struct node *tree_lookup(const struct tree *t, const struct node *parent, const 
 	struct node *n = tree_find(t, parent, name);
 	bool hidden = false;
 
-	if (!n || !n->committed)
+	/* one that is to be unlinked has to be found for it */
+	if (!n || !n->committed || (n->kind == NODE_LIVE && !n->removal && !tree_follow(t, n)))
 		return NULL;
 	/* what is in a hidden folder is as short-lived as the folder */
 	for (const struct node *up = n; up && !hidden; up = up->parent)
@@ -642,7 +838,7 @@ struct node *tree_origin(const struct tree *t, const struct node *n, const char 
 
 const char *node_target(const struct node *n)
 {
-	assert(n->kind == NODE_LINK);
+	assert(n->kind == NODE_LINK || n->kind == NODE_LIVE);
 	return n->target;
 }
 
@@ -674,7 +870,9 @@ static struct timespec timespec_from_usec(uint64_t usec)
 
 void node_stat(const struct node *n, struct stat *ret_st)
 {
-	static const mode_t types[] = { [NODE_DIR] = S_IFDIR, [NODE_FILE] = S_IFREG, [NODE_LINK] = S_IFLNK };
+	static const mode_t types[] = {
+		[NODE_DIR] = S_IFDIR, [NODE_FILE] = S_IFREG, [NODE_LINK] = S_IFLNK, [NODE_LIVE] = S_IFREG
+	};
 	struct stat st = { 0 };
 
 	st.st_ino = n->id;
@@ -774,6 +972,28 @@ int tree_stage_version(struct tree *t, struct node *parent, const char *name, mo
 	return dir_new(t, parent, name, mode, gid, digest, ret_n);
 }
 
+static int live_new(struct tree *t, struct node *parent, const char *name, const char *target, struct node **ret_n)
+{
+	cleanup_free char *copy = strdup(target);
+	struct node *n;
+	int r;
+
+	if (!copy)
+		return -ENOMEM;
+	if (!live_target_is_good(target))
+		return -EINVAL;
+	r = child_new(t, parent, name, NODE_LIVE, 0, 0, &n);
+	if (r < 0)
+		return r;
+	n->target = TAKE_PTR(copy);
+	return child_record(t, n, ret_n);
+}
+
+int tree_stage_live(struct tree *t, struct node *parent, const char *name, const char *target, struct node **ret_n)
+{
+	return live_new(t, parent, name, target, ret_n);
+}
+
 /* final: the entry that a staged rename will take over; NULL: there is none. It stays the caller's on failure. */
 static int link_new(struct tree *t, struct node *parent, const char *name, const char *target, struct entry *final,
 		    struct node **ret_n)
@@ -871,6 +1091,16 @@ int tree_fill_link(struct tree *t, struct node *dir, const char *name, const cha
 	return 0;
 }
 
+int tree_fill_live(struct tree *t, struct node *dir, const char *name, const char *target, struct node **ret_n)
+{
+	int r = live_new(t, dir, name, target, ret_n);
+
+	if (r < 0)
+		return r;
+	fill_commit(t, *ret_n);
+	return 0;
+}
+
 int tree_fill_file(struct tree *t, struct node *dir, const char *name, const struct payload_file *file,
 		   struct node **ret_n)
 {
@@ -902,6 +1132,8 @@ static int fill_like(struct tree *t, struct node *dir, const struct node *src, s
 		return tree_fill_dir(t, dir, node_name(src), src->mode, src->gid, ret_n);
 	case NODE_LINK:
 		return tree_fill_link(t, dir, node_name(src), src->target, ret_n);
+	case NODE_LIVE:
+		return tree_fill_live(t, dir, node_name(src), src->target, ret_n);
 	default:
 		file.content = src->content;
 		file.digest = src->digest;
@@ -998,6 +1230,19 @@ int tree_commit_symlink(struct tree *t, struct node *parent, const char *name, c
 	if (n && n->committed)
 		return -EEXIST;
 	if (!n || n->kind != NODE_LINK || strcmp(n->target, target) != 0)
+		return -EROFS;
+	fill_commit(t, n);
+	*ret_n = n;
+	return 0;
+}
+
+int tree_commit_mknod(struct tree *t, struct node *parent, const char *name, struct node **ret_n)
+{
+	struct node *n = tree_find(t, parent, name);
+
+	if (n && n->committed)
+		return -EEXIST;
+	if (!n || n->kind != NODE_LIVE)
 		return -EROFS;
 	fill_commit(t, n);
 	*ret_n = n;

@@ -14,6 +14,11 @@
  * With them a path walk that is overtaken by an update still ends at the old bytes instead of at ENOENT. Hidden entries
  * are answered with timeout 0.
  *
+ * A live file (NODE_LIVE) is the exception to both: one node whose content follows the newest version of a key. It has none of
+ * its own, only a path through the volume's "..data", which is walked at each request; so nothing has to be switched, and a
+ * restart has nothing to restore. While its content changes and the kernel may still have bytes or attributes of before,
+ * it is in flux: attributes are answered with timeout 0 and with a time that no other answer has or had.
+ *
  * A tree that is kept in an arena (tree_open()) survives its process: each node is written down when it is staged, each
  * commit, forget and removal by the store of one word, and the next process finds what was committed, with the same ids
  * and lookup counts. What was only staged is gone then. */
@@ -27,12 +32,13 @@
 #include "fusefs/arena.h"
 #include "fusefs/payload.h"
 
-#define TREE_ROOT_ID UINT64_C(1)
+#define TREE_ROOT_ID   UINT64_C(1)
+#define TREE_DATA_LINK "..data" /* in a volume's folder: leads to its newest version */
 
 struct tree;
 struct node;
 
-enum node_kind { NODE_DIR, NODE_FILE, NODE_LINK };
+enum node_kind { NODE_DIR, NODE_FILE, NODE_LINK, NODE_LIVE };
 
 struct tree_stats {
 	size_t n_nodes; /* all that exist, detached ones included */
@@ -55,7 +61,7 @@ void tree_set_time(struct tree *t, uint64_t now_realtime_usec);
 
 /* NULL: no such id. */
 struct node *tree_node(const struct tree *t, uint64_t id);
-/* A committed child; hidden ones too, with *ret_hidden set. NULL: ENOENT. */
+/* A committed child; hidden ones too, with *ret_hidden set. NULL: ENOENT. A live file that shows nothing is not found. */
 struct node *tree_lookup(const struct tree *t, const struct node *parent, const char *name, bool *ret_hidden);
 /* Nothing can ever appear in this folder: negative answers may be cached for ever. */
 bool node_is_immutable(const struct node *n);
@@ -67,7 +73,7 @@ struct node *node_parent(const struct node *n);
 /* Where it is or, once it is out of the tree, was: its folder, which may be out of the tree, too, and its name there (both
  * valid while the node is). NULL: the root, or nobody knows any more. */
 struct node *tree_origin(const struct tree *t, const struct node *n, const char **ret_name);
-/* NODE_LINK: the target. NODE_FILE: the bytes, valid while the node is. */
+/* NODE_LINK, NODE_LIVE: the target. NODE_FILE: the bytes, valid while the node is. */
 const char *node_target(const struct node *n);
 const struct secspan *node_content(const struct node *n);
 /* NODE_FILE: of the bytes. The folder of a version: of what the volume is to contain. */
@@ -76,6 +82,14 @@ bool node_is_hidden(const struct node *n);
 /* Realtime microseconds: when it was made, renamed, or, a folder, changed. */
 uint64_t node_changed(const struct node *n);
 void node_stat(const struct node *n, struct stat *ret_st);
+/* The file itself; of a live file the one that it shows now, NULL: the newest version has none. */
+struct node *tree_follow(const struct tree *t, const struct node *n);
+/* As node_stat(), of a live file with what it shows now. -ESTALE: that is nothing. */
+int tree_stat(struct tree *t, const struct node *n, struct stat *ret_st);
+/* A live file whose attributes are good for this one answer only. */
+bool node_is_in_flux(const struct node *n);
+/* The kernel is given this part of a live file: from now on it may know the end of what is shown now. */
+void tree_note_read(struct tree *t, struct node *n, uint64_t off, size_t size);
 /* The first committed, listed child with an id greater than after_id (0: from the start); NULL at the end. Ids make
  * cookies that stay good while the folder changes. */
 struct node *node_next_child(const struct node *n, uint64_t after_id);
@@ -104,6 +118,9 @@ int tree_stage_version(struct tree *t, struct node *parent, const char *name, mo
  * that name (in the same folder) is staged as well. */
 int tree_stage_link(struct tree *t, struct node *parent, const char *name, const char *target, const char *final_name,
 		    struct node **ret_n);
+/* A live file that will exist once mknod has been called for it. The target is <pod>/volumes/<plugin>/<volume>/..data/<key>;
+ * -EINVAL: this is none. */
+int tree_stage_live(struct tree *t, struct node *parent, const char *name, const char *target, struct node **ret_n);
 /* unlink or rmdir of a committed child may come. A folder's whole subtree is detached by its rmdir. With retire, a
  * file's unlink (or a sub folder's rmdir) only hides it until its version folder goes. */
 void tree_stage_removal(struct tree *t, struct node *n);
@@ -117,6 +134,7 @@ int tree_fill_version(struct tree *t, struct node *dir, const char *name, mode_t
 int tree_fill_link(struct tree *t, struct node *dir, const char *name, const char *target, struct node **ret_n);
 int tree_fill_file(struct tree *t, struct node *dir, const char *name, const struct payload_file *file,
 		   struct node **ret_n);
+int tree_fill_live(struct tree *t, struct node *dir, const char *name, const char *target, struct node **ret_n);
 /* A copy of a committed node with all that is in it, with ids of its own. */
 int tree_fill_copy(struct tree *t, struct node *dir, const struct node *src, struct node **ret_n);
 /* Sets hidden on a filled or committed child (listed no more, found by name with timeout 0). */
@@ -126,11 +144,18 @@ void tree_drop_hidden(struct tree *t, struct node *dir);
 /* From now on unlinks inside this version folder hide instead of removing. */
 void tree_retire(struct tree *t, struct node *version);
 
+/* A live file's content is about to change; then: the kernel has no page of before any more; then: nor attributes. Survives
+ * the process. */
+void tree_unsettle(struct tree *t, struct node *live);
+void tree_note_dropped(struct tree *t, struct node *live);
+void tree_settle(struct tree *t, struct node *live);
+
 /* --- commits, for ops.c: the publisher's calls. -EROFS: nothing like it is staged. Repeating a call that was
  * committed gives what the VFS would give (-EEXIST, -ENOENT). --- */
 
 int tree_commit_mkdir(struct tree *t, struct node *parent, const char *name, struct node **ret_n);
 int tree_commit_symlink(struct tree *t, struct node *parent, const char *name, const char *target, struct node **ret_n);
+int tree_commit_mknod(struct tree *t, struct node *parent, const char *name, struct node **ret_n);
 int tree_commit_rename(struct tree *t, struct node *parent, const char *name, struct node *to, const char *to_name);
 /* Whether the link `to_name` in this folder got its name by a rename from `name`: what a rename that is asked for again has
  * done the first time. */
