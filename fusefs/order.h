@@ -1,5 +1,9 @@
 /* Order: what travels between publish.c and the publisher process, over SOCK_SEQPACKET. A message is a head and steps;
- * steps are run one after the other until one fails. One message is under way at a time, and one answer names it. */
+ * steps are run one after the other until one fails. One message is under way at a time, and one answer names it.
+ *
+ * What a node's number in the kernel is dropped by, is written to /dev/fuse. A message with such steps has none of others, and
+ * brings the fd (SCM_RIGHTS), which is closed after it. For as long as somebody has it open, the connection does not end; and
+ * whoever waits in a path of the mount, for an agent that never comes, could not even be killed. */
 #pragma once
 
 #include "common/base.h"
@@ -14,6 +18,10 @@ enum order_op {
 	ORDER_RENAME, /* path becomes path2 */
 	ORDER_UNLINK,
 	ORDER_RMDIR,
+	ORDER_MKNOD, /* a regular file */
+	ORDER_INVAL_ATTR, /* the kernel forgets the node's attributes */
+	ORDER_INVAL, /* these and what is in it */
+	ORDER_TOUCH, /* sets the time, of a file of uid 0's: who watches it gets an IN_MODIFY */
 	ORDER_STAT, /* from here on: reads, to have it all in the kernel's caches */
 	ORDER_READ_FILE,
 	ORDER_READ_LINK,
@@ -22,6 +30,11 @@ enum order_op {
 };
 
 #define ORDER_IGNORE_ALL UINT16_MAX
+
+static inline bool order_op_needs_fuse(enum order_op op)
+{
+	return op == ORDER_INVAL_ATTR || op == ORDER_INVAL;
+}
 
 struct order_head {
 	uint64_t id;
@@ -34,6 +47,7 @@ struct order_step {
 	uint16_t ignored; /* an errno that is a success here, or ORDER_IGNORE_ALL; 0: none */
 	uint16_t path_len, path2_len; /* with the NUL; 0: none. The bytes follow the step. */
 	uint32_t mark; /* the time of its success is wanted */
+	uint64_t node; /* for the steps that need no path; it is there all the same, for people */
 };
 
 #define ORDER_DONE UINT32_MAX

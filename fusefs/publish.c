@@ -618,7 +618,20 @@ static void publisher_lost(struct publish *p)
 static const char *op_name(enum order_op op)
 {
 	static const char *const names[ORDER_OPS] = {
-		"mkdir", "chmod", "symlink", "rename", "unlink", "rmdir", "stat", "read", "readlink", "readdir",
+		"mkdir",
+		"chmod",
+		"symlink",
+		"rename",
+		"unlink",
+		"rmdir",
+		"mknod",
+		"drop the attributes of",
+		"drop the pages of",
+		"touch",
+		"stat",
+		"read",
+		"readlink",
+		"readdir",
 	};
 
 	return op < ORDER_OPS ? names[op] : "?";

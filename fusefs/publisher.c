@@ -2,6 +2,9 @@
  * so that about fifteen system calls are enough for ever. Contents are read with sendfile(2) into /dev/null: they come
  * into the kernel's page cache and never into this process.
  *
+ * What the kernel is to drop of a live file it is told here and not by the agent: it waits for pages that are just being
+ * read, and so for the agent.
+ *
  * Without capabilities uid 0 is an ordinary user that owns the folders of the tree, which is all that it takes. It also owns
  * most of the host, and both the orders and the links that a path meets in the tree are the agent's, which talks to the
  * network: so the private mount is this process's root folder, and no path leads out of it. */
@@ -11,6 +14,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/fuse.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/sendfile.h>
@@ -33,6 +37,12 @@
 
 struct publisher {
 	int socket, root, null;
+	int fuse; /* of the message that is being run; -1: it has brought none */
+};
+
+struct inval {
+	struct fuse_out_header head;
+	struct fuse_notify_inval_inode_out what;
 };
 
 /* O_NONBLOCK: a container's root can hold a lease on its file, and an open that breaks it would wait for 45 seconds, and
@@ -80,8 +90,23 @@ static int run_read_dir(const struct publisher *p, const char *path)
 	return n < 0 || fstatat(fd, "", &st, AT_EMPTY_PATH) < 0 ? -errno : 0;
 }
 
+/* With pages it waits for those that are just being read, for which the agent has the answer. A node that the kernel does not
+ * know has nothing to be dropped. */
+static int run_inval(const struct publisher *p, uint64_t node, bool pages)
+{
+	const struct inval inval = {
+		.head = { .len = sizeof inval, .error = FUSE_NOTIFY_INVAL_INODE },
+		.what = { .ino = node, .off = pages ? 0 : -1 },
+	};
+
+	if (p->fuse < 0)
+		return -EBADF;
+	return write(p->fuse, &inval, sizeof inval) < 0 && errno != ENOENT ? -errno : 0;
+}
+
 static int run_step(const struct publisher *p, const struct order_step *s, const char *path, const char *path2)
 {
+	static const struct timespec now[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_nsec = UTIME_NOW } };
 	struct stat st;
 	int r;
 
@@ -103,6 +128,16 @@ static int run_step(const struct publisher *p, const struct order_step *s, const
 		break;
 	case ORDER_RMDIR:
 		r = unlinkat(p->root, path, AT_REMOVEDIR);
+		break;
+	case ORDER_MKNOD:
+		r = mknodat(p->root, path, S_IFREG | 0644, 0);
+		break;
+	case ORDER_INVAL_ATTR:
+		return run_inval(p, s->node, false);
+	case ORDER_INVAL:
+		return run_inval(p, s->node, true);
+	case ORDER_TOUCH:
+		r = utimensat(p->root, path, now, AT_SYMLINK_NOFOLLOW);
 		break;
 	case ORDER_STAT:
 		r = fstatat(p->root, path, &st, AT_SYMLINK_NOFOLLOW);
@@ -150,6 +185,9 @@ static void run_order(const struct publisher *p, const char *msg, size_t size, s
 			path2 = s.path2_len ? path_get(msg, size, &at, s.path2_len) : "";
 			good = path && path2;
 		}
+		/* a path must not be walked with /dev/fuse in hand: see order.h */
+		if (good && p->fuse >= 0 && !order_op_needs_fuse(s.op))
+			good = false;
 		if (good)
 			r = run_step(p, &s, path, path2);
 		if (r < 0 && (!good || (s.ignored != ORDER_IGNORE_ALL && s.ignored != -r))) {
@@ -162,20 +200,38 @@ static void run_order(const struct publisher *p, const char *msg, size_t size, s
 	}
 }
 
-/* Nothing else is ever asked for: whoever does is somebody else. */
+/* Nothing else is ever asked for: whoever does is somebody else. What the agent sends has the first number that is free. */
 static int filter_load(void)
 {
-	static const struct sysfilter_rule calls[] = {
-		CALL_ALLOW(recvfrom),	   CALL_ALLOW(sendto),
-		CALL_ALLOW(mkdirat),	   CALL_ALLOW(fchmodat),
-		CALL_ALLOW(symlinkat),	   CALL_ALLOW(renameat),
-		CALL_ALLOW(renameat2),	   CALL_ALLOW(unlinkat),
-		CALL_ALLOW(close),	   CALL_ALLOW(newfstatat),
-		CALL_ALLOW(getdents64),	   CALL_ALLOW(sendfile),
-		CALL_ALLOW(readlinkat),	   CALL_ALLOW(exit_group),
-		CALL_ALLOW(clock_gettime), CALL_ALLOW_IF(openat, ARG_HAS(2, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY)),
+	int fuse = dup(STDERR_FILENO);
+	const struct sysfilter_rule calls[] = {
+		CALL_ALLOW(recvmsg),
+		CALL_ALLOW(sendto),
+		CALL_ALLOW(mkdirat),
+		CALL_ALLOW(fchmodat),
+		CALL_ALLOW(symlinkat),
+		CALL_ALLOW(renameat),
+		CALL_ALLOW(renameat2),
+		CALL_ALLOW(unlinkat),
+		CALL_ALLOW_IF(mknodat, ARG_HAS(2, S_IFMT, S_IFREG)),
+		CALL_ALLOW_IF(utimensat, ARG_IS(3, AT_SYMLINK_NOFOLLOW)),
+		CALL_ALLOW_IF(write, ARG_IS(0, (uint32_t)fuse), ARG_IS(2, sizeof(struct inval))),
+		CALL_ALLOW(close),
+		CALL_ALLOW(newfstatat),
+		CALL_ALLOW(getdents64),
+		CALL_DO_IF(sendfile, SECCOMP_RET_KILL_PROCESS, ARG_IS(0, (uint32_t)fuse)),
+		CALL_ALLOW(sendfile),
+		CALL_ALLOW(readlinkat),
+		CALL_ALLOW(exit_group),
+		CALL_ALLOW(clock_gettime),
+		CALL_ALLOW_IF(openat, ARG_HAS(2, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY)),
 	};
-	int r = sysfilter_install(calls, ARRAY_SIZE(calls), SECCOMP_RET_KILL_PROCESS);
+	int r;
+
+	if (fuse < 0)
+		return -errno;
+	close(fuse);
+	r = sysfilter_install(calls, ARRAY_SIZE(calls), SECCOMP_RET_KILL_PROCESS);
 
 	return r == -EOPNOTSUPP ? 0 : r; /* the agent says what the kernel does not have */
 }
@@ -189,7 +245,7 @@ static int landlock_load(int root)
 	if (r == 0)
 		r = landlock_allow(&l, root, NULL,
 				   LANDLOCK_READ_FILE | LANDLOCK_READ_DIR | LANDLOCK_MAKE_DIR | LANDLOCK_MAKE_SYM |
-					   LANDLOCK_REMOVE_DIR | LANDLOCK_REMOVE_FILE);
+					   LANDLOCK_MAKE_REG | LANDLOCK_REMOVE_DIR | LANDLOCK_REMOVE_FILE);
 	if (r == 0)
 		r = landlock_enforce(&l);
 	return r == -EOPNOTSUPP ? 0 : r;
@@ -216,10 +272,29 @@ int publisher_confine(int root)
 	return r < 0 ? r : filter_load();
 }
 
+/* The next message, and the fd that it brings. */
+static ssize_t order_receive(struct publisher *p, char msg[ORDER_MAX])
+{
+	union {
+		char bytes[CMSG_LEN(sizeof(int))]; /* room for one and no more */
+		struct cmsghdr align;
+	} control = { .bytes = { 0 } };
+	struct iovec iov = { msg, ORDER_MAX };
+	struct msghdr m = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes
+	};
+	ssize_t n = recvmsg(p->socket, &m, MSG_CMSG_CLOEXEC);
+	const struct cmsghdr *c = n < 0 ? NULL : CMSG_FIRSTHDR(&m);
+
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(int)))
+		memcpy(&p->fuse, CMSG_DATA(c), sizeof(int));
+	return n;
+}
+
 int publisher_run(int socket, int private_mount)
 {
 	static char msg[ORDER_MAX];
-	struct publisher p = { .socket = socket, .root = private_mount };
+	struct publisher p = { .socket = socket, .root = private_mount, .fuse = -1 };
 	int r;
 
 	p.null = open("/dev/null", O_WRONLY | O_CLOEXEC);
@@ -234,7 +309,7 @@ int publisher_run(int socket, int private_mount)
 	}
 
 	for (;;) {
-		ssize_t n = recv(p.socket, msg, sizeof msg, 0);
+		ssize_t n = order_receive(&p, msg);
 		struct order_answer a;
 
 		if (n < 0 && errno == EINTR)
@@ -242,6 +317,7 @@ int publisher_run(int socket, int private_mount)
 		if (n < (ssize_t)sizeof(struct order_head))
 			_exit(n == 0 || (n < 0 && errno == ECONNRESET) ? 0 : 1);
 		run_order(&p, msg, n, &a);
+		p.fuse = close_fd(p.fuse);
 		if (send(p.socket, &a, sizeof a, MSG_NOSIGNAL) < 0)
 			_exit(0);
 	}

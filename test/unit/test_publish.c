@@ -115,6 +115,11 @@ static int commit(const struct order_step *s, const char *path, const char *path
 		return tree_commit_unlink(f.tree, dir, base(path));
 	case ORDER_RMDIR:
 		return tree_commit_rmdir(f.tree, dir, base(path));
+	case ORDER_MKNOD:
+		return tree_commit_mknod(f.tree, dir, base(path), &n);
+	case ORDER_INVAL_ATTR:
+	case ORDER_INVAL:
+		return tree_node(f.tree, s->node) == resolve(path, strlen(path)) ? 0 : -EBADMSG;
 	default:
 		return str_eq(path, ".") || resolve(path, strlen(path)) ? 0 : -ENOENT;
 	}
@@ -123,8 +128,9 @@ static int commit(const struct order_step *s, const char *path, const char *path
 /* "mkdir v/..new": names of versions lose their time. */
 static void log_step(const struct order_step *s, const char *path, const char *path2)
 {
-	static const char *const names[ORDER_OPS] = { "mkdir", "chmod", "symlink",  "rename",	"unlink",
-						      "rmdir", "stat",	"readfile", "readlink", "readdir" };
+	static const char *const names[ORDER_OPS] = { "mkdir",	"chmod",      "symlink", "rename", "unlink",
+						      "rmdir",	"mknod",      "forget",	 "drop",   "touch",
+						      "stat",	"readfile",   "readlink", "readdir" };
 
 	assert_int_equal(buf_printf(&f.log, "%s ", names[s->op]), 0);
 	for (const char *at = path; *at;) {
