@@ -673,6 +673,7 @@ static int agent_setup_fs(struct agent *a, struct err *e)
 	if (r < 0)
 		return err_set(e, r, "publish: %s", strerror(-r));
 	publish_on_read_only(a->publish, agent_read_only, a);
+	publish_set_fuse(a->publish, KEEPER_FD_FUSE);
 	return session_new(a->loop, KEEPER_FD_FUSE, a->tree, a->publish, arena_connection(a->arena),
 			   agent_session_ended, a, &a->session, e);
 }

@@ -190,6 +190,12 @@ void payload_set_fs_group(struct payload *p, gid_t gid)
 	p->fs_group = gid;
 }
 
+void payload_set_live(struct payload *p)
+{
+	assert(!p->sealed);
+	p->live = true;
+}
+
 static int path_rank(unsigned char c)
 {
 	return c == '/' ? 1 : c ? c + 1 : 0;
@@ -316,7 +322,8 @@ static int mount_dirs_check(const struct payload *p, struct err *e)
 static int digest_compute(const struct payload *p, struct digest *ret_d)
 {
 	cleanup_buf struct buf b = BUF_INIT(DIGEST_TEXT_MAX);
-	uint64_t head[4] = { p->n_files, p->n_mount_dirs, p->has_fs_group, p->has_fs_group ? p->fs_group : 0 };
+	uint64_t head[4] = { p->n_files, p->n_mount_dirs, (unsigned)p->has_fs_group | (unsigned)p->live << 1,
+			     p->has_fs_group ? p->fs_group : 0 };
 	int r;
 
 	r = buf_add(&b, head, sizeof head);

@@ -25,6 +25,7 @@ struct payload {
 	size_t n_mount_dirs;
 	bool has_fs_group;
 	gid_t fs_group;
+	bool live; /* each key is shown as a live file, too */
 	struct digest digest; /* of everything above: equal digests publish nothing */
 	bool sealed;
 	size_t files_size, mount_dirs_size;
@@ -47,6 +48,8 @@ int payload_add_mount_dir(struct payload *p, const char *path, struct err *e);
 /* fsGroup as the kubelet applies it to read-only volumes (kubelet-visible modes: files |= 0440, folders 02755,
  * volume root 03777; gid only). */
 void payload_set_fs_group(struct payload *p, gid_t gid);
+/* Before payload_seal(). */
+void payload_set_live(struct payload *p);
 /* Sorts, applies fsGroup, computes the digest, finds what cannot be: "." as a file, a path that is file and folder at
  * once, a key's link in the way of a mount folder. -EINVAL; e names the paths. */
 int payload_seal(struct payload *p, struct err *e);

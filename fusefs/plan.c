@@ -83,7 +83,7 @@ static int step_add_path(struct plan *p, enum order_op op, struct node *made, co
 	}
 	if (op == ORDER_UNLINK || op == ORDER_RMDIR)
 		ignored = ENOENT;
-	else if (op >= ORDER_STAT)
+	else if (op >= ORDER_TOUCH)
 		ignored = ORDER_IGNORE_ALL; /* for instance EACCES: files that their owner may not read either */
 	p->steps[p->n_steps++] = (struct step){
 		.op = op,
@@ -97,7 +97,7 @@ static int step_add_path(struct plan *p, enum order_op op, struct node *made, co
 
 static int step_add(struct plan *p, enum order_op op, struct node *n, const char *path2)
 {
-	bool makes = op == ORDER_MKDIR || op == ORDER_SYMLINK;
+	bool makes = op == ORDER_MKDIR || op == ORDER_SYMLINK || op == ORDER_MKNOD;
 	char path[ORDER_PATH_MAX];
 	int r;
 
@@ -105,7 +105,19 @@ static int step_add(struct plan *p, enum order_op op, struct node *n, const char
 	return r ?: step_add_path(p, op, makes ? n : NULL, path, path2);
 }
 
-/* The same for a name in a folder, whatever node has it then. */
+/* The kernel is to drop what it has of a node. */
+static int step_add_inval(struct plan *p, enum order_op op, struct node *n, struct node *live)
+{
+	int r = step_add(p, op, n, NULL);
+
+	if (r < 0)
+		return r;
+	p->steps[p->n_steps - 1].node_id = node_id(n);
+	p->steps[p->n_steps - 1].live = live;
+	return 0;
+}
+
+/* As step_add() for a name in a folder, whatever node has it then. */
 static int step_add_name(struct plan *p, enum order_op op, struct node *made, const struct node *dir, const char *name,
 			 const char *new_name)
 {
@@ -391,6 +403,250 @@ static int remove_mount_dirs(struct plan *p, struct node *vol)
 	return 0;
 }
 
+/* --- live files --- */
+
+/* Paths of the volume's live folder, the pod's and the volume's name in it. */
+static void live_names(const struct plan *p, char uid[PAYLOAD_NAME_MAX + 1], const char **ret_volume)
+{
+	const char *path = p->path;
+
+	if (!path_element(&path, uid))
+		uid[0] = 0;
+	*ret_volume = strrchr(p->path, '/') + 1;
+}
+
+static struct node *live_folder(const struct plan *p)
+{
+	char uid[PAYLOAD_NAME_MAX + 1];
+	const char *volume;
+	struct node *n;
+
+	live_names(p, uid, &volume);
+	n = plan_find(p, uid);
+	n = n ? tree_find(p->tree, n, PLAN_LIVE) : NULL;
+	return n ? tree_find(p->tree, n, volume) : NULL;
+}
+
+/* The file that a live file shows once this version is the newest. */
+static struct node *live_in_version(const struct plan *p, const struct node *live, struct node *version)
+{
+	const char *path = strstr(node_target(live), "/" PLAN_DATA_LINK "/") + strlen("/" PLAN_DATA_LINK "/");
+	char name[PAYLOAD_NAME_MAX + 1];
+	struct node *n = version;
+
+	while (n && node_kind(n) == NODE_DIR && path_element(&path, name)) {
+		n = tree_find(p->tree, n, name);
+		if (n && node_is_hidden(n))
+			n = NULL;
+	}
+	return n && !*path && node_kind(n) == NODE_FILE ? n : NULL;
+}
+
+static bool files_same(const struct node *a, const struct node *b)
+{
+	struct stat x, y;
+
+	if (!a || !b)
+		return a == b;
+	node_stat(a, &x);
+	node_stat(b, &y);
+	return digest_eq(node_digest(a), node_digest(b)) && x.st_size == y.st_size && x.st_mode == y.st_mode &&
+	       x.st_uid == y.st_uid && x.st_gid == y.st_gid;
+}
+
+/* From here on what the kernel is told of those that change is good for one answer only; and it forgets what it was told
+ * before. */
+static int unsettle_live(struct plan *p, struct node *version)
+{
+	struct node *live = live_folder(p);
+	int r = 0;
+
+	for (struct node *n = live ? walk_next(live, live) : NULL; n && r == 0; n = walk_next(live, n)) {
+		if (node_kind(n) != NODE_LIVE)
+			continue;
+		if (files_same(tree_follow(p->tree, n), live_in_version(p, n, version)) && !node_is_in_flux(n))
+			continue;
+		tree_unsettle(p->tree, n);
+		r = step_add_inval(p, ORDER_INVAL_ATTR, n, NULL);
+	}
+	return r;
+}
+
+/* The kernel has still got pages of before, and lists of names. When they are gone it has to be told the size: what it was
+ * told before may have come late and on top of what it was told then, and of a file's attributes only one question at a time
+ * can be sure to be heard, with the answer to a change. That wakes the watchers, too. Of a file that is not uid 0's it can only
+ * be asked for. */
+static int settle_live(struct plan *p, struct node *version)
+{
+	struct node *live = live_folder(p), *last = NULL;
+	int r = 0;
+
+	for (struct node *n = live ? walk_next(live, live) : NULL; n && r == 0; n = walk_next(live, n)) {
+		if (node_kind(n) != NODE_LIVE || !node_is_in_flux(n))
+			continue;
+		r = step_add_inval(p, ORDER_INVAL, n, n);
+		if (r == 0 && node_parent(n) != last && !tree_follow(p->tree, n) != !live_in_version(p, n, version)) {
+			last = node_parent(n);
+			r = step_add_inval(p, ORDER_INVAL, last, NULL);
+		}
+	}
+	for (struct node *n = live ? walk_next(live, live) : NULL; n && r == 0; n = walk_next(live, n)) {
+		if (node_kind(n) != NODE_LIVE || !node_is_in_flux(n))
+			continue;
+		r = step_add(p, ORDER_TOUCH, n, NULL);
+		r = r ?: step_add(p, ORDER_STAT, n, NULL);
+		if (r == 0)
+			p->steps[p->n_steps - 1].live = n;
+	}
+	return r;
+}
+
+static bool is_made_with_a_folder(const struct node *dir, const struct node *top)
+{
+	for (const struct node *n = dir; n; n = n == top ? NULL : node_parent(n))
+		if (!node_is_committed(n))
+			return true;
+	return false;
+}
+
+/* As this node of the version, in the folder for live files. */
+static int add_live_node(struct plan *p, struct node *live, struct node *dir, const struct node *like, const char *path)
+{
+	bool filled = is_made_with_a_folder(dir, live);
+	const char *name = node_name(like);
+	char target[ORDER_PATH_MAX];
+	struct node *n;
+	struct stat st;
+	int r;
+
+	if (node_kind(like) == NODE_DIR) {
+		node_stat(like, &st);
+		return filled ? tree_fill_dir(p->tree, dir, name, st.st_mode & 07777, st.st_gid, &n)
+			      : stage_dir(p, dir, name, st.st_mode & 07777, st.st_gid, &n);
+	}
+	if (snprintf(target, sizeof target, "%s/" PLAN_DATA_LINK "/%s", p->path, path) >= (int)sizeof target)
+		return -ENAMETOOLONG;
+	if (filled)
+		return tree_fill_live(p->tree, dir, name, target, &n);
+	r = tree_stage_live(p->tree, dir, name, target, &n);
+	if (r < 0)
+		return r;
+	r = step_add(p, ORDER_MKNOD, n, NULL);
+	if (r < 0)
+		tree_unstage(p->tree, n);
+	return r;
+}
+
+/* Names of which an element starts with two dots have no live file: folders of that name never change. */
+static bool has_live_file(const struct node *n)
+{
+	return !is_version_name(node_name(n));
+}
+
+/* The folder for the live file of this node of a version, below the folder for all of them. */
+static struct node *live_parent(const struct plan *p, struct node *live, const char *path)
+{
+	char name[PAYLOAD_NAME_MAX + 1];
+
+	while (live && path_element(&path, name) && *path)
+		live = node_kind(live) == NODE_DIR ? tree_find(p->tree, live, name) : NULL;
+	return live;
+}
+
+/* What is there with another kind than it should have goes; what should be there instead comes when it is gone. */
+static int add_live_nodes(struct plan *p, struct node *live, struct node *version)
+{
+	struct node *n = walk_next(version, version), *dir, *there;
+	char path[ORDER_PATH_MAX], top[ORDER_PATH_MAX];
+	const char *rest;
+	int r;
+
+	r = node_path(version, top);
+	while (n && r == 0) {
+		enum node_kind kind = node_kind(n) == NODE_DIR ? NODE_DIR : NODE_LIVE;
+
+		r = node_path(n, path);
+		if (r < 0)
+			return r;
+		rest = path + strlen(top) + 1;
+		dir = has_live_file(n) ? live_parent(p, live, rest) : NULL;
+		there = dir ? tree_find(p->tree, dir, node_name(n)) : NULL;
+		if (there && node_kind(there) != kind) {
+			r = stage_removal(p, there);
+			p->live_again = true;
+			dir = NULL;
+		} else if (dir && !there) {
+			r = add_live_node(p, live, dir, n, rest);
+		}
+		n = dir ? walk_next(version, n) : walk_on(version, n);
+	}
+	return r;
+}
+
+/* A live file for each file of the version. They stay as long as the volume does: what a container has mounted must not go. */
+static int add_live(struct plan *p, struct node *version)
+{
+	char uid[PAYLOAD_NAME_MAX + 1];
+	struct node *live = live_folder(p), *pod, *top;
+	const char *volume;
+	struct stat st;
+	int r;
+
+	if (!live && !(p->payload && p->payload->live))
+		return 0;
+	if (!live) {
+		live_names(p, uid, &volume);
+		pod = plan_find(p, uid);
+		node_stat(version, &st);
+		r = pod ? need_dir(p, pod, PLAN_LIVE, MODE_POD_DIR, &top) : -ENOENT;
+		r = r ?: stage_dir(p, top, volume, st.st_mode & 07777, st.st_gid, &live);
+		if (r < 0)
+			return r;
+	}
+	return add_live_nodes(p, live, version);
+}
+
+static int warm_live(struct plan *p, struct node *version)
+{
+	struct node *live = live_folder(p);
+	int r = 0;
+
+	if (live && !node_is_committed(live))
+		r = warm_tree(p, live);
+	for (struct node *n = live ? walk_next(live, live) : NULL; n && r == 0; n = walk_next(live, n))
+		if (node_kind(n) == NODE_LIVE && node_is_in_flux(n) && live_in_version(p, n, version))
+			r = step_add(p, ORDER_READ_FILE, n, NULL);
+	return r;
+}
+
+bool plan_live_is_whole(const struct plan *p, bool wanted)
+{
+	struct node *live = live_folder(p), *vol = plan_find(p, p->path), *dir, *n;
+	struct node *data = vol ? tree_find(p->tree, vol, PLAN_DATA_LINK) : NULL;
+	struct node *version = data ? tree_find(p->tree, vol, node_target(data)) : NULL;
+	char path[ORDER_PATH_MAX], top[ORDER_PATH_MAX];
+
+	if (!live || !version)
+		return !wanted;
+	for (n = walk_next(live, live); n; n = walk_next(live, n))
+		if (node_is_in_flux(n))
+			return false;
+	if (node_path(version, top) < 0)
+		return false;
+	for (n = walk_next(version, version); n; n = dir ? walk_next(version, n) : walk_on(version, n)) {
+		struct node *there;
+
+		if (node_path(n, path) < 0)
+			return false;
+		dir = has_live_file(n) ? live_parent(p, live, path + strlen(top) + 1) : NULL;
+		there = dir ? tree_find(p->tree, dir, node_name(n)) : NULL;
+		if (has_live_file(n) && (!there || !node_is_committed(there) ||
+					 (node_kind(there) == NODE_DIR) != (node_kind(n) == NODE_DIR)))
+			return false;
+	}
+	return true;
+}
+
 /* As Go's os.MkdirTemp(dir, time.Now().UTC().Format("..2006_01_02_15_04_05.")) names it. */
 static int version_name(struct plan *p, const struct node *vol, char version[PLAN_VERSION_MAX])
 {
@@ -463,7 +719,9 @@ static int build_new(struct plan *p)
 			return r;
 	}
 	r = add_mount_dirs(p, vol, true);
+	r = r ?: add_live(p, version);
 	r = r ?: warm_tree(p, vol);
+	r = r ?: warm_live(p, version);
 	return r ?: warm_parents(p, vol);
 }
 
@@ -543,6 +801,7 @@ static int warm_update(struct plan *p, struct node *vol, struct node *version)
 	for (size_t i = p->switch_step + 1; i < n_change && r == 0; i++)
 		if (p->steps[i].node)
 			r = step_add(p, warm_op(p->steps[i].node), p->steps[i].node, NULL);
+	r = r ?: warm_live(p, version);
 	return r ?: step_add(p, ORDER_READ_DIR, vol, NULL);
 }
 
@@ -561,6 +820,7 @@ static int build_update(struct plan *p, struct node *vol)
 	r = r ?: add_mount_dirs(p, vol, false);
 	r = r ?: stage_version(p, vol, pl, &version);
 	r = r ?: fill_version(p, version, pl);
+	r = r ?: unsettle_live(p, version);
 	r = r ?: step_add(p, ORDER_CHMOD, version, NULL);
 	if (r == 0 && old)
 		r = fill_hidden(p, version, old);
@@ -571,7 +831,9 @@ static int build_update(struct plan *p, struct node *vol)
 		return r;
 	step_is_switch(p);
 
-	r = switch_links(p, vol, version);
+	r = settle_live(p, version);
+	r = r ?: add_live(p, version);
+	r = r ?: switch_links(p, vol, version);
 	if (r == 0 && old) {
 		tree_retire(p->tree, old);
 		r = unlink_files(p, old);
@@ -594,12 +856,13 @@ int plan_volume(struct plan *p, const struct payload *payload, bool (*in_grace)(
 
 int plan_remove_volume(struct plan *p)
 {
-	struct node *vol = plan_find(p, p->path);
+	struct node *vol = plan_find(p, p->path), *live = live_folder(p);
 	int r;
 
+	r = live ? stage_removal(p, live) : 0;
 	if (!vol)
-		return 0;
-	r = stage_removal(p, vol);
+		return r;
+	r = r ?: stage_removal(p, vol);
 	return r ?: warm_parents(p, vol);
 }
 
@@ -702,6 +965,24 @@ static int remove_tmp_links(struct plan *p, const struct node *vol)
 	return r;
 }
 
+/* Nobody knows what an earlier process's publisher has told the kernel, nor what of it has come to the folders. */
+static int heal_live(struct plan *p, struct node *version)
+{
+	struct node *live = live_folder(p);
+	int r;
+
+	if (!live)
+		return 0;
+	for (struct node *n = live; n; n = walk_next(live, n)) {
+		r = node_kind(n) == NODE_DIR ? step_add_inval(p, ORDER_INVAL, n, NULL) : 0;
+		if (r < 0)
+			return r;
+	}
+	r = settle_live(p, version);
+	r = r ?: add_live(p, version);
+	return r ?: warm_live(p, version);
+}
+
 int plan_heal(struct plan *p, bool touch)
 {
 	struct node *vol = plan_find(p, p->path);
@@ -714,7 +995,8 @@ int plan_heal(struct plan *p, bool touch)
 	if (!version || node_kind(version) != NODE_DIR)
 		return -ENOENT;
 	snprintf(p->version, sizeof p->version, "%s", node_target(data));
-	r = remove_tmp_links(p, vol);
+	r = heal_live(p, version);
+	r = r ?: remove_tmp_links(p, vol);
 	r = r ?: switch_links(p, vol, version);
 	r = r ?: retire_others(p, vol);
 	/* the answer has the time of the change, which tells the kernel's list of names that it is old */
@@ -729,6 +1011,8 @@ bool plan_is_whole(const struct plan *p, const struct node *vol, const struct no
 	struct node *n;
 	bool hidden;
 
+	if (!plan_live_is_whole(p, false))
+		return false;
 	for (struct node *c = node_next_child(version, 0); c; c = node_next_child(version, node_id(c))) {
 		n = node_is_hidden(c) ? NULL : tree_find(p->tree, vol, node_name(c));
 		if (!node_is_hidden(c) && (!n || !node_is_committed(n)))
@@ -768,7 +1052,8 @@ void plan_roll_back(struct plan *p)
 		struct step *s = &p->steps[i];
 		bool linked = s->node && node_is_linked(s->node);
 
-		if (!s->node || (s->op != ORDER_MKDIR && s->op != ORDER_SYMLINK) || (keep && linked))
+		if (!s->node || (s->op != ORDER_MKDIR && s->op != ORDER_SYMLINK && s->op != ORDER_MKNOD) ||
+		    (keep && linked))
 			continue;
 		tree_unstage(p->tree, s->node);
 		/* without memory for the step the folder stays, and the next update removes it */

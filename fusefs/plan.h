@@ -8,6 +8,7 @@
 
 #define PLAN_VERSION_MAX 64
 #define PLAN_BY_NAME	 "by-name"
+#define PLAN_LIVE	 "live" /* <pod>/live/<volume>/<key> */
 #define PLAN_DATA_LINK	 TREE_DATA_LINK
 
 struct step {
@@ -15,6 +16,9 @@ struct step {
 	uint16_t ignored; /* as in struct order_step */
 	bool mark;
 	struct node *node; /* what the step makes: the tree knows whether it has come */
+	struct node *
+		live; /* a live file of which the kernel has no page of before (ORDER_INVAL), or nothing at all, after it */
+	uint64_t node_id; /* as in struct order_step */
 	char *path, *path2;
 };
 
@@ -27,6 +31,7 @@ struct plan {
 	struct step *steps;
 	size_t n_steps, steps_size;
 	size_t switch_step; /* with it the new content is visible; SIZE_MAX: there is none */
+	bool live_again; /* a live file is in the way of another, which plan_heal() makes when this one is gone */
 	char version[PLAN_VERSION_MAX], old_version[PLAN_VERSION_MAX]; /* old: "" in a new volume */
 
 	/* while plan_volume() runs */
@@ -53,6 +58,8 @@ int plan_name_pod(struct plan *p);
 int plan_heal(struct plan *p, bool touch);
 /* Whether a reader finds each key of that version in the volume, and no other; false while an update is under way. */
 bool plan_is_whole(const struct plan *p, const struct node *vol, const struct node *version);
+/* Whether the volume (`path`) at `path` has its live files, if it has any or (wanted) should, and all of them are settled. */
+bool plan_live_is_whole(const struct plan *p, bool wanted);
 /* Removes old_version, whose files are unlinked already. */
 int plan_expire(struct plan *p);
 

@@ -74,7 +74,7 @@ struct publish {
 	struct list queue, done, retired;
 	struct job *current;
 	struct loop_source *turn, *timer, *io;
-	int fd;
+	int fd, fuse;
 	pid_t pid;
 	void (*lost)(void *userdata);
 	void *lost_userdata;
@@ -359,6 +359,20 @@ static size_t payload_bytes(const struct payload *pl)
 	return sum;
 }
 
+static int heal_enqueue(struct publish *p, const char *uid, const char *path, bool touch)
+{
+	cleanup_job struct job *j = NULL;
+	int r;
+
+	r = job_new(p, JOB_HEAL, uid, &j);
+	r = r ?: string_set(&j->path, path);
+	if (r < 0)
+		return r;
+	j->touch = touch;
+	job_enqueue(p, TAKE_PTR(j));
+	return 0;
+}
+
 static void volume_published(struct publish *p, struct job *j)
 {
 	struct node *vol = plan_find(&j->plan, j->path);
@@ -375,6 +389,9 @@ static void volume_published(struct publish *p, struct job *j)
 	if (j->plan.old_version[0])
 		volume_retire(p, v, j->plan.old_version, TAKE_PTR(j->old));
 	v->bytes = payload_bytes(j->payload);
+	/* without memory for it the next update does it */
+	if (j->plan.live_again)
+		(void)heal_enqueue(p, j->uid, j->path, false);
 }
 
 /* Versions that are not the current one: as after any update, they stay for their grace. */
@@ -469,6 +486,7 @@ static int step_encode(struct buf *b, const struct step *s, size_t index)
 		.path_len = strlen(s->path) + 1,
 		.path2_len = s->path2 ? strlen(s->path2) + 1 : 0,
 		.mark = s->mark,
+		.node = s->node_id,
 	};
 	size_t len = b->len;
 	int r;
@@ -482,19 +500,58 @@ static int step_encode(struct buf *b, const struct step *s, size_t index)
 	return r;
 }
 
-/* Sends as many of the next steps as fit into one message. A repeated order leaves out what the tree shows. */
+/* fd: -1: none. */
+static int order_send(int socket, const struct buf *b, int fd)
+{
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = { .bytes = { 0 } };
+	struct iovec iov = { b->data, b->len };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+	struct cmsghdr *c;
+
+	if (fd >= 0) {
+		m.msg_control = control.bytes;
+		m.msg_controllen = sizeof control.bytes;
+		c = CMSG_FIRSTHDR(&m);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(c), &fd, sizeof(int));
+	}
+	return sendmsg(socket, &m, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+/* Steps of one group may be in one message: those with /dev/fuse in no other's, and after those that settle a live file nothing
+ * else is waited for. */
+enum step_group { STEP_PATH, STEP_FUSE, STEP_SETTLE };
+
+static enum step_group step_group(const struct step *s)
+{
+	return order_op_needs_fuse(s->op) ? STEP_FUSE : s->live || s->op == ORDER_TOUCH ? STEP_SETTLE : STEP_PATH;
+}
+
+/* Sends as many of the next steps as fit into one message, and may be in one. A repeated order leaves out what the tree
+ * shows. */
 static int job_send(struct publish *p, struct job *j)
 {
 	cleanup_buf struct buf b = BUF_INIT(ORDER_MAX);
 	struct order_head head = { .id = ++p->last_order_id };
+	enum step_group group = STEP_PATH;
 	int r;
 
 	r = buf_add(&b, &head, sizeof head);
 	if (r < 0)
 		return r;
 	for (j->n_sent = j->n_done; j->n_sent < j->plan.n_steps; j->n_sent++) {
+		enum step_group its = step_group(&j->plan.steps[j->n_sent]);
+
 		if (step_is_done(&j->plan.steps[j->n_sent]))
 			continue;
+		if (head.n_steps > 0 && its != group)
+			break;
+		group = its;
 		r = step_encode(&b, &j->plan.steps[j->n_sent], j->n_sent);
 		if (r == -ENOBUFS && head.n_steps > 0)
 			break;
@@ -504,8 +561,9 @@ static int job_send(struct publish *p, struct job *j)
 	}
 	memcpy(b.data, &head, sizeof head);
 	j->order_id = head.id;
-	if (send(p->fd, b.data, b.len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
-		return -errno;
+	r = order_send(p->fd, &b, group == STEP_FUSE ? p->fuse : -1);
+	if (r < 0)
+		return r;
 	p->sent_usec = loop_now(p->loop);
 	return 0;
 }
@@ -535,14 +593,16 @@ static void job_continue(struct publish *p)
 	}
 }
 
-static bool is_unchanged(struct publish *p, const struct job *j)
+static bool is_unchanged(struct publish *p, struct job *j)
 {
 	const struct volume *v;
 
 	if (j->kind != JOB_VOLUME)
 		return false;
 	v = map_get_str(&p->volumes, j->path);
-	return v && v->good && digest_eq(&v->digest, &j->payload->digest) && plan_find(&j->plan, j->path);
+	j->plan.path = j->path;
+	return v && v->good && digest_eq(&v->digest, &j->payload->digest) && plan_find(&j->plan, j->path) &&
+	       plan_live_is_whole(&j->plan, j->payload->live);
 }
 
 static void finish_unchanged(struct publish *p, struct job *j)
@@ -646,6 +706,18 @@ static bool wait_for_writable(struct publish *p, struct job *j)
 	return j->waits = p->read_only(p->read_only_userdata);
 }
 
+static void job_settle(struct publish *p, struct job *j)
+{
+	for (size_t i = j->n_done; i < j->n_sent; i++) {
+		const struct step *s = &j->plan.steps[i];
+
+		if (s->live && s->op == ORDER_INVAL)
+			tree_note_dropped(p->tree, s->live);
+		else if (s->live)
+			tree_settle(p->tree, s->live);
+	}
+}
+
 static void answered(struct publish *p, const struct order_answer *a)
 {
 	struct job *j = p->current;
@@ -665,6 +737,7 @@ static void answered(struct publish *p, const struct order_answer *a)
 		err_set(&j->err, r, "%s %s: %s", op_name(s->op), s->path, strerror(-r));
 		job_fail(p, j, r);
 	} else {
+		job_settle(p, j);
 		j->n_done = j->n_sent;
 	}
 	if (p->current)
@@ -738,7 +811,7 @@ static size_t version_bytes(const struct node *dir)
 static int resume_volume(struct publish *p, const struct node *pod, const struct node *plugin, struct node *vol)
 {
 	struct node *data = tree_find(p->tree, vol, PLAN_DATA_LINK), *version = NULL;
-	cleanup_job struct job *j = NULL;
+	cleanup_free char *path = NULL;
 	struct volume *v;
 	int r;
 
@@ -746,21 +819,17 @@ static int resume_volume(struct publish *p, const struct node *pod, const struct
 		version = tree_find(p->tree, vol, node_target(data));
 	if (!is_dir(version)) /* nothing that the publisher makes; the next payload makes a volume of it */
 		return 0;
-	r = job_new(p, JOB_HEAL, node_name(pod), &j);
-	if (r < 0)
-		return r;
-	j->path = volume_path_text(&(struct volume_path){ node_name(pod), node_name(plugin), node_name(vol) });
-	if (!j->path)
+	path = volume_path_text(&(struct volume_path){ node_name(pod), node_name(plugin), node_name(vol) });
+	if (!path)
 		return -ENOMEM;
-	r = volume_get(p, j->path, &v);
+	r = volume_get(p, path, &v);
 	if (r < 0)
 		return r;
 	v->digest = *node_digest(version);
 	v->realtime_usec = node_changed(data);
 	v->bytes = version_bytes(version);
-	v->doubted = j->touch = *p->doubt == node_id(vol);
-	job_enqueue(p, TAKE_PTR(j));
-	return 0;
+	v->doubted = *p->doubt == node_id(vol);
+	return heal_enqueue(p, node_name(pod), path, v->doubted);
 }
 
 /* Every committed child is listed or, in versions alone, hidden. */
@@ -818,6 +887,7 @@ bool publish_find(const struct publish *p, const struct volume_path *at, struct 
 	if (!data)
 		return false;
 	version = tree_find(p->tree, vol, node_target(data));
+	plan.path = path;
 	*ret_whole = version && (v->good || (!v->doubted && plan_is_whole(&plan, vol, version)));
 	*ret_res = (struct publish_result){ .version = node_target(data), .realtime_usec = v->realtime_usec };
 	return true;
@@ -881,7 +951,7 @@ int publish_new(struct loop *l, struct tree *t, struct publish **ret_p)
 		return -ENOMEM;
 	p->loop = l;
 	p->tree = t;
-	p->fd = -1;
+	p->fd = p->fuse = -1;
 	list_init(&p->queue);
 	list_init(&p->done);
 	list_init(&p->retired);
@@ -968,6 +1038,11 @@ void publish_repeat(struct publish *p)
 {
 	if (p->current && p->current->waits)
 		publish_restart(p);
+}
+
+void publish_set_fuse(struct publish *p, int fd)
+{
+	p->fuse = fd;
 }
 
 bool publish_is_publisher(const struct publish *p, pid_t pid)

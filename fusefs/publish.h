@@ -70,6 +70,8 @@ int publish_retain(struct publish *p, publish_wanted_fn wanted, void *userdata);
  * given again. The socket's end of file detaches it (and `lost` is called if not NULL). */
 int publish_attach(struct publish *p, int take_fd, pid_t pid, void (*lost)(void *userdata), void *userdata);
 bool publish_is_publisher(const struct publish *p, pid_t pid);
+/* /dev/fuse (borrowed), which orders that concern live files take along. */
+void publish_set_fuse(struct publish *p, int fd);
 
 /* fn is told when a call of the publisher was refused with EROFS: somebody has made the file system read-only. true: what is
  * under way waits for publish_repeat() or another publisher. Some times for each change; then, or without fn, it fails. */

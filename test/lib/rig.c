@@ -184,6 +184,7 @@ struct rig *rig_new(const struct rig_options *options)
 	must(rig->wake >= 0, "eventfd");
 	must(loop_new(&rig->loop) == 0 && tree_new(0, &rig->tree) == 0, "loop and tree");
 	must(publish_new(rig->loop, rig->tree, &rig->publish) == 0, "publish");
+	publish_set_fuse(rig->publish, rig->mounts.fuse);
 	must_err(session_new(rig->loop, TAKE_FD(rig->mounts.fuse), rig->tree, rig->publish, NULL, session_ended, rig,
 			     &rig->session, &e),
 		 &e, "session");
@@ -487,7 +488,7 @@ struct payload_call {
 	const struct rig_file *files;
 	const char *const *mount_dirs;
 	int64_t fs_group;
-	bool only_check;
+	bool only_check, live;
 	struct payload *payload;
 	struct err *e;
 	int r;
@@ -524,6 +525,8 @@ static void payload_fn(struct rig *rig, void *arg)
 		c->r = payload_add_mount_dir(p, *dir, c->e);
 	if (c->r == 0 && c->fs_group >= 0)
 		payload_set_fs_group(p, c->fs_group);
+	if (c->r == 0 && c->live)
+		payload_set_live(p);
 	c->r = c->r ?: payload_seal(p, c->e);
 	if (c->r == 0 && !c->only_check)
 		c->payload = TAKE_PTR(p);
@@ -542,6 +545,16 @@ struct payload *rig_payload(struct rig *rig, const struct rig_file *files, int64
 {
 	struct err e = ERR_INIT;
 	struct payload_call c = { .files = files, .mount_dirs = mount_dirs, .fs_group = fs_group, .e = &e };
+
+	rig_call(rig, payload_fn, &c);
+	must_err(c.r, &e, "payload");
+	return c.payload;
+}
+
+struct payload *rig_payload_live(struct rig *rig, const struct rig_file *files, int64_t fs_group)
+{
+	struct err e = ERR_INIT;
+	struct payload_call c = { .files = files, .fs_group = fs_group, .live = true, .e = &e };
 
 	rig_call(rig, payload_fn, &c);
 	must_err(c.r, &e, "payload");

@@ -81,5 +81,7 @@ struct rig_file {
  * Aborts if it cannot be made. It belongs to the loop's thread: hand it to rig_publish(). */
 struct payload *rig_payload(struct rig *rig, const struct rig_file *files, int64_t fs_group,
 			    const char *const *mount_dirs);
+/* The same for a volume with live files. */
+struct payload *rig_payload_live(struct rig *rig, const struct rig_file *files, int64_t fs_group);
 /* What adding and sealing say; the payload itself is thrown away. */
 int rig_payload_check(struct rig *rig, const struct rig_file *files, struct err *e);
