@@ -9,6 +9,7 @@
 #include <sodium.h>
 
 #include "agent/codec.h"
+#include "agent/pod_options.h"
 #include "common/b64.h"
 #include "common/json.h"
 #include "common/str.h"
@@ -462,13 +463,16 @@ static json_t *spec_json(const struct pod *pod)
 
 int cache_pod_encode(const struct pod *pod, struct buf *out)
 {
-	cleanup_json json_t *doc = json_object();
+	cleanup_json json_t *doc = json_object(), *options = pod_options_write(pod);
 	json_t *meta = meta_json(pod->ns, pod->name, pod->uid);
 
 	put_pairs(&meta, "labels", &pod->labels);
 	put_pairs(&meta, "annotations", &pod->annotations);
 	put_str(&doc, "apiVersion", "v1");
 	put_str(&doc, "kind", "Pod");
+	/* all of them are kept, or none: then those that say something to us */
+	if (options && pod->annotations.n == 0)
+		put(&meta, "annotations", TAKE_PTR(options));
 	put(&doc, "metadata", meta);
 	put(&doc, "spec", spec_json(pod));
 	if (pod->phase)

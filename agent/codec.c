@@ -6,6 +6,7 @@
 #include <inttypes.h>
 
 #include "agent/downward.h"
+#include "agent/pod_options.h"
 #include "agent/token.h"
 #include "common/b64.h"
 #include "common/map.h"
@@ -977,6 +978,8 @@ static int read_pod_rest(struct pod *p, const json_t *obj, const json_t *meta, s
 	if (r < 0)
 		return r;
 	p->mirror = annotations && json_object_get(annotations, "kubernetes.io/config.mirror");
+	if (pod_options_read(p, annotations) < 0)
+		return no_memory(issue, &meta_at);
 	r = json_get_object(obj, "status", &root, &status, issue);
 	if (r < 0)
 		return r;

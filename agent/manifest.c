@@ -308,6 +308,16 @@ static int read_object(struct reader *r, struct manifest_object *o, const struct
 		pod_unref(TAKE_PTR(o->pod));
 		return *issue.reason ? refuse_issue(r, o, root, &issue) : k;
 	}
+	if (o->pod && o->pod->option_error) {
+		const struct json_at top = JSON_ROOT, meta = JSON_AT(&top, "metadata"),
+				     annotations = JSON_AT(&meta, "annotations"),
+				     at = JSON_AT(&annotations, o->pod->option);
+
+		json_issue_set(&issue, &at, "%s", o->pod->option_error);
+		k = add_warning(&(struct warning){ r, o, root }, &issue);
+		if (k < 0)
+			return k;
+	}
 	if (o->kind == MANIFEST_POD) {
 		json_object_del(json_object_get(obj, "metadata"), "resourceVersion");
 		o->json = TAKE_PTR(obj);

@@ -20,6 +20,14 @@ static int mounts_no_container(const struct pod *pod, const char *container, str
 		       names.data ? names.data : "none");
 }
 
+/* Names that start with two dots have no live file. */
+static bool has_dotted(const char *path)
+{
+	return str_starts(path, "..") || strstr(path, "/..");
+}
+
+/* What a subPath of a live volume leads to follows updates. Not what is inside of a version's folder, which is asked for by
+ * name. */
 static int mount_make(const struct pod *pod, const struct pod_volume *volume, const struct pod_mount *m,
 		      const char *pods_dir, json_t **ret, struct err *e)
 {
@@ -33,8 +41,11 @@ static int mount_make(const struct pod *pod, const struct pod_volume *volume, co
 		return err_set(e, -EINVAL,
 			       "volume mount %s of pod %s: subPath must be relative and must not contain '..'",
 			       m->volume, pod_display(pod));
-	source = str_format("%s/%s/volumes/%s/%s%s%s", pods_dir, pod->uid, pod_volume_plugin(volume), m->volume,
-			    str_empty(m->sub_path) ? "" : "/", str_empty(m->sub_path) ? "" : m->sub_path);
+	if (volume->live && !str_empty(m->sub_path) && !has_dotted(m->sub_path))
+		source = str_format("%s/%s/live/%s/%s", pods_dir, pod->uid, m->volume, m->sub_path);
+	else
+		source = str_format("%s/%s/volumes/%s/%s%s%s", pods_dir, pod->uid, pod_volume_plugin(volume), m->volume,
+				    str_empty(m->sub_path) ? "" : "/", str_empty(m->sub_path) ? "" : m->sub_path);
 	if (!source)
 		return err_set(e, -ENOMEM, "out of memory");
 	*ret = json_pack("{s:s, s:s, s:s, s:[s,s,s,s,s]}", "destination", m->mount_path, "type", "bind", "source",

@@ -76,6 +76,8 @@ static void pod_free(struct pod *p)
 	free(p->node_name);
 	free(p->phase);
 	free(p->service_account);
+	free(p->option);
+	free(p->option_error);
 	free(p->display);
 	free(p);
 }

@@ -35,6 +35,7 @@ struct pod_volume {
 	char *name;
 	enum pod_volume_kind kind;
 	mode_t default_mode; /* 0644 when the object does not say, as the API server defaults it */
+	bool live; /* with live files (pod_options.h) */
 	struct pod_volume_source
 		*sources; /* in the order in which they are laid; a volume that is not projected has one */
 	size_t n_sources;
@@ -69,6 +70,7 @@ struct pod {
 	size_t n_volumes;
 	struct pod_container *containers;
 	size_t n_containers;
+	char *option, *option_error; /* the annotation that is wrong, and what is wrong with it; NULL: nothing */
 	char *display; /* pod_display()'s own */
 };
 

@@ -580,7 +580,7 @@ static bool source_same(const struct pod_volume_source *a, const struct pod_volu
 static bool volume_same(const struct pod_volume *a, const struct pod_volume *b)
 {
 	if (!str_eq(a->name, b->name) || a->kind != b->kind || a->default_mode != b->default_mode ||
-	    a->n_sources != b->n_sources)
+	    a->live != b->live || a->n_sources != b->n_sources)
 		return false;
 	for (size_t i = 0; i < a->n_sources; i++) {
 		if (!source_same(&a->sources[i], &b->sources[i]))
@@ -771,6 +771,8 @@ static int pod_state_set_up(struct pod_state *s, struct pod *pod)
 		return r;
 	}
 	pod_unref(TAKE_PTR(s->next));
+	if (pod->option_error)
+		log_warning(LOG_F({ "pod", pod_display(pod) }), "annotation %s: %s", pod->option, pod->option_error);
 	if (s->n_volumes == 0)
 		return 0;
 	r = pod->mirror ? 0 : publish_name_pod(p->publish, pod->uid, pod->ns, pod->name);

@@ -319,6 +319,8 @@ static int view_fill(struct view *v, const struct pod *pod, const struct pod_vol
 		return r;
 	if (pod->has_fs_group)
 		payload_set_fs_group(v->payload, pod->fs_group);
+	if (volume->live)
+		payload_set_live(v->payload);
 	return payload_seal(v->payload, e);
 }
 

@@ -12,6 +12,7 @@ static struct pod_volume volumes[] = {
 	{ .name = S("creds"), .kind = POD_VOLUME_SECRET },
 	{ .name = S("all"), .kind = POD_VOLUME_PROJECTED },
 	{ .name = S("scratch"), .kind = POD_VOLUME_OTHER },
+	{ .name = S("live"), .kind = POD_VOLUME_SECRET, .live = true },
 };
 static struct pod_mount web_mounts[] = {
 	{ .volume = S("scratch"), .mount_path = S("/tmp") },
@@ -22,6 +23,12 @@ static struct pod_mount dotdot_mount = { .volume = S("creds"), .mount_path = S("
 static struct pod_mount absolute_mount = { .volume = S("creds"), .mount_path = S("/x"), .sub_path = S("/etc/shadow") };
 static struct pod_mount expr_mount = { .volume = S("creds"), .mount_path = S("/x"), .has_sub_path_expr = true };
 static struct pod_mount projected_mount = { .volume = S("all"), .mount_path = S("/all") };
+static struct pod_mount live_mounts[] = {
+	{ .volume = S("live"), .mount_path = S("/whole") },
+	{ .volume = S("live"), .mount_path = S("/one"), .sub_path = S("dir/key") },
+	{ .volume = S("live"), .mount_path = S("/old"), .sub_path = S("..data/key") },
+	{ .volume = S("creds"), .mount_path = S("/other"), .sub_path = S("key") },
+};
 static struct pod_container containers[] = {
 	{ .name = S("web"), .mounts = web_mounts, .n_mounts = 3 },
 	{ .name = S("dotdot"), .mounts = &dotdot_mount, .n_mounts = 1 },
@@ -29,6 +36,7 @@ static struct pod_container containers[] = {
 	{ .name = S("expr"), .mounts = &expr_mount, .n_mounts = 1 },
 	{ .name = S("projected"), .mounts = &projected_mount, .n_mounts = 1 },
 	{ .name = S("none") },
+	{ .name = S("live"), .mounts = live_mounts, .n_mounts = ARRAY_SIZE(live_mounts) },
 };
 
 /* Pods come from the codec; this one is put together by hand but made by pod_new(). */
@@ -87,6 +95,27 @@ static void a_projected_volume_is_in_its_own_folder(void **state)
 	pod_drop(pod);
 }
 
+static void sub_paths_of_a_live_volume_lead_to_live_files(void **state)
+{
+	static const char *const sources[] = {
+		"/pods/1-2-3/volumes/kubernetes.io~secret/live",
+		"/pods/1-2-3/live/live/dir/key",
+		/* has no live file: names that start with two dots are those of versions */
+		"/pods/1-2-3/volumes/kubernetes.io~secret/live/..data/key",
+		"/pods/1-2-3/volumes/kubernetes.io~secret/creds/key",
+	};
+	cleanup_json json_t *mounts = NULL;
+	struct pod *pod = pod_make();
+	struct err e = ERR_INIT;
+
+	assert_int_equal(mounts_make(pod, "live", "/pods", &mounts, &e), 0);
+	assert_int_equal(json_array_size(mounts), ARRAY_SIZE(sources));
+	for (size_t i = 0; i < ARRAY_SIZE(sources); i++)
+		assert_string_equal(json_string_value(json_object_get(json_array_get(mounts, i), "source")),
+				    sources[i]);
+	pod_drop(pod);
+}
+
 static void a_container_without_secrets_gets_an_empty_list(void **state)
 {
 	cleanup_json json_t *mounts = NULL;
@@ -105,7 +134,7 @@ static void what_cannot_be_mounted_is_refused_by_name(void **state)
 		int r;
 		const char *words;
 	} cases[] = {
-		{ "nobody", -ENOENT, "has no container nobody (it has: web, dotdot, absolute, expr, projected, none)" },
+		{ "nobody", -ENOENT, "has no container nobody (it has: web, dotdot, absolute, expr, projected, none, live)" },
 		{ "dotdot", -EINVAL, "must not contain '..'" },
 		{ "absolute", -EINVAL, "must be relative" },
 		{ "expr", -EINVAL, "subPathExpr" },
@@ -128,6 +157,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_container_gets_its_secret_mounts_and_no_others),
 		cmocka_unit_test(a_projected_volume_is_in_its_own_folder),
+		cmocka_unit_test(sub_paths_of_a_live_volume_lead_to_live_files),
 		cmocka_unit_test(a_container_without_secrets_gets_an_empty_list),
 		cmocka_unit_test(what_cannot_be_mounted_is_refused_by_name),
 	};
