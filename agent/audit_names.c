@@ -66,6 +66,9 @@ static size_t climb(const struct tree *t, uint64_t id, const char *names[static 
 	const struct node *n = tree_node(t, id);
 	size_t depth = 0;
 
+	/* a live file is the key that it shows now */
+	n = n ? tree_follow(t, n) : NULL;
+
 	if (!n || node_kind(n) != NODE_FILE)
 		return 0;
 	while (node_id(n) != TREE_ROOT_ID) {
