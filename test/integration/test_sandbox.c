@@ -719,9 +719,13 @@ static int do_cache(void)
 
 static int do_update(void)
 {
+	static const struct timespec touch[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_nsec = UTIME_NOW } };
+
 	if (mkdirat(world.dirfd, "v", 0755) < 0 || fchmodat(world.dirfd, "v", 0755, 0) < 0 ||
 	    symlinkat("v", world.dirfd, "..data_tmp") < 0 ||
 	    renameat(world.dirfd, "..data_tmp", world.dirfd, "..data") < 0 ||
+	    mknodat(world.dirfd, "live", S_IFREG | 0644, 0) < 0 ||
+	    utimensat(world.dirfd, "live", touch, AT_SYMLINK_NOFOLLOW) < 0 || unlinkat(world.dirfd, "live", 0) < 0 ||
 	    openat(world.dirfd, "f", O_RDONLY | O_NONBLOCK | O_NOFOLLOW) < 0 ||
 	    unlinkat(world.dirfd, "..data", 0) < 0 || unlinkat(world.dirfd, "v", AT_REMOVEDIR) < 0)
 		return errno;
@@ -737,6 +741,25 @@ static int try_publisher_create(void)
 static int try_publisher_write(void)
 {
 	return result(syscall(SYS_openat, world.dirfd, "w", O_WRONLY));
+}
+
+static int try_publisher_mknod(void)
+{
+	return result(mknodat(world.dirfd, "dev", S_IFCHR | 0600, makedev(1, 3)));
+}
+
+/* To what it has open by itself, and more than a notification to what the agent sends it. */
+static int try_publisher_output(void)
+{
+	return result(write(STDERR_FILENO, "0123456789012345678901234567890123456789", 40));
+}
+
+static int try_publisher_long_write(void)
+{
+	char bytes[41] = { 0 };
+	int first_free = openat(world.dirfd, "f", O_RDONLY);
+
+	return result(write(first_free, bytes, sizeof bytes));
 }
 
 /* A fd of a folder leads out of a root folder. */
@@ -1082,6 +1105,9 @@ static const struct {
 	TRY(PUBLISHER, try_publisher_create, KILLED),
 	TRY(PUBLISHER, try_publisher_write, KILLED),
 	TRY(PUBLISHER, try_truncate_own, KILLED),
+	TRY(PUBLISHER, try_publisher_mknod, KILLED),
+	TRY(PUBLISHER, try_publisher_output, KILLED),
+	TRY(PUBLISHER, try_publisher_long_write, KILLED),
 	TRY(PUBLISHER, try_dumpable, KILLED),
 	TRY(PUBLISHER, try_unknown, KILLED),
 	/* the keeper, and with it all of them; what it does itself it can still do */

@@ -381,7 +381,8 @@ static json_t *parse(const char *text)
 
 static const char POD_TEXT[] =
 	"{\"apiVersion\": \"v1\", \"kind\": \"Pod\", \"metadata\": {\"namespace\": \"default\", \"name\": \"web\","
-	" \"uid\": \"u-2\", \"resourceVersion\": \"70\", \"labels\": {\"a\": \"1\"}}, \"spec\": {\"nodeName\": "
+	" \"uid\": \"u-2\", \"resourceVersion\": \"70\", \"labels\": {\"a\": \"1\"}, \"annotations\": "
+	"{\"secretlet.dev/live\": \"creds\"}}, \"spec\": {\"nodeName\": "
 	"\"node-1\", \"serviceAccountName\": \"reader\", \"securityContext\":"
 	" {\"fsGroup\": 0}, \"volumes\": [{\"name\": \"creds\", \"secret\": {\"secretName\": \"db\", \"optional\": "
 	"true,"
@@ -431,6 +432,7 @@ static void a_pod_comes_back_as_it_was(void **state)
 	assert_int_equal(item->pod->fs_group, 0);
 	v = pod_find_volume(item->pod, "creds");
 	assert_non_null(v);
+	assert_true(v->live);
 	assert_true(v->sources[0].optional);
 	assert_int_equal(v->default_mode, 0400);
 	assert_int_equal(v->sources[0].n_items, 2);
