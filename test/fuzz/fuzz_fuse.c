@@ -807,6 +807,7 @@ static void change(struct fuzz_input *in)
 	bool is_dir = dir >= 0 && m.nodes[dir].kind == NODE_DIR;
 	struct fuse_rename2_in rename = { .newdir = to, .flags = how >> 4 };
 	struct fuse_setattr_in attr = { .valid = FATTR_MODE, .mode = 0777u & fuzz_u32(in) };
+	struct fuse_mknod_in mknod = { .mode = 0 };
 	char copy[5000];
 
 	snprintf(copy, sizeof copy, "%s", name);
@@ -852,6 +853,10 @@ static void change(struct fuzz_input *in)
 		FUZZ_CHECK(r == (publisher && is_dir ? 0 : -EROFS));
 		break;
 	case FUSE_MKNOD:
+		mknod.mode = how & 8 ? S_IFREG | 0644 : S_IFCHR | 0644;
+		r = ask_names(opcode, id, pid, &mknod, sizeof mknod, name, NULL);
+		FUZZ_CHECK(r == (publisher && child >= 0 && S_ISREG(mknod.mode) ? -EEXIST : -EROFS));
+		break;
 	case FUSE_CREATE:
 		r = ask_names(opcode, id, pid, zero, 16, name, NULL);
 		FUZZ_CHECK(r == -EROFS);

@@ -101,6 +101,7 @@ static void worker_start(void)
 	outside_stat(outside);
 	worker.p.root = open(in_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	worker.p.null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	worker.p.fuse = -1;
 	sem_init(&worker.asked, 0, 0);
 	sem_init(&worker.done, 0, 0);
 	FUZZ_CHECK(pthread_create(&thread, NULL, work, NULL) == 0);
@@ -273,6 +274,12 @@ static struct payload *payload_make(uint8_t files)
 					       0644, NULL) == 0);
 	if (files & 16)
 		FUZZ_CHECK(payload_add_mount_dir(p, "nest/deep", NULL) == 0);
+	if (files & 32)
+		payload_set_live(p);
+	/* a file where another version has a folder */
+	if (files & 64 && !(files & 12))
+		FUZZ_CHECK(payload_add(p, "d", &(struct secspan){ .block = b, .len = sizeof a.serial }, &d, 0644,
+				       NULL) == 0);
 	FUZZ_CHECK(payload_seal(p, NULL) == 0);
 	return p;
 }
@@ -327,6 +334,8 @@ static int step_run(uint16_t op, const char *path, const char *path2)
 		return tree_commit_rename(a.tree, dir, s, dir, strrchr(path2, '/') + 1);
 	case ORDER_UNLINK:
 		return tree_commit_unlink(a.tree, dir, s);
+	case ORDER_MKNOD:
+		return tree_commit_mknod(a.tree, dir, s, &n);
 	case ORDER_RMDIR:
 		return tree_commit_rmdir(a.tree, dir, s);
 	default:
@@ -445,8 +454,10 @@ static void sane(void)
 static void shows(const struct volume_path *at, uint32_t serial)
 {
 	struct publish_result res;
-	struct node *n = tree_node(a.tree, TREE_ROOT_ID);
-	const char *const path[] = { at->pod_uid, "volumes", at->plugin, at->name, NULL, "a" };
+	struct node *n = tree_node(a.tree, TREE_ROOT_ID), *live;
+	const char *const path[] = { at->pod_uid, "volumes", at->plugin, at->name, NULL, "a" }, *const live_path[] = {
+		at->pod_uid, "live", at->name, "a"
+	};
 	bool whole = false;
 
 	FUZZ_CHECK(publish_find(a.publish, at, &res, &whole) && whole);
@@ -456,6 +467,12 @@ static void shows(const struct volume_path *at, uint32_t serial)
 	}
 	FUZZ_CHECK(node_content(n)->len == sizeof serial);
 	FUZZ_CHECK(memcmp(secspan_data(node_content(n)), &serial, sizeof serial) == 0);
+
+	/* once made, live files stay with the volume */
+	live = tree_node(a.tree, TREE_ROOT_ID);
+	for (size_t i = 0; live && i < ARRAY_SIZE(live_path); i++)
+		live = tree_find(a.tree, live, live_path[i]);
+	FUZZ_CHECK(!live || (!node_is_in_flux(live) && tree_follow(a.tree, live) == n));
 }
 
 static void agent_half(struct fuzz_input *in)
