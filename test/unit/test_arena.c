@@ -522,6 +522,99 @@ static void of_two_nodes_with_one_name_the_renamed_one_has_it(void **state)
 	assert_false(tree_was_renamed(f.tree, at("vol"), "other", "..data"));
 }
 
+/* --- live files --- */
+
+static struct node *folder(struct node *parent, const char *name)
+{
+	struct node *n;
+
+	assert_int_equal(tree_stage_dir(f.tree, parent, name, 0755, 0, &n), 0);
+	assert_int_equal(tree_commit_mkdir(f.tree, parent, name, &n), 0);
+	return n;
+}
+
+/* pod/volumes/p/v with two versions, of which the first is the newest. */
+static struct node *live_make(void)
+{
+	struct node *vol = folder(folder(folder(folder(root(), "pod"), "volumes"), "p"), "v"), *v, *n;
+
+	assert_int_equal(tree_fill_version(f.tree, vol, "..1", 0755, 0, NULL, &v), 0);
+	fill(v, "key", "first");
+	assert_int_equal(tree_fill_version(f.tree, vol, "..2", 0755, 0, NULL, &v), 0);
+	fill(v, "key", "2nd");
+	assert_int_equal(tree_fill_link(f.tree, vol, "..data", "..1", &n), 0);
+	assert_int_equal(tree_stage_live(f.tree, root(), "live", "pod/volumes/p/v/..data/key", &n), 0);
+	assert_int_equal(tree_commit_mknod(f.tree, root(), "live", &n), 0);
+	return n;
+}
+
+static void a_live_file_is_found_as_it_was_left(void **state)
+{
+	uint64_t id = node_id(live_make());
+	struct stat st, last;
+
+	next_process();
+	assert_ptr_equal(at("live"), tree_node(f.tree, id));
+	assert_int_equal(tree_stat(f.tree, at("live"), &st), 0);
+	assert_int_equal(st.st_size, 5);
+	assert_false(node_is_in_flux(at("live")));
+
+	/* its process has died while it changed: what the kernel knows of it may be of any version */
+	tree_unsettle(f.tree, at("live"));
+	assert_int_equal(tree_stat(f.tree, at("live"), &last), 0);
+	for (int i = 0; i < 2; i++) {
+		next_process();
+		assert_true(node_is_in_flux(at("live")));
+		assert_int_equal(tree_stat(f.tree, at("live"), &st), 0);
+		assert_int_equal(st.st_size, 3);
+		assert_ptr_equal(tree_follow(f.tree, at("live")), at("pod/volumes/p/v/..1/key"));
+	}
+	tree_settle(f.tree, at("live"));
+	next_process();
+	assert_false(node_is_in_flux(at("live")));
+	assert_int_equal(tree_stat(f.tree, at("live"), &st), 0);
+	assert_int_equal(st.st_size, 5);
+}
+
+static void a_live_file_that_leads_elsewhere_is_refused(void **state)
+{
+	static const char *const targets[] = {
+		"key",
+		"/pod/volumes/p/v/..data/key",
+		"pod/volumes/p/v/..1/key",
+		"pod/volumes/p/v/..data",
+		"pod/volumes/p/v/..data/",
+		"pod/volumes/p/v/..data/../..data/key",
+		"pod/volumes/p/v/..data/./key",
+		"pod/volumes/p/v/..data//key",
+		"pod/volumes/p/../..data/key",
+		"pod/other/p/v/..data/key",
+		"../volumes/p/v/..data/key",
+		"",
+		NULL,
+	};
+	struct arena_node a = { .kind = NODE_LIVE, .name = "live", .parent_id = TREE_ROOT_ID };
+	struct arena_record *r;
+	struct err e = ERR_INIT;
+	struct node *n;
+
+	for (size_t i = 0; i < ARRAY_SIZE(targets); i++) {
+		if (targets[i])
+			assert_int_equal(tree_stage_live(f.tree, root(), "x", targets[i], &n), -EINVAL);
+		a.id = arena_next_id(f.arena);
+		a.target = targets[i];
+		arena_set_next_id(f.arena, a.id + 1);
+		assert_int_equal(arena_add(f.arena, &a, ARENA_COMMITTED, 1, &r), 0);
+		end();
+		if (begin(&e) != -EBADMSG)
+			fail_msg("%s is taken", targets[i]);
+		end();
+		close(f.fd);
+		assert_int_equal(arena_create(HEAP, &f.fd, NULL), 0);
+		assert_int_equal(begin(NULL), 0);
+	}
+}
+
 /* --- damage --- */
 
 /* Any bytes in: it is refused, or what it shows was written. Never a crash. */
@@ -697,6 +790,8 @@ int main(void)
 		TEST(a_full_arena_refuses_and_loses_nothing),
 		TEST(a_death_at_any_instruction_leaves_the_old_or_the_new),
 		TEST(of_two_nodes_with_one_name_the_renamed_one_has_it),
+		TEST(a_live_file_is_found_as_it_was_left),
+		TEST(a_live_file_that_leads_elsewhere_is_refused),
 		TEST(damage_is_refused_or_harmless),
 		TEST(another_version_is_named),
 		TEST(changed_content_is_refused),

@@ -465,6 +465,147 @@ static void a_deep_tree_needs_no_stack(void **state)
 	assert_int_equal(tree_stats(t).n_nodes, 1);
 }
 
+/* pod/volumes/p/v with a version that ..data names. */
+static struct node *make_volume(struct tree *t, const char *text)
+{
+	struct node *vol = make_dir(t, make_dir(t, make_dir(t, make_dir(t, root_of(t), "pod"), "volumes"), "p"), "v");
+	struct node *v, *n;
+
+	assert_int_equal(tree_fill_version(t, vol, "..1", 0755, 0, NULL, &v), 0);
+	fill_file(t, v, "key", text);
+	assert_int_equal(tree_fill_link(t, vol, "..data", "..1", &n), 0);
+	return vol;
+}
+
+static void switch_to(struct tree *t, struct node *vol, const char *version, const char *text)
+{
+	struct node *v, *n;
+
+	assert_int_equal(tree_fill_version(t, vol, version, 0755, 0, NULL, &v), 0);
+	if (text)
+		fill_file(t, v, "key", text);
+	assert_int_equal(tree_stage_link(t, vol, "..data_tmp", version, "..data", &n), 0);
+	assert_int_equal(tree_commit_symlink(t, vol, "..data_tmp", version, &n), 0);
+	assert_int_equal(tree_commit_rename(t, vol, "..data_tmp", vol, "..data"), 0);
+}
+
+static struct node *make_live(struct tree *t)
+{
+	struct node *n;
+
+	assert_int_equal(tree_commit_mknod(t, root_of(t), "live", &n), -EROFS);
+	assert_int_equal(tree_stage_live(t, root_of(t), "live", "pod/volumes/p/v/..data/key", &n), 0);
+	assert_null(find(t, root_of(t), "live"));
+	assert_int_equal(tree_commit_mknod(t, root_of(t), "live", &n), 0);
+	assert_int_equal(tree_commit_mknod(t, root_of(t), "live", &n), -EEXIST);
+	return n;
+}
+
+static uint64_t shown_size(struct tree *t, struct node *live)
+{
+	struct stat st;
+
+	return tree_stat(t, live, &st) < 0 ? UINT64_MAX : (uint64_t)st.st_size;
+}
+
+static void a_live_file_shows_the_newest_version(void **state)
+{
+	cleanup_tree struct tree *t = tree_make();
+	struct node *vol = make_volume(t, "one"), *live = make_live(t);
+	struct stat st;
+
+	assert_int_equal(tree_stat(t, live, &st), 0);
+	assert_int_equal(st.st_size, 3);
+	assert_int_equal(st.st_ino, node_id(live));
+	assert_int_equal(st.st_mode, S_IFREG | 0644);
+	switch_to(t, vol, "..2", "number two");
+	assert_int_equal(shown_size(t, live), 10);
+	/* not in this version: it is not found, and what is hidden in it does not count */
+	switch_to(t, vol, "..3", NULL);
+	assert_null(tree_follow(t, live));
+	assert_int_equal(tree_stat(t, live, &st), -ESTALE);
+	assert_null(find(t, root_of(t), "live"));
+	tree_hide(t, fill_file(t, find(t, vol, "..3"), "key", "old"));
+	assert_null(tree_follow(t, live));
+	switch_to(t, vol, "..4", "again");
+	assert_ptr_equal(find(t, root_of(t), "live"), live);
+	assert_int_equal(shown_size(t, live), 5);
+	/* one that is to go is found for that */
+	switch_to(t, vol, "..5", NULL);
+	tree_stage_removal(t, live);
+	assert_ptr_equal(find(t, root_of(t), "live"), live);
+	tree_ref_lookup(t, live);
+	assert_int_equal(tree_commit_unlink(t, root_of(t), "live"), 0);
+	switch_to(t, vol, "..6", "never seen");
+	assert_int_equal(tree_stat(t, live, &st), -ESTALE);
+}
+
+static void in_flux_no_time_is_told_twice(void **state)
+{
+	cleanup_tree struct tree *t = tree_make();
+	struct node *vol = make_volume(t, "one"), *live = make_live(t);
+	struct stat settled, last, st;
+
+	assert_int_equal(tree_stat(t, live, &settled), 0);
+	tree_unsettle(t, live);
+	last = settled;
+	for (int i = 0; i < 3000; i++) {
+		if (i == 1500)
+			switch_to(t, vol, "..2", "two");
+		assert_int_equal(tree_stat(t, live, &st), 0);
+		assert_true(st.st_mtim.tv_nsec % 1000 != 0);
+		assert_true(i == 0 || st.st_mtim.tv_sec > last.st_mtim.tv_sec ||
+			    (st.st_mtim.tv_sec == last.st_mtim.tv_sec && st.st_mtim.tv_nsec > last.st_mtim.tv_nsec));
+		last = st;
+	}
+	tree_settle(t, live);
+	assert_int_equal(tree_stat(t, live, &st), 0);
+	assert_int_equal(st.st_mtim.tv_nsec % 1000, 0);
+}
+
+#define PAGES(n) ((n)*4096u)
+
+/* The kernel is told the size of before until it has the page with the first of both ends, or no page of before. */
+static void in_flux_the_size_is_that_of_the_pages(void **state)
+{
+	static const struct {
+		uint32_t before, now, off, size;
+		bool known;
+	} cases[] = {
+		{ 10, 20, 0, PAGES(1), true },
+		{ 20, 10, 0, PAGES(1), true },
+		{ PAGES(2), 10, PAGES(1), PAGES(1), false },
+		{ PAGES(2), 10, 0, PAGES(2), true },
+		{ 10, PAGES(2), PAGES(1), PAGES(1), false },
+		{ 10, PAGES(2), 0, PAGES(1), true },
+		{ PAGES(1), PAGES(2), 0, PAGES(1), false },
+		{ PAGES(1), PAGES(2), PAGES(1), PAGES(1), true },
+		{ 0, 10, 0, PAGES(32), true },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		cleanup_tree struct tree *t = tree_make();
+		cleanup_free char *before = calloc(1, cases[i].before + 1), *now = calloc(1, cases[i].now + 1);
+		struct node *vol, *live;
+
+		memset(before, 'b', cases[i].before);
+		memset(now, 'n', cases[i].now);
+		vol = make_volume(t, before);
+		live = make_live(t);
+		tree_unsettle(t, live);
+		assert_int_equal(shown_size(t, live), cases[i].before);
+		switch_to(t, vol, "..2", now);
+		assert_int_equal(shown_size(t, live), cases[i].before);
+		tree_note_read(t, live, cases[i].off, cases[i].size);
+		assert_int_equal(shown_size(t, live), cases[i].known ? cases[i].now : cases[i].before);
+		tree_note_dropped(t, live);
+		assert_int_equal(shown_size(t, live), cases[i].now);
+		assert_true(node_is_in_flux(live));
+		tree_settle(t, live);
+		assert_int_equal(shown_size(t, live), cases[i].now);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -483,6 +624,9 @@ int main(void)
 		cmocka_unit_test(attributes_say_what_the_node_is),
 		cmocka_unit_test(names_that_no_folder_can_have_are_not_found),
 		cmocka_unit_test(a_deep_tree_needs_no_stack),
+		cmocka_unit_test(a_live_file_shows_the_newest_version),
+		cmocka_unit_test(in_flux_no_time_is_told_twice),
+		cmocka_unit_test(in_flux_the_size_is_that_of_the_pages),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
