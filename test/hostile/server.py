@@ -7,6 +7,7 @@ import base64
 import collections
 import json
 import os
+import re
 import select
 import socket
 import threading
@@ -248,6 +249,10 @@ class Server:
                     return
                 received += data
             head, _, received = received.partition(b"\r\n\r\n")
+            length = re.search(rb"\r\ncontent-length: (\d+)", head, re.I)
+            while length and len(received) < int(length[1]):
+                received += c.sock.recv(65536) or b" " * int(length[1])
+            received = received[int(length[1]) if length else 0:]
             self.answer(c, head.split(b" ")[1].decode())
 
     def answer(self, c, target):
