@@ -166,10 +166,12 @@ static void refuse_all(struct cache *c, const struct err *e)
 static void mark_lost(struct cache *c)
 {
 	struct map there = MAP_INIT;
+	bool known = true;
 
-	for (size_t i = 0; i < c->n_files; i++)
-		(void)map_add_str(&there, c->files[i].name, &c->files[i]);
-	for (size_t i = 0; i < c->now.n_items; i++) {
+	for (size_t i = 0; known && i < c->n_files; i++)
+		known = map_add_str(&there, c->files[i].name, &c->files[i]) != -ENOMEM;
+	/* without memory none is taken for lost: what is lost is written anew, or goes */
+	for (size_t i = 0; known && i < c->now.n_items; i++) {
 		struct cache_item *item = c->now.items[i];
 
 		item->lost = !item->absent && !map_get_str(&there, item->file);
