@@ -661,6 +661,8 @@ static void live_files_survive_deaths_at_any_step(void **state)
 			assert_int_equal(publish_new(f.loop, f.tree, &f.publish), 0);
 			publish_on_healed(f.publish, note_healed, &n_healed);
 			assert_int_equal(publish_resume(f.publish, &doubt), 0);
+			assert_true(publish_find(f.publish, &AT, &res, &whole));
+			assert_true(!whole || !node_is_in_flux(resolve(L "/a", strlen(L "/a"))));
 			attach();
 			run();
 			settle();
@@ -673,6 +675,19 @@ static void live_files_survive_deaths_at_any_step(void **state)
 		}
 	}
 	assert_true(n_unsettled > 3 && n_unsettled < LIVE_STEPS);
+}
+
+/* A failed update is not wanted any more: what it has put in flux does not stay so. */
+static void live_files_of_an_update_that_was_taken_back_are_settled(void **state)
+{
+	assert_int_equal(publish("LIVE a=1", NULL), 0);
+	f.fail_at = f.n_changes + 3;
+	assert_int_equal(publish("LIVE a=2", NULL), -ENOSPC);
+	f.fail_at = 0;
+	assert_live("a=1! ");
+	assert_int_equal(publish("LIVE a=1", NULL), 0);
+	assert_live("a=1 ");
+	assert_int_equal(publish("LIVE a=1", NULL), PUBLISH_UNCHANGED);
 }
 
 static void a_new_volume_that_fails_leaves_nothing(void **state)
@@ -1062,6 +1077,7 @@ int main(void)
 		TEST(a_live_file_gives_way_to_a_folder_and_back),
 		TEST(live_files_stay_with_the_volume_and_go_with_it),
 		TEST(live_files_survive_deaths_at_any_step),
+		TEST(live_files_of_an_update_that_was_taken_back_are_settled),
 		TEST(a_publisher_may_die_at_any_step),
 		TEST(a_publisher_may_die_in_a_new_volume),
 		TEST(a_failure_and_a_death_while_it_is_taken_back),
