@@ -9,8 +9,10 @@
 #include "common/str.h"
 
 static const char *const FIELDS[DOWNWARD_FIELDS_N] = {
-	[DOWNWARD_NAME] = "metadata.name",	 [DOWNWARD_NAMESPACE] = "metadata.namespace",
-	[DOWNWARD_UID] = "metadata.uid",	 [DOWNWARD_LABELS] = "metadata.labels",
+	[DOWNWARD_NAME] = "metadata.name",
+	[DOWNWARD_NAMESPACE] = "metadata.namespace",
+	[DOWNWARD_UID] = "metadata.uid",
+	[DOWNWARD_LABELS] = "metadata.labels",
 	[DOWNWARD_ANNOTATIONS] = "metadata.annotations",
 };
 
@@ -44,10 +46,11 @@ static bool is_printable(uint32_t c)
 	static const struct {
 		uint32_t first, last;
 	} NOT[] = {
-		{ 0x00, 0x1f },	    { 0x7f, 0xa0 },	{ 0xad, 0xad },	      { 0x600, 0x605 },	    { 0x61c, 0x61c },
-		{ 0x6dd, 0x6dd },   { 0x70f, 0x70f },	{ 0x8e2, 0x8e2 },     { 0x1680, 0x1680 },   { 0x180e, 0x180e },
-		{ 0x2000, 0x200f }, { 0x2028, 0x202f }, { 0x205f, 0x206f },   { 0x3000, 0x3000 },   { 0xd800, 0xf8ff },
-		{ 0xfeff, 0xfeff }, { 0xfff0, 0xfffb }, { 0x110bd, 0x110bd }, { 0x1d173, 0x1d17a }, { 0xe0000, 0xe0fff },
+		{ 0x00, 0x1f },		 { 0x7f, 0xa0 },       { 0xad, 0xad },	     { 0x600, 0x605 },
+		{ 0x61c, 0x61c },	 { 0x6dd, 0x6dd },     { 0x70f, 0x70f },     { 0x8e2, 0x8e2 },
+		{ 0x1680, 0x1680 },	 { 0x180e, 0x180e },   { 0x2000, 0x200f },   { 0x2028, 0x202f },
+		{ 0x205f, 0x206f },	 { 0x3000, 0x3000 },   { 0xd800, 0xf8ff },   { 0xfeff, 0xfeff },
+		{ 0xfff0, 0xfffb },	 { 0x110bd, 0x110bd }, { 0x1d173, 0x1d17a }, { 0xe0000, 0xe0fff },
 		{ 0xf0000, UINT32_MAX },
 	};
 
@@ -178,7 +181,7 @@ bool downward_resource_is_known(const char *resource)
 
 const char *downward_divisor_problem(const char *resource, const char *divisor)
 {
-	static const char *const bytes[] = { "1",  "1k",  "1M",	 "1G",	"1T",  "1P", "1E",
+	static const char *const bytes[] = { "1",   "1k",  "1M",  "1G",	 "1T",	"1P", "1E",
 					     "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei" };
 	enum resource_kind kind;
 	bool is_limit;

@@ -100,7 +100,7 @@ static inline int source_expect_pod(struct source *s, const char *ns, const char
 	return s->vtable->expect_pod ? s->vtable->expect_pod(s, ns, name, uid) : 0;
 }
 /* Called once when the first pod refers to the Secret, and unwant once when the last one has gone (the store counts).
- * Answered by secret_changed or secret_failed, later. */
+ * Answered by object_changed or object_failed, later. */
 static inline int source_want(struct source *s, enum object_kind kind, const char *ns, const char *name)
 {
 	return s->vtable->want(s, kind, ns, name);
