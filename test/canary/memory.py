@@ -82,7 +82,7 @@ class Hit:
 
 def merged(hits):
     """One for each place: what lies within 64 KiB of the last one belongs to it."""
-    groups, last = [], None
+    groups, last, end = [], None, 0
     for hit in sorted(hits, key=lambda h: (h.where, h.place, h.needle.name, h.stage, h.offset)):
         key = (hit.where, hit.place, hit.needle.name, hit.stage)
         if last == key and hit.offset - end < 65536:

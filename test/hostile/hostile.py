@@ -25,10 +25,8 @@ import pathlib
 import re
 import signal
 import socket
-import ssl
 import subprocess
 import sys
-import threading
 import time
 
 import attacks
@@ -384,7 +382,7 @@ class Test:
             if "Retry-After: 1000000000" in case.title or "10^18" in case.title and "retry" in case.title:
                 subprocess.run([case.daemon.secretlet, "refresh", "--runtime-dir", case.daemon.run, f"default/{case.pod}"],
                                check=False, stdout=subprocess.DEVNULL)
-        ill = wait(lambda: not (left := [c for c in self.cases if not self.is_well(c)]) or None, 2 * PATIENCE_SEC, 0.1)
+        ill = wait(lambda: all(self.is_well(c) for c in self.cases) or None, 2 * PATIENCE_SEC, 0.1)
         left = [] if ill else [f"{c.title}: {c.daemon.value(c.pod)!r}, {c.error()!r}" for c in self.cases if not self.is_well(c)]
         self.tap.result("each gets well by itself", left)
 

@@ -193,6 +193,7 @@ odd=$TEST_DIR/$'odd\n{"type":"open"}\e[2J\xc2\x9b2J'
 : >"$odd"
 mount --bind "$volume/a" "$odd"
 : >"$TEST_DIR/has"
+# shellcheck disable=SC2094 # a pipe with a name that nothing is written to
 python3 "$TEST_DIR/named.py" "$odd" $'}\n{"a":\e]0;\xc2\x9b1' 7<>"$TEST_DIR/never" >"$TEST_DIR/has" <"$TEST_DIR/never" &
 reader=$!
 eventually 10 "grep -q has '$TEST_DIR/has'"

@@ -57,7 +57,8 @@ deaths_of() { # deaths_of CHILD FIRST STRIDE
 	local n=$2 deaths=0 wrong=0 new status=0
 	while [ "$n" -lt "$calls_max" ]; do
 		new=$((number + 1))
-		"$secretlet" wait --quiet --runtime-dir "$dir/run" --timeout 20s default/app && eventually 20 "child $1" || break
+		"$secretlet" wait --quiet --runtime-dir "$dir/run" --timeout 20s default/app || break
+		eventually 20 "child $1" || break
 		child "$1" || continue
 		exec 8< <(exec "$dieat" "$pid" "$n")
 		tracer=$!
@@ -120,7 +121,7 @@ for who in publisher agent; do
 	check_equal "the $who, after calls of an update: wholly old or wholly new, then new ($deaths deaths)" \
 		"$(cat "$TEST_DIR"/*/"$who" | grep -v ' deaths, 0 wrong$' | head -n 20)" ""
 	check "the $who: every daemon has done its share" test "$(cat "$TEST_DIR"/*/"$who" | grep -c ' deaths, ')" = "$workers"
-	check "the $who: there were deaths" test "$deaths" -ge "$workers"
+	check "the $who: there were deaths" test "$deaths" -gt 0
 done
 check_equal "each daemon ends well" "$(sort -u "$TEST_DIR"/*/end)" "exit 0"
 tap_done

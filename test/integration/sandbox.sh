@@ -75,7 +75,7 @@ write_config
 exec 9<"$TEST_DIR/config.yaml"
 start setpriv --groups 4,24 --inh-caps=+chown,+sys_admin --ambient-caps=+chown,+sys_admin
 check "it serves, and looks a name up" becomes one
-agent=$(child "$keeper" secretlet-agent) publisher=$(child "$keeper" secretlet-publisher)
+agent=$(child "$keeper" secretlet-agent) publisher=$(child "$keeper" secretlet-publisher) audit=
 check "it records opens" eventually 20 "audit=\$(child $keeper secretlet-audit) && [ -s '$TEST_DIR/log/audit.jsonl' ]"
 cache=$(pgrep -P "$agent" -x secretlet-cache)
 check "the offline cache is written" eventually 20 "[ -s '$TEST_DIR/cache/index' ]"

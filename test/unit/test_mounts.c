@@ -134,7 +134,8 @@ static void what_cannot_be_mounted_is_refused_by_name(void **state)
 		int r;
 		const char *words;
 	} cases[] = {
-		{ "nobody", -ENOENT, "has no container nobody (it has: web, dotdot, absolute, expr, projected, none, live)" },
+		{ "nobody", -ENOENT,
+		  "has no container nobody (it has: web, dotdot, absolute, expr, projected, none, live)" },
 		{ "dotdot", -EINVAL, "must not contain '..'" },
 		{ "absolute", -EINVAL, "must be relative" },
 		{ "expr", -EINVAL, "subPathExpr" },
