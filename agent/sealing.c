@@ -487,7 +487,7 @@ static int open_value(const struct sealing_keys *keys, const char *ns, const cha
 	return 0;
 }
 
-/* The member `data`, made if there is none. Another shape is validate's to refuse. */
+/* The member `data`, made if there is none. NULL: out of memory. */
 static json_t *get_data(json_t *obj)
 {
 	json_t *data = json_object_get(obj, "data");
@@ -501,7 +501,7 @@ static json_t *get_data(json_t *obj)
 int sealing_open_secret(const struct sealing_keys *keys, const char *ns, const char *name, json_t *obj,
 			struct json_issue *issue)
 {
-	const struct json_at root = JSON_ROOT, at = JSON_AT(&root, "sealedData");
+	const struct json_at root = JSON_ROOT, at = JSON_AT(&root, "sealedData"), data_at = JSON_AT(&root, "data");
 	cleanup_json json_t *sealed = json_incref(json_object_get(obj, "sealedData"));
 	const json_t *strings = json_object_get(obj, "stringData");
 	const char *key;
@@ -520,6 +520,8 @@ int sealing_open_secret(const struct sealing_keys *keys, const char *ns, const c
 	data = get_data(obj);
 	if (!data)
 		return no_memory(issue, &at);
+	if (!json_is_object(data))
+		return json_issue_set(issue, &data_at, "must be an object");
 	json_object_foreach (sealed, key, value) {
 		const struct json_at here = JSON_AT(&at, key);
 

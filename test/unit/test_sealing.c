@@ -451,6 +451,7 @@ static void a_secret_is_opened_or_refused_by_the_field(void **state)
 		  "sealed values cannot be opened: there is no private key (sealedSecretsKeyFile)" },
 		{ "{\"sealedData\": []}", w->keys, "sealedData", "must be an object" },
 		{ "{\"sealedData\": \"%s\"}", w->keys, "sealedData", "must be an object" },
+		{ "{\"sealedData\": {\"password\": \"%s\"}, \"data\": []}", w->keys, "data", "must be an object" },
 		{ "{\"sealedData\": {\"password\": 1}}", w->keys, "sealedData.password", "must be a string" },
 		{ "{\"sealedData\": {\"password\": null}}", w->keys, "sealedData.password", "must be a string" },
 		{ "{\"sealedData\": {\"tls.key\": \"%s\"}}", w->keys, "sealedData[tls.key]",
