@@ -1,7 +1,8 @@
 /* fuzz: at most 1024 bytes
- * Arena: a tree is made and changed in it, and at one store of the last change its process dies; what the next one
+ * Arena: a tree is made and changed in it, and at some stores of the last change its process dies; what the next one
  * finds is the tree before or after the change that was under way, and nothing is left over. Or the memory is damaged
  * afterwards, or never was an arena: then it is refused, or what it shows was written, for that volume and no other.
+ * Or whoever damages it has the digests' key, as an agent has: then it is refused, or is some tree that can be used.
  *
  * A store is seen by its fault: the memory is read-only, and each store to it runs alone, as a single step. A death leaves
  * the memory as it is at that moment, so a copy that is taken then is what the next process finds.
@@ -16,6 +17,7 @@
 #include "common/log.h"
 #include "common/str.h"
 #include "fusefs/tree.h"
+#include "test/fuzz/unlocked.h"
 
 #define HEAP	    (64u << 10)
 #define SIZE	    (ARENA_HEAD_SIZE + HEAP)
@@ -46,46 +48,77 @@ static struct {
 	struct model before, after; /* the change that is under way */
 } f;
 
+#define HEAD_USED 4096u /* all of the head but most of the request's slot */
+#define N_DEATHS  16
+
+/* What a death has left. */
+struct remains {
+	uint64_t n; /* stores before it */
+	struct model before, after;
+	uint8_t head[HEAD_USED], heap[HEAP];
+};
+
 static struct {
 	uint8_t *head, *heap;
-	uint64_t n, dies_at; /* stores */
-	bool dead, stepping;
-	struct model before, after;
+	uint64_t n, dies_at, and_every; /* stores */
+	bool stepping;
+	size_t n_remains;
+	struct remains remains[N_DEATHS];
 	uint8_t copy[SIZE];
 } stores;
 
 /* --- stores --- */
 
-static void protect(int protection)
+static void protect(const uint8_t *at, int protection)
 {
-	mprotect(stores.head, ARENA_HEAD_SIZE, protection);
-	mprotect(stores.heap, HEAP, protection);
+	if (at == stores.head)
+		mprotect(stores.head, HEAD_USED, protection);
+	else
+		mprotect(stores.heap, HEAP, protection);
 }
 
 #if CAN_STEP
 #define TRAP_FLAG 0x100
 
+static uint8_t *region_of(const uint8_t *at)
+{
+	if (at >= stores.head && at < stores.head + HEAD_USED)
+		return stores.head;
+	return at >= stores.heap && at < stores.heap + HEAP ? stores.heap : NULL;
+}
+
+static void note_death(void)
+{
+	struct remains *r;
+
+	if (++stores.n < stores.dies_at || stores.n_remains == N_DEATHS)
+		return;
+	r = &stores.remains[stores.n_remains++];
+	r->n = stores.n;
+	r->before = f.before;
+	r->after = f.after;
+	memcpy(r->head, f.view, HEAD_USED);
+	memcpy(r->heap, f.view + ARENA_HEAD_SIZE, HEAP);
+	stores.dies_at = stores.n + stores.and_every;
+}
+
+static uint8_t *stepping_in;
+
 static void store_faults(int signal_number, siginfo_t *info, void *context)
 {
 	ucontext_t *uc = context;
-	uint8_t *at = info->si_addr;
-	bool ours = (at >= stores.head && at < stores.head + ARENA_HEAD_SIZE) ||
-		    (at >= stores.heap && at < stores.heap + HEAP);
+	uint8_t *region = region_of(info->si_addr);
 
-	if (!ours || stores.stepping) {
+	if (!region || stores.stepping) {
 		signal(SIGSEGV, SIG_DFL); /* it is run again, and ends the process */
 		return;
 	}
-	if (++stores.n == stores.dies_at) {
-		memcpy(stores.copy, f.view, SIZE);
-		stores.before = f.before;
-		stores.after = f.after;
-		stores.dead = true;
-		protect(PROT_READ | PROT_WRITE);
-		return;
-	}
-	protect(PROT_READ | PROT_WRITE);
+	note_death();
+	protect(region, PROT_READ | PROT_WRITE);
+	if (stores.n_remains == N_DEATHS)
+		return; /* that is enough of them */
 	stores.stepping = true;
+	stepping_in = region;
 	uc->uc_mcontext.gregs[REG_EFL] |= TRAP_FLAG;
 }
 
@@ -93,7 +126,7 @@ static void store_done(int signal_number, siginfo_t *info, void *context)
 {
 	ucontext_t *uc = context;
 
-	protect(PROT_READ);
+	protect(stepping_in, PROT_READ);
 	stores.stepping = false;
 	uc->uc_mcontext.gregs[REG_EFL] &= ~TRAP_FLAG;
 }
@@ -105,16 +138,16 @@ static void stores_watch(bool on)
 	struct sigaction trap = { .sa_sigaction = store_done, .sa_flags = SA_SIGINFO };
 
 	if (on) {
-		/* what is in use of the head lies in its first page, but for the request's slot */
 		stores.head = (uint8_t *)((uintptr_t)arena_connection(f.arena) & ~(uintptr_t)4095);
 		stores.heap = (uint8_t *)secmem_at(16, 0) - 16;
 		stores.n = 0;
-		stores.dead = false;
 		sigaction(SIGSEGV, &segv, &old_segv);
 		sigaction(SIGTRAP, &trap, &old_trap);
-		protect(PROT_READ);
+		protect(stores.head, PROT_READ);
+		protect(stores.heap, PROT_READ);
 	} else {
-		protect(PROT_READ | PROT_WRITE);
+		protect(stores.head, PROT_READ | PROT_WRITE);
+		protect(stores.heap, PROT_READ | PROT_WRITE);
 		sigaction(SIGSEGV, &old_segv, NULL);
 		sigaction(SIGTRAP, &old_trap, NULL);
 	}
@@ -307,7 +340,7 @@ static void check_clear(void)
 	struct node *n;
 
 	while ((n = node_next_child(root(), 0))) {
-		char name[PAYLOAD_NAME_MAX + 1];
+		static char name[4097];
 
 		snprintf(name, sizeof name, "%s", node_name(n));
 		tree_stage_removal(f.tree, n);
@@ -317,23 +350,24 @@ static void check_clear(void)
 	tree_drop_hidden(f.tree, root());
 }
 
-static void check_after_death(void)
+static void check_after_death(const struct remains *left)
 {
 	struct err e = ERR_INIT;
 
-	memcpy(f.view, stores.copy, SIZE);
+	memcpy(f.view, left->head, HEAD_USED);
+	memcpy(f.view + ARENA_HEAD_SIZE, left->heap, HEAP);
 	if (begin(&e) < 0) {
-		fprintf(stderr, "after %ju stores: %s\n", (uintmax_t)stores.n, err_text(&e));
+		fprintf(stderr, "after %ju stores: %s\n", (uintmax_t)left->n, err_text(&e));
 		abort();
 	}
 	for (int i = 0; i < N_VOLUMES; i++) {
 		uint32_t is = shown(i);
 		const struct node *n = is ? tree_find(f.tree, root(), VOLUMES[i]) : NULL;
 
-		FUZZ_CHECK(is == stores.before.shows[i] || is == stores.after.shows[i]);
+		FUZZ_CHECK(is == left->before.shows[i] || is == left->after.shows[i]);
 		if (n)
-			FUZZ_CHECK(node_lookups(n) == stores.before.lookups[i] ||
-				   node_lookups(n) == stores.after.lookups[i]);
+			FUZZ_CHECK(node_lookups(n) == left->before.lookups[i] ||
+				   node_lookups(n) == left->after.lookups[i]);
 	}
 	check_clear();
 	for (uint64_t id = TREE_ROOT_ID + 1; id < arena_next_id(f.arena); id++)
@@ -344,6 +378,75 @@ static void check_after_death(void)
 }
 
 /* --- damage --- */
+
+/* Where things are in version 1 of the head and of a record. */
+enum {
+	HEAD_KEY = 24,
+	HEAD_FIRST = HEAD_KEY + DIGEST_KEY_LEN,
+	RECORD_NEXT = 0,
+	RECORD_CHECK = 40,
+	RECORD_CHECKED = 56,
+	RECORD_SIZE = 60,
+	RECORD_BLOCK = 96,
+	RECORD_BLOCK_LEN = 104,
+	RECORD_OFF = 112,
+	RECORD_LEN = 120,
+	RECORD_DIGEST = 128,
+	RECORD_MIN = 160,
+	BLOCK_DATA = sizeof(struct secblock),
+};
+
+static bool signed_; /* damaged by somebody with the key */
+
+static uint64_t word_at(const uint8_t *at)
+{
+	uint64_t word;
+
+	memcpy(&word, at, sizeof word);
+	return word;
+}
+
+/* Makes the records' checks right again, and, if asked for, those of their contents. */
+static void sign(uint8_t *all, bool contents)
+{
+	uint8_t *heap = all + ARENA_HEAD_SIZE;
+	uint64_t at = word_at(all + HEAD_FIRST);
+	struct digest d;
+
+	signed_ = true;
+	digest_set_key(all + HEAD_KEY);
+	for (int i = 0; i < 200 && at > 0 && at <= HEAP - RECORD_MIN && at % 16 == 0; i++) {
+		uint8_t *r = heap + at;
+		uint64_t block = word_at(r + RECORD_BLOCK), off = word_at(r + RECORD_OFF),
+			 len = word_at(r + RECORD_LEN);
+		uint32_t size;
+
+		memcpy(&size, r + RECORD_SIZE, sizeof size);
+		if (contents && block > 0 && block < HEAP && off < HEAP && len < HEAP &&
+		    block + BLOCK_DATA + off + len <= HEAP) {
+			d = digest_of(heap + block + BLOCK_DATA + off, len);
+			memcpy(r + RECORD_DIGEST, d.b, sizeof d.b);
+		}
+		if (size > RECORD_CHECKED && size <= HEAP - at) {
+			d = digest_quick(r + RECORD_CHECKED, size - RECORD_CHECKED);
+			memcpy(r + RECORD_CHECK, d.b, sizeof d.b);
+		}
+		at = word_at(r + RECORD_NEXT);
+	}
+}
+
+/* A word of a record of the chain, so that it is one that counts. */
+static uint8_t *record_word(uint8_t *all, uint8_t n, uint8_t word)
+{
+	uint64_t at = word_at(all + HEAD_FIRST), next;
+
+	for (; at > 0 && at <= HEAP - 256; at = next, n--) {
+		next = word_at(all + ARENA_HEAD_SIZE + at + RECORD_NEXT);
+		if (n == 0 || next == 0 || next > HEAP - 256)
+			return all + ARENA_HEAD_SIZE + at + word % (RECORD_MIN / 4 + 8) * 4;
+	}
+	return all;
+}
 
 /* A place that is in use, in the head or the heap. */
 static size_t place(struct fuzz_input *in)
@@ -362,10 +465,23 @@ static void damage(struct fuzz_input *in)
 	uint8_t *all = stores.copy, *found, swap[512];
 	char text[TEXT_MAX];
 	size_t at = place(in), to = place(in) & ~(size_t)15, len;
+	uint8_t op = fuzz_u8(in);
 	struct fuzz_input bytes;
 	uint64_t word;
 
-	switch (fuzz_u8(in) % 8) {
+	if (op >= 0xf0) {
+		sign(all, op & 1);
+		return;
+	}
+	if (op >= 0xc0) {
+		found = record_word(all, fuzz_u8(in), fuzz_u8(in));
+		word = op & 1 ? fuzz_u32(in) : op & 2 ? to % HEAP : fuzz_u8(in);
+		if (op & 4)
+			word ^= word_at(found);
+		memcpy(found, &word, op & 8 ? 4 : sizeof word);
+		return;
+	}
+	switch (op % 8) {
 	case 0:
 		all[at] ^= 1u << (fuzz_u8(in) & 7);
 		break;
@@ -405,6 +521,38 @@ static void damage(struct fuzz_input *in)
 	}
 }
 
+/* All that a kernel could ask for. */
+static void check_usable(void)
+{
+	unsigned sum = 0;
+
+	for (uint64_t id = 0; id <= 1000; id++) {
+		struct node *n = tree_node(f.tree, id), *child;
+		const char *name;
+		struct stat st;
+
+		if (!n)
+			continue;
+		node_stat(n, &st);
+		tree_origin(f.tree, n, &name);
+		FUZZ_CHECK(!node_parent(n) || node_kind(node_parent(n)) == NODE_DIR);
+		if (node_kind(n) == NODE_FILE) {
+			const struct secspan *span = node_content(n);
+
+			FUZZ_CHECK(!span->block ||
+				   (span->off <= span->block->len && span->len <= span->block->len - span->off));
+			for (size_t i = 0; i < span->len; i++)
+				sum += secspan_data(span)[i];
+		}
+		if (node_kind(n) == NODE_LINK)
+			sum += strlen(node_target(n));
+		if (node_kind(n) == NODE_DIR)
+			for (uint64_t after = 0; (child = node_next_child(n, after)); after = node_id(child))
+				FUZZ_CHECK(node_parent(child) == n && tree_find(f.tree, n, node_name(child)) == child);
+	}
+	__asm__ volatile("" : : "r"(sum));
+}
+
 /* Taken or refused; whatever is taken can be used. */
 static void check_damaged(const uint8_t *bytes)
 {
@@ -415,7 +563,9 @@ static void check_damaged(const uint8_t *bytes)
 		FUZZ_CHECK(*err_text(&e));
 		return;
 	}
-	for (int i = 0; i < N_VOLUMES; i++)
+	if (signed_)
+		check_usable();
+	for (int i = 0; i < N_VOLUMES && !signed_; i++)
 		shown(i);
 	check_clear();
 	for (uint64_t id = TREE_ROOT_ID + 1; id <= 1000; id++)
@@ -456,6 +606,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		memcpy(stores.copy, fresh, how & 1 ? 24 + DIGEST_KEY_LEN : 0);
 		if (in.len > 0)
 			memcpy(stores.copy + (how & 2 ? 24 + DIGEST_KEY_LEN : 0), in.data, in.len);
+		signed_ = false;
 		check_damaged(stores.copy);
 		end();
 		return 0;
@@ -464,22 +615,26 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	f.serial = 0;
 	f.before = f.after = (struct model){ 0 };
 	FUZZ_CHECK(begin(NULL) == 0);
-	stores.dead = false;
+	stores.n_remains = 0;
+	signed_ = false;
 	stores.dies_at = (uint64_t)fuzz_u8(&in) << 8 | fuzz_u8(&in);
+	stores.and_every = 1 + stores.dies_at % 29;
 	stores.dies_at = 1 + stores.dies_at % (how & 1 ? 64 : 1024);
 	bytes = fuzz_take(&in, how % CHANGES_MAX);
 	while (bytes.len > 1)
 		change(fuzz_u8(&bytes));
 	/* a fault for each store takes its time: the last change alone is watched */
-	if (how < 0x90)
+	if (how < 0x40)
 		stores_watch(true);
 	change(fuzz_u8(&bytes));
-	if (how < 0x90)
+	if (how < 0x40)
 		stores_watch(false);
 	end();
-	if (stores.dead) {
-		check_after_death();
-		end();
+	if (how < 0x40 && stores.n_remains > 0) {
+		for (size_t i = 0; i < stores.n_remains; i++) {
+			check_after_death(&stores.remains[i]);
+			end();
+		}
 		return 0;
 	}
 	memcpy(stores.copy, f.view, SIZE);

@@ -21,6 +21,7 @@
 #include "fusefs/plan.h"
 #include "fusefs/publish.h"
 #include "fusefs/session.h"
+#include "test/fuzz/unlocked.h"
 
 #define HEAP	    (2u << 20)
 #define PUBLISHER   77
