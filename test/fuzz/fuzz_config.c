@@ -11,6 +11,11 @@ static const char PATH[] = "/etc/f.yaml";
 static void check(const struct config *c)
 {
 	FUZZ_CHECK(c->pods_dir[0] == '/' && c->runtime_dir[0] == '/');
+	FUZZ_CHECK(!str_has_dotdot(c->pods_dir) && !str_has_dotdot(c->runtime_dir));
+	FUZZ_CHECK(!c->offline_cache_dir || (c->offline_cache_dir[0] == '/' && !str_has_dotdot(c->offline_cache_dir)));
+	FUZZ_CHECK(!c->audit_log || c->audit_log[0] == '/' || str_eq(c->audit_log, "journal"));
+	FUZZ_CHECK(str_is_utf8(c->pods_dir, strlen(c->pods_dir)));
+	FUZZ_CHECK(c->agent_hang_usec >= USEC_PER_SEC && c->tuning.sync_usec >= USEC_PER_SEC);
 	FUZZ_CHECK(!c->kubeconfig || c->kubeconfig[0] == '/');
 	FUZZ_CHECK(!c->manifests_dir || c->manifests_dir[0] == '/');
 	FUZZ_CHECK(!c->sealing_key_file || c->sealing_key_file[0] == '/');

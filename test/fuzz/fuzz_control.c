@@ -29,39 +29,42 @@ static void check_ref(const char *ref, bool may_be_uid)
 	FUZZ_CHECK(str_is_dns_label(ns) && str_is_dns_subdomain(name));
 }
 
-static int some(json_t **ret)
+/* Some of what is asked for is not there. */
+static int some(const char *ref, json_t **ret, struct err *e)
 {
+	if (strlen(ref) % 4 == 3)
+		return err_set(e, strlen(ref) % 8 == 3 ? -ENOENT : -EAGAIN, "there is no %s", ref);
 	*ret = json_pack("{s:b}", "ready", 1);
 	return *ret ? 0 : -ENOMEM;
 }
 
 static int on_all(void *userdata, json_t **ret, struct err *e)
 {
-	return some(ret);
+	return some("", ret, e);
 }
 
 static int on_pod(void *userdata, const char *ref, json_t **ret, struct err *e)
 {
 	check_ref(ref, true);
-	return some(ret);
+	return some(ref, ret, e);
 }
 
 static int on_secrets(void *userdata, const struct selector *selector, json_t **ret, struct err *e)
 {
-	return some(ret);
+	return some("", ret, e);
 }
 
 static int on_secret(void *userdata, const char *ref, json_t **ret, struct err *e)
 {
 	check_ref(ref, false);
-	return some(ret);
+	return some(ref, ret, e);
 }
 
 static int on_mounts(void *userdata, const char *ref, const char *container, json_t **ret, struct err *e)
 {
 	check_ref(ref, true);
 	FUZZ_CHECK(str_is_dns_label(container));
-	return some(ret);
+	return some(container, ret, e);
 }
 
 static const struct control_ops OPS = {
@@ -87,8 +90,39 @@ static void set_up(void)
 	FUZZ_CHECK(loop_new(&loop) == 0 && control_new(loop, fd, &OPS, NULL, &control, NULL) == 0);
 }
 
-/* Until nothing happens any more. */
-static void turn(int fd, char *answer, size_t size)
+/* One answer after the other, each with its length and JSON, up to one of libmicrohttpd's own (0.9.75 has the head twice when
+ * it finds Content-Length wrong). What a HEAD is answered has no body. */
+static void check_answers(const char *text, size_t len, bool is_head)
+{
+	while (len > 0) {
+		const char *end = memmem(text, len, "\r\n\r\n", 4), *field;
+		cleanup_json json_t *json = NULL;
+		size_t n_body, n_head;
+		int status;
+
+		FUZZ_CHECK(len < 7 || str_starts(text, "HTTP/1."));
+		if (!end)
+			return; /* it was cut off */
+		n_head = (size_t)(end - text) + 4;
+		FUZZ_CHECK(sscanf(text, "HTTP/1.%*c %d", &status) == 1 && status >= 100 && status < 600);
+		field = strcasestr(text, "\r\nContent-Type: application/json");
+		if (is_head || ((!field || field > end) && status != 100)) {
+			FUZZ_CHECK(is_head || status >= 400);
+			return;
+		}
+		field = strcasestr(text, "\r\nContent-Length:");
+		FUZZ_CHECK(status == 100 || (field && field < end));
+		n_body = field && field < end ? strtoul(field + strlen("\r\nContent-Length:"), NULL, 10) : 0;
+		if (n_body > len - n_head)
+			return;
+		FUZZ_CHECK(status == 100 || json_parse(text + n_head, n_body, &json, NULL) == 0);
+		text += n_head + n_body;
+		len -= n_head + n_body;
+	}
+}
+
+/* Until nothing happens any more. Returns how many bytes were answered. */
+static size_t turn(int fd, char *answer, size_t size)
 {
 	size_t len = 0;
 	int quiet = 0;
@@ -104,11 +138,13 @@ static void turn(int fd, char *answer, size_t size)
 		quiet = n > 0 || i < 4 ? 0 : quiet + 1;
 	}
 	answer[len] = '\0';
+	return len;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	char answer[8192];
+	size_t len;
 	int fd;
 
 	if (!control)
@@ -117,8 +153,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	FUZZ_CHECK(fd >= 0 && connect(fd, (struct sockaddr *)&address, address_len) == 0);
 	if (send(fd, data, size, MSG_DONTWAIT) < 0)
 		FUZZ_CHECK(size > 0);
-	turn(fd, answer, sizeof(answer));
-	FUZZ_CHECK(!*answer || str_starts(answer, "HTTP/1."));
+	len = turn(fd, answer, sizeof(answer));
+	FUZZ_CHECK(len == strlen(answer));
+	check_answers(answer, len, memmem(data, size, "HEAD", 4));
 	close(fd);
 	turn(-1, answer, sizeof(answer));
 	return 0;

@@ -15,6 +15,22 @@ static int memory_file(const uint8_t *data, size_t size)
 	return fd;
 }
 
+static void check(const struct kubeconfig *k)
+{
+	const char *const files[] = { k->token_file, k->ca_file, k->cert_file, k->key_file };
+
+	FUZZ_CHECK(k->server && *k->server);
+	FUZZ_CHECK(!k->client_cert == !k->client_key);
+	FUZZ_CHECK(!k->ca || strstr(k->ca, "-----BEGIN CERTIFICATE-----"));
+	FUZZ_CHECK(!k->client_cert || strstr(k->client_cert, "-----BEGIN CERTIFICATE-----"));
+	FUZZ_CHECK(!k->client_key ||
+		   (strstr(k->client_key, "PRIVATE KEY-----") && !strstr(k->client_key, "ENCRYPTED")));
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
+		FUZZ_CHECK(!files[i] || files[i][0] == '/');
+	for (const char *c = k->token ?: ""; *c; c++)
+		FUZZ_CHECK((unsigned char)*c >= 0x20 && *c != 0x7f);
+}
+
 static void try_file(const uint8_t *data, size_t size)
 {
 	cleanup_kubeconfig struct kubeconfig *k = NULL;
@@ -30,10 +46,7 @@ static void try_file(const uint8_t *data, size_t size)
 		FUZZ_CHECK(*err_text(&e));
 		return;
 	}
-	FUZZ_CHECK(k->server && *k->server);
-	FUZZ_CHECK(!k->client_cert == !k->client_key);
-	for (const char *c = k->token ?: ""; *c; c++)
-		FUZZ_CHECK((unsigned char)*c >= 0x20 && *c != 0x7f);
+	check(k);
 }
 
 static void try_token(const uint8_t *data, size_t size)

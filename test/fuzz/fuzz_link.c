@@ -17,7 +17,8 @@
 #include "common/log.h"
 
 #define FDS_MAX	    24
-#define ALLOWED_MAX 64
+#define OPS_MAX	    200
+#define ALLOWED_MAX OPS_MAX /* the same one counts each time */
 
 static char base[] = "/tmp/fuzz_link.XXXXXX", never[64];
 
@@ -76,7 +77,8 @@ static struct {
 
 static void may_add(const char *path, bool dir)
 {
-	if (may.n < ALLOWED_MAX && realpath(path, may.path[may.n])) {
+	FUZZ_CHECK(may.n < ALLOWED_MAX);
+	if (realpath(path, may.path[may.n])) {
 		may.dir[may.n] = dir;
 		may.n++;
 	}
@@ -241,7 +243,7 @@ static void run(struct fuzz_input *in, int agent, int keeper, bool mad_keeper)
 
 	o.never[0] = never;
 	FUZZ_CHECK(files_keeper_new(agent, &f) == 0);
-	for (int i = 0; i < 200 && in->len > 0; i++) {
+	for (int i = 0; i < OPS_MAX && in->len > 0; i++) {
 		uint8_t op = fuzz_u8(in), which = op >> 4 & 3;
 
 		switch (op & 7) {

@@ -38,6 +38,8 @@ static void check_good(const struct manifest_object *o)
 
 	for (size_t i = 0; o->secret && i < o->secret->n_keys; i++)
 		FUZZ_CHECK(*secret_key_problem(o->secret->keys[i].name) == '\0');
+	if (o->pod)
+		FUZZ_CHECK(*o->pod->uid && !strpbrk(o->pod->uid, "./") && !str_eq(o->pod->uid, "by-name"));
 	for (size_t i = 0; o->pod && i < o->pod->n_volumes; i++) {
 		const struct pod_volume *v = &o->pod->volumes[i];
 
