@@ -37,8 +37,7 @@ int audit_group_open(struct audit_group *g, struct err *e)
 	}
 	if (g->group >= 0)
 		return 0;
-	g->group = fanotify_init(FAN_CLASS_NOTIF | FAN_CLOEXEC | FAN_NONBLOCK | FAN_REPORT_PIDFD,
-				 O_RDONLY | O_CLOEXEC | O_LARGEFILE);
+	g->group = fanotify_init(FAN_CLASS_NOTIF | FAN_CLOEXEC | FAN_NONBLOCK | FAN_REPORT_PIDFD, O_RDONLY | O_CLOEXEC);
 	if (g->group < 0)
 		return err_set(e, -errno, "fanotify_init: %m%s",
 			       errno == ENOSYS	 ? " (the kernel has no FANOTIFY)"

@@ -203,8 +203,9 @@ static int send_request(struct wanted_token *w)
 	int r;
 
 	r = token_parse_name(w->name, room, &parts);
-	if (r == 0)
-		r = token_request(w->ns, &parts, &target, &body);
+	if (r < 0)
+		return r;
+	r = token_request(w->ns, &parts, &target, &body);
 	if (r < 0)
 		return r;
 	w->too_long = false;
