@@ -361,6 +361,10 @@ static int errno_of(const struct http_request *r, CURLcode code)
 		return -EHOSTUNREACH;
 	case CURLE_OUT_OF_MEMORY:
 		return -ENOMEM;
+	case CURLE_UNSUPPORTED_PROTOCOL:
+	case CURLE_WEIRD_SERVER_REPLY:
+	case CURLE_BAD_CONTENT_ENCODING:
+		return -EPROTONOSUPPORT; /* somebody is there, and speaks something else */
 	case CURLE_PEER_FAILED_VERIFICATION:
 	case CURLE_SSL_CONNECT_ERROR:
 	case CURLE_SSL_CERTPROBLEM:

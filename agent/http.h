@@ -53,9 +53,14 @@ struct http_result {
 	int status; /* 0: no complete head came */
 	int64_t retry_after_sec; /* -1: the server did not say */
 	/* code 0: the response came to its proper end; else why not ("connect to https://...: Connection refused").
-	 * -ECONNREFUSED and -ETIMEDOUT are what they say. */
+	 * -ECONNREFUSED and -ETIMEDOUT are what they say; -EPROTONOSUPPORT: what came is no HTTP that we know. */
 	struct err err;
 };
+/* Of a result's error, where no head came: nobody answered. Not: with something that is no HTTP, or too long. */
+static inline bool http_is_silence(int code)
+{
+	return code != -EBADMSG && code != -EFBIG && code != -EPROTONOSUPPORT;
+}
 /* Called from the loop, never from inside http_get(). Each may cancel any request, its own included. */
 struct http_callbacks {
 	void (*head)(void *userdata, int status);

@@ -47,6 +47,7 @@ struct poller {
 	bool latest; /* the next request is for the most recent state */
 	bool was_latest; /* the one that runs is */
 	bool unreachable; /* WAITING because the server did not answer */
+	bool hurried; /* that wait was cut short */
 	bool failed_last, absent_last;
 	bool synced; /* some answer was good */
 	uint64_t answered_usec; /* when the last good one came */
@@ -133,13 +134,22 @@ static uint64_t failure_delay(struct poller *p, int status, int code, int64_t re
 	return wished > delay ? wished + (uint64_t)(random * (double)delay) : delay;
 }
 
+/* As in reflector.c. */
+static bool is_unreachable(const struct poller *p, int status, int code)
+{
+	if (status != 0 || p->status != 0 || !http_is_silence(code))
+		return false;
+	return !p->hurried || (code != -EIO && code != -ETIMEDOUT);
+}
+
 static void ask_failed(struct poller *p, const struct err *e, int status, int64_t retry_after_sec)
 {
 	p->failed_last = true;
 	p->state = STATE_IDLE;
 	if (p->pace.period_usec > 0)
 		wait_for(p, failure_delay(p, status, e->code, retry_after_sec));
-	p->unreachable = p->state == STATE_WAITING && status == 0 && e->code != -EBADMSG && e->code != -EFBIG;
+	p->unreachable = p->state == STATE_WAITING && is_unreachable(p, status, e->code);
+	p->hurried = false;
 	tell_failed(p, e, status);
 }
 
@@ -257,6 +267,7 @@ void poller_server_answers(struct poller *p, uint64_t within_usec)
 	if (p->state != STATE_WAITING || !p->unreachable)
 		return;
 	p->unreachable = false;
+	p->hurried = true;
 	wait_for(p, (uint64_t)(p->env->random01(p->userdata) * (double)within_usec));
 }
 
@@ -381,6 +392,7 @@ static void refused(struct poller *p, const struct http_result *result)
 void poller_head(struct poller *p, int status)
 {
 	p->status = status;
+	p->hurried = false;
 }
 
 void poller_body(struct poller *p, const char *data, size_t len)

@@ -71,6 +71,8 @@ struct reflector {
 	char *failure; /* what was told to failed(); NULL: all is well */
 
 	bool unreachable; /* WAITING because the server did not answer */
+	bool hurried; /* that wait was cut short */
+	bool heard; /* an answer has begun, whatever became of it */
 	bool runs; /* a request is under way */
 	struct buf body; /* of a list, or of an answer that is no 200 */
 	int status; /* 0: no head yet */
@@ -172,10 +174,21 @@ static uint64_t next_delay(struct reflector *r, int status, int code, int64_t re
 	return wished > delay ? wished + (uint64_t)(random * (double)delay) : delay;
 }
 
+/* Then the first sign of the server ends the wait. Not where it had begun to answer, even if with nonsense or by half:
+ * else whoever is well would be a reason to ask again for what is not. And whose wait was ended for nothing waits its
+ * whole time now: a connection may be lost each time because of what is asked for. */
+static bool is_unreachable(const struct reflector *r, int code)
+{
+	if (r->heard || !http_is_silence(code))
+		return false;
+	return !r->hurried || (code != -EIO && code != -ETIMEDOUT);
+}
+
 static void fail_then(struct reflector *r, enum state next, const struct err *e, int status, int64_t retry_after_sec)
 {
 	wait_then(r, next, next_delay(r, status, e->code, retry_after_sec));
-	r->unreachable = status == 0 && e->code != -EBADMSG && e->code != -EFBIG;
+	r->unreachable = is_unreachable(r, e->code);
+	r->hurried = false;
 	tell_failed(r, e, status);
 }
 
@@ -201,6 +214,7 @@ static void start_request(struct reflector *r, enum state state, const struct re
 	int r_get;
 
 	end_request(r);
+	r->heard = false;
 	r->state = state;
 	r_get = r_target < 0 ? r_target : r->env->get(r->userdata, get);
 	r->runs = r_get == 0;
@@ -599,6 +613,7 @@ static void stream_complete(struct reflector *r)
 	r->env->wake_off(r->userdata);
 	server_stream_works(r->server, r);
 	r->n_refused = 0;
+	r->hurried = false;
 	r->state = STATE_WATCHING;
 	list_complete(r);
 }
@@ -807,6 +822,7 @@ void reflector_head(struct reflector *r, int status)
 	if (is_stopped(r))
 		return;
 	r->status = status;
+	r->heard = true;
 	if (status != 200)
 		return;
 	r->watch_since = r->env->now(r->userdata);
@@ -817,6 +833,7 @@ void reflector_head(struct reflector *r, int status)
 	} else if (r->state == STATE_WATCHING) {
 		r->env->wake_off(r->userdata);
 		r->n_refused = 0;
+		r->hurried = false;
 		tell_recovered(r);
 	}
 }
@@ -943,6 +960,7 @@ void reflector_server_answers(struct reflector *r, uint64_t within_usec)
 	if (r->state != STATE_WAITING || !r->unreachable)
 		return;
 	r->unreachable = false;
+	r->hurried = true;
 	r->env->wake_after(r->userdata, (uint64_t)(r->env->random01(r->userdata) * (double)within_usec));
 }
 

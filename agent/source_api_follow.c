@@ -189,12 +189,18 @@ static void on_body(void *userdata, const char *data, size_t len)
 	refused(f, &(struct http_result){ .status = STATUS_UNAUTHORISED, .retry_after_sec = -1 });
 }
 
+/* Not if it has answered with something that is no HTTP, or too long. */
+static bool is_away(const struct http_result *result)
+{
+	return result->status == 0 && http_is_silence(result->err.code);
+}
+
 static void on_done(void *userdata, const struct http_result *result)
 {
 	struct follower *f = userdata;
 
 	f->request = NULL;
-	f->source->server_away |= result->status == 0;
+	f->source->server_away |= is_away(result);
 	if (f->refusal)
 		refused(f, result);
 	else

@@ -473,6 +473,30 @@ static void server_that_is_back_is_asked_at_once(void **state)
 	assert_int_equal(t->wake_at - t->now, 100 * USEC_PER_MSEC);
 }
 
+static void answer_that_makes_no_sense_is_not_asked_for_early(void **state)
+{
+	struct rig *t = *state;
+
+	t->random = 0;
+	poller_ask(t->p);
+	break_connection(t, -EPROTONOSUPPORT);
+	poller_server_answers(t->p, 200 * USEC_PER_MSEC);
+	assert_true(t->wake_at - t->now >= 800 * USEC_PER_MSEC);
+	pass(t, 10);
+	poller_head(t->p, 200);
+	break_connection(t, -EIO);
+	poller_server_answers(t->p, 200 * USEC_PER_MSEC);
+	assert_true(t->wake_at - t->now >= 800 * USEC_PER_MSEC);
+	pass(t, 10);
+	break_connection(t, -EIO); /* without an answer: once, and then not again */
+	poller_server_answers(t->p, 200 * USEC_PER_MSEC);
+	assert_true(t->wake_at - t->now < 800 * USEC_PER_MSEC);
+	pass(t, 1);
+	break_connection(t, -EIO);
+	poller_server_answers(t->p, 200 * USEC_PER_MSEC);
+	assert_true(t->wake_at - t->now >= 800 * USEC_PER_MSEC);
+}
+
 static void request_that_cannot_be_started_is_a_failure(void **state)
 {
 	struct rig *t = *state;
@@ -613,6 +637,7 @@ int main(void)
 		with_rig(on_demand_nothing_follows_an_answer_nor_a_failure),
 		with_rig(refresh_drops_what_runs_and_tells_a_failure_anew),
 		with_rig(server_that_is_back_is_asked_at_once),
+		with_rig(answer_that_makes_no_sense_is_not_asked_for_early),
 		with_rig(request_that_cannot_be_started_is_a_failure),
 		with_rig(stopped_in_the_middle_of_an_answer_it_tells_no_more),
 		with_rig(endless_answer_is_cut),

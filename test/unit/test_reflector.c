@@ -1234,6 +1234,61 @@ static void answer_to_somebody_else_ends_the_wait_for_the_server_only(void **sta
 	assert_waits(w, 800 * USEC_PER_MSEC, 60 * USEC_PER_SEC);
 }
 
+/* What one object's answers are like is no reason to ask for it whenever another's are good. */
+static void answer_that_makes_no_sense_is_not_asked_for_early(void **state)
+{
+	struct world *w = *state;
+	static const char *const ERRORS[] = { "{}", "{\"code\":[],\"reason\":7}" };
+
+	watch_from_10(w);
+	for (size_t i = 0; i < ARRAY_SIZE(ERRORS); i++) {
+		cleanup_free char *event = NULL;
+
+		assert_true(asprintf(&event, "{\"type\":\"ERROR\",\"object\":%s}\n", ERRORS[i]) > 0);
+		send(w, event);
+		reflector_server_answers(w->r, 200 * USEC_PER_MSEC);
+		assert_waits(w, (800 * USEC_PER_MSEC) << i, 60 * USEC_PER_SEC);
+		wake(w);
+		answer(w, 200, LIST("10", OBJECT("5")));
+		reflector_head(w->r, 200);
+	}
+	send(w, EVENT("ERROR", EXPIRED));
+	reflector_head(w->r, 200);
+	done(w, 200, -1, -EIO, "read from https://x: connection lost");
+	reflector_server_answers(w->r, 200 * USEC_PER_MSEC);
+	assert_waits(w, 3200 * USEC_PER_MSEC, 60 * USEC_PER_SEC);
+	wake(w);
+	lose(w, -EPROTONOSUPPORT, "connect to https://x: Received HTTP/0.9 when not allowed");
+	reflector_server_answers(w->r, 200 * USEC_PER_MSEC);
+	assert_waits(w, 6400 * USEC_PER_MSEC, 60 * USEC_PER_SEC);
+}
+
+/* A connection that is lost each time because of what is asked for: every second wait is a whole one. */
+static void who_came_early_for_nothing_waits(void **state)
+{
+	struct world *w = *state;
+
+	watch_from_10(w);
+	send(w, EVENT("ERROR", EXPIRED));
+	for (int i = 0; i < 3; i++) {
+		lose(w, -EIO, "connect to https://x: connection closed without an answer");
+		reflector_server_answers(w->r, 200 * USEC_PER_MSEC);
+		assert_waits(w, 1, 200 * USEC_PER_MSEC);
+		wake(w);
+		lose(w, -EIO, "connect to https://x: connection closed without an answer");
+		reflector_server_answers(w->r, 200 * USEC_PER_MSEC);
+		assert_waits(w, USEC_PER_SEC, 60 * USEC_PER_SEC);
+		wake(w);
+	}
+	/* where nobody is, it is not for what was asked */
+	for (int i = 0; i < 3; i++) {
+		lose(w, -ECONNREFUSED, "connect to https://x: Connection refused");
+		reflector_server_answers(w->r, 200 * USEC_PER_MSEC);
+		assert_waits(w, 1, 200 * USEC_PER_MSEC);
+		wake(w);
+	}
+}
+
 /* ---- the limit of requests ---- */
 
 static void spend_all_tokens(struct world *w)
@@ -1488,6 +1543,8 @@ int main(void)
 		TEST(error_event_is_a_failure_with_its_message),
 		TEST(request_that_cannot_start_is_tried_again),
 		TEST(answer_to_somebody_else_ends_the_wait_for_the_server_only),
+		TEST(answer_that_makes_no_sense_is_not_asked_for_early),
+		TEST(who_came_early_for_nothing_waits),
 		TEST(list_waits_for_its_turn),
 		TEST(watch_needs_no_turn),
 		TEST(watch_list_needs_no_turn),
