@@ -56,10 +56,11 @@ struct http_result {
 	 * -ECONNREFUSED and -ETIMEDOUT are what they say; -EPROTONOSUPPORT: what came is no HTTP that we know. */
 	struct err err;
 };
-/* Of a result's error, where no head came: nobody answered. Not: with something that is no HTTP, or too long. */
+/* Of a result's error, where no head came: nobody answered. Not: with what is no HTTP, or with a head that is too long
+ * (-EFBIG, and -ENOMEM, which libcurl takes for the same). */
 static inline bool http_is_silence(int code)
 {
-	return code != -EBADMSG && code != -EFBIG && code != -EPROTONOSUPPORT;
+	return code != -EBADMSG && code != -EFBIG && code != -EPROTONOSUPPORT && code != -ENOMEM;
 }
 /* Called from the loop, never from inside http_get(). Each may cancel any request, its own included. */
 struct http_callbacks {

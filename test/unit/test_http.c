@@ -374,13 +374,17 @@ static void broken_answers_are_errors(void **state)
 	static const struct {
 		const char *text;
 		int status;
+		bool is_no_http;
 	} CASES[] = {
 		{ "", 0 },
 		{ "HTTP/1.1 200 O", 0 },
 		{ "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello", 200 },
 		{ "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", 200 },
 		{ "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n", 200 },
-		{ "SSH-2.0-OpenSSH\r\n", 0 },
+		{ "SSH-2.0-OpenSSH\r\n", 0, .is_no_http = true },
+		{ "{\"kind\":\"SecretList\"}\r\n\r\n", 0, .is_no_http = true },
+		{ "HTTP/7.3 200 OK\r\nContent-Length: 2\r\n\r\n{}", 0, .is_no_http = true },
+		{ "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n{}", 0, .is_no_http = true },
 	};
 	struct rig *t = *state;
 
@@ -394,6 +398,8 @@ static void broken_answers_are_errors(void **state)
 		assert_int_equal(a.n_done, 1);
 		assert_true(a.err.code < 0);
 		assert_int_equal(a.status, CASES[i].status);
+		if (a.status == 0)
+			assert_int_equal(http_is_silence(a.err.code), !CASES[i].is_no_http);
 		assert_non_null(strstr(err_text(&a.err), t->url));
 		buf_deinit(&a.body);
 	}

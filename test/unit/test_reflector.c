@@ -1261,6 +1261,10 @@ static void answer_that_makes_no_sense_is_not_asked_for_early(void **state)
 	lose(w, -EPROTONOSUPPORT, "connect to https://x: Received HTTP/0.9 when not allowed");
 	reflector_server_answers(w->r, 200 * USEC_PER_MSEC);
 	assert_waits(w, 6400 * USEC_PER_MSEC, 60 * USEC_PER_SEC);
+	wake(w);
+	lose(w, -ENOMEM, "connect to https://x: a header that is too long, or out of memory");
+	reflector_server_answers(w->r, 200 * USEC_PER_MSEC);
+	assert_waits(w, 12800 * USEC_PER_MSEC, 60 * USEC_PER_SEC);
 }
 
 /* A connection that is lost each time because of what is asked for: every second wait is a whole one. */
