@@ -91,7 +91,7 @@ static void token_failed(struct wanted_token *w, int status, int64_t retry_after
 	w->n_fresh += is_fresh;
 	delay = backoff_next(is_fresh ? &w->fresh : &w->backoff, now, random01());
 	wished = retry_after_sec > 0 ? (uint64_t)retry_after_sec * USEC_PER_SEC : 0;
-	w->away = status == 0;
+	w->away = status == 0 && http_is_silence(why->code);
 	be_due_in(w, MAX(delay, wished));
 	if (str_eq(w->failure, err_text(&e)) && !w->answer_due)
 		return;
