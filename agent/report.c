@@ -231,8 +231,8 @@ static json_t *report_fuse(const struct session *session)
 
 static json_t *report_source(const struct source_health *h)
 {
-	return json_pack("{s:s, s:o, s:s*, s:b, s:b, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "kind",
-			 h->kind, "location", json_text(h->location), "strategy", h->strategy, "connected",
+	return json_pack("{s:s, s:o, s:s*, s:b, s:b, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+			 "kind", h->kind, "location", json_text(h->location), "strategy", h->strategy, "connected",
 			 h->connected, "podsSynced", h->pods_synced, "lastContact", report_time(h->last_contact_usec),
 			 "lastError", json_text(h->last_error), "secrets", (json_int_t)h->n_secrets, "secretsSynced",
 			 (json_int_t)h->n_secrets_synced, "configMaps", (json_int_t)h->n_config_maps,

@@ -226,6 +226,11 @@ static void members_are_what_scripts_know(void **state)
 	static const char *const STATUS[] = { "version",       "healthy", "problems",  "nodeName", "podsDir",
 					      "uptimeSeconds", "source",  "pods",      "volumes",  "secretMemory",
 					      "tree",	       "fuse",	  "publisher", "log" };
+	static const char *const SOURCE[] = {
+		"kind",		 "connected",  "podsSynced",	   "lastContact", "lastError",	  "secrets",
+		"secretsSynced", "configMaps", "configMapsSynced", "tokens",	  "tokensSynced", "watches",
+		"rejected",	 "warnings",   "requests",	   "connections"
+	};
 	static const char *const POD[] = {
 		"namespace", "name", "uid", "phase", "ready", "finished", "since", "volumes"
 	};
@@ -237,6 +242,8 @@ static void members_are_what_scripts_know(void **state)
 
 	for (size_t i = 0; i < ARRAY_SIZE(STATUS); i++)
 		assert_non_null(json_object_get(status(), STATUS[i]));
+	for (size_t i = 0; i < ARRAY_SIZE(SOURCE); i++)
+		assert_non_null(json_object_get(json_object_get(status(), "source"), SOURCE[i]));
 	say_pod("a", "Running");
 	rig_call(f.rig, pods_on_loop, NULL);
 	pod = json_array_get(json_object_get(f.json, "pods"), 0);
