@@ -510,21 +510,18 @@ static void forget_rotations(struct events *ev)
 
 static int queue_rotation(struct events *ev, const struct event_pod *pod, const char *message, uint64_t realtime_usec)
 {
-	struct rotation *rotation = calloc(1, sizeof(*rotation));
+	cleanup_event struct event *e = NULL;
+	struct rotation *rotation;
 	int r;
 
+	r = event_new(EVENT_SECRET_ROTATED, pod, realtime_usec, &e);
+	if (r < 0)
+		return r;
+	e->message = strdup(message);
+	rotation = e->message ? calloc(1, sizeof(*rotation)) : NULL;
 	if (!rotation)
 		return -ENOMEM;
-	r = event_new(EVENT_SECRET_ROTATED, pod, realtime_usec, &rotation->event);
-	if (r == 0) {
-		rotation->event->message = strdup(message);
-		r = rotation->event->message ? 0 : -ENOMEM;
-	}
-	if (r < 0) {
-		event_free(rotation->event);
-		free(rotation);
-		return r;
-	}
+	rotation->event = TAKE_PTR(e);
 	list_append(&ev->rotations, &rotation->link);
 	ev->n_rotations++;
 	return 0;
