@@ -127,6 +127,17 @@ script mount <<<'mount -t tmpfs none "$TEST_DIR" && echo "ok 1 - a"; echo 1..1'
 counts "a mount stays inside" "1 passed, 0 failed, 0 skipped" e2e
 check "a mount stays inside: it is gone" not grep -q secretlet-test /proc/self/mountinfo
 
+script stays <<<'touch "$TEST_DIR/mark"; sleep 5432'
+mkdir "$TEST_DIR/tmp"
+KEEP=0 TMPDIR=$TEST_DIR/tmp "$here/../run" --root "$tree" --build "$tree/build" e2e >"$TEST_DIR/out" 2>&1 &
+runner=$!
+check "a run that is killed: it had begun" eventually 20 "ls '$TEST_DIR'/tmp/*/t/mark 2>/dev/null"
+kill -9 "$runner"
+check "a run that is killed: nothing is left of the test" eventually 20 '! running "^sleep 5432"'
+check "a run that is killed: nor of its folder" eventually 20 "! ls '$TEST_DIR'/tmp/* 2>/dev/null"
+wait "$runner"
+rm -rf "$tree"
+
 program one <<<'echo 1..1; echo "ok 1 - $TEST_FILTER"'
 program two <<<'echo 1..1; echo "ok 1 - $TEST_FILTER"'
 counts "only one program" "1 passed, 0 failed, 0 skipped" --only test_two unit

@@ -1,5 +1,5 @@
 /* Connections and credentials of the API server's source: what happens to running watches when certificates rotate, when
- * connections die, behind proxies and over HTTP/2. */
+ * connections die, behind proxies and over HTTP/2. It mostly waits. */
 #include "agent/source_api.h"
 
 #include <setjmp.h>
