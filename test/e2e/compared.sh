@@ -80,6 +80,7 @@ mixed=0 stop=$TEST_DIR/stop
 		set -- $both
 		half=$((${#both} / 2))
 		[ "${both:0:half}" = "${both:half}" ] || echo "$both"
+		sleep 0.01
 	done
 ) >"$TEST_DIR/mixed" &
 looker=$!
@@ -99,6 +100,7 @@ rm "$stop"
 	until [ -e "$stop" ]; do
 		[ -n "$(cat "$creds/password" "$TEST_DIR/bound" 2>&1 >/dev/null)" ] && echo "failed"
 		n=$((n + 1))
+		sleep 0.01
 	done
 	echo "reads $((n > 0))"
 ) >"$TEST_DIR/reads" 2>&1 &
@@ -115,11 +117,11 @@ wait "$looker"
 check_equal "no read has failed" "$(sort -u "$TEST_DIR/reads")" "reads 1"
 
 # --- audit: who opened which key
-# shellcheck disable=SC2016
-reader=$(sh -c 'echo $$; exec cat "$1" >/dev/null' sh "$creds/password")
+sh -c 'read -r value <"$1"; sleep 5; :' sh "$creds/password" &
+reader=$!
 check "who opened a key is in the audit log" eventually 20 "grep -q '\"pid\":$reader[,}]' '$audit'"
 check_equal "with pod, volume, key and program" "$(jq -r "select(.type == \"open\" and .process.pid == $reader)
-	| [.pod.name, .volume, .key, .process.comm] | join(\" \")" "$audit" | head -n 1)" "web creds password cat"
+	| [.pod.name, .volume, .key, .process.comm] | join(\" \")" "$audit" | head -n 1)" "web creds password sh"
 
 # --- the kubelet's strategies
 umount "$TEST_DIR/bound"
