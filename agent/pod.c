@@ -38,6 +38,10 @@ static void volume_deinit(struct pod_volume *v)
 {
 	for (size_t i = 0; i < v->n_sources; i++)
 		source_deinit(&v->sources[i]);
+	for (size_t i = 0; i < v->n_keys; i++)
+		free(v->keys[i].path);
+	free(v->keys);
+	free(v->option_error);
 	free(v->sources);
 	free(v->name);
 }

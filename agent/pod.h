@@ -31,11 +31,29 @@ struct pod_volume_source {
 	struct pod_item *items;
 	size_t n_items; /* 0: every key, of an object; a token has one */
 };
+/* What a pod asks of a volume by annotation (pod_options.h). */
+enum pod_volume_layout { POD_LAYOUT_KUBELET, POD_LAYOUT_FLAT };
+struct pod_file_options { /* what is set is exactly so, whatever fsGroup says */
+	bool has_owner, has_group, has_mode;
+	uid_t owner;
+	gid_t group;
+	mode_t mode;
+};
+struct pod_key_options {
+	char *path; /* in the volume, cleaned */
+	struct pod_file_options files; /* has_*: instead of the volume's */
+};
 struct pod_volume {
 	char *name;
 	enum pod_volume_kind kind;
 	mode_t default_mode; /* 0644 when the object does not say, as the API server defaults it */
-	bool live; /* with live files (pod_options.h) */
+	bool live; /* with live files */
+	enum pod_volume_layout layout;
+	struct pod_file_options files;
+	struct pod_key_options *keys;
+	size_t n_keys;
+	int on_change; /* a signal for the containers that mount it, whenever it has changed; 0: none */
+	char *option_error; /* what is wrong in what the annotation asks of it, so that it is not known; NULL: nothing */
 	struct pod_volume_source
 		*sources; /* in the order in which they are laid; a volume that is not projected has one */
 	size_t n_sources;
