@@ -96,7 +96,7 @@ static int path_check(const char *path, struct err *e)
 	return 0;
 }
 
-static int path_take_in(const char *path, char **ret_clean, struct err *e)
+int payload_clean_path(const char *path, char **ret_clean, struct err *e)
 {
 	cleanup_free char *clean = NULL;
 	int r;
@@ -137,7 +137,7 @@ int payload_add_owned(struct payload *p, const char *path, const struct secspan 
 	int r;
 
 	assert(!p->sealed);
-	r = path_take_in(path, &clean, e);
+	r = payload_clean_path(path, &clean, e);
 	if (r < 0)
 		return r;
 	if (p->n_files >= FILES_MAX)
@@ -163,13 +163,28 @@ int payload_add(struct payload *p, const char *path, const struct secspan *conte
 	return payload_add_owned(p, path, content, digest, mode, 0, e);
 }
 
+void payload_set_exact(struct payload *p, size_t file, const struct payload_exact *x)
+{
+	struct payload_file *f = &p->files[file];
+
+	assert(!p->sealed && file < p->n_files);
+	if (x->has_uid)
+		f->uid = x->uid;
+	if (x->has_gid)
+		f->gid = x->gid;
+	if (x->has_mode)
+		f->mode = x->mode & 0777;
+	f->exact_gid |= x->has_gid;
+	f->exact_mode |= x->has_mode;
+}
+
 int payload_add_mount_dir(struct payload *p, const char *path, struct err *e)
 {
 	cleanup_free char *clean = NULL;
 	int r;
 
 	assert(!p->sealed);
-	r = path_take_in(path, &clean, e);
+	r = payload_clean_path(path, &clean, e);
 	if (r < 0)
 		return r;
 	if (str_eq(clean, "."))
@@ -362,8 +377,10 @@ int payload_seal(struct payload *p, struct err *e)
 		return r;
 
 	for (size_t i = 0; i < p->n_files && p->has_fs_group; i++) {
-		p->files[i].mode |= FS_GROUP_FILE_BITS;
-		p->files[i].gid = p->fs_group;
+		struct payload_file *f = &p->files[i];
+
+		f->mode = f->exact_mode ? f->mode : f->mode | FS_GROUP_FILE_BITS;
+		f->gid = f->exact_gid ? f->gid : p->fs_group;
 	}
 	r = digest_compute(p, &p->digest);
 	if (r < 0)

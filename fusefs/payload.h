@@ -16,6 +16,15 @@ struct payload_file {
 	mode_t mode; /* 0..0777, fsGroup's bits applied by payload_seal() */
 	uid_t uid;
 	gid_t gid;
+	bool exact_mode, exact_gid; /* fsGroup changes nothing of them */
+};
+
+/* What is asked of a file whatever the rules say. */
+struct payload_exact {
+	bool has_uid, has_gid, has_mode;
+	uid_t uid;
+	gid_t gid;
+	mode_t mode;
 };
 
 struct payload {
@@ -31,6 +40,10 @@ struct payload {
 	size_t files_size, mount_dirs_size;
 };
 
+/* A path as the volume has it: "a//b/" is a/b; "." is the volume itself. -EINVAL with the kubelet's sentence:
+ * `invalid path: ...`. */
+int payload_clean_path(const char *path, char **ret_clean, struct err *e);
+
 int payload_new(struct payload **ret_p);
 void payload_free(struct payload *p);
 DEFINE_CLEANUP(struct payload *, payload_free);
@@ -43,6 +56,8 @@ int payload_add(struct payload *p, const char *path, const struct secspan *conte
 /* The same for a file that does not belong to root. */
 int payload_add_owned(struct payload *p, const char *path, const struct secspan *content, const struct digest *digest,
 		      mode_t mode, uid_t uid, struct err *e);
+/* Of the file'th file that was added. Before payload_seal(). */
+void payload_set_exact(struct payload *p, size_t file, const struct payload_exact *x);
 /* A folder that exists beside the keys and survives updates. Same path rules; clashes with keys are found by seal. */
 int payload_add_mount_dir(struct payload *p, const char *path, struct err *e);
 /* fsGroup as the kubelet applies it to read-only volumes (kubelet-visible modes: files |= 0440, folders 02755,

@@ -222,6 +222,53 @@ static void fs_group_changes_mode_and_group_of_files(void **state)
 	}
 }
 
+static void what_is_asked_exactly_is_so_with_fs_group_too(void **state)
+{
+	static const struct {
+		struct payload_exact x;
+		mode_t mode, mode_with_group;
+		uid_t uid;
+		gid_t gid, gid_with_group;
+	} rows[] = {
+		{ { 0 }, 0400, 0440, 9, 0, 1001 },
+		{ { .has_mode = true, .mode = 0400 }, 0400, 0400, 9, 0, 1001 },
+		{ { .has_mode = true, .mode = 0 }, 0, 0, 9, 0, 1001 },
+		{ { .has_mode = true, .mode = 07777 }, 0777, 0777, 9, 0, 1001 },
+		{ { .has_gid = true, .gid = 0 }, 0400, 0440, 9, 0, 0 },
+		{ { .has_gid = true, .gid = 7 }, 0400, 0440, 9, 7, 7 },
+		{ { .has_uid = true, .uid = 1000 }, 0400, 0440, 1000, 0, 1001 },
+		{ { .has_uid = true, .uid = 0 }, 0400, 0440, 0, 0, 1001 },
+		{ { .has_uid = true, .has_gid = true, .has_mode = true, .uid = 1, .gid = 2, .mode = 3 },
+		  3,
+		  3,
+		  1,
+		  2,
+		  2 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		for (int with = 0; with < 2; with++) {
+			cleanup_payload struct payload *p = payload_make();
+			const struct payload_file *f;
+
+			assert_int_equal(payload_add_owned(p, "k", &(struct secspan){ .len = 0 }, &(struct digest){ 0 },
+							   0400, 9, NULL),
+					 0);
+			assert_int_equal(add(p, "other", "x", 0600, NULL), 0);
+			payload_set_exact(p, 0, &rows[i].x);
+			if (with)
+				payload_set_fs_group(p, 1001);
+			assert_int_equal(payload_seal(p, NULL), 0);
+			f = &p->files[0];
+			assert_int_equal(f->mode, with ? rows[i].mode_with_group : rows[i].mode);
+			assert_int_equal(f->uid, rows[i].uid);
+			assert_int_equal(f->gid, with ? rows[i].gid_with_group : rows[i].gid);
+			assert_int_equal(p->files[1].mode, with ? 0640 : 0600);
+			assert_int_equal(p->files[1].gid, with ? 1001 : 0);
+		}
+	}
+}
+
 /* One letter per thing that can differ; the last payload is the first one again, put together in another order. */
 static struct payload *variant(char what)
 {
@@ -238,6 +285,10 @@ static struct payload *variant(char what)
 		assert_int_equal(add(p, "d", "", 0644, NULL), 0);
 	if (what != '=' && what != 'd')
 		assert_int_equal(payload_add_mount_dir(p, "m", NULL), 0);
+	if (what == 'u' || what == 'i')
+		payload_set_exact(
+			p, 0,
+			&(struct payload_exact){ .has_uid = what == 'u', .has_gid = what == 'i', .uid = 5, .gid = 5 });
 	if (what == 'g' || what == 'G')
 		payload_set_fs_group(p, what == 'g' ? 0 : 7);
 	assert_int_equal(payload_seal(p, NULL), 0);
@@ -246,7 +297,7 @@ static struct payload *variant(char what)
 
 static void digests_differ_exactly_when_payloads_do(void **state)
 {
-	static const char kinds[] = "0pcmfdgG";
+	static const char kinds[] = "0pcmfdgGui";
 	struct payload *p[sizeof kinds - 1];
 
 	for (size_t i = 0; i < ARRAY_SIZE(p); i++)
@@ -304,6 +355,7 @@ int main(void)
 		cmocka_unit_test(the_last_of_equal_paths_wins),
 		cmocka_unit_test(modes_lose_what_is_not_a_permission),
 		cmocka_unit_test(fs_group_changes_mode_and_group_of_files),
+		cmocka_unit_test(what_is_asked_exactly_is_so_with_fs_group_too),
 		cmocka_unit_test(digests_differ_exactly_when_payloads_do),
 		cmocka_unit_test(too_many_files_are_refused),
 		cmocka_unit_test(blocks_are_given_back),
