@@ -15,6 +15,8 @@
 
 struct reader {
 	const char *file;
+	const char *text;
+	size_t len;
 	const struct sealing_keys *keys;
 	uint64_t *revision;
 	struct manifest_object *objects;
@@ -76,13 +78,13 @@ static const char *kind_name(enum manifest_kind kind)
 	return names[kind];
 }
 
-static int note(struct reader *r, const struct manifest_object *o, enum finding_level level, const struct yaml_node *at,
+static int note(struct reader *r, const struct manifest_object *o, enum finding_level level, struct manifest_place at,
 		const char *path, const char *reason, struct finding **ret_f)
 {
 	const struct finding f = {
 		.level = level,
-		.line = at->line,
-		.column = at->column,
+		.line = at.line,
+		.column = at.column,
 		.file = (char *)(uintptr_t)r->file,
 		.object = o->key ? o->key : (char *)(uintptr_t)kind_name(o->kind),
 		.field = (char *)(uintptr_t)path,
@@ -92,11 +94,16 @@ static int note(struct reader *r, const struct manifest_object *o, enum finding_
 	return finding_new(&f, ret_f) < 0 ? no_memory(r) : 0;
 }
 
+static struct manifest_place place_of(const struct yaml_node *n)
+{
+	return (struct manifest_place){ n->line, n->column };
+}
+
 /* Sets o->problem. */
 static int refuse(struct reader *r, struct manifest_object *o, const struct yaml_node *at, const char *path,
 		  const char *reason)
 {
-	return note(r, o, FINDING_ERROR, at, path, reason, &o->problem);
+	return note(r, o, FINDING_ERROR, place_of(at), path, reason, &o->problem);
 }
 
 /* What the issue calls data may have been written as stringData or sealedData. */
@@ -127,23 +134,83 @@ struct warning {
 	const struct yaml_node *root;
 };
 
-static int add_warning(void *userdata, const struct json_issue *issue)
+static int warn(struct reader *r, struct manifest_object *o, struct manifest_place at, const char *path,
+		const char *reason)
 {
-	struct warning *w = userdata;
-	struct manifest_object *o = w->object;
 	struct finding **warnings;
-	int r;
+	int k;
 
 	if (o->n_warnings == MANIFEST_WARNINGS_MAX)
 		return 0;
 	warnings = reallocarray(o->warnings, o->n_warnings + 1, sizeof(*warnings));
 	if (!warnings)
-		return no_memory(w->reader);
+		return no_memory(r);
 	o->warnings = warnings;
-	r = note(w->reader, o, FINDING_WARNING, find_issue(w->root, issue->path), issue->path, issue->reason,
-		 &warnings[o->n_warnings]);
-	o->n_warnings += r == 0;
-	return r;
+	k = note(r, o, FINDING_WARNING, at, path, reason, &warnings[o->n_warnings]);
+	o->n_warnings += k == 0;
+	return k;
+}
+
+static int add_warning(void *userdata, const struct json_issue *issue)
+{
+	struct warning *w = userdata;
+
+	return warn(w->reader, w->object, place_of(find_issue(w->root, issue->path)), issue->path, issue->reason);
+}
+
+/* ---- mistakes in an annotation ---- */
+
+/* The n-th line of a text, from 1; NULL: it has less. */
+static const char *line_of(const char *text, size_t len, size_t n)
+{
+	const char *end = text + len;
+
+	for (; text && n > 1; n--) {
+		text = memchr(text, '\n', (size_t)(end - text));
+		text = text ? text + 1 : NULL;
+	}
+	return text && text < end ? text : NULL;
+}
+
+static size_t indent_of(const char *line, const char *end)
+{
+	size_t n = 0;
+
+	while (line + n < end && line[n] == ' ')
+		n++;
+	return n;
+}
+
+/* Where a line of a literal block (`|`) is in the file: as many lines below its head, further in by what all of its lines are.
+ * Of a text that is written otherwise nobody knows, and its beginning is said. */
+static struct manifest_place place_in(const struct reader *r, const struct yaml_node *n, const struct pod_mistake *m)
+{
+	const char *end = r->text + r->len, *head = line_of(r->text, r->len, n->line);
+	const char *in_file = line_of(r->text, r->len, n->line + m->line);
+	const char *in_value = line_of(n->scalar, n->scalar_len, m->line);
+	size_t outer = 0, inner = 0;
+
+	if (!m->line || !head || (size_t)(end - head) < n->column || head[n->column - 1] != '|')
+		return place_of(n);
+	/* where something is missing at the end there is no line */
+	if (in_file && in_value) {
+		outer = indent_of(in_file, end);
+		inner = indent_of(in_value, n->scalar + n->scalar_len);
+	}
+	return (struct manifest_place){ n->line + m->line, m->column + (outer > inner ? outer - inner : 0) };
+}
+
+static int add_mistake(struct reader *r, struct manifest_object *o, const struct yaml_node *root,
+		       const struct pod_mistake *m)
+{
+	const struct json_at top = JSON_ROOT, meta = JSON_AT(&top, "metadata"), all = JSON_AT(&meta, "annotations"),
+			     at = JSON_AT(&all, m->annotation);
+	const struct yaml_node *n;
+	struct json_issue issue;
+
+	json_issue_set(&issue, &at, "%s", m->text);
+	n = find_issue(root, issue.path);
+	return warn(r, o, n->scalar ? place_in(r, n, m) : place_of(n), issue.path, issue.reason);
 }
 
 /* A name's text; `otherwise` when it is absent or empty, NULL when it is no string (`namespace: n` is a boolean). */
@@ -308,13 +375,8 @@ static int read_object(struct reader *r, struct manifest_object *o, const struct
 		pod_unref(TAKE_PTR(o->pod));
 		return *issue.reason ? refuse_issue(r, o, root, &issue) : k;
 	}
-	if (o->pod && o->pod->option_error) {
-		const struct json_at top = JSON_ROOT, meta = JSON_AT(&top, "metadata"),
-				     annotations = JSON_AT(&meta, "annotations"),
-				     at = JSON_AT(&annotations, o->pod->option);
-
-		json_issue_set(&issue, &at, "%s", o->pod->option_error);
-		k = add_warning(&(struct warning){ r, o, root }, &issue);
+	for (size_t i = 0; o->pod && i < o->pod->n_mistakes; i++) {
+		k = add_mistake(r, o, root, &o->pod->mistakes[i]);
 		if (k < 0)
 			return k;
 	}
@@ -436,7 +498,7 @@ static int read_document(struct reader *r, const struct yaml_node *root)
 int manifest_parse(const char *file, const char *text, size_t len, const struct sealing_keys *keys, uint64_t *revision,
 		   struct manifest_object **ret_objects, size_t *ret_n_objects, struct err *e)
 {
-	struct reader r = { .file = file, .keys = keys, .revision = revision, .e = e };
+	struct reader r = { .file = file, .text = text, .len = len, .keys = keys, .revision = revision, .e = e };
 	struct yaml_doc *docs = NULL;
 	struct err reason = ERR_INIT;
 	size_t n_docs = 0;

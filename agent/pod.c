@@ -80,8 +80,12 @@ static void pod_free(struct pod *p)
 	free(p->node_name);
 	free(p->phase);
 	free(p->service_account);
-	free(p->option);
-	free(p->option_error);
+	for (size_t i = 0; i < p->n_mistakes; i++) {
+		free(p->mistakes[i].annotation);
+		free(p->mistakes[i].text);
+	}
+	free(p->mistakes);
+	free(p->volume_options);
 	free(p->display);
 	free(p);
 }

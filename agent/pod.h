@@ -50,10 +50,10 @@ struct pod_volume {
 	bool live; /* with live files */
 	enum pod_volume_layout layout;
 	struct pod_file_options files;
-	struct pod_key_options *keys;
+	struct pod_key_options *keys; /* by path, as strcmp() has it */
 	size_t n_keys;
 	int on_change; /* a signal for the containers that mount it, whenever it has changed; 0: none */
-	char *option_error; /* what is wrong in what the annotation asks of it, so that it is not known; NULL: nothing */
+	char *option_error; /* what of these is not known, because the annotation is wrong; NULL: nothing */
 	struct pod_volume_source
 		*sources; /* in the order in which they are laid; a volume that is not projected has one */
 	size_t n_sources;
@@ -75,6 +75,11 @@ struct pod_container {
 	bool has_user; /* runAsUser, its own or the pod's */
 	uid_t user;
 };
+/* An annotation of ours that is wrong. */
+struct pod_mistake {
+	char *annotation, *text; /* which one, and what is wrong with it */
+	size_t line, column; /* in its value, from 1; 0: all of it */
+};
 struct pod {
 	size_t refs;
 	char *ns, *name, *uid, *resource_version, *node_name, *phase;
@@ -88,7 +93,10 @@ struct pod {
 	size_t n_volumes;
 	struct pod_container *containers;
 	size_t n_containers;
-	char *option, *option_error; /* the annotation that is wrong, and what is wrong with it; NULL: nothing */
+	char *volume_options; /* the annotation that says them, as it is; NULL: there is none */
+	size_t volume_options_len;
+	struct pod_mistake *mistakes;
+	size_t n_mistakes;
 	char *display; /* pod_display()'s own */
 };
 

@@ -3,6 +3,7 @@
  * little and being told in the wrong order costs nothing. */
 #include "agent/pods.h"
 
+#include "agent/pod_options.h"
 #include "agent/token.h"
 #include "agent/views.h"
 #include "common/clock.h"
@@ -37,6 +38,8 @@ struct pods {
 	void *userdata;
 	pods_updated_fn updated; /* NULL: nobody asks */
 	void *updated_userdata;
+	pods_mistaken_fn mistaken; /* the same */
+	void *mistaken_userdata;
 	struct map by_uid;
 	struct map by_entry; /* address of a store entry -> struct object_users */
 	struct pod_state **sorted;
@@ -370,6 +373,7 @@ static void pod_state_free(struct pod_state *s)
 	volumes_free(s->volumes, s->n_volumes);
 	pod_unref(s->pod);
 	pod_unref(s->next);
+	free(s->mistakes);
 	free(s->uid);
 	free(s);
 }
@@ -580,7 +584,7 @@ static bool source_same(const struct pod_volume_source *a, const struct pod_volu
 static bool volume_same(const struct pod_volume *a, const struct pod_volume *b)
 {
 	if (!str_eq(a->name, b->name) || a->kind != b->kind || a->default_mode != b->default_mode ||
-	    a->live != b->live || a->n_sources != b->n_sources)
+	    a->n_sources != b->n_sources)
 		return false;
 	for (size_t i = 0; i < a->n_sources; i++) {
 		if (!source_same(&a->sources[i], &b->sources[i]))
@@ -634,7 +638,8 @@ static bool pod_same_view(const struct pod *a, const struct pod *b)
 	return str_eq(a->ns, b->ns) && str_eq(a->name, b->name) && str_eq(a->service_account, b->service_account) &&
 	       pod_is_finished(a) == pod_is_finished(b) && a->mirror == b->mirror &&
 	       a->has_fs_group == b->has_fs_group && a->fs_group == b->fs_group && pairs_same(&a->labels, &b->labels) &&
-	       pairs_same(&a->annotations, &b->annotations) && volumes_same(a, b) && containers_same(a, b);
+	       pairs_same(&a->annotations, &b->annotations) && volumes_same(a, b) && containers_same(a, b) &&
+	       pod_options_same(a, b);
 }
 
 /* The volumes point into the pod they were made from, so a revision that changes nothing for us only replaces what is
@@ -669,6 +674,28 @@ void pods_on_update(struct pods *p, pods_updated_fn fn, void *userdata)
 {
 	p->updated = fn;
 	p->updated_userdata = userdata;
+}
+
+void pods_on_mistake(struct pods *p, pods_mistaken_fn fn, void *userdata)
+{
+	p->mistaken = fn;
+	p->mistaken_userdata = userdata;
+}
+
+/* Once for each change of them. A pod that is only remembered is told of by its source. */
+static void pod_state_tell_mistakes(struct pod_state *s)
+{
+	cleanup_free char *text = pod_is_finished(s->pod) ? NULL : pod_options_mistakes(s->pod);
+
+	if (s->cached || str_eq(s->mistakes, text))
+		return;
+	free(s->mistakes);
+	s->mistakes = TAKE_PTR(text);
+	if (!s->mistakes)
+		return;
+	log_warning(LOG_F({ "pod", pod_display(s->pod) }), "%s", s->mistakes);
+	if (s->pods->mistaken && !s->pod->deleting)
+		s->pods->mistaken(s->pods->mistaken_userdata, s, s->mistakes);
 }
 
 static int pod_state_compare(const struct pod_state *a, const struct pod_state *b)
@@ -771,8 +798,7 @@ static int pod_state_set_up(struct pod_state *s, struct pod *pod)
 		return r;
 	}
 	pod_unref(TAKE_PTR(s->next));
-	if (pod->option_error)
-		log_warning(LOG_F({ "pod", pod_display(pod) }), "annotation %s: %s", pod->option, pod->option_error);
+	pod_state_tell_mistakes(s);
 	if (s->n_volumes == 0)
 		return 0;
 	r = pod->mirror ? 0 : publish_name_pod(p->publish, pod->uid, pod->ns, pod->name);
@@ -790,6 +816,7 @@ static int pods_set_up(struct pods *p, struct pod *pod)
 
 	if (s && !s->next && pod_same_view(s->pod, pod)) {
 		pod_state_refresh(s, pod);
+		pod_state_tell_mistakes(s);
 		return 0;
 	}
 	if (!s) {

@@ -56,6 +56,7 @@ struct pod_state {
 	struct volume *volumes; /* in the pod's order; none once it has finished */
 	size_t n_volumes;
 	bool cached; /* from the offline cache: the source has not told it yet */
+	char *mistakes; /* in its annotations, that have been told; NULL: none */
 	struct pod *next; /* a revision that there was no memory for; tried again. NULL: none */
 };
 
@@ -69,6 +70,9 @@ int pods_new(struct loop *l, struct store *store, struct publish *publish, pods_
  * agent. */
 typedef void (*pods_updated_fn)(void *userdata, const struct volume *v, const char *before);
 void pods_on_update(struct pods *p, pods_updated_fn fn, void *userdata);
+/* A pod has other mistakes in its annotations than before; text: all of them, in one line. */
+typedef void (*pods_mistaken_fn)(void *userdata, const struct pod_state *s, const char *text);
+void pods_on_mistake(struct pods *p, pods_mistaken_fn fn, void *userdata);
 void pods_free(struct pods *p);
 DEFINE_CLEANUP(struct pods *, pods_free);
 

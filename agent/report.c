@@ -77,6 +77,22 @@ static json_t *report_volume(const struct report_state *s, const struct volume *
 			 "error", json_text(v->error), "cached", report_cached(v));
 }
 
+static json_t *report_mistakes(const struct pod *pod)
+{
+	cleanup_json json_t *mistakes = json_array();
+
+	for (size_t i = 0; i < pod->n_mistakes; i++) {
+		const struct pod_mistake *m = &pod->mistakes[i];
+
+		if (json_array_append_new(mistakes,
+					  json_pack("{s:o, s:I, s:I, s:o}", "annotation", json_text(m->annotation),
+						    "line", (json_int_t)m->line, "column", (json_int_t)m->column,
+						    "error", json_text(m->text))) < 0)
+			return NULL;
+	}
+	return TAKE_PTR(mistakes);
+}
+
 json_t *report_pod(const struct report_state *s, const struct pod_state *pod)
 {
 	cleanup_json json_t *volumes = json_array();
@@ -85,10 +101,10 @@ json_t *report_pod(const struct report_state *s, const struct pod_state *pod)
 		if (json_array_append_new(volumes, report_volume(s, &pod->volumes[i])) < 0)
 			return NULL;
 	}
-	return json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:o, s:O}", "namespace", pod->pod->ns, "name", pod->pod->name,
-			 "uid", pod->uid, "phase", pod->pod->phase ? pod->pod->phase : "", "ready",
+	return json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:o, s:o, s:O}", "namespace", pod->pod->ns, "name",
+			 pod->pod->name, "uid", pod->uid, "phase", pod->pod->phase ? pod->pod->phase : "", "ready",
 			 pod_state_is_ready(pod), "finished", pod_is_finished(pod->pod), "since",
-			 report_time(pod->since_usec), "volumes", volumes);
+			 report_time(pod->since_usec), "mistakes", report_mistakes(pod->pod), "volumes", volumes);
 }
 
 json_t *report_pods(const struct report_state *s)

@@ -251,6 +251,40 @@ static void only_so_many_warnings_are_kept_of_one_object(void **state)
 	buf_deinit(&b);
 }
 
+#define VOLUMES "spec: {containers: [{name: c}], volumes: [{name: v, secret: {secretName: s}}]}\n"
+#define ABOUT	"pod default/p: metadata.annotations[secretlet.dev/volumes]: "
+
+static void mistakes_in_an_annotation_have_their_own_place(void **state)
+{
+	static const struct {
+		const char *annotation, *finding;
+	} cases[] = {
+		{ "|\n      v:\n        mdoe: 1\n", "f.yaml:7:9: " ABOUT "v.mdoe: there is no such option" },
+		{ "|\n      # one\n\n      v: {mdoe: 1}\n", "f.yaml:8:11: " ABOUT "v.mdoe: there is no such option" },
+		{ "|-  # as it is\n      v: {mdoe: 1}\n", "f.yaml:6:11: " ABOUT "v.mdoe: there is no such option" },
+		{ "|2\n        v: {mdoe: 1}\n", "f.yaml:6:13: " ABOUT "v.mdoe: there is no such option" },
+		{ "|\n      v: {\n", "f.yaml:7:1: " ABOUT "did not find expected node content" },
+		/* of these only the beginning is known */
+		{ "\"v: {mdoe: 1}\"\n", "f.yaml:5:28: " ABOUT "v.mdoe: there is no such option" },
+		{ ">\n      v: {mdoe: 1}\n", "f.yaml:5:28: " ABOUT "v.mdoe: there is no such option" },
+		{ "&a |\n      v: {mdoe: 1}\n", "f.yaml:5:28: " ABOUT "v.mdoe: there is no such option" },
+		{ "'\n\n      |'\n", "f.yaml:5:28: " ABOUT "must be a map from the names of volumes to options" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		cleanup_free char *text = str_format("apiVersion: v1\nkind: Pod\nmetadata:\n  annotations:\n"
+						     "    secretlet.dev/volumes: %s  name: p\n" VOLUMES,
+						     cases[i].annotation);
+		struct parsed p = parse_good(text);
+
+		assert_non_null(p.objects[0].pod);
+		assert_int_equal(p.objects[0].n_warnings, 1);
+		if (!str_eq(p.objects[0].warnings[0]->text, cases[i].finding))
+			fail_msg("%s: %s", cases[i].annotation, p.objects[0].warnings[0]->text);
+		forget(&p);
+	}
+}
+
 static void a_foreign_name_forges_no_lines(void **state)
 {
 	struct parsed p = parse_good("apiVersion: v1\nkind: \"x\\ny\"\n");
@@ -291,6 +325,7 @@ int main(void)
 		cmocka_unit_test(what_is_refused_is_named_with_its_place),
 		cmocka_unit_test(what_is_no_yaml_is_refused_as_a_whole),
 		cmocka_unit_test(only_so_many_warnings_are_kept_of_one_object),
+		cmocka_unit_test(mistakes_in_an_annotation_have_their_own_place),
 		cmocka_unit_test(a_foreign_name_forges_no_lines),
 		cmocka_unit_test(more_than_the_memory_holds_is_refused),
 	};
