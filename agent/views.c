@@ -3,6 +3,7 @@
 #include "agent/views.h"
 
 #include "agent/downward.h"
+#include "agent/pod_options.h"
 #include "common/buf.h"
 #include "common/str.h"
 
@@ -286,6 +287,41 @@ static int view_add_object(struct view *v, mode_t mode, const struct pod *pod, c
 				   : view_add_all(v, mode, entry->secret, e);
 }
 
+static int compare_path(const void *path, const void *key)
+{
+	return strcmp(path, ((const struct pod_key_options *)key)->path);
+}
+
+static void exact_take(struct payload_exact *x, const struct pod_file_options *o)
+{
+	if (o->has_owner)
+		x->uid = o->owner;
+	if (o->has_group)
+		x->gid = o->group;
+	if (o->has_mode)
+		x->mode = o->mode;
+	x->has_uid |= o->has_owner;
+	x->has_gid |= o->has_group;
+	x->has_mode |= o->has_mode;
+}
+
+/* What the pod asks of its files; of a single one before all. */
+static void view_own(struct view *v, const struct pod_volume *volume)
+{
+	for (size_t i = 0; i < v->payload->n_files; i++) {
+		const struct pod_key_options *key = NULL;
+		struct payload_exact x = { .has_uid = false };
+
+		if (volume->n_keys > 0)
+			key = bsearch(v->payload->files[i].path, volume->keys, volume->n_keys, sizeof(*volume->keys),
+				      compare_path);
+		exact_take(&x, &volume->files);
+		if (key)
+			exact_take(&x, &key->files);
+		payload_set_exact(v->payload, i, &x);
+	}
+}
+
 struct mount_dir_sink {
 	struct payload *payload;
 	struct err *e;
@@ -304,6 +340,8 @@ static int view_fill(struct view *v, const struct pod *pod, const struct pod_vol
 	struct mount_dir_sink sink = { .payload = v->payload, .e = e };
 	int r;
 
+	if (volume->option_error)
+		return err_set(e, -EINVAL, "annotation " POD_OPTION_VOLUMES ": %s", volume->option_error);
 	for (size_t i = 0; i < volume->n_sources; i++) {
 		const struct pod_volume_source *source = &volume->sources[i];
 
@@ -314,6 +352,7 @@ static int view_fill(struct view *v, const struct pod *pod, const struct pod_vol
 		if (r < 0)
 			return r;
 	}
+	view_own(v, volume);
 	r = view_nested_mounts(pod, volume->name, view_add_mount_dir, &sink, e);
 	if (r < 0)
 		return r;

@@ -14,7 +14,7 @@ struct view {
 };
 
 /* entries: what is known of volume->sources, one for each; NULL for what the pod says of itself. -EAGAIN: of one nothing is known yet; -ENOENT: a Secret or a
- * key is missing and not optional; -EINVAL: it cannot be shown as files; -ENOMEM. One bad source fails all.
+ * key is missing and not optional; -EINVAL: it cannot be shown as files, or what the pod asks of it is not known; -ENOMEM. One bad source fails all.
  * allocatable: the node's; NULL: not known. */
 int view_make(const struct pod *pod, const struct pod_volume *volume, const struct store_entry *const *entries,
 	      const struct pairs *allocatable, struct view *ret_view, struct err *e);

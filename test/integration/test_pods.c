@@ -810,6 +810,135 @@ static void a_changed_mode_alone_is_shown(void **state)
 	assert_int_equal(st.st_mode & 07777, 0400);
 }
 
+/* --- what a pod asks by annotation --- */
+
+static int n_mistakes;
+
+static void on_mistake(void *userdata, const struct pod_state *s, const char *text)
+{
+	n_mistakes++;
+	snprintf(f.answer, sizeof(f.answer), "%s", text);
+}
+
+static void watch_mistakes(struct rig *rig, void *arg)
+{
+	n_mistakes = 0;
+	pods_on_mistake(f.pods, on_mistake, NULL);
+}
+
+static void say_asking(const char *options, const char *more)
+{
+	cleanup_free char *text = str_format(
+		"{\"metadata\":{\"name\":\"p\",\"namespace\":\"ns\",\"uid\":\"u1\",\"annotations\":{%s}},\"spec\":{%s"
+		"\"volumes\":[{\"name\":\"v\",\"secret\":{\"secretName\":\"s\",\"defaultMode\":256}}],\"containers\":[{"
+		"\"name\":\"c\",\"volumeMounts\":[{\"name\":\"v\",\"mountPath\":\"/v\"}]}]}}",
+		options, more);
+
+	f.text = text;
+	rig_call(f.rig, pod_on_loop, NULL);
+	rig_settle(f.rig);
+}
+
+/* "400:0:0" */
+static void expect_owned(const char *path, const char *facts)
+{
+	char text[64];
+	struct stat st;
+
+	assert_int_equal(stat(path, &st), 0);
+	snprintf(text, sizeof(text), "%o:%u:%u", st.st_mode & 07777, st.st_uid, st.st_gid);
+	assert_string_equal(text, facts);
+}
+
+#define ASKS(options) "\"secretlet.dev/volumes\":\"" options "\""
+
+static void owner_group_and_mode_are_as_asked_and_follow_the_annotation(void **state)
+{
+	cleanup_free char *live = str_format("%s/u1/live/v/k", rig_dir(f.rig));
+	uint64_t before;
+
+	say_asking(ASKS("v: {owner: 1000, mode: '0400'}") ",\"secretlet.dev/live\":\"v\"",
+		   "\"securityContext\":{\"fsGroup\":1001},");
+	say_secret("s", "1", ONE);
+	expect_condition("ns/p", VOLUME_READY);
+	expect_owned(rig_path(f.rig, "u1", "v", "k"), "400:1000:1001");
+	expect_owned(live, "400:1000:1001");
+	expect_owned(rig_path(f.rig, "u1", "v", NULL), "3777:0:1001");
+	expect_owned(rig_path(f.rig, "u1", "v", "..data/"), "2755:0:1001"); /* folders stay the kubelet's */
+
+	before = n_published();
+	say_asking(ASKS("v: {owner: 1000, mode: '0400'} # again") ",\"secretlet.dev/live\":\"v\"",
+		   "\"securityContext\":{\"fsGroup\":1001},");
+	assert_int_equal(n_published(), before);
+	say_asking(ASKS("v: {owner: 1000, mode: '0440'}") ",\"secretlet.dev/live\":\"v\"",
+		   "\"securityContext\":{\"fsGroup\":1001},");
+	expect_owned(rig_path(f.rig, "u1", "v", "k"), "440:1000:1001");
+	expect_owned(live, "440:1000:1001");
+	assert_int_equal(n_published(), before + 1);
+	say_asking(
+		ASKS("v: {owner: 1000, mode: '0440', keys: {k: {group: 0, owner: 5}}}") ",\"secretlet.dev/live\":\"v\"",
+		"\"securityContext\":{\"fsGroup\":1001},");
+	expect_owned(rig_path(f.rig, "u1", "v", "k"), "440:5:0");
+	expect_owned(live, "440:5:0");
+	say_asking("\"secretlet.dev/live\":\"v\"", "\"securityContext\":{\"fsGroup\":1001},");
+	expect_owned(rig_path(f.rig, "u1", "v", "k"), "440:0:1001");
+	say_secret("s", "2", TWO);
+	rig_settle(f.rig);
+	assert_int_equal(n_published(), before + 4);
+	expect_file("u1", "k", "two");
+}
+
+static void volume_with_a_mistake_is_held_back_and_the_mistake_told_once(void **state)
+{
+	static const char wrong[] = "annotation secretlet.dev/volumes: v.mode: must be octal digits, the first one 0, "
+				    "up to 0777, such as \"0400\"";
+
+	rig_call(f.rig, watch_mistakes, NULL);
+	say_asking(ASKS("v: {mode: 400}"), "");
+	say_secret("s", "1", ONE);
+	expect_condition("ns/p", VOLUME_FAILED);
+	assert_string_equal(volume_error("ns/p"), wrong);
+	expect_no_folder("u1");
+	assert_int_equal(n_mistakes, 1);
+	say_secret("s", "2", TWO);
+	say_asking(ASKS("v: {mode: 400}"), "\"terminationGracePeriodSeconds\":1,");
+	say_asking(ASKS("v: {mode: 400}"), "\"securityContext\":{\"fsGroup\":1001},");
+	assert_int_equal(n_mistakes, 1);
+
+	say_asking(ASKS("v: {mode: '0400'}"), "");
+	expect_condition("ns/p", VOLUME_READY);
+	expect_owned(rig_path(f.rig, "u1", "v", "k"), "400:0:0");
+	assert_string_equal(volume_error("ns/p"), "");
+	assert_int_equal(n_mistakes, 1);
+
+	/* what is shown stays, mode and content */
+	say_asking(ASKS("v: {mode: 440}"), "");
+	assert_int_equal(n_mistakes, 2);
+	assert_string_equal(volume_error("ns/p"), wrong);
+	say_secret("s", "3", ONE);
+	rig_settle(f.rig);
+	expect_condition("ns/p", VOLUME_READY);
+	expect_owned(rig_path(f.rig, "u1", "v", "k"), "400:0:0");
+	expect_file("u1", "k", "two");
+	say_asking(ASKS("v: {mode: '0440'}"), "");
+	expect_owned(rig_path(f.rig, "u1", "v", "k"), "440:0:0");
+	expect_file("u1", "k", "one");
+	assert_string_equal(volume_error("ns/p"), "");
+}
+
+static void mistake_that_is_of_no_volume_holds_nothing_back(void **state)
+{
+	rig_call(f.rig, watch_mistakes, NULL);
+	say_asking(ASKS("w: {mode: '0400'}") ",\"secretlet.dev/vloumes\":\"\"", "");
+	say_secret("s", "1", ONE);
+	expect_condition("ns/p", VOLUME_READY);
+	assert_string_equal(volume_error("ns/p"), "");
+	assert_int_equal(n_mistakes, 1);
+	say_asking("\"secretlet.dev/vloumes\":\"\"", "");
+	assert_int_equal(n_mistakes, 2);
+	assert_string_equal(f.answer, "annotation secretlet.dev/vloumes: there is no such option");
+}
+
 static void a_pod_that_changes_its_secret_gives_the_old_one_back(void **state)
 {
 	say_pod("p", "u1", SECRET("s"), "");
@@ -1234,6 +1363,9 @@ int main(void)
 		with_rig(a_pod_that_nothing_could_be_kept_of_is_tried_again),
 		with_rig(an_update_of_a_pod_that_changes_nothing_for_us_costs_nothing),
 		with_rig(a_changed_mode_alone_is_shown),
+		with_rig(owner_group_and_mode_are_as_asked_and_follow_the_annotation),
+		with_rig(volume_with_a_mistake_is_held_back_and_the_mistake_told_once),
+		with_rig(mistake_that_is_of_no_volume_holds_nothing_back),
 		with_rig(a_pod_that_changes_its_secret_gives_the_old_one_back),
 		with_rig(what_cannot_be_shown_fails_with_a_reason_and_can_be_mended),
 		with_rig(a_pod_replaced_under_the_same_name_keeps_the_name),

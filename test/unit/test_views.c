@@ -255,6 +255,72 @@ static void sources_are_laid_one_over_the_other(void **state)
 	}
 }
 
+/* --- what the pod asks of its files --- */
+
+#define ASKING(options, spec, volume_fields)                                                                           \
+	"{\"metadata\":{\"name\":\"p\",\"namespace\":\"ns\",\"uid\":\"u1\",\"annotations\":{"                          \
+	"\"secretlet.dev/volumes\":\"" options "\"}},\"spec\":{" spec "\"volumes\":[{\"name\":\"v\",\"secret\":{"      \
+	"\"secretName\":\"s\"" volume_fields "}}],\"containers\":[{\"name\":\"c\",\"volumeMounts\":["                  \
+	"{\"name\":\"v\",\"mountPath\":\"/v\"}]}]}}"
+#define FS_GROUP "\"securityContext\":{\"fsGroup\":1001},"
+
+static void files_are_as_the_pod_asks(void **state)
+{
+	static const struct {
+		const char *pod, *files; /* path:mode:uid:gid */
+	} cases[] = {
+		{ ASKING("v: {owner: 1000, mode: '0400'}", "", ITEMS(ITEM("foo", "a") "," ITEM("bar", "d/b"))),
+		  "a:400:1000:0 d/b:400:1000:0" },
+		{ ASKING("v: {owner: 1000, mode: '0400'}", FS_GROUP, ITEMS(ITEM("foo", "a"))), "a:400:1000:1001" },
+		{ ASKING("v: {group: 5}", FS_GROUP, ITEMS(ITEM("foo", "a"))), "a:644:0:5" },
+		{ ASKING("v: {mode: '0400'}", "", ITEMS(ITEM_MODE("foo", "a", "420"))), "a:400:0:0" },
+		{ ASKING("v: {keys: {a: {mode: '0600', owner: 7}}}", FS_GROUP,
+			 ITEMS(ITEM("foo", "a") "," ITEM("bar", "b"))),
+		  "a:600:7:1001 b:644:0:1001" },
+		{ ASKING("v: {mode: '0400', owner: 1, group: 2, keys: {./d//b: {mode: '0440'}, gone: {owner: 9}}}", "",
+			 ITEMS(ITEM("foo", "a") "," ITEM("bar", "d/b"))),
+		  "a:400:1:2 d/b:440:1:2" },
+		{ ASKING("'*': {mode: '0400'}", "", ITEMS(ITEM("foo", "a"))), "a:400:0:0" },
+		/* the last one of a path is what is shown */
+		{ ASKING("v: {keys: {a: {owner: 7}}}", "", ITEMS(ITEM("foo", "a") "," ITEM_MODE("bar", "a", "384"))),
+		  "a:600:7:0" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		cleanup_pod struct pod *pod = pod_from(cases[i].pod);
+		cleanup_secret_object struct secret *secret = secret_make();
+		struct store_entry entry = { .ns = "ns", .name = "s", .state = STORE_PRESENT, .secret = secret };
+		cleanup(view_deinit) struct view view = { .n_files = 0 };
+		struct err e = ERR_INIT;
+		char files[512] = "";
+
+		if (view_make(pod, &pod->volumes[0], ENTRIES(&entry), NULL, &view, &e) < 0)
+			fail_msg("%s: %s", cases[i].pod, err_text(&e));
+		for (size_t j = 0; j < view.payload->n_files; j++) {
+			const struct payload_file *f = &view.payload->files[j];
+			size_t len = strlen(files);
+
+			snprintf(files + len, sizeof(files) - len, "%s%s:%o:%u:%u", j ? " " : "", f->path, f->mode,
+				 f->uid, f->gid);
+		}
+		if (strcmp(files, cases[i].files) != 0)
+			fail_msg("%s: %s", cases[i].pod, files);
+	}
+}
+
+static void what_is_asked_and_not_known_is_not_shown(void **state)
+{
+	cleanup_pod struct pod *pod = pod_from(ASKING("v: {mode: 400}", "", ""));
+	struct store_entry entry = { .ns = "ns", .name = "s", .state = STORE_UNSYNCED };
+	struct view view = { .n_files = 99 };
+	struct err e = ERR_INIT;
+
+	assert_int_equal(view_make(pod, &pod->volumes[0], ENTRIES(&entry), NULL, &view, &e), -EINVAL);
+	assert_string_equal(err_text(&e), "annotation secretlet.dev/volumes: v.mode: must be octal digits, the first "
+					  "one 0, up to 0777, such as \"0400\"");
+	assert_int_equal(view.n_files, 99);
+}
+
 static void config_maps_have_their_own_words(void **state)
 {
 	cleanup_pod struct pod *pod =
@@ -390,6 +456,8 @@ int main(void)
 		cmocka_unit_test(what_cannot_be_shown_says_why),
 		cmocka_unit_test(an_absent_optional_secret_is_an_empty_volume),
 		cmocka_unit_test(sources_are_laid_one_over_the_other),
+		cmocka_unit_test(files_are_as_the_pod_asks),
+		cmocka_unit_test(what_is_asked_and_not_known_is_not_shown),
 		cmocka_unit_test(config_maps_have_their_own_words),
 		cmocka_unit_test(one_bad_source_fails_them_all),
 		cmocka_unit_test(nested_mount_points_are_the_kubelets),
