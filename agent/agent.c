@@ -225,6 +225,13 @@ static void agent_volume_updated(void *userdata, const struct volume *v, const c
 	pod_events_rotated(a->events, v, before);
 }
 
+static void agent_pod_mistaken(void *userdata, const struct pod_state *s, const char *text)
+{
+	struct agent *a = userdata;
+
+	pod_events_mistaken(a->events, s, text);
+}
+
 static bool agent_has_api_server(const struct agent *a)
 {
 	return a->config->kubeconfig || a->config->in_cluster;
@@ -244,9 +251,11 @@ static int agent_setup_events(struct agent *a)
 	if (!agent_has_api_server(a))
 		return 0;
 	r = event_sender_new(a->loop, &world, &a->tuning.events, &a->events);
-	if (r == 0)
-		pods_on_update(a->pods, agent_volume_updated, a);
-	return r;
+	if (r < 0)
+		return r;
+	pods_on_update(a->pods, agent_volume_updated, a);
+	pods_on_mistake(a->pods, agent_pod_mistaken, a);
+	return 0;
 }
 
 /* --- what the control socket asks --- */

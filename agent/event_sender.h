@@ -35,6 +35,8 @@ void event_sender_open(struct event_sender *s);
 void event_sender_look(struct event_sender *s);
 /* events_rotated(), now. */
 void event_sender_rotated(struct event_sender *s, const struct event_pod *pod, const char *message);
+/* events_mistaken(), now. */
+void event_sender_mistaken(struct event_sender *s, const struct event_pod *pod, const char *message);
 
 struct event_sender_stats {
 	struct events_stats events;

@@ -1,6 +1,6 @@
 /* Events: two things are kept apart. A trouble is a state: for each volume that is in one there is when it is due to be
  * told, and its words are asked for at that moment; so it is never told late, twice in a row, or when it is over, and
- * needs no queue. A rotation is a moment: it is queued.
+ * needs no queue. A rotation is a moment, and so is a change of what is wrong in a pod's annotations: it is queued.
  *
  * What is to be told goes through the same three stages as client-go's (tools/record/events_cache.go), with its numbers:
  *
@@ -43,6 +43,7 @@ static const struct {
 } KINDS[EVENT_KINDS_N] = {
 	[EVENT_FAILED_MOUNT] = { "FailedMount", "Warning" },
 	[EVENT_SECRET_ROTATED] = { "SecretRotated", "Normal" },
+	[EVENT_INVALID_OPTION] = { "InvalidVolumeOption", "Warning" },
 };
 
 /* A volume that is in trouble. */
@@ -81,7 +82,7 @@ struct message {
 	uint64_t first_usec;
 };
 
-struct rotation {
+struct moment {
 	struct list link;
 	struct event *event;
 };
@@ -96,8 +97,8 @@ struct events {
 	struct list ready;
 	uint64_t generation, due_usec;
 
-	struct list rotations;
-	size_t n_rotations;
+	struct list moments;
+	size_t n_moments;
 
 	struct cache subjects, messages;
 
@@ -478,70 +479,90 @@ bool events_holds(struct events *ev, const struct event *e)
 {
 	struct event_trouble what;
 
-	if (e->kind != EVENT_FAILED_MOUNT)
+	if (e->kind == EVENT_SECRET_ROTATED)
 		return ev->tuning.rotations;
+	if (e->kind == EVENT_INVALID_OPTION)
+		return ev->tuning.failures;
 	return ev->tuning.failures && ev->find(ev->userdata, e->uid, e->volume, &what) &&
 	       hash_of(what.text) == e->text_hash;
 }
 
-/* ---- rotations ---- */
+/* ---- moments ---- */
 
-static struct event *take_rotation(struct events *ev)
+static struct event *take_moment(struct events *ev, struct moment *m)
 {
-	struct rotation *first = list_first(&ev->rotations, struct rotation, link);
-	struct event *e;
+	struct event *e = m->event;
 
-	if (!first)
-		return NULL;
-	e = first->event;
-	list_remove(&first->link);
-	free(first);
-	ev->n_rotations--;
+	list_remove(&m->link);
+	free(m);
+	ev->n_moments--;
 	return e;
 }
 
-static void forget_rotations(struct events *ev)
+/* NULL: there is none. */
+static struct event *take_first(struct events *ev)
 {
-	struct event *e;
+	struct moment *first = list_first(&ev->moments, struct moment, link);
 
-	while ((e = take_rotation(ev)))
-		event_free(e);
+	return first ? take_moment(ev, first) : NULL;
 }
 
-static int queue_rotation(struct events *ev, const struct event_pod *pod, const char *message, uint64_t realtime_usec)
+static void forget_moments(struct events *ev, enum event_kind kind)
+{
+	struct moment *m;
+
+	list_for_each (m, &ev->moments, link)
+		if (m->event->kind == kind)
+			event_free(take_moment(ev, m));
+}
+
+static int queue_moment(struct events *ev, enum event_kind kind, const struct event_pod *pod, const char *message,
+			uint64_t realtime_usec)
 {
 	cleanup_event struct event *e = NULL;
-	struct rotation *rotation;
+	struct moment *m;
 	int r;
 
-	r = event_new(EVENT_SECRET_ROTATED, pod, realtime_usec, &e);
+	r = event_new(kind, pod, realtime_usec, &e);
 	if (r < 0)
 		return r;
 	e->message = strdup(message);
-	rotation = e->message ? calloc(1, sizeof(*rotation)) : NULL;
-	if (!rotation)
+	m = e->message ? calloc(1, sizeof(*m)) : NULL;
+	if (!m)
 		return -ENOMEM;
-	rotation->event = TAKE_PTR(e);
-	list_append(&ev->rotations, &rotation->link);
-	ev->n_rotations++;
+	m->event = TAKE_PTR(e);
+	list_append(&ev->moments, &m->link);
+	ev->n_moments++;
 	return 0;
+}
+
+static void add_moment(struct events *ev, enum event_kind kind, const struct event_pod *pod, const char *message,
+		       uint64_t realtime_usec)
+{
+	if (queue_moment(ev, kind, pod, message, realtime_usec) < 0)
+		ev->n_dropped++;
+	if (ev->n_moments <= EVENTS_QUEUE_MAX)
+		return;
+	event_free(take_first(ev));
+	ev->n_dropped++;
 }
 
 void events_rotated(struct events *ev, const struct event_pod *pod, const char *message, uint64_t realtime_usec)
 {
-	if (!ev->tuning.rotations)
-		return;
-	if (queue_rotation(ev, pod, message, realtime_usec) < 0)
-		ev->n_dropped++;
-	if (ev->n_rotations <= EVENTS_QUEUE_MAX)
-		return;
-	event_free(take_rotation(ev));
-	ev->n_dropped++;
+	if (ev->tuning.rotations)
+		add_moment(ev, EVENT_SECRET_ROTATED, pod, message, realtime_usec);
+}
+
+void events_mistaken(struct events *ev, const struct event_pod *pod, const char *message, uint64_t realtime_usec)
+{
+	/* one that an agent finds when it takes over has been told by the one before */
+	if (ev->tuning.failures && !ev->resumes)
+		add_moment(ev, EVENT_INVALID_OPTION, pod, message, realtime_usec);
 }
 
 /* ---- all of them ---- */
 
-/* The next, whatever is said of it; a failure counts more than a rotation. */
+/* The next, whatever is said of it; a failure counts more than a moment. */
 static int next_raw(struct events *ev, uint64_t now_usec, uint64_t realtime_usec, struct event **ret_e)
 {
 	struct trouble *t;
@@ -552,7 +573,7 @@ static int next_raw(struct events *ev, uint64_t now_usec, uint64_t realtime_usec
 		if (r != -ENOENT)
 			return r;
 	}
-	*ret_e = take_rotation(ev);
+	*ret_e = take_first(ev);
 	return *ret_e ? 0 : -ENOENT;
 }
 
@@ -593,7 +614,7 @@ uint64_t events_admit(struct events *ev, uint64_t now_usec)
 struct events_stats events_stats(const struct events *ev)
 {
 	return (struct events_stats){ .n_troubled = map_count(&ev->troubles),
-				      .n_queued = ev->n_rotations,
+				      .n_queued = ev->n_moments,
 				      .n_held_back = ev->n_held_back,
 				      .n_dropped = ev->n_dropped };
 }
@@ -601,10 +622,12 @@ struct events_stats events_stats(const struct events *ev)
 void events_tune(struct events *ev, const struct source_events *tuning)
 {
 	ev->tuning = *tuning;
-	if (!tuning->failures)
+	if (!tuning->failures) {
 		forget_troubles(ev);
+		forget_moments(ev, EVENT_INVALID_OPTION);
+	}
 	if (!tuning->rotations)
-		forget_rotations(ev);
+		forget_moments(ev, EVENT_SECRET_ROTATED);
 }
 
 int events_new(const struct source_events *tuning, bool resumes, events_find_fn find, void *userdata,
@@ -620,7 +643,7 @@ int events_new(const struct source_events *tuning, bool resumes, events_find_fn 
 	ev->userdata = userdata;
 	ev->due_usec = USEC_INFINITY;
 	list_init(&ev->ready);
-	list_init(&ev->rotations);
+	list_init(&ev->moments);
 	list_init(&ev->subjects.used);
 	list_init(&ev->messages.used);
 	*ret_ev = ev;
@@ -632,7 +655,8 @@ void events_free(struct events *ev)
 	if (!ev)
 		return;
 	forget_troubles(ev);
-	forget_rotations(ev);
+	for (enum event_kind kind = 0; kind < EVENT_KINDS_N; kind++)
+		forget_moments(ev, kind);
 	map_deinit(&ev->troubles);
 	cache_deinit(&ev->subjects);
 	cache_deinit(&ev->messages);

@@ -8,7 +8,7 @@
 
 struct events;
 
-enum event_kind { EVENT_FAILED_MOUNT, EVENT_SECRET_ROTATED, EVENT_KINDS_N };
+enum event_kind { EVENT_FAILED_MOUNT, EVENT_SECRET_ROTATED, EVENT_INVALID_OPTION, EVENT_KINDS_N };
 
 /* What an event is about. */
 struct event_pod {
@@ -31,7 +31,7 @@ enum event_doubt {
 #define EVENTS_AGAIN_USEC     (5 * USEC_PER_SEC)
 #define EVENTS_AGAIN_MAX_USEC (300 * USEC_PER_SEC)
 
-#define EVENTS_QUEUE_MAX   1000 /* rotations that wait; then the oldest is dropped */
+#define EVENTS_QUEUE_MAX   1000 /* rotations and mistakes that wait; then the oldest is dropped */
 #define EVENTS_MESSAGE_MAX 1024 /* what an API server takes */
 
 /* What is wrong with a volume. */
@@ -63,7 +63,7 @@ struct event {
 void event_free(struct event *e);
 DEFINE_CLEANUP(struct event *, event_free);
 #define cleanup_event cleanup(event_freep)
-/* "FailedMount", "SecretRotated"; "Warning", "Normal" */
+/* "FailedMount", "SecretRotated", "InvalidVolumeOption"; "Warning", "Normal" */
 const char *event_reason(const struct event *e);
 const char *event_type(const struct event *e);
 
@@ -85,6 +85,8 @@ uint64_t events_due(const struct events *ev);
 
 /* A volume shows another revision than before. */
 void events_rotated(struct events *ev, const struct event_pod *pod, const char *message, uint64_t realtime_usec);
+/* A pod's annotations have a mistake that they did not have before. As a failure, it can be switched off. */
+void events_mistaken(struct events *ev, const struct event_pod *pod, const char *message, uint64_t realtime_usec);
 
 /* The next one to send, the caller's then. -ENOENT: there is none; -ENOMEM: later. */
 int events_next(struct events *ev, uint64_t now_usec, uint64_t realtime_usec, struct event **ret_e);
@@ -97,7 +99,7 @@ uint64_t events_admit(struct events *ev, uint64_t now_usec);
 
 struct events_stats {
 	size_t n_troubled; /* volumes */
-	size_t n_queued; /* rotations */
+	size_t n_queued; /* rotations and mistakes */
 	uint64_t n_held_back; /* too many of one pod */
 	uint64_t n_dropped; /* too many at all */
 };

@@ -91,7 +91,7 @@ static const char *nth(const char *list, size_t n, size_t *ret_len)
 static bool another_secret(const struct volume *v, const char *before)
 {
 	if (v->spec->kind == POD_VOLUME_SECRET)
-		return true;
+		return !str_eq(before, v->resource_version); /* else its modes or owners are others */
 	for (size_t i = 0; before && i < v->spec->n_sources; i++) {
 		size_t len_a, len_b;
 		const char *a = nth(before, i, &len_a), *b = nth(v->resource_version, i, &len_b);
@@ -128,4 +128,11 @@ void pod_events_rotated(struct event_sender *s, const struct volume *v, const ch
 
 	if (pod_events_rotation(v, before, &message) == 0 && message)
 		event_sender_rotated(s, &pod, message);
+}
+
+void pod_events_mistaken(struct event_sender *s, const struct pod_state *pod, const char *text)
+{
+	const struct event_pod about = event_pod(pod);
+
+	event_sender_mistaken(s, &about, text);
 }

@@ -375,6 +375,68 @@ static void rotations_come_in_their_order_behind_failures(void **state)
 	assert_null(next());
 }
 
+static void mistake(const char *message)
+{
+	const struct event_pod pod = { .ns = "ns", .name = "web", .uid = "u1", .resource_version = "7" };
+
+	events_mistaken(w.events, &pod, message, REALTIME + w.now);
+}
+
+static void mistake_is_a_warning_that_is_told_once(void **state)
+{
+	cleanup_event struct event *e = NULL;
+
+	mistake("annotation x: there is no such option");
+	e = next();
+	assert_string_equal(event_reason(e), "InvalidVolumeOption");
+	assert_string_equal(event_type(e), "Warning");
+	assert_string_equal(e->message, "annotation x: there is no such option");
+	assert_true(events_holds(w.events, e));
+	assert_null(next());
+	assert_int_equal(looked_after(400 * SEC), 0);
+}
+
+static void mistakes_are_switched_off_with_failures(void **state)
+{
+	struct event *e;
+
+	rotate_n(1);
+	mistake("a");
+	mistake("b");
+	e = next();
+	assert_string_equal(e->message, "revision 1");
+	event_free(e);
+	e = next();
+	events_tune(w.events, &(struct source_events){ .rotations = true });
+	assert_false(events_holds(w.events, e));
+	event_free(e);
+	mistake("c");
+	rotate_n(2);
+	e = next();
+	assert_string_equal(e->message, "revision 2");
+	event_free(e);
+	assert_null(next());
+	assert_int_equal(events_stats(w.events).n_queued, 0);
+	assert_int_equal(events_stats(w.events).n_dropped, 0);
+	events_tune(w.events, &(struct source_events){ .failures = true });
+	rotate_n(3);
+	mistake("d");
+	e = next();
+	assert_string_equal(e->message, "d");
+	event_free(e);
+}
+
+/* The agent before has told it, or was asked to. */
+static void agent_that_takes_over_tells_no_mistake_that_it_finds(void **state)
+{
+	begin(true, &ALL);
+	mistake("a");
+	look();
+	assert_null(next());
+	mistake("b");
+	assert_int_equal(drain(NULL), 1);
+}
+
 static void oldest_rotation_is_dropped_and_counted(void **state)
 {
 	cleanup_event struct event *e = NULL;
@@ -606,6 +668,9 @@ int main(void)
 		TEST(agent_that_takes_over_waits_and_uses_the_same_names),
 		TEST(switched_off_failures_are_not_told),
 		TEST(rotations_come_in_their_order_behind_failures),
+		TEST(mistake_is_a_warning_that_is_told_once),
+		TEST(mistakes_are_switched_off_with_failures),
+		TEST(agent_that_takes_over_tells_no_mistake_that_it_finds),
 		TEST(oldest_rotation_is_dropped_and_counted),
 		TEST(switched_off_rotations_are_forgotten),
 		TEST(tenth_of_similar_ones_is_combined),
