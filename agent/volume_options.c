@@ -258,6 +258,73 @@ static int read_keys(struct reader *r, const struct yaml_node *n, const struct j
 	return refuse_doubles(r, n, at);
 }
 
+/* What is in a volume whose sources all have a list of items is known without them. */
+static bool has_known_paths(const struct pod_volume *v)
+{
+	for (size_t i = 0; i < v->n_sources; i++)
+		if (v->sources[i].n_items == 0)
+			return false;
+	return true;
+}
+
+struct paths {
+	char **all; /* sorted */
+	size_t n;
+};
+
+static void paths_deinit(struct paths *p)
+{
+	for (size_t i = 0; i < p->n; i++)
+		free(p->all[i]);
+	free(p->all);
+}
+
+static int compare_paths(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static int paths_of(const struct pod_volume *v, struct paths *p)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < v->n_sources; i++)
+		n += v->sources[i].n_items;
+	p->all = calloc(n + 1, sizeof(*p->all));
+	if (!p->all)
+		return -ENOMEM;
+	for (size_t i = 0; i < v->n_sources; i++)
+		for (size_t j = 0; j < v->sources[i].n_items; j++) {
+			int r = payload_clean_path(v->sources[i].items[j].path, &p->all[p->n], NULL);
+
+			if (r == -ENOMEM)
+				return r;
+			p->n += r == 0; /* a bad one fails the volume later */
+		}
+	qsort(p->all, p->n, sizeof(*p->all), compare_paths);
+	return 0;
+}
+
+static int refuse_unknown_paths(struct reader *r, const struct pod_volume *v, const struct yaml_node *keys,
+				const struct json_at *at)
+{
+	cleanup(paths_deinit) struct paths paths = { .n = 0 };
+	int k;
+
+	if (!has_known_paths(v))
+		return 0;
+	k = paths_of(v, &paths);
+	for (size_t i = 0; i < keys->n_items && k == 0; i++) {
+		const struct yaml_node *key = keys->keys[i];
+		cleanup_free char *path = NULL;
+
+		k = payload_clean_path(key->scalar, &path, NULL);
+		if (k == 0 && !bsearch(&path, paths.all, paths.n, sizeof(*paths.all), compare_paths))
+			k = mistake(r, key, &JSON_AT(at, key->scalar), "is no path of an item of this volume");
+	}
+	return k;
+}
+
 /* ---- an entry ---- */
 
 static const struct volume_option {
@@ -371,12 +438,15 @@ static struct pod_volume *find_volume(struct pod *p, const char *name)
 /* only NULL: of all that are served here */
 static int read_and_apply(struct reader *r, const char *name, const struct yaml_node *n, struct pod_volume *only)
 {
+	const struct json_at root = JSON_ROOT, at = JSON_AT(&root, name);
 	cleanup(entry_deinit) struct entry e = { .on_change = 0 };
 	struct pod *p = r->pod;
 	int k;
 
 	r->entry = &e;
-	k = read_entry(r, n, &JSON_AT(&JSON_ROOT, name));
+	k = read_entry(r, n, &at);
+	if (k == 0 && only && e.has_keys && !e.error)
+		k = refuse_unknown_paths(r, only, yaml_get(n, "keys"), &JSON_AT(&at, "keys"));
 	if (k == 0 && only)
 		k = apply(r, only, &e, n, name);
 	for (size_t i = 0; i < p->n_volumes && k == 0 && !only; i++)

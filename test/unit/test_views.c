@@ -277,10 +277,13 @@ static void files_are_as_the_pod_asks(void **state)
 		{ ASKING("v: {keys: {a: {mode: '0600', owner: 7}}}", FS_GROUP,
 			 ITEMS(ITEM("foo", "a") "," ITEM("bar", "b"))),
 		  "a:600:7:1001 b:644:0:1001" },
-		{ ASKING("v: {mode: '0400', owner: 1, group: 2, keys: {./d//b: {mode: '0440'}, gone: {owner: 9}}}", "",
+		{ ASKING("v: {mode: '0400', owner: 1, group: 2, keys: {./d//b: {mode: '0440'}}}", "",
 			 ITEMS(ITEM("foo", "a") "," ITEM("bar", "d/b"))),
 		  "a:400:1:2 d/b:440:1:2" },
-		{ ASKING("'*': {mode: '0400'}", "", ITEMS(ITEM("foo", "a"))), "a:400:0:0" },
+		{ ASKING("v: {keys: {foo: {owner: 8}, gone: {owner: 9}}}", "", ""),
+		  "bar:644:0:0 bin:644:0:0 empty:644:0:0 foo:644:8:0" },
+		{ ASKING("'*': {mode: '0400', keys: {elsewhere: {owner: 9}}}", "", ITEMS(ITEM("foo", "a"))),
+		  "a:400:0:0" },
 		/* the last one of a path is what is shown */
 		{ ASKING("v: {keys: {a: {owner: 7}}}", "", ITEMS(ITEM("foo", "a") "," ITEM_MODE("bar", "a", "384"))),
 		  "a:600:7:0" },
@@ -319,6 +322,16 @@ static void what_is_asked_and_not_known_is_not_shown(void **state)
 	assert_string_equal(err_text(&e), "annotation secretlet.dev/volumes: v.mode: must be octal digits, the first "
 					  "one 0, up to 0777, such as \"0400\"");
 	assert_int_equal(view.n_files, 99);
+}
+
+static void paths_that_no_item_has_are_a_mistake(void **state)
+{
+	cleanup_pod struct pod *pod = pod_from(ASKING("v: {keys: {d/b: {}, d//c: {mode: '0400'}}}", "",
+						      ITEMS(ITEM("foo", "a") "," ITEM("bar", "./d/b"))));
+
+	assert_int_equal(pod->n_mistakes, 1);
+	assert_int_equal(pod->mistakes[0].column, 21);
+	assert_string_equal(pod->volumes[0].option_error, "v.keys[d//c]: is no path of an item of this volume");
 }
 
 static void config_maps_have_their_own_words(void **state)
@@ -458,6 +471,7 @@ int main(void)
 		cmocka_unit_test(sources_are_laid_one_over_the_other),
 		cmocka_unit_test(files_are_as_the_pod_asks),
 		cmocka_unit_test(what_is_asked_and_not_known_is_not_shown),
+		cmocka_unit_test(paths_that_no_item_has_are_a_mistake),
 		cmocka_unit_test(config_maps_have_their_own_words),
 		cmocka_unit_test(one_bad_source_fails_them_all),
 		cmocka_unit_test(nested_mount_points_are_the_kubelets),
