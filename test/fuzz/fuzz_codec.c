@@ -5,6 +5,7 @@
 #include "agent/api.h"
 #include "agent/cache_set.h"
 #include "agent/codec.h"
+#include "agent/pod_options.h"
 #include "common/buf.h"
 #include "common/str.h"
 
@@ -80,6 +81,35 @@ static void check_pod(const struct pod *p)
 		FUZZ_CHECK(pod_find_container(p, p->containers[i].name) == &p->containers[i]);
 }
 
+static bool file_options_same(const struct pod_file_options *a, const struct pod_file_options *b)
+{
+	return a->has_owner == b->has_owner && a->has_group == b->has_group && a->has_mode == b->has_mode &&
+	       a->owner == b->owner && a->group == b->group && a->mode == b->mode;
+}
+
+/* What is asked of the pod's volumes is possible, and the same when it was written and read once more. */
+static void check_options(const struct pod *a, const struct pod *b)
+{
+	FUZZ_CHECK(a->n_volumes == b->n_volumes && a->n_mistakes <= POD_MISTAKES_MAX);
+	for (size_t i = 0; i < a->n_mistakes; i++)
+		FUZZ_CHECK(*a->mistakes[i].text && !a->mistakes[i].line == !a->mistakes[i].column);
+	for (size_t i = 0; i < a->n_volumes; i++) {
+		const struct pod_volume *v = &a->volumes[i], *w = &b->volumes[i];
+
+		FUZZ_CHECK(!v->option_error || a->n_mistakes > 0);
+		FUZZ_CHECK(v->live == w->live && v->layout == w->layout && v->on_change == w->on_change);
+		FUZZ_CHECK(v->on_change >= 0 && v->on_change < 32 && (v->files.mode & ~(mode_t)0777) == 0);
+		FUZZ_CHECK(v->files.owner != (uid_t)-1 && v->files.group != (gid_t)-1);
+		FUZZ_CHECK(str_eq(v->option_error, w->option_error));
+		FUZZ_CHECK(file_options_same(&v->files, &w->files) && v->n_keys == w->n_keys);
+		for (size_t j = 0; j < v->n_keys; j++) {
+			FUZZ_CHECK(str_eq(v->keys[j].path, w->keys[j].path));
+			FUZZ_CHECK(file_options_same(&v->keys[j].files, &w->keys[j].files));
+			FUZZ_CHECK(v->option_error || j == 0 || strcmp(v->keys[j - 1].path, v->keys[j].path) < 0);
+		}
+	}
+}
+
 static void try_pod(const json_t *doc)
 {
 	cleanup_pod struct pod *p = NULL, *again = NULL;
@@ -98,6 +128,7 @@ static void try_pod(const json_t *doc)
 	FUZZ_CHECK(cache_pod_encode(p, &text) == 0);
 	written = parsed(&text);
 	FUZZ_CHECK(codec_pod(written, &again, &issue) == 0);
+	check_options(p, again);
 	FUZZ_CHECK(cache_pod_encode(again, &text_again) == 0);
 	FUZZ_CHECK(str_eq(text.data, text_again.data));
 }
