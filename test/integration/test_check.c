@@ -386,9 +386,11 @@ static void without_a_file_it_is_wrong_usage(void **state)
 
 static void the_examples_are_fine(void **state)
 {
-	static const char *const names[] = { "examples/secretlet.yaml", "examples/demo/web.yaml" };
-	cleanup_free char *config = strdup(program_source(names[0])), *demo = file_dirname(program_source(names[1]));
-	cleanup_program_result struct program_result r = CHECK(config, demo);
+	static const char *const names[] = { "examples/secretlet.yaml", "examples/demo/web.yaml",
+					     "examples/options.yaml" };
+	cleanup_free char *config = strdup(program_source(names[0])), *demo = file_dirname(program_source(names[1])),
+			  *options = strdup(program_source(names[2]));
+	cleanup_program_result struct program_result r = CHECK(config, demo, options);
 
 	assert_int_equal(r.status, 0);
 	assert_non_null(strstr(r.out, ": 0 errors, 0 warnings\n"));
