@@ -248,6 +248,20 @@ void api_failure_from_body(int http_status, const char *body, size_t len, struct
 	complete(ret);
 }
 
+bool api_says_absent(const struct api_resource *resource, int http_status, const char *body, size_t len)
+{
+	cleanup_json json_t *doc = NULL;
+	const json_t *details;
+
+	if (http_status != 404 || len == 0 || json_parse(body, len, &doc, NULL) < 0)
+		return false;
+	details = json_object_get(doc, "details");
+	return str_eq(json_string_value(json_object_get(doc, "kind")), "Status") &&
+	       str_eq(json_string_value(json_object_get(doc, "reason")), "NotFound") &&
+	       str_eq(json_string_value(json_object_get(details, "kind")), resource->plural) &&
+	       str_eq(json_string_value(json_object_get(details, "name")), resource->field_value);
+}
+
 bool api_failure_is_expired(const struct api_failure *f)
 {
 	return f->code == 410 || str_eq(f->reason, "Expired") || str_eq(f->reason, "Gone");

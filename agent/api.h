@@ -46,5 +46,8 @@ struct api_failure {
 void api_failure_from_body(int http_status, const char *body, size_t len, struct api_failure *ret);
 /* status: the object of an ERROR event. */
 void api_failure_from_status(const json_t *status, struct api_failure *ret);
+/* The API server's own word that there is no such object: a 404 with a Status that names it. A proxy has its own 404, and so
+ * has a server that knows no such path. resource: field_value is the object's name. */
+bool api_says_absent(const struct api_resource *resource, int http_status, const char *body, size_t len);
 /* 410 or reason Expired or Gone: the resource version is too old. */
 bool api_failure_is_expired(const struct api_failure *f);

@@ -11,7 +11,8 @@
  * (before 1.19) answers with a watch like any other; its silence where the bookmark should come gives it away.
  *
  * What a failure leads to is decided in three places, list_failed(), stream_failed() and watch_failed(). A list never
- * empties anything before it is complete, so what was told last stays in force through any trouble.
+ * empties anything before it is complete, so what was told last stays in force through any trouble. And a list with
+ * anything in it that was not asked for is no list: whoever made it says nothing about what is missing in it.
  *
  * A watch from a version that the server has not reached yet is answered with silence, until it gets there. So when the
  * etcd behind it was restored from an older state, or another server took its place, every watch that just goes on
@@ -80,6 +81,7 @@ struct reflector {
 	char *continue_token; /* the next page's */
 	unsigned n_pages; /* taken of this list */
 	bool list_latest; /* ask for the most recent state, not for one at least as new as `version` */
+	bool told_latest; /* it was, for the list that was told last */
 	bool list_unlimited; /* a page had expired: all in one */
 	bool list_admitted; /* WAITING only for its turn */
 	bool list_plain; /* no stream this time: it has just failed */
@@ -174,20 +176,10 @@ static uint64_t next_delay(struct reflector *r, int status, int code, int64_t re
 	return wished > delay ? wished + (uint64_t)(random * (double)delay) : delay;
 }
 
-/* Then the first sign of the server ends the wait. Not where it had begun to answer, even if with nonsense or by half:
- * else whoever is well would be a reason to ask again for what is not. And whose wait was ended for nothing waits its
- * whole time now: a connection may be lost each time because of what is asked for. */
-static bool is_unreachable(const struct reflector *r, int code)
-{
-	if (r->heard || !http_is_silence(code))
-		return false;
-	return !r->hurried || (code != -EIO && code != -ETIMEDOUT);
-}
-
 static void fail_then(struct reflector *r, enum state next, const struct err *e, int status, int64_t retry_after_sec)
 {
 	wait_then(r, next, next_delay(r, status, e->code, retry_after_sec));
-	r->unreachable = is_unreachable(r, e->code);
+	r->unreachable = server_is_unreachable(r->heard, r->hurried, e->code);
 	r->hurried = false;
 	tell_failed(r, e, status);
 }
@@ -315,18 +307,27 @@ static const char *odd_object(const struct reflector *r, const json_t *obj)
 	return NULL;
 }
 
+static const char *odd_item(const struct reflector *r, const json_t *items)
+{
+	const char *odd = NULL;
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach (items, i, item) {
+		odd = odd_object(r, item);
+		if (odd)
+			break;
+	}
+	return odd;
+}
+
 static void tell_items(struct reflector *r, const json_t *items)
 {
 	const json_t *item;
 	size_t i;
 
 	json_array_foreach (items, i, item) {
-		const char *odd = odd_object(r, item);
-
-		if (odd)
-			log_odd(r, odd);
-		else
-			r->handler->object(r->userdata, REFLECTOR_LISTED, item);
+		r->handler->object(r->userdata, REFLECTOR_LISTED, item);
 		if (is_stopped(r))
 			return;
 	}
@@ -376,6 +377,7 @@ static int keep_continue(struct reflector *r, const json_t *list)
 
 static void list_complete(struct reflector *r)
 {
+	r->told_latest = r->list_latest;
 	r->list_latest = r->list_unlimited = r->list_plain = false;
 	r->epoch = r->list_epoch;
 	r->synced = true;
@@ -389,10 +391,13 @@ static void list_complete(struct reflector *r)
 static void take_page(struct reflector *r, const json_t *list)
 {
 	const json_t *items = json_object_get(list, "items");
+	const char *odd = odd_item(r, items);
 	bool first = !r->continue_token;
 
-	if (!json_is_null(items) && !json_is_array(items)) {
-		list_broken(r, "items must be an array");
+	if (!json_is_null(items) && !json_is_array(items))
+		odd = "items must be an array";
+	if (odd) {
+		list_broken(r, odd);
 		return;
 	}
 	if (first) {
@@ -714,7 +719,26 @@ static void take_bookmark(struct reflector *r, const json_t *obj)
 		stream_complete(r);
 }
 
-static void take_object(struct reflector *r, const char *type, const json_t *obj)
+/* Positive: the watch is over, r->verdict says why. */
+static int take_nonsense(struct reflector *r, const char *what)
+{
+	r->watch_failure = (struct api_failure){ .retry_after_sec = -1 };
+	err_set(&r->watch_failure.err, -EBADMSG, "a message in the watch of %s: %s", r->resource->plural, what);
+	r->verdict = VERDICT_FAILED;
+	return 1;
+}
+
+/* The same. What was not asked for is passed over among changes; among initial events it makes no list. */
+static int take_odd(struct reflector *r, const char *what)
+{
+	if (r->state == STATE_STREAMING)
+		return take_nonsense(r, what);
+	log_odd(r, what);
+	return 0;
+}
+
+/* The same. */
+static int take_object(struct reflector *r, const char *type, const json_t *obj)
 {
 	const char *odd = odd_object(r, obj);
 
@@ -726,17 +750,18 @@ static void take_object(struct reflector *r, const char *type, const json_t *obj
 			continue;
 		/* initial events are in no order: the list's version is the bookmark's */
 		if (odd)
-			log_odd(r, odd);
-		else if (r->state == STATE_WATCHING && keep_version(r, obj) < 0)
+			return take_odd(r, odd);
+		if (r->state == STATE_WATCHING && keep_version(r, obj) < 0)
 			log_odd(r, "an object without resourceVersion");
 		else
 			r->handler->object(r->userdata, event_of(r, EVENTS[i].event), obj);
-		return;
+		return 0;
 	}
 	log_odd(r, "an event of unknown type");
+	return 0;
 }
 
-/* Positive: the watch is over, r->verdict says why. */
+/* The same. */
 static int take_error(struct reflector *r, const json_t *status)
 {
 	api_failure_from_status(status, &r->watch_failure);
@@ -749,6 +774,7 @@ static int take_event(struct reflector *r, const json_t *doc)
 	const char *type = json_string_value(json_object_get(doc, "type"));
 	const json_t *obj = json_object_get(doc, "object");
 	struct json_issue issue;
+	int r_event = 0;
 
 	if (!type || !json_is_object(obj))
 		return -EBADMSG;
@@ -756,12 +782,12 @@ static int take_event(struct reflector *r, const json_t *doc)
 		return take_error(r, obj);
 	r->n_events++;
 	if (codec_expect(obj, "v1", r->resource->kind, &issue) < 0)
-		log_odd(r, "an object of another kind");
+		r_event = take_odd(r, "an object of another kind");
 	else if (str_eq(type, "BOOKMARK"))
 		take_bookmark(r, obj);
 	else
-		take_object(r, type, obj);
-	return is_stopped(r) ? 1 : 0;
+		r_event = take_object(r, type, obj);
+	return is_stopped(r) ? 1 : r_event;
 }
 
 static int take_text(struct reflector *r, const char *text, size_t len)
@@ -775,12 +801,7 @@ static int take_text(struct reflector *r, const char *text, size_t len)
 		err_set(&e, -EBADMSG, "neither event nor object in it");
 		r_event = take_event(r, doc);
 	}
-	if (r_event >= 0)
-		return r_event;
-	r->watch_failure = (struct api_failure){ .retry_after_sec = -1 };
-	err_set(&r->watch_failure.err, -EBADMSG, "a message in the watch of %s: %s", r->resource->plural, err_text(&e));
-	r->verdict = VERDICT_FAILED;
-	return 1;
+	return r_event >= 0 ? r_event : take_nonsense(r, err_text(&e));
 }
 
 static int take_frame(void *userdata, const char *text, size_t len)
@@ -967,6 +988,11 @@ void reflector_server_answers(struct reflector *r, uint64_t within_usec)
 bool reflector_is_synced(const struct reflector *r)
 {
 	return r->synced;
+}
+
+bool reflector_told_latest(const struct reflector *r)
+{
+	return r->told_latest;
 }
 
 bool reflector_is_watching(const struct reflector *r)

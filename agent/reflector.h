@@ -76,5 +76,7 @@ void reflector_wake(struct reflector *r);
 
 /* The first list was complete. */
 bool reflector_is_synced(const struct reflector *r);
+/* The list that was told last, or is at its list_end(), was asked for as the most recent state. */
+bool reflector_told_latest(const struct reflector *r);
 /* A watch runs: the server has answered it. */
 bool reflector_is_watching(const struct reflector *r);

@@ -5,6 +5,7 @@
  * than the bucket holds has to be waited for. So the turns are given out in the order of asking. */
 #include "agent/server.h"
 
+#include "agent/http.h"
 #include "common/str.h"
 
 static const uint64_t REFUSAL_USEC = 24 * 3600 * USEC_PER_SEC;
@@ -93,4 +94,11 @@ bool server_goes_back(struct server *s, uint64_t epoch, const char *old, const c
 		return false;
 	s->epoch++;
 	return true;
+}
+
+bool server_is_unreachable(bool heard, bool hurried, int code)
+{
+	if (heard || !http_is_silence(code))
+		return false;
+	return !hurried || (code != -EIO && code != -ETIMEDOUT);
 }

@@ -30,6 +30,12 @@ void server_stream_undecided(struct server *s, const void *who);
 /* It did not answer for a time, and does again: it may be another one. */
 void server_was_away(struct server *s);
 
+/* Whether a request failed because nobody answered: then the first sign of the server ends the wait for the next try. Not
+ * where it had begun to answer (heard), even if with nonsense or by half: else whoever is well would be a reason to ask
+ * again for what is not. And whose wait was ended for nothing (hurried) waits its whole time now: a connection may be lost
+ * each time because of what is asked for. */
+bool server_is_unreachable(bool heard, bool hurried, int code);
+
 /* The limit of requests that are no watches (kubeAPIQPS, kubeAPIBurst): a token bucket of `burst`, refilled with `qps` a
  * second. Takes one, and returns how long to wait before the request is made; 0: not at all. Who has waited does not
  * ask again. now is monotonic. */

@@ -9,7 +9,7 @@
 #include "common/json.h"
 #include "common/str.h"
 
-enum { BODY_MAX = 4 << 20, STATUS_OK = 200, STATUS_NOT_FOUND = 404 };
+enum { BODY_MAX = 4 << 20, STATUS_OK = 200 };
 static const uint64_t TIMEOUT_USEC = 30 * USEC_PER_SEC;
 static const struct backoff_policy AGAIN = { .first_usec = USEC_PER_SEC,
 					     .max_usec = 120 * USEC_PER_SEC,
@@ -52,15 +52,17 @@ static bool is_the_same(const struct source_api *s, const struct known_pod *k, c
 /* A proxy has its own 404, and so has a server that knows no such path: it is an API server's word that counts. */
 static void refused(struct source_api *s, struct known_pod *k, int status, const struct buf *body)
 {
+	const char *slash = strchr(k->key, '/');
+	const struct api_resource resource = { .plural = "pods", .field_value = slash + 1 };
 	struct api_failure f;
 
-	api_failure_from_body(status, body->data, body->len, &f);
-	if (f.code == STATUS_NOT_FOUND && str_eq(f.reason, "NotFound")) {
+	if (api_says_absent(&resource, status, body->data, body->len)) {
 		api_pod_gone(s, k);
 		ask_next(s);
-	} else {
-		ask_again_later(s, k->key, err_text(&f.err));
+		return;
 	}
+	api_failure_from_body(status, body->data, body->len, &f);
+	ask_again_later(s, k->key, err_text(&f.err));
 }
 
 static void answered(struct source_api *s, struct known_pod *k, const struct http_result *result,

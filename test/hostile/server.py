@@ -27,9 +27,9 @@ def ready(timeout, reads, writes=()):
 REASONS = {200: "OK", 404: "Not Found", 422: "Unprocessable Entity"}
 
 
-def status(code, reason, message):
+def status(code, reason, message, **details):
     return {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason,
-            "message": message, "metadata": {}}
+            "message": message, "metadata": {}, "details": details}
 
 
 def secret(name, value, **more):
@@ -172,7 +172,8 @@ class Server:
         with self.lock:
             objects = list(self.objects.get(key, {}).values())
             if verb == "get":
-                return objects[0] if objects else status(404, "NotFound", f"{key[0]} {key[1]} not found")
+                return objects[0] if objects else status(404, "NotFound", f"{key[0]} {key[1]} not found", name=key[1],
+                                                         kind={"secret": "secrets"}.get(key[0], key[0]))
             kind = {"secret": "SecretList", "pods": "PodList"}[key[0]]
             return {"kind": kind, "apiVersion": "v1", "metadata": {"resourceVersion": str(self.version)},
                     "items": objects}

@@ -938,6 +938,75 @@ static void what_was_not_asked_for_is_passed_over(void **state)
 	}
 }
 
+#define OTHER(namespace, name)                                                                                         \
+	"{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"namespace\":\"" namespace "\",\"name\":\"" name    \
+											      "\","                    \
+											      "\"resourceVersion\":"   \
+											      "\"5\"}}"
+
+/* It would say that what was asked for is not there. */
+static void list_with_anything_else_in_it_is_not_believed(void **state)
+{
+	static const char *const LISTS[] = { LIST("10", OTHER("ns", "y")), LIST("10", OTHER("no", "x")),
+					     LIST("10", "null"), LIST("10", OBJECT("5") "," OTHER("ns", "y")),
+					     PAGE("10", "c", OTHER("ns", "y")) };
+
+	for (size_t i = 0; i < ARRAY_SIZE(LISTS); i++) {
+		struct world *w;
+
+		setup((void **)&w);
+		watch_from_10(w);
+		reflector_refresh(w->r);
+		answer(w, 200, LISTS[i]);
+		if (!w->told.data || strncmp(w->told.data, "failed 0: the server's list of secrets: ", 40) != 0)
+			fail_msg("%zu: %s", i, w->told.data ? w->told.data : "nothing");
+		buf_clear(&w->told);
+		wake(w);
+		answer(w, 200, LIST("12", OBJECT("11")));
+		assert_told(w, "begin;LISTED 11;end;recovered;");
+		teardown((void **)&w);
+	}
+}
+
+static void watch_list_with_anything_else_in_it_is_not_believed(void **state)
+{
+	static const char *const EVENTS[] = {
+		EVENT("ADDED", OTHER("ns", "y")), EVENT("ADDED", OTHER("no", "x")), EVENT("MODIFIED", OTHER("ns", "y")),
+		EVENT("ADDED", "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"resourceVersion\":\"5\"}}")
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(EVENTS); i++) {
+		struct world *w;
+
+		setup((void **)&w);
+		stream(w);
+		reflector_head(w->r, 200);
+		send(w, EVENTS[i]);
+		assert_told(w, "begin;");
+		assert_asks(w, LIST_FIRST);
+		answer(w, 200, LIST("10", OBJECT("5")));
+		assert_told(w, "begin;LISTED 5;end;");
+		teardown((void **)&w);
+	}
+}
+
+static void list_says_whether_it_is_the_latest(void **state)
+{
+	struct world *w = *state;
+
+	watch_from_10(w);
+	assert_false(reflector_told_latest(w->r));
+	reflector_refresh(w->r);
+	answer(w, 500, "");
+	wake(w);
+	answer(w, 200, LIST("10", OBJECT("5")));
+	assert_true(reflector_told_latest(w->r));
+	reflector_head(w->r, 200);
+	send(w, EVENT("ERROR", EXPIRED));
+	answer(w, 200, LIST("20", OBJECT("5")));
+	assert_false(reflector_told_latest(w->r));
+}
+
 static void wrong_version_of_a_stranger_is_not_kept(void **state)
 {
 	struct world *w = *state;
@@ -1532,6 +1601,9 @@ int main(void)
 		TEST(endless_event_is_refused),
 		TEST(what_was_not_asked_for_is_passed_over),
 		TEST(wrong_version_of_a_stranger_is_not_kept),
+		TEST(list_with_anything_else_in_it_is_not_believed),
+		TEST(watch_list_with_anything_else_in_it_is_not_believed),
+		TEST(list_says_whether_it_is_the_latest),
 		TEST(refused_connection_keeps_the_version),
 		TEST(watch_without_an_answer_is_given_up),
 		TEST(watch_that_is_refused_without_an_end_is_given_up),
