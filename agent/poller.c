@@ -5,6 +5,9 @@
  * started), and so may be its word that there is no such object. It is not told; instead the storage itself is asked,
  * once, and its word counts whatever its version is: after an older backup was restored, that is the truth.
  *
+ * Whoever needs it now (poller_need) gets an answer of the storage to a request that was made after that; until there is
+ * one, failures are tried again whatever the pace.
+ *
  * An object that is not there is asked for again soon, then ever more slowly, but at least once in each period: pods
  * wait for it. */
 #include "agent/poller.h"
@@ -51,6 +54,7 @@ struct poller {
 	bool failed_last, absent_last;
 	bool synced; /* some answer was good */
 	uint64_t answered_usec; /* when the last good one came */
+	uint64_t need, asked_need, answered_need; /* the latest; of the request that runs; of the last good answer */
 	char *version; /* of the object that was told last; NULL: none */
 	char *failure; /* what was told to failed(); NULL: all is well */
 	int status; /* 0: no head yet */
@@ -87,6 +91,11 @@ static void tell_recovered(struct poller *p)
 }
 
 /* ---- when ---- */
+
+static bool is_needed(const struct poller *p)
+{
+	return p->need > p->answered_need;
+}
 
 static void wait_for(struct poller *p, uint64_t delay_usec)
 {
@@ -125,7 +134,8 @@ static void wait_period(struct poller *p)
 
 static uint64_t failure_delay(struct poller *p, int status, int code, int64_t retry_after_sec)
 {
-	bool fresh = !p->synced && p->n_fresh < FRESH_TRIES && (status == 403 || code == -ECONNREFUSED);
+	bool fresh =
+		(!p->synced || is_needed(p)) && p->n_fresh < FRESH_TRIES && (status == 403 || code == -ECONNREFUSED);
 	double random = p->env->random01(p->userdata);
 	uint64_t wished = retry_after_sec > 0 ? (uint64_t)retry_after_sec * USEC_PER_SEC : 0;
 	uint64_t delay = backoff_next(fresh ? &p->fresh : &p->backoff, p->env->now(p->userdata), random);
@@ -134,21 +144,14 @@ static uint64_t failure_delay(struct poller *p, int status, int code, int64_t re
 	return wished > delay ? wished + (uint64_t)(random * (double)delay) : delay;
 }
 
-/* As in reflector.c. */
-static bool is_unreachable(const struct poller *p, int status, int code)
-{
-	if (status != 0 || p->status != 0 || !http_is_silence(code))
-		return false;
-	return !p->hurried || (code != -EIO && code != -ETIMEDOUT);
-}
-
 static void ask_failed(struct poller *p, const struct err *e, int status, int64_t retry_after_sec)
 {
 	p->failed_last = true;
 	p->state = STATE_IDLE;
-	if (p->pace.period_usec > 0)
+	if (p->pace.period_usec > 0 || is_needed(p))
 		wait_for(p, failure_delay(p, status, e->code, retry_after_sec));
-	p->unreachable = p->state == STATE_WAITING && is_unreachable(p, status, e->code);
+	p->unreachable =
+		p->state == STATE_WAITING && server_is_unreachable(status != 0 || p->status != 0, p->hurried, e->code);
 	p->hurried = false;
 	tell_failed(p, e, status);
 }
@@ -177,7 +180,8 @@ static void send(struct poller *p)
 	int r;
 
 	end_request(p);
-	p->was_latest = p->latest || p->pace.always_latest || !p->version;
+	p->was_latest = p->latest || p->pace.always_latest || !p->version || is_needed(p);
+	p->asked_need = p->need;
 	p->latest = p->again = false;
 	p->state = STATE_ASKING;
 	r = api_object_target(p->resource, p->was_latest ? NULL : "0", &target);
@@ -231,13 +235,23 @@ void poller_ask(struct poller *p)
 	if (is_stopped(p))
 		return;
 	if (p->state == STATE_ASKING) {
-		p->again = p->pace.always_latest;
+		p->again = p->pace.always_latest || p->need > p->asked_need;
 		return;
 	}
 	if (p->state == STATE_QUEUED)
 		return;
 	stop_waiting(p);
 	ask(p);
+}
+
+void poller_need(struct poller *p, uint64_t need)
+{
+	p->need = need;
+}
+
+uint64_t poller_answered_need(const struct poller *p)
+{
+	return p->answered_need;
 }
 
 void poller_refresh(struct poller *p)
@@ -309,6 +323,8 @@ static void answered(struct poller *p, const json_t *obj)
 	p->absent_last = !obj;
 	p->n_fresh = 0;
 	p->answered_usec = p->env->now(p->userdata);
+	if (p->was_latest)
+		p->answered_need = p->asked_need;
 	backoff_reset(&p->fresh);
 	if (obj)
 		backoff_reset(&p->absent);
@@ -381,7 +397,7 @@ static void refused(struct poller *p, const struct http_result *result)
 	struct api_failure f = { .retry_after_sec = -1 };
 
 	api_failure_from_body(result->status, p->body.data, p->body.len, &f);
-	if (f.code != 404 || !str_eq(f.reason, "NotFound"))
+	if (!api_says_absent(p->resource, result->status, p->body.data, p->body.len))
 		ask_failed(p, &f.err, f.code, MAX(f.retry_after_sec, result->retry_after_sec));
 	else if (p->was_latest)
 		answered(p, NULL);

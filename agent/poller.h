@@ -25,8 +25,14 @@ void poller_set_pace(struct poller *p, const struct poller_pace *pace);
 /* Cancels what runs; nothing is called any more. */
 void poller_stop(struct poller *p);
 /* Asks now, or as soon as it is its turn (server_admit()). The first time for the most recent state, later for any that the server has at hand, unless the pace says
- * otherwise. What runs or waits for its turn will do; with always_latest it is asked once more behind one that runs. */
+ * otherwise. What runs or waits for its turn will do; with always_latest, or for a need, it is asked once more behind one that
+ * runs. */
 void poller_ask(struct poller *p);
+/* From now on somebody needs an answer of the storage to a request that is made after this: the next one is such a request,
+ * and its failure is tried again whatever the pace. need: a number that grows. It asks nothing by itself. */
+void poller_need(struct poller *p, uint64_t need);
+/* In the handler of an answer, and after: the need that it is for. 0: none. */
+uint64_t poller_answered_need(const struct poller *p);
 /* Asks for the most recent state now; what runs is dropped. A failure is told anew. */
 void poller_refresh(struct poller *p);
 /* Somebody has got an answer: if it waits because there was none, it tries again at a random moment within this time. */

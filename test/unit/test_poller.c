@@ -185,7 +185,7 @@ static void answer_not_found(struct rig *t)
 {
 	answer(t, 404,
 	       "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"status\":\"Failure\",\"message\":\"secrets \\\"s\\\" not "
-	       "found\",\"reason\":\"NotFound\",\"code\":404}");
+	       "found\",\"reason\":\"NotFound\",\"details\":{\"name\":\"s\",\"kind\":\"secrets\"},\"code\":404}");
 }
 
 static void break_connection(struct rig *t, int code)
@@ -360,6 +360,10 @@ static void failures_keep_what_was_told_and_are_told_once(void **state)
 	assert_string_equal(t->version, "11");
 }
 
+#define NOT_FOUND(details)                                                                                             \
+	"{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"status\":\"Failure\",\"message\":\"something not found\","       \
+	"\"reason\":\"NotFound\",\"details\":" details "}"
+
 static void answers_that_are_none_are_failures(void **state)
 {
 	static const struct {
@@ -380,6 +384,10 @@ static void answers_that_are_none_are_failures(void **state)
 		{ 200, "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"namespace\":\"ns\",\"name\":\"s\"}}",
 		  "no resourceVersion" },
 		{ 404, "<html>a proxy's</html>", "404" },
+		{ 404, NOT_FOUND("{}"), "not found" },
+		{ 404, NOT_FOUND("{\"name\":\"t\",\"kind\":\"secrets\"}"), "not found" },
+		{ 404, NOT_FOUND("{\"name\":\"s\",\"kind\":\"namespaces\"}"), "not found" },
+		{ 410, NOT_FOUND("{\"name\":\"s\",\"kind\":\"secrets\"}"), "not found" },
 		{ 500, "", "500" },
 		{ 403, "", "403" },
 	};
@@ -402,6 +410,65 @@ static void secret_of_a_fresh_pod_is_asked_for_again_within_milliseconds(void **
 	poller_ask(t->p);
 	answer(t, 403, NULL);
 	assert_in_range(t->wake_at - t->now, 1, 10 * USEC_PER_MSEC);
+}
+
+/* ---- need: kubernetes #129645 ---- */
+
+static void need_is_answered_by_the_storage(void **state)
+{
+	struct rig *t = *state;
+
+	poller_ask(t->p);
+	answer_version(t, "10");
+	assert_int_equal(poller_answered_need(t->p), 0);
+	poller_need(t->p, 3);
+	poller_ask(t->p);
+	assert_string_equal(t->target, TARGET);
+	answer_version(t, "10");
+	assert_int_equal(poller_answered_need(t->p), 3);
+	pass(t, 60);
+	assert_string_equal(t->target, TARGET "?resourceVersion=0");
+	answer_version(t, "10");
+}
+
+static void need_is_not_answered_by_what_was_asked_before(void **state)
+{
+	struct rig *t = *state;
+
+	poller_need(t->p, 1);
+	poller_ask(t->p);
+	poller_need(t->p, 2);
+	poller_ask(t->p);
+	assert_int_equal(t->n_asked, 1);
+	answer_version(t, "10");
+	assert_int_equal(poller_answered_need(t->p), 1);
+	assert_string_equal(t->target, TARGET);
+	assert_int_equal(t->n_asked, 2);
+	answer_version(t, "11");
+	assert_int_equal(poller_answered_need(t->p), 2);
+	assert_int_equal(t->n_asked, 2);
+}
+
+static void need_is_asked_for_until_there_is_an_answer(void **state)
+{
+	struct rig *t = *state;
+
+	poller_set_pace(t->p, &(struct poller_pace){ .period_usec = 0 });
+	poller_ask(t->p);
+	answer_version(t, "10");
+	poller_need(t->p, 1);
+	poller_ask(t->p);
+	answer(t, 403, NULL);
+	assert_in_range(t->wake_at - t->now, 1, 10 * USEC_PER_MSEC);
+	pass(t, 1);
+	answer(t, 500, NULL);
+	assert_int_not_equal(t->wake_at, 0);
+	pass(t, 60);
+	assert_string_equal(t->target, TARGET);
+	answer_not_found(t);
+	assert_int_equal(t->n_absent, 1);
+	assert_int_equal(poller_answered_need(t->p), 1);
+	assert_int_equal(t->wake_at, 0);
 }
 
 static void absent_one_is_asked_for_soon_then_ever_more_slowly(void **state)
@@ -633,6 +700,9 @@ int main(void)
 		with_rig(failures_keep_what_was_told_and_are_told_once),
 		with_rig(answers_that_are_none_are_failures),
 		with_rig(secret_of_a_fresh_pod_is_asked_for_again_within_milliseconds),
+		with_rig(need_is_answered_by_the_storage),
+		with_rig(need_is_not_answered_by_what_was_asked_before),
+		with_rig(need_is_asked_for_until_there_is_an_answer),
 		with_rig(absent_one_is_asked_for_soon_then_ever_more_slowly),
 		with_rig(on_demand_nothing_follows_an_answer_nor_a_failure),
 		with_rig(refresh_drops_what_runs_and_tells_a_failure_anew),
