@@ -378,7 +378,7 @@ static json_t *volume_json(const struct pod_volume *v)
 	json_t *volume = json_object(), *kind;
 
 	put_str(&volume, "name", v->name);
-	if (v->kind == POD_VOLUME_OTHER)
+	if (v->kind == POD_VOLUME_OTHER || v->error)
 		return volume;
 	if (v->kind == POD_VOLUME_PROJECTED)
 		kind = projected_json(v);

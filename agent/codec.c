@@ -631,16 +631,15 @@ static const struct source_type *type_of(const json_t *obj)
 	return NULL;
 }
 
-/* A source that we do not know makes the whole volume one that is not ours: half of it is worth nothing. */
-static bool are_ours(const json_t *sources)
+/* Half of such a volume would be worth nothing. */
+static int refuse_source(const json_t *source, const struct json_at *at, struct json_issue *issue)
 {
-	const json_t *source;
-	size_t i;
+	static const char *const known[] = { "clusterTrustBundle", "podCertificate" };
 
-	json_array_foreach (sources, i, source)
-		if (json_is_object(source) && !type_of(source))
-			return false;
-	return true;
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+		if (is_set(source, known[i]))
+			return json_issue_set(issue, &JSON_AT(at, known[i]), "secretlet does not serve such sources");
+	return json_issue_set(issue, at, "it is no source that secretlet serves");
 }
 
 static int read_projected_source(struct pod_volume_source *s, const json_t *obj, const struct json_at *at,
@@ -654,9 +653,33 @@ static int read_projected_source(struct pod_volume_source *s, const json_t *obj,
 	if (r < 0)
 		return r;
 	type = type_of(obj);
+	if (!type)
+		return refuse_source(obj, at, issue);
 	r = json_get_object(obj, type->field, at, &source, issue);
 	s->kind = type->source;
 	return r < 0 ? r : type->read(s, source, "name", &JSON_AT(at, type->field), issue);
+}
+
+/* As the API server has it (core validation, validateProjectionSources): what is named must have a path of its own. */
+static int refuse_overlap(const struct pod_volume *v, const struct json_at *list_at, struct json_issue *issue)
+{
+	struct map paths = MAP_INIT;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < v->n_sources; i++) {
+		const struct pod_volume_source *s = &v->sources[i];
+
+		for (size_t j = 0; r == 0 && j < s->n_items && s->kind != POD_SOURCE_TOKEN; j++) {
+			r = map_add_str(&paths, s->items[j].path, &s->items[j]);
+			if (r == -EEXIST)
+				r = json_issue_set(issue, &JSON_AT_INDEX(list_at, i), "conflicting duplicate paths: %s",
+						   s->items[j].path);
+			else if (r < 0)
+				r = no_memory(issue, list_at);
+		}
+	}
+	map_deinit(&paths);
+	return r;
 }
 
 static int read_projected_volume(struct pod_volume *v, const json_t *obj, const struct json_at *up,
@@ -671,12 +694,12 @@ static int read_projected_volume(struct pod_volume *v, const json_t *obj, const 
 	if (r < 0 || !projected)
 		return r;
 	r = get_list(projected, "sources", &at, POD_LIST_MAX, &array, &n, issue);
-	if (r < 0 || !are_ours(array))
+	if (r < 0)
 		return r;
 	r = begin_sources(v, POD_VOLUME_PROJECTED, projected, n, &at, issue);
 	for (size_t i = 0; r == 0 && i < n; i++)
 		r = read_projected_source(&v->sources[i], json_array_get(array, i), &JSON_AT_INDEX(&list_at, i), issue);
-	return r;
+	return r < 0 ? r : refuse_overlap(v, &list_at, issue);
 }
 
 static int read_volume(struct pod_volume *v, const json_t *obj, const struct json_at *up, struct json_issue *issue)
@@ -716,20 +739,44 @@ static int unique_name(struct map *names, const char *name, void *owner, const s
 	return r < 0 ? no_memory(issue, &at) : 0;
 }
 
+/* It is shown under its own name, if no other volume has that, and is of the kind that it would have been. */
+static int spoil_volume(struct pod_volume *v, const json_t *obj, size_t place, const struct map *names,
+			const struct json_issue *why)
+{
+	cleanup_free char *error = str_format("%s: %s", why->path, why->reason);
+	const struct source_type *type = type_of(obj);
+	if (!v->name || !str_is_dns_label(v->name) || map_get_str(names, v->name) != v) {
+		free(v->name);
+		v->name = str_format("volumes[%zu]", place);
+	}
+	if (!error || !v->name)
+		return -ENOMEM;
+	if (type && type->volume != POD_VOLUME_OTHER)
+		v->kind = type->volume;
+	else
+		v->kind = is_set(obj, "projected") ? POD_VOLUME_PROJECTED : POD_VOLUME_OTHER;
+	return v->kind == POD_VOLUME_OTHER ? 0 : pod_volume_spoil(v, error);
+}
+
+/* What is wrong with one volume takes the others from no pod. */
 static int read_volume_list(struct pod *p, const json_t *array, const struct json_at *list_at, struct map *names,
 			    struct json_issue *issue)
 {
-	int r;
-
 	for (size_t i = 0; i < p->n_volumes; i++) {
 		const struct json_at at = JSON_AT_INDEX(list_at, i);
+		const json_t *obj = json_array_get(array, i);
+		struct pod_volume *v = &p->volumes[i];
+		struct json_issue own = { .reason = "" };
+		int r, r_name = 0;
 
-		r = read_volume(&p->volumes[i], json_array_get(array, i), &at, issue);
+		r = read_volume(v, obj, &at, &own);
+		if (v->name && str_is_dns_label(v->name))
+			r_name = unique_name(names, v->name, v, &at, &own);
+		r = r_name < 0 ? r_name : r;
+		if (r < 0 && r != -ENOMEM)
+			r = spoil_volume(v, obj, i, names, &own);
 		if (r < 0)
-			return r;
-		r = unique_name(names, p->volumes[i].name, &p->volumes[i], &at, issue);
-		if (r < 0)
-			return r;
+			return no_memory(issue, &at);
 	}
 	return 0;
 }

@@ -34,16 +34,35 @@ static void source_deinit(struct pod_volume_source *s)
 	free(s->audience);
 }
 
-static void volume_deinit(struct pod_volume *v)
+static void volume_drop_sources(struct pod_volume *v)
 {
 	for (size_t i = 0; i < v->n_sources; i++)
 		source_deinit(&v->sources[i]);
+	free(TAKE_PTR(v->sources));
+	v->n_sources = 0;
+}
+
+static void volume_deinit(struct pod_volume *v)
+{
+	volume_drop_sources(v);
 	for (size_t i = 0; i < v->n_keys; i++)
 		free(v->keys[i].path);
 	free(v->keys);
 	free(v->option_error);
-	free(v->sources);
+	free(v->error);
 	free(v->name);
+}
+
+int pod_volume_spoil(struct pod_volume *v, const char *error)
+{
+	char *copy = strdup(error);
+
+	if (!copy)
+		return -ENOMEM;
+	free(v->error);
+	v->error = copy;
+	volume_drop_sources(v);
+	return 0;
 }
 
 static void container_deinit(struct pod_container *c)
@@ -178,6 +197,8 @@ static bool container_mounts_volume(const struct pod_container *c, const char *v
 
 bool pod_mounts_volume(const struct pod *p, const char *volume)
 {
+	if (strchr(volume, '[')) /* no name has one */
+		return true;
 	for (size_t i = 0; i < p->n_containers; i++)
 		if (container_mounts_volume(&p->containers[i], volume))
 			return true;

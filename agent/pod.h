@@ -57,6 +57,7 @@ struct pod_volume {
 	struct pod_volume_source
 		*sources; /* in the order in which they are laid; a volume that is not projected has one */
 	size_t n_sources;
+	char *error; /* why it cannot be shown as it is specified; it has no sources then. NULL: nothing is wrong */
 };
 struct pod_mount {
 	char *volume, *mount_path, *sub_path; /* sub_path NULL: the whole volume */
@@ -116,7 +117,10 @@ const char *pod_source_type(const struct pod_volume_source *s);
 bool pod_source_object(const struct pod_volume_source *s, enum object_kind *ret_kind);
 const struct pod_volume *pod_find_volume(const struct pod *p, const char *name);
 const struct pod_container *pod_find_container(const struct pod *p, const char *name);
-/* Some container (of any kind) mounts it. Others are not set up, as under the kubelet. */
+/* What is wrong with it, for good: its sources go. -ENOMEM. */
+int pod_volume_spoil(struct pod_volume *v, const char *error);
+/* Some container (of any kind) mounts it. Others are not set up, as under the kubelet. One whose name nobody can use has its
+ * place, "volumes[2]", as its name, and may be meant by any mount. */
 bool pod_mounts_volume(const struct pod *p, const char *volume);
 /* The user that all containers run as, if they say so: the owner of the pod's tokens. */
 bool pod_common_user(const struct pod *p, uid_t *ret_user);

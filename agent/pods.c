@@ -74,7 +74,7 @@ static const struct log_field *volume_fields(const struct volume *v, struct log_
 	fields[1] = (struct log_field){ "volume", v->spec->name };
 	/* of a projected volume the error names it */
 	fields[2] = (struct log_field){ "secret", NULL };
-	if (v->spec->kind != POD_VOLUME_PROJECTED && pod_source_object(only, &kind))
+	if (v->spec->kind != POD_VOLUME_PROJECTED && only && pod_source_object(only, &kind))
 		fields[2] = (struct log_field){ object_kind_word(kind), only->name };
 	fields[3] = (struct log_field){ NULL, NULL };
 	return fields;
@@ -584,7 +584,7 @@ static bool source_same(const struct pod_volume_source *a, const struct pod_volu
 static bool volume_same(const struct pod_volume *a, const struct pod_volume *b)
 {
 	if (!str_eq(a->name, b->name) || a->kind != b->kind || a->default_mode != b->default_mode ||
-	    a->n_sources != b->n_sources)
+	    a->n_sources != b->n_sources || !str_eq(a->error, b->error))
 		return false;
 	for (size_t i = 0; i < a->n_sources; i++) {
 		if (!source_same(&a->sources[i], &b->sources[i]))

@@ -64,7 +64,7 @@ static json_t *report_volume(const struct report_state *s, const struct volume *
 	cleanup_free char *path =
 		str_format("%s/%s/volumes/%s/%s", s->pods_dir, v->pod->uid, pod_volume_plugin(v->spec), v->spec->name);
 	/* the members of a secret volume are older than its sources */
-	const struct pod_volume_source *only = v->spec->kind == POD_VOLUME_SECRET ? &v->spec->sources[0] : NULL;
+	const struct pod_volume_source *only = v->spec->kind == POD_VOLUME_SECRET ? v->spec->sources : NULL;
 
 	if (!path)
 		return NULL;

@@ -389,6 +389,8 @@ int view_make(const struct pod *pod, const struct pod_volume *volume, const stru
 	cleanup(view_deinit) struct view v = { .n_files = 0 };
 	int r;
 
+	if (volume->error)
+		return err_set(e, -EINVAL, "%s", volume->error);
 	r = payload_new(&v.payload);
 	if (r < 0)
 		return err_set(e, r, "out of memory");

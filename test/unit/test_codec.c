@@ -537,9 +537,15 @@ static void projected_volumes_are_read(void **state)
 	assert_string_equal(v->sources[0].items[0].path, "p");
 
 	/* what is not known whole is not shown by halves */
-	assert_int_equal(pod_find_volume(p, "foreign")->kind, POD_VOLUME_OTHER);
-	assert_null(pod_volume_plugin(pod_find_volume(p, "foreign")));
-	assert_int_equal(pod_find_volume(p, "nothing")->kind, POD_VOLUME_OTHER);
+	v = pod_find_volume(p, "foreign");
+	assert_int_equal(v->kind, POD_VOLUME_PROJECTED);
+	assert_int_equal(v->n_sources, 0);
+	assert_string_equal(v->error,
+			    "spec.volumes[4].projected.sources[1].clusterTrustBundle: secretlet does not serve "
+			    "such sources");
+	assert_string_equal(pod_find_volume(p, "nothing")->error,
+			    "spec.volumes[5].projected.sources[0]: it is no source that secretlet serves");
+	assert_null(pod_find_volume(p, "all")->error);
 	assert_int_equal(pod_find_volume(p, "null")->kind, POD_VOLUME_OTHER);
 }
 
@@ -612,7 +618,27 @@ static void finished_means_succeeded_or_failed(void **state)
 #define SOURCE(s)    PROJECTED("{\"sources\": [{\"secret\": {\"name\": \"a\"}}, " s "]}")
 #define MOUNT(m)     "{" META ", \"spec\": {\"containers\": [{\"name\": \"c\", \"volumeMounts\": [" m "]}]}}"
 
-static void refused_pods_name_the_place(void **state)
+/* Of the table's pods the first volume is in order, and the second is not: it alone is spoilt. */
+static void expect_spoilt(const char *text, const struct pod *p, const char *path, const char *reason)
+{
+	const struct pod_volume *v = &p->volumes[1];
+
+	assert_int_equal(p->n_volumes, 2);
+	assert_string_equal(p->volumes[0].name, "ok");
+	assert_null(p->volumes[0].error);
+	if (!str_eq(v->name, "v")) {
+		assert_string_equal(v->name, "volumes[1]");
+		assert_true(pod_mounts_volume(p, v->name));
+	}
+	assert_int_equal(v->n_sources, 0);
+	if (v->kind == POD_VOLUME_OTHER)
+		return;
+	if (strncmp(v->error, path, strlen(path)) != 0 || !strstr(v->error + strlen(path), reason))
+		fail_msg("%s: %s", text, v->error);
+	assert_non_null(pod_volume_plugin(v));
+}
+
+static void refused_pods_and_volumes_name_the_place(void **state)
 {
 	static const char mode[] = "must be a number between 0 and 0777 (octal), both inclusive";
 	static const struct {
@@ -634,6 +660,11 @@ static void refused_pods_name_the_place(void **state)
 		{ VOLUME("{\"name\": \"a/b\"}"), "spec.volumes[1].name", "DNS-1123" },
 		{ VOLUME("{\"name\": \"..\"}"), "spec.volumes[1].name", "DNS-1123" },
 		{ VOLUME("{\"name\": \"ok\"}"), "spec.volumes[1].name", "Duplicate" },
+		{ VOLUME("{\"name\": \"ok\", \"secret\": {\"secretName\": \"a\"}}"), "spec.volumes[1].name",
+		  "Duplicate" },
+		{ VOLUME("{\"name\": \"../x\", \"secret\": {\"secretName\": \"a\"}}"), "spec.volumes[1].name",
+		  "DNS-1123" },
+		{ VOLUME("{\"name\": 1, \"secret\": {\"secretName\": \"a\"}}"), "spec.volumes[1].name", "string" },
 		{ SECRET("7"), "spec.volumes[1].secret", "object" },
 		{ SECRET("{}"), "spec.volumes[1].secret.secretName", "required" },
 		{ SECRET("{\"secretName\": \"\"}"), "spec.volumes[1].secret.secretName", "empty" },
@@ -673,6 +704,14 @@ static void refused_pods_name_the_place(void **state)
 		{ PROJECTED("{\"sources\": {}}"), "spec.volumes[1].projected.sources", "array" },
 		{ PROJECTED("{\"defaultMode\": 512}"), "spec.volumes[1].projected.defaultMode", mode },
 		{ SOURCE("7"), "spec.volumes[1].projected.sources[1]", "object" },
+		{ SOURCE("{\"clusterTrustBundle\": {\"name\": \"ca\", \"path\": \"p\"}}"),
+		  "spec.volumes[1].projected.sources[1].clusterTrustBundle", "does not serve" },
+		{ SOURCE("{\"podCertificate\": {\"keyType\": \"ED25519\"}}"),
+		  "spec.volumes[1].projected.sources[1].podCertificate", "does not serve" },
+		{ SOURCE("{\"somethingNew\": {}}"), "spec.volumes[1].projected.sources[1]", "no source that" },
+		{ SOURCE("{\"secret\": {\"name\": \"b\", \"items\": [{\"key\": \"k\", \"path\": \"p\"}]}}, "
+			 "{\"configMap\": {\"name\": \"c\", \"items\": [{\"key\": \"k\", \"path\": \"p\"}]}}"),
+		  "spec.volumes[1].projected.sources[2]", "conflicting duplicate paths: p" },
 		{ SOURCE("{\"secret\": []}"), "spec.volumes[1].projected.sources[1].secret", "object" },
 		{ SOURCE("{\"secret\": {}}"), "spec.volumes[1].projected.sources[1].secret.name", "required" },
 		{ SOURCE("{\"secret\": {\"name\": \"a/b\"}}"), "spec.volumes[1].projected.sources[1].secret.name",
@@ -701,6 +740,12 @@ static void refused_pods_name_the_place(void **state)
 		struct json_issue issue = { .path = "" };
 		struct pod *p = NULL;
 
+		if (str_starts(CASES[i].path, "spec.volumes[1]")) {
+			assert_int_equal(codec_pod(doc, &p, &issue), 0);
+			expect_spoilt(CASES[i].text, p, CASES[i].path, CASES[i].reason);
+			pod_unref(p);
+			continue;
+		}
 		if (codec_pod(doc, &p, &issue) != -EINVAL)
 			fail_msg("accepted: %s", CASES[i].text);
 		assert_null(p);
@@ -803,7 +848,7 @@ int main(void)
 		cmocka_unit_test(the_common_user_is_that_of_all_containers),
 		cmocka_unit_test(smallest_pod_is_read),
 		cmocka_unit_test(finished_means_succeeded_or_failed),
-		cmocka_unit_test(refused_pods_name_the_place),
+		cmocka_unit_test(refused_pods_and_volumes_name_the_place),
 		cmocka_unit_test(absurdly_long_lists_are_refused),
 		cmocka_unit_test(expected_objects_are_recognised),
 		cmocka_unit_test(resource_version_is_found_or_null),
