@@ -154,6 +154,15 @@ static void agent_object_failed(void *userdata, enum object_kind kind, const cha
 	store_object_failed(a->store, kind, ns, name, e);
 }
 
+static void agent_object_fresh(void *userdata, enum object_kind kind, const char *ns, const char *name, uint64_t need)
+{
+	struct agent *a = userdata;
+	const struct store_entry *entry = store_object_fresh(a->store, kind, ns, name, need);
+
+	if (entry)
+		pods_object_fresh(a->pods, entry);
+}
+
 static const struct source_sink agent_sink = {
 	.pod_changed = agent_pod_changed,
 	.pod_removed = agent_pod_removed,
@@ -161,6 +170,7 @@ static const struct source_sink agent_sink = {
 	.pods_synced = agent_pods_synced,
 	.object_changed = agent_object_changed,
 	.object_failed = agent_object_failed,
+	.object_fresh = agent_object_fresh,
 };
 
 static void agent_store_changed(void *userdata, const struct store_entry *entry)

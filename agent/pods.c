@@ -90,16 +90,38 @@ static const struct store_entry *volume_trouble(const struct volume *v)
 	return NULL;
 }
 
-/* A source was asked for just now, and its answer is on its way. */
-static bool volume_is_asked_for(const struct volume *v)
+/* What is known of it is older than the volume, and was asked for once more. */
+static bool source_is_held(const struct volume *v, size_t i)
+{
+	return v->condition != VOLUME_READY && v->entries[i] && v->entries[i]->fresh < v->sources[i].need;
+}
+
+const struct store_entry *volume_asked_for(const struct volume *v)
 {
 	for (size_t i = 0; i < v->n_sources; i++) {
 		const struct store_entry *entry = v->entries[i];
 
-		if (entry && entry->state == STORE_UNSYNCED && !entry->error[0])
-			return true;
+		if (entry && !entry->error[0] && (entry->state == STORE_UNSYNCED || source_is_held(v, i)))
+			return entry;
 	}
-	return false;
+	return NULL;
+}
+
+/* A pod's first content is never older than the pod: it waits for an answer that was asked for after the pod had come
+ * (kubernetes #129645). Later ones come by the way of all changes. */
+static int volume_hold(const struct volume *v, struct err *e)
+{
+	for (size_t i = 0; i < v->n_sources; i++) {
+		const struct store_entry *entry = v->entries[i];
+
+		if (!source_is_held(v, i))
+			continue;
+		if (entry->error[0])
+			return err_set(e, -EAGAIN, "%s", entry->error);
+		return err_set(e, -EAGAIN, "%s \"%s\" has not been fetched yet", object_kind_word(entry->kind),
+			       entry->name);
+	}
+	return 0;
 }
 
 /* Says what is wrong with a volume, once for each reason. What is wrong with the source is the source's to say: it would
@@ -108,14 +130,14 @@ static void volume_set_error(struct volume *v, const char *text)
 {
 	struct log_field fields[4];
 	const struct store_entry *trouble;
-	bool asked;
+	const struct store_entry *asked;
 
 	if (strcmp(v->error, text) == 0)
 		return;
 	snprintf(v->error, sizeof(v->error), "%s", text);
 	if (!*text)
 		return;
-	asked = volume_is_asked_for(v);
+	asked = volume_asked_for(v);
 	trouble = volume_trouble(v);
 	if (v->condition == VOLUME_READY && (asked || (trouble && str_eq(text, trouble->error))))
 		log_debug(volume_fields(v, fields), "volume keeps its last good content: %s", text);
@@ -244,7 +266,9 @@ static void volume_update(struct volume *v)
 		volume_changed(v);
 		return;
 	}
-	r = view_make(v->pod->pod, v->spec, v->entries, p->knows_node ? &p->allocatable : NULL, &view, &e);
+	r = volume_hold(v, &e);
+	if (r == 0)
+		r = view_make(v->pod->pod, v->spec, v->entries, p->knows_node ? &p->allocatable : NULL, &view, &e);
 	if (r == 0) {
 		r = volume_publish(v, &view);
 		if (r < 0) {
@@ -497,12 +521,17 @@ static void pod_remove_volumes(struct pods *p, const char *uid)
 	}
 }
 
-/* A source that the volume's previous revision did not have, or has in another place. */
+/* A source that the volume's previous revision did not have, or has in another place. What an earlier agent has published
+ * is not new, nor is a pod that the source has not told. */
 static void volume_need_sources(struct volume *v, const struct volume *before)
 {
+	if (v->pod->cached || (!before && v->condition == VOLUME_READY))
+		return;
 	for (size_t i = 0; i < v->n_sources; i++) {
-		if (v->entries[i] && (!before || i >= before->n_sources || before->entries[i] != v->entries[i]))
-			store_need(v->pod->pods->store, v->entries[i]);
+		if (before && i < before->n_sources && before->entries[i] == v->entries[i])
+			v->sources[i].need = before->sources[i].need;
+		else if (v->entries[i])
+			v->sources[i].need = store_need(v->pod->pods->store, v->entries[i]);
 	}
 }
 
@@ -1004,6 +1033,18 @@ void pods_object_changed(struct pods *p, const struct store_entry *entry)
 		return;
 	list_for_each (source, &users->sources, same_object)
 		volume_update(source->volume);
+}
+
+void pods_object_fresh(struct pods *p, const struct store_entry *entry)
+{
+	struct object_users *users = map_get(&p->by_entry, &entry, sizeof(entry));
+	struct volume_source *source;
+
+	if (!users)
+		return;
+	list_for_each (source, &users->sources, same_object)
+		if (source->volume->condition == VOLUME_WAITING)
+			volume_update(source->volume);
 }
 
 size_t pods_count(const struct pods *p)

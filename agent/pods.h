@@ -24,6 +24,7 @@ enum volume_condition {
 struct volume_source {
 	struct volume *volume;
 	struct list same_object; /* with the other sources of this entry */
+	uint64_t need; /* what the entry's `fresh` must be before the volume is shown for the first time */
 };
 
 /* Read-only outside pods.c. */
@@ -91,6 +92,8 @@ bool pod_needs_node(const struct pod *pod);
 void pods_node_changed(struct pods *p, const struct pairs *allocatable);
 /* From the store. */
 void pods_object_changed(struct pods *p, const struct store_entry *entry);
+/* Its `fresh` has grown. */
+void pods_object_fresh(struct pods *p, const struct store_entry *entry);
 
 size_t pods_count(const struct pods *p);
 /* In the order of namespace and name. */
@@ -99,5 +102,7 @@ const struct pod_state *pods_at(const struct pods *p, size_t i);
 const struct pod_state *pods_find(const struct pods *p, const char *ref);
 /* The source whose file is at `path`, as the specification and the store have it now. NULL: none. */
 const struct pod_volume_source *volume_find_source(const struct volume *v, const char *path);
+/* The first source that was asked for and has no answer yet, good or bad. NULL: none. */
+const struct store_entry *volume_asked_for(const struct volume *v);
 /* Every volume that the pod has now can be read. A finished pod is not ready: its volumes are gone. */
 bool pod_state_is_ready(const struct pod_state *s);

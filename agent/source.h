@@ -47,6 +47,8 @@ struct source_sink {
 	 * valid. Told on each change of the reason, not for each retry. */
 	void (*object_failed)(void *userdata, enum object_kind kind, const char *ns, const char *name,
 			      const struct err *e);
+	/* The answer to the need-th source_need() since source_want(), and to those before it. NULL: nobody wants to know. */
+	void (*object_fresh)(void *userdata, enum object_kind kind, const char *ns, const char *name, uint64_t need);
 };
 
 struct source_health {
@@ -109,8 +111,10 @@ static inline void source_unwant(struct source *s, enum object_kind kind, const 
 {
 	s->vtable->unwant(s, kind, ns, name);
 }
-/* One more pod refers to a Secret that is wanted already: whatever the strategy needs to be up to date for it is done.
- * Nothing waits for that; what is news is told. -ENOENT: not wanted. */
+/* One more pod refers to a Secret that is wanted already. SOURCE_ASKED: the API server's storage is asked, what is news is
+ * told, and then object_fresh() says that what was told is not older than this call; until that works it is tried again.
+ * 0: nothing follows, what was told is current. -ENOENT: not wanted. */
+#define SOURCE_ASKED 1
 static inline int source_need(struct source *s, enum object_kind kind, const char *ns, const char *name)
 {
 	return s->vtable->need ? s->vtable->need(s, kind, ns, name) : 0;

@@ -362,6 +362,7 @@ static void follower_start(struct follower *f, bool latest)
 			  strerror(-r));
 		env_wake_after(f, NO_MEMORY_RETRY_USEC);
 	} else if (f->polls) {
+		poller_need(f->poller, f->need);
 		poller_ask(f->poller);
 	} else if (latest) {
 		reflector_refresh(f->reflector);
@@ -425,6 +426,8 @@ int follower_do_later(struct follower *f, enum todo todo)
 
 static void follower_do(struct follower *f, enum todo todo)
 {
+	if (f->poller)
+		poller_need(f->poller, f->need);
 	if (todo == TODO_FREE)
 		f->free(f);
 	else if (todo == TODO_STOP)

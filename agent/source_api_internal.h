@@ -45,6 +45,7 @@ struct follower {
 	struct poller *poller;
 	bool polls;
 	struct poller_pace pace; /* if it polls */
+	uint64_t need; /* the same: of the next request (poller_need()) */
 	bool stopped; /* what there is of these tells nothing any more */
 	struct http_request *request;
 	struct repeatable repeatable;

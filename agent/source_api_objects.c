@@ -4,7 +4,11 @@
  *          sync it is checked whether there is still the same object; and so is one whose watch has been silent since
  *          the last check, without even a bookmark. A check only compares; what differs is listed anew.
  *   Cache  a poller, with the TTL as its period.
- *   Get    a poller that always asks for the most recent state: at every sync, and when a pod comes to need it.
+ *   Get    a poller that always asks for the most recent state: at every sync.
+ *
+ * A pod that comes to need it is answered by the server's storage, whatever the strategy: a watch may be late, and caches
+ * are. The first list is that answer, where there was none before; later the poller asks, and what it finds is compared
+ * with what is known.
  *
  * What is told to the sink is compared with what was told before: a relist that brings nothing new stays silent, and so
  * does a retry that fails in the same way. */
@@ -36,7 +40,10 @@ struct wanted {
 	bool rejected_said; /* in the log */
 	bool starved; /* refused for want of memory: to be fetched again */
 	bool rests; /* immutable, and its reflector was stopped */
-	bool check_seen; /* by the poller's answer that is coming in */
+	bool check_differs; /* the poller's answer that is coming in, from what is known */
+	bool failed_by_check; /* `failure` is the poller's, under Watch */
+	uint64_t n_needs, fresh; /* calls of need; the last one that is answered */
+	uint64_t fetch_need; /* the last one before the latest fetch */
 	uint64_t check_due_usec, checked_usec;
 };
 
@@ -54,7 +61,33 @@ static bool is_watched(const struct wanted *w)
 static int fetch(struct wanted *w)
 {
 	w->rests = false;
+	w->fetch_need = w->n_needs;
+	if (!is_watched(w))
+		w->poll.need = w->n_needs;
 	return follower_do_later(is_watched(w) ? &w->follower : &w->poll, TODO_REFRESH);
+}
+
+static bool is_needed(const struct wanted *w)
+{
+	return w->n_needs > w->fresh;
+}
+
+/* What is asked for from now on answers all needs so far. */
+static int ask_for_need(struct wanted *w)
+{
+	bool runs = w->fetch_need > w->fresh && w->follower.todo != TODO_REFRESH;
+
+	/* one that runs may have begun before the last need: then secret_list_end() asks once more */
+	if (is_watched(w) && !w->settled)
+		return runs ? 0 : fetch(w);
+	w->poll.need = w->n_needs;
+	return follower_do_later(&w->poll, TODO_ASK);
+}
+
+static void ask_if_needed(struct wanted *w)
+{
+	if (is_needed(w) && ask_for_need(w) < 0)
+		log_error(LOG_F({ object_kind_word(w->kind), w->key }), "out of memory");
 }
 
 /* What is told now is news even if it is the same as before. */
@@ -68,7 +101,7 @@ static void secret_tell(struct wanted *w)
 	const struct source_api *s = w->follower.source;
 
 	api_keep_text(&w->failure, NULL);
-	w->answer_due = false;
+	w->answer_due = w->failed_by_check = false;
 	w->settled = true;
 	s->sink->object_changed(s->userdata, w->kind, w->ns, w->name, w->secret);
 }
@@ -86,12 +119,25 @@ static void secret_tell_failed(struct wanted *w, int code, const char *text)
 	s->sink->object_failed(s->userdata, w->kind, w->ns, w->name, &e);
 }
 
+/* The last good revision beside a refused one is older than who needs it. */
+static void secret_is_fresh(struct wanted *w, uint64_t need)
+{
+	const struct source_api *s = w->follower.source;
+
+	if (w->rejected || need <= w->fresh)
+		return;
+	w->fresh = need;
+	if (s->sink->object_fresh)
+		s->sink->object_fresh(s->userdata, w->kind, w->ns, w->name, need);
+}
+
 static void secret_accepted(struct wanted *w)
 {
 	w->starved = false;
 	if (!w->rejected)
 		return;
 	free(TAKE_PTR(w->rejected));
+	ask_if_needed(w);
 	w->follower.source->n_rejected--;
 	if (w->rejected_said)
 		log_info(LOG_F({ object_kind_word(w->kind), w->key }), "accepted again");
@@ -191,12 +237,27 @@ static void secret_object(void *userdata, enum reflector_event event, const json
 		rest_if_immutable(w);
 }
 
+/* Under Watch. The fetch that waits for its turn is not this list's. */
+static void list_answers_needs(struct wanted *w)
+{
+	const struct reflector *r = w->follower.reflector;
+
+	if (!r || w->follower.todo != TODO_NOTHING)
+		return;
+	if (reflector_told_latest(r))
+		secret_is_fresh(w, w->fetch_need);
+	if (w->n_needs > MAX(w->fresh, w->poll.need))
+		ask_if_needed(w);
+}
+
 static void secret_list_end(void *userdata)
 {
 	struct wanted *w = wanted_of(userdata);
 
 	if (!w->seen)
 		secret_gone(w);
+	if (is_watched(w))
+		list_answers_needs(w);
 	rest_if_immutable(w);
 }
 
@@ -212,6 +273,7 @@ static void secret_failed(void *userdata, const struct err *e, int status)
 {
 	struct wanted *w = wanted_of(userdata);
 
+	w->failed_by_check = false;
 	if (api_is_news(w->follower.source, &w->said, err_text(e)))
 		log_write(level_of(e->code, status), LOG_F({ object_kind_word(w->kind), w->key }), "%s", err_text(e));
 	secret_tell_failed(w, e->code, err_text(e));
@@ -243,24 +305,38 @@ static const char *meta_str(const json_t *obj, const char *key)
 	return json_string_value(json_object_get(json_object_get(obj, "metadata"), key));
 }
 
+/* Which revision was rejected is not kept: it is looked at again. */
+static bool is_known(const struct wanted *w, const json_t *obj)
+{
+	return !w->rejected && w->secret && str_eq(w->secret->uid, meta_str(obj, "uid")) &&
+	       str_eq(w->secret->resource_version, meta_str(obj, "resourceVersion"));
+}
+
+/* obj NULL: there is none. */
 static void check_found(struct wanted *w, const json_t *obj)
 {
-	const char *version = meta_str(obj, "resourceVersion");
+	w->check_differs = obj ? !is_known(w, obj) : w->secret || w->rejected || !w->settled;
+}
 
-	/* which revision was rejected is not kept: it is looked at again */
-	if (!w->rejected && w->secret && str_eq(w->secret->uid, meta_str(obj, "uid")) &&
-	    str_eq(w->secret->resource_version, version))
+static void check_ends(struct wanted *w)
+{
+	if (w->check_differs) {
+		log_debug(LOG_F({ object_kind_word(w->kind), w->key }), "another revision than the one that is known");
+		fetch(w);
 		return;
-	log_debug(LOG_F({ object_kind_word(w->kind), w->key }), "another revision than the one that is known");
-	fetch(w);
+	}
+	if (w->failed_by_check)
+		secret_tell(w);
+	secret_is_fresh(w, poller_answered_need(w->poll.poller));
 }
 
 static void poll_list_begin(void *userdata)
 {
 	struct wanted *w = wanted_of(userdata);
 
-	w->check_seen = false;
-	if (!is_watched(w))
+	if (is_watched(w))
+		check_found(w, NULL);
+	else
 		secret_list_begin(userdata);
 }
 
@@ -268,7 +344,6 @@ static void poll_object(void *userdata, enum reflector_event event, const json_t
 {
 	struct wanted *w = wanted_of(userdata);
 
-	w->check_seen = true;
 	if (is_watched(w))
 		check_found(w, obj);
 	else
@@ -279,18 +354,22 @@ static void poll_list_end(void *userdata)
 {
 	struct wanted *w = wanted_of(userdata);
 
-	if (!is_watched(w))
-		secret_list_end(userdata);
-	else if (!w->check_seen && (w->secret || w->rejected))
-		fetch(w);
+	if (is_watched(w)) {
+		check_ends(w);
+		return;
+	}
+	secret_list_end(userdata);
+	secret_is_fresh(w, poller_answered_need(w->poll.poller));
 }
 
+/* A check that fails is nobody's trouble but of a pod that waits for it. */
 static void poll_failed(void *userdata, const struct err *e, int status)
 {
 	struct wanted *w = wanted_of(userdata);
 
-	if (!is_watched(w)) {
+	if (!is_watched(w) || is_needed(w)) {
 		secret_failed(userdata, e, status);
+		w->failed_by_check = is_watched(w);
 		return;
 	}
 	log_debug(LOG_F({ object_kind_word(w->kind), w->key }), "check: %s", err_text(e));
@@ -351,7 +430,7 @@ static void check(struct wanted *w)
 	bool is_silent = follower_is_watching(&w->follower) && w->follower.heard_usec < w->checked_usec;
 
 	w->checked_usec = loop_now(w->follower.source->loop);
-	if (w->rests || is_silent)
+	if (w->rests || is_silent || is_needed(w))
 		follower_do_later(&w->poll, TODO_ASK);
 	else if (!w->follower.reflector)
 		follower_do_later(&w->follower, TODO_START); /* there was no memory for it */
@@ -378,10 +457,12 @@ static void on_check_time(struct loop_source *source, void *userdata)
 
 static int wanted_start(struct wanted *w)
 {
-	if (!is_watched(w))
+	if (!is_watched(w)) {
+		w->poll.need = w->n_needs;
 		return follower_do_later(&w->poll, TODO_START);
+	}
 	plan_check(w);
-	return follower_do_later(&w->follower, TODO_START);
+	return is_needed(w) ? fetch(w) : follower_do_later(&w->follower, TODO_START);
 }
 
 /* From one strategy to another. What is known stays, and the new one begins with nothing older: not with what a cache of
@@ -523,18 +604,16 @@ int api_need(struct source *source, enum object_kind kind, const char *ns, const
 {
 	struct source_api *s = api_of(source);
 	struct wanted *w;
+	int r;
 
 	if (kind == OBJECT_TOKEN)
 		return 0;
 	w = find_wanted(s, kind, ns, name);
 	if (!w)
 		return -ENOENT;
-	if (!s->started)
-		return 0;
-	if (!is_watched(w))
-		return follower_do_later(&w->poll, TODO_ASK);
-	/* a watch is up to date by itself; what rests may be another object by now, and no cache shall say it is not */
-	return w->rests ? follower_do_later(&w->poll, TODO_REFRESH) : 0;
+	w->n_needs++;
+	r = s->started ? ask_for_need(w) : 0;
+	return r < 0 ? r : SOURCE_ASKED;
 }
 
 int api_refresh(struct source *source, enum object_kind kind, const char *ns, const char *name)

@@ -121,14 +121,24 @@ int store_ref(struct store *st, enum object_kind kind, const char *ns, const cha
 	return 0;
 }
 
-void store_need(struct store *st, const struct store_entry *entry)
+static struct store_item *item_of(const struct store_entry *entry)
 {
+	return container_of((struct store_entry *)(uintptr_t)entry, struct store_item, entry);
+}
+
+uint64_t store_need(struct store *st, const struct store_entry *entry)
+{
+	struct store_item *item = item_of(entry);
+	uint64_t need = ++item->entry.n_needs;
 	int r = source_need(st->source, entry->kind, entry->ns, entry->name);
 
 	/* what is known is as good as it was before */
 	if (r < 0)
-		log_debug(LOG_F({ "namespace", entry->ns }, { object_kind_word(entry->kind), entry->name }),
-			  "ask again: %s", strerror(-r));
+		log_warning(LOG_F({ "namespace", entry->ns }, { object_kind_word(entry->kind), entry->name }),
+			    "ask again: %s", strerror(-r));
+	if (r != SOURCE_ASKED)
+		item->entry.fresh = need;
+	return need;
 }
 
 int store_refresh(struct store *st, enum object_kind kind, const char *ns, const char *name)
@@ -138,7 +148,7 @@ int store_refresh(struct store *st, enum object_kind kind, const char *ns, const
 
 void store_unref(struct store *st, const struct store_entry *entry)
 {
-	struct store_item *item = container_of((struct store_entry *)(uintptr_t)entry, struct store_item, entry);
+	struct store_item *item = item_of(entry);
 
 	assert(item->entry.n_refs > 0);
 	if (--item->entry.n_refs > 0)
@@ -204,4 +214,15 @@ void store_object_failed(struct store *st, enum object_kind kind, const char *ns
 	item->entry.n_answers++;
 	snprintf(item->entry.error, sizeof(item->entry.error), "%s", err_text(e));
 	st->fn(st->userdata, &item->entry);
+}
+
+const struct store_entry *store_object_fresh(struct store *st, enum object_kind kind, const char *ns, const char *name,
+					     uint64_t need)
+{
+	struct store_item *item = store_item_find(st, kind, ns, name);
+
+	if (!item)
+		return NULL;
+	item->entry.fresh = MAX(item->entry.fresh, need);
+	return &item->entry;
 }

@@ -24,6 +24,8 @@ struct store_entry {
 	uint64_t n_answers; /* words from the source, good or bad */
 	uint64_t synced_usec; /* CLOCK_REALTIME of the last word from the source; 0: none */
 	bool cached; /* state and secret are from the offline cache, as they were at synced_usec */
+	uint64_t n_needs,
+		fresh; /* calls of store_need(); of these, the last that state and secret are not older than */
 };
 
 /* An entry's state, secret or error has changed. Not called from inside store_ref() or store_unref(). */
@@ -39,8 +41,9 @@ void store_set_source(struct store *st, struct source *source);
  * -ENOMEM, -EINVAL: no such name can be, and what the source says. */
 int store_ref(struct store *st, enum object_kind kind, const char *ns, const char *name,
 	      const struct store_entry **ret_entry);
-/* A pod holds a reference that did not before: the source makes sure that what is told is current. */
-void store_need(struct store *st, const struct store_entry *entry);
+/* A pod holds a reference that did not before: the source makes sure that what is told is current. Returns what entry->fresh
+ * will be then, at least; it may be so already. */
+uint64_t store_need(struct store *st, const struct store_entry *entry);
 /* The source fetches it now; n_answers counts on when it has answered. -ENOENT: not referenced; -ENOMEM. */
 int store_refresh(struct store *st, enum object_kind kind, const char *ns, const char *name);
 /* The last one makes the source forget it, and the bytes go. */
@@ -56,5 +59,8 @@ void store_object_changed(struct store *st, enum object_kind kind, const char *n
  * told anything since. */
 void store_object_restored(struct store *st, enum object_kind kind, const char *ns, const char *name,
 			   struct secret *secret, uint64_t synced_usec);
+/* NULL: not referenced. Calls nobody. */
+const struct store_entry *store_object_fresh(struct store *st, enum object_kind kind, const char *ns, const char *name,
+					     uint64_t need);
 void store_object_failed(struct store *st, enum object_kind kind, const char *ns, const char *name,
 			 const struct err *e);

@@ -460,6 +460,21 @@ size_t apiserver_inject_one(struct apiserver *a, const char *kind_name, const ch
 	return inject(a, kind_name, name, bytes);
 }
 
+size_t apiserver_hold_watches(struct apiserver *a, const char *kind_name, bool hold)
+{
+	struct watch *w;
+	size_t n = 0;
+
+	lock(a);
+	list_for_each (w, &a->watches, link)
+		if (is_meant(w, kind_name, NULL)) {
+			watch_hold(w, hold);
+			n++;
+		}
+	unlock(a);
+	return n;
+}
+
 size_t apiserver_end_watch(struct apiserver *a, const char *kind_name, const char *name, bool cut)
 {
 	struct watch *w;

@@ -56,6 +56,9 @@ size_t apiserver_inject_one(struct apiserver *a, const char *kind, const char *n
 			    const char *bytes) attr_warn_unused;
 size_t apiserver_end_watch(struct apiserver *a, const char *kind, const char *name, bool cut) attr_warn_unused;
 
+/* Running watches of the kind hear of nothing any more, as behind a slow proxy; then of all that they have missed. */
+size_t apiserver_hold_watches(struct apiserver *a, const char *kind, bool hold) attr_warn_unused;
+
 /* From the next request on. */
 void apiserver_set_watch_list(struct apiserver *a, enum apiserver_watch_list watch_list);
 /* The bearer token that counts from the next request on. */

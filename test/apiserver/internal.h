@@ -22,6 +22,7 @@ struct watch {
 	const struct kind *kind;
 	struct object_selector selector;
 	struct buf out;
+	uint64_t held_rv; /* what it has not heard begins behind this; 0: it is not held */
 	bool bookmarks;
 	bool suspended; /* the connection is, right now */
 	bool ended; /* nothing is queued any more; what is queued is still sent, */
@@ -108,6 +109,8 @@ void watch_send(struct watch *w, const char *bytes, size_t len);
 /* Looks at a connection that may be suspended once more: a->stopping is new. */
 void watch_resume(struct watch *w);
 void watch_feed_all(struct apiserver *a, const struct change *c);
+/* From now on, or from its beginning on, it hears of nothing, and then of all that it has missed. */
+void watch_hold(struct watch *w, bool hold);
 /* How many got one. */
 size_t watch_bookmark_all(struct apiserver *a);
 /* The second thread's main function; takes the lock itself. */

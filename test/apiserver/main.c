@@ -33,6 +33,7 @@ static const char usage[] =
 	"                        one object or a List\n"
 	"  --help                this text\n"
 	"\n"
+	"On SIGUSR1 running watches of Secrets hear of nothing any more, on SIGUSR2 of all that they have missed.\n"
 	"curl drives it: POST to /api/v1/namespaces/NS/{pods,secrets,configmaps,events}; GET, PUT, PATCH "
 	"(merge-patch+json) and DELETE\n"
 	"on /api/v1/namespaces/NS/{pods,secrets,configmaps,events}/NAME.\n";
@@ -239,16 +240,27 @@ static void raise_file_limit(void)
 	}
 }
 
+static void wait_for_the_end(struct apiserver *a, const sigset_t *set)
+{
+	int sig = 0;
+
+	while (sigwait(set, &sig) == 0 && (sig == SIGUSR1 || sig == SIGUSR2))
+		fprintf(stderr, "apiserver: %zu watches %s\n", apiserver_hold_watches(a, "Secret", sig == SIGUSR1),
+			sig == SIGUSR1 ? "held" : "released");
+}
+
 static int run(const struct arguments *args, struct err *e)
 {
 	struct apiserver *a;
 	sigset_t set;
-	int r, sig;
+	int r;
 
 	/* blocked before the threads exist, so that sigwait() gets them */
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGUSR1);
+	sigaddset(&set, SIGUSR2);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	raise_file_limit();
 
@@ -259,7 +271,7 @@ static int run(const struct arguments *args, struct err *e)
 	if (r == 0) {
 		puts(apiserver_url(a));
 		fflush(stdout);
-		sigwait(&set, &sig);
+		wait_for_the_end(a, &set);
 	}
 	apiserver_stop(a);
 	return r;

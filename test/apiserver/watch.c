@@ -79,7 +79,7 @@ static void watch_feed(struct watch *w, const struct change *c)
 {
 	bool before, after;
 
-	if (c->kind != w->kind || c->rv <= w->from_rv)
+	if (w->held_rv || c->kind != w->kind || c->rv <= w->from_rv)
 		return;
 	before = selector_match(&w->selector, c->before);
 	after = selector_match(&w->selector, c->after);
@@ -87,6 +87,20 @@ static void watch_feed(struct watch *w, const struct change *c)
 		watch_send_frame(w, before ? "MODIFIED" : "ADDED", object_full(c->kind, c->after, 0));
 	else if (before)
 		watch_send_frame(w, "DELETED", object_full(c->kind, c->before, c->rv));
+}
+
+void watch_hold(struct watch *w, bool hold)
+{
+	const struct change *change;
+	uint64_t rv = w->held_rv;
+
+	if (hold == (rv > 0))
+		return;
+	w->held_rv = hold ? objects_rv(w->a->objects) : 0;
+	while (!hold && (change = objects_after(w->a->objects, rv))) {
+		watch_feed(w, change);
+		rv = change->rv;
+	}
 }
 
 static void watch_bookmark(struct watch *w, uint64_t rv, bool initial_end)
@@ -108,7 +122,7 @@ size_t watch_bookmark_all(struct apiserver *a)
 	size_t n = 0;
 
 	list_for_each (w, &a->watches, link)
-		if (watch_runs(w) && w->bookmarks && objects_rv(a->objects) >= w->from_rv) {
+		if (watch_runs(w) && !w->held_rv && w->bookmarks && objects_rv(a->objects) >= w->from_rv) {
 			watch_bookmark(w, objects_rv(a->objects), false);
 			n++;
 		}

@@ -23,6 +23,8 @@ static struct fixture {
 	struct pods *pods;
 	struct source source;
 	int n_wants, n_unwants, n_needs, n_refusals; /* refusals: of so many wants from now on */
+	bool asks; /* the source answers needs */
+	uint64_t need; /* argument of a call on the loop's thread */
 	const char *text, *name; /* arguments of a call on the loop's thread */
 	struct err error;
 	bool yes;
@@ -49,7 +51,7 @@ static void on_unwant(struct source *s, enum object_kind kind, const char *ns, c
 static int on_need(struct source *s, enum object_kind kind, const char *ns, const char *name)
 {
 	f.n_needs++;
-	return 0;
+	return f.asks ? SOURCE_ASKED : 0;
 }
 
 static const struct source_vtable source_vtable = { .want = on_want, .unwant = on_unwant, .need = on_need };
@@ -286,6 +288,63 @@ static void a_reason_to_wait_is_shown(void **state)
 	say_secret("s", "2", ONE);
 	expect_condition("ns/p", VOLUME_READY);
 	assert_string_equal(volume_error("ns/p"), "");
+}
+
+static void fresh_on_loop(struct rig *rig, void *arg)
+{
+	const struct store_entry *entry = store_object_fresh(f.store, OBJECT_SECRET, "ns", f.name, f.need);
+
+	if (entry)
+		pods_object_fresh(f.pods, entry);
+}
+
+static void say_fresh(const char *name, uint64_t need)
+{
+	f.name = name;
+	f.need = need;
+	rig_call(f.rig, fresh_on_loop, NULL);
+}
+
+/* kubernetes #129645: what is known for another pod may be older than the new one. */
+static void a_new_pod_sees_nothing_older_than_itself(void **state)
+{
+	f.asks = true;
+	say_pod("p1", "u1", SECRET("s"), "");
+	say_secret("s", "1", ONE);
+	expect_condition("ns/p1", VOLUME_WAITING);
+	assert_string_equal(volume_error("ns/p1"), "secret \"s\" has not been fetched yet");
+	say_fresh("s", 1);
+	expect_condition("ns/p1", VOLUME_READY);
+	say_pod("p2", "u2", SECRET("s"), "");
+	expect_condition("ns/p2", VOLUME_WAITING);
+	say_fresh("s", 1);
+	expect_condition("ns/p2", VOLUME_WAITING);
+	say_secret_failed("s", "forbidden");
+	assert_string_equal(volume_error("ns/p2"), "forbidden");
+	expect_no_folder("u2");
+	expect_file("u1", "k", "one");
+	/* the answer: another revision, for both */
+	say_secret("s", "2", TWO);
+	expect_condition("ns/p2", VOLUME_WAITING);
+	say_fresh("s", 2);
+	expect_condition("ns/p2", VOLUME_READY);
+	expect_file("u2", "k", "two");
+	expect_file("u1", "k", "two");
+	assert_true(pod_is_ready("ns/p1"));
+	assert_int_equal(f.n_needs, 2);
+}
+
+/* What it waits for is the pod's own need, whichever revision of the pod says so. */
+static void a_pod_that_changes_meanwhile_waits_for_the_same_answer(void **state)
+{
+	f.asks = true;
+	say_pod("p", "u", SECRET("s"), "");
+	say_secret("s", "1", ONE);
+	say_pod("p", "u", SECRET("s") ",\"defaultMode\":256", "");
+	expect_condition("ns/p", VOLUME_WAITING);
+	assert_int_equal(f.n_needs, 1);
+	say_fresh("s", 1);
+	expect_condition("ns/p", VOLUME_READY);
 }
 
 static void two_pods_share_one_secret(void **state)
@@ -1343,6 +1402,8 @@ int main(void)
 		with_rig(volumes_show_what_the_kubelet_would),
 		with_rig(a_secret_that_is_late_completes_its_pod),
 		with_rig(a_reason_to_wait_is_shown),
+		with_rig(a_new_pod_sees_nothing_older_than_itself),
+		with_rig(a_pod_that_changes_meanwhile_waits_for_the_same_answer),
 		with_rig(two_pods_share_one_secret),
 		with_rig(errors_never_take_away_what_was_shown),
 		with_rig(an_optional_secret_comes_and_goes),

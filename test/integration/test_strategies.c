@@ -24,6 +24,8 @@ struct told_secret {
 	struct secret *last;
 	unsigned n_changed, n_failed;
 	bool absent;
+	uint64_t fresh; /* the last need that was answered */
+	unsigned n_changed_then; /* when it was */
 };
 
 struct rig {
@@ -108,6 +110,15 @@ static void on_secret_failed(void *userdata, enum object_kind kind, const char *
 	told(userdata, name)->n_failed++;
 }
 
+static void on_secret_fresh(void *userdata, enum object_kind kind, const char *ns, const char *name, uint64_t need)
+{
+	struct told_secret *s = told(userdata, name);
+
+	assert_true(need > s->fresh);
+	s->fresh = need;
+	s->n_changed_then = s->n_changed;
+}
+
 static void on_pod_changed(void *userdata, struct pod *pod)
 {
 	((struct rig *)userdata)->n_pod_changed++;
@@ -128,6 +139,7 @@ static const struct source_sink SINK = {
 	.pods_synced = on_pods_synced,
 	.object_changed = on_secret_changed,
 	.object_failed = on_secret_failed,
+	.object_fresh = on_secret_fresh,
 };
 
 /* ---- the rig ---- */
@@ -209,6 +221,11 @@ static void set_node_ttl(struct rig *t, const char *annotations)
 static void want(struct rig *t, const char *name)
 {
 	assert_int_equal(source_want(t->source, OBJECT_SECRET, "ns", name), 0);
+}
+
+static void need(struct rig *t, const char *name)
+{
+	assert_int_equal(source_need(t->source, OBJECT_SECRET, "ns", name), SOURCE_ASKED);
 }
 
 static bool has_value(struct rig *t, const char *name, const char *value)
@@ -465,12 +482,31 @@ static void recreated_immutable_secret_is_noticed_when_another_pod_needs_it(void
 	assert_true(apiserver_delete(t->server, "Secret", "ns", "s"));
 	put(t, "s", "2", true);
 	mark(t);
-	assert_int_equal(source_need(t->source, OBJECT_SECRET, "ns", "s"), 0);
+	need(t, "s");
 	eventually(t, has_value(t, "s", "2"));
 	assert_int_equal(count(t, S_LATEST), 1);
 }
 
-static void another_pod_costs_a_watched_secret_no_request(void **state)
+/* ---- what a pod needs is not older than the pod: kubernetes #129645 ---- */
+
+#define S_LIST "GET /api/v1/namespaces/ns/secrets?fieldSelector=metadata.name%3Ds&limit=500"
+
+static void first_pods_secret_is_listed_from_the_storage(void **state)
+{
+	struct rig *t = *state;
+
+	put(t, "s", "1", false);
+	start(t, SOURCE_WATCH, LONG, 0);
+	want(t, "s");
+	need(t, "s");
+	need(t, "s");
+	eventually(t, told(t, "s")->fresh == 2 && n_watches(t) == 1);
+	assert_int_equal(told(t, "s")->n_changed_then, 1);
+	assert_int_equal(count(t, S_LIST), 1);
+	assert_int_equal(count(t, S_ALL), 2);
+}
+
+static void pods_that_come_together_cost_a_watched_secret_one_get(void **state)
 {
 	struct rig *t = *state;
 
@@ -480,9 +516,164 @@ static void another_pod_costs_a_watched_secret_no_request(void **state)
 	eventually(t, n_watches(t) == 1);
 	mark(t);
 	for (int i = 0; i < 100; i++)
-		assert_int_equal(source_need(t->source, OBJECT_SECRET, "ns", "s"), 0);
+		need(t, "s");
+	eventually(t, told(t, "s")->fresh == 100);
 	pass(t, TEST_SYNC);
-	assert_int_equal(n_requests(t) - t->mark, 0);
+	assert_int_equal(count(t, S_LATEST), 1);
+	assert_int_equal(n_requests(t) - t->mark, 1);
+	assert_int_equal(told(t, "s")->n_changed, 1);
+}
+
+static void new_pod_waits_for_no_watch_that_is_late(void **state)
+{
+	struct rig *t = *state;
+
+	put(t, "s", "1", false);
+	start(t, SOURCE_WATCH, LONG, 0);
+	want(t, "s");
+	eventually(t, n_watches(t) == 1);
+	reach(t, apiserver_hold_watches(t->server, "Secret", true));
+	put(t, "s", "2", false);
+	pass(t, TEST_SYNC);
+	assert_true(has_value(t, "s", "1"));
+	need(t, "s");
+	eventually(t, told(t, "s")->fresh == 1);
+	assert_int_equal(told(t, "s")->n_changed_then, 2);
+	assert_true(has_value(t, "s", "2"));
+}
+
+static void absent_secret_is_fresh_too(void **state)
+{
+	struct rig *t = *state;
+
+	start(t, SOURCE_WATCH, LONG, 0);
+	want(t, "s");
+	eventually(t, n_watches(t) == 1 && told(t, "s")->absent);
+	need(t, "s");
+	eventually(t, told(t, "s")->fresh == 1);
+	reach(t, apiserver_hold_watches(t->server, "Secret", true));
+	put(t, "s", "1", false);
+	need(t, "s");
+	eventually(t, told(t, "s")->fresh == 2);
+	assert_true(has_value(t, "s", "1"));
+}
+
+/* As the Node authorizer does it until it has noticed the pod. */
+static void forbidden_need_is_asked_again_within_milliseconds(void **state)
+{
+	for (int i = 0; i < SOURCE_STRATEGIES_N; i++) {
+		struct rig *t;
+
+		setup((void **)&t);
+		put(t, "s", "1", false);
+		start(t, (enum source_strategy)i, LONG, LONG);
+		want(t, "s");
+		eventually(t, has_value(t, "s", "1") && (i != SOURCE_WATCH || n_watches(t) == 1));
+		mark(t);
+		apiserver_fail(t->server, "/secrets/s", 403, NULL, -1, 3);
+		need(t, "s");
+		eventually(t, told(t, "s")->fresh == 1);
+		assert_int_equal(count(t, S_LATEST), 4);
+		assert_int_equal(told(t, "s")->n_failed, 1);
+		/* and the trouble is over for all */
+		assert_int_equal(told(t, "s")->n_changed_then, 2);
+		assert_true(i != SOURCE_WATCH || n_watches(t) == 1);
+		teardown((void **)&t);
+	}
+}
+
+static void refused_secret_is_not_fresh_until_it_is_mended(void **state)
+{
+	struct rig *t = *state;
+
+	put(t, "s", "1", false);
+	start(t, SOURCE_WATCH, LONG, 0);
+	want(t, "s");
+	eventually(t, n_watches(t) == 1);
+	apiserver_put_text(t->server, "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"namespace\":\"ns\","
+				      "\"name\":\"s\"},\"data\":{\"k\":\"?\"}}");
+	eventually(t, told(t, "s")->n_failed == 1);
+	need(t, "s");
+	pass(t, TEST_SYNC);
+	assert_int_equal(told(t, "s")->fresh, 0);
+	assert_true(has_value(t, "s", "1"));
+	put(t, "s", "2", false);
+	eventually(t, told(t, "s")->fresh == 1);
+	assert_true(has_value(t, "s", "2"));
+}
+
+/* ---- what is no word of the server's that there is none takes nothing away ---- */
+
+#define STATUS(code, reason, details)                                                                                  \
+	"{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"status\":\"Failure\",\"message\":\"told\",\"reason\":\"" reason  \
+	"\",\"details\":" details ",\"code\":" code "}"
+#define OTHER                                                                                                          \
+	"{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"namespace\":\"ns\",\"name\":\"other\","            \
+	"\"resourceVersion\":\"99\"}}"
+#define LIST(kind, items)                                                                                              \
+	"{\"apiVersion\":\"v1\",\"kind\":\"" kind "\",\"metadata\":{\"resourceVersion\":\"99\"},\"items\":[" items "]" \
+	"}"
+#define BROKEN                                                                                                         \
+	"{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"namespace\":\"ns\",\"name\":\"s\","                \
+	"\"resourceVersion\":\"99\"},\"data\":{\"k\":\"?\"}}"
+
+static void only_the_servers_own_word_takes_a_secret_away(void **state)
+{
+	static const struct {
+		int status;
+		const char *body; /* NULL: a Status of its own */
+	} answers[] = {
+		{ 401, NULL },
+		{ 403, NULL },
+		{ 404, "<html>a proxy's</html>" },
+		{ 404, STATUS("404", "NotFound", "{}") },
+		{ 404, STATUS("404", "NotFound", "{\"name\":\"other\",\"kind\":\"secrets\"}") },
+		{ 404, STATUS("404", "NotFound", "{\"name\":\"s\",\"kind\":\"namespaces\"}") },
+		{ 429, NULL },
+		{ 500, NULL },
+		{ 500, STATUS("404", "NotFound", "{\"name\":\"s\",\"kind\":\"secrets\"}") },
+		{ 503, "" },
+		{ 200, "" },
+		{ 200, "{}" },
+		{ 200, "[]" },
+		{ 200, "<html>a proxy's</html>" },
+		{ 200, OTHER },
+		{ 200, BROKEN },
+		{ 200, STATUS("404", "NotFound", "{\"name\":\"s\",\"kind\":\"secrets\"}") },
+		{ 200, LIST("SecretList", OTHER) },
+		{ 200, LIST("SecretList", "null") },
+		{ 200, LIST("SecretList", BROKEN) },
+		{ 200, LIST("ConfigMapList", "") },
+		{ 200, "{\"apiVersion\":\"v1\",\"kind\":\"SecretList\",\"metadata\":{},\"items\":[]}" },
+		{ 200, "{\"apiVersion\":\"v1\",\"kind\":\"SecretList\",\"items\":{}}" },
+	};
+
+	for (int i = 0; i < SOURCE_STRATEGIES_N; i++) {
+		struct rig *t;
+
+		setup((void **)&t);
+		put(t, "s", "1", false);
+		start(t, (enum source_strategy)i, LONG, LONG);
+		want(t, "s");
+		eventually(t, has_value(t, "s", "1"));
+		for (size_t j = 0; j < ARRAY_SIZE(answers); j++) {
+			unsigned n_changed = told(t, "s")->n_changed;
+
+			eventually(t, i != SOURCE_WATCH || n_watches(t) == 1);
+			apiserver_fail(t->server, "/secrets", answers[j].status, answers[j].body, -1, 1);
+			assert_int_equal(source_refresh(t->source, OBJECT_SECRET, "ns", "s"), 0);
+			eventually(t, told(t, "s")->n_failed > j);
+			if (!has_value(t, "s", "1") || told(t, "s")->n_changed != n_changed)
+				fail_msg("strategy %d, answer %zu", i, j);
+			assert_int_equal(source_refresh(t->source, OBJECT_SECRET, "ns", "s"), 0);
+			eventually(t, told(t, "s")->n_changed > n_changed);
+			assert_int_equal(told(t, "s")->n_failed, j + 1);
+		}
+		assert_true(apiserver_delete(t->server, "Secret", "ns", "s"));
+		assert_int_equal(source_refresh(t->source, OBJECT_SECRET, "ns", "s"), 0);
+		eventually(t, told(t, "s")->absent);
+		teardown((void **)&t);
+	}
 }
 
 /* ---- Cache ---- */
@@ -537,7 +728,7 @@ static void hundred_pods_that_need_ten_cached_secrets_at_once_make_ten_gets_98(v
 		put(t, name, "1", false);
 		want(t, name);
 		for (int pod = 0; pod < 10; pod++)
-			assert_int_equal(source_need(t->source, OBJECT_SECRET, "ns", name), 0);
+			need(t, name);
 	}
 	eventually(t, count(t, S_ALL) == 10);
 	pass(t, TEST_SYNC);
@@ -553,7 +744,7 @@ static void new_pod_invalidates_a_cached_secret_101(void **state)
 	want(t, "s");
 	eventually(t, has_value(t, "s", "1"));
 	put(t, "s", "2", false);
-	assert_int_equal(source_need(t->source, OBJECT_SECRET, "ns", "s"), 0);
+	need(t, "s");
 	eventually(t, has_value(t, "s", "2"));
 	assert_int_equal(count(t, S_ALL), 2);
 }
@@ -655,7 +846,7 @@ static void get_is_one_quorum_get_for_each_pod_and_each_sync_97(void **state)
 		if (pod == 0)
 			want(t, "s");
 		else
-			assert_int_equal(source_need(t->source, OBJECT_SECRET, "ns", "s"), 0);
+			need(t, "s");
 		eventually(t, count(t, S_LATEST) == (size_t)pod + 1);
 		eventually(t, has_value(t, "s", "1"));
 	}
@@ -835,7 +1026,13 @@ int main(void)
 		with_rig(recreated_immutable_secret_is_noticed_at_the_next_sync),
 		with_rig(deleted_immutable_secret_is_noticed_and_watched_for),
 		with_rig(recreated_immutable_secret_is_noticed_when_another_pod_needs_it),
-		with_rig(another_pod_costs_a_watched_secret_no_request),
+		with_rig(first_pods_secret_is_listed_from_the_storage),
+		with_rig(pods_that_come_together_cost_a_watched_secret_one_get),
+		with_rig(new_pod_waits_for_no_watch_that_is_late),
+		with_rig(absent_secret_is_fresh_too),
+		cmocka_unit_test(forbidden_need_is_asked_again_within_milliseconds),
+		with_rig(refused_secret_is_not_fresh_until_it_is_mended),
+		cmocka_unit_test(only_the_servers_own_word_takes_a_secret_away),
 		with_rig(cache_is_one_get_in_each_ttl),
 		with_rig(cache_fetches_only_what_is_referenced_95),
 		with_rig(hundred_pods_that_need_ten_cached_secrets_at_once_make_ten_gets_98),
