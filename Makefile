@@ -156,9 +156,10 @@ demo-run: all
 
 tools: $(TOOLS) $(PRELOADS) $(B)/apiserver ## the test API server and the test tools
 
-# what is loaded later calls the program's own SSL_read()
+# what is loaded later calls the program's own (common/wipe_http2.c)
+EXPORTED := nghttp2_session_callbacks_set_on_data_chunk_recv_callback nghttp2_session_mem_recv nghttp2_session_del
 $(B)/secretlet: $(B)/agent/main.o $(AGENT) $(FUSEFS) $(COMMON) $(WIPE)
-	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) $(if $(WIPE),-Wl$(comma)--export-dynamic-symbol=SSL_read) -o $@ $^ $(LIBS)
+	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) $(if $(WIPE),$(EXPORTED:%=-Wl$(comma)--export-dynamic-symbol=%)) -o $@ $^ $(LIBS)
 
 $(B)/apiserver: $(B)/test/apiserver/main.o $(APISERVER) $(COMMON)
 	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) $(TEST_LIBS)

@@ -7,7 +7,8 @@
  *
  * curl 7.88 forgets data of an HTTP/2 stream in its own buffers when more than one buffer full has come, until the
  * socket becomes readable for some other reason; so a stream that has delivered is made to look again ("nudged") until
- * it has nothing more. With that, buffers can be small, which counts with a thousand watches.
+ * it has nothing more. With that, buffers can be small, which counts with a thousand watches. What a connection has received
+ * is wiped as curl takes it from there (common/wipe_http2.c), and what a request was given when we have taken it.
  *
  * curl reuses a connection only for a request with the same CA and certificate. So when they change nothing has to be
  * told to curl: a request takes along those of its time ("struct tls"), and the old connections go with their last
@@ -37,8 +38,8 @@ enum {
 	KEEPALIVE_INTERVAL_SEC = 15,
 	UNACKED_MSEC = 30000, /* a dead peer is noticed although data is on its way to it */
 	STREAMS_MAX = 250, /* the API server's own default; it may announce less */
-	KEPT_HTTP1 = 16, /* connections that are kept open when they have nothing to do */
-	KEPT_HTTP2 = 1, /* the last answers stay in their buffers */
+	CACHED_CONNECTIONS_MAX = 16, /* idle ones kept open */
+	CONNECTIONS_SEEN = 64,
 	BUFFER_LONG_LIVED = 1024, /* curl's minimum */
 	BUFFER_DEFAULT = 16384,
 	RETRY_AFTER_MAX_SEC = 120, /* API servers ask for half a minute at most */
@@ -86,9 +87,9 @@ struct http {
 	bool multiplexes; /* HTTP/2, as far as we know */
 	bool has_answered; /* so we know */
 	bool in_curl;
+	bool left_early; /* some request has, since requests were nudged last */
 	size_t n_unplaced; /* given to curl, without a connection yet */
 	size_t n_short; /* given to curl, not long-lived */
-	long n_kept; /* connections that curl keeps although some have nothing to do */
 	struct http_stats stats;
 };
 
@@ -291,10 +292,22 @@ static void request_free(struct http_request *r)
 	free(r);
 }
 
+/* Of a request that ends before its answer does. curl may have stopped in the middle of what has come on the connection because
+ * of it: another request there has to look for more. Where there is none the connection goes, and what lies there with it. */
+static void leave_early(struct http_request *r)
+{
+	if (!r->placed)
+		return;
+	curl_easy_setopt(r->easy, CURLOPT_FORBID_REUSE, 1L); /* counts for the last one on the connection */
+	r->http->left_early = true;
+	loop_defer_set(r->http->run_now);
+}
+
 void http_cancel(struct http_request *r)
 {
 	if (!r || r->cancelled)
 		return;
+	leave_early(r);
 	if (r->added)
 		r->http->stats.n_running--;
 	if (!r->http->in_curl) {
@@ -420,6 +433,8 @@ static void finish(struct http_request *r, CURLcode code)
 	if (curl_easy_getinfo(r->easy, CURLINFO_RETRY_AFTER, &retry_after) == CURLE_OK && retry_after > 0)
 		result.retry_after_sec = MIN(retry_after, RETRY_AFTER_MAX_SEC);
 	h->stats.n_running--;
+	if (code != CURLE_OK)
+		leave_early(r);
 	request_free(r);
 	callbacks->done(userdata, &result);
 	if (code != CURLE_OK && !had_place)
@@ -528,22 +543,6 @@ static int on_close_socket(void *userdata, curl_socket_t fd)
 
 /* ---- the loop's side ---- */
 
-/* Holding an upload that there is not and letting it go on is curl's only way to be told "look at this one now". */
-static void nudge(struct http *h)
-{
-	struct http_request *r;
-	long version = 0;
-
-	while ((r = list_first(&h->nudged, struct http_request, nudge_link))) {
-		list_remove(&r->nudge_link);
-		curl_easy_getinfo(r->easy, CURLINFO_HTTP_VERSION, &version);
-		if (version != CURL_HTTP_VERSION_2_0)
-			continue;
-		curl_easy_pause(r->easy, CURLPAUSE_SEND);
-		curl_easy_pause(r->easy, CURLPAUSE_CONT);
-	}
-}
-
 static curl_socket_t socket_of(const struct http_request *r)
 {
 	curl_socket_t fd = CURL_SOCKET_BAD;
@@ -552,30 +551,43 @@ static curl_socket_t socket_of(const struct http_request *r)
 	return fd;
 }
 
-/* What has come last stays in the connection's buffer, whosever it was, until that is read into again
- * (common/wipe_ssl.c): so somebody on the connection looks for more. */
-static void nudge_one_of(struct http *h, curl_socket_t fd)
+/* One request on each connection is to be nudged; of more connections than there is room for, each. */
+static void look_everywhere(struct http *h)
 {
+	curl_socket_t fd, seen[CONNECTIONS_SEEN];
 	struct http_request *r;
+	size_t n = 0, i;
 
-	list_for_each (r, &h->nudged, nudge_link)
-		if (socket_of(r) == fd)
-			return;
 	list_for_each (r, &h->running, link) {
-		if (!r->placed || socket_of(r) != fd)
+		fd = r->placed ? socket_of(r) : CURL_SOCKET_BAD;
+		for (i = 0; i < n && seen[i] != fd; i++)
+			;
+		if (fd == CURL_SOCKET_BAD || i < n)
 			continue;
-		list_append(&h->nudged, &r->nudge_link);
-		return;
+		if (n < CONNECTIONS_SEEN)
+			seen[n++] = fd;
+		if (list_empty(&r->nudge_link))
+			list_append(&h->nudged, &r->nudge_link);
 	}
 }
 
-/* Curl closes what has nothing to do while there are more than that; not from inside of its callbacks. */
-static void keep_connections(struct http *h)
+/* Holding an upload that there is not and letting it go on is curl's only way to be told "look at this one now". */
+static void nudge(struct http *h)
 {
-	long n = h->has_answered && h->multiplexes ? KEPT_HTTP2 : KEPT_HTTP1;
+	struct http_request *r;
+	long version = 0;
 
-	if (n != h->n_kept && curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, n) == CURLM_OK)
-		h->n_kept = n;
+	if (h->left_early && h->multiplexes)
+		look_everywhere(h);
+	h->left_early = false;
+	while ((r = list_first(&h->nudged, struct http_request, nudge_link))) {
+		list_remove(&r->nudge_link);
+		curl_easy_getinfo(r->easy, CURLINFO_HTTP_VERSION, &version);
+		if (version != 0 && version != CURL_HTTP_VERSION_2_0)
+			continue;
+		curl_easy_pause(r->easy, CURLPAUSE_SEND);
+		curl_easy_pause(r->easy, CURLPAUSE_CONT);
+	}
 }
 
 static void socket_action(struct http *h, curl_socket_t fd, int events)
@@ -586,10 +598,7 @@ static void socket_action(struct http *h, curl_socket_t fd, int events)
 	h->in_curl = true;
 	curl_multi_socket_action(h->multi, fd, events, &running);
 	h->in_curl = false;
-	keep_connections(h);
 	settle(h);
-	if (events & CURL_CSELECT_IN && h->multiplexes)
-		nudge_one_of(h, fd);
 	nudge(h);
 }
 
@@ -729,6 +738,7 @@ static void end_outdated(struct http_request *r)
 
 	err_set(&result.err, -ECONNABORTED, "%s: the credentials have changed", r->http->server);
 	r->http->stats.n_running--;
+	leave_early(r);
 	request_free(r);
 	callbacks->done(userdata, &result);
 }
@@ -1104,10 +1114,10 @@ static int make_multi(struct http *h)
 	    curl_multi_setopt(h->multi, CURLMOPT_TIMERFUNCTION, on_timer_wanted) != CURLM_OK ||
 	    curl_multi_setopt(h->multi, CURLMOPT_TIMERDATA, h) != CURLM_OK ||
 	    curl_multi_setopt(h->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_MULTIPLEX) != CURLM_OK ||
-	    curl_multi_setopt(h->multi, CURLMOPT_MAX_CONCURRENT_STREAMS, (long)STREAMS_MAX) != CURLM_OK)
+	    curl_multi_setopt(h->multi, CURLMOPT_MAX_CONCURRENT_STREAMS, (long)STREAMS_MAX) != CURLM_OK ||
+	    curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, (long)CACHED_CONNECTIONS_MAX) != CURLM_OK)
 		return -EINVAL;
-	keep_connections(h);
-	return h->n_kept ? 0 : -EINVAL;
+	return 0;
 }
 
 static int make_loop_sources(struct http *h)
