@@ -2,11 +2,14 @@
 """The canary test: marked Secrets go through all that can happen to one, and then every byte of memory of the daemon's
 processes, their logs, and the files that they have written is searched for the marks.
 
-    test/canary/canary.py --build DIR [--dir DIR] [--only STAGE,...] [--stop]
+    test/canary/canary.py --build DIR [--dir DIR] [--only STAGE,...] [--stop] [--kube DIR --port N]
 
 While a Secret is published its bytes may be in the state arena and nowhere else; once it has gone, nowhere at all. Bearer
 token and client key may be in the agent, which uses them, and nowhere once they were replaced; of the offline cache's key
-only what is derived from it may be, in the arena. A command that reads Secrets is looked at when it ends.
+only what is derived from it may be, in the arena. A command that reads Secrets is looked at when it ends. A ConfigMap is
+no Secret: it is shown, and not looked for.
+
+With --kube all that does not need a server that lies is done at a real API server (test/e2e/canary.sh).
 
 Each stage has a mark of its own. A hit is printed as process, mapping, offset and encoding, never as content. Needs root
 and a private mount namespace (`unshare -m`). Exit status 0 only if nothing was found where it must not be.
@@ -15,21 +18,13 @@ mutants.py takes the protections away, one at a time, and has this test notice.
 """
 import argparse
 import base64
-import ctypes
 import hashlib
-import http.client
-import http.server
 import json
 import os
 import pathlib
-import random
 import re
 import resource
-import shutil
 import signal
-import socket
-import ssl
-import string
 import subprocess
 import sys
 import tempfile
@@ -37,29 +32,14 @@ import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import memory  # noqa: E402  pylint: disable=wrong-import-position
+# pylint: disable=wrong-import-position
+import memory  # noqa: E402
+from world import (ANSWERING, SIZES, Daemon, Kube, World, die_with_parent, eventually, free_port, letters, pod_of,  # noqa: E402
+                   run_and_look, secret_volume)
 
-SECRETS = "volumes/kubernetes.io~secret"
-SIZES = {"small": 48, "middle": 5 << 10, "large": 300 << 10}  # whole marks: a piece of one would be unexpected
-LIBC = ctypes.CDLL(None, use_errno=True)
-PR_SET_PDEATHSIG = 1
-LETTERS = string.ascii_letters + string.digits
-
-
-def die_with_parent():
-    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-
-
-def letters(n):
-    return "".join(random.SystemRandom().choice(LETTERS) for _ in range(n))
-
-
-def eventually(what, fn, seconds=30):
-    end = time.monotonic() + seconds
-    while not fn():
-        if time.monotonic() > end:
-            raise RuntimeError(f"did not happen: {what}")
-        time.sleep(0.02)
+# bytes: libcurl has room for 16 KiB of an answer that it reads for another; what is too much comes in one TLS record, or more
+BURSTS = (16400, 16600, 16800, 17000, 17200, 20000, 40000)
+AT_KUBE = ["life", "small", "unmade", "strategies", "events", "projected", "live", "commands", "crash"]
 
 
 # ---- marks
@@ -138,300 +118,11 @@ class Tap:
         return 1 if self.failed else 0
 
 
-# ---- the server: the test API server, behind something that can lie
-
-class Liar(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server_version, sys_version = "canary", ""
-
-    def log_message(self, *args):
-        pass
-
-    def do_GET(self):
-        front = self.server.front
-        for name, answer in list(front.answers.items()):
-            if f"metadata.name%3D{name}&" in self.path + "&" or f"metadata.name={name}&" in self.path + "&" or \
-                    self.path.endswith(f"/secrets/{name}"):
-                front.asked[name] = front.asked.get(name, 0) + 1
-                answer(self)
-                return
-        try:
-            self.pass_on()
-        except OSError:
-            self.close_connection = True
-
-    def pass_on(self):
-        headers = {k: v for k, v in self.headers.items() if k.lower() in ("accept", "authorization", "user-agent")}
-        back = http.client.HTTPConnection("127.0.0.1", self.server.front.back, timeout=600)
-        back.request("GET", self.path, headers=headers)
-        with self.server.front.lock:
-            self.server.front.open.add(back)
-        answer = back.getresponse()
-        self.send_response(answer.status)
-        self.send_header("Content-Type", answer.getheader("Content-Type", "application/json"))
-        self.send_header("Transfer-Encoding", "chunked")
-        self.end_headers()
-        try:
-            while data := answer.read1(65536):
-                self.chunk(data)
-            self.wfile.write(b"0\r\n\r\n")
-        except (OSError, ValueError, http.client.HTTPException):
-            self.close_connection = True
-        back.close()
-
-    def chunk(self, data):
-        self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
-
-    def say(self, status, body, kind="application/json", cut=None):
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body) if cut is None else len(body) + cut))
-        # in one piece, so that the end of a stream comes with its data
-        self._headers_buffer += [b"\r\n", body]
-        self.flush_headers()
-        if cut:
-            self.wfile.flush()
-            self.close_connection = True
-
-
-class Front:
-    def __init__(self, back, tls=None):
-        self.back, self.answers, self.asked = back, {}, {}
-        self.lock, self.open = threading.Lock(), set()
-        self.httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Liar)
-        self.httpd.daemon_threads = True
-        self.httpd.front = self
-        self.httpd.handle_error = lambda *a: None
-        self.port = self.httpd.server_port
-        if tls:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(*tls)
-            self.httpd.socket = context.wrap_socket(self.httpd.socket, server_side=True)
-        threading.Thread(target=self.httpd.serve_forever, daemon=True).start()
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as s:
-        return s.getsockname()[1]
-
-
-def openssl(*args):
-    subprocess.run(("openssl",) + args, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-
-class World:
-    """Certificates, the API server, nghttpx in front of it for HTTP/2."""
-
-    def __init__(self, build, folder):
-        self.build, self.dir = build, folder
-        folder.mkdir()
-        self.make_ca("ca")
-        self.sign("server", "/CN=server")
-        self.token_file = folder / "token"
-        self.children = []
-
-    def make_ca(self, name):
-        openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout",
-                f"{self.dir}/{name}.key", "-out", f"{self.dir}/{name}.crt", "-subj", f"/CN={name}", "-days", "2")
-
-    def sign(self, name, subject):
-        d = self.dir
-        (d / "ext").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
-        openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", f"{d}/{name}.key",
-                "-out", f"{d}/{name}.csr", "-subj", subject)
-        openssl("x509", "-req", "-in", f"{d}/{name}.csr", "-CA", f"{d}/ca.crt", "-CAkey", f"{d}/ca.key",
-                "-CAcreateserial", "-out", f"{d}/{name}.crt", "-days", "2", "-extfile", f"{d}/ext")
-
-    def start(self):
-        server = subprocess.Popen([self.build / "apiserver"], stdout=subprocess.PIPE, preexec_fn=die_with_parent,
-                                  stderr=open(self.dir / "apiserver.err", "wb"))
-        self.children.append(server)
-        self.back = int(server.stdout.readline().decode().rsplit(":", 1)[1])
-        self.plain = Front(self.back)
-        self.tls = Front(self.back, (self.dir / "server.crt", self.dir / "server.key"))
-        self.h2_port = self.front_h2()
-
-    def front_h2(self, port=None, streams=100):
-        port = port or free_port()
-        nghttpx = shutil.which("nghttpx") or "/usr/sbin/nghttpx"
-        self.children.append(subprocess.Popen(
-            [nghttpx, f"-f127.0.0.1,{port}", f"-b127.0.0.1,{self.plain.port}", "--no-ocsp", "--single-thread",
-             "--backend-read-timeout=1h", f"--frontend-http2-max-concurrent-streams={streams}", "--errorlog-file=/dev/null",
-             "--conf=/dev/null", "--verify-client", f"--verify-client-cacert={self.dir}/ca.crt", f"{self.dir}/server.key",
-             f"{self.dir}/server.crt"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=die_with_parent))
-        eventually("nghttpx listens", lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0)
-        return port
-
-    def call(self, method, kind, name="", body=None):
-        c = http.client.HTTPConnection("127.0.0.1", self.back, timeout=10)
-        c.request(method, f"/api/v1/namespaces/default/{kind}" + (f"/{name}" if name else ""),
-                  json.dumps(body) if body else None, {"Content-Type": "application/json"})
-        answer = c.getresponse()
-        text = answer.read()
-        c.close()
-        if answer.status >= 300:
-            raise RuntimeError(f"{method} {kind}/{name}: {answer.status} {text[:100]}")
-
-    def secret(self, name, mark, sizes=None, new=True, **more):
-        data = {key: mark.b64(size) for key, size in (sizes or SIZES).items()}
-        body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": "default"},
-                "data": data, **more}
-        self.call("POST" if new else "PUT", "secrets", "" if new else name, body)
-
-    def pod(self, name, volumes):
-        self.call("POST", "pods", "", pod_of(name, volumes, uid=f"uid-{name}"))
-
-    def end(self):
-        for child in self.children:
-            child.kill()
-            child.wait()
-
-
-def pod_of(name, volumes, **meta):
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default", **meta},
-            "spec": {"nodeName": "node-1", "volumes": volumes,
-                     "containers": [{"name": "c", "image": "x",
-                                     "volumeMounts": [{"name": v["name"], "mountPath": "/" + v["name"]} for v in volumes]}]},
-            "status": {"phase": "Running"}}
-
-
-def secret_volume(secret, name="v", **more):
-    return {"name": name, "secret": {"secretName": secret, **more}}
-
-
-# ---- the daemon
-
-class Daemon:
-    def __init__(self, canary, name):
-        self.canary, self.dir = canary, canary.dir / name
-        self.dir.mkdir()
-        # whoever wants to leave a core behind may
-        os.chmod(self.dir, 0o777)
-        self.pods, self.run, self.log, self.conf = (self.dir / n for n in ("pods", "run", "daemon.log", "config.yaml"))
-        self.inputs = {str(self.pods)}
-        self.roles = set()  # of the processes that must be there
-        self.process = None
-
-    def configure(self, **fields):
-        """Lines of the configuration; paths among them are inputs unless the daemon writes there."""
-        text = "apiVersion: secretlet.config/v1alpha1\nkind: SecretletConfiguration\n"
-        for key, value in {"podsDir": self.pods, "runtimeDir": self.run, "nodeName": "node-1", "logLevel": "debug",
-                           **fields}.items():
-            text += f"{key}: {value}\n"
-        self.conf.write_text(text)
-        self.conf.chmod(0o600)
-
-    def start(self):
-        self.process = subprocess.Popen([self.canary.build / "secretlet", "run", "--config", self.conf], cwd=self.dir,
-                                        stdin=subprocess.DEVNULL, stdout=open(self.log, "ab"), stderr=subprocess.STDOUT,
-                                        preexec_fn=die_with_parent)
-
-    def processes(self):
-        """role -> pid"""
-        found, below = {"keeper": self.process.pid}, [self.process.pid]
-        for parent in below:
-            try:
-                children = pathlib.Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-                for pid in map(int, children):
-                    words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
-                    role = next((r for r in ("agent", "publisher", "audit") if f"internal-{r}" in words), "?")
-                    if parent != self.process.pid:
-                        role = "cache"  # the agent's child
-                    found[role] = pid
-                    below.append(pid)
-            except OSError:
-                continue
-        return found
-
-    def cli(self, *words):
-        done = subprocess.run([self.canary.build / "secretlet", *words, "--runtime-dir", self.run], cwd=self.dir, check=False,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
-        self.canary.texts.append((f"secretlet {' '.join(map(str, words))}", done.stdout))
-        return done
-
-    def wait(self, pod, seconds=30):
-        done = self.cli("wait", "--timeout", f"{seconds}s", f"default/{pod}")
-        if done.returncode != 0:
-            raise RuntimeError(f"pod {pod} does not become ready: {done.stdout.decode(errors='replace')}")
-
-    def volume(self, pod, name="v", kind="secret"):
-        return self.pods / "by-name/default" / pod / f"volumes/kubernetes.io~{kind}" / name
-
-    def shows(self, pod, key, value, name="v", kind="secret"):
-        path = self.volume(pod, name, kind) / key
-
-        def has():
-            try:
-                return path.read_bytes() == value
-            except FileNotFoundError:  # not there yet, or the version that was looked up has just gone
-                return False
-        eventually(f"{path} has what it should", has)
-
-    def kill(self, role, sig=signal.SIGKILL):
-        eventually(f"{role} is there", lambda: role in self.processes())
-        pid = self.processes()[role]
-        os.kill(pid, sig)
-        eventually(f"{role} has gone", lambda: not os.path.exists(f"/proc/{pid}"))
-        eventually(f"another {role} is there", lambda: self.processes().get(role, pid) != pid)
-
-    def stop(self):
-        if self.process and self.process.poll() is None:
-            self.process.terminate()
-            self.process.wait(30)
-        self.process = None
-
-    def restart(self):
-        self.stop()
-        self.start()
-
-
-# ---- a command that is looked at just before it ends
-
-PTRACE_TRACEME, PTRACE_CONT, PTRACE_SETOPTIONS = 0, 7, 0x4200
-PTRACE_O_TRACEEXIT, PTRACE_O_EXITKILL, PTRACE_EVENT_EXIT = 0x40, 0x100000, 6
-
-
-def ptrace(request, pid, data=0):
-    LIBC.ptrace.restype = ctypes.c_long
-    if LIBC.ptrace(ctypes.c_long(request), ctypes.c_long(pid), ctypes.c_void_p(0), ctypes.c_void_p(data)) < 0:
-        raise OSError(ctypes.get_errno(), "ptrace")
-
-
-def run_and_look(command, stdin, output, look):
-    """Runs it; look(pid) is called when it has called exit() and its memory is still there. Returns the exit status."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.dup2(os.open(stdin, os.O_RDONLY), 0)
-            fd = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            os.dup2(fd, 1)
-            os.dup2(fd, 2)
-            LIBC.ptrace(ctypes.c_long(PTRACE_TRACEME), 0, 0, 0)
-            os.execv(command[0], list(map(str, command)))
-        finally:
-            os._exit(126)
-    os.waitpid(pid, 0)
-    ptrace(PTRACE_SETOPTIONS, pid, PTRACE_O_TRACEEXIT | PTRACE_O_EXITKILL)
-    sig = 0
-    while True:
-        ptrace(PTRACE_CONT, pid, sig)
-        _, status = os.waitpid(pid, 0)
-        if not os.WIFSTOPPED(status):
-            return os.waitstatus_to_exitcode(status)
-        sig = os.WSTOPSIG(status)
-        if status >> 8 == (signal.SIGTRAP | PTRACE_EVENT_EXIT << 8):
-            look(pid)
-            sig = 0
-        elif sig == signal.SIGTRAP:
-            sig = 0
-
-
 # ---- the test
 
 class Canary:
-    def __init__(self, build, folder):
-        self.build, self.dir = build, folder
+    def __init__(self, build, folder, kube):
+        self.build, self.dir, self.kube = build, folder, kube
         self.marks, self.tap = Marks(), Tap()
         self.texts = []  # what commands have said
         self.inputs = set()
@@ -470,14 +161,17 @@ class Canary:
         return self.judge(hits), {known[piece] for piece in searched.known}, searched
 
     def look(self, name, daemon, expected=None):
-        """Searches; what is found has a moment to go, because a wiping may be due at the end of the loop's turn."""
-        for _ in range(2):
-            time.sleep(0.15)
-            processes = daemon.processes() if daemon else {}
-            bad, found, searched = self.search(processes)
-            if not bad:
-                break
-            time.sleep(0.4)
+        """Searches, while nothing is answered and nothing is being done. What was on its way to the daemon is seen to, and the search
+        repeated, once."""
+        with ANSWERING:
+            for seconds in (0.15, 0.4):
+                time.sleep(seconds)
+                if daemon:
+                    daemon.settle()
+                processes = daemon.processes() if daemon else {}
+                bad, found, searched = self.search(processes)
+                if not bad:
+                    break
         missing = set(expected if expected is not None else self.marks.live) - found
         details = [str(h) for h in memory.merged(bad)]
         details += [f"not found at all: {m}" for m in sorted(missing)]
@@ -536,7 +230,8 @@ time.sleep(600)
 
     def cache_key(self):
         """Nowhere once it was read; what is derived from it, in the arena (cache_box.c)."""
-        path = self.world.dir / "cache.key"
+        path = self.dir / "cache.key"
+        self.inputs.add(str(path))
         subprocess.run([self.build / "secretlet", "cache", "keygen", path], check=True, stdout=subprocess.DEVNULL)
         text = path.read_bytes().strip()
         key = base64.b64decode(text)
@@ -550,11 +245,15 @@ time.sleep(600)
         d = Daemon(self, "api")
         self.daemons.append(d)
         w = self.world
-        self.new_token("token 1")
-        w.sign("client", "/O=system:nodes/CN=system:node:node-1")
-        self.key_credential("client key 1")
         self.kubeconfig = d.dir / "kubeconfig"
-        self.write_kubeconfig(w.h2_port)
+        if self.kube:
+            self.kubeconfig.write_text(w.kubeconfig)
+            self.kubeconfig.chmod(0o600)
+        else:
+            self.new_token("token 1")
+            w.sign("client", "/O=system:nodes/CN=system:node:node-1")
+            self.write_kubeconfig(w.h2_port)
+        self.key_credential("client key 1")
         d.inputs |= {str(self.kubeconfig), str(d.conf)}
         d.common = {"kubeconfig": "kubeconfig", "offlineCacheDir": "cache", "offlineCacheKeyFile": self.cache_key(),
                     "auditLog": "audit/audit.jsonl"}
@@ -572,7 +271,7 @@ time.sleep(600)
 
     def key_credential(self, name):
         """The PEM's lines, and the number itself as it is written and as OpenSSL computes with it."""
-        pem = (self.world.dir / "client.key").read_text().splitlines()
+        pem = self.world.client_key.read_text().splitlines()
         der = base64.b64decode("".join(pem[1:-1]))
         # RFC 5915 inside of PKCS #8: OCTET STRING of 32 bytes
         at = der.index(b"\x02\x01\x01\x04\x20") + 5
@@ -687,6 +386,8 @@ users: [{{name: u, user: {{tokenFile: {d}/token, client-certificate: {d}/client.
             "gone": event("ERROR", {**json.loads(status(410)), "code": 410}),
             "event": event("MODIFIED", obj("event", {"k": b64[:-4] + "!!!!"})),
             "what": event(value[:60], obj("what", {"k": b64})),
+            # the rest of them is in the connection's buffer when they are given up
+            **{f"long-{n}": self.at_once(lambda h, n=n: h.say(200, mark.value(n))) for n in BURSTS},
         }
         w.plain.answers.update(answers)
         w.plain.asked.clear()
@@ -701,6 +402,46 @@ users: [{{name: u, user: {{tokenFile: {d}/token, client-certificate: {d}/client.
         eventually("nobody asks any more", lambda: b"p-" not in d.cli("pods").stdout)
         self.look("nor when their pods have gone", d)
         w.plain.answers.clear()
+
+    def at_once(self, answer):
+        """The agent finds all of the answer waiting when it looks."""
+        def slow(h):
+            with ANSWERING:
+                agent = self.api.processes()["agent"]
+                os.kill(agent, signal.SIGSTOP)
+                try:
+                    answer(h)
+                    h.wfile.flush()
+                    time.sleep(0.2)  # the proxy hands it on
+                finally:
+                    os.kill(agent, signal.SIGCONT)
+                time.sleep(0.05)
+        return slow
+
+    def stage_burst(self):
+        """Answers that have come as a whole before the agent looks, of more than there is room for at once"""
+        d, w = self.api, self.world
+        marks = {n: self.marks.new(f"burst of {n} bytes") for n in BURSTS}
+
+        def listed(name, mark, length):
+            text = json.dumps({"kind": "SecretList", "apiVersion": "v1", "metadata": {"resourceVersion": "7"}, "items": [
+                {"kind": "Secret", "apiVersion": "v1", "type": "Opaque", "data": {"k": mark.b64(9600)}, "metadata": {
+                    "name": name, "namespace": "default", "uid": "u", "resourceVersion": "7"}}]}).encode()
+            burst = self.at_once(lambda h: h.say(200, text + b" " * (length - len(text))))
+            return lambda h: h.pass_on() if "watch=" in h.path else burst(h)
+        for n, mark in marks.items():
+            name = f"burst-{n}"
+            w.plain.answers[name] = listed(name, mark, n)
+            w.pod(name, [secret_volume(name)])
+            d.wait(name, 8)  # nothing else need come for it
+            d.shows(name, "k", mark.value(9600))
+            self.live(mark)
+            self.look(f"{n} bytes at once: in the arena alone", d)
+            w.call("DELETE", "pods", name)
+            eventually("the pod's volumes go", lambda name=name: not d.volume(name).exists())
+        w.plain.answers.clear()
+        self.live()
+        self.look("deleted: nowhere", d)
 
     def stage_escaped(self):
         """A good Secret whose base64 is written as JSON escapes, and one with its values in an annotation"""
@@ -770,6 +511,104 @@ users: [{{name: u, user: {{tokenFile: {d}/token, client-certificate: {d}/client.
         d.configure(**d.common)
         d.process.send_signal(signal.SIGHUP)
 
+    def stage_events(self):
+        """What the API server is told: that volumes cannot be made, and rotations"""
+        d, w = self.api, self.world
+        a, b = (self.marks.new(f"events {i}") for i in "ab")
+        w.secret("ev", a)
+        w.pod("ev", [secret_volume("ev")])
+        w.pod("ev-key", [secret_volume("ev", items=[{"key": "none", "path": "x"}])])
+        w.pod("ev-path", [secret_volume("ev", items=[{"key": "small", "path": "x"}, {"key": "small", "path": "x/y"}])])
+        w.pod("ev-none", [secret_volume("ev-none")])
+        d.wait("ev")
+        for pod in ("ev-key", "ev-path", "ev-none"):
+            eventually(f"{pod} is told", lambda pod=pod: any(e["reason"] == "FailedMount" for e in w.events(pod)), 60)
+        w.secret("ev", b, new=False)
+        d.shows("ev", "large", b.value(SIZES["large"]))
+        eventually("the rotation is told", lambda: any(e["reason"] == "SecretRotated" for e in w.events("ev")), 60)
+        self.texts.append(("events", w.call("GET", "events")))
+        self.live(b)
+        self.look("events: in the arena alone, and no value is told", d)
+        for pod in ("ev", "ev-key", "ev-path", "ev-none"):
+            w.call("DELETE", "pods", pod)
+        w.call("DELETE", "secrets", "ev")
+        eventually("the pod's volumes go", lambda: not d.volume("ev").exists())
+        self.live()
+        self.look("deleted: nowhere", d)
+
+    def tokens(self):
+        """Each TokenRequest gets a token with a mark of its own; the first one is renewed soon."""
+        made, marks = [], [self.marks.new(f"token {i}") for i in range(4)]
+
+        def answer():
+            made.append(marks[len(made)])
+            left = 5 if len(made) == 1 else 600
+            return {"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "metadata": {},
+                    "spec": {"expirationSeconds": left}, "status": {
+                        "token": f"head.{made[-1].text(512)}.sig",
+                        "expirationTimestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + left))}}
+        self.world.plain.token = answer
+        return made
+
+    def stage_projected(self):
+        """The volume that every pod has, with its token, and a Secret beside it"""
+        d, w = self.api, self.world
+        a, b = (self.marks.new(f"projected {i}") for i in "ab")
+        made = [] if self.kube else self.tokens()
+        w.secret("pr", a)
+        w.config_map("pr", {"text": "no secret"})
+        w.pod("pr", [{"name": "v", "projected": {"sources": [
+            {"serviceAccountToken": {"path": "token", "expirationSeconds": 600}}, {"configMap": {"name": "pr"}},
+            {"secret": {"name": "pr"}},
+            {"downwardAPI": {"items": [{"path": "name", "fieldRef": {"fieldPath": "metadata.name"}}]}}]}}])
+        d.wait("pr")
+        d.shows("pr", "large", a.value(SIZES["large"]), kind="projected")
+        d.shows("pr", "text", b"no secret", kind="projected")
+        if self.kube:
+            _, claims, signature = (d.volume("pr", kind="projected") / "token").read_bytes().split(b".")
+            self.marks.credential("pod's token", claims, signature, owners=("arena",))
+            self.live(a)
+        else:
+            eventually("the token is renewed", lambda: len(made) > 1)
+            d.shows("pr", "token", f"head.{made[1].text(512)}.sig".encode(), kind="projected")
+            self.live(a, made[1])
+        self.look("token and Secret: in the arena alone", d)
+        w.secret("pr", b, new=False)
+        d.shows("pr", "large", b.value(SIZES["large"]), kind="projected")
+        self.live(b, *made[1:])
+        self.look("updated: the old value has gone", d)
+        for what in ("pods", "secrets", "configmaps"):
+            w.call("DELETE", what, "pr")
+        eventually("the pod's volume goes", lambda: not d.volume("pr", kind="projected").exists())
+        if self.kube:
+            self.marks.gone("pod's token")
+        self.live()
+        self.look("deleted: nowhere, nor the token", d)
+
+    def stage_live(self):
+        """Live files: what an open file shows changes"""
+        d, w = self.api, self.world
+        a, b = (self.marks.new(f"live {i}") for i in "ab")
+        w.secret("live", a)
+        w.pod("live", [secret_volume("live")], annotations={"secretlet.dev/live": "v"})
+        d.wait("live")
+        with open(d.pods / "by-name/default/live/live/v/large", "rb") as file:
+            for mark in (a, b):
+                if mark is b:
+                    w.secret("live", b, new=False)
+
+                def shows(mark=mark):
+                    file.seek(0)
+                    return file.read() == mark.value(SIZES["large"])
+                eventually("the live file has what it should", shows)
+                self.live(mark)
+                self.look("a live file: in the arena alone" if mark is a else "updated: the old value has gone", d)
+        w.call("DELETE", "pods", "live")
+        w.call("DELETE", "secrets", "live")
+        eventually("the pod's volumes go", lambda: not d.volume("live").exists())
+        self.live()
+        self.look("deleted: nowhere", d)
+
     def forgets(self, *names):
         for name in names:
             self.marks.gone(name)
@@ -827,22 +666,30 @@ users: [{{name: u, user: {{tokenFile: {d}/token, client-certificate: {d}/client.
         d.restart()
 
     def stage_idle(self):
-        """An answer after which nothing comes for a long time: over the connection of the watches; and, where the server takes one
-        stream on each, over one that has nothing to do afterwards"""
+        """An answer after which nothing comes for a long time: over the connection of the watches; where the server takes one stream
+        on each, over one that has nothing to do afterwards; and over one on which others wait for theirs"""
         d, w = self.api, self.world
+        go_on = threading.Event()
         d.configure(**d.common, configMapAndSecretChangeDetectionStrategy="Get")
-        for streams, what in ((100, "shared"), (1, "idle")):
+        for streams, what in ((100, "shared"), (1, "idle"), (3, "waiting")):
             mark = self.marks.new(f"{what} connection")
             body = {"kind": "Secret", "apiVersion": "v1", "type": "Opaque", "data": {"k": mark.b64(480)}, "metadata": {
                 "name": what, "namespace": "default", "uid": "u", "resourceVersion": "7"}}
             w.plain.answers[what] = lambda h, text=json.dumps(body).encode(): h.say(200, text)
             self.write_kubeconfig(w.front_h2(streams=streams))
             d.restart()
+            held = [f"held-{i}" for i in range(3)] if what == "waiting" else []
+            w.plain.answers |= {name: lambda h: go_on.wait(60) and h.say(404, b"{}") for name in held}
+            for name in held:
+                w.pod(name, [secret_volume(name)])
+            eventually("they wait", lambda names=held: all(w.plain.asked.get(n, 0) for n in names))
             w.pod(what, [secret_volume(what)])
             d.wait(what)
             self.live(mark)
             self.look(f"{what} connection: in the arena alone", d)
-            w.call("DELETE", "pods", what)
+            go_on.set()
+            for name in (what, *held):
+                w.call("DELETE", "pods", name)
             eventually("the pod's volumes go", lambda: not d.volume(what).exists())
             self.live()
             self.look("deleted: nowhere", d)
@@ -1073,10 +920,10 @@ users: [{{name: u, user: {{tokenFile: {d}/token, client-certificate: {d}/client.
         resource.setrlimit(resource.RLIMIT_CORE, (resource.getrlimit(resource.RLIMIT_CORE)[1],) * 2)
         if not self.stage_control():
             return
-        self.world = World(self.build, self.dir / "world")
+        self.world = Kube(*self.kube) if self.kube else World(self.build, self.dir / "world")
         self.inputs.add(str(self.world.dir))
-        stages = ["life", "small", "escaped", "errors", "unmade", "strategies", "commands", "crash", "credentials", "http1",
-                  "idle", "offline"]
+        stages = AT_KUBE if self.kube else ["life", "small", "escaped", "errors", "burst", "unmade", "strategies", "events", "projected",
+                                            "live", "commands", "crash", "credentials", "http1", "idle", "offline"]
         if unknown := set(only) - set(stages) - {"manifests"}:
             raise SystemExit(f"no such stage: {', '.join(sorted(unknown))}; there are: {', '.join(stages)}, manifests")
         try:
@@ -1088,7 +935,7 @@ users: [{{name: u, user: {{tokenFile: {d}/token, client-certificate: {d}/client.
                     if not only or stage in only:
                         self.stage(stage)
                 self.api.stop()
-            if not only or "manifests" in only:
+            if "manifests" in only or not only and not self.kube:
                 self.stage("manifests")
         finally:
             for d in self.daemons:
@@ -1117,11 +964,13 @@ def main():
     parser.add_argument("--dir", type=pathlib.Path)
     parser.add_argument("--only", metavar="STAGE,...")
     parser.add_argument("--stop", action="store_true", help="at the first failure")
+    parser.add_argument("--kube", type=pathlib.Path, help="certificates of a real API server")
+    parser.add_argument("--port", type=int, help="where it listens")
     args = parser.parse_args()
     folder = args.dir or pathlib.Path(tempfile.mkdtemp(prefix="canary."))
     folder.mkdir(exist_ok=True)
     folder.chmod(0o755)
-    canary = Canary(args.build.resolve(), folder.resolve())
+    canary = Canary(args.build.resolve(), folder.resolve(), (args.kube.resolve(), args.port) if args.kube else None)
     canary.tap.stop = args.stop
     try:
         canary.run(args.only.split(",") if args.only else [])

@@ -36,14 +36,18 @@ MUTANTS = {
         ("common/wipe_malloc.c", "	explicit_bzero(p, malloc_usable_size(p));\n", "", "small,manifests"),
     "realloc() does not wipe the old place":
         ("common/wipe_malloc.c", "old_size);\n		free(p);", "old_size);\n		__libc_free(p);", "manifests"),
-    "SSL_read() does not wipe":
-        ("common/wipe_ssl.c", "		explicit_bzero(buffer, (size_t)size);\n", "		;\n", "small"),
-    "SSL_read() is not ours":
-        ("Makefile", "--export-dynamic-symbol=SSL_read", "--export-dynamic-symbol=SSL_none", "small"),
-    "nobody looks again at a connection":
-        ("agent/http.c", "		nudge_one_of(h, fd);\n", "		;\n", "errors,idle"),
-    "connections that have nothing to do stay":
-        ("agent/http.c", "KEPT_HTTP2 = 1,", "KEPT_HTTP2 = 16,", "idle"),
+    "what was taken of a connection is not wiped":
+        ("common/wipe_http2.c", "	wipe(in, in + (n < 0 ? (ssize_t)len : n));\n", "", "small"),
+    "libcurl does not call ours":
+        ("Makefile", "nghttp2_session_mem_recv nghttp2", "nghttp2_session_none nghttp2", "small"),
+    "what libcurl has pointed to is not wiped":
+        ("common/wipe_http2.c", "	wipe(s->held, s->held_end);\n", "", "life,errors"),
+    "what is in front of it is not wiped":
+        ("common/wipe_http2.c", "	wipe(in, paused_at);\n", "", "life,errors"),
+    "libcurl does not come again after the last piece":
+        ("common/wipe_http2.c", "	if ((size_t)n < len)\n		return n;\n", "	if (len)\n		return n;\n", "errors"),
+    "nobody goes on after a request that is given up":
+        ("agent/http.c", "		look_everywhere(h);\n", "		;\n", "errors"),
     "curl's buffers are not wiped when a piece was taken":
         ("agent/http.c", "	explicit_bzero(data, size * n);\n", "", "life"),
     "what is removed from the arena is not wiped":
