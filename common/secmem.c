@@ -464,15 +464,24 @@ static void chunk_place(uint64_t first, uint64_t end, bool used, uint64_t *prev_
 	}
 }
 
-int secmem_adopt(struct secmem_use *uses, size_t n, struct err *e)
+int secmem_check_uses(struct secmem_use *uses, size_t n, struct err *e)
 {
-	uint64_t n_all = region.size / UNIT, at = 0, prev = 0;
-
-	assert(region.base && region.fd >= 0 && region.n_blocks == 0);
 	if (n > 0)
 		qsort(uses, n, sizeof(*uses), compare_uses);
 	if (!uses_are_possible(uses, n))
 		return err_set(e, -EBADMSG, "what is said to be in use of the secret memory cannot be");
+	return 0;
+}
+
+int secmem_adopt(struct secmem_use *uses, size_t n, struct err *e)
+{
+	uint64_t n_all = region.size / UNIT, at = 0, prev = 0;
+	int r;
+
+	assert(region.base && region.fd >= 0 && region.n_blocks == 0);
+	r = secmem_check_uses(uses, n, e);
+	if (r < 0)
+		return r;
 
 	for (size_t i = 0; i <= n; i++) {
 		uint64_t first = i < n ? use_first_unit(&uses[i]) : n_all, end;

@@ -39,9 +39,10 @@ void secmem_deinit(void);
 struct secmem_use {
 	uint64_t offset, len;
 };
+/* -EBADMSG: they overlap, or no allocator of ours can have placed them so. Sorts the array. */
+int secmem_check_uses(struct secmem_use *uses, size_t n, struct err *e);
 /* Once, after secmem_init_shared(): from now on exactly these pieces are handed out (as by secmem_alloc()), all else is
- * wiped and free. Sorts the array. -EBADMSG: they overlap, or no allocator of ours can have placed them so; then nothing
- * has changed. */
+ * wiped and free. -EBADMSG: as secmem_check_uses(); then nothing has changed. */
 int secmem_adopt(struct secmem_use *uses, size_t n, struct err *e);
 /* A piece of the region, zeroed, 16-byte aligned; NULL: the budget is used up. secmem_free() wipes it. */
 void *secmem_alloc(size_t len);

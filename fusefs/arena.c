@@ -32,7 +32,7 @@ static_assert(HEAD_DEVICE == 96, "in every version at the same place");
 
 struct arena_record {
 	uint64_t next; /* offset; 0: the last one */
-	uint64_t prev; /* only for the process that has written it */
+	uint64_t prev; /* only for the process that has written it: set by arena_keep() */
 	uint64_t state, n_lookup, changed_usec;
 	struct digest check; /* of all that follows */
 
@@ -472,7 +472,6 @@ int arena_load(struct arena *a, struct arena_record ***ret_records, size_t *ret_
 	size_t n = 0, size = 0, n_max = a->head->heap_size / sizeof(struct arena_record);
 	cleanup_free struct arena_record **records = NULL;
 	cleanup(seen_free) struct map seen = MAP_INIT;
-	uint64_t prev = 0;
 	int err;
 
 	for (uint64_t at = a->head->first, next; at; at = next) {
@@ -494,8 +493,6 @@ int arena_load(struct arena *a, struct arena_record ***ret_records, size_t *ret_
 			records = grown;
 		}
 		next = r->next;
-		r->prev = prev; /* a death in the middle of a removal leaves it wrong */
-		prev = at;
 		records[n++] = r;
 	}
 	if (n > 0)
@@ -542,18 +539,22 @@ static int uses_of(struct arena_record **records, size_t n, struct secmem_use **
 	return 0;
 }
 
-/* The chain as it is, without those that do not stay. */
+/* The chain as it is, without those that do not stay. Its `prev` words are made anew: a death in the middle of a removal
+ * leaves them wrong. Nothing is written into what does not stay: it may overlap with what does. */
 static void chain_drop_others(struct arena *a, const struct map *stay)
 {
-	struct arena_record *r;
+	struct arena_record *prev = NULL, *r;
 
-	for (uint64_t at = a->head->first; at;) {
+	for (uint64_t at = a->head->first; at; at = r->next) {
 		r = record_at(at);
 		assert(r);
-		at = r->next;
 		if (!map_get(stay, &r->id, sizeof r->id))
-			chain_leave(a, r);
+			continue;
+		word_set(prev ? &prev->next : &a->head->first, at);
+		r->prev = prev ? secmem_offset(prev) : 0;
+		prev = r;
 	}
+	word_set(prev ? &prev->next : &a->head->first, 0);
 }
 
 int arena_keep(struct arena *a, struct arena_record **records, size_t n, struct err *e)
@@ -572,6 +573,9 @@ int arena_keep(struct arena *a, struct arena_record **records, size_t n, struct 
 	if (err < 0)
 		return err_set(e, err, "state arena: %s", strerror(-err));
 
+	err = secmem_check_uses(uses, n_uses, e);
+	if (err < 0)
+		return err_wrap(e, err, "state arena");
 	/* out of the chain before they are wiped: a successor would find a damaged record */
 	chain_drop_others(a, &stay);
 	err = secmem_adopt(uses, n_uses, e);

@@ -670,7 +670,7 @@ static void damage_is_refused_or_harmless(void **state)
 
 static void refused(const void *bytes, size_t len, size_t offset, int want)
 {
-	struct shot start = take_shot(), shot = start;
+	struct shot start = take_shot(), shot = start, after;
 	struct err e = ERR_INIT;
 
 	end();
@@ -682,6 +682,9 @@ static void refused(const void *bytes, size_t len, size_t offset, int want)
 	assert_int_equal(begin(&e), want);
 	assert_non_null(strstr(err_text(&e), "state arena"));
 	end();
+	after = take_shot();
+	assert_memory_equal(after.bytes + ARENA_HEAD_SIZE, shot.bytes + ARENA_HEAD_SIZE, HEAP);
+	free(after.bytes);
 	restore_shot(&start);
 	free(start.bytes);
 	free(shot.bytes);
@@ -718,6 +721,53 @@ static void changed_content_is_refused(void **state)
 	assert_non_null(at_text);
 	refused("X", 1, (size_t)((uint8_t *)at_text - all), -EBADMSG);
 	munmap(all, ARENA_HEAD_SIZE + HEAP);
+}
+
+static uint64_t word_at(const uint8_t *at)
+{
+	uint64_t word;
+
+	memcpy(&word, at, sizeof word);
+	return word;
+}
+
+/* A record that whoever had the key has put into the middle of a file's content. Nothing is written into either before it is
+ * known that they overlap. */
+static void records_that_overlap_are_refused_and_left_alone(void **state)
+{
+	static const size_t first = 24 + DIGEST_KEY_LEN; /* of the chain, in the head */
+	struct arena_node a = {
+		.kind = NODE_LINK, .mode = 0777, .name = "x", .target = "y", .parent_id = TREE_ROOT_ID
+	};
+	struct payload_file file = { .mode = 0640 };
+	struct secblock *b = NULL;
+	uint8_t forged[256];
+	struct arena_record *r;
+	struct shot shot;
+	uint64_t at, last, place;
+	struct node *n;
+
+	a.id = arena_next_id(f.arena);
+	arena_set_next_id(f.arena, a.id + 1);
+	assert_int_equal(arena_add(f.arena, &a, ARENA_COMMITTED, 1, &r), 0);
+	memcpy(forged, r, sizeof forged);
+	memset(forged, 0, 2 * sizeof(uint64_t)); /* next and prev: it is the last one */
+	arena_remove(f.arena, r);
+	assert_int_equal(secblock_new(sizeof forged, &b, NULL), 0);
+	memcpy(b->data, forged, sizeof forged);
+	file.content = (struct secspan){ .block = b, .len = b->len };
+	file.digest = digest_of(b->data, b->len);
+	assert_int_equal(tree_stage_dir(f.tree, root(), "dir", 0755, 0, &n), 0);
+	assert_int_equal(tree_fill_file(f.tree, n, "key", &file, &n), 0);
+	assert_int_equal(tree_commit_mkdir(f.tree, root(), "dir", &n), 0);
+	place = secmem_offset(b->data);
+	secblock_unref(b);
+
+	shot = take_shot();
+	for (last = at = word_at(shot.bytes + first); at; at = word_at(shot.bytes + ARENA_HEAD_SIZE + at))
+		last = at;
+	refused(&place, sizeof place, ARENA_HEAD_SIZE + last, -EBADMSG);
+	free(shot.bytes);
 }
 
 static void a_chain_that_leads_in_a_circle_is_refused(void **state)
@@ -795,6 +845,7 @@ int main(void)
 		TEST(damage_is_refused_or_harmless),
 		TEST(another_version_is_named),
 		TEST(changed_content_is_refused),
+		TEST(records_that_overlap_are_refused_and_left_alone),
 		TEST(a_chain_that_leads_in_a_circle_is_refused),
 	};
 
