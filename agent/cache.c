@@ -221,18 +221,14 @@ static void on_list(void *userdata, int r, const void *data, size_t len, const c
 	struct cache *c = userdata;
 	struct err e = ERR_INIT;
 
-	if (r >= 0 && len > 0) {
-		c->files = malloc(len);
-		if (!c->files)
-			r = -ENOMEM;
+	if (r >= 0) {
+		r = cache_files_take(data, len, &c->files, &c->n_files);
+		error = r == -EBADMSG ? "its process says what cannot be in the folder" : NULL;
 	}
 	if (r < 0) {
 		load_failed(c, r, error);
 		return;
 	}
-	if (c->files)
-		memcpy(c->files, data, len);
-	c->n_files = len / sizeof(*c->files);
 	if (has_file(c, CACHE_INDEX_NAME)) {
 		c->activity = READING_INDEX;
 		r = cache_io_read(c->io, CACHE_INDEX_NAME, on_index, c);

@@ -167,6 +167,26 @@ int cache_dir_list(int dirfd, struct cache_file **ret_files, size_t *ret_n, stru
 	return 0;
 }
 
+int cache_files_take(const void *data, size_t len, struct cache_file **ret_files, size_t *ret_n)
+{
+	cleanup_free struct cache_file *files = NULL;
+	size_t n = len / sizeof(*files);
+
+	if (len % sizeof(*files) != 0 || n > FILES_MAX)
+		return -EBADMSG;
+	files = malloc(len + 1);
+	if (!files)
+		return -ENOMEM;
+	memcpy(files, data, len);
+	for (size_t i = 0; i < n; i++)
+		if (!memchr(files[i].name, '\0', sizeof(files[i].name)) || !is_ours(files[i].name) ||
+		    strchr(files[i].name, '/'))
+			return -EBADMSG;
+	*ret_files = TAKE_PTR(files);
+	*ret_n = n;
+	return 0;
+}
+
 int cache_dir_read(int dirfd, const char *name, struct buf *out, struct err *e)
 {
 	cleanup_fd int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);

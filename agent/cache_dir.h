@@ -31,6 +31,8 @@ int cache_dir_lock(int dirfd, bool wait, struct err *e);
 bool cache_name_is_record(const char *name);
 /* Files of ours, the index and what an interrupted write has left included. *ret_files is the caller's to free. */
 int cache_dir_list(int dirfd, struct cache_file **ret_files, size_t *ret_n, struct err *e);
+/* The same from another process, as bytes that it has sent. -EBADMSG: it is no list of files of ours. */
+int cache_files_take(const void *data, size_t len, struct cache_file **ret_files, size_t *ret_n);
 /* -ENOENT: no such file; -EFBIG. */
 int cache_dir_read(int dirfd, const char *name, struct buf *out, struct err *e);
 /* Replaces it as a whole. With `commit` whatever was written before, and then this, is on the disk for good when it

@@ -741,6 +741,39 @@ static void the_records_of_one_generation_do_not_do_for_another(void **state)
 	clear_folder();
 }
 
+/* What reads the folder is another process, which may have been taken over. */
+static void a_list_of_files_that_cannot_be_is_refused(void **state)
+{
+	static const char *const NAMES[] = {
+		"", ".", "..", "x", "tmp-/../../x", "/index", "index ", "0123456789abcdef"
+	};
+	struct cache_file files[2] = { { .name = CACHE_INDEX_NAME, .generation = 7 }, { .name = "tmp-1" } },
+			  *taken = NULL;
+	size_t n = 9;
+
+	assert_int_equal(cache_files_take(files, sizeof(files), &taken, &n), 0);
+	assert_int_equal(n, 2);
+	assert_memory_equal(taken, files, sizeof(files));
+	free(TAKE_PTR(taken));
+	assert_int_equal(cache_files_take("", 0, &taken, &n), 0);
+	assert_int_equal(n, 0);
+	free(TAKE_PTR(taken));
+	for (size_t len = 1; len < sizeof(files); len++)
+		if (len % sizeof(*files) != 0)
+			assert_int_equal(cache_files_take(files, len, &taken, &n), -EBADMSG);
+	for (size_t i = 0; i < ARRAY_SIZE(NAMES); i++) {
+		snprintf(files[1].name, sizeof(files[1].name), "%s", NAMES[i]);
+		assert_int_equal(cache_files_take(files, sizeof(files), &taken, &n), -EBADMSG);
+	}
+	/* no end */
+	memset(files[1].name, 'a', sizeof(files[1].name));
+	assert_int_equal(cache_files_take(files, sizeof(files), &taken, &n), -EBADMSG);
+	memcpy(files[1].name, "tmp-", 4);
+	assert_int_equal(cache_files_take(files, sizeof(files), &taken, &n), -EBADMSG);
+	assert_null(taken);
+	assert_int_equal(n, 0);
+}
+
 static void a_folder_with_other_things_in_it_is_refused(void **state)
 {
 	cleanup_free char *path = file_join(dir_path, "sub"), *file = file_join(path, "somebody's");
@@ -788,6 +821,7 @@ int main(void)
 		cmocka_unit_test(a_record_of_another_object_is_refused),
 		cmocka_unit_test(a_writer_that_dies_at_any_system_call_leaves_one_or_the_other),
 		cmocka_unit_test(the_records_of_one_generation_do_not_do_for_another),
+		cmocka_unit_test(a_list_of_files_that_cannot_be_is_refused),
 		cmocka_unit_test(a_folder_with_other_things_in_it_is_refused),
 	};
 
