@@ -191,6 +191,16 @@ static void agent_pods_changed(void *userdata)
 	control_notify(a->control);
 }
 
+/* The keeper starts another; this process may not. */
+static void agent_offline_process_ended(void *userdata)
+{
+	struct agent *a = userdata;
+	int r = link_send(a->link, LINK_CACHE, 0, 0, NULL, -1);
+
+	if (r < 0)
+		log_error(NULL, "offline cache: ask for another process: %s", strerror(-r));
+}
+
 static void agent_offline_changed(void *userdata)
 {
 	struct agent *a = userdata;
@@ -513,6 +523,10 @@ static void agent_link_readable(struct loop_source *s, int fd, uint32_t revents,
 		case LINK_AUDIT:
 			agent_attach_audit(a, with);
 			break;
+		case LINK_CACHE:
+			if (with >= 0)
+				offline_replace_process(a->offline, with);
+			break;
 		case LINK_RELOAD:
 			close_fd(with);
 			reload_begin(a->reload, a->source);
@@ -673,6 +687,7 @@ static int agent_start_offline(struct agent *a, struct err *e)
 					     .store = a->store,
 					     .pods = a->pods,
 					     .changed = agent_offline_changed,
+					     .process_ended = agent_offline_process_ended,
 					     .userdata = a };
 	int r = offline_start(a->offline, &world, !arena_connection(a->arena)->notes[NOTE_TOLD]);
 

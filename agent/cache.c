@@ -40,6 +40,7 @@ struct cache {
 	enum activity activity;
 	size_t at; /* of now.items, next.items or garbage */
 	bool loaded, dirty, restore;
+	bool cut_off; /* cache_restore() by the death of the process */
 	bool told; /* there was a cache_touch() */
 	bool whole; /* a flush writes at least the index */
 	bool failed; /* the last flush did */
@@ -303,12 +304,25 @@ static void restore_end(struct cache *c)
 	c->ops->changed(c->userdata);
 }
 
+static void restore_cut_off(struct cache *c, int r, const char *error)
+{
+	c->cut_off = c->restore && r == -EPIPE;
+	c->restore = false;
+	drop_secrets(c);
+	say_failed(c, r, error);
+	rest(c);
+}
+
 static void on_record(void *userdata, int r, const void *data, size_t len, const char *error)
 {
 	struct cache *c = userdata;
 	struct cache_item *item = c->now.items[c->at];
 	struct err e = ERR_INIT;
 
+	if (r == -EPIPE) {
+		restore_cut_off(c, r, error);
+		return;
+	}
 	if (r < 0)
 		err_set(&e, r, "%s (%s)", error, item->key);
 	else
@@ -339,12 +353,8 @@ static void restore_next(struct cache *c)
 		return;
 	}
 	r = cache_io_read(c->io, c->now.items[c->at]->file, on_record, c);
-	if (r < 0) {
-		c->restore = false;
-		drop_secrets(c);
-		say_failed(c, r, NULL);
-		rest(c);
-	}
+	if (r < 0)
+		restore_cut_off(c, r, NULL);
 }
 
 void cache_restore(struct cache *c)
@@ -356,7 +366,7 @@ void cache_restore(struct cache *c)
 
 void cache_restore_cancel(struct cache *c)
 {
-	c->restore = false;
+	c->restore = c->cut_off = false;
 }
 
 /* ---- flush ---- */
@@ -680,6 +690,21 @@ void cache_touch(struct cache *c)
 	c->dirty = true;
 	if (c->loaded && c->activity == IDLE)
 		flush_later(c, FLUSH_USEC);
+}
+
+void cache_resume(struct cache *c)
+{
+	if (c->cut_off) {
+		c->cut_off = false;
+		cache_restore(c);
+	}
+	/* what has failed is tried again at once, or when what is under way has ended, and says whether all is well */
+	c->failed = false;
+	if (!c->loaded || c->dirty || c->n_garbage > 0)
+		flush_later(c, USEC_PER_MSEC);
+	else if (!c->stats.refused && !c->stats.n_refused)
+		say(c, LOG_LEVEL_INFO, "");
+	c->ops->changed(c->userdata);
 }
 
 /* ---- the whole ---- */

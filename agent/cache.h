@@ -30,6 +30,9 @@ void cache_restore_cancel(struct cache *c);
 /* What is to be kept may have changed, and collect() knows all of it. */
 void cache_touch(struct cache *c);
 
+/* cache_io's process is another (cache_io_replace()): what the death of the last one has cut off is done again. */
+void cache_resume(struct cache *c);
+
 struct cache_stats {
 	size_t n_pods, n_secrets, n_config_maps; /* on the disk */
 	uint64_t generation, written_usec; /* of the index; 0: none */

@@ -38,9 +38,12 @@ struct cache_io {
 	struct loop *loop;
 	struct loop_source *source, *watch;
 	int socket;
-	pid_t pid;
+	pid_t pid; /* the child's; 0: it has been reaped, or somebody else has started it */
 	struct buf out, in;
 	bool ended, writes;
+	bool replaced; /* the socket is another process's than pid's */
+	void (*ended_fn)(void *userdata);
+	void *ended_userdata;
 	cache_io_fn fn; /* NULL: no order is under way */
 	void *userdata;
 	uint64_t since_usec;
@@ -108,16 +111,14 @@ static bool child_serve_one(int socket, int dirfd, const struct err *unusable)
 	return file_write_all(socket, &a, sizeof(a)) == 0 && file_write_all(socket, data.data ?: "", data.len) == 0;
 }
 
-static _Noreturn void child_run(int socket, const char *path, const struct sandbox_user *user, pid_t parent)
+_Noreturn void cache_io_run(const char *path, const struct sandbox_user *user)
 {
 	struct err e = ERR_INIT, unusable = ERR_INIT;
 	int dirfd = -1;
 
 	prctl(PR_SET_NAME, "secretlet-cache");
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	/* 0 to 2 are the log's; all else is the agent's business */
-	if ((socket != FD_SOCKET && dup2(socket, FD_SOCKET) < 0) || close_range(FD_SOCKET + 1, ~0U, 0) < 0 ||
-	    getppid() != parent)
+	/* 0 to 2 are the log's; all else is somebody else's business */
+	if (close_range(FD_SOCKET + 1, ~0U, 0) < 0)
 		_exit(EXIT_FAILURE);
 	(void)cache_dir_make(path, user ? user->uid : geteuid(), user ? user->gid : getegid(), &dirfd, &unusable);
 	if (user && (sandbox_drop(user, &e) < 0 || sandbox_confine_cache(dirfd, &e) < 0)) {
@@ -129,6 +130,14 @@ static _Noreturn void child_run(int socket, const char *path, const struct sandb
 	while (child_serve_one(FD_SOCKET, dirfd, &unusable))
 		;
 	_exit(EXIT_SUCCESS);
+}
+
+static _Noreturn void child_run(int socket, const char *path, const struct sandbox_user *user, pid_t parent)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if ((socket != FD_SOCKET && dup2(socket, FD_SOCKET) < 0) || getppid() != parent)
+		_exit(EXIT_FAILURE);
+	cache_io_run(path, user);
 }
 
 /* ---- the agent's side ---- */
@@ -187,8 +196,12 @@ static void finish(struct cache_io *io, int r, const void *data, size_t len, con
 
 static void end(struct cache_io *io)
 {
+	if (io->ended)
+		return;
 	io->ended = true;
 	loop_source_free(TAKE_PTR(io->source));
+	if (io->ended_fn)
+		io->ended_fn(io->ended_userdata);
 	finish(io, -EPIPE, NULL, 0, ENDED);
 }
 
@@ -200,7 +213,8 @@ static void on_died(struct loop_source *s, pid_t pid, int code, int status, void
 	loop_source_free(TAKE_PTR(io->watch));
 	log_error(NULL, "offline cache: its process (pid %d) has ended (%s %d)", (int)pid,
 		  code == CLD_EXITED ? "exit status" : "signal", status);
-	end(io);
+	if (!io->replaced)
+		end(io);
 }
 
 static int send_more(struct cache_io *io)
@@ -259,13 +273,36 @@ static void on_io(struct loop_source *s, int fd, uint32_t revents, void *userdat
 	finish(io, a.r, in.data + sizeof(a), a.len, a.r != 0 ? in.data + sizeof(a) : "");
 }
 
-int cache_io_attach(struct cache_io *io, struct loop *l)
+int cache_io_attach(struct cache_io *io, struct loop *l, void (*ended)(void *userdata), void *userdata)
 {
 	int r;
 
 	io->loop = l;
+	io->ended_fn = ended;
+	io->ended_userdata = userdata;
 	r = loop_add_child(l, io->pid, on_died, io, &io->watch);
 	return r < 0 ? r : loop_add_io(l, io->socket, EPOLLIN, on_io, io, &io->source);
+}
+
+int cache_io_replace(struct cache_io *io, int take_fd)
+{
+	struct loop_source *source;
+	int r;
+
+	r = loop_add_io(io->loop, take_fd, EPOLLIN, on_io, io, &source);
+	if (r < 0) {
+		close_fd(take_fd);
+		return r;
+	}
+	end(io); /* if nobody has noticed yet */
+	close_fd(io->socket);
+	io->socket = take_fd;
+	io->source = source;
+	io->replaced = true;
+	io->ended = io->writes = false;
+	buf_clear(&io->out);
+	buf_clear(&io->in);
+	return 0;
 }
 
 static int give(struct cache_io *io, enum op op, const char *name, const void *data, size_t len, cache_io_fn fn,

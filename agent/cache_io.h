@@ -16,8 +16,13 @@ typedef void (*cache_io_fn)(void *userdata, int r, const void *data, size_t len,
  * and waits for its lock; what goes wrong with that is the answer to each order. user NULL: it stays who it is (for
  * tests). */
 int cache_io_start(const char *path, const struct sandbox_user *user, struct cache_io **ret_io, struct err *e);
-/* From now on it can be asked. */
-int cache_io_attach(struct cache_io *io, struct loop *l);
+/* What the child does, in a process that was started for it: its socket is fd 3 (KEEPER_FD_LINK). */
+_Noreturn void cache_io_run(const char *path, const struct sandbox_user *user);
+/* From now on it can be asked. ended (may be NULL): it has ended, by itself or because it was killed; another can be had. Called
+ * before the order that was under way is answered. */
+int cache_io_attach(struct cache_io *io, struct loop *l, void (*ended)(void *userdata), void *userdata);
+/* Another process in its place, by our end of its socket. It takes over fd, also when it fails. */
+int cache_io_replace(struct cache_io *io, int take_fd);
 void cache_io_free(struct cache_io *io);
 DEFINE_CLEANUP(struct cache_io *, cache_io_free);
 

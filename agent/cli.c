@@ -68,6 +68,7 @@ static const struct command commands[] = {
 	{ "internal-agent", cli_internal_agent, OPTIONS_RUN, 0, 0, "", NULL, NULL },
 	{ "internal-publisher", cli_internal_publisher, 0, 0, 0, "", NULL, NULL },
 	{ "internal-audit", cli_internal_audit, OPTIONS_RUN, 1, 1, "", NULL, NULL },
+	{ "internal-cache", cli_internal_cache, 0, 3, 3, "", NULL, NULL },
 };
 
 static const struct command *command_find(const char *name)

@@ -22,6 +22,7 @@ int cli_main(int argc, char **argv);
 int cli_run(const struct options *o, char *const *words);
 int cli_internal_agent(const struct options *o, char *const *words);
 int cli_internal_publisher(const struct options *o, char *const *words);
+int cli_internal_cache(const struct options *o, char *const *words);
 int cli_internal_audit(const struct options *o, char *const *words);
 int cli_status(const struct options *o, char *const *words);
 int cli_pods(const struct options *o, char *const *words);

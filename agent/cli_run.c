@@ -9,6 +9,7 @@
 
 #include "agent/agent.h"
 #include "agent/audit.h"
+#include "agent/cache_io.h"
 #include "agent/keeper.h"
 #include "common/file.h"
 #include "common/log.h"
@@ -208,6 +209,23 @@ int cli_internal_publisher(const struct options *o, char *const *words)
 	log_init("publisher", LOG_LEVEL_INFO);
 	signal(SIGPIPE, SIG_IGN);
 	return publisher_run(KEEPER_FD_LINK, KEEPER_FD_FUSE);
+}
+
+/* args: the folder, the agent's user, the pods dir. */
+int cli_internal_cache(const struct options *o, char *const *words)
+{
+	struct sandbox_user user;
+	struct err e = ERR_INIT;
+
+	if (!is_socket(KEEPER_FD_LINK))
+		return refuse_person();
+	log_init("cache", LOG_LEVEL_INFO);
+	signal(SIGPIPE, SIG_IGN);
+	if (sandbox_begin(&e) < 0 || sandbox_find_user(o->args[1], o->args[2], &user, &e) < 0) {
+		log_error(NULL, "offline cache: %s", err_text(&e));
+		return CLI_FAILED;
+	}
+	cache_io_run(o->args[0], &user);
 }
 
 int cli_internal_audit(const struct options *o, char *const *words)

@@ -93,7 +93,7 @@ struct keeper {
 	struct fsconn conn;
 	uint64_t absent_usec; /* since when nobody answers; 0: somebody does */
 	uint64_t tick_usec, ticked_usec; /* between two ticks; when the last one was */
-	struct child agent, publisher, audit;
+	struct child agent, publisher, audit, cache; /* cache: once that which the agent has forked itself has ended */
 	struct audit_group audit_group;
 	struct loop_source *audit_link_source;
 	int link; /* our end of the agent's link */
@@ -551,6 +551,67 @@ static void keeper_audit_died(struct loop_source *s, pid_t pid, int code, int st
 		loop_timer_set(k->audit.restart, delay);
 }
 
+/* --- the offline cache's process --- */
+
+static void keeper_cache_died(struct loop_source *s, pid_t pid, int code, int status, void *userdata)
+{
+	struct keeper *k = userdata;
+	char end[64];
+
+	child_forget(&k->cache);
+	/* it ends when its agent has gone, or has got another; if not, the agent asks again */
+	if (!k->stopping && (code != CLD_EXITED || status != EXIT_SUCCESS))
+		log_error(NULL, "the offline cache's process (pid %d) %s", (int)pid, child_end(code, status, end));
+}
+
+static int keeper_start_cache(struct keeper *k, struct err *e)
+{
+	static char program[] = "secretlet-cache", command[] = "internal-cache";
+	char *const argv[] = { program,	    command, k->config->offline_cache_dir, k->config->user, k->places.pods_dir,
+			       (char *)NULL };
+	cleanup_fd int ours = -1, theirs = -1;
+	int pair[2], r;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return err_set(e, -errno, "socketpair: %m");
+	ours = pair[0];
+	theirs = pair[1];
+	r = child_spawn(k, &k->cache, argv, &theirs, 1, keeper_cache_died, e);
+	if (r < 0)
+		return r;
+	/* without it the process ends by itself */
+	r = link_send(k->link, LINK_CACHE, 0, 0, NULL, ours);
+	return r < 0 ? err_set(e, r, "hand it to the agent: %s", strerror(-r)) : 0;
+}
+
+static void keeper_cache_restart(struct loop_source *s, void *userdata)
+{
+	struct keeper *k = userdata;
+	struct err e = ERR_INIT;
+
+	if (k->stopping || !k->agent.pid)
+		return;
+	/* it belonged to an agent that has gone, or has given it up; in a call that hangs it cannot even be killed, and is
+	 * left to itself: the next one waits for the folder's lock */
+	if (k->cache.pid > 0) {
+		kill(k->cache.pid, SIGKILL);
+		loop_timer_set(k->cache.restart, backoff_next(&k->cache.backoff, loop_now(k->loop), random01()));
+		return;
+	}
+	if (keeper_start_cache(k, &e) < 0) {
+		log_error(NULL, "start the offline cache's process: %s", err_text(&e));
+		loop_timer_set(k->cache.restart, backoff_next(&k->cache.backoff, loop_now(k->loop), random01()));
+	}
+}
+
+/* However often it is asked for, ever more slowly. */
+static int keeper_want_cache(struct keeper *k)
+{
+	if (!k->config->offline_cache_dir)
+		return -EINVAL;
+	return loop_timer_set(k->cache.restart, backoff_next(&k->cache.backoff, loop_now(k->loop), random01()));
+}
+
 /* --- the link: what the agent asks for --- */
 
 /* The agent parses what comes from the network: what it asks for may be anything, as often as it likes. */
@@ -690,6 +751,8 @@ static int keeper_handle(struct keeper *k, const struct link_message *m)
 	case LINK_READ_ONLY:
 		keeper_repair(k);
 		return 0;
+	case LINK_CACHE:
+		return keeper_want_cache(k);
 	case LINK_RELOADED:
 		keeper_reloaded(k, m->value);
 		return 0;
@@ -925,6 +988,7 @@ static void keeper_tick(struct loop_source *s, void *userdata)
 	keeper_look_after(k, &k->publisher, keeper_publisher_died);
 	keeper_look_after(k, &k->agent, keeper_agent_died);
 	keeper_look_after(k, &k->audit, keeper_audit_died);
+	keeper_look_after(k, &k->cache, keeper_cache_died);
 	if (k->stopping || !fsconn_is_open(&k->conn))
 		return;
 	fsconn_lock(&k->conn);
@@ -1009,6 +1073,9 @@ static int keeper_setup_loop(struct keeper *k)
 	r = loop_add_timer(k->loop, keeper_audit_restart, k, &k->audit.restart);
 	if (r < 0)
 		return r;
+	r = loop_add_timer(k->loop, keeper_cache_restart, k, &k->cache.restart);
+	if (r < 0)
+		return r;
 	r = repair_init(&k->repair, k->loop, keeper_repaired, k);
 	if (r < 0)
 		return r;
@@ -1032,9 +1099,12 @@ static void keeper_leave(struct keeper *k)
 		kill(k->publisher.pid, SIGKILL);
 	if (k->audit.pid > 0)
 		kill(k->audit.pid, SIGKILL);
+	if (k->cache.pid > 0)
+		kill(k->cache.pid, SIGKILL);
 	child_forget(&k->agent);
 	child_forget(&k->publisher);
 	child_forget(&k->audit);
+	child_forget(&k->cache);
 	keeper_drop_link(k);
 	fsconn_release(&k->conn);
 }
@@ -1064,6 +1134,8 @@ static void keeper_deinit(struct keeper *k)
 	loop_source_free(k->publisher.restart);
 	loop_source_free(k->audit.restart);
 	loop_source_free(k->audit.watch);
+	loop_source_free(k->cache.restart);
+	loop_source_free(k->cache.watch);
 	loop_source_free(k->stop_timer);
 	loop_source_free(k->tick);
 	loop_free(k->loop);
@@ -1089,6 +1161,7 @@ int keeper_run(const struct config *c, int config_text, char *const *args)
 		.agent = { .name = "agent", .backoff = BACKOFF_INIT(&KEEPER_RESTART) },
 		.publisher = { .name = "publisher", .backoff = BACKOFF_INIT(&KEEPER_RESTART) },
 		.audit = { .name = "audit process", .backoff = BACKOFF_INIT(&KEEPER_RESTART) },
+		.cache = { .name = "offline cache's process", .backoff = BACKOFF_INIT(&KEEPER_RESTART) },
 		.audit_group = AUDIT_GROUP_INIT,
 	};
 	struct err e = ERR_INIT;

@@ -15,6 +15,7 @@ enum link_type {
 	LINK_PUBLISHER_HANGS, /* it has an order and does not answer: start another */
 	LINK_SERVES, /* who waited has been answered: before LINK_READY, and before the API server is turned to */
 	LINK_READ_ONLY, /* somebody has made the file system read-only; answered by LINK_WRITABLE */
+	LINK_CACHE, /* the offline cache's process has ended: start another, which is answered by the same, with our end of its socket */
 	LINK_RELOADED, /* value: the log level that is in force now, or negative errno: everything stays as it was */
 	/* keeper -> agent; LINK_STOP and the last two to the audit process, too */
 	LINK_OPENED, /* value: 0 with an fd, or negative errno */

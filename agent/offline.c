@@ -212,7 +212,7 @@ int offline_start(struct offline *o, const struct offline_world *world, bool may
 	o->world = *world;
 	if (!o->io || !o->key)
 		return 0;
-	r = cache_io_attach(o->io, world->loop);
+	r = cache_io_attach(o->io, world->loop, world->process_ended, world->userdata);
 	if (r == 0)
 		r = cache_new(world->loop, o->io, o->key, o->config->node_name, &CACHE_OPS, o, &o->cache);
 	if (r == 0)
@@ -224,6 +224,23 @@ int offline_start(struct offline *o, const struct offline_world *world, bool may
 	if (may_show)
 		loop_timer_set(o->look, LOOK_USEC);
 	return 0;
+}
+
+void offline_replace_process(struct offline *o, int take_fd)
+{
+	int r;
+
+	if (!o || !o->cache) {
+		close_fd(take_fd);
+		return;
+	}
+	r = cache_io_replace(o->io, take_fd);
+	if (r < 0) {
+		log_error(NULL, "offline cache: take another process: %s", strerror(-r));
+		return;
+	}
+	log_info(NULL, "offline cache: another process reads and writes the folder");
+	cache_resume(o->cache);
 }
 
 void offline_touch(struct offline *o)

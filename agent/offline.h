@@ -17,6 +17,7 @@ struct offline_world {
 	struct store *store;
 	struct pods *pods;
 	void (*changed)(void *userdata); /* offline_stats() would say something else */
+	void (*process_ended)(void *userdata); /* another is wanted: offline_replace_process() */
 	void *userdata;
 };
 
@@ -35,6 +36,8 @@ void offline_disable(struct offline *o, const char *reason);
 /* may_show: the API server has told nothing since the mount was made, so that nothing can be put back to an older state:
  * all that is published, if anything is, has come from the same cache. */
 int offline_start(struct offline *o, const struct offline_world *world, bool may_show);
+/* A process that does what the one that has ended did, by our end of its socket. */
+void offline_replace_process(struct offline *o, int take_fd);
 /* A pod or a Secret may be another. */
 void offline_touch(struct offline *o);
 /* The first complete list of pods has come from the API server. */

@@ -25,6 +25,7 @@
 #define cache_restore	     fuzz_cache_restore
 #define cache_restore_cancel fuzz_cache_restore_cancel
 #define cache_touch	     fuzz_cache_touch
+#define cache_resume	     fuzz_cache_resume
 #define cache_stats	     fuzz_cache_stats
 #include "agent/cache.c" /* NOLINT(bugprone-suspicious-include): under the names above */
 

@@ -292,10 +292,35 @@ reboot
 start
 ready app
 written
-child=$(pgrep -P "$(pgrep -P "$keeper" -f internal-agent)")
+agent=$(pgrep -P "$keeper" -f internal-agent)
+child=$(pgrep -P "$agent")
 kill -KILL "$child"
 check "a dead one is reaped" eventually 10 "[ ! -e /proc/$child ]"
-check "and named" eventually 15 "'$secretlet' status --runtime-dir '$run' | grep -q 'process that reads and writes the folder has ended'"
+check "and said" eventually 10 "grep -q 'offline cache: its process (pid $child) has ended (signal 9)' '$log'"
+for i in 1 2 3; do
+	check "another takes its place ($i)" eventually 15 "pgrep -P '$keeper' -x secretlet-cache >'$TEST_DIR/other'"
+	check "and all is well" eventually 15 "is .healthy true"
+	generation=$(status .offlineCache.generation)
+	write_secret db "$canary-$i"
+	curl -s -o "$TEST_DIR/reply" -X PUT -H 'Content-Type: application/json' --data-binary "@$objects/s-db.json" \
+		"http://127.0.0.1:$port/api/v1/namespaces/default/secrets/db"
+	check "it writes" eventually 15 "[ \"\$(status .offlineCache.generation)\" -gt $generation ]"
+	written
+	kill -KILL "$(cat "$TEST_DIR/other")"
+	eventually 10 "[ ! -e /proc/$(cat "$TEST_DIR/other") ]"
+done
+check_equal "the agent is the same" "$(pgrep -P "$keeper" -f internal-agent)" "$agent"
+eventually 15 "pgrep -P '$keeper' -x secretlet-cache >/dev/null"
+check "it can be verified" verify
+kill -KILL "$agent"
+check "the next agent has its own" eventually 15 "[ -n \"\$(pgrep -P \"\$(pgrep -P '$keeper' -f internal-agent)\" -x secretlet-cache)\" ]"
+check "and the one that it does not need has ended" eventually 15 "not pgrep -P '$keeper' -x secretlet-cache >/dev/null"
+check "all is well" eventually 15 "is .healthy true"
+write_secret db "$canary"
+curl -s -o "$TEST_DIR/reply" -X PUT -H 'Content-Type: application/json' --data-binary "@$objects/s-db.json" \
+	"http://127.0.0.1:$port/api/v1/namespaces/default/secrets/db"
+check "it has what it had" eventually 10 "reads '$(vol app creds)/sub/pw' '$canary'"
+written
 reboot
 
 # --- an API server that has no pods is not believed at once

@@ -6,10 +6,14 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include <cmocka.h>
 
@@ -58,6 +62,8 @@ static struct fixture {
 	unsigned revision;
 	bool gone;
 	size_t n_restored;
+	unsigned n_ended; /* processes */
+	pid_t other; /* that has been put in the place of the first one */
 } f;
 
 static int collect(void *userdata, struct cache_set *want)
@@ -89,6 +95,11 @@ static void changed(void *userdata)
 {
 }
 
+static void process_ended(void *userdata)
+{
+	f.n_ended++;
+}
+
 static const struct cache_ops OPS = { .collect = collect, .restored = restored, .changed = changed };
 
 static void start(void)
@@ -98,7 +109,7 @@ static void start(void)
 	assert_int_equal(loop_new(&f.loop), 0);
 	if (cache_io_start(f.dir, NULL, &f.io, &e) < 0)
 		fail_msg("%s", err_text(&e));
-	assert_int_equal(cache_io_attach(f.io, f.loop), 0);
+	assert_int_equal(cache_io_attach(f.io, f.loop, process_ended, NULL), 0);
 	assert_int_equal(cache_new(f.loop, f.io, f.key, "node-1", &OPS, NULL, &f.cache), 0);
 }
 
@@ -107,6 +118,9 @@ static void stop(void)
 	cache_free(TAKE_PTR(f.cache));
 	cache_io_free(TAKE_PTR(f.io));
 	loop_free(TAKE_PTR(f.loop));
+	if (f.other)
+		waitpid(f.other, NULL, 0);
+	f.other = 0;
 }
 
 static struct cache_stats stats(void)
@@ -188,6 +202,86 @@ static int teardown(void **state)
 	secmem_deinit();
 	*faults = (struct faults){ .n_fsync = 0 };
 	return nftw(f.dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+/* The youngest child process. */
+static pid_t process(void)
+{
+	cleanup_file FILE *children = NULL;
+	char path[64];
+	int pid = 0;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)gettid());
+	children = fopen(path, "re");
+	assert_non_null(children);
+	while (fscanf(children, "%d", &pid) == 1)
+		;
+	assert_true(pid > 0);
+	return pid;
+}
+
+/* Dies, and another comes, which somebody else has started. */
+static void replace_process(void)
+{
+	pid_t old = process();
+	unsigned n = f.n_ended;
+	int pair[2];
+
+	kill(old, SIGKILL);
+	eventually(f.n_ended > n);
+	assert_non_null(cache_io_ended(f.io));
+	if (f.other)
+		assert_int_equal(waitpid(f.other, NULL, 0), f.other);
+	else
+		eventually(kill(old, 0) < 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	f.other = fork();
+	if (f.other == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		dup2(pair[1], 3);
+		cache_io_run(f.dir, NULL);
+	}
+	close(pair[1]);
+	assert_int_equal(cache_io_replace(f.io, pair[0]), 0);
+	cache_resume(f.cache);
+	assert_null(cache_io_ended(f.io));
+	assert_int_equal(f.n_ended, n + 1);
+}
+
+static void a_process_that_dies_is_replaced(void **state)
+{
+	write_one();
+	for (int i = 0; i < 3; i++) {
+		replace_process();
+		assert_string_equal(stats().error, "");
+		write_one();
+		/* with an order under way: it is given again */
+		f.revision++;
+		kill(process(), SIGSTOP);
+		cache_touch(f.cache);
+		eventually(cache_io_busy_usec(f.io) > 0);
+		replace_process();
+		eventually(!stats().pending && !*stats().error);
+		assert_int_equal(n_records(), 1);
+	}
+	assert_restores(1);
+}
+
+/* What was read of the records is nobody's fault: all of them are read again. */
+static void a_restore_that_is_cut_off_is_begun_anew(void **state)
+{
+	write_one();
+	stop();
+	start();
+	eventually(stats().generation > 0);
+	kill(process(), SIGSTOP);
+	cache_restore(f.cache);
+	eventually(cache_io_busy_usec(f.io) > 0);
+	replace_process();
+	eventually(stats().restored);
+	assert_int_equal(f.n_restored, 1);
+	assert_int_equal(stats().n_refused, 0);
+	assert_string_equal(stats().error, "");
 }
 
 /* The records find room on a disk and the index does not: each attempt would take a little more of what there is. */
@@ -293,6 +387,8 @@ static void what_nobody_speaks_of_goes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(a_process_that_dies_is_replaced, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_restore_that_is_cut_off_is_begun_anew, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_attempt_that_fails_leaves_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(nor_does_one_after_a_refused_index, setup, teardown),
 		cmocka_unit_test_setup_teardown(both_states_stay_while_it_is_open_which_one_comes_back, setup,
