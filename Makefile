@@ -83,7 +83,7 @@ PRELOADS := $(patsubst %.c,$(B)/%.so,$(wildcard test/preload/*.c))
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-14s %s\n",$$1,$$2}' $(MAKEFILE_LIST)
-	@echo "  variables: V=1 SANITIZE=address,undefined DEVELOPER=1 T=NAME LINT=TOOL KEEP=1 (demo) DURATION= SEED= SOAK_DIR= (soak) FUZZ= SECONDS= (fuzz) PREFIX= DESTDIR="
+	@echo "  variables: V=1 SANITIZE=address,undefined DEVELOPER=1 T=NAME LINT=TOOL KEEP=1 (demo) DURATION= SEED= SOAK_DIR= (soak) FUZZ= SECONDS= CPU= (fuzz) PREFIX= DESTDIR="
 
 all: $(B)/secretlet ## build build/secretlet
 
@@ -137,14 +137,14 @@ canary: deps ## search all memory and files of the daemon for marked Secrets, in
 canary-run: all tools
 	$(Q)unshare -m --propagation private -- test/canary/canary.py --build $(B)
 
-fuzz: deps ## libFuzzer on one parser after the other, or on FUZZ=NAME, for SECONDS= (1800) each
+fuzz: deps ## libFuzzer on one parser after the other, or on FUZZ=NAME, for SECONDS= (1800) each, or for CPU= of processor time
 	$(Q)$(MAKE) --no-print-directory fuzz-run
 
 # CC is for all else: what the library is of must compile the harnesses
 FUZZ_CC ?= clang-14
 fuzz-run:
 	$(Q)$(MAKE) --no-print-directory fuzz-build LIBFUZZER=1 SANITIZE=address,undefined CC='$(FUZZ_CC)'
-	$(Q)test/fuzz/run --build build/fuzz --seconds $(or $(SECONDS),1800) $(FUZZ)
+	$(Q)test/fuzz/run --build build/fuzz $(if $(CPU),--cpu $(CPU),--seconds $(or $(SECONDS),1800)) $(FUZZ)
 
 fuzz-build: $(if $(FUZZ),$(patsubst %,$(B)/test/fuzz/fuzz_%,$(FUZZ)),$(FUZZERS))
 
