@@ -5,8 +5,8 @@
  * the answer to one, and the next one goes on.
  *
  * What must hold: each request has one answer, the right one; a node has exactly the lookup count that its answers have
- * given it; it exists as long as it has a name or a count, and no longer; and when all is removed and forgotten, the
- * arena is empty.
+ * given it; it exists as long as it has a name or a count, and no longer; a live file has the content, and in flux the size,
+ * that it should have at that moment; and when all is removed and forgotten, the arena is empty.
  *
  * Input: one operation after the other. Ids are counted from the first one of the run. */
 #include "test/fuzz/fuzz.h"
@@ -39,7 +39,8 @@ static const char *const PODS[N_PODS] = { "uid-a", "uid-b", "uid-c" };
 /* a pod can have the name of one that is gone */
 static const char *const NAMES[N_PODS] = { "x", "y", "x" };
 static const char *const VOLUMES[N_VOLUMES] = { "one", "two" };
-static const char *const FILES[] = { "a", "b", "password", "d/x", "d/y", "e/f/g", ".hidden" };
+static const char *const FILES[] = { "a", "b", "password", "d/x", "d/y", "e/f/g", ".hidden", "d" };
+enum { FILE_D = 7, FILES_IN_D = 1 << 3 | 1 << 4 }; /* there is one or the others */
 
 /* --- the model --- */
 
@@ -47,6 +48,7 @@ enum { ROOT = 0, DETACHED = -2 };
 
 struct mnode {
 	bool used, hidden, retired, immutable;
+	bool flux, removal; /* a live file's: its attributes are good for one answer; it is to go */
 	int parent;
 	enum node_kind kind;
 	char name[64], target[128];
@@ -56,14 +58,17 @@ struct mnode {
 	uint32_t block; /* serial number of the payload whose block this is */
 	size_t len;
 	uint8_t fill; /* what the content consists of, from its first byte on */
+	uint64_t shown; /* the size that a live file in flux has; SIZE_UNKNOWN: that of what it shows */
 };
+#define SIZE_UNKNOWN UINT64_MAX
+#define KERNEL_PAGE  4096u
 
 struct expected { /* what a staged folder or link will be */
 	bool used;
 	int pod, volume, n_hidden;
 	uint32_t files; /* bits of FILES */
 	uint32_t serial;
-	bool fs_group, nested;
+	bool fs_group, nested, live;
 };
 
 struct version { /* in its grace */
@@ -104,6 +109,8 @@ static struct {
 	size_t answer_len; /* behind its head */
 	bool caller_gone, resent;
 	uint64_t count_id, count_after; /* the slot's, before the last answer */
+	uint64_t flux_sec; /* the time that was answered last for a live file in flux */
+	uint32_t flux_nsec;
 	int restarts;
 } f;
 
@@ -145,15 +152,19 @@ static int m_by_id(uint64_t id)
 	return -1;
 }
 
-static int m_at(const char *path)
+static int m_below(int i, const char *path)
 {
 	char copy[512], *save = NULL;
-	int i = ROOT;
 
 	snprintf(copy, sizeof copy, "%s", path);
 	for (char *s = strtok_r(copy, "/", &save); s && i >= 0; s = strtok_r(NULL, "/", &save))
 		i = m_child(i, s);
 	return i;
+}
+
+static int m_at(const char *path)
+{
+	return m_below(ROOT, path);
 }
 
 static void m_free_if_unused(int i)
@@ -174,6 +185,105 @@ static void m_detach(int i)
 			m_detach(k);
 	m.nodes[i].parent = DETACHED;
 	m_free_if_unused(i);
+}
+
+/* --- live files: <pod>/live/<volume>/<key> shows <pod>/volumes/<plugin>/<volume>/..data/<key> --- */
+
+static bool m_is_attached(int i)
+{
+	while (i > ROOT)
+		i = m.nodes[i].parent;
+	return i == ROOT;
+}
+
+/* The file at a path of names below dir. hidden: also one that is not listed. -1: there is none. */
+static int m_file_below(int dir, const char *path, bool hidden)
+{
+	char copy[128], *save = NULL;
+	int i = dir;
+
+	snprintf(copy, sizeof copy, "%s", path);
+	for (char *s = strtok_r(copy, "/", &save); s && i >= 0; s = strtok_r(NULL, "/", &save)) {
+		i = m_child(i, s);
+		if (i >= 0 && m.nodes[i].hidden && !hidden)
+			i = -1;
+	}
+	return i >= 0 && m.nodes[i].kind == NODE_FILE ? i : -1;
+}
+
+/* The volume's folder, and the path of what is shown in a version. */
+static int m_live_volume(int live, const char **ret_path)
+{
+	const char *at = strstr(m.nodes[live].target, "/" PLAN_DATA_LINK "/");
+	char volume[128];
+
+	snprintf(volume, sizeof volume, "%.*s", (int)(at - m.nodes[live].target), m.nodes[live].target);
+	*ret_path = at + strlen("/" PLAN_DATA_LINK "/");
+	return m_at(volume);
+}
+
+/* What node i shows: itself, or the file that a live file shows now. -1: nothing. */
+static int m_follow(int i)
+{
+	const char *path;
+	int vol, data;
+
+	if (m.nodes[i].kind != NODE_LIVE)
+		return i;
+	if (!m_is_attached(i))
+		return -1;
+	vol = m_live_volume(i, &path);
+	data = vol >= 0 ? m_child(vol, PLAN_DATA_LINK) : -1;
+	if (data < 0)
+		return -1;
+	vol = m_child(vol, m.nodes[data].target);
+	return vol < 0 ? -1 : m_file_below(vol, path, false);
+}
+
+static uint64_t m_size(int i)
+{
+	const struct mnode *n = &m.nodes[i];
+	int file = m_follow(i);
+
+	if (n->kind == NODE_LIVE)
+		return n->flux && n->shown != SIZE_UNKNOWN ? n->shown : m.nodes[file].len;
+	return n->kind == NODE_FILE ? n->len : n->kind == NODE_LINK ? strlen(n->target) : 0;
+}
+
+/* The kernel has been given these bytes. If the end that came first is among them, what it has is of now. */
+static void m_note_read(int live, uint64_t off, uint64_t size)
+{
+	struct mnode *n = &m.nodes[live];
+	int file = m_follow(live);
+	uint64_t first, end;
+
+	if (n->kind != NODE_LIVE || !n->flux || file < 0 || off > INT64_MAX)
+		return;
+	first = n->shown < m.nodes[file].len ? n->shown : m.nodes[file].len;
+	end = first - first % KERNEL_PAGE;
+	if (off <= end && end - off < size)
+		n->shown = m.nodes[file].len;
+}
+
+/* The next process does not know of which version the kernel has bytes: of the smallest. */
+static void m_restore_flux(int live)
+{
+	struct mnode *n = &m.nodes[live];
+	const char *path;
+	int vol, file;
+
+	n->removal = false;
+	if (!n->flux)
+		return;
+	n->shown = SIZE_UNKNOWN;
+	vol = m_is_attached(live) ? m_live_volume(live, &path) : -1;
+	for (int k = 1; vol >= 0 && k < m.top; k++) {
+		if (!m.nodes[k].used || m.nodes[k].parent != vol || m.nodes[k].kind != NODE_DIR)
+			continue;
+		file = m_file_below(k, path, true);
+		if (file >= 0 && m.nodes[file].len < n->shown)
+			n->shown = m.nodes[file].len;
+	}
 }
 
 static bool m_in_retired(int i)
@@ -239,6 +349,57 @@ static void m_add_files(int version, const struct expected *x)
 	}
 }
 
+static void m_add_live(int parent, const char *name, const char *path)
+{
+	int i = m_new(parent, name, NODE_LIVE, 0, 0);
+
+	snprintf(m.nodes[i].target, sizeof m.nodes[i].target, "%s/" PLAN_DATA_LINK "/%s", f.path, path);
+}
+
+/* A folder for live files has come, with one for each file below this folder of the version. */
+static void m_fill_live(int dir, int like, const char *path)
+{
+	m.nodes[dir].mode = m.nodes[like].mode;
+	m.nodes[dir].gid = m.nodes[like].gid;
+	for (int k = 1, top = m.top; k < top; k++) {
+		char below[128];
+
+		if (!m.nodes[k].used || m.nodes[k].parent != like || m.nodes[k].hidden)
+			continue;
+		snprintf(below, sizeof below, "%s%s%s", path, *path ? "/" : "", m.nodes[k].name);
+		if (m.nodes[k].kind == NODE_DIR)
+			m_fill_live(m_new(dir, m.nodes[k].name, NODE_DIR, 0, 0), k, below);
+		else
+			m_add_live(dir, m.nodes[k].name, below);
+	}
+}
+
+/* Behind <pod>/live/<volume>, if the path is of such a folder or in it; NULL: it is not. */
+static const char *live_path(const char *path)
+{
+	char start[64];
+	int len = snprintf(start, sizeof start, "%s/" PLAN_LIVE "/%s", PODS[m.staged.pod], VOLUMES[m.staged.volume]);
+
+	if (strncmp(path, start, (size_t)len) != 0 || (path[len] != 0 && path[len] != '/'))
+		return NULL;
+	return path + len + (path[len] == '/');
+}
+
+static int m_live_folder(void)
+{
+	char path[64];
+
+	snprintf(path, sizeof path, "%s/" PLAN_LIVE "/%s", PODS[m.staged.pod], VOLUMES[m.staged.volume]);
+	return m_at(path);
+}
+
+static bool m_is_in(int i, int top)
+{
+	while (i > ROOT && i != top)
+		i = m.nodes[i].parent;
+	return i == top;
+}
+
 static int m_add_link(int parent, const char *name, const char *target)
 {
 	int i = m_new(parent, name, NODE_LINK, 0777, m.nodes[parent].mode & 02000 ? m.nodes[parent].gid : 0);
@@ -261,13 +422,22 @@ static void m_copy_into(int from, int dir, bool top)
 			m_copy_into(k, i, false);
 }
 
-/* What has come with a folder's mkdir: a volume's whole content, or a version's. */
-static void m_fill_new(int dir)
+/* What has come with a folder's mkdir: a volume's whole content, or a version's, or live files. */
+static void m_fill_new(int dir, const char *path)
 {
 	const struct expected *x = &m.staged;
+	const char *rest = live_path(path);
 	struct mnode *n = &m.nodes[dir];
 	int old, version;
 
+	if (rest) {
+		version = m_at(f.path);
+		version = version >= 0 ? m_child(version, f.plan.version) : -1;
+		version = version >= 0 ? m_below(version, rest) : -1;
+		FUZZ_CHECK(version >= 0);
+		m_fill_live(dir, version, rest);
+		return;
+	}
 	if (!x->used)
 		return;
 	if (is_dotted(n->name)) {
@@ -453,6 +623,7 @@ static void process_begin(void)
 		abort();
 	}
 	f.plan = PLAN_INIT(f.tree);
+	f.flux_sec = 0; /* its clock stands still from one process to the next */
 }
 
 static void plan_end(void)
@@ -479,10 +650,15 @@ static void process_end(void)
 
 static void check_attr(const struct fuse_attr *a, int i)
 {
-	static const mode_t types[] = { [NODE_DIR] = S_IFDIR, [NODE_FILE] = S_IFREG, [NODE_LINK] = S_IFLNK };
-	const struct mnode *n = &m.nodes[i];
-	uint64_t size = n->kind == NODE_FILE ? n->len : n->kind == NODE_LINK ? strlen(n->target) : 0;
+	static const mode_t types[] = {
+		[NODE_DIR] = S_IFDIR, [NODE_FILE] = S_IFREG, [NODE_LINK] = S_IFLNK, [NODE_LIVE] = S_IFREG
+	};
+	const struct mnode *n = &m.nodes[i], *shows;
+	int file = m_follow(i);
 	uint32_t links = 1;
+
+	/* one that is found although it shows nothing, because it is to be unlinked, has attributes of its own */
+	shows = file >= 0 ? &m.nodes[file] : n;
 
 	if (n->kind == NODE_DIR) {
 		links = 2;
@@ -491,9 +667,16 @@ static void check_attr(const struct fuse_attr *a, int i)
 				 !m.nodes[k].hidden;
 	}
 	FUZZ_CHECK(a->ino == n->id);
-	FUZZ_CHECK(a->mode == (types[n->kind] | n->mode));
-	FUZZ_CHECK(a->uid == 0 && a->gid == n->gid);
-	FUZZ_CHECK(a->size == size);
+	FUZZ_CHECK(a->mode == (types[n->kind] | shows->mode));
+	FUZZ_CHECK(a->uid == 0 && a->gid == shows->gid);
+	FUZZ_CHECK(a->size == (file >= 0 ? m_size(i) : 0));
+	/* times are whole microseconds; only one of a file in flux is not, and no two answers have the same */
+	FUZZ_CHECK((a->mtimensec % 1000 != 0) == (n->flux && file >= 0));
+	if (n->flux && file >= 0) {
+		FUZZ_CHECK(a->mtime != f.flux_sec || a->mtimensec != f.flux_nsec);
+		f.flux_sec = a->mtime;
+		f.flux_nsec = a->mtimensec;
+	}
 	FUZZ_CHECK(a->nlink == (n->hidden || n->parent == DETACHED ? 0 : links));
 }
 
@@ -521,7 +704,8 @@ static void check_entry(int i)
 	memcpy(&out, f.answer, sizeof out);
 	m_learn(i, out.nodeid);
 	check_attr(&out.attr, i);
-	FUZZ_CHECK((out.entry_valid == 0) == short_lived && (out.attr_valid == 0) == short_lived);
+	FUZZ_CHECK((out.entry_valid == 0) == short_lived);
+	FUZZ_CHECK((out.attr_valid == 0) == (short_lived || m.nodes[i].kind == NODE_LIVE));
 	FUZZ_CHECK(out.generation == 0);
 	m.nodes[i].count++;
 }
@@ -551,6 +735,7 @@ static void check_all(void)
 		real = tree_node(f.tree, n->id);
 		FUZZ_CHECK(real != NULL);
 		FUZZ_CHECK(i == ROOT || node_lookups(real) == n->count);
+		FUZZ_CHECK(node_is_in_flux(real) == n->flux);
 	}
 	for (size_t k = 0; k < MIN(m.n_stale, (size_t)STALE_MAX); k++)
 		FUZZ_CHECK(!tree_node(f.tree, m.stale[k]));
@@ -593,8 +778,9 @@ static uint64_t random_id(struct fuzz_input *in)
 /* A child's name as often as not, or one that no folder can have. */
 static const char *random_name(struct fuzz_input *in, int dir)
 {
-	static const char *const names[] = { ".", "..",	     "",     "a/b",	"..data", "..data_tmp", "a",
-					     "d", "volumes", PLUGIN, "by-name", "/",	  "..data/a",	"\xff\xfe" };
+	static const char *const names[] = { ".",	   "..",      "",  "a/b",      "..data",
+					     "..data_tmp", "a",	      "d", "volumes",  PLUGIN,
+					     "live",	   "by-name", "/", "..data/a", "\xff\xfe" };
 	static char longest[5000];
 	uint8_t how = fuzz_u8(in);
 	int want = how % 32, found = -1;
@@ -625,7 +811,7 @@ static void lookup(uint64_t parent_id, const char *name)
 		f.request_len = 0; /* nobody sends it again */
 	} else if (dir < 0 || m.nodes[dir].kind != NODE_DIR) {
 		FUZZ_CHECK(r == -ESTALE);
-	} else if (child >= 0) {
+	} else if (child >= 0 && (m_follow(child) >= 0 || m.nodes[child].removal)) {
 		FUZZ_CHECK(r == 0);
 		check_entry(child);
 	} else if (m.nodes[dir].parent == DETACHED && r == -ENOENT) {
@@ -684,13 +870,14 @@ static void getattr(uint64_t id)
 	struct fuse_attr_out out;
 	int i = m_by_id(id), r = ask(FUSE_GETATTR, id, STRANGER, &in, sizeof in);
 
-	if (i < 0) {
+	if (i < 0 || m_follow(i) < 0) {
 		FUZZ_CHECK(r == -ESTALE);
 		return;
 	}
 	FUZZ_CHECK(r == 0 && f.answer_len == sizeof out);
 	memcpy(&out, f.answer, sizeof out);
 	check_attr(&out.attr, i);
+	FUZZ_CHECK((out.attr_valid == 0) == (out.attr.nlink == 0 || m.nodes[i].flux));
 }
 
 static void readlink_of(uint64_t id)
@@ -708,13 +895,14 @@ static void readlink_of(uint64_t id)
 static void read_of(uint64_t id, uint64_t off, uint32_t size)
 {
 	struct fuse_read_in in = { .offset = off, .size = size, .fh = off };
-	int i = m_by_id(id), r = ask(FUSE_READ, id, STRANGER, &in, sizeof in);
+	int live = m_by_id(id), r = ask(FUSE_READ, id, STRANGER, &in, sizeof in), i = live < 0 ? -1 : m_follow(live);
 	size_t len;
 
 	if (i < 0 || m.nodes[i].kind != NODE_FILE) {
 		FUZZ_CHECK(r == (i < 0 ? -ESTALE : -EISDIR));
 		return;
 	}
+	m_note_read(live, off, size);
 	len = m.nodes[i].len;
 	FUZZ_CHECK(r == 0);
 	FUZZ_CHECK(f.answer_len == (off > INT64_MAX || off >= len ? 0 : MIN((uint64_t)size, len - off)));
@@ -747,7 +935,7 @@ static uint64_t readdir_once(int dir, uint64_t off, uint32_t size, bool seen[NOD
 			continue;
 		}
 		i = m_child(dir, name);
-		FUZZ_CHECK(i >= 0 && !m.nodes[i].hidden && !seen[i]);
+		FUZZ_CHECK(i >= 0 && !m.nodes[i].hidden && m_follow(i) >= 0 && !seen[i]);
 		m_learn(i, d.ino);
 		seen[i] = true;
 	}
@@ -772,7 +960,8 @@ static void readdir_all(uint64_t id, uint32_t size)
 		off = next;
 	FUZZ_CHECK(n_dots == 2);
 	for (int i = 1; i < m.top; i++)
-		FUZZ_CHECK(seen[i] == (m.nodes[i].used && m.nodes[i].parent == dir && !m.nodes[i].hidden));
+		FUZZ_CHECK(seen[i] ==
+			   (m.nodes[i].used && m.nodes[i].parent == dir && !m.nodes[i].hidden && m_follow(i) >= 0));
 }
 
 static void readdir_from(struct fuzz_input *in, uint64_t id)
@@ -850,8 +1039,13 @@ static void change(struct fuzz_input *in)
 		FUZZ_CHECK(r == -EROFS || (publisher && child < 0 && r == -ENOENT));
 		break;
 	case FUSE_SETATTR:
+		if (how & 16)
+			attr.valid = FATTR_MTIME | FATTR_MTIME_NOW;
 		r = ask(opcode, id, pid, &attr, sizeof attr);
-		FUZZ_CHECK(r == (publisher && is_dir ? 0 : -EROFS));
+		if (!publisher || dir < 0 || m.nodes[dir].kind != (how & 16 ? NODE_LIVE : NODE_DIR))
+			FUZZ_CHECK(r == -EROFS);
+		else
+			FUZZ_CHECK(r == (m_follow(dir) >= 0 ? 0 : -ESTALE));
 		break;
 	case FUSE_MKNOD:
 		mknod.mode = how & 8 ? S_IFREG | 0644 : S_IFCHR | 0644;
@@ -959,13 +1153,40 @@ static int walk_to_parent(const char *path, char leaf[64])
 	return dir;
 }
 
+/* What is dropped of a node is written to /dev/fuse, by its id. */
+static void step_drop(const struct step *s)
+{
+	int i = m_at(s->path);
+
+	FUZZ_CHECK(i >= 0 && (m.nodes[i].id == 0 || m.nodes[i].id == s->node_id));
+	if (s->live) {
+		tree_note_dropped(f.tree, s->live);
+		m.nodes[i].shown = SIZE_UNKNOWN;
+	}
+}
+
+/* Nothing of before is left in the kernel. */
+static void step_settle(const struct step *s)
+{
+	int i = m_at(s->path);
+
+	FUZZ_CHECK(i >= 0);
+	tree_settle(f.tree, s->live);
+	m.nodes[i].flux = false;
+}
+
 /* What has not been learned on the way has to be looked up for what follows. */
 static void step_run(const struct step *s)
 {
 	uint8_t zero[16] = { 0 };
 	char leaf[64], leaf2[64];
-	int dir = walk_to_parent(s->path, leaf), child, old, r;
+	int dir, child, old, r;
 
+	if (order_op_needs_fuse(s->op)) {
+		step_drop(s);
+		return;
+	}
+	dir = walk_to_parent(s->path, leaf);
 	if (dir < 0) { /* the kernel does not get that far */
 		FUZZ_CHECK(s->ignored == ENOENT || s->ignored == ORDER_IGNORE_ALL);
 		return;
@@ -978,7 +1199,7 @@ static void step_run(const struct step *s)
 		serve_answered(r);
 		child = m_new(dir, leaf, NODE_DIR,
 			      strncmp(s->path, PLAN_BY_NAME, strlen(PLAN_BY_NAME)) == 0 ? 0711 : 0750, 0);
-		m_fill_new(child);
+		m_fill_new(child, s->path);
 		check_entry(child);
 		break;
 	case ORDER_SYMLINK:
@@ -1000,6 +1221,31 @@ static void step_run(const struct step *s)
 		snprintf(m.nodes[child].name, sizeof m.nodes[child].name, "%s", leaf2);
 		break;
 	}
+	case ORDER_MKNOD: {
+		struct fuse_mknod_in mknod = { .mode = S_IFREG | 0644 };
+
+		FUZZ_CHECK(child < 0);
+		r = ask_names(FUSE_MKNOD, m.nodes[dir].id, PUBLISHER, &mknod, sizeof mknod, leaf, NULL);
+		serve_answered(r);
+		m_add_live(dir, leaf, live_path(s->path));
+		check_entry(m_child(dir, leaf));
+		break;
+	}
+	case ORDER_TOUCH: {
+		struct fuse_setattr_in attr = { .valid = FATTR_MTIME | FATTR_MTIME_NOW };
+
+		lookup(m.nodes[dir].id, leaf);
+		if (child >= 0 && m_follow(child) >= 0)
+			serve_answered(ask(FUSE_SETATTR, m.nodes[child].id, PUBLISHER, &attr, sizeof attr));
+		break;
+	}
+	case ORDER_STAT:
+		lookup(m.nodes[dir].id, leaf);
+		if (child >= 0 && m.nodes[child].id)
+			getattr(m.nodes[child].id);
+		if (s->live)
+			step_settle(s);
+		break;
 	case ORDER_UNLINK:
 		r = ask_names(FUSE_UNLINK, m.nodes[dir].id, PUBLISHER, NULL, 0, leaf, NULL);
 		if (child < 0 || m.nodes[child].hidden) {
@@ -1033,7 +1279,9 @@ static void step_run(const struct step *s)
 		lookup(m.nodes[dir].id, leaf);
 		if (child < 0)
 			break;
-		if (m.nodes[child].kind == NODE_FILE)
+		if (m_follow(child) < 0)
+			break;
+		if (m.nodes[child].kind == NODE_FILE || m.nodes[child].kind == NODE_LIVE)
 			read_of(m.nodes[child].id, 0, 1 << 17);
 		else if (m.nodes[child].kind == NODE_LINK)
 			readlink_of(m.nodes[child].id);
@@ -1067,9 +1315,10 @@ static void payload_make(uint8_t files, uint8_t how)
 	size_t size = 0, at = 0;
 
 	x->used = true;
-	x->files = files & ((1u << ARRAY_SIZE(FILES)) - 1);
+	x->files = files & (files >> FILE_D & 1 ? ~FILES_IN_D : UINT8_MAX);
 	x->fs_group = how & 1;
 	x->nested = how & 2;
+	x->live = how & 4;
 	x->serial = ++m.serial;
 	FUZZ_CHECK(payload_new(&f.payload) == 0);
 	for (size_t k = 0; k < ARRAY_SIZE(FILES); k++)
@@ -1090,6 +1339,8 @@ static void payload_make(uint8_t files, uint8_t how)
 		FUZZ_CHECK(payload_add_mount_dir(f.payload, "nest/deep", NULL) == 0);
 	if (x->fs_group)
 		payload_set_fs_group(f.payload, 4711);
+	if (x->live)
+		payload_set_live(f.payload);
 	FUZZ_CHECK(payload_seal(f.payload, NULL) == 0);
 }
 
@@ -1099,6 +1350,57 @@ static int volume_node(int pod, int volume)
 
 	snprintf(path, sizeof path, "%s/volumes/" PLUGIN "/%s", PODS[pod], VOLUMES[volume]);
 	return m_at(path);
+}
+
+/* Whether these two, of which either may be missing, are the same to a reader. */
+static bool m_same(const struct mnode *a, const struct mnode *b)
+{
+	if (!a || !b)
+		return a == b;
+	return a->len == b->len && (a->len == 0 || a->fill == b->fill) && a->mode == b->mode && a->gid == b->gid;
+}
+
+/* An update puts those in flux whose content it changes. */
+static void m_unsettle(void)
+{
+	const struct expected *x = &m.staged;
+	int vol = m_at(f.path), live = vol >= 0 ? m_live_folder() : -1;
+
+	for (int i = 1; live >= 0 && i < m.top; i++) {
+		struct mnode *n = &m.nodes[i], next = { .kind = NODE_FILE };
+		const char *path;
+		bool there = false;
+		int now;
+
+		if (!n->used || n->kind != NODE_LIVE || !m_is_in(i, live))
+			continue;
+		m_live_volume(i, &path);
+		for (size_t k = 0; k < ARRAY_SIZE(FILES); k++) {
+			if (!(x->files >> k & 1) || !str_eq(FILES[k], path))
+				continue;
+			there = true;
+			next.len = file_len(x->serial, k);
+			next.fill = file_byte(x->serial, k);
+			next.mode = x->fs_group ? 0640 : 0600;
+			next.gid = m_dir_gid(x);
+		}
+		now = m_follow(i);
+		if (n->flux || m_same(now >= 0 ? &m.nodes[now] : NULL, there ? &next : NULL))
+			continue;
+		n->flux = true;
+		n->shown = now >= 0 ? m.nodes[now].len : SIZE_UNKNOWN;
+	}
+}
+
+/* A live file that is in the way of a folder is found, so that it can be unlinked, even if it shows nothing. */
+static void m_note_removals(void)
+{
+	for (size_t k = 0; k < f.plan.n_steps; k++) {
+		int i = f.plan.steps[k].op == ORDER_UNLINK ? m_at(f.plan.steps[k].path) : -1;
+
+		if (i >= 0 && m.nodes[i].kind == NODE_LIVE)
+			m.nodes[i].removal = true;
+	}
 }
 
 /* A plan retires what it found as current. */
@@ -1131,8 +1433,10 @@ static void plan_begin(enum job job, int pod, int volume, struct fuzz_input *in)
 	case JOB_VOLUME:
 		payload_make(fuzz_u8(in), fuzz_u8(in));
 		r = plan_volume(&f.plan, f.payload, in_grace, NULL);
-		if (r == 0)
+		if (r == 0) {
+			m_unsettle();
 			m_retire_old();
+		}
 		break;
 	case JOB_REMOVE_VOLUME:
 		r = plan_remove_volume(&f.plan);
@@ -1158,6 +1462,7 @@ static void plan_begin(enum job job, int pod, int volume, struct fuzz_input *in)
 		}
 	}
 	FUZZ_CHECK(r == 0 || job == JOB_HEAL);
+	m_note_removals();
 	f.planned = true;
 	f.undoing = false;
 	f.step = 0;
@@ -1176,11 +1481,35 @@ static void drop_hidden(int dir, const char *version)
 			m_detach(i);
 }
 
+static void check_live(int version)
+{
+	int live = m_live_folder();
+
+	FUZZ_CHECK(plan_live_is_whole(&f.plan, m.staged.used && m.staged.live));
+	FUZZ_CHECK(live >= 0 || !m.staged.used || !m.staged.live);
+	for (int i = 1; live >= 0 && i < m.top; i++) {
+		struct mnode *n = &m.nodes[i];
+		const char *path;
+
+		if (n->used && n->kind == NODE_LIVE && m_is_in(i, live)) {
+			FUZZ_CHECK(!n->flux);
+			m_live_volume(i, &path);
+			FUZZ_CHECK(m_follow(i) == (version >= 0 ? m_file_below(version, path, false) : -1));
+		}
+	}
+	for (size_t k = 0; live >= 0 && version >= 0 && k < ARRAY_SIZE(FILES); k++) {
+		int i = m_file_below(version, FILES[k], false) >= 0 ? m_below(live, FILES[k]) : ROOT;
+
+		FUZZ_CHECK(i == ROOT || (i > ROOT && m.nodes[i].kind == NODE_LIVE));
+	}
+}
+
 /* What publish.c does when all the steps are done. */
 static void plan_done(void)
 {
 	int pod = m.staged.pod, volume = m.staged.volume, vol = volume_node(pod, volume);
 	int version = vol >= 0 ? m_child(vol, f.plan.version) : -1;
+	bool again = !f.undoing && f.job == JOB_VOLUME && f.plan.live_again;
 
 	if (!f.undoing && (f.job == JOB_VOLUME || f.job == JOB_HEAL) && version >= 0) {
 		drop_hidden(version, f.plan.version);
@@ -1194,8 +1523,16 @@ static void plan_done(void)
 	if (!f.undoing && f.job == JOB_REMOVE_POD)
 		FUZZ_CHECK(m_at(PODS[pod]) < 0);
 	if (!f.undoing && f.job == JOB_REMOVE_VOLUME)
-		FUZZ_CHECK(vol < 0);
+		FUZZ_CHECK(vol < 0 && m_live_folder() < 0);
+	/* each file of the newest version has a live one, and all of them are settled */
+	if (!f.undoing && (f.job == JOB_VOLUME || f.job == JOB_HEAL) && !f.plan.live_again)
+		check_live(version);
 	plan_end();
+	if (again) {
+		struct fuzz_input none = { .len = 0 };
+
+		plan_begin(JOB_HEAL, pod, volume, &none);
+	}
 }
 
 static void plan_step(void)
@@ -1284,6 +1621,9 @@ static void die(struct fuzz_input *in, bool again)
 	m.n_grace = 0;
 	process_end();
 	process_begin();
+	for (int i = 1; i < m.top; i++)
+		if (m.nodes[i].used && m.nodes[i].kind == NODE_LIVE)
+			m_restore_flux(i);
 	f.resent = false;
 	FUZZ_CHECK(take_answer(0) == ANSWER_NONE);
 	FUZZ_CHECK(f.resent);
