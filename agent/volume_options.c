@@ -389,6 +389,7 @@ static int copy_keys(struct reader *r, const struct entry *e, struct pod_key_opt
 static int apply_keys(struct reader *r, struct pod_volume *v, const struct entry *e, const struct yaml_node *n,
 		      const char *name)
 {
+	const struct json_at root = JSON_ROOT, at = JSON_AT(&root, name);
 	struct pod_key_options *copy = NULL;
 	int k;
 
@@ -396,7 +397,7 @@ static int apply_keys(struct reader *r, struct pod_volume *v, const struct entry
 	if (k < 0)
 		return k;
 	if (!copy) {
-		k = mistake(r, n, &JSON_AT(&JSON_ROOT, name), "too many keys, with those of the pod's other volumes");
+		k = mistake(r, n, &at, "too many keys, with those of the pod's other volumes");
 		return k ?: volume_fail(v, e->error);
 	}
 	keys_free(v->keys, v->n_keys);
@@ -459,19 +460,20 @@ static int read_and_apply(struct reader *r, const char *name, const struct yaml_
 static int read_map(struct pod *p, const struct yaml_node *root)
 {
 	const struct yaml_node *all = yaml_get(root, ALL_VOLUMES);
+	const struct json_at document = JSON_ROOT;
 	struct reader r = { .pod = p };
 	int k;
 
 	k = all ? read_and_apply(&r, ALL_VOLUMES, all, NULL) : 0;
 	for (size_t i = 0; i < root->n_items && k == 0; i++) {
 		const char *name = root->keys[i]->scalar;
+		const struct json_at at = JSON_AT(&document, name);
 		struct pod_volume *v = find_volume(p, name);
 
 		if (root->items[i] == all)
 			continue;
 		k = v ? read_and_apply(&r, name, root->items[i], v)
-		      : mistake(&r, root->keys[i], &JSON_AT(&JSON_ROOT, name),
-				"is no volume of this pod that is served here");
+		      : mistake(&r, root->keys[i], &at, "is no volume of this pod that is served here");
 	}
 	return k;
 }

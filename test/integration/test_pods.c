@@ -759,6 +759,21 @@ static void a_token_is_its_users(void **state)
 	assert_int_equal(f.n_wants, 2); /* all of this with one token */
 }
 
+static void a_token_is_as_asked_too(void **state)
+{
+	f.text =
+		"{\"metadata\":{\"name\":\"p\",\"namespace\":\"ns\",\"uid\":\"u1\",\"annotations\":{\"secretlet.dev/"
+		"volumes\":"
+		"\"v: {owner: 7, mode: '0440'}\"}},\"spec\":{\"securityContext\":{\"runAsUser\":1000,\"fsGroup\":2000},"
+		"\"volumes\":[{\"name\":\"v\",\"projected\":{\"sources\":[" TOKEN_SOURCE "]}}],\"containers\":["
+		"{\"name\":\"c\",\"volumeMounts\":[{\"name\":\"v\",\"mountPath\":\"/v\"}]}]}}";
+	rig_call(f.rig, pod_on_loop, NULL);
+	say_token(TOKEN_OF_P, "first");
+	expect_condition("ns/p", VOLUME_READY);
+	expect_projected("token", "first", 0440);
+	assert_int_equal(owner_of("token"), 7);
+}
+
 static void a_token_that_cannot_be_had_keeps_the_last(void **state)
 {
 	say_projected("", TOKEN_SOURCE);
@@ -1417,6 +1432,7 @@ int main(void)
 		with_rig(a_config_map_volume_is_in_its_own_folder),
 		with_rig(what_a_pod_says_of_itself_is_followed),
 		with_rig(a_token_is_its_users),
+		with_rig(a_token_is_as_asked_too),
 		with_rig(a_token_that_cannot_be_had_keeps_the_last),
 		with_rig(a_volume_without_sources_is_an_empty_one),
 		with_rig(a_volume_that_becomes_one_of_another_kind_moves),

@@ -242,6 +242,7 @@ static void mistake_is_told_and_costs_its_volume_alone(void **state)
 		{ "a: {mode: \"0400 \"}", "a: (a.mode: " NO_MODE "); ", 1, 11, "a.mode: " NO_MODE },
 		{ "a: {mode: \"0400\\0\"}", "a: (a.mode: " NO_MODE "); ", 1, 11, "a.mode: " NO_MODE },
 		{ "a: {mode: \"\"}", "a: (a.mode: " NO_MODE "); ", 1, 11, "a.mode: " NO_MODE },
+		{ "a: {mode: !!float 0400}", "a: (a.mode: " NO_MODE "); ", 1, 11, "a.mode: " NO_MODE },
 		{ "a: {mode: u=r}", "a: (a.mode: " NO_MODE "); ", 1, 11, "a.mode: " NO_MODE },
 		/* signals */
 		{ "a: {onChange: HUP}", "a: (a.onChange: " NO_SIGNAL "); ", 1, 15, "a.onChange: " NO_SIGNAL },
