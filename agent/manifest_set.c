@@ -452,6 +452,22 @@ void manifest_set_tell(struct manifest_set *s)
 	}
 }
 
+int manifest_set_get(const struct manifest_set *s, enum object_kind kind, const char *ns, const char *name,
+		     struct secret **ret_secret, const char **ret_problem)
+{
+	cleanup_free char *key = key_of(kind, ns, name);
+	const struct object *obj;
+
+	if (!key)
+		return -ENOMEM;
+	if (!s->settled)
+		return -EAGAIN;
+	obj = map_get_str(&s->objects, key);
+	*ret_secret = obj ? obj->secret : NULL;
+	*ret_problem = obj ? obj->problem : NULL;
+	return 0;
+}
+
 /* ---- objects ---- */
 
 static void object_free(struct object *obj)

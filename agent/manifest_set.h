@@ -45,6 +45,10 @@ int manifest_set_refresh(struct manifest_set *s, enum object_kind kind, const ch
 /* Answers what is still to be answered; nothing before the first settle. */
 void manifest_set_tell(struct manifest_set *s);
 
+/* The one that counts, borrowed; NULL: there is none. `problem`: why a file's is refused; NULL: it is not. As of the last
+ * settle. -EAGAIN: there was none yet; -ENOMEM. */
+int manifest_set_get(const struct manifest_set *s, enum object_kind kind, const char *ns, const char *name,
+		     struct secret **ret_secret, const char **ret_problem);
 /* Some file names the object ("secret default/db"), good or not. As of the last settle. */
 bool manifest_set_has(const struct manifest_set *s, const char *key);
 /* All that is wrong at the moment: files in no order, the objects of one file in the order of its text. Borrowed. */

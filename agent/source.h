@@ -6,6 +6,7 @@
 #include "agent/pod.h"
 #include "agent/secret.h"
 #include "common/err.h"
+#include "common/json.h"
 
 struct source;
 
@@ -70,6 +71,19 @@ struct source_health {
 	size_t n_connections;
 };
 
+/* What is fetched once, for somebody who hands it on and keeps nothing. */
+enum source_thing { SOURCE_SECRET, SOURCE_CONFIG_MAP, SOURCE_ACCOUNT };
+struct source_fetched {
+	struct err
+		err; /* code 0: there it is; -ENOENT: the source is sure that there is none; -EOPNOTSUPP: it has no such
+			 * things; else why not. With code 0 a text says what is wrong with it nevertheless */
+	bool unanswered; /* it is no word about the object: nobody answered, or not for now */
+	struct secret *secret; /* borrowed for the call */
+	const json_t *account; /* of a SOURCE_ACCOUNT: the ServiceAccount; borrowed */
+};
+typedef void (*source_fetched_fn)(void *userdata, const struct source_fetched *f);
+struct source_fetch;
+
 struct source_vtable {
 	int (*start)(struct source *s, struct err *e);
 	int (*want)(struct source *s, enum object_kind kind, const char *ns, const char *name);
@@ -82,6 +96,9 @@ struct source_vtable {
 	void (*tune)(struct source *s, const struct source_tuning *tuning); /* NULL: there is nothing to tune */
 	void (*reread)(struct source *s); /* NULL: there is nothing that is not followed anyway */
 	int (*refresh)(struct source *s, enum object_kind kind, const char *ns, const char *name);
+	int (*fetch)(struct source *s, enum source_thing thing, const char *ns, const char *name, source_fetched_fn fn,
+		     void *userdata, struct source_fetch **ret_f);
+	void (*unfetch)(struct source *s, struct source_fetch *f);
 	void (*slept)(struct source *s); /* NULL: that is nothing to it */
 	void (*health)(const struct source *s, struct source_health *ret);
 	void (*free)(struct source *s);
@@ -141,6 +158,20 @@ static inline void source_reread(struct source *s)
 static inline int source_refresh(struct source *s, enum object_kind kind, const char *ns, const char *name)
 {
 	return s->vtable->refresh(s, kind, ns, name);
+}
+/* The most recent state of an object that need not be wanted, within SOURCE_FETCH_USEC. fn is called once, from the loop,
+ * and the fetch is gone then. -ENOMEM, -EINVAL: no such name can be. */
+#define SOURCE_FETCH_USEC (8 * USEC_PER_SEC)
+static inline int source_fetch(struct source *s, enum source_thing thing, const char *ns, const char *name,
+			       source_fetched_fn fn, void *userdata, struct source_fetch **ret_f)
+{
+	return s->vtable->fetch(s, thing, ns, name, fn, userdata, ret_f);
+}
+/* It is not wanted any more: fn is not called. NULL is fine. */
+static inline void source_unfetch(struct source *s, struct source_fetch *f)
+{
+	if (f)
+		s->vtable->unfetch(s, f);
 }
 /* The machine has slept: whoever was at the other end of a connection may have given it up long ago. */
 static inline void source_slept(struct source *s)

@@ -151,6 +151,7 @@ static void api_free(struct source *source)
 	struct follower *f;
 
 	credentials_free(s->credentials);
+	api_fetches_deinit(s);
 	api_objects_deinit(s);
 	api_tokens_deinit(s);
 	api_pods_deinit(s);
@@ -187,6 +188,8 @@ static const struct source_vtable VTABLE = {
 	.need_node = api_need_node,
 	.tune = api_tune,
 	.refresh = api_refresh,
+	.fetch = api_fetch,
+	.unfetch = api_unfetch,
 	.slept = api_slept,
 	.health = api_health,
 	.free = api_free,
@@ -273,6 +276,7 @@ int source_api_new(struct loop *l, struct files *files, const struct source_api_
 	s->refusals = LOG_LIMIT_INIT(REFUSALS_WINDOW_USEC, REFUSALS_BURST);
 	s->ping_usec = options->ping_usec;
 	set_tuning(s, &options->tuning);
+	list_init(&s->fetches);
 	list_init(&s->todo);
 	list_init(&s->refused);
 	list_init(&s->pods.todo_link);

@@ -115,6 +115,7 @@ struct source_api {
 	struct pairs allocatable; /* as told */
 	int64_t node_ttl_sec; /* from the node's annotation; -1: it says none */
 
+	struct list fetches;
 	struct list todo, refused;
 	struct loop_source *do_todo;
 	bool started;
@@ -193,6 +194,13 @@ int api_want(struct source *source, enum object_kind kind, const char *ns, const
 void api_unwant(struct source *source, enum object_kind kind, const char *ns, const char *name);
 int api_need(struct source *source, enum object_kind kind, const char *ns, const char *name);
 int api_refresh(struct source *source, enum object_kind kind, const char *ns, const char *name);
+
+/* ---- source_api_fetch.c ---- */
+
+int api_fetch(struct source *source, enum source_thing thing, const char *ns, const char *name, source_fetched_fn fn,
+	      void *userdata, struct source_fetch **ret_f);
+void api_unfetch(struct source *source, struct source_fetch *f);
+void api_fetches_deinit(struct source_api *s);
 
 /* ---- source_api_tokens.c ---- */
 

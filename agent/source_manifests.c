@@ -74,6 +74,7 @@ struct manifests {
 	struct list queue; /* to be opened */
 	size_t n_opening, n_postponed;
 	bool read_all, settle;
+	struct list fetches; /* answered by `defer` */
 	uint64_t revision; /* the last resourceVersion */
 	uint64_t batch_since_usec; /* 0: no batch is being gathered */
 	uint64_t last_contact_usec, n_requests;
@@ -603,11 +604,103 @@ static void readable(struct loop_source *source, int fd, uint32_t revents, void 
 	read_events(userdata);
 }
 
+/* ---- what is asked for once ---- */
+
+struct source_fetch {
+	struct list link;
+	enum source_thing thing;
+	source_fetched_fn fn;
+	void *userdata;
+	char *ns, *name;
+};
+
+static void fetch_free(struct source_fetch *f)
+{
+	if (!f)
+		return;
+	list_remove(&f->link);
+	free(f->ns);
+	free(f->name);
+	free(f);
+}
+
+static void look_up(const struct manifests *m, const struct source_fetch *f, struct source_fetched *ret)
+{
+	enum object_kind kind = f->thing == SOURCE_SECRET ? OBJECT_SECRET : OBJECT_CONFIG_MAP;
+	const char *problem = NULL;
+	int r;
+
+	if (f->thing == SOURCE_ACCOUNT) {
+		err_set(&ret->err, -EOPNOTSUPP, "manifests have no ServiceAccounts");
+		return;
+	}
+	r = manifest_set_get(m->set, kind, f->ns, f->name, &ret->secret, &problem);
+	if (r < 0) {
+		err_set(&ret->err, r, "%s %s/%s: %s", object_kind_word(kind), f->ns, f->name,
+			r == -EAGAIN ? "the manifests have not been read yet" : strerror(-r));
+	} else if (problem) {
+		err_set(&ret->err, -EINVAL, "%s", problem);
+		ret->err.code = ret->secret ? 0 : -EINVAL;
+	} else if (!ret->secret) {
+		err_set(&ret->err, -ENOENT, "%s \"%s\" not found", object_kind_word(kind), f->name);
+	}
+}
+
+/* As long as there are any: whoever is told may end others. */
+static void answer_fetches(struct manifests *m)
+{
+	struct source_fetch *f;
+
+	while ((f = list_first(&m->fetches, struct source_fetch, link))) {
+		struct source_fetched fetched = { .unanswered = false };
+		source_fetched_fn fn = f->fn;
+		void *userdata = f->userdata;
+
+		look_up(m, f, &fetched);
+		if (fetched.secret)
+			secret_ref(fetched.secret);
+		fetch_free(f);
+		fn(userdata, &fetched);
+		secret_unref(fetched.secret);
+	}
+}
+
 static void answer(struct loop_source *source, void *userdata)
 {
 	struct manifests *m = userdata;
 
 	manifest_set_tell(m->set);
+	answer_fetches(m);
+}
+
+static int manifests_fetch(struct source *s, enum source_thing thing, const char *ns, const char *name,
+			   source_fetched_fn fn, void *userdata, struct source_fetch **ret_f)
+{
+	struct manifests *m = manifests_of(s);
+	struct source_fetch *f = calloc(1, sizeof(*f));
+	int r;
+
+	if (!f)
+		return -ENOMEM;
+	list_init(&f->link);
+	f->thing = thing;
+	f->fn = fn;
+	f->userdata = userdata;
+	f->ns = strdup(ns);
+	f->name = strdup(name);
+	r = f->ns && f->name ? loop_defer_set(m->defer) : -ENOMEM;
+	if (r < 0) {
+		fetch_free(f);
+		return r;
+	}
+	list_append(&m->fetches, &f->link);
+	*ret_f = f;
+	return 0;
+}
+
+static void manifests_unfetch(struct source *s, struct source_fetch *f)
+{
+	fetch_free(f);
 }
 
 /* ---- the source ---- */
@@ -696,8 +789,11 @@ static void manifests_health(const struct source *s, struct source_health *ret)
 static void manifests_free(struct source *s)
 {
 	struct manifests *m = manifests_of(s);
+	struct source_fetch *fetch;
 	struct manifest_file *f;
 
+	while ((fetch = list_first(&m->fetches, struct source_fetch, link)))
+		fetch_free(fetch);
 	for (size_t it = 0; (f = map_next(&m->known, &it));) {
 		if (f->opening)
 			files_cancel(m->files, f);
@@ -726,6 +822,8 @@ static const struct source_vtable manifests_vtable = {
 	.unwant = manifests_unwant,
 	.reread = manifests_reread,
 	.refresh = manifests_refresh,
+	.fetch = manifests_fetch,
+	.unfetch = manifests_unfetch,
 	.health = manifests_health,
 	.free = manifests_free,
 };
@@ -794,6 +892,7 @@ int source_manifests_new(struct loop *l, struct files *files, const struct sourc
 	m->resumes = options->resumes;
 	m->dir_fd = m->inotify_fd = m->wd = m->above_wd = m->key_fd = m->key_wd = -1;
 	list_init(&m->queue);
+	list_init(&m->fetches);
 
 	r = manifest_set_new(options->node_name, sink, userdata, &m->set);
 	if (r < 0)

@@ -1,0 +1,442 @@
+/* Objects that are fetched once, from the test API server: what comes, what is tried again, and what is said when nothing
+ * comes; and several of them at a time. It mostly waits. */
+#include "agent/gather.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "agent/source_api.h"
+#include "common/clock.h"
+#include "common/file.h"
+#include "common/log.h"
+#include "common/str.h"
+#include "test/apiserver/apiserver.h"
+
+#define PATIENCE_USEC (20 * USEC_PER_SEC)
+
+/* What came of a fetch. */
+struct came {
+	struct err err;
+	bool unanswered, has_account;
+	char value[64];
+	unsigned n;
+};
+
+struct rig {
+	char dir[64];
+	struct apiserver *server;
+	struct loop *loop;
+	struct files *files;
+	struct source *source;
+	struct store *store;
+	bool synced;
+};
+
+static void nothing_to_pods(void *userdata, struct pod *pod)
+{
+}
+
+static void nothing_to_uid(void *userdata, const char *uid)
+{
+}
+
+static void on_synced(void *userdata)
+{
+	((struct rig *)userdata)->synced = true;
+}
+
+static void on_object(void *userdata, enum object_kind kind, const char *ns, const char *name, struct secret *secret)
+{
+	store_object_changed(((struct rig *)userdata)->store, kind, ns, name, secret);
+}
+
+static void on_failure(void *userdata, enum object_kind kind, const char *ns, const char *name, const struct err *e)
+{
+	store_object_failed(((struct rig *)userdata)->store, kind, ns, name, e);
+}
+
+static const struct source_sink SINK = {
+	.pod_changed = nothing_to_pods,
+	.pod_removed = nothing_to_uid,
+	.pods_synced = on_synced,
+	.object_changed = on_object,
+	.object_failed = on_failure,
+};
+
+static void store_changed(void *userdata, const struct store_entry *entry)
+{
+}
+
+#define eventually(t, cond)                                                                                            \
+	do {                                                                                                           \
+		uint64_t limit_ = clock_monotonic_usec() + PATIENCE_USEC;                                              \
+		while (!(cond) && clock_monotonic_usec() < limit_)                                                     \
+			loop_run_once((t)->loop, 5 * USEC_PER_MSEC);                                                   \
+		assert_true(cond);                                                                                     \
+	} while (0)
+
+static int setup(void **state)
+{
+	struct rig *t = calloc(1, sizeof(*t));
+	cleanup_free char *path = NULL, *text = NULL;
+	struct err e = ERR_INIT;
+
+	snprintf(t->dir, sizeof(t->dir), "/tmp/test_fetch.XXXXXX");
+	assert_non_null(mkdtemp(t->dir));
+	assert_int_equal(loop_new(&t->loop), 0);
+	assert_int_equal(files_direct_new(t->loop, &t->files), 0);
+	if (apiserver_start(&(struct apiserver_options){ .port = 0 }, &t->server, &e) < 0)
+		fail_msg("%s", err_text(&e));
+	path = file_join(t->dir, "kubeconfig");
+	text = str_format("apiVersion: v1\nkind: Config\ncurrent-context: c\n"
+			  "contexts: [{name: c, context: {cluster: k, user: u}}]\n"
+			  "clusters: [{name: k, cluster: {server: \"%s\"}}]\nusers: [{name: u, user: {}}]\n",
+			  apiserver_url(t->server));
+	assert_int_equal(file_write_atomic(path, text, strlen(text), 0600, &e), 0);
+	assert_int_equal(store_new(store_changed, t, &t->store), 0);
+	if (source_api_new(t->loop, t->files, &(struct source_api_options){ .kubeconfig = path, .node_name = "node-1" },
+			   &SINK, t, &t->source, &e) < 0 ||
+	    source_start(t->source, &e) < 0)
+		fail_msg("%s", err_text(&e));
+	store_set_source(t->store, t->source);
+	unlink(path);
+	eventually(t, t->synced);
+	*state = t;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct rig *t = *state;
+
+	source_free(t->source);
+	store_free(t->store);
+	if (t->server)
+		apiserver_stop(t->server);
+	files_free(t->files);
+	loop_free(t->loop);
+	rmdir(t->dir);
+	assert_int_equal(secmem_stats().n_blocks, 0);
+	free(t);
+	return 0;
+}
+
+static void put(struct rig *t, const char *kind, const char *name, const char *value)
+{
+	cleanup_free char *text =
+		str_format("{\"apiVersion\":\"v1\",\"kind\":\"%s\",\"metadata\":{\"namespace\":\"ns\",\"name\":\"%s\"},"
+			   "\"%s\":{\"k\":\"%s\"}}",
+			   kind, name, str_eq(kind, "Secret") ? "stringData" : "data", value);
+
+	apiserver_put_text(t->server, text);
+}
+
+/* ---- one ---- */
+
+static void on_fetched(void *userdata, const struct source_fetched *f)
+{
+	struct came *c = userdata;
+
+	c->n++;
+	c->err = f->err;
+	c->unanswered = f->unanswered;
+	c->has_account = f->account;
+	if (f->secret && f->secret->n_keys > 0)
+		snprintf(c->value, sizeof(c->value), "%.*s", (int)f->secret->keys[0].value.len,
+			 (const char *)secspan_data(&f->secret->keys[0].value));
+}
+
+static struct came fetch(struct rig *t, enum source_thing thing, const char *name)
+{
+	struct source_fetch *f = NULL;
+	struct came c = { .n = 0 };
+
+	assert_int_equal(source_fetch(t->source, thing, "ns", name, on_fetched, &c, &f), 0);
+	assert_int_equal(c.n, 0);
+	eventually(t, c.n > 0);
+	return c;
+}
+
+static void the_most_recent_state_comes(void **state)
+{
+	struct rig *t = *state;
+	struct came c;
+
+	put(t, "Secret", "s", "one");
+	put(t, "ConfigMap", "s", "text");
+	c = fetch(t, SOURCE_SECRET, "s");
+	assert_int_equal(c.err.code, 0);
+	assert_string_equal(c.value, "one");
+	put(t, "Secret", "s", "two");
+	assert_string_equal(fetch(t, SOURCE_SECRET, "s").value, "two");
+	assert_string_equal(fetch(t, SOURCE_CONFIG_MAP, "s").value, "text");
+	assert_int_equal(secmem_stats().n_blocks, 0);
+}
+
+static void what_is_not_there_is_said_in_the_kubelets_words(void **state)
+{
+	struct came c = fetch(*state, SOURCE_SECRET, "none");
+
+	assert_int_equal(c.err.code, -ENOENT);
+	assert_false(c.unanswered);
+	assert_string_equal(err_text(&c.err), "secret \"none\" not found");
+	c = fetch(*state, SOURCE_CONFIG_MAP, "none");
+	assert_string_equal(err_text(&c.err), "configmap \"none\" not found");
+}
+
+static void names_that_nothing_can_have_are_refused(void **state)
+{
+	struct rig *t = *state;
+	struct source_fetch *f = NULL;
+
+	assert_int_equal(source_fetch(t->source, SOURCE_SECRET, "ns", "../x", on_fetched, NULL, &f), -EINVAL);
+	assert_int_equal(source_fetch(t->source, SOURCE_SECRET, "n/s", "x", on_fetched, NULL, &f), -EINVAL);
+}
+
+static void what_may_pass_is_tried_again(void **state)
+{
+	static const int statuses[] = { 401, 403, 429, 500, 503 };
+	struct rig *t = *state;
+
+	put(t, "Secret", "s", "value");
+	for (size_t i = 0; i < ARRAY_SIZE(statuses); i++) {
+		struct came c;
+
+		apiserver_fail(t->server, "/secrets/s", statuses[i], NULL, -1, 3);
+		c = fetch(t, SOURCE_SECRET, "s");
+		if (!str_eq(c.value, "value"))
+			fail_msg("%d: %s", statuses[i], err_text(&c.err));
+	}
+}
+
+static void what_stays_forbidden_is_said(void **state)
+{
+	static const char status[] =
+		"{\"kind\":\"Status\",\"status\":\"Failure\",\"reason\":\"Forbidden\",\"code\":403,"
+		"\"message\":\"secrets \\\"s\\\" is forbidden: no\"}";
+	struct rig *t = *state;
+	struct came c;
+
+	apiserver_fail(t->server, "/secrets/s", 403, status, -1, -1);
+	c = fetch(t, SOURCE_SECRET, "s");
+	assert_int_equal(c.err.code, -EACCES);
+	assert_false(c.unanswered);
+	assert_string_equal(err_text(&c.err), "secret ns/s: secrets \"s\" is forbidden: no");
+}
+
+static void a_server_that_asks_for_more_patience_than_there_is_does_not_answer(void **state)
+{
+	struct rig *t = *state;
+	struct came c;
+
+	apiserver_fail(t->server, "/secrets/s", 429, NULL, 60, -1);
+	c = fetch(t, SOURCE_SECRET, "s");
+	assert_true(c.unanswered);
+	assert_non_null(strstr(err_text(&c.err), "secret ns/s: the API server does not answer: "));
+}
+
+static void an_answer_that_is_none_is_refused(void **state)
+{
+#define OBJECT(kind, ns, name, rest)                                                                                   \
+	"{\"apiVersion\":\"v1\",\"kind\":\"" kind "\",\"metadata\":{\"namespace\":\"" ns "\",\"name\":\"" name         \
+	"\"}" rest "}"
+	static const struct {
+		const char *body, *words;
+	} CASES[] = {
+		{ "nonsense", "secret ns/s: the server's answer: " },
+		{ "[]", "it is another object" },
+		{ OBJECT("Secret", "ns", "t", ""), "it is another object" },
+		{ OBJECT("Secret", "other", "s", ""), "it is another object" },
+		{ OBJECT("ConfigMap", "ns", "s", ",\"data\":{\"k\":\"LIE\"}"), "kind: is not Secret" },
+		{ OBJECT("Secret", "ns", "s", ",\"data\":{\"k\":\"LIE!\"}"), "data.k: illegal base64 data" },
+	};
+	struct rig *t = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
+		struct came c;
+
+		apiserver_fail(t->server, "/secrets/s", 200, CASES[i].body, -1, 1);
+		c = fetch(t, SOURCE_SECRET, "s");
+		if (c.err.code == 0 || c.unanswered || *c.value || !strstr(err_text(&c.err), CASES[i].words) ||
+		    strstr(err_text(&c.err), "LIE"))
+			fail_msg("%s: %s", CASES[i].body, err_text(&c.err));
+	}
+}
+
+static void a_404_of_somebody_else_is_no_word_about_the_object(void **state)
+{
+	struct rig *t = *state;
+	struct came c;
+
+	apiserver_fail(t->server, "/secrets/s", 404, "not here", -1, 1);
+	c = fetch(t, SOURCE_SECRET, "s");
+	assert_int_equal(c.err.code, -EACCES);
+	assert_null(strstr(err_text(&c.err), "not found:"));
+}
+
+static void an_account_comes_or_is_forbidden_at_once(void **state)
+{
+	struct rig *t = *state;
+	struct came c;
+	uint64_t before;
+
+	apiserver_fail(t->server, "/serviceaccounts/a", 200, OBJECT("ServiceAccount", "ns", "a", ""), -1, 1);
+	c = fetch(t, SOURCE_ACCOUNT, "a");
+	assert_true(c.has_account);
+	before = apiserver_counts(t->server).n_requests;
+	apiserver_fail(t->server, "/serviceaccounts/a", 403, NULL, -1, -1);
+	c = fetch(t, SOURCE_ACCOUNT, "a");
+	assert_int_equal(c.err.code, -EACCES);
+	assert_int_equal(apiserver_counts(t->server).n_requests - before, 1);
+}
+
+static void who_is_not_there_is_not_waited_for(void **state)
+{
+	struct rig *t = *state;
+	struct came c;
+
+	apiserver_stop(TAKE_PTR(t->server));
+	c = fetch(t, SOURCE_SECRET, "s");
+	assert_true(c.unanswered);
+	assert_non_null(strstr(err_text(&c.err), "secret ns/s: the API server does not answer: "));
+}
+
+static void one_that_is_given_up_tells_nothing(void **state)
+{
+	struct source_fetch *f = NULL, *left = NULL;
+	struct came c = { .n = 0 };
+	struct rig *t = *state;
+
+	put(t, "Secret", "s", "value");
+	assert_int_equal(source_fetch(t->source, SOURCE_SECRET, "ns", "s", on_fetched, &c, &f), 0);
+	source_unfetch(t->source, f);
+	assert_int_equal(source_fetch(t->source, SOURCE_SECRET, "ns", "s", on_fetched, &c, &f), 0);
+	for (int i = 0; i < 3; i++)
+		loop_run_once(t->loop, 0);
+	source_unfetch(t->source, f);
+	(void)fetch(t, SOURCE_SECRET, "s");
+	assert_int_equal(c.n, 0);
+	/* and one that is under way at the end */
+	assert_int_equal(source_fetch(t->source, SOURCE_SECRET, "ns", "s", on_fetched, &c, &left), 0);
+}
+
+/* ---- several ---- */
+
+static void on_gathered(void *userdata)
+{
+	++*(unsigned *)userdata;
+}
+
+static void all_come_before_it_is_told(void **state)
+{
+	cleanup(gather_freep) struct gather *g = NULL;
+	struct rig *t = *state;
+	unsigned n = 0;
+
+	put(t, "Secret", "a", "1");
+	put(t, "ConfigMap", "a", "2");
+	assert_int_equal(gather_new(t->source, t->store, "ns", &g), 0);
+	assert_int_equal(gather_add(g, SOURCE_SECRET, "a"), 0);
+	assert_int_equal(gather_add(g, SOURCE_CONFIG_MAP, "a"), 0);
+	assert_int_equal(gather_add(g, SOURCE_SECRET, "a"), 0);
+	assert_int_equal(gather_add(g, SOURCE_SECRET, "none"), 0);
+	assert_int_equal(gather_add(g, SOURCE_SECRET, "No Name"), 0);
+	assert_int_equal(gather_count(g), 4);
+	assert_int_equal(gather_start(g, on_gathered, &n), 0);
+	eventually(t, n > 0);
+	assert_int_equal(n, 1);
+	assert_non_null(gather_find(g, SOURCE_SECRET, "a")->secret);
+	assert_non_null(gather_find(g, SOURCE_CONFIG_MAP, "a")->secret);
+	assert_int_equal(gather_find(g, SOURCE_SECRET, "none")->err.code, -ENOENT);
+	assert_string_equal(err_text(&gather_find(g, SOURCE_SECRET, "No Name")->err), "secret \"No Name\" not found");
+	assert_null(gather_find(g, SOURCE_SECRET, "b"));
+}
+
+static void nothing_is_there_at_once(void **state)
+{
+	cleanup(gather_freep) struct gather *g = NULL;
+	struct rig *t = *state;
+
+	assert_int_equal(gather_new(t->source, t->store, "ns", &g), 0);
+	assert_int_equal(gather_start(g, on_gathered, NULL), 1);
+}
+
+static void there_is_a_limit(void **state)
+{
+	cleanup(gather_freep) struct gather *g = NULL;
+	struct rig *t = *state;
+
+	assert_int_equal(gather_new(t->source, t->store, "ns", &g), 0);
+	for (int i = 0; i <= GATHER_OBJECTS_MAX; i++) {
+		cleanup_free char *name = str_format("s%d", i);
+
+		assert_int_equal(gather_add(g, SOURCE_SECRET, name), i < GATHER_OBJECTS_MAX ? 0 : -E2BIG);
+	}
+}
+
+static void what_volumes_have_serves_when_nobody_answers(void **state)
+{
+	const struct store_entry *entry = NULL;
+	const struct gather_object *o;
+	struct rig *t = *state;
+	unsigned n = 0;
+
+	put(t, "Secret", "held", "old");
+	assert_int_equal(store_ref(t->store, OBJECT_SECRET, "ns", "held", &entry), 0);
+	eventually(t, entry->state == STORE_PRESENT);
+	for (int is_away = 0; is_away < 2; is_away++) {
+		cleanup(gather_freep) struct gather *g = NULL;
+
+		/* forbidden is an answer: what was there is not handed out any more */
+		if (is_away)
+			apiserver_stop(TAKE_PTR(t->server));
+		else
+			apiserver_fail(t->server, "/secrets/held", 403, NULL, -1, -1);
+		assert_int_equal(gather_new(t->source, t->store, "ns", &g), 0);
+		assert_int_equal(gather_add(g, SOURCE_SECRET, "held"), 0);
+		assert_int_equal(gather_add(g, SOURCE_SECRET, "other"), 0);
+		assert_int_equal(gather_start(g, on_gathered, &n), 0);
+		eventually(t, n == 1u + is_away);
+		o = gather_find(g, SOURCE_SECRET, "held");
+		assert_int_equal(o->secret != NULL, is_away);
+		assert_int_equal(o->as_of_usec > 0, is_away);
+		assert_null(gather_find(g, SOURCE_SECRET, "other")->secret);
+		assert_int_equal(gather_find(g, SOURCE_SECRET, "other")->unanswered, is_away);
+	}
+	store_unref(t->store, entry);
+}
+
+#define RIGGED(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		RIGGED(the_most_recent_state_comes),
+		RIGGED(what_is_not_there_is_said_in_the_kubelets_words),
+		RIGGED(names_that_nothing_can_have_are_refused),
+		RIGGED(what_may_pass_is_tried_again),
+		RIGGED(what_stays_forbidden_is_said),
+		RIGGED(a_server_that_asks_for_more_patience_than_there_is_does_not_answer),
+		RIGGED(an_answer_that_is_none_is_refused),
+		RIGGED(a_404_of_somebody_else_is_no_word_about_the_object),
+		RIGGED(an_account_comes_or_is_forbidden_at_once),
+		RIGGED(who_is_not_there_is_not_waited_for),
+		RIGGED(one_that_is_given_up_tells_nothing),
+		RIGGED(all_come_before_it_is_told),
+		RIGGED(nothing_is_there_at_once),
+		RIGGED(there_is_a_limit),
+		RIGGED(what_volumes_have_serves_when_nobody_answers),
+	};
+	struct err e = ERR_INIT;
+
+	json_setup();
+	log_init("test", LOG_LEVEL_ERROR);
+	if (secmem_init((size_t)16 << 20, &e) < 0)
+		fail_msg("%s", err_text(&e));
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
