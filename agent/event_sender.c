@@ -362,23 +362,12 @@ void event_sender_open(struct event_sender *s)
 	look(s);
 }
 
-/* Not from inside what has told us, and the volumes that changed together are one batch. */
-static void send_soon(struct event_sender *s)
+void event_sender_notice(struct event_sender *s, enum event_kind kind, const struct event_pod *pod, const char *message)
 {
+	events_notice(s->events, kind, pod, message, clock_realtime_usec());
+	/* not from inside what has told us, and the volumes that changed together are one batch */
 	if (!s->event)
 		loop_timer_set(s->send_timer, 0);
-}
-
-void event_sender_rotated(struct event_sender *s, const struct event_pod *pod, const char *message)
-{
-	events_rotated(s->events, pod, message, clock_realtime_usec());
-	send_soon(s);
-}
-
-void event_sender_mistaken(struct event_sender *s, const struct event_pod *pod, const char *message)
-{
-	events_mistaken(s->events, pod, message, clock_realtime_usec());
-	send_soon(s);
 }
 
 void event_sender_tune(struct event_sender *s, const struct source_events *tuning)

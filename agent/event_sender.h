@@ -33,10 +33,9 @@ void event_sender_tune(struct event_sender *s, const struct source_events *tunin
 void event_sender_open(struct event_sender *s);
 /* Some volume's state has changed: it is looked for trouble, soon. */
 void event_sender_look(struct event_sender *s);
-/* events_rotated(), now. */
-void event_sender_rotated(struct event_sender *s, const struct event_pod *pod, const char *message);
-/* events_mistaken(), now. */
-void event_sender_mistaken(struct event_sender *s, const struct event_pod *pod, const char *message);
+/* events_notice(), now. */
+void event_sender_notice(struct event_sender *s, enum event_kind kind, const struct event_pod *pod,
+			 const char *message);
 
 struct event_sender_stats {
 	struct events_stats events;

@@ -1,6 +1,6 @@
 /* Events: two things are kept apart. A trouble is a state: for each volume that is in one there is when it is due to be
  * told, and its words are asked for at that moment; so it is never told late, twice in a row, or when it is over, and
- * needs no queue. A rotation is a moment, and so is a change of what is wrong in a pod's annotations: it is queued.
+ * needs no queue. What happens once (a rotation, another mistake in a pod's annotations) is a notice: it is queued.
  *
  * What is to be told goes through the same three stages as client-go's (tools/record/events_cache.go), with its numbers:
  *
@@ -82,7 +82,7 @@ struct message {
 	uint64_t first_usec;
 };
 
-struct moment {
+struct notice {
 	struct list link;
 	struct event *event;
 };
@@ -97,8 +97,8 @@ struct events {
 	struct list ready;
 	uint64_t generation, due_usec;
 
-	struct list moments;
-	size_t n_moments;
+	struct list notices;
+	size_t n_notices;
 
 	struct cache subjects, messages;
 
@@ -458,6 +458,11 @@ static int failed_mount(const struct event_trouble *what, uint64_t realtime_usec
 	return 0;
 }
 
+static bool is_wanted(const struct source_events *tuning, enum event_kind kind)
+{
+	return kind == EVENT_SECRET_ROTATED ? tuning->rotations : tuning->failures;
+}
+
 /* -ENOENT: it is over. */
 static int tell_trouble(struct events *ev, struct trouble *t, uint64_t now_usec, uint64_t realtime_usec,
 			struct event **ret_e)
@@ -479,48 +484,47 @@ bool events_holds(struct events *ev, const struct event *e)
 {
 	struct event_trouble what;
 
-	if (e->kind == EVENT_SECRET_ROTATED)
-		return ev->tuning.rotations;
-	if (e->kind == EVENT_INVALID_OPTION)
-		return ev->tuning.failures;
+	if (e->kind != EVENT_FAILED_MOUNT)
+		return is_wanted(&ev->tuning, e->kind);
 	return ev->tuning.failures && ev->find(ev->userdata, e->uid, e->volume, &what) &&
 	       hash_of(what.text) == e->text_hash;
 }
 
-/* ---- moments ---- */
+/* ---- notices ---- */
 
-static struct event *take_moment(struct events *ev, struct moment *m)
+static struct event *take_notice(struct events *ev, struct notice *m)
 {
 	struct event *e = m->event;
 
 	list_remove(&m->link);
 	free(m);
-	ev->n_moments--;
+	ev->n_notices--;
 	return e;
 }
 
 /* NULL: there is none. */
 static struct event *take_first(struct events *ev)
 {
-	struct moment *first = list_first(&ev->moments, struct moment, link);
+	struct notice *first = list_first(&ev->notices, struct notice, link);
 
-	return first ? take_moment(ev, first) : NULL;
+	return first ? take_notice(ev, first) : NULL;
 }
 
-static void forget_moments(struct events *ev, enum event_kind kind)
+/* Those that are not wanted. */
+static void forget_notices(struct events *ev, const struct source_events *wanted)
 {
-	struct moment *m;
+	struct notice *n;
 
-	list_for_each (m, &ev->moments, link)
-		if (m->event->kind == kind)
-			event_free(take_moment(ev, m));
+	list_for_each (n, &ev->notices, link)
+		if (!is_wanted(wanted, n->event->kind))
+			event_free(take_notice(ev, n));
 }
 
-static int queue_moment(struct events *ev, enum event_kind kind, const struct event_pod *pod, const char *message,
+static int queue_notice(struct events *ev, enum event_kind kind, const struct event_pod *pod, const char *message,
 			uint64_t realtime_usec)
 {
 	cleanup_event struct event *e = NULL;
-	struct moment *m;
+	struct notice *m;
 	int r;
 
 	r = event_new(kind, pod, realtime_usec, &e);
@@ -531,38 +535,30 @@ static int queue_moment(struct events *ev, enum event_kind kind, const struct ev
 	if (!m)
 		return -ENOMEM;
 	m->event = TAKE_PTR(e);
-	list_append(&ev->moments, &m->link);
-	ev->n_moments++;
+	list_append(&ev->notices, &m->link);
+	ev->n_notices++;
 	return 0;
 }
 
-static void add_moment(struct events *ev, enum event_kind kind, const struct event_pod *pod, const char *message,
-		       uint64_t realtime_usec)
+void events_notice(struct events *ev, enum event_kind kind, const struct event_pod *pod, const char *message,
+		   uint64_t realtime_usec)
 {
-	if (queue_moment(ev, kind, pod, message, realtime_usec) < 0)
+	if (!is_wanted(&ev->tuning, kind))
+		return;
+	/* one that an agent finds when it takes over has been told by the one before */
+	if (kind == EVENT_INVALID_OPTION && ev->resumes)
+		return;
+	if (queue_notice(ev, kind, pod, message, realtime_usec) < 0)
 		ev->n_dropped++;
-	if (ev->n_moments <= EVENTS_QUEUE_MAX)
+	if (ev->n_notices <= EVENTS_QUEUE_MAX)
 		return;
 	event_free(take_first(ev));
 	ev->n_dropped++;
 }
 
-void events_rotated(struct events *ev, const struct event_pod *pod, const char *message, uint64_t realtime_usec)
-{
-	if (ev->tuning.rotations)
-		add_moment(ev, EVENT_SECRET_ROTATED, pod, message, realtime_usec);
-}
-
-void events_mistaken(struct events *ev, const struct event_pod *pod, const char *message, uint64_t realtime_usec)
-{
-	/* one that an agent finds when it takes over has been told by the one before */
-	if (ev->tuning.failures && !ev->resumes)
-		add_moment(ev, EVENT_INVALID_OPTION, pod, message, realtime_usec);
-}
-
 /* ---- all of them ---- */
 
-/* The next, whatever is said of it; a failure counts more than a moment. */
+/* The next, whatever is said of it; a failure counts more than a notice. */
 static int next_raw(struct events *ev, uint64_t now_usec, uint64_t realtime_usec, struct event **ret_e)
 {
 	struct trouble *t;
@@ -614,7 +610,7 @@ uint64_t events_admit(struct events *ev, uint64_t now_usec)
 struct events_stats events_stats(const struct events *ev)
 {
 	return (struct events_stats){ .n_troubled = map_count(&ev->troubles),
-				      .n_queued = ev->n_moments,
+				      .n_queued = ev->n_notices,
 				      .n_held_back = ev->n_held_back,
 				      .n_dropped = ev->n_dropped };
 }
@@ -622,12 +618,9 @@ struct events_stats events_stats(const struct events *ev)
 void events_tune(struct events *ev, const struct source_events *tuning)
 {
 	ev->tuning = *tuning;
-	if (!tuning->failures) {
+	if (!tuning->failures)
 		forget_troubles(ev);
-		forget_moments(ev, EVENT_INVALID_OPTION);
-	}
-	if (!tuning->rotations)
-		forget_moments(ev, EVENT_SECRET_ROTATED);
+	forget_notices(ev, tuning);
 }
 
 int events_new(const struct source_events *tuning, bool resumes, events_find_fn find, void *userdata,
@@ -643,7 +636,7 @@ int events_new(const struct source_events *tuning, bool resumes, events_find_fn 
 	ev->userdata = userdata;
 	ev->due_usec = USEC_INFINITY;
 	list_init(&ev->ready);
-	list_init(&ev->moments);
+	list_init(&ev->notices);
 	list_init(&ev->subjects.used);
 	list_init(&ev->messages.used);
 	*ret_ev = ev;
@@ -655,8 +648,7 @@ void events_free(struct events *ev)
 	if (!ev)
 		return;
 	forget_troubles(ev);
-	for (enum event_kind kind = 0; kind < EVENT_KINDS_N; kind++)
-		forget_moments(ev, kind);
+	forget_notices(ev, &(struct source_events){ .failures = false });
 	map_deinit(&ev->troubles);
 	cache_deinit(&ev->subjects);
 	cache_deinit(&ev->messages);

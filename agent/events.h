@@ -8,7 +8,12 @@
 
 struct events;
 
-enum event_kind { EVENT_FAILED_MOUNT, EVENT_SECRET_ROTATED, EVENT_INVALID_OPTION, EVENT_KINDS_N };
+enum event_kind {
+	EVENT_FAILED_MOUNT,
+	EVENT_SECRET_ROTATED,
+	EVENT_INVALID_OPTION, /* a pod's annotations have a mistake that they did not have before */
+	EVENT_KINDS_N
+};
 
 /* What an event is about. */
 struct event_pod {
@@ -31,7 +36,7 @@ enum event_doubt {
 #define EVENTS_AGAIN_USEC     (5 * USEC_PER_SEC)
 #define EVENTS_AGAIN_MAX_USEC (300 * USEC_PER_SEC)
 
-#define EVENTS_QUEUE_MAX   1000 /* rotations and mistakes that wait; then the oldest is dropped */
+#define EVENTS_QUEUE_MAX   1000 /* notices that wait; then the oldest is dropped */
 #define EVENTS_MESSAGE_MAX 1024 /* what an API server takes */
 
 /* What is wrong with a volume. */
@@ -83,10 +88,10 @@ void events_look_end(struct events *ev, uint64_t now_usec);
 /* When the next one that waits is due, monotonic, and so has to be looked at; USEC_INFINITY: never. */
 uint64_t events_due(const struct events *ev);
 
-/* A volume shows another revision than before. */
-void events_rotated(struct events *ev, const struct event_pod *pod, const char *message, uint64_t realtime_usec);
-/* A pod's annotations have a mistake that they did not have before. As a failure, it can be switched off. */
-void events_mistaken(struct events *ev, const struct event_pod *pod, const char *message, uint64_t realtime_usec);
+/* Something that happens once: a volume shows another revision than before (source_events.rotations), or any kind but
+ * EVENT_FAILED_MOUNT (failures). */
+void events_notice(struct events *ev, enum event_kind kind, const struct event_pod *pod, const char *message,
+		   uint64_t realtime_usec);
 
 /* The next one to send, the caller's then. -ENOENT: there is none; -ENOMEM: later. */
 int events_next(struct events *ev, uint64_t now_usec, uint64_t realtime_usec, struct event **ret_e);
@@ -99,7 +104,7 @@ uint64_t events_admit(struct events *ev, uint64_t now_usec);
 
 struct events_stats {
 	size_t n_troubled; /* volumes */
-	size_t n_queued; /* rotations and mistakes */
+	size_t n_queued; /* notices */
 	uint64_t n_held_back; /* too many of one pod */
 	uint64_t n_dropped; /* too many at all */
 };

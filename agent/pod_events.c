@@ -127,12 +127,12 @@ void pod_events_rotated(struct event_sender *s, const struct volume *v, const ch
 	cleanup_free char *message = NULL;
 
 	if (pod_events_rotation(v, before, &message) == 0 && message)
-		event_sender_rotated(s, &pod, message);
+		event_sender_notice(s, EVENT_SECRET_ROTATED, &pod, message);
 }
 
 void pod_events_mistaken(struct event_sender *s, const struct pod_state *pod, const char *text)
 {
 	const struct event_pod about = event_pod(pod);
 
-	event_sender_mistaken(s, &about, text);
+	event_sender_notice(s, EVENT_INVALID_OPTION, &about, text);
 }

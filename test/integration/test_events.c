@@ -134,9 +134,9 @@ static struct event_sender_stats stats(const struct rig *t)
 
 static void rotate(struct rig *t, const char *message)
 {
-	event_sender_rotated(t->sender,
-			     &(struct event_pod){ .ns = "ns", .name = "web", .uid = "u1", .resource_version = "7" },
-			     message);
+	event_sender_notice(t->sender, EVENT_SECRET_ROTATED,
+			    &(struct event_pod){ .ns = "ns", .name = "web", .uid = "u1", .resource_version = "7" },
+			    message);
 }
 
 /* The one event with this message at the server, the caller's; NULL: there is none. */

@@ -143,7 +143,7 @@ static void rotate(const char *message)
 {
 	const struct event_pod pod = { .ns = "ns", .name = "web", .uid = "u1", .resource_version = "7" };
 
-	events_rotated(w.events, &pod, message, REALTIME + w.now);
+	events_notice(w.events, EVENT_SECRET_ROTATED, &pod, message, REALTIME + w.now);
 }
 
 static void rotate_n(unsigned n)
@@ -379,7 +379,7 @@ static void mistake(const char *message)
 {
 	const struct event_pod pod = { .ns = "ns", .name = "web", .uid = "u1", .resource_version = "7" };
 
-	events_mistaken(w.events, &pod, message, REALTIME + w.now);
+	events_notice(w.events, EVENT_INVALID_OPTION, &pod, message, REALTIME + w.now);
 }
 
 static void mistake_is_a_warning_that_is_told_once(void **state)
@@ -556,7 +556,7 @@ static void rotations_hide_no_failure_and_no_other_pod(void **state)
 	trouble("u1", "creds", NOT_FOUND, EVENT_CERTAIN);
 	look();
 	assert_int_equal(looked_after(EVENTS_CERTAIN_USEC), 1);
-	events_rotated(w.events, &other, "revision 1", REALTIME);
+	events_notice(w.events, EVENT_SECRET_ROTATED, &other, "revision 1", REALTIME);
 	assert_int_equal(drain(NULL), 1);
 }
 
@@ -572,7 +572,8 @@ static void names_tell_pods_kinds_and_messages_apart(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		struct event *e;
 
-		events_rotated(w.events, &pods[i % ARRAY_SIZE(pods)], i < ARRAY_SIZE(pods) ? "x" : "y", REALTIME);
+		events_notice(w.events, EVENT_SECRET_ROTATED, &pods[i % ARRAY_SIZE(pods)],
+			      i < ARRAY_SIZE(pods) ? "x" : "y", REALTIME);
 		e = next();
 		assert_int_equal(e->count, 1);
 		snprintf(names[i], sizeof(names[i]), "%s", e->name);
@@ -597,7 +598,7 @@ static void long_names_and_messages_are_cut(void **state)
 	for (size_t i = 1; i + 1 < sizeof(message); i += 2)
 		memcpy(message + i, "\xc3\xa4", 2);
 	message[sizeof(message) - 1] = '\0';
-	events_rotated(w.events, &pod, message, REALTIME);
+	events_notice(w.events, EVENT_SECRET_ROTATED, &pod, message, REALTIME);
 	e = next();
 	assert_int_equal(strlen(e->name), 234 + 17);
 	assert_true(str_is_dns_subdomain(e->name));
