@@ -44,6 +44,8 @@ static const struct {
 	[EVENT_FAILED_MOUNT] = { "FailedMount", "Warning" },
 	[EVENT_SECRET_ROTATED] = { "SecretRotated", "Normal" },
 	[EVENT_INVALID_OPTION] = { "InvalidVolumeOption", "Warning" },
+	[EVENT_INVALID_NAMES] = { "InvalidEnvironmentVariableNames", "Warning" },
+	[EVENT_NO_PULL_SECRET] = { "FailedToRetrieveImagePullSecret", "Warning" },
 };
 
 /* A volume that is in trouble. */

@@ -12,6 +12,8 @@ enum event_kind {
 	EVENT_FAILED_MOUNT,
 	EVENT_SECRET_ROTATED,
 	EVENT_INVALID_OPTION, /* a pod's annotations have a mistake that they did not have before */
+	EVENT_INVALID_NAMES, /* of environment variables */
+	EVENT_NO_PULL_SECRET,
 	EVENT_KINDS_N
 };
 
@@ -68,7 +70,7 @@ struct event {
 void event_free(struct event *e);
 DEFINE_CLEANUP(struct event *, event_free);
 #define cleanup_event cleanup(event_freep)
-/* "FailedMount", "SecretRotated", "InvalidVolumeOption"; "Warning", "Normal" */
+/* "FailedMount", "SecretRotated" and the like; "Warning", "Normal" */
 const char *event_reason(const struct event *e);
 const char *event_type(const struct event *e);
 
