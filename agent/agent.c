@@ -10,9 +10,9 @@
 #include "agent/control.h"
 #include "agent/event_sender.h"
 #include "agent/files_keeper.h"
+#include "agent/handout.h"
 #include "agent/keeper.h"
 #include "agent/link.h"
-#include "agent/mounts.h"
 #include "agent/offline.h"
 #include "agent/pod_events.h"
 #include "agent/pods.h"
@@ -57,6 +57,7 @@ struct agent {
 	struct publish *publish;
 	struct session *session;
 	struct control *control;
+	struct handout *handout;
 	bool begun; /* the mount is older than this agent */
 	bool publisher_hangs; /* the keeper has been told */
 	unsigned n_publisher_hangs; /* since one has answered */
@@ -329,16 +330,37 @@ static int agent_pod(void *userdata, const char *ref, json_t **ret, struct err *
 	return agent_answer(report_pod(&a->report, s), ret, e);
 }
 
-static int agent_mounts(void *userdata, const char *ref, const char *container, json_t **ret, struct err *e)
+static int agent_mounts(void *userdata, const char *ref, const char *container, struct control_later *later,
+			json_t **ret, struct err *e)
 {
 	struct agent *a = userdata;
 	const struct pod_state *s;
 	int r;
 
 	r = agent_find(a, ref, &s, e);
-	if (r < 0)
-		return r;
-	return mounts_make(s->pod, container, a->config->pods_dir, ret, e);
+	return r < 0 ? r : handout_mounts(a->handout, s, container, later, ret, e);
+}
+
+static int agent_env(void *userdata, const char *ref, const char *container, struct control_later *later, json_t **ret,
+		     struct err *e)
+{
+	struct agent *a = userdata;
+	const struct pod_state *s;
+	int r;
+
+	r = agent_find(a, ref, &s, e);
+	return r < 0 ? r : handout_env(a->handout, s, container, later, ret, e);
+}
+
+static int agent_pull_config(void *userdata, const char *ref, const char *container, struct control_later *later,
+			     json_t **ret, struct err *e)
+{
+	struct agent *a = userdata;
+	const struct pod_state *s;
+	int r;
+
+	r = agent_find(a, ref, &s, e);
+	return r < 0 ? r : handout_pull_config(a->handout, s, later, ret, e);
 }
 
 static int agent_secrets(void *userdata, const struct selector *selector, json_t **ret, struct err *e)
@@ -391,6 +413,8 @@ static const struct control_ops agent_control_ops = {
 	.pods = agent_pods,
 	.pod = agent_pod,
 	.mounts = agent_mounts,
+	.env = agent_env,
+	.pull_config = agent_pull_config,
 	.secrets = agent_secrets,
 	.secret = agent_secret,
 	.refresh = agent_refresh,
@@ -762,6 +786,15 @@ static int agent_serve(struct agent *a, struct err *e)
 	return 0;
 }
 
+static int agent_setup_handout(struct agent *a)
+{
+	const struct handout_world world = {
+		.config = a->config, .source = a->source, .store = a->store, .pods = a->pods, .events = a->events
+	};
+
+	return handout_new(&world, &a->handout);
+}
+
 static int agent_setup_pods(struct agent *a, struct err *e)
 {
 	int r;
@@ -776,6 +809,9 @@ static int agent_setup_pods(struct agent *a, struct err *e)
 	r = agent_setup_events(a);
 	if (r < 0)
 		return err_set(e, r, "events: %s", strerror(-r));
+	r = agent_setup_handout(a);
+	if (r < 0)
+		return err_set(e, r, "out of memory");
 	r = audit_names_new(a->loop, a->tree, a->pods, a->publish, &a->audit);
 	if (r < 0)
 		return err_set(e, r, "audit: %s", strerror(-r));
@@ -891,6 +927,7 @@ static int agent_setup(struct agent *a, struct err *e)
 static void agent_deinit(struct agent *a)
 {
 	control_free(a->control);
+	handout_free(a->handout);
 	audit_names_free(a->audit);
 	offline_free(a->offline);
 	event_sender_free(a->events);

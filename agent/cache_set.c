@@ -396,8 +396,7 @@ static json_t *mount_json(const struct pod_mount *m)
 	put_str(&mount, "name", m->volume);
 	put_str(&mount, "mountPath", m->mount_path);
 	put_str(&mount, "subPath", m->sub_path);
-	/* what it says needs the container's environment, and is not kept */
-	put_str(&mount, "subPathExpr", m->has_sub_path_expr ? "$(EXPRESSION)" : NULL);
+	put_str(&mount, "subPathExpr", m->sub_path_expr);
 	put(&mount, "readOnly", json_boolean(m->read_only));
 	return mount;
 }
@@ -417,6 +416,23 @@ static void put_pairs(json_t **obj, const char *key, const struct pairs *p)
 		put(obj, key, pairs_json(p));
 }
 
+/* Only what a path is made of. */
+static void put_env(json_t **container, const struct pod_container *c)
+{
+	cleanup_json json_t *env = NULL;
+	bool is_needed = false;
+
+	for (size_t i = 0; i < c->n_mounts; i++)
+		is_needed |= c->mounts[i].sub_path_expr != NULL;
+	if (!is_needed || !c->env)
+		return;
+	env = json_loads(c->env, 0, NULL);
+	if (!*container || !env || json_object_update(*container, env) < 0) {
+		json_decref(*container);
+		*container = NULL;
+	}
+}
+
 static json_t *container_json(const struct pod_container *c)
 {
 	json_t *container = json_object(), *mounts = json_array(), *resources = json_object();
@@ -431,6 +447,7 @@ static json_t *container_json(const struct pod_container *c)
 		append(&mounts, mount_json(&c->mounts[i]));
 	put_str(&container, "name", c->name);
 	put(&container, "volumeMounts", mounts);
+	put_env(&container, c);
 	return container;
 }
 
@@ -480,6 +497,21 @@ int cache_pod_encode(const struct pod *pod, struct buf *out)
 	return write_json(doc, out);
 }
 
+/* Those of a ConfigMap's data, as text. */
+static json_t *text_json(const struct secret *secret)
+{
+	json_t *data = json_object();
+
+	for (size_t i = 0; i < secret->n_keys; i++) {
+		const struct secret_key *key = &secret->keys[i];
+
+		if (!key->binary)
+			put(&data, key->name, json_stringn((const char *)secspan_data(&key->value), key->value.len));
+	}
+	return data;
+}
+
+/* In base64: all of a Secret's, and a ConfigMap's binaryData. */
 static json_t *data_json(const struct secret *secret)
 {
 	json_t *data = json_object();
@@ -488,6 +520,8 @@ static json_t *data_json(const struct secret *secret)
 		const struct secret_key *key = &secret->keys[i];
 		cleanup_secret char *text = NULL;
 
+		if (secret->kind == OBJECT_CONFIG_MAP && !key->binary)
+			continue;
 		if (b64_encode(secspan_data(&key->value), key->value.len, &text) < 0) {
 			json_decref(data);
 			return NULL;
@@ -497,7 +531,6 @@ static json_t *data_json(const struct secret *secret)
 	return data;
 }
 
-/* All of a ConfigMap's values in one field: as text they need not be UTF-8 for that. */
 int cache_secret_encode(const struct secret *secret, struct buf *out)
 {
 	cleanup_json json_t *doc = json_object();
@@ -513,6 +546,8 @@ int cache_secret_encode(const struct secret *secret, struct buf *out)
 	put_str(&doc, "type", secret->type);
 	put(&doc, "immutable", json_boolean(secret->immutable));
 	put(&doc, secret->kind == OBJECT_SECRET ? "data" : "binaryData", data_json(secret));
+	if (secret->kind == OBJECT_CONFIG_MAP)
+		put(&doc, "data", text_json(secret));
 	return write_json(doc, out);
 }
 

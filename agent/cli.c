@@ -27,6 +27,7 @@ struct command {
 	 OPTION_BIT(OPTION_NODE_NAME) | OPTION_BIT(OPTION_PODS_DIR) | OPTION_BIT(OPTION_RUNTIME_DIR) |                 \
 	 OPTION_BIT(OPTION_USER) | OPTION_BIT(OPTION_LOG_LEVEL))
 #define OPTIONS_LIST (OPTION_BIT(OPTION_RUNTIME_DIR) | OPTION_BIT(OPTION_OUTPUT))
+#define OPTIONS_ENV  (OPTION_BIT(OPTION_RUNTIME_DIR) | OPTION_BIT(OPTION_ENV_OUTPUT) | OPTION_BIT(OPTION_NULL))
 #define OPTIONS_WAIT (OPTIONS_LIST | OPTION_BIT(OPTION_TIMEOUT) | OPTION_BIT(OPTION_QUIET))
 
 static const struct command commands[] = {
@@ -44,6 +45,13 @@ static const struct command commands[] = {
 	  "there yet is waited for, too." },
 	{ "mounts", cli_mounts, OPTIONS_LIST, 2, 2, "[OPTION...] NAMESPACE/POD CONTAINER",
 	  "print a container's mounts for an OCI runtime, as JSON", NULL },
+	{ "env", cli_env, OPTIONS_ENV, 2, 2, "[OPTION...] NAMESPACE/POD CONTAINER",
+	  "print a container's environment, values of Secrets included",
+	  "As NAME=VALUE lines, as podman's --env-file reads them; only root may ask, and only where the\n"
+	  "configuration has serveEnvironment: true." },
+	{ "pull-config", cli_pull_config, OPTION_BIT(OPTION_RUNTIME_DIR), 1, 1, "[OPTION...] NAMESPACE/POD",
+	  "print a pod's image pull credentials, as a docker configuration file",
+	  "Only root may ask, and only where the configuration has serveEnvironment: true." },
 	{ "secrets", cli_secrets, OPTIONS_LIST | OPTION_BIT(OPTION_SELECTOR), 0, 0, "[OPTION...]",
 	  "list the Secrets that are held: keys, bytes, revision; never values",
 	  "SELECTOR is a Kubernetes label selector: KEY, !KEY, KEY=VALUE, KEY!=VALUE, KEY in (A,B),\n"
@@ -101,8 +109,8 @@ static void help_print(FILE *f)
 	      f);
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		if (commands[i].help)
-			fprintf(f, "  %-10s %s\n", commands[i].name, commands[i].help);
-	fprintf(f, "  %-10s %s\n\n", "help", "show this help, or that of a command");
+			fprintf(f, "  %-11s %s\n", commands[i].name, commands[i].help);
+	fprintf(f, "  %-11s %s\n\n", "help", "show this help, or that of a command");
 	fputs("`secretlet COMMAND --help` shows a command's options, secretlet(8) says it all.\n", f);
 }
 

@@ -31,6 +31,8 @@ int cli_wait(const struct options *o, char *const *words);
 int cli_secrets(const struct options *o, char *const *words);
 int cli_refresh(const struct options *o, char *const *words);
 int cli_mounts(const struct options *o, char *const *words);
+int cli_env(const struct options *o, char *const *words);
+int cli_pull_config(const struct options *o, char *const *words);
 int cli_check(const struct options *o, char *const *words);
 int cli_keygen(const struct options *o, char *const *words);
 int cli_seal(const struct options *o, char *const *words);

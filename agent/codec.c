@@ -6,6 +6,7 @@
 #include <inttypes.h>
 
 #include "agent/downward.h"
+#include "agent/pod_env.h"
 #include "agent/pod_options.h"
 #include "agent/token.h"
 #include "common/b64.h"
@@ -217,6 +218,7 @@ static int read_key_names(struct secret *s, const struct values *values, size_t 
 			return no_memory(issue, &JSON_ROOT);
 		s->n_keys++;
 		k->value.len = values->base64 ? decoded_len(json_string_value(value), len) : len;
+		k->binary = values->base64 && s->kind == OBJECT_CONFIG_MAP;
 		*total += k->value.len;
 	}
 	return 0;
@@ -824,7 +826,9 @@ static int read_mount(struct pod_mount *m, const json_t *obj, const struct json_
 	r = copy_str(str_empty(sub_path) ? NULL : sub_path, at, &m->sub_path, issue);
 	if (r < 0)
 		return r;
-	m->has_sub_path_expr = !str_empty(expr);
+	r = copy_str(str_empty(expr) ? NULL : expr, at, &m->sub_path_expr, issue);
+	if (r < 0)
+		return r;
 	return json_get_bool(obj, "readOnly", at, &m->read_only, issue);
 }
 
@@ -842,6 +846,8 @@ static int read_container(struct pod_container *c, const json_t *obj, const stru
 	r = dup_name(obj, "name", up, &RULE_LABEL, &c->name, issue);
 	if (r < 0)
 		return r;
+	if (pod_env_read(obj, &c->env) < 0)
+		return no_memory(issue, up);
 	r = get_list(obj, "volumeMounts", up, POD_LIST_MAX, &array, &n, issue);
 	if (r < 0 || n == 0)
 		return r;
@@ -999,6 +1005,8 @@ static int read_spec(struct pod *p, const json_t *obj, struct json_issue *issue)
 	r = read_account(p, spec, &at, issue);
 	if (r < 0)
 		return r;
+	if (pod_pull_secrets_read(spec, &p->pull_secrets) < 0)
+		return no_memory(issue, &at);
 	r = read_security_context(p, spec, &at, issue);
 	if (r < 0)
 		return r;
@@ -1089,18 +1097,20 @@ static int read_all_resources(struct pod *p, const json_t *obj, struct json_issu
 	return r;
 }
 
-/* What a volume shows of the pod itself. */
+/* What a volume or an environment shows of the pod itself. */
 static int read_shown(struct pod *p, const json_t *obj, const json_t *meta, struct json_issue *issue)
 {
 	const struct json_at root = JSON_ROOT, meta_at = JSON_AT(&root, "metadata");
 	int r = 0;
 
-	if (pod_shows(p, false, DOWNWARD_LABELS))
+	if (pod_shows(p, false, DOWNWARD_LABELS) || pod_env_mentions(p, "metadata.labels"))
 		r = read_pairs(&p->labels, meta, "labels", false, &meta_at, issue);
-	if (r == 0 && pod_shows(p, false, DOWNWARD_ANNOTATIONS))
+	if (r == 0 && (pod_shows(p, false, DOWNWARD_ANNOTATIONS) || pod_env_mentions(p, "metadata.annotations")))
 		r = read_pairs(&p->annotations, meta, "annotations", false, &meta_at, issue);
-	if (r == 0 && pod_shows(p, true, DOWNWARD_FIELDS_N))
+	if (r == 0 && (pod_shows(p, true, DOWNWARD_FIELDS_N) || pod_env_mentions(p, "resourceFieldRef")))
 		r = read_all_resources(p, obj, issue);
+	if (r == 0 && pod_env_mentions(p, "status.") && pod_addresses_read(p, json_object_get(obj, "status")) < 0)
+		r = no_memory(issue, &meta_at);
 	return r;
 }
 

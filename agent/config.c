@@ -139,6 +139,7 @@ static const struct field fields[] = {
 	{ .name = "runtimeDir", .kind = FIELD_PATH, AT(runtime_dir), .check = check_own_dir },
 	{ .name = "user", .kind = FIELD_STRING, AT(user), .check = check_user },
 	{ .name = "controlSocketGroup", .kind = FIELD_STRING, AT(control_group), .check = check_group },
+	{ .name = "serveEnvironment", .kind = FIELD_BOOL, AT(serve_environment) },
 	{ .name = "secretMemoryLimit", .kind = FIELD_QUANTITY },
 	{ .name = "memoryLock", .kind = FIELD_LOCK },
 	{ .name = "kubeAPIQPS", .kind = FIELD_COUNT, AT(kube_api_qps), .number = 50 },
@@ -548,6 +549,7 @@ static void adopt(struct config *c, struct config *from)
 	c->memory_lock = from->memory_lock ?: c->memory_lock;
 	c->log_level = from->log_level;
 	c->tuning = from->tuning;
+	c->serve_environment = from->serve_environment;
 	c->agent_hang_usec = from->agent_hang_usec ?: c->agent_hang_usec;
 	c->abort_usec = from->abort_usec ?: c->abort_usec;
 	free(c->path);
@@ -570,6 +572,7 @@ int config_parse(struct config *c, const char *path, const char *text, size_t le
 		return err_set(e, r, "%s: out of memory", path);
 	fresh->log_level = c->log_level;
 	fresh->tuning = c->tuning;
+	fresh->serve_environment = c->serve_environment;
 	fresh->path = strdup(path);
 	dir = file_dirname(path);
 	if (!fresh->path || !dir)
@@ -848,6 +851,8 @@ static bool field_differs(const struct field *f, const struct config *a, const s
 		return a->memory_lock != b->memory_lock;
 	if (f->offset == offsetof(struct config, agent_hang_usec))
 		return a->agent_hang_usec != b->agent_hang_usec;
+	if (f->offset == offsetof(struct config, serve_environment))
+		return a->serve_environment != b->serve_environment;
 	if (f->offset == offsetof(struct config, abort_usec))
 		return a->abort_usec != b->abort_usec;
 	return is_string_field(f) &&

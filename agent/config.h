@@ -32,6 +32,7 @@ struct config {
 	char *runtime_dir; /* runtimeDir: /run/secretlet */
 	char *user; /* user: secretlet; the agent's */
 	char *control_group; /* controlSocketGroup: NULL: root alone */
+	bool serve_environment; /* serveEnvironment: false; root may ask for environments and pull credentials */
 	uint64_t secret_memory_limit; /* secretMemoryLimit: bytes, a Kubernetes quantity ("256Mi"); default 256Mi */
 	enum config_lock memory_lock; /* memoryLock: require */
 	unsigned kube_api_qps, kube_api_burst; /* kubeAPIQPS, kubeAPIBurst: 1 to 100000; default 50 and 100 */

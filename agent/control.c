@@ -55,6 +55,9 @@ struct request {
 	struct MHD_Connection *connection;
 	size_t body_len;
 	const char *allow; /* the methods that its path takes */
+	bool is_root;
+	bool is_later; /* it waits, but not for a pod */
+	struct control_later later;
 	/* a wait: */
 	struct list link;
 	char *ref;
@@ -94,6 +97,8 @@ static int answer_op(struct answer *a, int r, json_t *json, const struct err *e)
 		return answer_error(a, MHD_HTTP_NOT_FOUND, e);
 	case -EINVAL:
 		return answer_error(a, MHD_HTTP_BAD_REQUEST, e);
+	case -EACCES:
+		return answer_error(a, MHD_HTTP_FORBIDDEN, e);
 	case -EAGAIN:
 		return answer_error(a, MHD_HTTP_SERVICE_UNAVAILABLE, e);
 	default:
@@ -179,6 +184,9 @@ static void wait_leave(struct request *rq)
 {
 	if (!rq->ref)
 		return;
+	if (rq->later.cancel)
+		rq->later.cancel(rq->later.owner);
+	rq->later.cancel = NULL;
 	loop_source_free(TAKE_PTR(rq->timer));
 	loop_source_free(TAKE_PTR(rq->hangup));
 	list_remove(&rq->link);
@@ -230,6 +238,7 @@ static void on_wait_hangup(struct loop_source *s, int fd, uint32_t revents, void
 	wait_end(rq, MHD_HTTP_GATEWAY_TIMEOUT, json_error("the client has gone"));
 }
 
+/* timeout_usec USEC_INFINITY: whoever is asked ends it. */
 static int wait_watch(struct request *rq, uint64_t timeout_usec)
 {
 	const union MHD_ConnectionInfo *info;
@@ -240,11 +249,35 @@ static int wait_watch(struct request *rq, uint64_t timeout_usec)
 	if (!info)
 		return -EBADF;
 	r = loop_add_timer(l, on_wait_expired, rq, &rq->timer);
-	if (r >= 0)
+	if (r >= 0 && timeout_usec != USEC_INFINITY)
 		r = loop_timer_set(rq->timer, timeout_usec);
 	/* no events: HUP comes anyway, and it comes only when both directions are closed */
 	if (r >= 0)
 		r = loop_add_io(l, info->connect_fd, 0, on_wait_hangup, rq, &rq->hangup);
+	return r;
+}
+
+static int answer_full(struct answer *a)
+{
+	struct err e = ERR_INIT;
+
+	err_set(&e, -EAGAIN, "%d requests wait already", WAITS_MAX);
+	return answer_error(a, MHD_HTTP_SERVICE_UNAVAILABLE, &e);
+}
+
+static int wait_enter(struct request *rq, const char *ref, uint64_t timeout_usec)
+{
+	struct control *c = rq->control;
+	int r;
+
+	rq->ref = strdup(ref);
+	if (!rq->ref)
+		return -ENOMEM;
+	list_append(&c->waits, &rq->link);
+	c->n_waits++;
+	r = wait_watch(rq, timeout_usec);
+	if (r < 0)
+		wait_leave(rq);
 	return r;
 }
 
@@ -267,23 +300,52 @@ static int wait_begin(struct request *rq, const char *ref, uint64_t timeout_usec
 		return a->json ? 0 : -ENOMEM;
 	}
 	json_decref(pod);
-	if (c->n_waits >= WAITS_MAX) {
-		err_set(&e, -EAGAIN, "%d requests wait already", WAITS_MAX);
-		return answer_error(a, MHD_HTTP_SERVICE_UNAVAILABLE, &e);
-	}
-
-	rq->ref = strdup(ref);
-	if (!rq->ref)
-		return -ENOMEM;
-	list_append(&c->waits, &rq->link);
-	c->n_waits++;
-	r = wait_watch(rq, timeout_usec);
-	if (r < 0) {
-		wait_leave(rq);
+	if (c->n_waits >= WAITS_MAX)
+		return answer_full(a);
+	r = wait_enter(rq, ref, timeout_usec);
+	if (r < 0)
 		return r;
-	}
 	MHD_suspend_connection(rq->connection);
 	return 1;
+}
+
+/* Answers that come later */
+
+typedef int (*later_op)(void *userdata, const char *ref, const char *container, struct control_later *later,
+			json_t **ret, struct err *e);
+
+/* As wait_begin(). */
+static int later_begin(struct request *rq, later_op op, const char *ref, const char *container, struct answer *a)
+{
+	struct control *c = rq->control;
+	struct err e = ERR_INIT;
+	json_t *json = NULL;
+	int r;
+
+	if (c->n_waits >= WAITS_MAX)
+		return answer_full(a);
+	rq->is_later = true;
+	r = wait_enter(rq, ref, USEC_INFINITY);
+	if (r < 0)
+		return r;
+	r = op(c->userdata, ref, container, &rq->later, &json, &e);
+	if (r == CONTROL_LATER) {
+		MHD_suspend_connection(rq->connection);
+		return 1;
+	}
+	wait_leave(rq);
+	return answer_op(a, r, json, &e);
+}
+
+void control_answer(struct control_later *later, int r, json_t *take_json, const struct err *e)
+{
+	struct request *rq = container_of(later, struct request, later);
+	struct answer a = { .status = MHD_HTTP_INTERNAL_SERVER_ERROR };
+
+	later->cancel = NULL;
+	if (answer_op(&a, r, take_json, e) < 0)
+		a.json = NULL; /* reply() says that there is no memory */
+	wait_end(rq, a.status, a.json);
 }
 
 static void on_look(struct loop_source *s, void *userdata)
@@ -293,7 +355,8 @@ static void on_look(struct loop_source *s, void *userdata)
 
 	c->looked_usec = loop_now(c->loop);
 	list_for_each (rq, &c->waits, link)
-		wait_look(rq, false);
+		if (!rq->is_later)
+			wait_look(rq, false);
 }
 
 void control_notify(struct control *c)
@@ -364,12 +427,7 @@ static int on_pod(struct request *rq, const char *ref, const char *container, st
 
 static int on_mounts(struct request *rq, const char *ref, const char *container, struct answer *a)
 {
-	const struct control *c = rq->control;
-	struct err e = ERR_INIT;
-	json_t *json = NULL;
-	int r = c->ops->mounts(c->userdata, ref, container, &json, &e);
-
-	return answer_op(a, r, json, &e);
+	return later_begin(rq, rq->control->ops->mounts, ref, container, a);
 }
 
 static int no_secrets(struct answer *a)
@@ -429,6 +487,28 @@ static int on_refresh(struct request *rq, const char *ref, const char *container
 	return answer_secret(rq, rq->control->ops->refresh, ref, a);
 }
 
+static int answer_values(struct request *rq, later_op op, const char *ref, const char *container, struct answer *a)
+{
+	struct err e = ERR_INIT;
+
+	if (!op)
+		return no_secrets(a);
+	if (rq->is_root)
+		return later_begin(rq, op, ref, container, a);
+	err_set(&e, -EACCES, "only root is given values of Secrets");
+	return answer_error(a, MHD_HTTP_FORBIDDEN, &e);
+}
+
+static int on_env(struct request *rq, const char *ref, const char *container, struct answer *a)
+{
+	return answer_values(rq, rq->control->ops->env, ref, container, a);
+}
+
+static int on_pull_config(struct request *rq, const char *ref, const char *container, struct answer *a)
+{
+	return answer_values(rq, rq->control->ops->pull_config, ref, container, a);
+}
+
 static int on_wait(struct request *rq, const char *ref, const char *container, struct answer *a)
 {
 	const char *text = MHD_lookup_connection_value(rq->connection, MHD_GET_ARGUMENT_KIND, "timeout");
@@ -455,10 +535,14 @@ static const struct route routes[] = {
 	{ { "v1", "pods" }, on_pods },
 	{ { "v1", "pods", PART_UID }, on_pod },
 	{ { "v1", "pods", PART_UID, "wait" }, on_wait }, /* see uid_waits() */
+	{ { "v1", "pods", PART_UID, "pull-config" }, on_pull_config }, /* the same */
 	{ { "v1", "pods", PART_NAMESPACE, PART_POD }, on_pod },
 	{ { "v1", "pods", PART_NAMESPACE, PART_POD, "wait" }, on_wait },
 	{ { "v1", "pods", PART_UID, "containers", PART_CONTAINER, "mounts" }, on_mounts },
 	{ { "v1", "pods", PART_NAMESPACE, PART_POD, "containers", PART_CONTAINER, "mounts" }, on_mounts },
+	{ { "v1", "pods", PART_UID, "containers", PART_CONTAINER, "env" }, on_env },
+	{ { "v1", "pods", PART_NAMESPACE, PART_POD, "containers", PART_CONTAINER, "env" }, on_env },
+	{ { "v1", "pods", PART_NAMESPACE, PART_POD, "pull-config" }, on_pull_config },
 	{ { "v1", "secrets" }, on_secrets },
 	{ { "v1", "secrets", PART_NAMESPACE, PART_SECRET }, on_secret },
 	{ { "v1", "secrets", PART_NAMESPACE, PART_SECRET, "refresh" }, on_refresh, .post = true },
@@ -480,7 +564,7 @@ static bool is_usual_uid(const char *s)
 	return n_digits == 32;
 }
 
-/* "/v1/pods/X/wait": a wait for the pod with UID X, or the pod named "wait" in namespace X? The first if X looks like a
+/* "/v1/pods/X/wait" (or /pull-config): a wait for the pod with UID X, or the pod named "wait" in namespace X? The first if X looks like a
  * UID, cannot be a namespace, or is the UID of a pod that is here. */
 static bool uid_waits(const struct control *c, const char *x)
 {
@@ -507,7 +591,7 @@ static bool route_fits(const struct control *c, const struct route *route, const
 		if (part_is_word(want) && !str_eq(want, have))
 			return false;
 	}
-	if (route->parts[2] == PART_UID && str_eq(route->parts[3], "wait"))
+	if (route->parts[2] == PART_UID && (str_eq(route->parts[3], "wait") || str_eq(route->parts[3], "pull-config")))
 		return uid_waits(c, p->parts[2]);
 	return true;
 }
@@ -589,15 +673,17 @@ static bool peer_is_member(int fd, gid_t group)
 	return false;
 }
 
-static bool peer_is_allowed(const struct control *c, struct MHD_Connection *connection)
+static bool peer_is_allowed(const struct control *c, struct request *rq)
 {
 	const union MHD_ConnectionInfo *info;
 	struct ucred peer;
 	socklen_t len = sizeof(peer);
 
-	info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+	info = MHD_get_connection_info(rq->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
 	if (!info || getsockopt(info->connect_fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
 		return false;
+	rq->is_root = peer.uid == 0;
+	rq->later.pid = peer.pid;
 	return peer.uid == 0 || peer.uid == geteuid() ||
 	       (c->has_group && (peer.gid == c->group || peer_is_member(info->connect_fd, c->group)));
 }
@@ -613,7 +699,7 @@ static enum MHD_Result request_begin(struct control *c, struct MHD_Connection *c
 	list_init(&rq->link);
 	*con_cls = rq;
 	/* answered before anything more of it is read */
-	if (!peer_is_allowed(c, connection))
+	if (!peer_is_allowed(c, rq))
 		return reply_error(rq, MHD_HTTP_FORBIDDEN,
 				   c->has_group ? "only root and the members of controlSocketGroup may use this socket"
 						: "only root may use this socket");

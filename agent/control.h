@@ -6,6 +6,8 @@
  *   GET /v1/pods/NS/NAME  GET /v1/pods/UID          POD
  *   GET /v1/pods/NS/NAME/wait?timeout=30s           POD once it is ready (200), or as it is when time is up (504)
  *   GET /v1/pods/NS/NAME/containers/C/mounts        [OCI runtime-spec mount...]
+ *   GET /v1/pods/NS/NAME/containers/C/env           {"env": ["NAME=VALUE"...], "notes": ["sentence"...]}; root alone
+ *   GET /v1/pods/NS/NAME/pull-config                {"config": {"auths": {...}}, "notes": [...]}; root alone
  *   GET /v1/secrets[?labelSelector=app%3Dweb]       {"secrets": [SECRET...]}; names, sizes, revisions, never values
  *   GET /v1/secrets/NS/NAME                         SECRET
  *   POST /v1/secrets/NS/NAME/refresh                fetches it; SECRET as it was before. "answers" counts from there on
@@ -20,7 +22,19 @@
 
 struct control;
 
-/* Each returns fresh JSON in *ret. -ENOENT becomes 404, -EINVAL 400, -EAGAIN 503, everything else 500; e has the
+/* An answer that comes later. */
+struct control_later {
+	pid_t pid; /* who asks; of our namespace */
+	/* For who answers: called when nobody waits for the answer any more, which must not be given then. */
+	void (*cancel)(void *owner);
+	void *owner;
+};
+/* What an op returns that has kept `later` and set cancel. */
+enum { CONTROL_LATER = 1 };
+/* From the loop, once, not from inside the op: as if the op had returned this. */
+void control_answer(struct control_later *later, int r, json_t *take_json, const struct err *e);
+
+/* Each returns fresh JSON in *ret. -ENOENT becomes 404, -EINVAL 400, -EACCES 403, -EAGAIN 503, everything else 500; e has the
  * sentence. `ref` is "NS/NAME" or a pod UID. */
 struct control_ops {
 	int (*status)(void *userdata, json_t **ret, struct err *e);
@@ -32,7 +46,13 @@ struct control_ops {
 	int (*secrets)(void *userdata, const struct selector *selector, json_t **ret, struct err *e);
 	int (*secret)(void *userdata, const char *ref, json_t **ret, struct err *e);
 	int (*refresh)(void *userdata, const char *ref, json_t **ret, struct err *e);
-	int (*mounts)(void *userdata, const char *ref, const char *container, json_t **ret, struct err *e);
+	int (*mounts)(void *userdata, const char *ref, const char *container, struct control_later *later, json_t **ret,
+		      struct err *e);
+	/* Values are in the answers: only root is given them. May be NULL, both: 404. */
+	int (*env)(void *userdata, const char *ref, const char *container, struct control_later *later, json_t **ret,
+		   struct err *e);
+	int (*pull_config)(void *userdata, const char *ref, const char *container, struct control_later *later,
+			   json_t **ret, struct err *e);
 };
 
 /* listen_fd: a listening unix socket (taken). Connections of peers other than root, our own uid and the members of a group that

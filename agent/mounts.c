@@ -7,16 +7,22 @@
 #include "common/str.h"
 
 #define MOUNT_NAMES_MAX 512
+#define SUB_PATH_MAX	((size_t)4096)
 
-static int mounts_no_container(const struct pod *pod, const char *container, struct err *e)
+int mounts_find_container(const struct pod *pod, const char *name, const struct pod_container **ret_c, struct err *e)
 {
+	const struct pod_container *c = pod_find_container(pod, name);
 	cleanup_buf struct buf names = BUF_INIT(MOUNT_NAMES_MAX);
 
+	if (c) {
+		*ret_c = c;
+		return 0;
+	}
 	for (size_t i = 0; i < pod->n_containers; i++) {
 		if (buf_printf(&names, "%s%s", i ? ", " : "", pod->containers[i].name) < 0)
 			break;
 	}
-	return err_set(e, -ENOENT, "pod %s has no container %s (it has: %s)", pod_display(pod), container,
+	return err_set(e, -ENOENT, "pod %s has no container %s (it has: %s)", pod_display(pod), name,
 		       names.data ? names.data : "none");
 }
 
@@ -26,26 +32,45 @@ static bool has_dotted(const char *path)
 	return str_starts(path, "..") || strstr(path, "/..");
 }
 
-/* What a subPath of a live volume leads to follows updates. Not what is inside of a version's folder, which is asked for by
- * name. */
-static int mount_make(const struct pod *pod, const struct pod_volume *volume, const struct pod_mount *m,
-		      const char *pods_dir, json_t **ret, struct err *e)
+/* What comes behind the volume, made of the pod's environment if it is an expression; NULL: nothing. */
+static int sub_path_of(const struct pod *pod, const struct pod_mount *m, const struct environment *env, char **ret,
+		       struct err *e)
 {
-	cleanup_free char *source = NULL;
+	cleanup_buf struct buf b = BUF_INIT(SUB_PATH_MAX);
+	int r = 0;
 
-	if (m->has_sub_path_expr)
-		return err_set(e, -EINVAL, "volume mount %s of pod %s: subPathExpr needs the container's environment",
-			       m->volume, pod_display(pod));
-	/* as the core validation has it */
-	if (m->sub_path && (m->sub_path[0] == '/' || str_has_dotdot(m->sub_path)))
+	if (m->sub_path_expr)
+		r = environment_expand_path(env, m->sub_path_expr, &b, e);
+	else
+		r = buf_add_str(&b, m->sub_path ?: "");
+	if (r < 0)
+		return err_wrap(e, r, "volume mount %s of pod %s: %s", m->volume, pod_display(pod),
+				m->sub_path_expr ? "subPathExpr" : "subPath");
+	/* as the core validation and the kubelet have it */
+	if (b.len > 0 && (b.data[0] == '/' || str_has_dotdot(b.data)))
 		return err_set(e, -EINVAL,
 			       "volume mount %s of pod %s: subPath must be relative and must not contain '..'",
 			       m->volume, pod_display(pod));
-	if (volume->live && !str_empty(m->sub_path) && !has_dotted(m->sub_path))
-		source = str_format("%s/%s/live/%s/%s", pods_dir, pod->uid, m->volume, m->sub_path);
+	*ret = b.len > 0 ? buf_take(&b) : NULL;
+	return b.len == 0 || *ret ? 0 : err_set(e, -ENOMEM, "out of memory");
+}
+
+/* What a subPath of a live volume leads to follows updates. Not what is inside of a version's folder, which is asked for by
+ * name. */
+static int mount_make(const struct pod *pod, const struct pod_volume *volume, const struct pod_mount *m,
+		      const char *pods_dir, const struct environment *env, json_t **ret, struct err *e)
+{
+	cleanup_free char *source = NULL, *sub_path = NULL;
+	int r;
+
+	r = sub_path_of(pod, m, env, &sub_path, e);
+	if (r < 0)
+		return r;
+	if (volume->live && sub_path && !has_dotted(sub_path))
+		source = str_format("%s/%s/live/%s/%s", pods_dir, pod->uid, m->volume, sub_path);
 	else
 		source = str_format("%s/%s/volumes/%s/%s%s%s", pods_dir, pod->uid, pod_volume_plugin(volume), m->volume,
-				    str_empty(m->sub_path) ? "" : "/", str_empty(m->sub_path) ? "" : m->sub_path);
+				    sub_path ? "/" : "", sub_path ?: "");
 	if (!source)
 		return err_set(e, -ENOMEM, "out of memory");
 	*ret = json_pack("{s:s, s:s, s:s, s:[s,s,s,s,s]}", "destination", m->mount_path, "type", "bind", "source",
@@ -56,23 +81,37 @@ static int mount_make(const struct pod *pod, const struct pod_volume *volume, co
 	return 0;
 }
 
-int mounts_make(const struct pod *pod, const char *container, const char *pods_dir, json_t **ret_mounts, struct err *e)
+/* NULL: none of ours. */
+static const struct pod_volume *mount_volume(const struct pod *pod, const struct pod_mount *m)
 {
-	const struct pod_container *c = pod_find_container(pod, container);
+	const struct pod_volume *volume = pod_find_volume(pod, m->volume);
+
+	return volume && volume->kind != POD_VOLUME_OTHER ? volume : NULL;
+}
+
+bool mounts_need_environment(const struct pod *pod, const struct pod_container *c)
+{
+	for (size_t i = 0; i < c->n_mounts; i++)
+		if (c->mounts[i].sub_path_expr && mount_volume(pod, &c->mounts[i]))
+			return true;
+	return false;
+}
+
+int mounts_make(const struct pod *pod, const struct pod_container *c, const char *pods_dir,
+		const struct environment *env, json_t **ret_mounts, struct err *e)
+{
 	cleanup_json json_t *mounts = json_array();
 	int r;
 
-	if (!c)
-		return mounts_no_container(pod, container, e);
 	if (!mounts)
 		return err_set(e, -ENOMEM, "out of memory");
 	for (size_t i = 0; i < c->n_mounts; i++) {
-		const struct pod_volume *volume = pod_find_volume(pod, c->mounts[i].volume);
+		const struct pod_volume *volume = mount_volume(pod, &c->mounts[i]);
 		json_t *mount;
 
-		if (!volume || volume->kind == POD_VOLUME_OTHER)
+		if (!volume)
 			continue;
-		r = mount_make(pod, volume, &c->mounts[i], pods_dir, &mount, e);
+		r = mount_make(pod, volume, &c->mounts[i], pods_dir, env, &mount, e);
 		if (r < 0)
 			return r;
 		if (json_array_append_new(mounts, mount) < 0)

@@ -12,6 +12,8 @@ static int set_text(struct options *o, size_t offset, const char *value);
 static int set_runtime_dir(struct options *o, size_t offset, const char *value);
 static int set_log_level(struct options *o, size_t offset, const char *value);
 static int set_output(struct options *o, size_t offset, const char *value);
+static int set_env_output(struct options *o, size_t offset, const char *value);
+static int set_null(struct options *o, size_t offset, const char *value);
 static int set_timeout(struct options *o, size_t offset, const char *value);
 static int set_flag(struct options *o, size_t offset, const char *value);
 
@@ -41,6 +43,9 @@ static const struct option_spec {
 	[OPTION_LOG_LEVEL] = { "log-level", 'l', "LEVEL", "error, warning, info or debug; default: info", set_log_level,
 			       .expected = "error, warning, info or debug" },
 	[OPTION_OUTPUT] = { "output", 'o', "FORMAT", "table or json", set_output, .expected = "table or json" },
+	[OPTION_ENV_OUTPUT] = { "output", 'o', "FORMAT", "line, null or json; default: line", set_env_output,
+				.expected = "line, null or json" },
+	[OPTION_NULL] = { "null", '0', NULL, "the same as --output null: NUL behind each variable", set_null },
 	[OPTION_TIMEOUT] = { "timeout", 't', "DURATION", "how long to wait, like 30s or 1m30s; default: 30s",
 			     set_timeout, .expected = "a duration like 30s, at most 168h" },
 	[OPTION_QUIET] = { "quiet", 'q', NULL, "print nothing, the exit status says it", set_flag,
@@ -84,6 +89,20 @@ static int set_output(struct options *o, size_t offset, const char *value)
 	o->output = str_eq(value, "json") ? OUTPUT_JSON : OUTPUT_TABLE;
 	o->has_output = true;
 	return 0;
+}
+
+static int set_env_output(struct options *o, size_t offset, const char *value)
+{
+	if (!str_eq(value, "line") && !str_eq(value, "null") && !str_eq(value, "json"))
+		return -EINVAL;
+	o->output = str_eq(value, "json") ? OUTPUT_JSON : str_eq(value, "null") ? OUTPUT_NULL : OUTPUT_LINE;
+	o->has_output = true;
+	return 0;
+}
+
+static int set_null(struct options *o, size_t offset, const char *value)
+{
+	return set_env_output(o, offset, "null");
 }
 
 static int set_timeout(struct options *o, size_t offset, const char *value)

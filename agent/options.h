@@ -15,6 +15,8 @@ enum option_id {
 	OPTION_USER,
 	OPTION_LOG_LEVEL,
 	OPTION_OUTPUT,
+	OPTION_ENV_OUTPUT, /* --output, of env */
+	OPTION_NULL,
 	OPTION_TIMEOUT,
 	OPTION_QUIET,
 	OPTION_SELECTOR,
@@ -25,7 +27,7 @@ enum option_id {
 };
 #define OPTION_BIT(id) (UINT32_C(1) << (id))
 
-enum options_output { OUTPUT_TABLE, OUTPUT_JSON };
+enum options_output { OUTPUT_TABLE, OUTPUT_JSON, OUTPUT_LINE, OUTPUT_NULL };
 
 #define OPTIONS_RUNTIME_DIR   "/run/secretlet"
 #define OPTIONS_WAIT_USEC     (30 * USEC_PER_SEC)

@@ -21,6 +21,14 @@ struct pod *pod_ref(struct pod *p)
 	return p;
 }
 
+void name_list_deinit(struct name_list *n)
+{
+	for (size_t i = 0; i < n->n; i++)
+		free(n->all[i]);
+	free(n->all);
+	*n = (struct name_list){ .n = 0 };
+}
+
 static void source_deinit(struct pod_volume_source *s)
 {
 	for (size_t i = 0; i < s->n_items; i++) {
@@ -71,6 +79,7 @@ static void container_deinit(struct pod_container *c)
 		free(c->mounts[i].volume);
 		free(c->mounts[i].mount_path);
 		free(c->mounts[i].sub_path);
+		free(c->mounts[i].sub_path_expr);
 		if (c->clean_paths)
 			free(c->clean_paths[i]);
 	}
@@ -78,6 +87,7 @@ static void container_deinit(struct pod_container *c)
 	free(c->sorted_paths);
 	pairs_deinit(&c->limits);
 	pairs_deinit(&c->requests);
+	str_free_secret(c->env); /* some write passwords into it */
 	free(c->mounts);
 	free(c->name);
 }
@@ -90,6 +100,9 @@ static void pod_free(struct pod *p)
 		container_deinit(&p->containers[i]);
 	pairs_deinit(&p->labels);
 	pairs_deinit(&p->annotations);
+	name_list_deinit(&p->pull_secrets);
+	free(p->host_ips);
+	free(p->pod_ips);
 	free(p->volumes);
 	free(p->containers);
 	free(p->ns);

@@ -61,9 +61,14 @@ struct pod_volume {
 };
 struct pod_mount {
 	char *volume, *mount_path, *sub_path; /* sub_path NULL: the whole volume */
-	bool has_sub_path_expr; /* subPathExpr: needs the container's environment */
+	char *sub_path_expr; /* subPathExpr: made of the container's environment (mounts.h); NULL: there is none */
 	bool read_only;
 };
+struct name_list {
+	char **all;
+	size_t n;
+};
+void name_list_deinit(struct name_list *n);
 enum pod_container_kind { POD_CONTAINER_INIT, POD_CONTAINER_REGULAR, POD_CONTAINER_EPHEMERAL };
 struct pod_container {
 	char *name;
@@ -72,7 +77,8 @@ struct pod_container {
 	size_t n_mounts;
 	char **clean_paths,
 		**sorted_paths; /* views.c's own: of the mounts, and the same in order. NULL: not made yet */
-	struct pairs limits, requests; /* kept when a volume shows some */
+	struct pairs limits, requests; /* kept when a volume or an environment shows some */
+	char *env; /* its env and envFrom, as text (pod_env.h); NULL: it has none */
 	bool has_user; /* runAsUser, its own or the pod's */
 	uid_t user;
 };
@@ -85,7 +91,9 @@ struct pod {
 	size_t refs;
 	char *ns, *name, *uid, *resource_version, *node_name, *phase;
 	char *service_account;
-	struct pairs labels, annotations; /* kept when a volume shows them */
+	struct pairs labels, annotations; /* kept when a volume or an environment shows them */
+	char *host_ips, *pod_ips; /* with commas between, kept when an environment shows them; NULL: not known */
+	struct name_list pull_secrets; /* imagePullSecrets */
 	bool deleting; /* metadata.deletionTimestamp is set */
 	bool mirror; /* annotation kubernetes.io/config.mirror */
 	bool has_fs_group;

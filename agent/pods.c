@@ -3,6 +3,7 @@
  * little and being told in the wrong order costs nothing. */
 #include "agent/pods.h"
 
+#include "agent/pod_env.h"
 #include "agent/pod_options.h"
 #include "agent/token.h"
 #include "agent/views.h"
@@ -268,7 +269,7 @@ static void volume_update(struct volume *v)
 	}
 	r = volume_hold(v, &e);
 	if (r == 0)
-		r = view_make(v->pod->pod, v->spec, v->entries, p->knows_node ? &p->allocatable : NULL, &view, &e);
+		r = view_make(v->pod->pod, v->spec, v->entries, pods_allocatable(p), &view, &e);
 	if (r == 0) {
 		r = volume_publish(v, &view);
 		if (r < 0) {
@@ -1004,7 +1005,12 @@ bool pod_needs_node(const struct pod *pod)
 	for (size_t i = 0; i < pod->n_volumes; i++)
 		if (shows_a_limit(&pod->volumes[i]) && pod_mounts_volume(pod, pod->volumes[i].name))
 			return true;
-	return false;
+	return pod_env_mentions(pod, "\"limits.");
+}
+
+const struct pairs *pods_allocatable(const struct pods *p)
+{
+	return p->knows_node ? &p->allocatable : NULL;
 }
 
 void pods_node_changed(struct pods *p, const struct pairs *allocatable)

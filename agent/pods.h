@@ -90,6 +90,8 @@ int pods_retain(struct pods *p);
 bool pod_needs_node(const struct pod *pod);
 /* What the node has for its pods; copied. */
 void pods_node_changed(struct pods *p, const struct pairs *allocatable);
+/* NULL: not known. Borrowed until the next pods_node_changed(). */
+const struct pairs *pods_allocatable(const struct pods *p);
 /* From the store. */
 void pods_object_changed(struct pods *p, const struct store_entry *entry);
 /* Its `fresh` has grown. */

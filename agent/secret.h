@@ -20,6 +20,7 @@ struct secret_key {
 	char *name;
 	struct secspan value; /* in the secret's block */
 	struct digest digest;
+	bool binary; /* in a ConfigMap's binaryData, which no environment shows */
 };
 struct label {
 	char *key, *value;

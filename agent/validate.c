@@ -7,109 +7,13 @@
 #include <strings.h>
 
 #include "agent/downward.h"
+#include "agent/validate_env.h"
+#include "agent/validate_words.h"
 #include "common/b64.h"
 #include "common/map.h"
 #include "common/str.h"
 
-#define SHOWN "%.64s" /* so much of a foreign name is shown */
-#define LABEL_RULE                                                                                                     \
-	"a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must "              \
-	"start and end with an alphanumeric character (at most 63)"
-#define SUBDOMAIN_RULE                                                                                                 \
-	"a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and "          \
-	"must start and end with an alphanumeric character (at most 253)"
-#define QUALIFIED_RULE                                                                                                 \
-	"a qualified name must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "   \
-	"alphanumeric character (at most 63), behind an optional DNS subdomain and '/'"
-#define VALUE_RULE                                                                                                     \
-	"a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must "      \
-	"start and end with an alphanumeric character (at most 63)"
 #define ANNOTATION_BYTES_MAX ((size_t)256 << 10) /* keys and values */
-
-static int required(struct json_issue *issue, const struct json_at *at)
-{
-	return json_issue_set(issue, at, "Required value");
-}
-
-static int no_memory(struct json_issue *issue, const struct json_at *at)
-{
-	json_issue_set(issue, at, "out of memory");
-	return -ENOMEM;
-}
-
-static int invalid(struct json_issue *issue, const struct json_at *at, const char *value, const char *rule)
-{
-	return json_issue_set(issue, at, "Invalid value: \"" SHOWN "\": %s", value, rule);
-}
-
-/* jansson has no const iteration; nothing is changed. */
-static json_t *for_iteration(const json_t *obj)
-{
-	return (json_t *)(uintptr_t)obj;
-}
-
-/* A string that must be there and not empty. */
-static int get_filled(const json_t *obj, const char *key, const struct json_at *at, const char **ret,
-		      struct json_issue *issue)
-{
-	const char *s = NULL;
-	int r;
-
-	r = json_get_str(obj, key, at, &s, issue);
-	if (r < 0)
-		return r;
-	if (str_empty(s))
-		return required(issue, &JSON_AT(at, key));
-	*ret = s;
-	return 0;
-}
-
-static int expect_object(const json_t *value, const struct json_at *at, struct json_issue *issue)
-{
-	return json_is_object(value) ? 0 : json_issue_set(issue, at, "must be an object");
-}
-
-/* known ends with NULL */
-static bool is_known(const char *const known[], const char *key)
-{
-	while (*known && !str_eq(*known, key))
-		known++;
-	return *known;
-}
-
-static int refuse_unknown(const json_t *obj, const struct json_at *at, const char *const known[],
-			  struct json_issue *issue)
-{
-	const char *key;
-	json_t *value;
-
-	json_object_foreach (for_iteration(obj), key, value)
-		if (!is_known(known, key))
-			return json_issue_set(issue, &JSON_AT(at, key), "unknown field");
-	return 0;
-}
-
-/* Calls fn for each element of an array that may be absent. */
-typedef int (*each_fn)(const json_t *element, const struct json_at *at, void *userdata, struct json_issue *issue);
-
-static int for_each(const json_t *obj, const char *key, const struct json_at *up, each_fn fn, void *userdata,
-		    struct json_issue *issue)
-{
-	const struct json_at list_at = JSON_AT(up, key);
-	const json_t *array = NULL;
-	int r;
-
-	r = json_get_array(obj, key, up, &array, issue);
-	for (size_t i = 0; r == 0 && i < json_array_size(array); i++) {
-		const struct json_at at = JSON_AT_INDEX(&list_at, i);
-		const json_t *element = json_array_get(array, i);
-
-		r = expect_object(element, &at, issue);
-		if (r == 0)
-			r = fn(element, &at, userdata, issue);
-	}
-	return r;
-}
 
 /* ---- metadata ---- */
 
@@ -583,51 +487,6 @@ static int check_field_ref(const json_t *ref, const struct json_at *at, struct j
 					: check_annotation(name, NULL, &path_at, issue);
 }
 
-/* A quantity; YAML reads `divisor: 1` as a number. */
-static int check_divisor(const json_t *ref, const char *resource, const struct json_at *up, struct json_issue *issue)
-{
-	const struct json_at at = JSON_AT(up, "divisor");
-	const json_t *value = json_object_get(ref, "divisor");
-	const char *divisor = NULL, *problem;
-	char number[32];
-	int r;
-
-	if (json_is_integer(value)) {
-		snprintf(number, sizeof(number), "%" JSON_INTEGER_FORMAT, json_integer_value(value));
-		divisor = number;
-	} else {
-		r = json_get_str(ref, "divisor", up, &divisor, issue);
-		if (r < 0)
-			return r;
-	}
-	problem = downward_divisor_problem(resource, divisor);
-	return *problem ? invalid(issue, &at, divisor, problem) : 0;
-}
-
-static int check_resource_ref(const json_t *ref, const struct json_at *at, struct json_issue *issue)
-{
-	static const char *const known[] = { "containerName", "resource", "divisor", NULL };
-	const char *container = NULL, *resource = NULL;
-	int r;
-
-	r = refuse_unknown(ref, at, known, issue);
-	if (r < 0)
-		return r;
-	r = get_filled(ref, "containerName", at, &container, issue);
-	if (r < 0)
-		return r;
-	r = get_filled(ref, "resource", at, &resource, issue);
-	if (r < 0)
-		return r;
-	if (!downward_resource_is_known(resource))
-		return json_issue_set(issue, &JSON_AT(at, "resource"),
-				      "Unsupported value: \"" SHOWN "\": supported values: \"limits.cpu\", "
-				      "\"limits.ephemeral-storage\", \"limits.memory\", \"requests.cpu\", "
-				      "\"requests.ephemeral-storage\", \"requests.memory\"",
-				      resource);
-	return check_divisor(ref, resource, at, issue);
-}
-
 static int check_downward_item(const json_t *item, const struct json_at *at, void *userdata, struct json_issue *issue)
 {
 	static const char *const known[] = { "path", "mode", "fieldRef", "resourceFieldRef", NULL };
@@ -652,7 +511,7 @@ static int check_downward_item(const json_t *item, const struct json_at *at, voi
 	if (!field && !resource)
 		return json_issue_set(issue, at, "Required value: one of fieldRef and resourceFieldRef is required");
 	return field ? check_field_ref(field, &JSON_AT(at, "fieldRef"), issue)
-		     : check_resource_ref(resource, &JSON_AT(at, "resourceFieldRef"), issue);
+		     : validate_resource_ref(resource, true, &JSON_AT(at, "resourceFieldRef"), issue);
 }
 
 /* ---- volumes ---- */
@@ -941,6 +800,8 @@ static int check_container(const json_t *container, const struct json_at *at, vo
 	int r;
 
 	r = check_name(container, at, &names->containers, issue);
+	if (r == 0)
+		r = validate_env(container, at, issue);
 	if (r < 0)
 		return r;
 	r = for_each(container, "volumeMounts", at, check_mount, &mounts, issue);
@@ -968,6 +829,8 @@ static int check_spec(const json_t *spec, const struct json_at *at, struct names
 	int r;
 
 	r = check_node_name(spec, at, issue);
+	if (r == 0)
+		r = validate_pull_secrets(spec, at, issue);
 	if (r < 0)
 		return r;
 	r = for_each(spec, "volumes", at, check_volume, &names->volumes, issue);

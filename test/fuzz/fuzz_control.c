@@ -60,11 +60,20 @@ static int on_secret(void *userdata, const char *ref, json_t **ret, struct err *
 	return some(ref, ret, e);
 }
 
-static int on_mounts(void *userdata, const char *ref, const char *container, json_t **ret, struct err *e)
+static int on_mounts(void *userdata, const char *ref, const char *container, struct control_later *later, json_t **ret,
+		     struct err *e)
 {
 	check_ref(ref, true);
 	FUZZ_CHECK(str_is_dns_label(container));
 	return some(container, ret, e);
+}
+
+static int on_pull_config(void *userdata, const char *ref, const char *container, struct control_later *later,
+			  json_t **ret, struct err *e)
+{
+	check_ref(ref, true);
+	FUZZ_CHECK(!container);
+	return some(ref, ret, e);
 }
 
 static const struct control_ops OPS = {
@@ -75,6 +84,8 @@ static const struct control_ops OPS = {
 	.secret = on_secret,
 	.refresh = on_secret,
 	.mounts = on_mounts,
+	.env = on_mounts,
+	.pull_config = on_pull_config,
 };
 
 static void set_up(void)

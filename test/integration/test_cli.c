@@ -20,7 +20,7 @@
 struct fixture {
 	char dir[64];
 	struct served *served;
-	_Atomic(const char *) status, pods, pod, mounts; /* JSON; NULL: there is none */
+	_Atomic(const char *) status, pods, pod, mounts, env, pull_config; /* JSON; NULL: there is none */
 	atomic_int n_looks;
 };
 
@@ -55,11 +55,28 @@ static int fake_pod(void *userdata, const char *ref, json_t **ret, struct err *e
 	return answer(f->pod, ret, e);
 }
 
-static int fake_mounts(void *userdata, const char *ref, const char *container, json_t **ret, struct err *e)
+static int fake_mounts(void *userdata, const char *ref, const char *container, struct control_later *later,
+		       json_t **ret, struct err *e)
 {
 	struct fixture *f = userdata;
 
 	return answer(f->mounts, ret, e);
+}
+
+static int fake_env(void *userdata, const char *ref, const char *container, struct control_later *later, json_t **ret,
+		    struct err *e)
+{
+	struct fixture *f = userdata;
+
+	return answer(f->env, ret, e);
+}
+
+static int fake_pull_config(void *userdata, const char *ref, const char *container, struct control_later *later,
+			    json_t **ret, struct err *e)
+{
+	struct fixture *f = userdata;
+
+	return answer(f->pull_config, ret, e);
 }
 
 static const struct control_ops fake_ops = {
@@ -67,6 +84,8 @@ static const struct control_ops fake_ops = {
 	.pods = fake_pods,
 	.pod = fake_pod,
 	.mounts = fake_mounts,
+	.env = fake_env,
+	.pull_config = fake_pull_config,
 };
 
 static int setup(void **state)
@@ -123,6 +142,13 @@ static void wrong_command_lines_are_named_in_one_line(void **state)
 		{ { "pods", "/b" }, "secretlet: '/b' is no pod: NAMESPACE/NAME or a UID is expected\n" },
 		{ { "volumes", "" }, "secretlet: '' is no pod: NAMESPACE/NAME or a UID is expected\n" },
 		{ { "mounts", "a/b", "../x" }, "secretlet: '../x' cannot be a container's name\n" },
+		{ { "env", "a/b", "../x" }, "secretlet: '../x' cannot be a container's name\n" },
+		{ { "env", "a/b", "c", "-otable" },
+		  "secretlet: env: option --output: 'table' is not line, null or json; see secretlet env --help\n" },
+		{ { "pods", "-0" }, "secretlet: pods: unknown option -0; see secretlet pods --help\n" },
+		{ { "pull-config" },
+		  "secretlet: pull-config: words are missing: secretlet pull-config [OPTION...] NAMESPACE/POD; see "
+		  "secretlet pull-config --help\n" },
 		{ { "internal-agent" }, "secretlet: this command is started by secretlet run only\n" },
 		{ { "internal-publisher" }, "secretlet: this command is started by secretlet run only\n" },
 	};
@@ -196,7 +222,13 @@ static void closed_standard_fds_do_no_harm(void **state)
 static void no_daemon_is_status_3(void **state)
 {
 	static const char *const lists[][4] = {
-		{ "status" }, { "pods" }, { "volumes", "a/b" }, { "mounts", "a/b", "c" }, { "wait", "-t0", "a/b" },
+		{ "status" },
+		{ "pods" },
+		{ "volumes", "a/b" },
+		{ "mounts", "a/b", "c" },
+		{ "wait", "-t0", "a/b" },
+		{ "env", "a/b", "c" },
+		{ "pull-config", "a/b" },
 	};
 	struct fixture *f = *state;
 
@@ -366,6 +398,92 @@ static void mounts_are_json_unless_a_table_is_wanted(void **state)
 	}
 }
 
+static void an_environment_is_lines_or_what_is_asked_for(void **state)
+{
+	struct fixture *f = *state;
+
+	f->env = "{\"env\": [\"A=1\", \"B=\\u00fc=x \\u007f\"], \"notes\": [\"n\\u001bote\"]}";
+	{
+		cleanup_program_result struct program_result r = RUN(f, "env", "default/web", "app"),
+							     n = RUN(f, "env", "a/b", "app", "-0"),
+							     j = RUN(f, "env", "a/b", "app", "-o", "json");
+
+		assert_int_equal(r.status, 0);
+		assert_string_equal(r.out, "A=1\nB=\xc3\xbc=x \x7f\n");
+		assert_string_equal(r.err, "secretlet: n\\x1bote\n");
+		assert_memory_equal(n.out, "A=1\0B=\xc3\xbc=x \x7f\0", 13);
+		assert_string_equal(j.out, "[\n  \"A=1\",\n  \"B=\\u00FC=x \\u007f\"\n]\n");
+	}
+	f->env = "{\"env\": [], \"notes\": []}";
+	{
+		cleanup_program_result struct program_result r = RUN(f, "env", "default/web", "app");
+
+		assert_int_equal(r.status, 0);
+		assert_string_equal(r.out, "");
+		assert_string_equal(r.err, "");
+	}
+	f->env = NULL;
+	{
+		cleanup_program_result struct program_result r = RUN(f, "env", "default/web", "app");
+
+		assert_int_equal(r.status, 1);
+		assert_string_equal(r.err, "secretlet: no pod of that name on node node-1\n");
+	}
+}
+
+static void what_a_line_cannot_show_is_no_line(void **state)
+{
+	static const struct {
+		const char *env, *sentence;
+	} cases[] = {
+		{ "{\"env\": [\"A=1\", \"B=SECRET\\n\"]}", "variable B: its value has a line break" },
+		{ "{\"env\": [\"A=1\", \"B=SECRET\\r\"]}", "variable B: its value ends with a carriage return" },
+		{ "{\"env\": [\"A=1\", \"#B=SECRET\"]}", "variable #B: its name has white space or '#' in it" },
+		{ "{\"env\": [\"A=1\", \"B C=SECRET\"]}", "variable B C: its name has white space or '#' in it" },
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		f->env = cases[i].env;
+		{
+			cleanup_program_result struct program_result r = RUN(f, "env", "default/web", "app"),
+								     n = RUN(f, "env", "a/b", "app", "-o", "null");
+
+			assert_int_equal(r.status, 1);
+			assert_string_equal(r.out, "");
+			assert_non_null(strstr(r.err, cases[i].sentence));
+			assert_non_null(strstr(r.err, "use -o null or -o json"));
+			assert_null(strstr(r.err, "SECRET"));
+			assert_int_equal(n.status, 0);
+		}
+	}
+}
+
+static void pull_credentials_are_a_docker_configuration(void **state)
+{
+	struct fixture *f = *state;
+
+	f->pull_config = "{\"config\": {\"auths\": {\"r.io\": {\"auth\": \"dTpw\"}}}, \"notes\": [\"one is missing\"]}";
+	{
+		cleanup_program_result struct program_result r = RUN(f, "pull-config", "default/web");
+		cleanup_json json_t *json = json_loads(r.out, 0, NULL),
+				    *expected = json_pack("{s:{s:{s:s}}}", "auths", "r.io", "auth", "dTpw");
+
+		assert_int_equal(r.status, 0);
+		assert_true(json_equal(json, expected));
+		assert_string_equal(r.err, "secretlet: one is missing\n");
+	}
+}
+
+static void what_cannot_be_handed_out_is_a_failure(void **state)
+{
+	struct fixture *f = *state;
+	cleanup_free char *words = str_format("env a/b c -r %s >/dev/full 2>/dev/null", f->dir);
+
+	f->env = "{\"env\": [\"A=1\"], \"notes\": []}";
+	assert_int_equal(shell(words), 1);
+}
+
 static void wait_returns_at_once_when_ready(void **state)
 {
 	struct fixture *f = *state;
@@ -518,6 +636,10 @@ int main(void)
 		SERVED(pods_and_volumes_are_tables),
 		SERVED(one_pod_may_be_named),
 		SERVED(mounts_are_json_unless_a_table_is_wanted),
+		SERVED(an_environment_is_lines_or_what_is_asked_for),
+		SERVED(what_a_line_cannot_show_is_no_line),
+		SERVED(pull_credentials_are_a_docker_configuration),
+		SERVED(what_cannot_be_handed_out_is_a_failure),
 		SERVED(wait_returns_at_once_when_ready),
 		SERVED(wait_says_why_not),
 		SERVED(wait_goes_on_until_the_pod_is_ready),

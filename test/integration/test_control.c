@@ -30,7 +30,12 @@ struct server {
 	struct served *served;
 	atomic_bool ready, late, starting;
 	atomic_int n_looks;
+	/* those of whom the answer is still to come: containers whose name begins with "later" */
+	struct control_later *later[200];
+	atomic_int n_later, n_cancelled, pid;
 };
+
+static struct server *test_server;
 
 static int fake_status(void *userdata, json_t **ret, struct err *e)
 {
@@ -72,11 +77,56 @@ static int fake_pod(void *userdata, const char *ref, json_t **ret, struct err *e
 	return *ret ? 0 : -ENOMEM;
 }
 
-static int fake_mounts(void *userdata, const char *ref, const char *container, json_t **ret, struct err *e)
+static int fake_mounts(void *userdata, const char *ref, const char *container, struct control_later *later,
+		       json_t **ret, struct err *e)
 {
 	if (!str_eq(container, "app"))
 		return err_set(e, -ENOENT, "pod %s has no container %s", ref, container);
 	*ret = json_pack("[{s:s,s:s}]", "destination", "/etc/creds", "source", ref);
+	return *ret ? 0 : -ENOMEM;
+}
+
+static void cancel(void *owner)
+{
+	struct control_later **later = owner;
+
+	*later = NULL;
+	test_server->n_cancelled++;
+}
+
+/* For the container "answer" all those are answered first, the container "refuse" has them refused. */
+static int fake_env(void *userdata, const char *ref, const char *container, struct control_later *later, json_t **ret,
+		    struct err *e)
+{
+	struct server *s = userdata;
+
+	s->pid = later->pid;
+	if (str_starts(container, "later")) {
+		later->cancel = cancel;
+		later->owner = &s->later[s->n_later];
+		s->later[s->n_later++] = later;
+		return CONTROL_LATER;
+	}
+	for (int i = 0; i < s->n_later; i++) {
+		struct control_later *who = s->later[i];
+
+		s->later[i] = NULL;
+		if (who && str_eq(container, "refuse"))
+			control_answer(who, err_set(e, -EACCES, "not today"), NULL, e);
+		else if (who)
+			control_answer(who, 0, json_pack("{s:s}", "answer", "late"), NULL);
+	}
+	s->n_later = 0;
+	if (str_eq(container, "off"))
+		return err_set(e, -EACCES, "it is switched off");
+	*ret = json_pack("{s:s, s:s}", "pod", ref, "container", container);
+	return *ret ? 0 : -ENOMEM;
+}
+
+static int fake_pull_config(void *userdata, const char *ref, const char *container, struct control_later *later,
+			    json_t **ret, struct err *e)
+{
+	*ret = json_pack("{s:s}", "pull", ref);
 	return *ret ? 0 : -ENOMEM;
 }
 
@@ -85,6 +135,8 @@ static const struct control_ops fake_ops = {
 	.pods = fake_pods,
 	.pod = fake_pod,
 	.mounts = fake_mounts,
+	.env = fake_env,
+	.pull_config = fake_pull_config,
 };
 
 static int setup(void **state)
@@ -97,7 +149,7 @@ static int setup(void **state)
 	assert_int_equal(chmod(s->dir, 0755), 0);
 	snprintf(s->path, sizeof(s->path), "%s/control.sock", s->dir);
 	s->served = served_start(s->dir, &fake_ops, s);
-	*state = s;
+	*state = test_server = s;
 	return 0;
 }
 
@@ -380,10 +432,10 @@ static void one_connection_takes_many_requests(void **state)
 }
 
 /* The status that a process with these ids is answered; 1000: it could not become that, 1001: it saw a pod's name. */
-static int status_as(const struct server *s, uid_t uid, gid_t gid, const gid_t *groups, size_t n_groups,
-		     const char *reason)
+static int status_of_as(const struct server *s, const char *path, uid_t uid, gid_t gid, const gid_t *groups,
+			size_t n_groups, const char *reason)
 {
-	static const char request[] = "GET /v1/pods HTTP/1.1\r\nHost: x\r\n\r\n";
+	cleanup_free char *request = str_format("GET %s HTTP/1.1\r\nHost: x\r\n\r\n", path);
 	int status, out[2], got = -1;
 	pid_t pid;
 
@@ -408,6 +460,12 @@ static int status_as(const struct server *s, uid_t uid, gid_t gid, const gid_t *
 	close(out[0]);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	return got;
+}
+
+static int status_as(const struct server *s, uid_t uid, gid_t gid, const gid_t *groups, size_t n_groups,
+		     const char *reason)
+{
+	return status_of_as(s, "/v1/pods", uid, gid, groups, n_groups, reason);
 }
 
 static void another_user_gets_403(void **state)
@@ -437,6 +495,44 @@ static void members_of_the_group_are_answered_and_nobody_else(void **state)
 	assert_int_equal(status_as(s, 65534, 65534, NULL, 0, reason), 403);
 	assert_int_equal(status_as(s, 4242, 65534, NULL, 0, reason), 403);
 	assert_int_equal(status_as(s, 0, 0, NULL, 0, reason), 200);
+}
+
+#define ENV_OF(container) "/v1/pods/default/web/containers/" container "/env"
+
+static void values_are_for_root_alone(void **state)
+{
+	static const char *const paths[] = { ENV_OF("app"), "/v1/pods/" UID_WEB "/containers/app/env",
+					     "/v1/pods/default/web/pull-config", "/v1/pods/" UID_WEB "/pull-config" };
+	const char *reason = "only root is given values of Secrets";
+	struct server *s = *state;
+
+	if (geteuid() != 0)
+		skip();
+	served_allow_group(s->served, 4242);
+	for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+		assert_int_equal(status_of_as(s, paths[i], 65534, 4242, NULL, 0, reason), 403);
+		/* root's group is not root */
+		assert_int_equal(status_of_as(s, paths[i], 65534, 0, (gid_t[]){ 0, 4242 }, 2, reason), 403);
+		assert_int_equal(status_of_as(s, paths[i], 65534, 65534, NULL, 0, ""), 403);
+		assert_int_equal(status_of_as(s, paths[i], 0, 0, NULL, 0, ""), 200);
+	}
+	assert_int_equal(status_of_as(s, "/v1/pods/default/web/containers/app/mounts", 65534, 4242, NULL, 0, ""), 200);
+}
+
+static void a_pod_may_be_called_like_a_verb(void **state)
+{
+	struct server *s = *state;
+	json_t *json = NULL;
+
+	assert_int_equal(get(s, "/v1/pods/" UID_WEB "/pull-config", &json), 200);
+	assert_string_equal(json_string_value(json_object_get(json, "pull")), UID_WEB);
+	json_decref(json);
+	/* the pod pull-config in the namespace default */
+	assert_int_equal(get(s, "/v1/pods/default/pull-config", NULL), 404);
+	assert_int_equal(get(s, "/v1/pods/team/wait/pull-config", &json), 200);
+	assert_string_equal(json_string_value(json_object_get(json, "pull")), "team/wait");
+	json_decref(json);
+	assert_int_equal(get(s, ENV_OF("off"), NULL), 403);
 }
 
 static void a_starting_daemon_says_503(void **state)
@@ -541,6 +637,96 @@ static void fifty_waits_end_together(void **state)
 	served_notify(s->served);
 	for (size_t i = 0; i < ARRAY_SIZE(waiters); i++)
 		assert_int_equal(waiter_end(&waiters[i]), 200);
+}
+
+/* Answers that come later */
+
+static void wait_until(atomic_int *number, int n)
+{
+	for (int i = 0; *number < n && i < 20000; i++)
+		usleep(1000);
+	assert_true(*number >= n);
+}
+
+static void an_answer_may_come_later(void **state)
+{
+	struct server *s = *state;
+	struct waiter waiters[50];
+	json_t *json = NULL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(waiters); i++)
+		waiter_start(&waiters[i], s, ENV_OF("later"));
+	wait_until(&s->n_later, ARRAY_SIZE(waiters));
+	assert_int_equal(s->pid, getpid());
+	/* they wait for no pod */
+	served_notify(s->served);
+	assert_int_equal(get(s, "/v1/status", NULL), 200);
+	assert_int_equal(get(s, ENV_OF("answer"), &json), 200);
+	assert_string_equal(json_string_value(json_object_get(json, "container")), "answer");
+	json_decref(json);
+	for (size_t i = 0; i < ARRAY_SIZE(waiters); i++)
+		assert_int_equal(waiter_end(&waiters[i]), 200);
+	assert_int_equal(s->n_cancelled, 0);
+}
+
+static void a_refusal_may_come_later(void **state)
+{
+	struct server *s = *state;
+	struct waiter w;
+
+	waiter_start(&w, s, ENV_OF("later"));
+	wait_until(&s->n_later, 1);
+	assert_int_equal(get(s, ENV_OF("refuse"), NULL), 200);
+	assert_int_equal(waiter_end(&w), 403);
+}
+
+static int begin_later(struct server *s)
+{
+	static const char request[] = "GET " ENV_OF("later") " HTTP/1.1\r\nHost: x\r\n\r\n";
+	int fd = served_connect(s->path);
+
+	assert_true(fd >= 0);
+	assert_int_equal(send(fd, request, strlen(request), MSG_NOSIGNAL), strlen(request));
+	return fd;
+}
+
+static void who_leaves_is_given_up(void **state)
+{
+	struct server *s = *state;
+	int fds[100];
+
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		fds[i] = begin_later(s);
+	wait_until(&s->n_later, ARRAY_SIZE(fds));
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		close(fds[i]);
+	wait_until(&s->n_cancelled, ARRAY_SIZE(fds));
+	assert_int_equal(get(s, ENV_OF("answer"), NULL), 200);
+}
+
+static void too_many_of_them_are_refused(void **state)
+{
+	struct server *s = *state;
+	int fds[192];
+
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		fds[i] = begin_later(s);
+	wait_until(&s->n_later, ARRAY_SIZE(fds));
+	assert_int_equal(get(s, ENV_OF("later"), NULL), 503);
+	assert_int_equal(get(s, "/v1/status", NULL), 200);
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		close(fds[i]);
+}
+
+static void the_end_gives_up_those_that_wait(void **state)
+{
+	struct server *s = *state;
+	int fd = begin_later(s);
+
+	wait_until(&s->n_later, 1);
+	served_stop(TAKE_PTR(s->served));
+	assert_int_equal(s->n_cancelled, 1);
+	close(fd);
 }
 
 static int begin_wait(struct server *s)
@@ -741,6 +927,13 @@ int main(void)
 		SERVED(another_user_gets_403),
 		SERVED(members_of_the_group_are_answered_and_nobody_else),
 		SERVED(a_starting_daemon_says_503),
+		SERVED(values_are_for_root_alone),
+		SERVED(a_pod_may_be_called_like_a_verb),
+		SERVED(an_answer_may_come_later),
+		SERVED(a_refusal_may_come_later),
+		SERVED(who_leaves_is_given_up),
+		SERVED(too_many_of_them_are_refused),
+		SERVED(the_end_gives_up_those_that_wait),
 		SERVED(wait_ends_when_the_pod_is_ready),
 		SERVED(wait_for_a_pod_that_comes_later),
 		SERVED(wait_answers_504_when_time_is_up),

@@ -471,7 +471,7 @@ static void a_pod_comes_back_as_it_was(void **state)
 	assert_int_equal(item->pod->n_containers, 2);
 	assert_string_equal(pod_find_container(item->pod, "init")->mounts[0].sub_path, "x/y");
 	assert_true(pod_find_container(item->pod, "init")->mounts[0].read_only);
-	assert_true(pod_find_container(item->pod, "main")->mounts[2].has_sub_path_expr);
+	assert_non_null(pod_find_container(item->pod, "main")->mounts[2].sub_path_expr);
 	assert_string_equal(item->pod->phase, "Running");
 }
 

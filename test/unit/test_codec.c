@@ -471,7 +471,7 @@ static void pod_is_read(void **state)
 	assert_null(pod_find_container(p, "c")->mounts[0].sub_path);
 	assert_string_equal(pod_find_container(p, "c")->mounts[1].sub_path, "k");
 	assert_null(pod_find_container(p, "c")->mounts[2].sub_path);
-	assert_true(pod_find_container(p, "c")->mounts[2].has_sub_path_expr);
+	assert_non_null(pod_find_container(p, "c")->mounts[2].sub_path_expr);
 	assert_null(pod_find_container(p, "none"));
 	assert_ptr_equal(pod_find_volume(p, "picky"), &p->volumes[1]);
 	assert_null(pod_find_volume(p, "none"));

@@ -54,7 +54,7 @@ static void every_field_is_read(void **state)
 	cleanup_config struct config *c =
 		loaded(HEAD "kubeconfig: /k\nnodeName: node-1\npodsDir: /p\nruntimeDir: /r\n"
 			    "user: agent\ncontrolSocketGroup: adm\nsecretMemoryLimit: 8Mi\n"
-			    "memoryLock: warn\nlogLevel: debug\n"
+			    "memoryLock: warn\nlogLevel: debug\nserveEnvironment: true\n"
 			    "kubeAPIQPS: 7\nkubeAPIBurst: 9\n"
 			    "configMapAndSecretChangeDetectionStrategy: Cache\n"
 			    "syncFrequency: 2m\nsecretCacheTTL: 0\n"
@@ -72,6 +72,8 @@ static void every_field_is_read(void **state)
 	assert_string_equal(c->control_group, "adm");
 	assert_int_equal(c->secret_memory_limit, 8 << 20);
 	assert_int_equal(c->memory_lock, CONFIG_LOCK_WARN);
+	assert_true(c->serve_environment);
+	assert_false(m->serve_environment);
 	assert_int_equal(c->kube_api_qps, 7);
 	assert_int_equal(c->kube_api_burst, 9);
 	assert_int_equal(c->log_level, LOG_LEVEL_DEBUG);
@@ -514,18 +516,19 @@ static void what_the_command_line_says_is_checked_too(void **state)
 static void differences_that_need_a_restart_are_named(void **state)
 {
 	cleanup_config struct config *a = loaded(HEAD "kubeconfig: /k\nuser: agent\nnodeName: node-1\n"),
-				     *b = loaded(HEAD "manifestsDir: /m\nuser: agent\nnodeName: node-1\n"
-						      "secretMemoryLimit: 8Mi\nmemoryLock: warn\n"),
+				     *b = loaded(HEAD
+						 "manifestsDir: /m\nuser: agent\nnodeName: node-1\n"
+						 "serveEnvironment: true\nsecretMemoryLimit: 8Mi\nmemoryLock: warn\n"),
 				     *c = loaded(HEAD "kubeconfig: /k\nuser: agent\nnodeName: node-1\nlogLevel: debug\n"
 						      "configMapAndSecretChangeDetectionStrategy: Get\n"
 						      "syncFrequency: 2s\nsecretCacheTTL: 2s\n");
-	char names[64], few[12];
+	char names[96], few[12];
 
-	assert_int_equal(config_differences(a, b, names, sizeof(names)), 4);
-	assert_string_equal(names, "kubeconfig, manifestsDir, secretMemoryLimit, memoryLock");
+	assert_int_equal(config_differences(a, b, names, sizeof(names)), 5);
+	assert_string_equal(names, "kubeconfig, manifestsDir, serveEnvironment, secretMemoryLimit, memoryLock");
 	assert_int_equal(config_differences(a, c, names, sizeof(names)), 0);
 	assert_string_equal(names, "");
-	assert_int_equal(config_differences(a, b, few, sizeof(few)), 4);
+	assert_int_equal(config_differences(a, b, few, sizeof(few)), 5);
 	assert_string_equal(few, "kubeconfig,");
 }
 
@@ -542,7 +545,7 @@ static const char *const FIELDS[] = { "apiVersion",	    "kind",
 				      "mountFailureEvents", "rotationEvents",
 				      "eventRecordQPS",	    "eventBurst",
 				      "agentHangTimeout",   "connectionAbortTimeout",
-				      "memoryLock" };
+				      "memoryLock",	    "serveEnvironment" };
 
 static void expect_every_field(const char *path)
 {

@@ -617,6 +617,100 @@ static const struct refusal PODS[] = {
 	  "spec.initContainers[0].volumeMounts[0].name", "Not found: \"v\"" },
 };
 
+#define ENV(text)	 P "spec: {containers: [{name: c, env: [{" text "}]}]}"
+#define FROM(text)	 P "spec: {containers: [{name: c, envFrom: [{" text "}]}]}"
+#define VALUE_FROM(text) ENV("name: A, valueFrom: {" text "}")
+#define AT_ENV		 "spec.containers[0].env[0]."
+#define AT_FROM		 "spec.containers[0].envFrom[0]"
+#define NAME_RULE                                                                                                      \
+	": a valid environment variable name must consist of alphabetic characters, digits, '_', '-', or '.', and "    \
+	"must not start with a digit ..."
+#define NOT_ALONE "Invalid value: \"\": may not have more than one field specified at a time"
+
+static const struct refusal ENVIRONMENTS[] = {
+	{ ENV("name: A, value: x"), NULL, NULL },
+	{ ENV("name: my.env-name_1, value: ''"), NULL, NULL },
+	{ ENV("name: A, value: x, valueFrom: ~"), NULL, NULL },
+	{ ENV("value: x"), AT_ENV "name", "Required value" },
+	{ ENV("name: ''"), AT_ENV "name", "Required value" },
+	{ ENV("name: 1A"), AT_ENV "name", "Invalid value: \"1A\"" NAME_RULE },
+	{ ENV("name: a b"), AT_ENV "name", "Invalid value: \"a b\"" NAME_RULE },
+	{ ENV("name: A=B"), AT_ENV "name", "Invalid value: \"A=B\"" NAME_RULE },
+	{ ENV("name: ."), AT_ENV "name", "Invalid value: \".\": must not be '.'" },
+	{ ENV("name: ..a"), AT_ENV "name", "Invalid value: \"..a\": must not start with '..'" },
+	{ ENV("name: A, value: 1"), AT_ENV "value", "expected a string, found a number" },
+	{ ENV("name: A, Value: x"), AT_ENV "Value", "unknown field" },
+	{ P "spec: {containers: [{name: c, env: {A: x}}]}", "spec.containers[0].env",
+	  "expected an array, found an object" },
+	{ P "spec: {containers: [{name: c, env: [x]}]}", "spec.containers[0].env[0]", "must be an object" },
+	{ P "spec: {" C ", initContainers: [{name: i, env: [{name: '*'}]}]}", "spec.initContainers[0].env[0].name",
+	  "Invalid value: \"*\"" NAME_RULE },
+	/* exactly one source */
+	{ VALUE_FROM(""), AT_ENV "valueFrom",
+	  "Invalid value: \"\": must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or "
+	  "`secretKeyRef`" },
+	{ VALUE_FROM("secretKeyRef: {name: s, key: k}, configMapKeyRef: {name: s, key: k}"), AT_ENV "valueFrom",
+	  NOT_ALONE },
+	{ ENV("name: A, value: x, valueFrom: {secretKeyRef: {name: s, key: k}}"), AT_ENV "valueFrom",
+	  "Invalid value: \"\": may not be specified when `value` is not empty" },
+	{ ENV("name: A, value: '', valueFrom: {secretKeyRef: {name: s, key: k}}"), NULL, NULL },
+	/* keys */
+	{ VALUE_FROM("secretKeyRef: {name: s, key: k.1, optional: true}"), NULL, NULL },
+	{ VALUE_FROM("configMapKeyRef: {name: s, key: k}"), NULL, NULL },
+	{ VALUE_FROM("secretKeyRef: {key: k}"), AT_ENV "valueFrom.secretKeyRef.name", "Required value" },
+	{ VALUE_FROM("secretKeyRef: {name: s}"), AT_ENV "valueFrom.secretKeyRef.key", "Required value" },
+	{ VALUE_FROM("configMapKeyRef: {name: s, key: a/b}"), AT_ENV "valueFrom.configMapKeyRef.key",
+	  "Invalid value: \"a/b\": a valid config key must consist of ..." },
+	{ VALUE_FROM("secretKeyRef: {name: s, key: k, optional: 1}"), AT_ENV "valueFrom.secretKeyRef.optional",
+	  "expected a boolean, found a number" },
+	{ VALUE_FROM("secretKeyRef: {name: s, key: k, optinal: true}"), AT_ENV "valueFrom.secretKeyRef.optinal",
+	  "unknown field" },
+	/* fields */
+	{ VALUE_FROM("fieldRef: {fieldPath: metadata.name}"), NULL, NULL },
+	{ VALUE_FROM("fieldRef: {apiVersion: v1, fieldPath: status.podIPs}"), NULL, NULL },
+	{ VALUE_FROM("fieldRef: {fieldPath: spec.serviceAccountName}"), NULL, NULL },
+	{ VALUE_FROM("fieldRef: {fieldPath: \"metadata.labels['a.b/c']\"}"), NULL, NULL },
+	{ VALUE_FROM("fieldRef: {fieldPath: \"metadata.annotations['A.B/c']\"}"), NULL, NULL },
+	{ VALUE_FROM("fieldRef: {fieldPath: metadata.labels}"), AT_ENV "valueFrom.fieldRef.fieldPath",
+	  "Unsupported value: \"metadata.labels\": supported values: \"metadata.name\", ..." },
+	{ VALUE_FROM("fieldRef: {fieldPath: status.phase}"), AT_ENV "valueFrom.fieldRef.fieldPath",
+	  "Unsupported value: \"status.phase\": supported values: ..." },
+	{ VALUE_FROM("fieldRef: {fieldPath: \"metadata.labels['a b']\"}"), AT_ENV "valueFrom.fieldRef.fieldPath",
+	  "Invalid value: \"a b\": a qualified name must ..." },
+	{ VALUE_FROM("fieldRef: {}"), AT_ENV "valueFrom.fieldRef.fieldPath", "Required value" },
+	/* resources */
+	{ VALUE_FROM("resourceFieldRef: {resource: limits.cpu}"), NULL, NULL },
+	{ VALUE_FROM("resourceFieldRef: {containerName: c, resource: limits.memory, divisor: 1Mi}"), NULL, NULL },
+	{ VALUE_FROM("resourceFieldRef: {}"), AT_ENV "valueFrom.resourceFieldRef.resource", "Required value" },
+	{ VALUE_FROM("resourceFieldRef: {resource: limits.gpu}"), AT_ENV "valueFrom.resourceFieldRef.resource",
+	  "Unsupported value: \"limits.gpu\": ..." },
+	{ VALUE_FROM("resourceFieldRef: {resource: limits.cpu, divisor: 1Mi}"),
+	  AT_ENV "valueFrom.resourceFieldRef.divisor",
+	  "Invalid value: \"1Mi\": only divisor's values 1m and 1 are supported with the cpu resource" },
+	/* envFrom */
+	{ FROM("secretRef: {name: s}"), NULL, NULL },
+	{ FROM("prefix: P_, configMapRef: {name: s, optional: true}"), NULL, NULL },
+	{ FROM("prefix: ''"), AT_FROM, "Invalid value: \"\": must specify one of: `configMapRef` or `secretRef`" },
+	{ FROM("secretRef: {name: s}, configMapRef: {name: s}"), AT_FROM, NOT_ALONE },
+	{ FROM("prefix: 1, secretRef: {name: s}"), AT_FROM ".prefix", "expected a string, found a number" },
+	{ FROM("prefix: 1a, secretRef: {name: s}"), AT_FROM ".prefix", "Invalid value: \"1a\"" NAME_RULE },
+	{ FROM("secretRef: {}"), AT_FROM ".secretRef.name", "Required value" },
+	{ FROM("secretRef: {name: s, key: k}"), AT_FROM ".secretRef.key", "unknown field" },
+	{ FROM("secretKeyRef: {name: s, key: k}"), AT_FROM ".secretKeyRef", "unknown field" },
+	/* imagePullSecrets */
+	{ P "spec: {" C ", imagePullSecrets: [{name: s}, {name: ''}, {}]}", NULL, NULL },
+	{ P "spec: {" C ", imagePullSecrets: [s]}", "spec.imagePullSecrets[0]", "must be an object" },
+	{ P "spec: {" C ", imagePullSecrets: [{name: 7}]}", "spec.imagePullSecrets[0].name",
+	  "expected a string, found a number" },
+	{ P "spec: {" C ", imagePullSecrets: [{name: s, namespace: x}]}", "spec.imagePullSecrets[0].namespace",
+	  "unknown field" },
+};
+
+static void environments_follow_the_rules(void **state)
+{
+	expect_refusals(validate_pod, ENVIRONMENTS, ARRAY_SIZE(ENVIRONMENTS));
+}
+
 static void pods_follow_the_rules(void **state)
 {
 	expect_refusals(validate_pod, PODS, ARRAY_SIZE(PODS));
@@ -666,6 +760,7 @@ int main(void)
 		cmocka_unit_test(updates_follow_the_rules),
 		cmocka_unit_test(the_size_is_limited),
 		cmocka_unit_test(pods_follow_the_rules),
+		cmocka_unit_test(environments_follow_the_rules),
 		cmocka_unit_test(pods_have_metadata_too),
 		cmocka_unit_test(two_containers_may_mount_at_the_same_place),
 		cmocka_unit_test(only_a_server_sets_status_and_deletion),
