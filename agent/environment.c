@@ -129,7 +129,9 @@ static int set(const struct maker *m, const char *name, struct buf *value, const
 /* For one more value: as large as the rest of all of them may be. */
 static struct buf value_buf(const struct maker *m)
 {
-	return BUF_INIT(ENVIRONMENT_BYTES_MAX - MIN(m->env->n_bytes, ENVIRONMENT_BYTES_MAX));
+	size_t left = ENVIRONMENT_BYTES_MAX - MIN(m->env->n_bytes, ENVIRONMENT_BYTES_MAX);
+
+	return BUF_INIT(left);
 }
 
 /* ---- what is written in env and envFrom ---- */

@@ -10,7 +10,7 @@
 #include "common/str.h"
 
 enum {
-	BODY_MAX = 4 << 20, /* a Secret of 1 MiB in base64, and its metadata */
+	BODY_MAX = 8 << 20, /* as for a poller: 1 MiB of text with escapes, and metadata */
 	FORBIDDEN_TRIES = 9, /* two and a half seconds */
 	STATUS_OK = 200,
 	STATUS_UNAUTHORISED = 401,

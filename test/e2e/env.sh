@@ -61,7 +61,7 @@ pod app '[{"name": "main", "resources": {"limits": {"cpu": "1500m"}},
 pod plain '[{"name": "main"}]' '{"serviceAccountName": "puller"}'
 # the refusal of an object that is wrong is the API server's, in the words that secretlet check has
 wrong=$(pod_json wrong '{}' '{"containers": [{"name": "main", "image": "i", "env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "db"}}}]}]}')
-field=spec.containers[0].env[0].valueFrom.secretKeyRef.key
+field="spec.containers[0].env[0].valueFrom.secretKeyRef.key"
 check_contains "the API server's refusal" "$(api POST $api/pods "$wrong" | jq -r .message)" "$field: Required value"
 check_contains "is ours" "$("$secretlet" check - <<<"$wrong")" "$field: Required value"
 

@@ -121,38 +121,34 @@ static const struct pairs ALLOCATABLE = { .all = (struct label[]){ { (char[]){ "
 
 static void it_is_what_the_kubelet_makes(void **state)
 {
-	static const char
-		*const
-			CASES[][2] = {
-				{ "'image':'i'", "" },
-				{ "'env':[],'envFrom':null", "" },
-				{ "'env':[{'name':'A','value':'1'},{'name':'B'}]", "A=1|B=" },
-				/* the later one wins, in the place of the first */
-				{ "'env':[{'name':'A','value':'1'},{'name':'B','value':'2'},{'name':'A','value':'3'}]",
-				  "A=3|B=2" },
-				/* what stands before it is known, what stands behind it is not */
-				{ "'env':[{'name':'A','value':'$(B)'},{'name':'B','value':'2'},{'name':'C','value':'$("
-				  "A)$(B)$$("
-				  "B)'}]",
-				  "A=$(B)|B=2|C=$(B)2$(B)" },
-				{ "'env':[{'name':'A','value':'1'},{'name':'A','value':'$(A)2'}]", "A=12" },
-				{ "'env':[{'name':'A','value':''},{'name':'B','value':'x$(A)y'}]", "A=|B=xy" },
-				/* Secrets and ConfigMaps: their values are not expanded, and can be used */
-				{ "'env':[{'name':'USER','value':'x'},{'name':'P'," REF(
-					  "secretKeyRef", "db", "password") "},"
-									    "{'name':'Q','value':'<$(P)>'}]",
-				  "USER=x|P=$(USER)$|Q=<$(USER)$>" },
-				{ "'env':[{'name':'U'," REF("configMapKeyRef", "db", "user") "}]", "U=nobody" },
-				{ "'env':[{'name':'E'," REF("secretKeyRef", "db", "empty") "}]", "E=" },
-				/* value wins, as long as it is not empty */
-				{ "'env':[{'name':'U','value':'v'," REF("secretKeyRef", "none", "user") "}]", "U=v" },
-				{ "'env':[{'name':'U','value':''," REF("secretKeyRef", "db", "user") "}]", "U=root" },
-				/* what is optional and not there is not set, and leaves alone what was */
-				{ "'env':[{'name':'A','value':'1'},{'name':'A'," OPTIONAL(
-					  "secretKeyRef", "none",
-					  "k") "},"
-					       "{'name':'B'," OPTIONAL(
-						       "secretKeyRef", "db",
+	static const char *const CASES[][2] = {
+		{ "'image':'i'", "" },
+		{ "'env':[],'envFrom':null", "" },
+		{ "'env':[{'name':'A','value':'1'},{'name':'B'}]", "A=1|B=" },
+		/* the later one wins, in the place of the first */
+		{ "'env':[{'name':'A','value':'1'},{'name':'B','value':'2'},{'name':'A','value':'3'}]", "A=3|B=2" },
+		/* what stands before it is known, what stands behind it is not */
+		{ "'env':[{'name':'A','value':'$(B)'},{'name':'B','value':'2'},{'name':'C','value':'$("
+		  "A)$(B)$$("
+		  "B)'}]",
+		  "A=$(B)|B=2|C=$(B)2$(B)" },
+		{ "'env':[{'name':'A','value':'1'},{'name':'A','value':'$(A)2'}]", "A=12" },
+		{ "'env':[{'name':'A','value':''},{'name':'B','value':'x$(A)y'}]", "A=|B=xy" },
+		/* Secrets and ConfigMaps: their values are not expanded, and can be used */
+		{ "'env':[{'name':'USER','value':'x'},{'name':'P'," REF("secretKeyRef", "db",
+									"password") "},"
+										    "{'name':'Q','value':'<$(P)>'}]",
+		  "USER=x|P=$(USER)$|Q=<$(USER)$>" },
+		{ "'env':[{'name':'U'," REF("configMapKeyRef", "db", "user") "}]", "U=nobody" },
+		{ "'env':[{'name':'E'," REF("secretKeyRef", "db", "empty") "}]", "E=" },
+		/* value wins, as long as it is not empty */
+		{ "'env':[{'name':'U','value':'v'," REF("secretKeyRef", "none", "user") "}]", "U=v" },
+		{ "'env':[{'name':'U','value':''," REF("secretKeyRef", "db", "user") "}]", "U=root" },
+		/* what is optional and not there is not set, and leaves alone what was */
+		{ "'env':[{'name':'A','value':'1'},{'name':'A'," OPTIONAL(
+			  "secretKeyRef", "none",
+			  "k") "},"
+			       "{'name':'B'," OPTIONAL("secretKeyRef", "db",
 						       "none") "},"
 							       "{'name':'C'," OPTIONAL(
 								       "configMapKeyRef", "none",
@@ -161,78 +157,83 @@ static void it_is_what_the_kubelet_makes(void **state)
 										    "configMapKeyRef", "db",
 										    "none") "},{'name':'E','value':'$("
 											    "B)'}]",
-				  "A=1|E=$(B)" },
-				/* envFrom: before env, the later one wins; keys that are no names are left out */
-				{ "'envFrom':[{'configMapRef':{'name':'db'}},{'secretRef':{'name':'db'}}],'env':[{'"
-				  "name':'user'"
-				  ","
-				  "'value':'$(user)!'}]",
-				  "HOST=h|user=root!|empty=|password=$(USER)$|two-a=2" },
-				{ "'envFrom':[{'secretRef':{'name':'db'}},{'configMapRef':{'name':'db'}}]",
-				  "empty=|password=$(USER)$|two-a=2|user=nobody|HOST=h" },
-				{ "'envFrom':[{'prefix':'P_','secretRef':{'name':'db'}}]",
-				  "P_1st=1|P_empty=|P_password=$(USER)$|P_two-a=2|P_user=root" },
-				{ "'envFrom':[{'secretRef':{'name':'none','optional':true}},{'configMapRef':{'name':'"
-				  "none','"
-				  "optional':"
-				  "true}}]",
-				  "" },
-				/* the pod itself */
-				{ "'env':[{'name':'A'," FIELD("metadata.name") "},{'name':'B'," FIELD(
-					  "metadata.namespace") "},{'name':"
-								"'C'," FIELD("metadata.uid") "},{'name':'D'," FIELD(
-									"spec.nodeName") "},{'name':'E'," FIELD("spec."
-														"servic"
-														"eAccou"
-														"nt"
-														"Name") "}]",
-				  "A=p|B=ns|C=u-1|D=n1|E=reader" },
-				{ "'env':[{'name':'A'," FIELD("status.hostIP") "},{'name':'B'," FIELD(
-					  "status.podIP") "},{'name':'C'," FIELD("status.podIPs") "},{'name':'D'"
-												  "," FIELD("statu"
-													    "s."
-													    "hostI"
-													    "Ps") "}]",
-				  "A=10.0.0.1|B=10.1.0.7|C=10.1.0.7,fd00::7|D=10.0.0.1" },
-				{ "'env':[{'name':'A','valueFrom':{'fieldRef':{'fieldPath':\"metadata.labels["
-				  "\\u0027app\\u0027]"
-				  "\"}}},"
-				  "{'name':'B','valueFrom':{'fieldRef':{'fieldPath':\"metadata.annotations[\\u0027Big/"
-				  "K\\u0027]\"}}},"
-				  "{'name':'C','valueFrom':{'fieldRef':{'fieldPath':\"metadata.labels[\\u0027no\\u0027]"
-				  "\"}}}]",
-				  "A=web|B=v|C=" },
-				{ "'env':[{'name':'A'," RESOURCE("'resource':'limits.cpu'") "},{'name':'B'," RESOURCE(
-					  "'resourc"
-					  "e':'"
-					  "limits."
-					  "cpu','"
-					  "divisor'"
-					  ":'1m'") "},{'name':'C'," RESOURCE("'resource':'requests.memory','divisor':'"
-									     "1Mi'") "},{'name':'D'," RESOURCE("'resour"
-													       "ce'"
-													       ":'"
-													       "limits."
-													       "cpu','"
-													       "contain"
-													       "erN"
-													       "ame':'"
-													       "d','"
-													       "divisor"
-													       "':"
-													       "1") "},"
-														    "{'"
-														    "na"
-														    "me"
-														    "'"
-														    ":'"
-														    "E'"
-														    "," RESOURCE(
-															    "'resource':'limits.memory','divisor':'1Gi'") "}]",
-				  "A=2|B=1500|C=64|D=3|E=8" },
-				/* as newer API servers let them pass */
-				{ "'env':[{'name':'a b#','value':'1'}]", "a b#=1" },
-			};
+		  "A=1|E=$(B)" },
+		/* envFrom: before env, the later one wins; keys that are no names are left out */
+		{ "'envFrom':[{'configMapRef':{'name':'db'}},{'secretRef':{'name':'db'}}],'env':[{'"
+		  "name':'user'"
+		  ","
+		  "'value':'$(user)!'}]",
+		  "HOST=h|user=root!|empty=|password=$(USER)$|two-a=2" },
+		{ "'envFrom':[{'secretRef':{'name':'db'}},{'configMapRef':{'name':'db'}}]",
+		  "empty=|password=$(USER)$|two-a=2|user=nobody|HOST=h" },
+		{ "'envFrom':[{'prefix':'P_','secretRef':{'name':'db'}}]",
+		  "P_1st=1|P_empty=|P_password=$(USER)$|P_two-a=2|P_user=root" },
+		{ "'envFrom':[{'secretRef':{'name':'none','optional':true}},{'configMapRef':{'name':'"
+		  "none','"
+		  "optional':"
+		  "true}}]",
+		  "" },
+		/* the pod itself */
+		{ "'env':[{'name':'A'," FIELD("metadata.name") "},{'name':'B'," FIELD(
+			  "metadata.namespace") "},{'name':"
+						"'C'," FIELD("metadata.uid") "},{'name':'D'," FIELD(
+							"spec.nodeName") "},{'name':'E'," FIELD("spec."
+												"servic"
+												"eAccou"
+												"nt"
+												"Name") "}]",
+		  "A=p|B=ns|C=u-1|D=n1|E=reader" },
+		{ "'env':[{'name':'A'," FIELD("status.hostIP") "},{'name':'B'," FIELD(
+			  "status.podIP") "},{'name':'C'," FIELD("status.podIPs") "},{'name':'D'"
+										  "," FIELD("statu"
+											    "s."
+											    "hostI"
+											    "Ps") "}]",
+		  "A=10.0.0.1|B=10.1.0.7|C=10.1.0.7,fd00::7|D=10.0.0.1" },
+		{ "'env':[{'name':'A','valueFrom':{'fieldRef':{'fieldPath':\"metadata.labels["
+		  "\\u0027app\\u0027]"
+		  "\"}}},"
+		  "{'name':'B','valueFrom':{'fieldRef':{'fieldPath':\"metadata.annotations[\\u0027Big/"
+		  "K\\u0027]\"}}},"
+		  "{'name':'C','valueFrom':{'fieldRef':{'fieldPath':\"metadata.labels[\\u0027no\\u0027]"
+		  "\"}}}]",
+		  "A=web|B=v|C=" },
+		{ "'env':[{'name':'A'," RESOURCE("'resource':'limits.cpu'") "},{'name':'B'," RESOURCE(
+			  "'resourc"
+			  "e':'"
+			  "limits."
+			  "cpu','"
+			  "divisor'"
+			  ":'1m'") "},{'name':'C'," RESOURCE("'resource':'requests.memory','divisor':'"
+							     "1Mi'") "},{'name':'D'," RESOURCE("'resour"
+											       "ce'"
+											       ":'"
+											       "limits."
+											       "cpu','"
+											       "contain"
+											       "erN"
+											       "ame':'"
+											       "d','"
+											       "divisor"
+											       "':"
+											       "1") "},"
+												    "{'"
+												    "na"
+												    "me"
+												    "'"
+												    ":'"
+												    "E'"
+												    "," RESOURCE(
+													    "'resource'"
+													    ":'limits."
+													    "memory','"
+													    "divisor':'"
+													    "1Gi'") "}"
+														    "]",
+		  "A=2|B=1500|C=64|D=3|E=8" },
+		/* as newer API servers let them pass */
+		{ "'env':[{'name':'a b#','value':'1'}]", "a b#=1" },
+	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
 		cleanup_environment struct environment *env = NULL;
