@@ -33,7 +33,8 @@ static_assert(HEAD_DEVICE == 96, "in every version at the same place");
 struct arena_record {
 	uint64_t next; /* offset; 0: the last one */
 	uint64_t prev; /* only for the process that has written it: set by arena_keep() */
-	uint64_t state, n_lookup, changed_usec;
+	uint64_t state; /* and, above STATE_BITS, a number */
+	uint64_t n_lookup, changed_usec;
 	struct digest check; /* of all that follows */
 
 	uint32_t magic, size; /* with the strings */
@@ -45,7 +46,11 @@ struct arena_record {
 	char strings[];
 };
 #define RECORD_CHECKED offsetof(struct arena_record, magic)
-#define STATE_ALL      (ARENA_COMMITTED | ARENA_HIDDEN | ARENA_RETIRED | ARENA_RENAMED | ARENA_DETACHED | ARENA_FLUX)
+#define STATE_BITS     8
+#define STATE_MASK     ((UINT64_C(1) << STATE_BITS) - 1)
+#define NUMBER_MAX     (UINT64_MAX >> STATE_BITS)
+#define STATE_ALL                                                                                                      \
+	(ARENA_COMMITTED | ARENA_HIDDEN | ARENA_RETIRED | ARENA_RENAMED | ARENA_DETACHED | ARENA_FLUX | ARENA_MOVED)
 
 struct arena {
 	struct head *head;
@@ -315,7 +320,7 @@ struct arena_node arena_record_node(const struct arena_record *r)
 	const char *final = r->strings + r->name_len, *target = final + r->final_len;
 	struct arena_node n = {
 		.id = r->id,
-		.parent_id = r->parent_id,
+		.parent_id = r->state & ARENA_MOVED ? arena_record_number(r) : r->parent_id,
 		.kind = r->kind,
 		.mode = r->mode,
 		.uid = r->uid,
@@ -333,12 +338,28 @@ struct arena_node arena_record_node(const struct arena_record *r)
 
 unsigned arena_record_state(const struct arena_record *r)
 {
-	return word_get(&r->state);
+	return word_get(&r->state) & STATE_MASK;
 }
 
 void arena_record_set_state(struct arena_record *r, unsigned state)
 {
-	word_set(&r->state, state);
+	word_set(&r->state, (r->state & ~STATE_MASK) | state);
+}
+
+uint64_t arena_record_number(const struct arena_record *r)
+{
+	return word_get(&r->state) >> STATE_BITS;
+}
+
+void arena_record_set_number(struct arena_record *r, unsigned state, uint64_t number)
+{
+	assert(number <= NUMBER_MAX);
+	word_set(&r->state, number << STATE_BITS | state);
+}
+
+uint64_t arena_record_made_in(const struct arena_record *r)
+{
+	return r->parent_id;
 }
 
 uint64_t arena_record_lookups(const struct arena_record *r)
@@ -401,7 +422,7 @@ static bool record_is_good(const struct arena_record *r)
 		return false;
 	check = record_check(r);
 	return digest_eq(&check, &r->check) && strings_are_good(r) && content_is_in_range(r) &&
-	       (r->state & ~(uint64_t)STATE_ALL) == 0;
+	       (r->state & STATE_MASK & ~(uint64_t)STATE_ALL) == 0;
 }
 
 /* Pods share Secrets: each piece of content is looked at once. */

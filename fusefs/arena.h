@@ -8,7 +8,8 @@
  * Nothing but offsets is kept, because every process maps the memory elsewhere.
  *
  * Kinds of nodes and states may be added without a new version: an arena in which none of them occurs is read by an older
- * binary as ever, and one that knows them not says -EBADMSG to those in which they do, and begins anew.
+ * binary as ever, and one that knows them not says -EBADMSG to those in which they do, and begins anew. So with the number that
+ * stands beside a record's state in one word.
  *
  * One process at a time writes. The keeper reads the head's numbers only, and takes none of them for more than a number. */
 #pragma once
@@ -83,11 +84,12 @@ enum arena_state {
 	ARENA_RENAMED = 1 << 3, /* final_name is its name */
 	ARENA_DETACHED = 1 << 4,
 	ARENA_FLUX = 1 << 5, /* the kernel may show what the node showed before */
+	ARENA_MOVED = 1 << 6, /* it is in the folder whose id is the record's number */
 };
 
 /* What a record says of a node for good. */
 struct arena_node {
-	uint64_t id, parent_id;
+	uint64_t id, parent_id; /* of a record: the folder that it is in now */
 	uint32_t kind, mode, uid, gid;
 	const char *name;
 	const char *final_name, *target; /* NULL: none */
@@ -105,6 +107,11 @@ void arena_remove(struct arena *a, struct arena_record *r);
 struct arena_node arena_record_node(const struct arena_record *r);
 unsigned arena_record_state(const struct arena_record *r);
 void arena_record_set_state(struct arena_record *r, unsigned state);
+/* A number of the record's, 0 at first, that is set with its state by one store. At most 2^56 - 1. */
+uint64_t arena_record_number(const struct arena_record *r);
+void arena_record_set_number(struct arena_record *r, unsigned state, uint64_t number);
+/* The folder that it was made in, whatever has moved since. */
+uint64_t arena_record_made_in(const struct arena_record *r);
 uint64_t arena_record_lookups(const struct arena_record *r);
 /* Also notes in the connection's slot what the request under way has changed. */
 void arena_record_set_lookups(struct arena *a, struct arena_record *r, uint64_t n);

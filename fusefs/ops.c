@@ -22,7 +22,7 @@
 #define FOREVER_SEC   1e9 /* fits into the kernel's jiffies, unlike ULONG_MAX seconds */
 #define READDIR_MAX   (64u << 10)
 #define COOKIE_DOT    1
-#define COOKIE_DOTDOT 2 /* greater ones are node ids */
+#define COOKIE_DOTDOT 2 /* greater ones are nodes' */
 
 /* INIT asks for these and no others; session.c adds what libfuse does not know. ATOMIC_O_TRUNC, libfuse's default, must
  * not be among them: with ENOSYS for OPEN the kernel would take a file for truncated that nobody truncated. */
@@ -213,7 +213,7 @@ static void op_readdir(fuse_req_t req, fuse_ino_t id, size_t size, off_t off, st
 		fits = listing_add(&l, "..", node_parent(dir) ?: dir, COOKIE_DOTDOT);
 	cookie = MAX(cookie, (uint64_t)COOKIE_DOTDOT);
 	while (fits && (n = node_next_child(dir, cookie))) {
-		cookie = node_id(n);
+		cookie = node_cookie(n);
 		fits = listing_add(&l, node_name(n), n, cookie);
 	}
 	fuse_reply_buf(req, l.buf, l.len);
@@ -325,7 +325,7 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent_id, const char *name, fu
 
 	if (parent && to && flags == 0)
 		r = tree_commit_rename(ops_of(req)->tree, parent, name, to, to_name);
-	if (r == -ENOENT && is_replay(req) && tree_was_renamed(ops_of(req)->tree, to, name, to_name))
+	if (r == -ENOENT && is_replay(req) && tree_was_renamed(ops_of(req)->tree, parent, name, to, to_name))
 		r = 0;
 	reply_commit(req, r, NULL);
 }

@@ -173,7 +173,7 @@ static int build_new(struct plan *p)
 	r = r ?: tree_fill_link(p->tree, vol, PLAN_DATA_LINK, p->version, &n);
 	if (r < 0)
 		return r;
-	for (struct node *c = node_next_child(version, 0); c; c = node_next_child(version, node_id(c))) {
+	for (struct node *c = node_next_child(version, 0); c; c = node_next_child(version, node_cookie(c))) {
 		link_target(node_name(c), target);
 		r = tree_fill_link(p->tree, vol, node_name(c), target, &n);
 		if (r < 0)
@@ -192,7 +192,7 @@ static int fill_hidden(struct plan *p, struct node *version, const struct node *
 	struct node *n;
 	int r;
 
-	for (struct node *c = node_next_child(old, 0); c; c = node_next_child(old, node_id(c))) {
+	for (struct node *c = node_next_child(old, 0); c; c = node_next_child(old, node_cookie(c))) {
 		if (tree_find(p->tree, version, node_name(c)))
 			continue;
 		r = tree_fill_copy(p->tree, version, c, &n);
@@ -211,7 +211,7 @@ static int switch_links(struct plan *p, struct node *vol, const struct node *ver
 	bool hidden;
 	int r;
 
-	for (struct node *c = node_next_child(version, 0); c; c = node_next_child(version, node_id(c))) {
+	for (struct node *c = node_next_child(version, 0); c; c = node_next_child(version, node_cookie(c))) {
 		if (tree_find(p->tree, vol, node_name(c)))
 			continue;
 		link_target(node_name(c), target);
@@ -219,7 +219,7 @@ static int switch_links(struct plan *p, struct node *vol, const struct node *ver
 		if (r < 0)
 			return r;
 	}
-	for (struct node *c = node_next_child(vol, 0); c; c = node_next_child(vol, node_id(c))) {
+	for (struct node *c = node_next_child(vol, 0); c; c = node_next_child(vol, node_cookie(c))) {
 		if (node_kind(c) != NODE_LINK || str_eq(node_name(c), PLAN_DATA_LINK))
 			continue;
 		hidden = false;
@@ -237,7 +237,7 @@ static int remove_stale_versions(struct plan *p, const struct node *vol)
 {
 	int r;
 
-	for (struct node *c = node_next_child(vol, 0); c; c = node_next_child(vol, node_id(c))) {
+	for (struct node *c = node_next_child(vol, 0); c; c = node_next_child(vol, node_cookie(c))) {
 		const char *name = node_name(c);
 
 		if (node_kind(c) != NODE_DIR || !is_version_name(name) || str_eq(name, p->old_version) ||
@@ -346,7 +346,7 @@ int plan_remove_pod(struct plan *p)
 	if (link) {
 		ns = node_parent(link);
 		r = stage_removal(p, link);
-		if (r == 0 && !node_next_child(ns, node_id(link)) && node_next_child(ns, 0) == link)
+		if (r == 0 && !node_next_child(ns, node_cookie(link)) && node_next_child(ns, 0) == link)
 			r = stage_removal(p, ns);
 	}
 	if (r == 0 && pod) {
@@ -361,7 +361,7 @@ static int remove_name_leftovers(struct plan *p, struct node *ns)
 {
 	int r = 0;
 
-	for (struct node *c = node_next_child(ns, 0); c && r == 0; c = node_next_child(ns, node_id(c)))
+	for (struct node *c = node_next_child(ns, 0); c && r == 0; c = node_next_child(ns, node_cookie(c)))
 		if (is_version_name(node_name(c)))
 			r = stage_removal(p, c);
 	return r;
@@ -407,7 +407,7 @@ static int retire_others(struct plan *p, const struct node *vol)
 {
 	int r = 0;
 
-	for (struct node *c = node_next_child(vol, 0); c && r == 0; c = node_next_child(vol, node_id(c))) {
+	for (struct node *c = node_next_child(vol, 0); c && r == 0; c = node_next_child(vol, node_cookie(c))) {
 		if (node_kind(c) != NODE_DIR || !is_version_name(node_name(c)) || str_eq(node_name(c), p->version))
 			continue;
 		tree_retire(p->tree, c);
@@ -420,7 +420,7 @@ static int remove_tmp_links(struct plan *p, const struct node *vol)
 {
 	int r = 0;
 
-	for (struct node *c = node_next_child(vol, 0); c && r == 0; c = node_next_child(vol, node_id(c)))
+	for (struct node *c = node_next_child(vol, 0); c && r == 0; c = node_next_child(vol, node_cookie(c)))
 		if (node_kind(c) == NODE_LINK && is_version_name(node_name(c)) && !str_eq(node_name(c), PLAN_DATA_LINK))
 			r = stage_removal(p, c);
 	return r;
@@ -456,12 +456,12 @@ bool plan_is_whole(const struct plan *p, const struct node *vol, const struct no
 
 	if (!plan_live_is_whole(p, false))
 		return false;
-	for (struct node *c = node_next_child(version, 0); c; c = node_next_child(version, node_id(c))) {
+	for (struct node *c = node_next_child(version, 0); c; c = node_next_child(version, node_cookie(c))) {
 		n = node_is_hidden(c) ? NULL : tree_find(p->tree, vol, node_name(c));
 		if (!node_is_hidden(c) && (!n || !node_is_committed(n)))
 			return false;
 	}
-	for (struct node *c = node_next_child(vol, 0); c; c = node_next_child(vol, node_id(c))) {
+	for (struct node *c = node_next_child(vol, 0); c; c = node_next_child(vol, node_cookie(c))) {
 		if (node_kind(c) != NODE_LINK || str_eq(node_name(c), PLAN_DATA_LINK))
 			continue;
 		hidden = false;

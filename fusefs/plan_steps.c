@@ -185,7 +185,7 @@ struct node *walk_on(const struct node *top, const struct node *n)
 	struct node *next = NULL;
 
 	for (; n != top && !next; n = node_parent(n))
-		next = node_next_child(node_parent(n), node_id(n));
+		next = node_next_child(node_parent(n), node_cookie(n));
 	return next;
 }
 

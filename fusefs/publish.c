@@ -397,7 +397,7 @@ static void volume_published(struct publish *p, struct job *j)
 /* Versions that are not the current one: as after any update, they stay for their grace. */
 static void retire_others(struct publish *p, struct volume *v, const struct node *vol, const char *version)
 {
-	for (struct node *c = node_next_child(vol, 0); c; c = node_next_child(vol, node_id(c))) {
+	for (struct node *c = node_next_child(vol, 0); c; c = node_next_child(vol, node_cookie(c))) {
 		struct retired *r;
 
 		if (node_kind(c) != NODE_DIR || node_name(c)[0] != '.' || node_name(c)[1] != '.' ||
@@ -802,7 +802,7 @@ static size_t version_bytes(const struct node *dir)
 {
 	size_t sum = 0;
 
-	for (struct node *c = node_next_child(dir, 0); c; c = node_next_child(dir, node_id(c)))
+	for (struct node *c = node_next_child(dir, 0); c; c = node_next_child(dir, node_cookie(c)))
 		if (node_kind(c) == NODE_FILE)
 			sum += node_content(c)->len;
 	return sum;
@@ -841,9 +841,9 @@ static int resume_pod(struct publish *p, struct node *pod)
 	if (!is_dir(volumes))
 		return 0;
 	for (struct node *plugin = node_next_child(volumes, 0); plugin;
-	     plugin = node_next_child(volumes, node_id(plugin)))
+	     plugin = node_next_child(volumes, node_cookie(plugin)))
 		for (struct node *vol = node_next_child(plugin, 0); vol && r == 0;
-		     vol = node_next_child(plugin, node_id(vol)))
+		     vol = node_next_child(plugin, node_cookie(vol)))
 			r = is_dir(vol) ? resume_volume(p, pod, plugin, vol) : 0;
 	return r;
 }
@@ -855,7 +855,7 @@ static struct node *next_pod(const struct publish *p, uint64_t after_id)
 	struct node *n = node_next_child(root, after_id);
 
 	while (n && (!is_dir(n) || str_eq(node_name(n), PLAN_BY_NAME)))
-		n = node_next_child(root, node_id(n));
+		n = node_next_child(root, node_cookie(n));
 	return n;
 }
 
@@ -864,7 +864,7 @@ int publish_resume(struct publish *p, uint64_t *doubt)
 	int r = 0;
 
 	p->doubt = doubt;
-	for (struct node *pod = next_pod(p, 0); pod && r == 0; pod = next_pod(p, node_id(pod)))
+	for (struct node *pod = next_pod(p, 0); pod && r == 0; pod = next_pod(p, node_cookie(pod)))
 		r = resume_pod(p, pod);
 	return r;
 }
@@ -898,8 +898,8 @@ void publish_names(const struct publish *p,
 {
 	const struct node *top = tree_find(p->tree, tree_node(p->tree, TREE_ROOT_ID), PLAN_BY_NAME);
 
-	for (struct node *ns = top ? node_next_child(top, 0) : NULL; ns; ns = node_next_child(top, node_id(ns)))
-		for (struct node *link = node_next_child(ns, 0); link; link = node_next_child(ns, node_id(link)))
+	for (struct node *ns = top ? node_next_child(top, 0) : NULL; ns; ns = node_next_child(top, node_cookie(ns)))
+		for (struct node *link = node_next_child(ns, 0); link; link = node_next_child(ns, node_cookie(link)))
 			if (node_kind(link) == NODE_LINK && strrchr(node_target(link), '/'))
 				fn(userdata, node_name(ns), node_name(link), strrchr(node_target(link), '/') + 1);
 }
@@ -913,9 +913,9 @@ static int retain_volumes(struct publish *p, struct node *pod, publish_wanted_fn
 	if (!is_dir(volumes))
 		return 0;
 	for (struct node *plugin = node_next_child(volumes, 0); plugin;
-	     plugin = node_next_child(volumes, node_id(plugin))) {
+	     plugin = node_next_child(volumes, node_cookie(plugin))) {
 		for (struct node *vol = node_next_child(plugin, 0); vol && r == 0;
-		     vol = node_next_child(plugin, node_id(vol))) {
+		     vol = node_next_child(plugin, node_cookie(vol))) {
 			const struct volume_path at = { .pod_uid = node_name(pod),
 							.plugin = node_name(plugin),
 							.name = node_name(vol) };
@@ -931,7 +931,7 @@ int publish_retain(struct publish *p, publish_wanted_fn wanted, void *userdata)
 {
 	int r = 0;
 
-	for (struct node *pod = next_pod(p, 0); pod && r == 0; pod = next_pod(p, node_id(pod))) {
+	for (struct node *pod = next_pod(p, 0); pod && r == 0; pod = next_pod(p, node_cookie(pod))) {
 		if (wanted(userdata, node_name(pod), NULL, NULL))
 			r = retain_volumes(p, pod, wanted, userdata);
 		else

@@ -245,7 +245,8 @@ static int landlock_load(int root)
 	if (r == 0)
 		r = landlock_allow(&l, root, NULL,
 				   LANDLOCK_READ_FILE | LANDLOCK_READ_DIR | LANDLOCK_MAKE_DIR | LANDLOCK_MAKE_SYM |
-					   LANDLOCK_MAKE_REG | LANDLOCK_REMOVE_DIR | LANDLOCK_REMOVE_FILE);
+					   LANDLOCK_MAKE_REG | LANDLOCK_REMOVE_DIR | LANDLOCK_REMOVE_FILE |
+					   LANDLOCK_REFER);
 	if (r == 0)
 		r = landlock_enforce(&l);
 	return r == -EOPNOTSUPP ? 0 : r;

@@ -554,6 +554,7 @@ int session_new(struct loop *l, int take_fuse_fd, struct tree *t, struct publish
 void session_note_doubt(struct arena_connection *c)
 {
 	const struct fuse_in_header *head = (const void *)c->slot.request;
+	const struct fuse_rename_in *rename = (const void *)(head + 1); /* RENAME2's begins alike */
 
 	if (head->len < sizeof *head || head->len > sizeof c->slot.request)
 		return;
@@ -562,9 +563,12 @@ void session_note_doubt(struct arena_connection *c)
 	case FUSE_SYMLINK:
 	case FUSE_UNLINK:
 	case FUSE_RMDIR:
-	case FUSE_RENAME:
-	case FUSE_RENAME2:
 		c->doubt = head->nodeid;
+		break;
+	case FUSE_RENAME: /* what it leaves is staging alone, if it is not the same folder */
+	case FUSE_RENAME2:
+		if (head->len >= sizeof *head + sizeof *rename)
+			c->doubt = rename->newdir;
 		break;
 	default:
 		break;

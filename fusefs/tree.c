@@ -2,8 +2,8 @@
  * its own, so that a rename only lets the target's entry point to the other node: a commit never allocates and so can
  * never fail for want of memory; all that is allocated is allocated when a change is staged.
  *
- * A folder's children are an array. Ids only grow and a child is appended when it gets its id, so the array is ordered
- * by id, and a readdir cookie (the last id that was listed) is found by bisection however the folder has changed.
+ * A folder's children are an array, ordered by their cookies, which are their ids until one takes another's name. So a readdir
+ * cookie (of the last child that was listed) is found by bisection however the folder has changed.
  * Staged children are in the array too and are skipped by readers. Subtrees are walked with work lists, never with
  * recursion: how deep they are is decided by somebody else. */
 #include "fusefs/tree.h"
@@ -27,16 +27,18 @@ struct entry {
 
 struct children {
 	struct node **v;
-	size_t n, size, n_dirs;
+	size_t n, size;
+	uint32_t n_dirs, n_coming; /* coming: there is room for one more than these */
 };
 
 struct node {
 	uint64_t id, n_lookup;
+	uint64_t cookie; /* in its folder's list */
 	struct arena_record *record; /* NULL: the root, or not kept */
 	struct digest digest;
 	struct node *parent; /* NULL: the root or detached */
 	struct entry *entry; /* NULL: likewise */
-	struct entry *final; /* staged rename: the entry that it will take over */
+	struct entry *final; /* staged rename: the entry that it will take over, here or in another folder */
 	struct list work;
 	const struct node *original; /* while tree_fill_copy() runs */
 	uint64_t changed_usec;
@@ -45,6 +47,8 @@ struct node {
 	uid_t uid;
 	gid_t gid;
 	bool committed : 1, hidden : 1, removal : 1, retired : 1, immutable : 1, renamed : 1, flux : 1;
+	bool moved : 1;
+	bool awaited : 1; /* its entry is the final one of another */
 	union {
 		struct children dir;
 		struct {
@@ -119,15 +123,15 @@ static void entry_free(struct tree *t, struct entry *e)
 	free(e);
 }
 
-/* Index of the first child with an id greater than `id`. */
-static size_t children_after(const struct children *c, uint64_t id)
+/* Index of the first child behind a cookie. */
+static size_t children_after(const struct children *c, uint64_t cookie)
 {
 	size_t lo = 0, hi = c->n;
 
 	while (lo < hi) {
 		size_t mid = lo + (hi - lo) / 2;
 
-		if (c->v[mid]->id > id)
+		if (c->v[mid]->cookie > cookie)
 			hi = mid;
 		else
 			lo = mid + 1;
@@ -140,7 +144,7 @@ static int children_reserve(struct children *c)
 	size_t size = c->size ? c->size * 2 : 4;
 	struct node **v;
 
-	if (c->n < c->size)
+	if (c->n + c->n_coming < c->size)
 		return 0;
 	v = reallocarray(c->v, size, sizeof *v);
 	if (!v)
@@ -150,9 +154,20 @@ static int children_reserve(struct children *c)
 	return 0;
 }
 
+/* There is room for it. */
+static void children_insert(struct children *c, struct node *n)
+{
+	size_t i = children_after(c, n->cookie);
+
+	assert(c->n < c->size);
+	memmove(c->v + i + 1, c->v + i, (c->n - i) * sizeof *c->v);
+	c->v[i] = n;
+	c->n++;
+}
+
 static void children_remove(struct children *c, const struct node *n)
 {
-	size_t i = children_after(c, n->id - 1);
+	size_t i = children_after(c, n->cookie - 1);
 
 	assert(i < c->n && c->v[i] == n);
 	memmove(c->v + i, c->v + i + 1, (c->n - i - 1) * sizeof *c->v);
@@ -181,14 +196,25 @@ static void parent_changed(struct tree *t, struct node *n, int by)
 	node_touch(t, n->parent);
 }
 
+static unsigned node_state(const struct node *n)
+{
+	return (n->committed ? ARENA_COMMITTED : 0) | (n->hidden ? ARENA_HIDDEN : 0) |
+	       (n->retired ? ARENA_RETIRED : 0) | (n->renamed ? ARENA_RENAMED : 0) | (n->parent ? 0 : ARENA_DETACHED) |
+	       (n->flux ? ARENA_FLUX : 0) | (n->moved ? ARENA_MOVED : 0);
+}
+
 /* Writes down what has become of the node: one store. */
 static void node_store(struct node *n)
 {
 	if (n->record)
-		arena_record_set_state(n->record,
-				       (n->committed ? ARENA_COMMITTED : 0) | (n->hidden ? ARENA_HIDDEN : 0) |
-					       (n->retired ? ARENA_RETIRED : 0) | (n->renamed ? ARENA_RENAMED : 0) |
-					       (n->parent ? 0 : ARENA_DETACHED) | (n->flux ? ARENA_FLUX : 0));
+		arena_record_set_state(n->record, node_state(n));
+}
+
+/* The same with the record's number. */
+static void node_store_number(struct node *n, uint64_t number)
+{
+	if (n->record)
+		arena_record_set_number(n->record, node_state(n), number);
 }
 
 /* Writes a new node down. It must be complete, and is not committed. */
@@ -245,7 +271,7 @@ static int node_new(struct tree *t, enum node_kind kind, mode_t mode, gid_t gid,
 
 	if (!n)
 		return -ENOMEM;
-	n->id = t->next_id++;
+	n->id = n->cookie = t->next_id++;
 	if (t->arena)
 		arena_set_next_id(t->arena, t->next_id);
 	n->kind = kind;
@@ -292,13 +318,38 @@ static int child_new(struct tree *t, struct node *parent, const char *name, enum
 	return 0;
 }
 
+/* The rename that is staged has come or comes no more. The entry is the caller's, if it was only reserved. */
+static struct entry *final_take(struct tree *t, struct node *n)
+{
+	struct entry *final = n->final;
+	struct node *to = tree_node(t, final->parent_id);
+
+	if (to && final->parent_id != n->entry->parent_id)
+		to->dir.n_coming--;
+	if (final->node)
+		final->node->awaited = false;
+	n->final = NULL;
+	return final;
+}
+
+static void final_drop(struct tree *t, struct node *n)
+{
+	struct entry *final = n->final ? final_take(t, n) : NULL;
+
+	if (final && !final->node)
+		entry_free(t, final);
+}
+
 /* No name and no parent any more; it lives on only as long as the kernel knows it. */
 static void node_orphan(struct tree *t, struct node *n)
 {
-	if (n->final && !n->final->node)
-		entry_free(t, n->final);
-	entry_free(t, n->entry);
-	n->entry = n->final = NULL;
+	final_drop(t, n);
+	if (n->awaited)
+		n->entry->node = NULL;
+	else
+		entry_free(t, n->entry);
+	n->awaited = false;
+	n->entry = NULL;
 	n->parent = NULL;
 	n->committed = n->removal = false;
 	n->hidden = true;
@@ -408,13 +459,18 @@ static bool live_target_is_good(const char *target)
 {
 	const char *rest = live_target_in_volume(target);
 	char name[PAYLOAD_NAME_MAX + 1];
+	bool version = false;
 	int n = 0;
 
-	for (; rest && *rest; n++)
-		if (!path_cut(&rest, name) || (n == 0) != str_eq(name, TREE_DATA_LINK) || str_eq(name, ".") ||
-		    (n > 0 && str_starts(name, "..")))
+	for (; rest && *rest; n++) {
+		if (!path_cut(&rest, name))
 			return false;
-	return n > 1;
+		if (n == 0 && str_eq(name, TREE_DATA_LINK))
+			version = true;
+		else if (str_eq(name, ".") || str_starts(name, ".."))
+			return false;
+	}
+	return n > version;
 }
 
 static struct node *child_shown(const struct tree *t, const struct node *dir, const char *name)
@@ -437,7 +493,8 @@ static struct node *file_below(const struct tree *t, const struct node *dir, con
 	return dir && n && n->kind == NODE_FILE ? n : NULL;
 }
 
-static struct node *live_volume(const struct tree *t, const struct node *live, const char **ret_path)
+/* The volume's folder, and the key's path in its newest version or, a flat one, in it. */
+static struct node *live_volume(const struct tree *t, const struct node *live, const char **ret_path, bool *ret_flat)
 {
 	const char *at = live->target, *end = live_target_in_volume(at);
 	struct node *n = t->root;
@@ -445,25 +502,30 @@ static struct node *live_volume(const struct tree *t, const struct node *live, c
 
 	while (n && at < end && path_cut(&at, name))
 		n = child_shown(t, n, name);
-	*ret_path = end + strlen(TREE_DATA_LINK) + 1;
+	*ret_flat = !str_starts(end, TREE_DATA_LINK "/");
+	*ret_path = *ret_flat ? end : end + strlen(TREE_DATA_LINK "/");
 	return n;
 }
 
 struct node *tree_follow(const struct tree *t, const struct node *n)
 {
-	struct node *vol, *data;
+	struct node *dir, *data;
 	const char *path;
+	bool flat;
 
 	if (n->kind != NODE_LIVE)
 		return tree_node(t, n->id);
 	/* out of the tree: so is the volume, or it will be */
 	if (!n->parent)
 		return NULL;
-	vol = live_volume(t, n, &path);
-	data = child_shown(t, vol, TREE_DATA_LINK);
-	if (!data || data->kind != NODE_LINK)
-		return NULL;
-	return file_below(t, child_shown(t, vol, data->target), path, false);
+	dir = live_volume(t, n, &path, &flat);
+	if (!flat) {
+		data = child_shown(t, dir, TREE_DATA_LINK);
+		if (!data || data->kind != NODE_LINK)
+			return NULL;
+		dir = child_shown(t, dir, data->target);
+	}
+	return file_below(t, dir, path, false);
 }
 
 bool node_is_in_flux(const struct node *n)
@@ -500,6 +562,17 @@ int tree_stat(struct tree *t, const struct node *n, struct stat *ret_st)
 	return 0;
 }
 
+/* As a record's number; 0: unknown. */
+static uint64_t size_number(uint64_t size)
+{
+	return size == SIZE_UNKNOWN ? 0 : size + 1;
+}
+
+static uint64_t number_size(uint64_t number)
+{
+	return number == 0 ? SIZE_UNKNOWN : number - 1;
+}
+
 /* What the kernel is told of the size while it may have pages of before. If it were told of a greater size than that of
  * before, it would show zeros behind the bytes that it has; if of a smaller one, it would cut what it has off, in the
  * middle of somebody's read. So it is told the size of before, until it has been given the page in which the end that comes
@@ -516,16 +589,19 @@ void tree_note_read(struct tree *t, struct node *n, uint64_t off, size_t size)
 		n->size = file->content.len;
 }
 
+/* With the mark goes what the smallest size is that the kernel has got pages of: files of a flat volume are nowhere to be found
+ * once they have been replaced. */
 void tree_unsettle(struct tree *t, struct node *live)
 {
 	const struct node *file = tree_follow(t, live);
+	uint64_t size = file ? file->content.len : SIZE_UNKNOWN, noted;
 
 	assert(live->kind == NODE_LIVE);
-	if (live->flux)
-		return;
+	noted = live->flux && live->record ? number_size(arena_record_number(live->record)) : SIZE_UNKNOWN;
+	if (!live->flux)
+		live->size = size;
 	live->flux = true;
-	live->size = file ? file->content.len : SIZE_UNKNOWN;
-	node_store(live);
+	node_store_number(live, size_number(MIN(size, noted)));
 }
 
 void tree_note_dropped(struct tree *t, struct node *live)
@@ -546,9 +622,15 @@ static void restore_flux(struct tree *t, struct node *live)
 {
 	const struct node *file, *vol;
 	const char *path = NULL;
+	bool flat = false;
 
-	live->size = SIZE_UNKNOWN;
-	vol = live->parent ? live_volume(t, live, &path) : NULL;
+	live->size = number_size(arena_record_number(live->record));
+	vol = live->parent ? live_volume(t, live, &path, &flat) : NULL;
+	if (vol && flat) {
+		file = file_below(t, vol, path, true);
+		live->size = file ? MIN(live->size, file->content.len) : live->size;
+		return;
+	}
 	for (size_t i = 0; vol && vol->kind == NODE_DIR && i < vol->dir.n; i++) {
 		file = vol->dir.v[i]->kind == NODE_DIR ? file_below(t, vol->dir.v[i], path, true) : NULL;
 		if (file)
@@ -580,13 +662,14 @@ static int node_restore(struct tree *t, const struct arena_record *r, struct nod
 	if (a.id < FIRST_ID || a.kind > NODE_LIVE || (a.mode & ~(mode_t)07777) ||
 	    (a.kind == NODE_LINK || a.kind == NODE_LIVE) != (a.target != NULL) ||
 	    (a.kind == NODE_LIVE && !live_target_is_good(a.target)) || (a.kind != NODE_FILE && a.content.block) ||
-	    (a.kind != NODE_LIVE && (state & ARENA_FLUX)))
+	    (a.kind != NODE_LIVE && (state & ARENA_FLUX)) ||
+	    (a.kind != NODE_FILE && a.kind != NODE_DIR && (state & ARENA_MOVED)))
 		return -EBADMSG;
 	n = calloc(1, sizeof *n);
 	if (!n)
 		return -ENOMEM;
 	list_init(&n->work);
-	n->id = a.id;
+	n->id = n->cookie = a.id;
 	n->kind = a.kind;
 	n->mode = a.mode;
 	n->uid = a.uid;
@@ -597,6 +680,7 @@ static int node_restore(struct tree *t, const struct arena_record *r, struct nod
 	n->retired = state & ARENA_RETIRED;
 	n->renamed = state & ARENA_RENAMED;
 	n->flux = state & ARENA_FLUX;
+	n->moved = state & ARENA_MOVED;
 	n->hidden = true;
 	err = map_add(&t->by_id, &n->id, sizeof n->id, n);
 	if (err == 0 && a.target) {
@@ -617,7 +701,9 @@ static int node_restore(struct tree *t, const struct arena_record *r, struct nod
 /* A rename over it was the last that the earlier process has written: it is out of the tree. */
 static int node_overtaken(struct tree *t, struct node *old, const struct node *by)
 {
-	if (!by->renamed || old->kind != NODE_LINK || old->id > by->id)
+	if (by->moved ? by->kind == NODE_DIR || old->kind == NODE_DIR : !by->renamed || old->kind != NODE_LINK)
+		return -EBADMSG;
+	if (old->id > by->id)
 		return -EBADMSG;
 	children_remove(&old->parent->dir, old);
 	entry_free(t, old->entry);
@@ -893,11 +979,16 @@ void node_stat(const struct node *n, struct stat *ret_st)
 	*ret_st = st;
 }
 
-struct node *node_next_child(const struct node *n, uint64_t after_id)
+uint64_t node_cookie(const struct node *n)
+{
+	return n->cookie;
+}
+
+struct node *node_next_child(const struct node *n, uint64_t after)
 {
 	if (n->kind != NODE_DIR)
 		return NULL;
-	for (size_t i = children_after(&n->dir, after_id); i < n->dir.n; i++)
+	for (size_t i = children_after(&n->dir, after); i < n->dir.n; i++)
 		if (is_listed(n->dir.v[i]))
 			return n->dir.v[i];
 	return NULL;
@@ -1036,7 +1127,30 @@ int tree_stage_link(struct tree *t, struct node *parent, const char *name, const
 	r = link_new(t, parent, name, target, final, ret_n);
 	if (r < 0 && final && !final->node)
 		entry_free(t, final);
+	if (r == 0 && final && final->node)
+		final->node->awaited = true;
 	return r;
+}
+
+int tree_stage_move(struct tree *t, struct node *n, struct node *to)
+{
+	struct entry *final;
+	int r;
+
+	assert(n->parent && n->parent != to && to->kind == NODE_DIR && (n->kind == NODE_FILE || n->kind == NODE_DIR));
+	final_drop(t, n);
+	r = children_reserve(&to->dir);
+	if (r < 0)
+		return r;
+	final = entry_find(t, to, n->entry->name);
+	r = final ? 0 : entry_add(t, to, n->entry->name, &final);
+	if (r < 0)
+		return r;
+	if (final->node)
+		final->node->awaited = true;
+	to->dir.n_coming++;
+	n->final = final;
+	return 0;
 }
 
 void tree_stage_removal(struct tree *t, struct node *n)
@@ -1052,10 +1166,8 @@ void tree_unstage(struct tree *t, struct node *n)
 		node_detach(t, n);
 		return;
 	}
-	/* its symlink call has come already, only the rename is taken back */
-	if (n->final && !n->final->node)
-		entry_free(t, n->final);
-	n->final = NULL;
+	/* it is there already, only the rename is taken back */
+	final_drop(t, n);
 }
 
 static void fill_commit(struct tree *t, struct node *n)
@@ -1147,7 +1259,7 @@ static int fill_children(struct tree *t, struct node *copy)
 	const struct node *child;
 	int r;
 
-	for (uint64_t id = 0; (child = node_next_child(copy->original, id)); id = child->id) {
+	for (uint64_t after = 0; (child = node_next_child(copy->original, after)); after = child->cookie) {
 		struct node *n;
 
 		r = fill_like(t, copy, child, &n);
@@ -1249,46 +1361,76 @@ int tree_commit_mknod(struct tree *t, struct node *parent, const char *name, str
 	return 0;
 }
 
+/* A node that is renamed, to another name where it is or under its name into another folder. This is the one store that counts:
+ * of two nodes with one name the one that came to it by a rename has it. */
+static void rename_store(struct node *n, const struct node *to)
+{
+	if (n->parent == to) {
+		n->renamed = true;
+		node_store(n);
+	} else {
+		n->moved = true;
+		node_store_number(n, to->id);
+	}
+}
+
+/* Into the list of the folder that it is in now. */
+static void children_move(struct node *n, struct node *to, uint64_t cookie)
+{
+	struct node *from = n->parent;
+
+	children_remove(&from->dir, n);
+	n->cookie = cookie;
+	children_insert(&to->dir, n);
+	from->dir.n_dirs -= n->kind == NODE_DIR;
+	to->dir.n_dirs += n->kind == NODE_DIR;
+	n->parent = to;
+}
+
 int tree_commit_rename(struct tree *t, struct node *parent, const char *name, struct node *to, const char *to_name)
 {
-	struct node *n = tree_find(t, parent, name);
-	struct entry *final;
+	struct node *n = tree_find(t, parent, name), *old;
+	struct entry *final, *own;
+	uint64_t cookie;
 
-	if (!n || !n->committed)
+	if (!n || !n->committed || n->hidden)
 		return -ENOENT;
-	if (!n->final || parent != to || strcmp(n->final->name, to_name) != 0)
+	if (!n->final || n->final->parent_id != to->id || strcmp(n->final->name, to_name) != 0)
 		return -EROFS;
+	old = n->final->node;
+	if (old && (n->kind == NODE_DIR || old->kind == NODE_DIR))
+		return n->kind == NODE_DIR ? -EEXIST : -EISDIR;
 
-	final = n->final;
-	n->final = NULL;
-	/* the one store that counts: of two nodes with this name the one that was renamed to it has it */
-	n->renamed = true;
-	node_store(n);
-	if (final->node) {
-		struct node *old = final->node;
-		struct entry *own = n->entry;
-
+	final = final_take(t, n);
+	rename_store(n, to);
+	own = n->entry;
+	n->entry = final;
+	final->node = n;
+	cookie = old ? old->cookie : n->cookie;
+	if (old) {
 		/* the old node leaves with the name that the new one gives up */
-		n->entry = final;
-		final->node = n;
 		old->entry = own;
 		own->node = old;
 		node_detach(t, old);
 	} else {
-		entry_free(t, n->entry);
-		n->entry = final;
-		final->node = n;
+		entry_free(t, own);
 	}
-	node_touch(t, n);
+	children_move(n, to, cookie);
+	if (parent == to)
+		node_touch(t, n);
 	node_touch(t, parent);
+	node_touch(t, to);
 	return 0;
 }
 
-bool tree_was_renamed(const struct tree *t, const struct node *parent, const char *name, const char *to_name)
+bool tree_was_renamed(const struct tree *t, const struct node *parent, const char *name, const struct node *to,
+		      const char *to_name)
 {
-	const struct node *n = tree_find(t, parent, to_name);
+	const struct node *n = tree_find(t, to, to_name);
 
-	return n && n->record && n->renamed && str_eq(arena_record_node(n->record).name, name);
+	if (!n || !n->record || !str_eq(arena_record_node(n->record).name, name))
+		return false;
+	return parent == to ? n->renamed : n->moved && arena_record_made_in(n->record) == parent->id;
 }
 
 static bool is_in_retired(const struct node *n)

@@ -15,7 +15,7 @@
  * are answered with timeout 0.
  *
  * A live file (NODE_LIVE) is the exception to both: one node whose content follows the newest version of a key. It has none of
- * its own, only a path through the volume's "..data", which is walked at each request; so nothing has to be switched, and a
+ * its own, only a path through the volume's "..data", if it has that link, which is walked at each request; so nothing has to be switched, and a
  * restart has nothing to restore. While its content changes and the kernel may still have bytes or attributes of before,
  * it is in flux: attributes are answered with timeout 0 and with a time that no other answer has or had.
  *
@@ -90,9 +90,12 @@ int tree_stat(struct tree *t, const struct node *n, struct stat *ret_st);
 bool node_is_in_flux(const struct node *n);
 /* The kernel is given this part of a live file: from now on it may know the end of what is shown now. */
 void tree_note_read(struct tree *t, struct node *n, uint64_t off, size_t size);
-/* The first committed, listed child with an id greater than after_id (0: from the start); NULL at the end. Ids make
- * cookies that stay good while the folder changes. */
-struct node *node_next_child(const struct node *n, uint64_t after_id);
+/* The first committed, listed child behind a cookie (0: from the start); NULL at the end. Cookies stay good while the folder
+ * changes: what takes another's name by a rename takes its cookie, too, and what comes is behind all that is there. So nobody
+ * who reads a listing in parts is told of a name twice because it has changed. */
+struct node *node_next_child(const struct node *n, uint64_t after);
+/* At least 3. */
+uint64_t node_cookie(const struct node *n);
 /* One more / `count` fewer references held by the kernel. Unknown ids are ignored. */
 void tree_ref_lookup(struct tree *t, struct node *n);
 uint64_t node_lookups(const struct node *n);
@@ -118,9 +121,12 @@ int tree_stage_version(struct tree *t, struct node *parent, const char *name, mo
  * that name (in the same folder) is staged as well. */
 int tree_stage_link(struct tree *t, struct node *parent, const char *name, const char *target, const char *final_name,
 		    struct node **ret_n);
-/* A live file that will exist once mknod has been called for it. The target is <pod>/volumes/<plugin>/<volume>/..data/<key>;
- * -EINVAL: this is none. */
+/* A live file that will exist once mknod has been called for it. The target is <pod>/volumes/<plugin>/<volume>/..data/<key>
+ * or, in a flat volume, the same without "..data"; -EINVAL: this is none. */
 int tree_stage_live(struct tree *t, struct node *parent, const char *name, const char *target, struct node **ret_n);
+/* A rename of a file or folder that is there already, or filled, into another folder, under its name. What has that name there
+ * then goes, if both are no folders. A folder takes along all that is in it. */
+int tree_stage_move(struct tree *t, struct node *n, struct node *to);
 /* unlink or rmdir of a committed child may come. A folder's whole subtree is detached by its rmdir. With retire, a
  * file's unlink (or a sub folder's rmdir) only hides it until its version folder goes. */
 void tree_stage_removal(struct tree *t, struct node *n);
@@ -157,8 +163,9 @@ int tree_commit_mkdir(struct tree *t, struct node *parent, const char *name, str
 int tree_commit_symlink(struct tree *t, struct node *parent, const char *name, const char *target, struct node **ret_n);
 int tree_commit_mknod(struct tree *t, struct node *parent, const char *name, struct node **ret_n);
 int tree_commit_rename(struct tree *t, struct node *parent, const char *name, struct node *to, const char *to_name);
-/* Whether the link `to_name` in this folder got its name by a rename from `name`: what a rename that is asked for again has
- * done the first time. */
-bool tree_was_renamed(const struct tree *t, const struct node *parent, const char *name, const char *to_name);
+/* Whether what is called `to_name` in this folder got there by a rename from `name` in `parent`: what a rename that is asked for
+ * again has done the first time. */
+bool tree_was_renamed(const struct tree *t, const struct node *parent, const char *name, const struct node *to,
+		      const char *to_name);
 int tree_commit_unlink(struct tree *t, struct node *parent, const char *name);
 int tree_commit_rmdir(struct tree *t, struct node *parent, const char *name);

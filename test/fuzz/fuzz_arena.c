@@ -547,7 +547,7 @@ static void check_usable(void)
 		if (node_kind(n) == NODE_LINK)
 			sum += strlen(node_target(n));
 		if (node_kind(n) == NODE_DIR)
-			for (uint64_t after = 0; (child = node_next_child(n, after)); after = node_id(child))
+			for (uint64_t after = 0; (child = node_next_child(n, after)); after = node_cookie(child))
 				FUZZ_CHECK(node_parent(child) == n && tree_find(f.tree, n, node_name(child)) == child);
 	}
 	__asm__ volatile("" : : "r"(sum));

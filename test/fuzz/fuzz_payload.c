@@ -283,7 +283,7 @@ static void check_volume(struct tree *t, const struct plan *plan, const struct p
 		n = node_at(t, vol, p->mount_dirs[i]);
 		FUZZ_CHECK(n && node_kind(n) == NODE_DIR);
 	}
-	for (uint64_t after = 0; (n = node_next_child(vol, after)); after = node_id(n)) {
+	for (uint64_t after = 0; (n = node_next_child(vol, after)); after = node_cookie(n)) {
 		bool known = str_starts(node_name(n), "..") || node_kind(n) == NODE_DIR;
 
 		for (size_t i = 0; i < p->n_files && !known; i++)

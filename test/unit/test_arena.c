@@ -397,8 +397,15 @@ static struct shot take_shot(void)
 	return s;
 }
 
+/* An update that dies, and what is looked at then. */
+struct mortal {
+	void (*make)(const char *version, const char *text);
+	void (*update)(const char *old, const char *version, const char *text);
+	void (*check)(uint64_t n_steps, bool *ret_new);
+};
+
 /* A child that updates the volume and waits to be stepped through. */
-static pid_t start_update(void)
+static pid_t start_update(const struct mortal *m)
 {
 	pid_t pid = fork();
 	int status;
@@ -408,7 +415,7 @@ static pid_t start_update(void)
 			_exit(1);
 		ptrace(PTRACE_TRACEME, 0, NULL, NULL);
 		raise(SIGSTOP);
-		volume_update("..1", "..2", "second");
+		m->update("..1", "..2", "second");
 		_exit(0);
 	}
 	assert_true(pid > 0);
@@ -433,36 +440,43 @@ static bool step(pid_t pid, uint64_t n)
 	return true;
 }
 
-/* What a reader finds: the old or the new content, all of it; and the update can be made (again). */
-static void check_after_death(uint64_t n_steps, bool *ret_new)
+/* Whatever is left over can be removed, and then nothing is in use. */
+static void check_leaves_nothing(const char *const *folders)
 {
-	struct err e = ERR_INIT;
-	struct node *n;
-	char text[64];
+	for (; *folders; folders++) {
+		struct node *n = at(*folders);
 
-	if (begin(&e) < 0)
-		fail_msg("after %ju instructions: %s", (uintmax_t)n_steps, err_text(&e));
-	*ret_new = str_eq(current(text), "second");
-	if (!*ret_new && !str_eq(current(text), "first"))
-		fail_msg("after %ju instructions: the volume shows %s", (uintmax_t)n_steps, current(text));
-	assert_string_equal(node_target(at("vol/key")), "..data/key");
-	/* whatever is left over can be removed, and then nothing is in use */
-	n = at("vol");
-	tree_stage_removal(f.tree, n);
-	assert_int_equal(tree_commit_rmdir(f.tree, root(), "vol"), 0);
+		if (!n)
+			continue;
+		tree_stage_removal(f.tree, n);
+		assert_int_equal(tree_commit_rmdir(f.tree, root(), *folders), 0);
+	}
 	for (uint64_t id = 2; id < arena_next_id(f.arena); id++)
 		tree_forget(f.tree, id, UINT64_MAX);
 	assert_int_equal(tree_stats(f.tree).n_nodes, 1);
 	assert_int_equal(secmem_stats().n_blocks, 0);
 }
 
+/* What a reader finds: the old or the new content, all of it; and the update can be made (again). */
+static void check_after_death(uint64_t n_steps, bool *ret_new)
+{
+	char text[64];
+
+	*ret_new = str_eq(current(text), "second");
+	if (!*ret_new && !str_eq(current(text), "first"))
+		fail_msg("after %ju instructions: the volume shows %s", (uintmax_t)n_steps, current(text));
+	assert_string_equal(node_target(at("vol/key")), "..data/key");
+	check_leaves_nothing((const char *const[]){ "vol", NULL });
+}
+
 /* A death leaves the memory as it is at that moment, so a copy of it is what a successor finds. Looking after each
  * instruction of an update would take too long for a test that runs often: every so many, a prime number. */
-static void a_death_at_any_instruction_leaves_the_old_or_the_new(void **state)
+static void die_at_any_instruction(const struct mortal *m)
 {
 	uint64_t n_old = 0, n_new = 0, stride = 23;
 	bool running = true, is_new;
 	int copy = -1, original;
+	struct err e = ERR_INIT;
 	pid_t pid;
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -474,9 +488,9 @@ static void a_death_at_any_instruction_leaves_the_old_or_the_new(void **state)
 	}
 	assert_int_equal(arena_create(HEAP, &copy, NULL), 0);
 	original = f.fd;
-	volume_make("..1", "first");
+	m->make("..1", "first");
 	end();
-	pid = start_update();
+	pid = start_update(m);
 	for (uint64_t n = 0; running; n += stride) {
 		struct shot shot;
 
@@ -485,7 +499,9 @@ static void a_death_at_any_instruction_leaves_the_old_or_the_new(void **state)
 		f.fd = copy;
 		restore_shot(&shot);
 		free(shot.bytes);
-		check_after_death(n, &is_new);
+		if (begin(&e) < 0)
+			fail_msg("after %ju instructions: %s", (uintmax_t)n, err_text(&e));
+		m->check(n, &is_new);
 		n_old += !is_new;
 		n_new += is_new;
 		end();
@@ -495,6 +511,150 @@ static void a_death_at_any_instruction_leaves_the_old_or_the_new(void **state)
 	assert_true(n_new > 0);
 	close(original);
 	assert_int_equal(begin(NULL), 0);
+}
+
+static void a_death_at_any_instruction_leaves_the_old_or_the_new(void **state)
+{
+	die_at_any_instruction(&(struct mortal){ volume_make, volume_update, check_after_death });
+}
+
+/* --- what moves --- */
+
+static void flat_make(const char *version, const char *text)
+{
+	struct node *vol, *n;
+
+	assert_int_equal(tree_stage_dir(f.tree, root(), "staging", 0700, 0, &n), 0);
+	assert_int_equal(tree_commit_mkdir(f.tree, root(), "staging", &n), 0);
+	assert_int_equal(tree_stage_dir(f.tree, root(), "vol", 01777, 5, &vol), 0);
+	fill(vol, "key", text);
+	fill(vol, "same", "same");
+	assert_int_equal(tree_commit_mkdir(f.tree, root(), "vol", &n), 0);
+	tree_ref_lookup(f.tree, at("vol/key"));
+}
+
+/* A file over another, and a folder that is new. No assertions here either. */
+static void flat_update(const char *old, const char *version, const char *text)
+{
+	struct payload_file file = { .mode = 0640, .digest = digest_of(text, strlen(text)) };
+	struct node *staging = at("staging"), *vol = at("vol"), *dir, *sub, *n;
+	struct secblock *b = NULL;
+
+	secblock_new(strlen(text), &b, NULL);
+	memcpy(b->data, text, strlen(text));
+	file.content = (struct secspan){ .block = b, .len = strlen(text) };
+	tree_stage_version(f.tree, staging, version, 0700, 0, &file.digest, &dir);
+	tree_fill_file(f.tree, dir, "key", &file, &n);
+	tree_fill_dir(f.tree, dir, "sub", 0755, 0, &sub);
+	tree_fill_file(f.tree, sub, "deep", &file, &n);
+	secblock_unref(b);
+	tree_commit_mkdir(f.tree, staging, version, &n);
+	tree_ref_lookup(f.tree, n);
+	tree_stage_move(f.tree, tree_find(f.tree, dir, "key"), vol);
+	tree_stage_move(f.tree, sub, vol);
+	tree_commit_rename(f.tree, dir, "sub", vol, "sub");
+	tree_commit_rename(f.tree, dir, "key", vol, "key");
+	tree_stage_removal(f.tree, dir);
+	tree_commit_rmdir(f.tree, staging, version);
+	tree_forget(f.tree, node_id(dir), 1);
+}
+
+/* It has the key at any time, wherever the death was; and what is staged yet can be moved. */
+static void check_flat_after_death(uint64_t n_steps, bool *ret_new)
+{
+	struct node *dir = at("staging/..2"), *n, *next;
+	char text[64], deep[64];
+
+	content("vol/key", text);
+	*ret_new = str_eq(text, "second");
+	if (!*ret_new && !str_eq(text, "first"))
+		fail_msg("after %ju instructions: the key is %s", (uintmax_t)n_steps, text);
+	if (*ret_new)
+		assert_string_equal(content("vol/sub/deep", deep), "second");
+	assert_string_equal(content("vol/same", deep), "same");
+	for (n = dir ? node_next_child(dir, 0) : NULL; n; n = next) {
+		next = node_next_child(dir, node_cookie(n));
+		assert_int_equal(tree_stage_move(f.tree, n, at("vol")), 0);
+		assert_int_equal(tree_commit_rename(f.tree, dir, node_name(n), at("vol"), node_name(n)), 0);
+	}
+	if (dir) {
+		assert_string_equal(content("vol/key", text), "second");
+		assert_string_equal(content("vol/sub/deep", deep), "second");
+	}
+	check_leaves_nothing((const char *const[]){ "staging", "vol", NULL });
+}
+
+static void a_death_at_any_instruction_of_a_move_leaves_it_here_or_there(void **state)
+{
+	die_at_any_instruction(&(struct mortal){ flat_make, flat_update, check_flat_after_death });
+}
+
+static void what_has_moved_is_found_where_it_is(void **state)
+{
+	uint64_t key, old;
+	const char *name;
+	char text[64];
+
+	flat_make("..1", "first");
+	old = node_id(at("vol/key"));
+	flat_update("..1", "..2", "second");
+	key = node_id(at("vol/key"));
+	for (int i = 0; i < 2; i++) {
+		assert_string_equal(content("vol/key", text), "second");
+		assert_string_equal(content("vol/sub/deep", text), "second");
+		assert_null(node_next_child(at("staging"), 0));
+		assert_int_equal(node_id(at("vol/key")), key);
+		/* who has the old one open still has it, and it was there */
+		assert_ptr_equal(tree_origin(f.tree, tree_node(f.tree, old), &name), at("vol"));
+		assert_string_equal(name, "key");
+		next_process();
+	}
+	tree_forget(f.tree, old, 1);
+	assert_null(tree_node(f.tree, old));
+	/* where it came from is known, too, for a rename that is asked for again */
+	flat_update("..1", "..3", "third");
+	assert_false(tree_was_renamed(f.tree, at("staging"), "key", at("vol"), "key"));
+}
+
+/* Staged, and the process ends: the names that were reserved are free. */
+static void a_move_that_was_only_staged_is_forgotten(void **state)
+{
+	struct node *dir, *n;
+	char text[64];
+
+	flat_make("..1", "first");
+	assert_int_equal(tree_stage_dir(f.tree, at("staging"), "v", 0700, 0, &dir), 0);
+	fill(dir, "key", "second");
+	fill(dir, "new", "second");
+	assert_int_equal(tree_commit_mkdir(f.tree, at("staging"), "v", &n), 0);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(tree_stage_move(f.tree, at("staging/v/key"), at("vol")), 0);
+		assert_int_equal(tree_stage_move(f.tree, at("staging/v/new"), at("vol")), 0);
+		assert_null(at("vol/new"));
+		if (i == 0)
+			next_process();
+		else if (i == 1) {
+			tree_unstage(f.tree, at("staging/v/key"));
+			tree_unstage(f.tree, at("staging/v/new"));
+			assert_int_equal(tree_commit_rename(f.tree, at("staging/v"), "key", at("vol"), "key"), -EROFS);
+		}
+	}
+	/* what has the name may go before */
+	tree_stage_removal(f.tree, at("vol/key"));
+	assert_int_equal(tree_commit_unlink(f.tree, at("vol"), "key"), 0);
+	assert_null(at("vol/key"));
+	assert_int_equal(tree_commit_rename(f.tree, at("staging/v"), "key", at("staging"), "key"), -EROFS);
+	assert_int_equal(tree_commit_rename(f.tree, at("staging/v"), "key", at("vol"), "other"), -EROFS);
+	assert_int_equal(tree_commit_rename(f.tree, at("staging/v"), "key", at("vol"), "key"), 0);
+	assert_true(tree_was_renamed(f.tree, at("staging/v"), "key", at("vol"), "key"));
+	assert_false(tree_was_renamed(f.tree, at("staging"), "key", at("vol"), "key"));
+	assert_string_equal(content("vol/key", text), "second");
+	/* a folder goes with what is on its way out of it, and the other way round */
+	tree_stage_removal(f.tree, at("vol"));
+	assert_int_equal(tree_commit_rmdir(f.tree, root(), "vol"), 0);
+	tree_stage_removal(f.tree, at("staging"));
+	assert_int_equal(tree_commit_rmdir(f.tree, root(), "staging"), 0);
+	assert_int_equal(tree_stats(f.tree).n_nodes, 2); /* the kernel knows the first key */
 }
 
 /* Between the store that renames and the one that takes the old node out both have the name. */
@@ -518,8 +678,8 @@ static void of_two_nodes_with_one_name_the_renamed_one_has_it(void **state)
 	assert_int_equal(node_id(at("vol/..data")), a.id);
 	assert_null(tree_node(f.tree, old));
 	assert_string_equal(current(text), "second");
-	assert_true(tree_was_renamed(f.tree, at("vol"), "tmp", "..data"));
-	assert_false(tree_was_renamed(f.tree, at("vol"), "other", "..data"));
+	assert_true(tree_was_renamed(f.tree, at("vol"), "tmp", at("vol"), "..data"));
+	assert_false(tree_was_renamed(f.tree, at("vol"), "other", at("vol"), "..data"));
 }
 
 /* --- live files --- */
@@ -840,6 +1000,9 @@ int main(void)
 		TEST(a_full_arena_refuses_and_loses_nothing),
 		TEST(a_death_at_any_instruction_leaves_the_old_or_the_new),
 		TEST(of_two_nodes_with_one_name_the_renamed_one_has_it),
+		TEST(a_death_at_any_instruction_of_a_move_leaves_it_here_or_there),
+		TEST(what_has_moved_is_found_where_it_is),
+		TEST(a_move_that_was_only_staged_is_forgotten),
 		TEST(a_live_file_is_found_as_it_was_left),
 		TEST(a_live_file_that_leads_elsewhere_is_refused),
 		TEST(damage_is_refused_or_harmless),

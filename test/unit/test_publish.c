@@ -301,7 +301,7 @@ static void show(struct buf *out, struct node *dir, const char *prefix)
 	char *lines[64];
 	size_t n = 0;
 
-	for (struct node *c = node_next_child(dir, 0); c; c = node_next_child(dir, node_id(c))) {
+	for (struct node *c = node_next_child(dir, 0); c; c = node_next_child(dir, node_cookie(c))) {
 		const char *name = str_starts(node_name(c), "..20") ? "..v" : node_name(c);
 		struct buf line = BUF_INIT(1 << 16);
 		cleanup_free char *path = str_format("%s%s", prefix, name);

@@ -54,7 +54,7 @@ static char *list(struct node *dir)
 {
 	struct buf b = BUF_INIT(4096);
 
-	for (struct node *n = node_next_child(dir, 0); n; n = node_next_child(dir, node_id(n)))
+	for (struct node *n = node_next_child(dir, 0); n; n = node_next_child(dir, node_cookie(n)))
 		assert_int_equal(buf_printf(&b, "%s ", node_name(n)), 0);
 	return buf_take(&b);
 }
@@ -389,7 +389,7 @@ static void listings_go_on_where_they_were_while_the_folder_changes(void **state
 		make_dir(t, root, name);
 	}
 	n = node_next_child(root, 0);
-	n = node_next_child(root, node_id(n));
+	n = node_next_child(root, node_cookie(n));
 	cookie = node_id(n);
 	assert_string_equal(node_name(n), "d1");
 	for (int i = 0; i < 4; i++) {
@@ -399,7 +399,7 @@ static void listings_go_on_where_they_were_while_the_folder_changes(void **state
 	}
 	make_dir(t, root, "new");
 	assert_string_equal(node_name(node_next_child(root, cookie)), "d4");
-	assert_null(node_next_child(root, node_id(find(t, root, "new"))));
+	assert_null(node_next_child(root, node_cookie(find(t, root, "new"))));
 	assert_null(node_next_child(root, UINT64_MAX));
 }
 
@@ -606,6 +606,40 @@ static void in_flux_the_size_is_that_of_the_pages(void **state)
 	}
 }
 
+/* Whoever reads the listing in parts is not told of a name twice because it has been renamed over in between. */
+static void what_takes_a_name_takes_its_place_in_the_listing(void **state)
+{
+	struct tree *t = tree_make();
+	struct node *root = root_of(t), *dir, *from, *n, *a, *b;
+	struct payload_file none = { .mode = 0644 };
+	uint64_t at, moved;
+
+	assert_int_equal(tree_stage_dir(t, root, "dir", 0755, 0, &dir), 0);
+	assert_int_equal(tree_fill_file(t, dir, "a", &none, &a), 0);
+	assert_int_equal(tree_fill_file(t, dir, "b", &none, &b), 0);
+	assert_int_equal(tree_commit_mkdir(t, root, "dir", &n), 0);
+	assert_int_equal(tree_stage_dir(t, root, "from", 0755, 0, &from), 0);
+	assert_int_equal(tree_fill_file(t, from, "a", &none, &n), 0);
+	moved = node_id(n);
+	assert_int_equal(tree_stage_move(t, n, dir), 0);
+	assert_int_equal(tree_fill_file(t, from, "c", &none, &n), 0);
+	assert_int_equal(tree_stage_move(t, n, dir), 0);
+	assert_int_equal(tree_commit_mkdir(t, root, "from", &n), 0);
+	at = node_cookie(node_next_child(dir, 0));
+	assert_int_equal(tree_commit_rename(t, from, "a", dir, "a"), 0);
+	assert_int_equal(tree_commit_rename(t, from, "c", dir, "c"), 0);
+	n = node_next_child(dir, 0);
+	assert_int_equal(node_id(n), moved);
+	assert_int_equal(node_cookie(n), at);
+	n = node_next_child(dir, at);
+	assert_ptr_equal(n, b);
+	n = node_next_child(dir, node_cookie(n));
+	assert_string_equal(node_name(n), "c");
+	assert_null(node_next_child(dir, node_cookie(n)));
+	assert_null(node_next_child(from, 0));
+	tree_free(t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -627,6 +661,7 @@ int main(void)
 		cmocka_unit_test(a_live_file_shows_the_newest_version),
 		cmocka_unit_test(in_flux_no_time_is_told_twice),
 		cmocka_unit_test(in_flux_the_size_is_that_of_the_pages),
+		cmocka_unit_test(what_takes_a_name_takes_its_place_in_the_listing),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
