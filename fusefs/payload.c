@@ -211,6 +211,12 @@ void payload_set_live(struct payload *p)
 	p->live = true;
 }
 
+void payload_set_flat(struct payload *p)
+{
+	assert(!p->sealed);
+	p->flat = true;
+}
+
 static int path_rank(unsigned char c)
 {
 	return c == '/' ? 1 : c ? c + 1 : 0;
@@ -337,7 +343,8 @@ static int mount_dirs_check(const struct payload *p, struct err *e)
 static int digest_compute(const struct payload *p, struct digest *ret_d)
 {
 	cleanup_buf struct buf b = BUF_INIT(DIGEST_TEXT_MAX);
-	uint64_t head[4] = { p->n_files, p->n_mount_dirs, (unsigned)p->has_fs_group | (unsigned)p->live << 1,
+	uint64_t head[4] = { p->n_files, p->n_mount_dirs,
+			     (unsigned)p->has_fs_group | (unsigned)p->live << 1 | (unsigned)p->flat << 2,
 			     p->has_fs_group ? p->fs_group : 0 };
 	int r;
 
@@ -358,6 +365,45 @@ static int digest_compute(const struct payload *p, struct digest *ret_d)
 
 	*ret_d = digest_of(b.data, b.len);
 	return 0;
+}
+
+static const char *file_path(const struct payload *p, size_t i)
+{
+	return p->files[i].path;
+}
+
+static const char *mount_dir_path(const struct payload *p, size_t i)
+{
+	return p->mount_dirs[i];
+}
+
+/* The first of a sorted list that is not before `path`; all that is below it follows. NULL: they all are. */
+static const char *path_from(const struct payload *p, const char *(*nth)(const struct payload *p, size_t i), size_t n,
+			     const char *path)
+{
+	size_t lo = 0, hi = n;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (path_compare(nth(p, mid), path) < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo < n ? nth(p, lo) : NULL;
+}
+
+enum payload_kind payload_find(const struct payload *p, const char *path)
+{
+	const char *file = path_from(p, file_path, p->n_files, path);
+	const char *dir = path_from(p, mount_dir_path, p->n_mount_dirs, path);
+
+	if (file && str_eq(file, path))
+		return PAYLOAD_FILE;
+	if ((file && is_below(file, path)) || (dir && (str_eq(dir, path) || is_below(dir, path))))
+		return PAYLOAD_FOLDER;
+	return PAYLOAD_NOTHING;
 }
 
 int payload_seal(struct payload *p, struct err *e)

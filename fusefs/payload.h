@@ -35,6 +35,7 @@ struct payload {
 	bool has_fs_group;
 	gid_t fs_group;
 	bool live; /* each key is shown as a live file, too */
+	bool flat; /* files where their keys are, without links; for a volume that is new */
 	struct digest digest; /* of everything above: equal digests publish nothing */
 	bool sealed;
 	size_t files_size, mount_dirs_size;
@@ -65,6 +66,11 @@ int payload_add_mount_dir(struct payload *p, const char *path, struct err *e);
 void payload_set_fs_group(struct payload *p, gid_t gid);
 /* Before payload_seal(). */
 void payload_set_live(struct payload *p);
+void payload_set_flat(struct payload *p);
 /* Sorts, applies fsGroup, computes the digest, finds what cannot be: "." as a file, a path that is file and folder at
  * once, a key's link in the way of a mount folder. -EINVAL; e names the paths. */
 int payload_seal(struct payload *p, struct err *e);
+
+enum payload_kind { PAYLOAD_NOTHING, PAYLOAD_FILE, PAYLOAD_FOLDER };
+/* What a sealed payload has at a cleaned path: a key, or a folder with keys or nested mount points. */
+enum payload_kind payload_find(const struct payload *p, const char *path);

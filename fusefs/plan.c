@@ -6,9 +6,6 @@
  * by name until it is expired, and the new one has the keys that only the old one had until their links are gone. */
 #include "fusefs/plan.h"
 
-#include <sys/random.h>
-#include <time.h>
-
 #include "fusefs/plan_steps.h"
 
 #define DATA_TMP      "..data_tmp"
@@ -118,26 +115,6 @@ static int remove_mount_dirs(struct plan *p, struct node *vol)
 	return 0;
 }
 
-/* As Go's os.MkdirTemp(dir, time.Now().UTC().Format("..2006_01_02_15_04_05.")) names it. */
-static int version_name(struct plan *p, const struct node *vol, char version[PLAN_VERSION_MAX])
-{
-	time_t now = time(NULL);
-	struct tm tm;
-	uint32_t n;
-
-	gmtime_r(&now, &tm);
-	for (int tries = 0; tries < 100; tries++) {
-		size_t len = strftime(version, PLAN_VERSION_MAX, "..%Y_%m_%d_%H_%M_%S.", &tm);
-
-		if (getrandom(&n, sizeof n, 0) != sizeof n)
-			return -errno;
-		snprintf(version + len, PLAN_VERSION_MAX - len, "%u", n);
-		if (!vol || !tree_find(p->tree, vol, version))
-			return 0;
-	}
-	return -EEXIST;
-}
-
 /* A name for a link that is renamed at once. One that an earlier job could not take back may be in the way. */
 static int tmp_name(struct plan *p, const struct node *dir, const char *base, char name[PLAN_VERSION_MAX])
 {
@@ -155,15 +132,12 @@ static int tmp_name(struct plan *p, const struct node *dir, const char *base, ch
 static int build_new(struct plan *p)
 {
 	const struct payload *pl = p->payload;
-	struct node *root = tree_node(p->tree, TREE_ROOT_ID), *pod, *volumes, *plugin, *vol, *version, *n;
+	struct node *vol, *version, *n;
 	char target[PAYLOAD_NAME_MAX + 16];
 	int r;
 
-	r = version_name(p, NULL, p->version);
-	r = r ?: need_dir(p, root, p->uid, MODE_POD_DIR, &pod);
-	r = r ?: need_dir(p, pod, "volumes", MODE_POD_DIR, &volumes);
-	r = r ?: need_dir(p, volumes, p->plugin, MODE_POD_DIR, &plugin);
-	r = r ?: stage_dir(p, plugin, p->name, pl->has_fs_group ? 03777 : 01777, dir_gid(pl), &vol);
+	r = version_name(p, NULL, "..", p->version);
+	r = r ?: stage_volume(p, &vol);
 	if (r < 0)
 		return r;
 	step_is_switch(p);
@@ -277,7 +251,7 @@ static int build_update(struct plan *p, struct node *vol)
 		snprintf(p->old_version, sizeof p->old_version, "%s", node_target(data));
 		old = tree_find(p->tree, vol, p->old_version);
 	}
-	r = version_name(p, vol, p->version);
+	r = version_name(p, vol, "..", p->version);
 	r = r ?: add_mount_dirs(p, vol, false);
 	r = r ?: stage_version(p, vol, pl, &version);
 	r = r ?: fill_version(p, version, pl);
@@ -304,6 +278,12 @@ static int build_update(struct plan *p, struct node *vol)
 	return r ?: warm_update(p, vol, version);
 }
 
+/* A volume stays as it was made. */
+static bool is_flat(const struct plan *p, const struct node *vol, bool wanted)
+{
+	return !tree_find(p->tree, vol, PLAN_DATA_LINK) && (flat_version(p) || wanted);
+}
+
 int plan_volume(struct plan *p, const struct payload *payload, bool (*in_grace)(void *userdata, const char *version),
 		void *userdata)
 {
@@ -312,7 +292,9 @@ int plan_volume(struct plan *p, const struct payload *payload, bool (*in_grace)(
 	p->payload = payload;
 	p->in_grace = in_grace;
 	p->userdata = userdata;
-	return vol ? build_update(p, vol) : build_new(p);
+	if (!vol)
+		return payload->flat ? flat_new(p) : build_new(p);
+	return is_flat(p, vol, payload->flat) ? flat_update(p, vol) : build_update(p, vol);
 }
 
 int plan_remove_volume(struct plan *p)
@@ -322,8 +304,9 @@ int plan_remove_volume(struct plan *p)
 
 	r = live ? stage_removal(p, live) : 0;
 	if (!vol)
-		return r;
+		return r ?: flat_remove(p);
 	r = r ?: stage_removal(p, vol);
+	r = r ?: flat_remove(p);
 	return r ?: warm_parents(p, vol);
 }
 
@@ -426,46 +409,78 @@ static int remove_tmp_links(struct plan *p, const struct node *vol)
 	return r;
 }
 
-int plan_heal(struct plan *p, bool touch)
+static int heal_links(struct plan *p, struct node *vol, struct node *version)
 {
-	struct node *vol = plan_find(p, p->path);
-	struct node *data = vol ? tree_find(p->tree, vol, PLAN_DATA_LINK) : NULL, *version;
 	int r;
 
-	if (!data || node_kind(data) != NODE_LINK)
-		return -ENOENT;
-	version = tree_find(p->tree, vol, node_target(data));
-	if (!version || node_kind(version) != NODE_DIR)
-		return -ENOENT;
-	snprintf(p->version, sizeof p->version, "%s", node_target(data));
 	r = heal_live(p, version);
 	r = r ?: remove_tmp_links(p, vol);
 	r = r ?: switch_links(p, vol, version);
-	r = r ?: retire_others(p, vol);
-	/* the answer has the time of the change, which tells the kernel's list of names that it is old */
-	r = r == 0 && touch ? step_add(p, ORDER_CHMOD, vol, NULL) : r;
-	if (r < 0 || p->n_steps == 0)
-		return r;
-	return step_add(p, ORDER_READ_DIR, vol, NULL);
+	return r ?: retire_others(p, vol);
 }
 
-bool plan_is_whole(const struct plan *p, const struct node *vol, const struct node *version)
+int plan_heal(struct plan *p, uint64_t touch)
+{
+	struct node *doubted = touch ? tree_node(p->tree, touch) : NULL;
+	struct plan_shown s;
+	int r;
+
+	if (!plan_shown(p, &s))
+		return -ENOENT;
+	snprintf(p->version, sizeof p->version, "%s", s.name);
+	r = s.flat ? flat_heal(p, s.vol, s.version) : heal_links(p, s.vol, s.version);
+	/* the answer has the time of the change, which tells the kernel's list of names that it is old */
+	if (r == 0 && doubted) {
+		r = step_add(p, ORDER_CHMOD, doubted, NULL);
+		if (r == 0 && doubted != s.vol)
+			r = step_add(p, ORDER_READ_DIR, doubted, NULL);
+	}
+	if (r < 0 || p->n_steps == 0)
+		return r;
+	return step_add(p, ORDER_READ_DIR, s.vol, NULL);
+}
+
+bool plan_shown(const struct plan *p, struct plan_shown *ret_s)
+{
+	struct node *vol = plan_find(p, p->path), *data, *n;
+
+	if (!vol || node_kind(vol) != NODE_DIR)
+		return false;
+	data = tree_find(p->tree, vol, PLAN_DATA_LINK);
+	if (data && node_kind(data) != NODE_LINK)
+		return false;
+	n = data ? tree_find(p->tree, vol, node_target(data)) : flat_version(p);
+	if (!n || node_kind(n) != NODE_DIR)
+		return false;
+	*ret_s = (struct plan_shown){
+		.vol = vol,
+		.version = n,
+		.name = node_name(n),
+		.changed_usec = node_changed(data ?: n),
+		.flat = !data,
+	};
+	return true;
+}
+
+bool plan_is_whole(const struct plan *p, const struct plan_shown *s)
 {
 	struct node *n;
 	bool hidden;
 
 	if (!plan_live_is_whole(p, false))
 		return false;
-	for (struct node *c = node_next_child(version, 0); c; c = node_next_child(version, node_cookie(c))) {
-		n = node_is_hidden(c) ? NULL : tree_find(p->tree, vol, node_name(c));
+	if (s->flat)
+		return flat_is_whole(p, s->version);
+	for (struct node *c = node_next_child(s->version, 0); c; c = node_next_child(s->version, node_cookie(c))) {
+		n = node_is_hidden(c) ? NULL : tree_find(p->tree, s->vol, node_name(c));
 		if (!node_is_hidden(c) && (!n || !node_is_committed(n)))
 			return false;
 	}
-	for (struct node *c = node_next_child(vol, 0); c; c = node_next_child(vol, node_cookie(c))) {
+	for (struct node *c = node_next_child(s->vol, 0); c; c = node_next_child(s->vol, node_cookie(c))) {
 		if (node_kind(c) != NODE_LINK || str_eq(node_name(c), PLAN_DATA_LINK))
 			continue;
 		hidden = false;
-		if (!tree_lookup(p->tree, version, node_name(c), &hidden) || hidden)
+		if (!tree_lookup(p->tree, s->version, node_name(c), &hidden) || hidden)
 			return false;
 	}
 	return true;

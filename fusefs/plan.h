@@ -9,12 +9,14 @@
 #define PLAN_VERSION_MAX 64
 #define PLAN_BY_NAME	 "by-name"
 #define PLAN_LIVE	 "live" /* <pod>/live/<volume>/<key> */
+#define PLAN_STAGING	 "staging" /* <pod>/staging/<volume>/<version>, of flat volumes */
 #define PLAN_DATA_LINK	 TREE_DATA_LINK
 
 struct step {
 	enum order_op op;
 	uint16_t ignored; /* as in struct order_step */
 	bool mark;
+	bool moves; /* the node, which it does not make */
 	struct node *node; /* what the step makes: the tree knows whether it has come */
 	struct node *
 		live; /* a live file of which the kernel has no page of before (ORDER_INVAL), or nothing at all, after it */
@@ -31,6 +33,7 @@ struct plan {
 	struct step *steps;
 	size_t n_steps, steps_size;
 	size_t switch_step; /* with it the new content is visible; SIZE_MAX: there is none */
+	bool flat; /* its volume is */
 	bool live_again; /* a live file is in the way of another, which plan_heal() makes when this one is gone */
 	char version[PLAN_VERSION_MAX], old_version[PLAN_VERSION_MAX]; /* old: "" in a new volume */
 
@@ -53,11 +56,21 @@ int plan_remove_volume(struct plan *p);
 int plan_remove_pod(struct plan *p);
 int plan_name_pod(struct plan *p);
 /* Brings an update that an earlier process did not end to its end, or takes back what was not visible yet: afterwards the
- * volume shows `version`, which is set, and nothing else is listed but folders of versions without files. touch: the kernel is made to look at the folder again. -ENOENT: there
- * is no such volume. */
-int plan_heal(struct plan *p, bool touch);
+ * volume shows `version`, which is set, and nothing else is listed but folders of versions without files. touch: the kernel is
+ * made to look at this folder again (0: at none). -ENOENT: there is no such volume. */
+int plan_heal(struct plan *p, uint64_t touch);
+
+/* What the volume at `path` shows, or begins to show. */
+struct plan_shown {
+	struct node *vol, *version; /* its folder, and that of its newest version */
+	const char *name; /* of the version; valid while it is there */
+	uint64_t changed_usec; /* about when it came */
+	bool flat;
+};
+/* false: there is no such volume. */
+bool plan_shown(const struct plan *p, struct plan_shown *ret_s);
 /* Whether a reader finds each key of that version in the volume, and no other; false while an update is under way. */
-bool plan_is_whole(const struct plan *p, const struct node *vol, const struct node *version);
+bool plan_is_whole(const struct plan *p, const struct plan_shown *s);
 /* Whether the volume (`path`) at `path` has its live files, if it has any or (wanted) should, and all of them are settled. */
 bool plan_live_is_whole(const struct plan *p, bool wanted);
 /* Removes old_version, whose files are unlinked already. */

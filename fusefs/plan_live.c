@@ -2,23 +2,13 @@
  * that change is good for one answer; after it, the kernel drops what it has of them. */
 #include "fusefs/plan_steps.h"
 
-/* Paths of the volume's live folder, the pod's and the volume's name in it. */
-static void live_names(const struct plan *p, char uid[PAYLOAD_NAME_MAX + 1], const char **ret_volume)
-{
-	const char *path = p->path;
-
-	if (!path_element(&path, uid))
-		uid[0] = 0;
-	*ret_volume = strrchr(p->path, '/') + 1;
-}
-
 struct node *live_folder(const struct plan *p)
 {
 	char uid[PAYLOAD_NAME_MAX + 1];
 	const char *volume;
 	struct node *n;
 
-	live_names(p, uid, &volume);
+	volume_names(p, uid, &volume);
 	n = plan_find(p, uid);
 	n = n ? tree_find(p->tree, n, PLAN_LIVE) : NULL;
 	return n ? tree_find(p->tree, n, volume) : NULL;
@@ -27,10 +17,16 @@ struct node *live_folder(const struct plan *p)
 /* The file that a live file shows once this version is the newest. */
 static struct node *live_in_version(const struct plan *p, const struct node *live, struct node *version)
 {
-	const char *path = strstr(node_target(live), "/" PLAN_DATA_LINK "/") + strlen("/" PLAN_DATA_LINK "/");
+	const char *path = node_target(live);
 	char name[PAYLOAD_NAME_MAX + 1];
 	struct node *n = version;
 
+	/* <pod>/volumes/<plugin>/<volume>/ */
+	for (int i = 0; i < 4; i++)
+		(void)path_element(&path, name);
+	if (p->flat)
+		return flat_file(p, version, path);
+	(void)path_element(&path, name); /* ..data */
 	while (n && node_kind(n) == NODE_DIR && path_element(&path, name)) {
 		n = tree_find(p->tree, n, name);
 		if (n && node_is_hidden(n))
@@ -119,7 +115,8 @@ static int add_live_node(struct plan *p, struct node *live, struct node *dir, co
 		return filled ? tree_fill_dir(p->tree, dir, name, st.st_mode & 07777, st.st_gid, &n)
 			      : stage_dir(p, dir, name, st.st_mode & 07777, st.st_gid, &n);
 	}
-	if (snprintf(target, sizeof target, "%s/" PLAN_DATA_LINK "/%s", p->path, path) >= (int)sizeof target)
+	if (snprintf(target, sizeof target, "%s/%s%s", p->path, p->flat ? "" : PLAN_DATA_LINK "/", path) >=
+	    (int)sizeof target)
 		return -ENAMETOOLONG;
 	if (filled)
 		return tree_fill_live(p->tree, dir, name, target, &n);
@@ -132,10 +129,17 @@ static int add_live_node(struct plan *p, struct node *live, struct node *dir, co
 	return r;
 }
 
-/* Names of which an element starts with two dots have no live file: folders of that name never change. */
+/* Names of which an element starts with two dots have no live file: folders of that name never change. Folders are made for
+ * the files' sake. */
 static bool has_live_file(const struct node *n)
 {
-	return !is_version_name(node_name(n));
+	const struct node *in = n;
+
+	if (is_version_name(node_name(n)))
+		return false;
+	while (in && node_kind(in) == NODE_DIR)
+		in = walk_next(n, in);
+	return in && node_kind(in) == NODE_FILE;
 }
 
 /* The folder for the live file of this node of a version, below the folder for all of them. */
@@ -148,22 +152,23 @@ static struct node *live_parent(const struct plan *p, struct node *live, const c
 	return live;
 }
 
-/* What is there with another kind than it should have goes; what should be there instead comes when it is gone. */
-static int add_live_nodes(struct plan *p, struct node *live, struct node *version)
+/* For the files below `top`. What is there with another kind than it should have goes; what should be there instead comes when
+ * it is gone. */
+static int add_live_nodes(struct plan *p, struct node *live, struct node *top)
 {
-	struct node *n = walk_next(version, version), *dir, *there;
-	char path[ORDER_PATH_MAX], top[ORDER_PATH_MAX];
+	struct node *n = walk_next(top, top), *dir, *there;
+	char path[ORDER_PATH_MAX], prefix[ORDER_PATH_MAX];
 	const char *rest;
 	int r;
 
-	r = node_path(version, top);
+	r = node_path(top, prefix);
 	while (n && r == 0) {
 		enum node_kind kind = node_kind(n) == NODE_DIR ? NODE_DIR : NODE_LIVE;
 
 		r = node_path(n, path);
 		if (r < 0)
 			return r;
-		rest = path + strlen(top) + 1;
+		rest = path + strlen(prefix) + 1;
 		dir = has_live_file(n) ? live_parent(p, live, rest) : NULL;
 		there = dir ? tree_find(p->tree, dir, node_name(n)) : NULL;
 		if (there && node_kind(there) != kind) {
@@ -173,7 +178,7 @@ static int add_live_nodes(struct plan *p, struct node *live, struct node *versio
 		} else if (dir && !there) {
 			r = add_live_node(p, live, dir, n, rest);
 		}
-		n = dir ? walk_next(version, n) : walk_on(version, n);
+		n = dir ? walk_next(top, n) : walk_on(top, n);
 	}
 	return r;
 }
@@ -181,7 +186,7 @@ static int add_live_nodes(struct plan *p, struct node *live, struct node *versio
 int add_live(struct plan *p, struct node *version)
 {
 	char uid[PAYLOAD_NAME_MAX + 1];
-	struct node *live = live_folder(p), *pod, *top;
+	struct node *live = live_folder(p), *vol = plan_find(p, p->path), *files, *pod, *top;
 	const char *volume;
 	struct stat st;
 	int r;
@@ -189,15 +194,20 @@ int add_live(struct plan *p, struct node *version)
 	if (!live && !(p->payload && p->payload->live))
 		return 0;
 	if (!live) {
-		live_names(p, uid, &volume);
+		volume_names(p, uid, &volume);
 		pod = plan_find(p, uid);
-		node_stat(version, &st);
+		/* as a version's folder, which the volume's group can read */
+		node_stat(vol, &st);
 		r = pod ? need_dir(p, pod, PLAN_LIVE, MODE_POD_DIR, &top) : -ENOENT;
-		r = r ?: stage_dir(p, top, volume, st.st_mode & 07777, st.st_gid, &live);
+		r = r ?: stage_dir(p, top, volume, (st.st_mode & S_ISGID) | 0755, st.st_gid, &live);
 		if (r < 0)
 			return r;
 	}
-	return add_live_nodes(p, live, version);
+	if (!p->flat)
+		return add_live_nodes(p, live, version);
+	files = flat_files(p, version);
+	r = add_live_nodes(p, live, vol);
+	return r == 0 && files ? add_live_nodes(p, live, files) : r;
 }
 
 int warm_live(struct plan *p, struct node *version)
@@ -215,24 +225,24 @@ int warm_live(struct plan *p, struct node *version)
 
 bool plan_live_is_whole(const struct plan *p, bool wanted)
 {
-	struct node *live = live_folder(p), *vol = plan_find(p, p->path), *dir, *n;
-	struct node *data = vol ? tree_find(p->tree, vol, PLAN_DATA_LINK) : NULL;
-	struct node *version = data ? tree_find(p->tree, vol, node_target(data)) : NULL;
-	char path[ORDER_PATH_MAX], top[ORDER_PATH_MAX];
+	struct node *live = live_folder(p), *top, *dir, *n;
+	char path[ORDER_PATH_MAX], prefix[ORDER_PATH_MAX];
+	struct plan_shown s;
 
-	if (!live || !version)
+	if (!live || !plan_shown(p, &s))
 		return !wanted;
+	top = s.flat ? s.vol : s.version;
 	for (n = walk_next(live, live); n; n = walk_next(live, n))
 		if (node_is_in_flux(n))
 			return false;
-	if (node_path(version, top) < 0)
+	if (node_path(top, prefix) < 0)
 		return false;
-	for (n = walk_next(version, version); n; n = dir ? walk_next(version, n) : walk_on(version, n)) {
+	for (n = walk_next(top, top); n; n = dir ? walk_next(top, n) : walk_on(top, n)) {
 		struct node *there;
 
 		if (node_path(n, path) < 0)
 			return false;
-		dir = has_live_file(n) ? live_parent(p, live, path + strlen(top) + 1) : NULL;
+		dir = has_live_file(n) ? live_parent(p, live, path + strlen(prefix) + 1) : NULL;
 		there = dir ? tree_find(p->tree, dir, node_name(n)) : NULL;
 		if (has_live_file(n) && (!there || !node_is_committed(there) ||
 					 (node_kind(there) == NODE_DIR) != (node_kind(n) == NODE_DIR)))

@@ -1,6 +1,9 @@
 /* Plan steps: the steps themselves, what is staged with them, walks over the tree, and how what was begun is taken back. */
 #include "fusefs/plan_steps.h"
 
+#include <sys/random.h>
+#include <time.h>
+
 void plan_clear(struct plan *p)
 {
 	for (size_t i = 0; i < p->n_steps; i++) {
@@ -113,9 +116,8 @@ void step_is_switch(struct plan *p)
 	p->steps[p->switch_step].mark = true;
 }
 
-/* What is staged is taken back if there is no step for it. digest: of a version's volume; NULL: another folder. */
-static int stage_folder(struct plan *p, struct node *parent, const char *name, mode_t mode, gid_t gid,
-			const struct digest *digest, struct node **ret_n)
+int stage_folder(struct plan *p, struct node *parent, const char *name, mode_t mode, gid_t gid,
+		 const struct digest *digest, struct node **ret_n)
 {
 	struct node *n;
 	int r;
@@ -130,6 +132,18 @@ static int stage_folder(struct plan *p, struct node *parent, const char *name, m
 	}
 	*ret_n = n;
 	return 0;
+}
+
+int stage_volume(struct plan *p, struct node **ret_vol)
+{
+	const struct payload *pl = p->payload;
+	struct node *pod, *volumes, *plugin;
+	int r;
+
+	r = need_dir(p, tree_node(p->tree, TREE_ROOT_ID), p->uid, MODE_POD_DIR, &pod);
+	r = r ?: need_dir(p, pod, "volumes", MODE_POD_DIR, &volumes);
+	r = r ?: need_dir(p, volumes, p->plugin, MODE_POD_DIR, &plugin);
+	return r ?: stage_dir(p, plugin, p->name, pl->has_fs_group ? 03777 : 01777, dir_gid(pl), ret_vol);
 }
 
 int stage_dir(struct plan *p, struct node *parent, const char *name, mode_t mode, gid_t gid, struct node **ret_n)
@@ -251,6 +265,35 @@ int remove_dirs(struct plan *p, struct node *top)
 	return r;
 }
 
+void volume_names(const struct plan *p, char uid[PAYLOAD_NAME_MAX + 1], const char **ret_volume)
+{
+	const char *path = p->path;
+
+	if (!path_element(&path, uid))
+		uid[0] = 0;
+	*ret_volume = strrchr(p->path, '/') + 1;
+}
+
+int version_name(const struct plan *p, const struct node *dir, const char *prefix, char version[PLAN_VERSION_MAX])
+{
+	time_t now = time(NULL);
+	struct tm tm;
+	uint32_t n;
+
+	gmtime_r(&now, &tm);
+	for (int tries = 0; tries < 100; tries++) {
+		size_t len = (size_t)snprintf(version, PLAN_VERSION_MAX, "%s", prefix);
+
+		len += strftime(version + len, PLAN_VERSION_MAX - len, "%Y_%m_%d_%H_%M_%S.", &tm);
+		if (getrandom(&n, sizeof n, 0) != sizeof n)
+			return -errno;
+		snprintf(version + len, PLAN_VERSION_MAX - len, "%u", n);
+		if (!dir || !tree_find(p->tree, dir, version))
+			return 0;
+	}
+	return -EEXIST;
+}
+
 bool path_element(const char **path, char name[PAYLOAD_NAME_MAX + 1])
 {
 	size_t len = strcspn(*path, "/");
@@ -262,14 +305,19 @@ bool path_element(const char **path, char name[PAYLOAD_NAME_MAX + 1])
 	*path += len + ((*path)[len] == '/');
 	return true;
 }
-struct node *plan_find(const struct plan *p, const char *path)
+struct node *node_below(const struct plan *p, struct node *dir, const char *path)
 {
-	struct node *n = tree_node(p->tree, TREE_ROOT_ID);
 	char name[PAYLOAD_NAME_MAX + 1];
+	struct node *n = dir;
 
 	while (n && path_element(&path, name))
 		n = node_kind(n) == NODE_DIR ? tree_find(p->tree, n, name) : NULL;
 	return n;
+}
+
+struct node *plan_find(const struct plan *p, const char *path)
+{
+	return node_below(p, tree_node(p->tree, TREE_ROOT_ID), path);
 }
 
 bool step_is_done(const struct step *s)
@@ -296,6 +344,8 @@ void plan_roll_back(struct plan *p)
 		struct step *s = &p->steps[i];
 		bool linked = s->node && node_is_linked(s->node);
 
+		if (s->moves)
+			tree_unstage(p->tree, s->node);
 		if (!s->node || (s->op != ORDER_MKDIR && s->op != ORDER_SYMLINK && s->op != ORDER_MKNOD) ||
 		    (keep && linked))
 			continue;

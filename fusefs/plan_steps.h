@@ -24,6 +24,13 @@ static inline gid_t dir_gid(const struct payload *pl)
 
 /* Cuts the next element off *path into name; false at the end. Elements fit: the payload has checked them. */
 bool path_element(const char **path, char name[PAYLOAD_NAME_MAX + 1]);
+/* Of `path`: the pod's and the volume's name in it. */
+void volume_names(const struct plan *p, char uid[PAYLOAD_NAME_MAX + 1], const char **ret_volume);
+/* A name that the folder has not got: as Go's os.MkdirTemp(dir, time.Now().UTC().Format(prefix + "2006_01_02_15_04_05."))
+ * gives. -EEXIST. */
+int version_name(const struct plan *p, const struct node *dir, const char *prefix, char version[PLAN_VERSION_MAX]);
+/* What is at a path of names below a folder, committed or not; NULL: nothing. */
+struct node *node_below(const struct plan *p, struct node *dir, const char *path);
 /* Path from the root of the tree; -ENAMETOOLONG when no system call would take it. */
 int node_path(const struct node *n, char path[ORDER_PATH_MAX]);
 
@@ -40,6 +47,11 @@ int step_add_name(struct plan *p, enum order_op op, struct node *made, const str
 void step_is_switch(struct plan *p);
 
 int stage_dir(struct plan *p, struct node *parent, const char *name, mode_t mode, gid_t gid, struct node **ret_n);
+/* digest: of a version's volume; NULL: another folder. */
+int stage_folder(struct plan *p, struct node *parent, const char *name, mode_t mode, gid_t gid,
+		 const struct digest *digest, struct node **ret_n);
+/* The folder of a volume that is not there yet, and those that it is in. */
+int stage_volume(struct plan *p, struct node **ret_vol);
 int stage_version(struct plan *p, struct node *vol, const struct payload *pl, struct node **ret_n);
 int stage_link(struct plan *p, struct node *parent, const char *name, const char *target, const char *final,
 	       struct node **ret_n);
@@ -76,3 +88,18 @@ int add_live(struct plan *p, struct node *version);
 int warm_live(struct plan *p, struct node *version);
 /* Nobody knows what an earlier process's publisher has told the kernel, nor what of it has come to the folders. */
 int heal_live(struct plan *p, struct node *version);
+
+/* --- volumes without links (plan_flat.c) --- */
+
+/* The folder that says what the volume shows; NULL: the volume is none of these. */
+struct node *flat_version(const struct plan *p);
+/* The file at a path of keys once that version is shown wholly; NULL: none. */
+struct node *flat_file(const struct plan *p, const struct node *version, const char *path);
+/* The folder of what is to change yet; NULL: nothing is. */
+struct node *flat_files(const struct plan *p, const struct node *version);
+bool flat_is_whole(const struct plan *p, const struct node *version);
+/* As plan_volume(), plan_heal(), plan_remove_volume(). */
+int flat_new(struct plan *p);
+int flat_update(struct plan *p, struct node *vol);
+int flat_heal(struct plan *p, struct node *vol, struct node *version);
+int flat_remove(struct plan *p);

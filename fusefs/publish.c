@@ -26,7 +26,7 @@
 struct volume {
 	char *path; /* the map's key: uid/volumes/plugin/name */
 	struct digest digest; /* of what is published */
-	bool doubted; /* the kernel's list of its names may be old */
+	uint64_t doubted; /* a folder of it, of whose names the kernel's list may be old; 0: none */
 	bool good; /* false: nothing is, or nobody knows how far the last update came */
 	uint64_t realtime_usec;
 	size_t bytes; /* locked memory that the published version holds on to */
@@ -57,11 +57,12 @@ struct job {
 
 	struct plan plan;
 	size_t n_done, n_sent; /* steps that are answered for, steps that are on their way */
-	bool touch; /* JOB_HEAL: the kernel's list of names may be old */
+	uint64_t touch; /* JOB_HEAL: a folder of whose names the kernel's list may be old; 0: none */
 	unsigned n_read_only; /* times that it waited for the file system to be made writable */
 	bool waits; /* for that */
 	bool cleaning; /* the job has failed, its steps take back what they can */
 	uint64_t order_id, realtime_usec;
+	bool flat; /* JOB_VOLUME, done: what the volume is */
 
 	int r;
 	struct err err;
@@ -359,7 +360,7 @@ static size_t payload_bytes(const struct payload *pl)
 	return sum;
 }
 
-static int heal_enqueue(struct publish *p, const char *uid, const char *path, bool touch)
+static int heal_enqueue(struct publish *p, const char *uid, const char *path, uint64_t touch)
 {
 	cleanup_job struct job *j = NULL;
 	int r;
@@ -375,12 +376,13 @@ static int heal_enqueue(struct publish *p, const char *uid, const char *path, bo
 
 static void volume_published(struct publish *p, struct job *j)
 {
-	struct node *vol = plan_find(&j->plan, j->path);
-	struct node *version = vol ? tree_find(p->tree, vol, j->plan.version) : NULL;
 	struct volume *v = map_get_str(&p->volumes, j->path);
+	struct plan_shown s;
 
-	if (version)
-		tree_drop_hidden(p->tree, version);
+	if (plan_shown(&j->plan, &s)) {
+		j->flat = s.flat;
+		tree_drop_hidden(p->tree, s.version);
+	}
 	if (!j->realtime_usec)
 		j->realtime_usec = clock_realtime_usec();
 	v->digest = j->payload->digest;
@@ -391,7 +393,7 @@ static void volume_published(struct publish *p, struct job *j)
 	v->bytes = payload_bytes(j->payload);
 	/* without memory for it the next update does it */
 	if (j->plan.live_again)
-		(void)heal_enqueue(p, j->uid, j->path, false);
+		(void)heal_enqueue(p, j->uid, j->path, 0);
 }
 
 /* Versions that are not the current one: as after any update, they stay for their grace. */
@@ -413,19 +415,19 @@ static void retire_others(struct publish *p, struct volume *v, const struct node
 static void volume_healed(struct publish *p, struct job *j)
 {
 	struct volume *v = map_get_str(&p->volumes, j->path);
-	struct node *vol = plan_find(&j->plan, j->path);
-	struct node *version = vol ? tree_find(p->tree, vol, j->plan.version) : NULL;
+	struct plan_shown s;
 
-	if (!v || !version)
+	if (!v || !plan_shown(&j->plan, &s))
 		return;
-	tree_drop_hidden(p->tree, version);
-	retire_others(p, v, vol, j->plan.version);
+	tree_drop_hidden(p->tree, s.version);
+	if (!s.flat)
+		retire_others(p, v, s.vol, s.name);
 	v->good = true;
-	if (v->doubted && *p->doubt == node_id(vol))
+	if (v->doubted && *p->doubt == v->doubted)
 		*p->doubt = 0;
-	v->doubted = false;
+	v->doubted = 0;
 	if (p->healed)
-		p->healed(p->healed_userdata, j->uid, node_name(vol));
+		p->healed(p->healed_userdata, j->uid, node_name(s.vol));
 }
 
 static void job_done(struct publish *p, struct job *j)
@@ -608,12 +610,13 @@ static bool is_unchanged(struct publish *p, struct job *j)
 static void finish_unchanged(struct publish *p, struct job *j)
 {
 	const struct volume *v = map_get_str(&p->volumes, j->path);
-	struct node *vol = plan_find(&j->plan, j->path);
-	struct node *data = vol ? tree_find(p->tree, vol, PLAN_DATA_LINK) : NULL;
+	struct plan_shown shown;
 
 	j->realtime_usec = v->realtime_usec;
-	if (data)
-		snprintf(j->plan.version, sizeof j->plan.version, "%s", node_target(data));
+	if (plan_shown(&j->plan, &shown)) {
+		snprintf(j->plan.version, sizeof j->plan.version, "%s", shown.name);
+		j->flat = shown.flat;
+	}
 	job_finish(p, j, PUBLISH_UNCHANGED);
 }
 
@@ -661,7 +664,7 @@ static void publish_turn(struct loop_source *s, void *userdata)
 
 	if (!j->fn)
 		return;
-	res = (struct publish_result){ .version = j->plan.version, .realtime_usec = j->realtime_usec };
+	res = (struct publish_result){ .version = j->plan.version, .realtime_usec = j->realtime_usec, .flat = j->flat };
 	j->fn(j->userdata, j->r, j->r >= 0 ? &res : NULL, &j->err);
 }
 
@@ -808,27 +811,38 @@ static size_t version_bytes(const struct node *dir)
 	return sum;
 }
 
+/* The folder in doubt, if it is the volume's: its own, or one among its keys; 0: it is not. */
+static uint64_t doubt_of(const struct publish *p, const struct plan_shown *s)
+{
+	const struct node *n = *p->doubt ? tree_node(p->tree, *p->doubt) : NULL;
+
+	if (n && s->flat && node_kind(n) == NODE_DIR)
+		while (n != s->vol && node_parent(n))
+			n = node_parent(n);
+	return n == s->vol ? *p->doubt : 0;
+}
+
 static int resume_volume(struct publish *p, const struct node *pod, const struct node *plugin, struct node *vol)
 {
-	struct node *data = tree_find(p->tree, vol, PLAN_DATA_LINK), *version = NULL;
+	struct plan plan = PLAN_INIT(p->tree);
 	cleanup_free char *path = NULL;
+	struct plan_shown shown;
 	struct volume *v;
 	int r;
 
-	if (data && node_kind(data) == NODE_LINK)
-		version = tree_find(p->tree, vol, node_target(data));
-	if (!is_dir(version)) /* nothing that the publisher makes; the next payload makes a volume of it */
-		return 0;
 	path = volume_path_text(&(struct volume_path){ node_name(pod), node_name(plugin), node_name(vol) });
 	if (!path)
 		return -ENOMEM;
+	plan.path = path;
+	if (!plan_shown(&plan, &shown)) /* nothing that the publisher makes; the next payload makes a volume of it */
+		return 0;
 	r = volume_get(p, path, &v);
 	if (r < 0)
 		return r;
-	v->digest = *node_digest(version);
-	v->realtime_usec = node_changed(data);
-	v->bytes = version_bytes(version);
-	v->doubted = *p->doubt == node_id(vol);
+	v->digest = *node_digest(shown.version);
+	v->realtime_usec = shown.changed_usec;
+	v->bytes = version_bytes(shown.version);
+	v->doubted = doubt_of(p, &shown);
 	return heal_enqueue(p, node_name(pod), path, v->doubted);
 }
 
@@ -849,10 +863,10 @@ static int resume_pod(struct publish *p, struct node *pod)
 }
 
 /* The pods' folders; by-name is none. */
-static struct node *next_pod(const struct publish *p, uint64_t after_id)
+static struct node *next_pod(const struct publish *p, uint64_t after)
 {
 	const struct node *root = tree_node(p->tree, TREE_ROOT_ID);
-	struct node *n = node_next_child(root, after_id);
+	struct node *n = node_next_child(root, after);
 
 	while (n && (!is_dir(n) || str_eq(node_name(n), PLAN_BY_NAME)))
 		n = node_next_child(root, node_cookie(n));
@@ -881,15 +895,13 @@ bool publish_find(const struct publish *p, const struct volume_path *at, struct 
 	cleanup_free char *path = volume_path_text(at);
 	const struct volume *v = path ? map_get_str(&p->volumes, path) : NULL;
 	struct plan plan = PLAN_INIT(p->tree);
-	struct node *vol = v && v->realtime_usec ? plan_find(&plan, path) : NULL;
-	struct node *data = vol ? tree_find(p->tree, vol, PLAN_DATA_LINK) : NULL, *version;
+	struct plan_shown s;
 
-	if (!data)
-		return false;
-	version = tree_find(p->tree, vol, node_target(data));
 	plan.path = path;
-	*ret_whole = version && (v->good || (!v->doubted && plan_is_whole(&plan, vol, version)));
-	*ret_res = (struct publish_result){ .version = node_target(data), .realtime_usec = v->realtime_usec };
+	if (!v || !v->realtime_usec || !plan_shown(&plan, &s))
+		return false;
+	*ret_whole = v->good || (!v->doubted && plan_is_whole(&plan, &s));
+	*ret_res = (struct publish_result){ .version = s.name, .realtime_usec = v->realtime_usec, .flat = s.flat };
 	return true;
 }
 

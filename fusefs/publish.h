@@ -4,7 +4,11 @@
  * A new volume: parent folders that are missing, then one mkdir of the volume folder that commits all of it.
  * An update: mkdir ..<timestamp>, chmod it, symlink ..data_tmp, rename over ..data, symlink new top-level names, unlink
  * gone ones, unlink the old version's files; its folders are removed PUBLISH_GRACE_USEC later, so that no path walk
- * that was overtaken fails. */
+ * that was overtaken fails.
+ *
+ * A flat volume has files where the other has links. An update: mkdir <pod>/staging/<volume>/<timestamp>, with all that is new
+ * in it; rename of each file over its key; unlink of those that are gone (plan_flat.c). Files are switched one by one, each at
+ * once: a volume whose update fails or waits in the middle shows some old and some new ones, until the next one ends it. */
 #pragma once
 
 #include "common/err.h"
@@ -25,7 +29,8 @@ enum { PUBLISH_UNCHANGED = 1 };
 
 struct publish_result {
 	const char *version; /* "..2026_11_22_02_52_48.1104889105", borrowed for the call */
-	uint64_t realtime_usec; /* when ..data was switched */
+	uint64_t realtime_usec; /* when ..data was switched, or the last file of a flat volume */
+	bool flat; /* what it is, whatever the payload asks for: a volume stays as it was made */
 };
 /* r: 0 published (and read once through the mount, so that it is warm), PUBLISH_UNCHANGED, -ESTALE: overtaken by a newer
  * payload or by the removal, -ECANCELED: publish_free() came first, otherwise why it failed; then the volume is as it was.
