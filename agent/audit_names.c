@@ -13,8 +13,10 @@
 #define DEPTH_MAX   64
 #define ROOM_FOR(n) ((size_t)(n)*AUDIT_ANSWER_MAX)
 
-/* Where a version's folder is below the pods dir: <uid>/volumes/<plugin>/<volume>/<version>. */
+/* Where a version's folder is below the pods dir: <uid>/volumes/<plugin>/<volume>/<version>. In a flat volume the key is where
+ * others have the version, and what is not there yet is in <uid>/staging/<volume>/<version>/files. */
 enum { LEVEL_UID, LEVEL_VOLUMES, LEVEL_PLUGIN, LEVEL_VOLUME, LEVEL_VERSION, LEVEL_KEY };
+enum { STAGING_VOLUME = 2, STAGING_VERSION, STAGING_FILES };
 
 struct audit_names {
 	struct loop *loop;
@@ -60,23 +62,24 @@ void audit_names_state(const struct audit_names *a, struct audit_state *ret_s)
 
 /* ---- names ---- */
 
-/* The names from the root down; 0: the root itself, or not to be found out. */
-static size_t climb(const struct tree *t, uint64_t id, const char *names[static DEPTH_MAX])
+/* The file, and the names from the root down; NULL: it is none, or they are not to be found out. */
+static const struct node *climb(const struct tree *t, uint64_t id, const char *names[static DEPTH_MAX],
+				size_t *ret_depth)
 {
-	const struct node *n = tree_node(t, id);
+	const struct node *n = tree_node(t, id), *file;
 	size_t depth = 0;
 
 	/* a live file is the key that it shows now */
-	n = n ? tree_follow(t, n) : NULL;
+	n = file = n ? tree_follow(t, n) : NULL;
 
 	if (!n || node_kind(n) != NODE_FILE)
-		return 0;
+		return NULL;
 	while (node_id(n) != TREE_ROOT_ID) {
 		if (depth == DEPTH_MAX)
-			return 0;
+			return NULL;
 		n = tree_origin(t, n, &names[depth]);
 		if (!n)
-			return 0;
+			return NULL;
 		depth++;
 	}
 	for (size_t i = 0; i < depth / 2; i++) {
@@ -85,7 +88,8 @@ static size_t climb(const struct tree *t, uint64_t id, const char *names[static 
 		names[i] = names[depth - 1 - i];
 		names[depth - 1 - i] = other;
 	}
-	return depth;
+	*ret_depth = depth;
+	return file;
 }
 
 struct found {
@@ -132,24 +136,52 @@ static void find_pod(const struct audit_names *a, const char *uid, const char *v
 	names[AUDIT_SECRET] = s ? find_secret(s, volume, key) : "";
 }
 
+/* The level of the key's first name; 0: it is no key. A key of a flat volume is of the version that the volume shows, as long as
+ * it is there. */
+static size_t locate(const struct audit_names *a, const struct node *n, const char *path[], size_t depth,
+		     const char *found[AUDIT_NAMES_N])
+{
+	struct publish_result res;
+	bool whole;
+
+	if (depth <= LEVEL_VERSION)
+		return 0;
+	found[AUDIT_POD_UID] = path[LEVEL_UID];
+	if (str_eq(path[LEVEL_VOLUMES], "staging") && depth > STAGING_FILES + 1) {
+		found[AUDIT_VOLUME] = path[STAGING_VOLUME];
+		found[AUDIT_VERSION] = path[STAGING_VERSION];
+		return STAGING_FILES + 1;
+	}
+	found[AUDIT_VOLUME] = path[LEVEL_VOLUME];
+	found[AUDIT_VERSION] = path[LEVEL_VERSION];
+	if (str_starts(path[LEVEL_VERSION], ".."))
+		return depth > LEVEL_KEY ? LEVEL_KEY : 0;
+	found[AUDIT_VERSION] = "";
+	if (node_parent(n) &&
+	    publish_find(a->publish, &(struct volume_path){ path[LEVEL_UID], path[LEVEL_PLUGIN], path[LEVEL_VOLUME] },
+			 &res, &whole))
+		found[AUDIT_VERSION] = res.version;
+	return LEVEL_VERSION;
+}
+
 size_t audit_names_find(const struct audit_names *a, uint64_t node, char *names, size_t size)
 {
 	cleanup_buf struct buf text = BUF_INIT(size), key = BUF_INIT(size);
 	const char *path[DEPTH_MAX], *found[AUDIT_NAMES_N] = { NULL };
-	size_t depth = climb(a->tree, node, path);
+	const struct node *file;
+	size_t depth = 0, first;
 	int r = 0;
 
-	if (depth <= LEVEL_KEY)
+	file = climb(a->tree, node, path, &depth);
+	first = file ? locate(a, file, path, depth, found) : 0;
+	if (first == 0)
 		return 0;
-	found[AUDIT_POD_UID] = path[LEVEL_UID];
-	found[AUDIT_VOLUME] = path[LEVEL_VOLUME];
-	found[AUDIT_VERSION] = path[LEVEL_VERSION];
-	for (size_t i = LEVEL_KEY; i < depth && r == 0; i++)
-		r = buf_printf(&key, "%s%s", i > LEVEL_KEY ? "/" : "", path[i]);
+	for (size_t i = first; i < depth && r == 0; i++)
+		r = buf_printf(&key, "%s%s", i > first ? "/" : "", path[i]);
 	if (r < 0)
 		return 0;
 	found[AUDIT_KEY] = key.data;
-	find_pod(a, path[LEVEL_UID], path[LEVEL_VOLUME], key.data, found);
+	find_pod(a, path[LEVEL_UID], found[AUDIT_VOLUME], key.data, found);
 	for (size_t i = 0; i < AUDIT_NAMES_N && r == 0; i++)
 		r = buf_add(&text, found[i], strlen(found[i]) + 1);
 	if (r < 0)

@@ -22,6 +22,8 @@ static const struct backoff_policy PODS_RETRY = { .first_usec = 500 * USEC_PER_M
 /* A mirror pod stands for a static pod of the kubelet's, whose volumes are under another uid. The API server refuses one
  * that refers to Secrets; one that is there all the same is shown as failed, in the kubelet's words. */
 static const char STATIC_REFUSED[] = "static pods may not reference secrets";
+static const char LAYOUT_STAYS[] =
+	"a volume keeps the layout that it was made with: a new pod gets the one that is asked for";
 
 /* A payload on its way to the publisher; outlives its volume if it must. */
 struct volume_flight {
@@ -140,7 +142,9 @@ static void volume_set_error(struct volume *v, const char *text)
 		return;
 	asked = volume_asked_for(v);
 	trouble = volume_trouble(v);
-	if (v->condition == VOLUME_READY && (asked || (trouble && str_eq(text, trouble->error))))
+	if (str_eq(text, LAYOUT_STAYS))
+		log_warning(volume_fields(v, fields), "%s", text);
+	else if (v->condition == VOLUME_READY && (asked || (trouble && str_eq(text, trouble->error))))
 		log_debug(volume_fields(v, fields), "volume keeps its last good content: %s", text);
 	else if (v->condition == VOLUME_READY)
 		log_warning(volume_fields(v, fields), "volume keeps its last good content: %s", text);
@@ -178,7 +182,7 @@ static void volume_settle(struct volume *v, struct volume_flight *f, bool unchan
 {
 	cleanup_free char *before = NULL;
 	const struct store_entry *trouble = volume_trouble(v);
-	bool first = v->updated_usec == 0;
+	bool first = v->updated_usec == 0, stays = res->flat != (v->spec->layout == POD_LAYOUT_FLAT);
 	struct log_field fields[6];
 
 	before = v->resource_version;
@@ -189,7 +193,7 @@ static void volume_settle(struct volume *v, struct volume_flight *f, bool unchan
 	v->n_bytes = f->n_bytes;
 	v->condition = VOLUME_READY;
 	backoff_reset(&v->backoff);
-	volume_set_error(v, trouble ? trouble->error : "");
+	volume_set_error(v, trouble ? trouble->error : stays ? LAYOUT_STAYS : "");
 	volume_fields(v, fields);
 	fields[3] = (struct log_field){ "revision", v->resource_version };
 	fields[4] = (struct log_field){ "version", v->version };

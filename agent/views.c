@@ -360,6 +360,8 @@ static int view_fill(struct view *v, const struct pod *pod, const struct pod_vol
 		payload_set_fs_group(v->payload, pod->fs_group);
 	if (volume->live)
 		payload_set_live(v->payload);
+	if (volume->layout == POD_LAYOUT_FLAT)
+		payload_set_flat(v->payload);
 	return payload_seal(v->payload, e);
 }
 
