@@ -33,6 +33,13 @@ static int setup(void **state)
 	return 0;
 }
 
+static int setup_flat(void **state)
+{
+	rig = rig_new(NULL);
+	rig_set_flat(rig, true);
+	return 0;
+}
+
 static int teardown(void **state)
 {
 	rig_free(rig);
@@ -578,6 +585,16 @@ int main(void)
 		cmocka_unit_test(readers_see_what_is_promised),
 		cmocka_unit_test(readers_that_ask_for_time_and_size_alone_do_too),
 	};
+	const struct CMUnitTest flat[] = {
+		cmocka_unit_test(a_live_file_follows_its_key),
+		cmocka_unit_test(a_key_that_is_gone_is_stale_and_comes_back_as_the_same),
+		cmocka_unit_test(new_keys_get_live_files),
+		cmocka_unit_test(folders_are_as_closed_as_the_volumes),
+		cmocka_unit_test(watchers_of_the_bound_file_are_woken),
+		cmocka_unit_test(a_warm_live_file_costs_no_request),
+		cmocka_unit_test(readers_see_what_is_promised),
+	};
+	int n_failed = cmocka_run_group_tests_name("in volumes of links", tests, setup, teardown);
 
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return n_failed + cmocka_run_group_tests_name("in flat volumes", flat, setup_flat, teardown);
 }

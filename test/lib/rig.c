@@ -30,7 +30,7 @@ struct attach {
 
 struct rig {
 	char dir[64], scratch[64], writable[64];
-	bool has_writable;
+	bool has_writable, flat;
 	struct mount_fds mounts;
 	struct loop *loop;
 	struct tree *tree;
@@ -527,9 +527,16 @@ static void payload_fn(struct rig *rig, void *arg)
 		payload_set_fs_group(p, c->fs_group);
 	if (c->r == 0 && c->live)
 		payload_set_live(p);
+	if (c->r == 0 && rig->flat)
+		payload_set_flat(p);
 	c->r = c->r ?: payload_seal(p, c->e);
 	if (c->r == 0 && !c->only_check)
 		c->payload = TAKE_PTR(p);
+}
+
+void rig_set_flat(struct rig *rig, bool flat)
+{
+	rig->flat = flat;
 }
 
 int rig_payload_check(struct rig *rig, const struct rig_file *files, struct err *e)

@@ -83,5 +83,7 @@ struct payload *rig_payload(struct rig *rig, const struct rig_file *files, int64
 			    const char *const *mount_dirs);
 /* The same for a volume with live files. */
 struct payload *rig_payload_live(struct rig *rig, const struct rig_file *files, int64_t fs_group);
+/* From now on payloads ask for a flat layout, or not. */
+void rig_set_flat(struct rig *rig, bool flat);
 /* What adding and sealing say; the payload itself is thrown away. */
 int rig_payload_check(struct rig *rig, const struct rig_file *files, struct err *e);
