@@ -39,7 +39,7 @@ bool pod_events_trouble(const struct volume *v, struct event_trouble *ret)
 	const struct store_entry *asked = asked_for(v);
 	const struct pod_state *s = v->pod;
 
-	if (!v->error[0] || s->cached || s->pod->deleting)
+	if (!v->error[0] || v->layout_stays || s->cached || s->pod->deleting)
 		return false;
 	*ret = (struct event_trouble){ .pod = event_pod(s), .volume = v->spec->name, .text = v->error };
 	if (asked && asked->kind == OBJECT_SECRET)

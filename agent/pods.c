@@ -127,6 +127,20 @@ static int volume_hold(const struct volume *v, struct err *e)
 	return 0;
 }
 
+/* It is a mistake in what the pod asks for, and nothing that keeps its content back. */
+static void volume_tell_layout(struct volume *v)
+{
+	const struct pods *p = v->pod->pods;
+	cleanup_free char *text = NULL;
+
+	text = str_format("annotation " POD_OPTION_VOLUMES ": %s.layout: %s", v->spec->name, LAYOUT_STAYS);
+	if (!text)
+		return;
+	log_warning(LOG_F({ "pod", pod_display(v->pod->pod) }), "%s", text);
+	if (p->mistaken && !v->pod->cached && !v->pod->pod->deleting)
+		p->mistaken(p->mistaken_userdata, v->pod, text);
+}
+
 /* Says what is wrong with a volume, once for each reason. What is wrong with the source is the source's to say: it would
  * be said again for every volume. */
 static void volume_set_error(struct volume *v, const char *text)
@@ -138,13 +152,14 @@ static void volume_set_error(struct volume *v, const char *text)
 	if (strcmp(v->error, text) == 0)
 		return;
 	snprintf(v->error, sizeof(v->error), "%s", text);
-	if (!*text)
+	v->layout_stays = str_eq(text, LAYOUT_STAYS);
+	if (v->layout_stays)
+		volume_tell_layout(v);
+	if (!*text || v->layout_stays)
 		return;
 	asked = volume_asked_for(v);
 	trouble = volume_trouble(v);
-	if (str_eq(text, LAYOUT_STAYS))
-		log_warning(volume_fields(v, fields), "%s", text);
-	else if (v->condition == VOLUME_READY && (asked || (trouble && str_eq(text, trouble->error))))
+	if (v->condition == VOLUME_READY && (asked || (trouble && str_eq(text, trouble->error))))
 		log_debug(volume_fields(v, fields), "volume keeps its last good content: %s", text);
 	else if (v->condition == VOLUME_READY)
 		log_warning(volume_fields(v, fields), "volume keeps its last good content: %s", text);
@@ -423,6 +438,7 @@ static void volume_inherit(struct volume *v, struct volume *old)
 	v->resource_version = TAKE_PTR(old->resource_version);
 	memcpy(v->version, old->version, sizeof(v->version));
 	memcpy(v->error, old->error, sizeof(v->error));
+	v->layout_stays = old->layout_stays;
 	v->updated_usec = old->updated_usec;
 	v->n_files = old->n_files;
 	v->n_bytes = old->n_bytes;

@@ -37,9 +37,10 @@ struct volume {
 	size_t n_sources; /* that have been taken up */
 	enum volume_condition condition;
 	char error[ERR_TEXT_MAX];
+	bool layout_stays; /* the error is only that it has not the layout that is asked for */
 	/* of what is published */
 	char *resource_version; /* of each source, with commas between */
-	char version[64]; /* "..2026_11_22_..." */
+	char version[64]; /* "..2026_11_22_...", of a flat volume without the dots */
 	uint64_t updated_usec; /* CLOCK_REALTIME of the switch; 0: never */
 	size_t n_files;
 	uint64_t n_bytes;

@@ -15,6 +15,7 @@
 #include "agent/token.h"
 #include "common/file.h"
 #include "common/str.h"
+#include "test/lib/look.h"
 #include "test/lib/rig.h"
 
 static struct fixture {
@@ -1000,6 +1001,63 @@ static void volume_with_a_mistake_is_held_back_and_the_mistake_told_once(void **
 	assert_string_equal(volume_error("ns/p"), "");
 }
 
+#define LAYOUT_STAYS "a volume keeps the layout that it was made with: a new pod gets the one that is asked for"
+
+static void flat_volume_has_files_and_keeps_its_layout(void **state)
+{
+	cleanup_free char *live = str_format("%s/u1/live/v/k", rig_dir(f.rig));
+	struct stat st;
+
+	rig_call(f.rig, watch_mistakes, NULL);
+	say_asking(ASKS("v: {layout: flat, owner: 1000, mode: '0440'}") ",\"secretlet.dev/live\":\"v\"",
+		   "\"securityContext\":{\"fsGroup\":1001},");
+	say_secret("s", "1", ONE);
+	expect_condition("ns/p", VOLUME_READY);
+	assert_int_equal(lstat(rig_path(f.rig, "u1", "v", "k"), &st), 0);
+	assert_int_equal(st.st_mode, S_IFREG | 0440);
+	expect_owned(rig_path(f.rig, "u1", "v", "k"), "440:1000:1001");
+	expect_owned(live, "440:1000:1001");
+	assert_false(look_exists(rig_path(f.rig, "u1", "v", "..data")));
+	say_secret("s", "2", TWO);
+	rig_settle(f.rig);
+	expect_file("u1", "k", "two");
+	look_is_text(live, "two");
+	assert_int_equal(n_mistakes, 0);
+
+	say_asking(ASKS("v: {owner: 1000, mode: '0400'}"), "\"securityContext\":{\"fsGroup\":1001},");
+	assert_int_equal(n_mistakes, 1);
+	assert_string_equal(f.answer, "annotation secretlet.dev/volumes: v.layout: " LAYOUT_STAYS);
+	expect_owned(rig_path(f.rig, "u1", "v", "k"), "400:1000:1001");
+	assert_false(look_exists(rig_path(f.rig, "u1", "v", "..data")));
+	expect_condition("ns/p", VOLUME_READY);
+	assert_string_equal(volume_error("ns/p"), LAYOUT_STAYS);
+	say_secret("s", "3", ONE);
+	rig_settle(f.rig);
+	expect_file("u1", "k", "one");
+	assert_int_equal(n_mistakes, 1);
+	say_asking(ASKS("v: {layout: flat}"), "");
+	assert_string_equal(volume_error("ns/p"), "");
+	assert_int_equal(n_mistakes, 1);
+}
+
+static void volume_of_links_stays_one(void **state)
+{
+	rig_call(f.rig, watch_mistakes, NULL);
+	say_asking("", "");
+	say_secret("s", "1", ONE);
+	expect_condition("ns/p", VOLUME_READY);
+	say_asking(ASKS("v: {layout: flat}"), "");
+	expect_condition("ns/p", VOLUME_READY);
+	assert_true(look_exists(rig_path(f.rig, "u1", "v", "..data")));
+	assert_string_equal(volume_error("ns/p"), LAYOUT_STAYS);
+	assert_int_equal(n_mistakes, 1);
+	say_secret("s", "2", TWO);
+	rig_settle(f.rig);
+	expect_file("u1", "k", "two");
+	assert_string_equal(volume_error("ns/p"), LAYOUT_STAYS);
+	assert_int_equal(n_mistakes, 1);
+}
+
 static void mistake_that_is_of_no_volume_holds_nothing_back(void **state)
 {
 	rig_call(f.rig, watch_mistakes, NULL);
@@ -1442,6 +1500,8 @@ int main(void)
 		with_rig(a_changed_mode_alone_is_shown),
 		with_rig(owner_group_and_mode_are_as_asked_and_follow_the_annotation),
 		with_rig(volume_with_a_mistake_is_held_back_and_the_mistake_told_once),
+		with_rig(flat_volume_has_files_and_keeps_its_layout),
+		with_rig(volume_of_links_stays_one),
 		with_rig(mistake_that_is_of_no_volume_holds_nothing_back),
 		with_rig(a_pod_that_changes_its_secret_gives_the_old_one_back),
 		with_rig(what_cannot_be_shown_fails_with_a_reason_and_can_be_mended),
