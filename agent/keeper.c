@@ -16,14 +16,13 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
-#include <sys/prctl.h>
+#include <signal.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <systemd/sd-daemon.h>
-#include <sysexits.h>
 
 #include "agent/audit.h"
+#include "agent/child.h"
 #include "agent/fsconn.h"
 #include "agent/link.h"
 #include "agent/notify.h"
@@ -39,8 +38,6 @@
 #include "fusefs/session.h"
 
 #define KEEPER_FILES	 512 /* what each process may have open, at least */
-#define CHILD_FD_HIGH	 64
-#define CHILD_FDS_MAX	 5
 #define RELOAD_TRIES_MAX 3 /* agents that may die of one reload */
 #define KEEPER_STOP_USEC (5 * USEC_PER_SEC)
 #define LINK_BATCH	 64 /* messages of the agent in one turn: our signals come in between */
@@ -51,43 +48,21 @@
 #define START_MAX_USEC	  (60 * USEC_PER_SEC)
 #define START_AGAIN_USEC  (3 * USEC_PER_SEC) /* at least */
 #define START_AGAIN_HANGS 2 /* times agentHangTimeout */
-#define STEADY_USEC	  USEC_PER_SEC /* a child that has lived for so long is replaced at once when it dies */
-
-#define YOUNG_DELAY_USEC     (10 * USEC_PER_MSEC)
-#define YOUNG_DELAY_MAX_USEC (500 * USEC_PER_MSEC)
-#define YOUNG_DOUBLINGS_MAX  8u
 
 #define FD_CONTROL "secretlet-control" /* in the service manager's store */
-
-/* For children that cannot be started. */
-static const struct backoff_policy KEEPER_RESTART = { .first_usec = 20 * USEC_PER_MSEC,
-						      .max_usec = 10 * USEC_PER_SEC,
-						      .reset_usec = 60 * USEC_PER_SEC,
-						      .factor = 2.0,
-						      .jitter = 0.2 };
-
-struct child {
-	const char *name;
-	pid_t pid; /* 0: not running */
-	struct loop_source *watch, *restart;
-	struct backoff backoff;
-	unsigned n_starts, n_young; /* young: that have served and died within STEADY_USEC, in a row */
-	uint64_t started_usec;
-};
 
 /* Who waits is answered first, then everything else is begun. */
 enum agent_stage { STAGE_STARTS, STAGE_SERVES, STAGE_READY };
 
 struct keeper {
-	pid_t pid; /* our own, for the children */
 	const struct config *config;
 	int config_text;
 	char *const *args;
 	struct loop *loop;
+	struct child_world world;
 	struct loop_source *sigterm, *sigint, *sighup, *link_source, *stop_timer, *tick;
 
 	struct places places;
-	int self; /* our own binary */
 
 	struct notify notify; /* open: the service manager may keep our fds */
 	struct fsconn conn;
@@ -208,8 +183,8 @@ static int keeper_check(struct keeper *k, struct err *e)
 	fuse = open("/dev/fuse", O_RDWR | O_CLOEXEC);
 	if (fuse < 0)
 		return err_set(e, -errno, "open /dev/fuse: %m (is the fuse module loaded?)");
-	k->self = open("/proc/self/exe", O_PATH | O_CLOEXEC);
-	if (k->self < 0)
+	k->world.self = open("/proc/self/exe", O_PATH | O_CLOEXEC);
+	if (k->world.self < 0)
 		return err_set(e, -errno, "open /proc/self/exe: %m");
 
 	r = places_lock(&k->places, e);
@@ -226,110 +201,6 @@ static int keeper_check(struct keeper *k, struct err *e)
 }
 
 /* --- children --- */
-
-static _Noreturn void child_fail(const char *program, const char *what)
-{
-	log_error(NULL, "start %s: %s: %m", program, what);
-	_exit(EX_OSERR);
-}
-
-/* In the child: puts fds where keeper.h says, resets what we inherited from the loop, and becomes `argv`. */
-static _Noreturn void child_exec(const struct keeper *k, char *const *argv, const int *fds, size_t n_fds)
-{
-	sigset_t none;
-	int high[CHILD_FDS_MAX], self;
-
-	assert(n_fds <= CHILD_FDS_MAX);
-
-	sigemptyset(&none);
-	for (int s = 1; s < NSIG; s++)
-		signal(s, SIG_DFL);
-	/* the keeper decides when children end; a terminal's ^C or systemd's SIGTERM goes to all of the group */
-	signal(SIGINT, SIG_IGN);
-	signal(SIGTERM, SIG_IGN);
-	signal(SIGHUP, SIG_IGN);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != k->pid)
-		_exit(EX_OSERR); /* it has died before that */
-	/* out of the way of the fixed numbers first, the binary's own fd too */
-	self = fcntl(k->self, F_DUPFD_CLOEXEC, CHILD_FD_HIGH);
-	for (size_t i = 0; i < n_fds; i++) {
-		high[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, CHILD_FD_HIGH);
-		if (self < 0 || high[i] < 0)
-			child_fail(argv[0], "prepare its files");
-	}
-	for (size_t i = 0; i < n_fds; i++) {
-		if (dup2(high[i], KEEPER_FD_LINK + (int)i) < 0)
-			child_fail(argv[0], "prepare its files");
-	}
-	/* whoever started us may have left something open, which is no business of a process without privileges */
-	if (close_range(KEEPER_FD_LINK + (unsigned)n_fds, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
-		child_fail(argv[0], "close what is not its own");
-	fexecve(self, argv, environ);
-	child_fail(argv[0], "execute it");
-}
-
-static int child_spawn(struct keeper *k, struct child *c, char *const *argv, const int *fds, size_t n_fds,
-		       loop_child_fn died, struct err *e)
-{
-	int r;
-
-	c->pid = fork();
-	if (c->pid < 0) {
-		c->pid = 0;
-		return err_set(e, -errno, "fork: %m");
-	}
-	if (c->pid == 0)
-		child_exec(k, argv, fds, n_fds);
-	c->n_starts++;
-	c->started_usec = loop_now(k->loop);
-	r = loop_add_child(k->loop, c->pid, died, k, &c->watch);
-	if (r < 0) {
-		kill(c->pid, SIGKILL);
-		waitpid(c->pid, NULL, 0);
-		c->pid = 0;
-		return err_set(e, r, "watch %s: %s", c->name, strerror(-r));
-	}
-	return 0;
-}
-
-static void child_forget(struct child *c)
-{
-	loop_source_free(TAKE_PTR(c->watch));
-	c->pid = 0;
-}
-
-/* Kills and reaps at once: only what can be killed, see the top. */
-static void child_kill(struct child *c)
-{
-	if (c->pid == 0)
-		return;
-	kill(c->pid, SIGKILL);
-	waitpid(c->pid, NULL, 0);
-	child_forget(c);
-}
-
-/* How long to wait before another is started. One that has served is replaced soon, however often: readers wait. One that
- * could not be started is tried again ever more slowly, but never so that the connection would be aborted for the delay
- * alone. */
-static uint64_t child_delay(const struct keeper *k, struct child *c, bool served)
-{
-	uint64_t now = loop_now(k->loop), delay;
-
-	if (!served) {
-		delay = backoff_next(&c->backoff, now, random01());
-		return MIN(delay, k->config->abort_usec / 4);
-	}
-	backoff_reset(&c->backoff);
-	if (now - c->started_usec >= STEADY_USEC) {
-		c->n_young = 0;
-		return 0;
-	}
-	delay = YOUNG_DELAY_USEC << MIN(c->n_young, YOUNG_DOUBLINGS_MAX);
-	c->n_young++;
-	return MIN(delay, YOUNG_DELAY_MAX_USEC);
-}
 
 /* "run"'s words are given on; `word` (borrowed, may be NULL) comes before them. */
 static int keeper_argv(const struct keeper *k, char *program, char *command, const char *word, char ***ret_argv)
@@ -362,15 +233,6 @@ static void keeper_exit_if_stopped(struct keeper *k)
 		loop_exit(k->loop, EXIT_SUCCESS);
 }
 
-static const char *child_end(int code, int status, char text[static 64])
-{
-	if (code == CLD_EXITED)
-		snprintf(text, 64, "exited with status %d", status);
-	else
-		snprintf(text, 64, "was killed by %s", sigabbrev_np(status) ? sigabbrev_np(status) : "a signal");
-	return text;
-}
-
 static void keeper_publisher_died(struct loop_source *s, pid_t pid, int code, int status, void *userdata);
 static void keeper_agent_died(struct loop_source *s, pid_t pid, int code, int status, void *userdata);
 
@@ -385,7 +247,8 @@ static int keeper_start_publisher(struct keeper *k, struct err *e)
 		return err_set(e, -errno, "socketpair: %m");
 	ours = pair[0];
 	theirs = pair[1];
-	r = child_spawn(k, &k->publisher, argv, (int[]){ theirs, k->conn.mount.private }, 2, keeper_publisher_died, e);
+	r = child_spawn(&k->world, &k->publisher, argv, (int[]){ theirs, k->conn.mount.private }, 2,
+			keeper_publisher_died, k, e);
 	if (r < 0)
 		return r;
 	r = link_send(k->link, LINK_PUBLISHER, 0, k->publisher.pid, NULL, ours);
@@ -428,7 +291,9 @@ static void keeper_publisher_died(struct loop_source *s, pid_t pid, int code, in
 	keeper_note_publisher(k);
 	if (k->stopping)
 		return;
-	delay = k->publisher_let_go ? 0 : child_delay(k, &k->publisher, code != CLD_EXITED || status == EXIT_SUCCESS);
+	delay = k->publisher_let_go
+			? 0
+			: child_delay(&k->world, &k->publisher, code != CLD_EXITED || status == EXIT_SUCCESS);
 	/* it ends when the agent has gone, whose death is another event */
 	if (!k->publisher_let_go && (code != CLD_EXITED || status != EXIT_SUCCESS))
 		log_warning(NULL, "the publisher (pid %d) %s, starting another in %u ms", (int)pid,
@@ -504,9 +369,9 @@ static int keeper_start_audit(struct keeper *k, struct err *e)
 	r = loop_add_io(k->loop, g->link, EPOLLIN, keeper_audit_link_readable, k, &k->audit_link_source);
 	if (r < 0)
 		return err_set(e, r, "watch its link: %s", strerror(-r));
-	r = child_spawn(k, &k->audit, argv,
+	r = child_spawn(&k->world, &k->audit, argv,
 			(int[]){ theirs, k->conn.mount.private, g->group, g->counts, k->config_text }, 5,
-			keeper_audit_died, e);
+			keeper_audit_died, k, e);
 	if (r < 0)
 		return r;
 	g->reason = AUDIT_PROCESS;
@@ -541,7 +406,7 @@ static void keeper_audit_died(struct loop_source *s, pid_t pid, int code, int st
 	}
 	/* of an earlier connection: another is on its way */
 	delay = k->audit_group.reason != AUDIT_PROCESS ? 0
-		: loop_now(k->loop) - k->audit.started_usec >= STEADY_USEC
+		: loop_now(k->loop) - k->audit.started_usec >= CHILD_STEADY_USEC
 			? 0
 			: backoff_next(&k->audit.backoff, loop_now(k->loop), random01());
 	if (k->audit_group.reason == AUDIT_PROCESS)
@@ -576,7 +441,7 @@ static int keeper_start_cache(struct keeper *k, struct err *e)
 		return err_set(e, -errno, "socketpair: %m");
 	ours = pair[0];
 	theirs = pair[1];
-	r = child_spawn(k, &k->cache, argv, &theirs, 1, keeper_cache_died, e);
+	r = child_spawn(&k->world, &k->cache, argv, &theirs, 1, keeper_cache_died, k, e);
 	if (r < 0)
 		return r;
 	/* without it the process ends by itself */
@@ -833,9 +698,9 @@ static int keeper_start_agent(struct keeper *k, struct err *e)
 	/* it is silent until it is ready */
 	k->conn.shared->heartbeat_usec =
 		clock_monotonic_usec() + keeper_start_limit(k) - MIN(k->config->agent_hang_usec, keeper_start_limit(k));
-	return child_spawn(k, &k->agent, argv,
+	return child_spawn(&k->world, &k->agent, argv,
 			   (int[]){ theirs, k->conn.mount.fuse, k->places.control, k->conn.arena, k->config_text }, 5,
-			   keeper_agent_died, e);
+			   keeper_agent_died, k, e);
 }
 
 static void keeper_drop_link(struct keeper *k)
@@ -915,7 +780,7 @@ static void keeper_agent_died(struct loop_source *s, pid_t pid, int code, int st
 		loop_exit(k->loop, EXIT_FAILURE);
 		return;
 	}
-	delay = child_delay(k, &k->agent, served);
+	delay = child_delay(&k->world, &k->agent, served);
 	if (!k->absent_usec)
 		k->absent_usec = loop_now(k->loop);
 	if (k->publisher.pid > 0) {
@@ -964,16 +829,6 @@ static void keeper_give_up(struct keeper *k)
 	loop_timer_set(k->agent.restart, 0);
 }
 
-/* A death that the loop was not told of: while somebody traces the child, the first notice is the tracer's, and when we may
- * reap it no second one may come (seen with strace and Linux 6.18). */
-static void keeper_look_after(struct keeper *k, struct child *c, loop_child_fn died)
-{
-	siginfo_t info = { .si_pid = 0 };
-
-	if (c->pid > 0 && waitid(P_PID, (id_t)c->pid, &info, WEXITED | WNOHANG) == 0 && info.si_pid == c->pid)
-		died(NULL, c->pid, info.si_code, info.si_status, k);
-}
-
 static void keeper_tick(struct loop_source *s, void *userdata)
 {
 	struct keeper *k = userdata;
@@ -985,10 +840,10 @@ static void keeper_tick(struct loop_source *s, void *userdata)
 	loop_timer_set(k->tick, k->tick_usec);
 	notify_flush(&k->notify);
 	notify_sign(&k->notify, "WATCHDOG=1");
-	keeper_look_after(k, &k->publisher, keeper_publisher_died);
-	keeper_look_after(k, &k->agent, keeper_agent_died);
-	keeper_look_after(k, &k->audit, keeper_audit_died);
-	keeper_look_after(k, &k->cache, keeper_cache_died);
+	child_look_after(&k->publisher, keeper_publisher_died, k);
+	child_look_after(&k->agent, keeper_agent_died, k);
+	child_look_after(&k->audit, keeper_audit_died, k);
+	child_look_after(&k->cache, keeper_cache_died, k);
 	if (k->stopping || !fsconn_is_open(&k->conn))
 		return;
 	fsconn_lock(&k->conn);
@@ -1055,6 +910,7 @@ static int keeper_setup_loop(struct keeper *k)
 	r = loop_new(&k->loop);
 	if (r < 0)
 		return r;
+	k->world.loop = k->loop;
 	r = loop_add_signal(k->loop, SIGTERM, keeper_stop, k, &k->sigterm);
 	if (r < 0)
 		return r;
@@ -1126,7 +982,7 @@ static void keeper_deinit(struct keeper *k)
 	audit_group_deinit(&k->audit_group);
 	repair_deinit(&k->repair);
 	opener_deinit(&k->opener);
-	close_fd(k->self);
+	close_fd(k->world.self);
 	loop_source_free(k->sigterm);
 	loop_source_free(k->sigint);
 	loop_source_free(k->sighup);
@@ -1145,12 +1001,11 @@ static void keeper_deinit(struct keeper *k)
 int keeper_run(const struct config *c, int config_text, char *const *args)
 {
 	cleanup(keeper_deinit) struct keeper k = {
-		.pid = getpid(),
+		.world = { .keeper = getpid(), .self = -1, .delay_max_usec = c->abort_usec / 4 },
 		.config = c,
 		.config_text = config_text,
 		.args = args,
 		.places = PLACES_INIT(c),
-		.self = -1,
 		.link = -1,
 		.conn = FSCONN_INIT,
 		.notify = NOTIFY_INIT,
@@ -1158,10 +1013,10 @@ int keeper_run(const struct config *c, int config_text, char *const *args)
 		.repair = REPAIR_INIT,
 		.read_only = LOG_LIMIT_INIT(10 * USEC_PER_SEC, 3),
 		.complaints = LOG_LIMIT_INIT(10 * USEC_PER_SEC, 10),
-		.agent = { .name = "agent", .backoff = BACKOFF_INIT(&KEEPER_RESTART) },
-		.publisher = { .name = "publisher", .backoff = BACKOFF_INIT(&KEEPER_RESTART) },
-		.audit = { .name = "audit process", .backoff = BACKOFF_INIT(&KEEPER_RESTART) },
-		.cache = { .name = "offline cache's process", .backoff = BACKOFF_INIT(&KEEPER_RESTART) },
+		.agent = CHILD_INIT("agent"),
+		.publisher = CHILD_INIT("publisher"),
+		.audit = CHILD_INIT("audit process"),
+		.cache = CHILD_INIT("offline cache's process"),
 		.audit_group = AUDIT_GROUP_INIT,
 	};
 	struct err e = ERR_INIT;
