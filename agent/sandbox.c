@@ -398,20 +398,24 @@ int sandbox_enter_proc(int *dirfd, struct err *e)
 	return 0;
 }
 
-static bool has_capabilities(void)
+/* keep: the one that is left; -1: none. */
+static bool has_more_capabilities(int keep)
 {
 	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct caps[2];
 
 	if (syscall(SYS_capget, &head, caps) < 0)
 		return true;
-	for (size_t i = 0; i < ARRAY_SIZE(caps); i++)
-		if (caps[i].effective || caps[i].permitted || caps[i].inheritable)
+	for (size_t i = 0; i < ARRAY_SIZE(caps); i++) {
+		uint32_t kept = keep >= 0 && (size_t)keep / 32 == i ? UINT32_C(1) << keep % 32 : 0;
+
+		if (caps[i].effective != kept || caps[i].permitted != kept || caps[i].inheritable)
 			return true;
+	}
 	return false;
 }
 
-static int drop_rights(struct err *e)
+static int drop_rights(int keep, struct err *e)
 {
 	/* as the publisher: without CAP_SETGID there is nothing that could have given it any */
 	if (setgroups(0, NULL) < 0 && errno != EPERM)
@@ -419,7 +423,9 @@ static int drop_rights(struct err *e)
 	capng_clear(CAPNG_SELECT_ALL);
 	/* the bounding set can go only while CAP_SETPCAP is there; where it never was, what is in it cannot come back either */
 	(void)capng_apply(CAPNG_SELECT_BOUNDS);
-	if (capng_apply(CAPNG_SELECT_CAPS) < 0 || has_capabilities())
+	if (keep >= 0)
+		capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, (unsigned)keep);
+	if (capng_apply(CAPNG_SELECT_CAPS) < 0 || has_more_capabilities(keep))
 		return err_set(e, -EPERM, "drop the capabilities: failed");
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return err_set(e, -errno, "prctl(PR_SET_NO_NEW_PRIVS): %m");
@@ -433,7 +439,7 @@ int sandbox_confine_audit(int dirfd, struct err *e)
 	cleanup_landlock struct landlock l = LANDLOCK_INIT;
 	int r;
 
-	r = drop_rights(e);
+	r = drop_rights(-1, e);
 	if (r == 0)
 		r = set_memory(e);
 	if (r < 0)
@@ -446,6 +452,39 @@ int sandbox_confine_audit(int dirfd, struct err *e)
 	if (r < 0 && r != -EOPNOTSUPP)
 		return err_set(e, r, "Landlock: %s", strerror(-r));
 	return set_calls(&SANDBOX_AUDIT, e);
+}
+
+/* abort(3)'s is the one other signal that its calls let pass: to itself. */
+static int set_own_signals(struct err *e)
+{
+	const struct sysfilter_rule rules[] = {
+		CALL_ALLOW_IF(tgkill, ARG_IS(0, (uint32_t)getpid())),
+		CALL_DO(tgkill, SYSFILTER_ERRNO(EPERM)),
+	};
+	const struct sandbox_calls calls = { rules, ARRAY_SIZE(rules), SECCOMP_RET_ALLOW };
+
+	return set_calls(&calls, e);
+}
+
+int sandbox_confine_signaller(int proc, struct err *e)
+{
+	cleanup_landlock struct landlock l = LANDLOCK_INIT;
+	int r;
+
+	r = drop_rights(CAP_KILL, e);
+	if (r == 0)
+		r = set_memory(e);
+	if (r < 0)
+		return r;
+	r = landlock_begin(&l, LANDLOCK_ALL | LANDLOCK_BUT_SIGNALS);
+	if (r == 0)
+		r = landlock_allow(&l, proc, NULL, LANDLOCK_READ_FILE | LANDLOCK_READ_DIR);
+	if (r == 0)
+		r = landlock_enforce(&l);
+	if (r < 0 && r != -EOPNOTSUPP)
+		return err_set(e, r, "Landlock: %s", strerror(-r));
+	r = set_own_signals(e);
+	return r < 0 ? r : set_calls(&SANDBOX_SIGNALLER, e);
 }
 
 int sandbox_confine_keeper(struct err *e)

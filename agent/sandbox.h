@@ -54,5 +54,8 @@ int sandbox_confine_cache(int dirfd, struct err *e);
 int sandbox_enter_proc(int *dirfd, struct err *e);
 /* After that, when everything is open: no group and no capability; it appends to files beneath dirfd (-1: none). */
 int sandbox_confine_audit(int dirfd, struct err *e);
+/* The signaller, after sandbox_enter_proc(): no group, no capability but CAP_KILL; it reads beneath proc, its root folder, and
+ * nowhere else, and sends the signals of container_signal.h and no others. */
+int sandbox_confine_signaller(int proc, struct err *e);
 /* The keeper and all that it starts: what no secretlet ever does. */
 int sandbox_confine_keeper(struct err *e);

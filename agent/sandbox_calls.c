@@ -277,6 +277,38 @@ static const struct sysfilter_rule audit[] = {
 	CALL_DO(socket, SYSFILTER_ERRNO(EAFNOSUPPORT)),
 };
 
+/* What it reads is in /proc, its root folder; what it sends is one of container_signal.h's. */
+static const struct sysfilter_rule signaller[] = {
+	NEVER_IN_A_CHILD(CALL_KILL),
+	NEW_CODE(mmap),
+	NEW_CODE(mprotect),
+	BASE,
+	CALL_ALLOW(epoll_ctl),
+	CALL_ALLOW(epoll_wait),
+	CALL_ALLOW(epoll_pwait),
+	CALL_ALLOW(epoll_pwait2),
+	CALL_ALLOW(timerfd_settime),
+	CALL_ALLOW(recvmsg), /* the keeper's messages, with a socket */
+	CALL_ALLOW(poll),
+	CALL_ALLOW(ppoll),
+	CALL_ALLOW_IF(openat, READ_ONLY),
+	CALL_DO(openat, SYSFILTER_ERRNO(EACCES)),
+	CALL_ALLOW(pidfd_open),
+	/* to one process: no flag, which could make it a group */
+	CALL_ALLOW_IF(pidfd_send_signal, ARG_IS(1, SIGHUP), ARG_IS(3, 0)),
+	CALL_ALLOW_IF(pidfd_send_signal, ARG_IS(1, SIGUSR1), ARG_IS(3, 0)),
+	CALL_ALLOW_IF(pidfd_send_signal, ARG_IS(1, SIGUSR2), ARG_IS(3, 0)),
+	CALL_ALLOW_IF(pidfd_send_signal, ARG_IS(1, SIGWINCH), ARG_IS(3, 0)),
+	CALL_ALLOW_IF(pidfd_send_signal, ARG_IS(1, SIGTERM), ARG_IS(3, 0)),
+	CALL_DO(pidfd_send_signal, SYSFILTER_ERRNO(EPERM)),
+	CALL_ALLOW_IF(setsockopt, ARG_IS(1, SOL_SOCKET), ARG_IS(2, SO_SNDBUF)), /* the agent's */
+	CALL_DO(clone, SYSFILTER_ERRNO(EPERM)),
+	CALL_DO(fcntl, SYSFILTER_ERRNO(EINVAL)),
+	CALL_DO(ioctl, SYSFILTER_ERRNO(ENOTTY)),
+	CALL_DO(prctl, SYSFILTER_ERRNO(EINVAL)),
+	CALL_DO(socket, SYSFILTER_ERRNO(EAFNOSUPPORT)),
+};
+
 #define REFUSE(name) CALL_DO(name, SYSFILTER_ERRNO(EPERM))
 static const struct sysfilter_rule keeper[] = {
 	NEVER(REFUSE),
@@ -291,4 +323,5 @@ const struct sandbox_calls SANDBOX_NO_FILES = SET(no_files, SECCOMP_RET_ALLOW);
 const struct sandbox_calls SANDBOX_NO_INTERNET = SET(no_internet, SECCOMP_RET_ALLOW);
 const struct sandbox_calls SANDBOX_CACHE = SET(cache, SYSFILTER_ERRNO(ENOSYS));
 const struct sandbox_calls SANDBOX_AUDIT = SET(audit, SYSFILTER_ERRNO(ENOSYS));
+const struct sandbox_calls SANDBOX_SIGNALLER = SET(signaller, SYSFILTER_ERRNO(ENOSYS));
 const struct sandbox_calls SANDBOX_KEEPER = SET(keeper, SECCOMP_RET_ALLOW);

@@ -18,5 +18,7 @@ extern const struct sandbox_calls SANDBOX_NO_INTERNET; /* it talks to no API ser
 extern const struct sandbox_calls SANDBOX_CACHE;
 /* The audit process. */
 extern const struct sandbox_calls SANDBOX_AUDIT;
+/* The signaller. */
+extern const struct sandbox_calls SANDBOX_SIGNALLER;
 /* What neither the keeper nor anything that it starts ever does. */
 extern const struct sandbox_calls SANDBOX_KEEPER;

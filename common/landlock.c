@@ -6,12 +6,13 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-#define FILES_ABI_1 ((1ull << 13) - 1)
-#define FILES_REFER (1ull << 13) /* ABI 2 */
-#define FILES_IOCTL (1ull << 15) /* ABI 5 */
-#define NET_ALL	    3ull /* bind and connect */
-#define NET_CONNECT 2ull
-#define SCOPE_ALL   3ull /* abstract unix sockets and signals */
+#define FILES_ABI_1   ((1ull << 13) - 1)
+#define FILES_REFER   (1ull << 13) /* ABI 2 */
+#define FILES_IOCTL   (1ull << 15) /* ABI 5 */
+#define NET_ALL	      3ull /* bind and connect */
+#define NET_CONNECT   2ull
+#define SCOPE_ALL     3ull /* abstract unix sockets and signals */
+#define SCOPE_SIGNALS 2ull
 
 #define FOR_A_FILE (LANDLOCK_READ_FILE | LANDLOCK_WRITE_FILE | LANDLOCK_TRUNCATE | FILES_IOCTL)
 
@@ -48,7 +49,7 @@ unsigned landlock_known(void)
 int landlock_begin(struct landlock *l, unsigned what)
 {
 	struct ruleset_attr a = { 0 };
-	bool but_reading = what & LANDLOCK_BUT_READING;
+	bool but_reading = what & LANDLOCK_BUT_READING, but_signals = what & LANDLOCK_BUT_SIGNALS;
 	long version = abi();
 
 	what &= known_of(version);
@@ -62,7 +63,7 @@ int landlock_begin(struct landlock *l, unsigned what)
 	if (what & LANDLOCK_TCP)
 		a.handled_net = NET_ALL;
 	if (what & LANDLOCK_SCOPES)
-		a.scoped = SCOPE_ALL;
+		a.scoped = but_signals ? SCOPE_ALL & ~SCOPE_SIGNALS : SCOPE_ALL;
 	*l = LANDLOCK_INIT;
 	if (!what)
 		return -EOPNOTSUPP;

@@ -13,6 +13,8 @@
 #define LANDLOCK_ALL	 (LANDLOCK_FILES | LANDLOCK_TCP | LANDLOCK_DEVICES | LANDLOCK_SCOPES)
 /* With LANDLOCK_FILES: files can be opened to be read as without it. */
 #define LANDLOCK_BUT_READING (1u << 4)
+/* With LANDLOCK_SCOPES: signals can be sent as without it. */
+#define LANDLOCK_BUT_SIGNALS (1u << 5)
 
 /* What is allowed beneath a folder, or of a file. */
 #define LANDLOCK_READ_FILE   (1ull << 2)

@@ -55,7 +55,8 @@ static struct {
 	int terminal;
 	int log; /* the audit process's folder, as it has it */
 	pid_t parent, victim, root_victim; /* other processes of the same user */
-	int pidfd; /* of root_victim */
+	int pidfd, victim_pidfd; /* of root_victim, of victim */
+	int proc; /* the signaller's root folder, as it has it */
 	uint16_t port, other_port;
 	struct sockaddr_un abstract, named;
 	struct file_handle *handle;
@@ -71,6 +72,7 @@ enum role {
 	AGENT_NAME, /* and by name */
 	CACHE,
 	AUDIT,
+	SIGNALLER,
 	PUBLISHER,
 	KEEPER,
 	/* on kernels without seccomp, or Landlock: what the other one refuses is refused all the same */
@@ -79,7 +81,9 @@ enum role {
 	AUDIT_NO_SECCOMP,
 	PUBLISHER_NO_SECCOMP,
 	AUDIT_NO_LANDLOCK,
-	ALL_CONFINED, /* all agents that are confined, the cache and the audit process; in the table only */
+	SIGNALLER_NO_SECCOMP,
+	SIGNALLER_NO_LANDLOCK,
+	ALL_CONFINED, /* all agents that are confined, the cache, the audit process and the signaller; in the table only */
 };
 
 static bool take_agent(const struct sandbox_needs *needs)
@@ -102,6 +106,20 @@ static bool take_audit(void)
 	world.log = dup(world.dirfd);
 	if (sandbox_begin(&e) < 0 || sandbox_enter_proc(&world.log, &e) < 0 ||
 	    sandbox_confine_audit(world.log, &e) < 0) {
+		fprintf(stderr, "%s\n", err_text(&e));
+		return false;
+	}
+	return true;
+}
+
+static bool take_signaller(void)
+{
+	struct err e = ERR_INIT;
+	int none = -1;
+
+	if (sandbox_begin(&e) < 0 || sandbox_enter_proc(&none, &e) < 0 ||
+	    (world.proc = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0 ||
+	    sandbox_confine_signaller(world.proc, &e) < 0) {
 		fprintf(stderr, "%s\n", err_text(&e));
 		return false;
 	}
@@ -141,6 +159,8 @@ static bool take_role(enum role role)
 		       sandbox_confine_cache(world.dirfd, &e) == 0;
 	case AUDIT:
 		return take_audit();
+	case SIGNALLER:
+		return take_signaller();
 	case PUBLISHER:
 		return publisher_confine(world.dirfd) == 0;
 	case KEEPER:
@@ -155,6 +175,10 @@ static bool take_role(enum role role)
 		return take_role_without(SYS_seccomp, PUBLISHER);
 	case AUDIT_NO_LANDLOCK:
 		return take_role_without(SYS_landlock_create_ruleset, AUDIT);
+	case SIGNALLER_NO_SECCOMP:
+		return take_role_without(SYS_seccomp, SIGNALLER);
+	case SIGNALLER_NO_LANDLOCK:
+		return take_role_without(SYS_landlock_create_ruleset, SIGNALLER);
 	case ALL_CONFINED:
 		break;
 	}
@@ -926,6 +950,64 @@ static int do_journal(void)
 	return send(fd, "x", 1, MSG_NOSIGNAL | MSG_DONTWAIT) == 1 ? 0 : errno;
 }
 
+/* --- the signaller --- */
+
+static int send_signal(int pidfd, int signo, unsigned flags)
+{
+	return result(syscall(SYS_pidfd_send_signal, pidfd, signo, NULL, flags));
+}
+
+static int try_each_other_signal(void)
+{
+	for (int signo = 1; signo <= 64; signo++) {
+		if (signo == SIGHUP || signo == SIGUSR1 || signo == SIGUSR2 || signo == SIGWINCH || signo == SIGTERM)
+			continue;
+		if (send_signal(world.victim_pidfd, signo, 0) != EPERM || send_signal(world.pidfd, signo, 0) != EPERM)
+			return signo;
+	}
+	return EPERM;
+}
+
+/* PIDFD_SIGNAL_PROCESS_GROUP and the other two. */
+static int try_signal_group(void)
+{
+	for (unsigned flags = 1; flags <= 7; flags++)
+		if (send_signal(world.victim_pidfd, SIGWINCH, flags) != EPERM)
+			return (int)flags;
+	return EPERM;
+}
+
+static int try_queue_signal(void)
+{
+	siginfo_t info = { .si_code = SI_QUEUE };
+
+	return result(syscall(SYS_rt_sigqueueinfo, world.victim, SIGWINCH, &info));
+}
+
+/* Whoever it is, of whichever user: that is what CAP_KILL is for. By default the signal is ignored. */
+static int do_send_signal(void)
+{
+	int pidfd = (int)syscall(SYS_pidfd_open, world.victim, 0);
+
+	return pidfd < 0 ? errno : send_signal(pidfd, SIGWINCH, 0) ?: send_signal(world.pidfd, SIGWINCH, 0);
+}
+
+static int do_find_process(void)
+{
+	static const char *const names[] = { "stat", "cgroup", "status", "mountinfo" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		char path[64], text[16];
+		int fd;
+
+		snprintf(path, sizeof(path), "%d/%s", (int)world.victim, names[i]);
+		fd = openat(world.proc, path, O_RDONLY | O_CLOEXEC);
+		if (fd < 0 || read(fd, text, sizeof(text)) <= 0)
+			return errno;
+	}
+	return openat(world.proc, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) < 0 ? errno : 0;
+}
+
 /* --- the table --- */
 
 #define TRY(role, fn, ...)                                                                                             \
@@ -1089,6 +1171,29 @@ static const struct {
 	TRY(AUDIT, do_log, 0),
 	TRY(AUDIT, do_journal, 0),
 	TRY(AUDIT, do_memory, 0),
+	/* the signaller: /proc, and five signals */
+	TRY(SIGNALLER, try_etc, ENOENT),
+	TRY(SIGNALLER, try_library, ENOENT),
+	TRY(SIGNALLER, try_world_readable, ENOENT),
+	TRY(SIGNALLER, try_device, ENOENT),
+	TRY(SIGNALLER, try_elsewhere, EACCES, LANDLOCK_FILES),
+	TRY(SIGNALLER, try_truncate_own, EACCES),
+	TRY(SIGNALLER, try_keepers_files, EACCES),
+	TRY(SIGNALLER, try_sysctl, EACCES),
+	TRY(SIGNALLER, try_apart, EACCES),
+	TRY(SIGNALLER, try_inet, EAFNOSUPPORT),
+	TRY(SIGNALLER, try_abstract, EPERM, LANDLOCK_SCOPES),
+	TRY(SIGNALLER, try_abort_other, EPERM),
+	TRY(SIGNALLER, try_abort_roots, EPERM),
+	TRY(SIGNALLER, try_signal, EPERM),
+	TRY(SIGNALLER, try_each_other_signal, EPERM),
+	TRY(SIGNALLER, try_signal_group, EPERM),
+	TRY(SIGNALLER, try_queue_signal, ENOSYS),
+	TRY(SIGNALLER, try_map_code, EPERM),
+	TRY(SIGNALLER, try_make_code, EPERM),
+	TRY(SIGNALLER, do_send_signal, 0),
+	TRY(SIGNALLER, do_find_process, 0),
+	TRY(SIGNALLER, do_memory, 0),
 	/* the publisher: whatever is not an update ends it */
 	TRY(PUBLISHER, do_nothing, 0),
 	TRY(PUBLISHER, do_update, 0),
@@ -1181,6 +1286,23 @@ static const struct {
 	TRY(AUDIT_NO_LANDLOCK, try_log_mkdir, ENOSYS),
 	TRY(AUDIT_NO_LANDLOCK, do_look_at_process, 0),
 	TRY(AUDIT_NO_LANDLOCK, do_log, 0),
+	TRY(SIGNALLER_NO_SECCOMP, try_etc, ENOENT),
+	TRY(SIGNALLER_NO_SECCOMP, try_elsewhere, EACCES, LANDLOCK_FILES),
+	TRY(SIGNALLER_NO_SECCOMP, try_apart, EACCES, LANDLOCK_FILES),
+	TRY(SIGNALLER_NO_SECCOMP, try_sysctl, EROFS),
+	TRY(SIGNALLER_NO_SECCOMP, try_connect_other, EACCES, LANDLOCK_TCP),
+	TRY(SIGNALLER_NO_SECCOMP, try_abstract, EPERM, LANDLOCK_SCOPES),
+	TRY(SIGNALLER_NO_SECCOMP, try_map_writable_code, EACCES, 0, true),
+	TRY(SIGNALLER_NO_SECCOMP, try_ptrace_roots, EPERM),
+	TRY(SIGNALLER_NO_SECCOMP, do_send_signal, 0),
+	TRY(SIGNALLER_NO_SECCOMP, do_find_process, 0),
+	TRY(SIGNALLER_NO_LANDLOCK, try_etc, ENOENT),
+	TRY(SIGNALLER_NO_LANDLOCK, try_apart, EACCES),
+	TRY(SIGNALLER_NO_LANDLOCK, try_sysctl, EACCES),
+	TRY(SIGNALLER_NO_LANDLOCK, try_abort_roots, EPERM),
+	TRY(SIGNALLER_NO_LANDLOCK, try_each_other_signal, EPERM),
+	TRY(SIGNALLER_NO_LANDLOCK, do_send_signal, 0),
+	TRY(SIGNALLER_NO_LANDLOCK, do_find_process, 0),
 };
 
 static int end_of(pid_t pid)
@@ -1280,7 +1402,8 @@ static int setup(void **state)
 	world.victim = start_victim(UID);
 	world.root_victim = start_victim(0);
 	world.pidfd = (int)syscall(SYS_pidfd_open, world.root_victim, 0);
-	assert_true(world.pidfd >= 0);
+	world.victim_pidfd = (int)syscall(SYS_pidfd_open, world.victim, 0);
+	assert_true(world.pidfd >= 0 && world.victim_pidfd >= 0);
 	assert_true(listen_on(&world.port) >= 0 && listen_on(&world.other_port) >= 0);
 	world.abstract = (struct sockaddr_un){ .sun_family = AF_UNIX };
 	snprintf(world.abstract.sun_path + 1, sizeof(world.abstract.sun_path) - 1, "test-sandbox-%d", (int)getpid());
@@ -1358,7 +1481,7 @@ static void check_roles(enum role first, enum role last)
 			continue;
 		}
 		if (attempts[i].role == ALL_CONFINED) {
-			for (enum role r = first; r <= last && r <= AUDIT; r++)
+			for (enum role r = first; r <= last && r <= SIGNALLER; r++)
 				if (r != AGENT_CALLS && r != AGENT_NO_LANDLOCK)
 					check_attempt(i, r);
 		} else if (attempts[i].role >= first && attempts[i].role <= last) {
@@ -1390,6 +1513,12 @@ static void audit_process_reads_proc_and_appends_to_its_log(void **state)
 	check_roles(AUDIT, AUDIT);
 }
 
+static void signaller_reads_proc_and_sends_five_signals(void **state)
+{
+	NEEDS_ROOT();
+	check_roles(SIGNALLER, SIGNALLER);
+}
+
 static void one_of_seccomp_and_landlock_holds_alone(void **state)
 {
 	NEEDS_ROOT();
@@ -1397,7 +1526,7 @@ static void one_of_seccomp_and_landlock_holds_alone(void **state)
 	assert_int_equal(fchown(world.dirfd, UID, UID), 0);
 	check_roles(CACHE_NO_SECCOMP, CACHE_NO_SECCOMP);
 	assert_int_equal(fchown(world.dirfd, 0, 0), 0);
-	check_roles(AUDIT_NO_SECCOMP, AUDIT_NO_LANDLOCK);
+	check_roles(AUDIT_NO_SECCOMP, SIGNALLER_NO_LANDLOCK);
 }
 
 /* What no process of ours does, by its number: with arguments that do no harm where it is done nevertheless. */
@@ -1498,21 +1627,24 @@ static void keeper_gives_up_what_it_never_does(void **state)
 	check_roles(KEEPER, KEEPER);
 }
 
-static bool has_capabilities(void)
+/* kept: a bit of CAP_KILL's word; 0: none. */
+static bool has_capabilities_but(uint32_t kept)
 {
 	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct caps[2];
 
 	if (syscall(SYS_capget, &head, caps) < 0)
 		return true;
-	for (size_t i = 0; i < ARRAY_SIZE(caps); i++)
-		if (caps[i].effective || caps[i].permitted || caps[i].inheritable)
+	for (size_t i = 0; i < ARRAY_SIZE(caps); i++) {
+		if (caps[i].effective != kept || caps[i].permitted != kept || caps[i].inheritable)
 			return true;
+		kept = 0;
+	}
 	return false;
 }
 
 /* What ptrace(2) and the like would take is refused in several ways: by the filter above; and without it? */
-static int ids_and_limits(uid_t uid)
+static int ids_and_limits(uid_t uid, uint32_t capabilities)
 {
 	struct rlimit core;
 
@@ -1527,7 +1659,7 @@ static int ids_and_limits(uid_t uid)
 	for (unsigned long cap = 0; prctl(PR_CAPBSET_READ, cap) >= 0; cap++)
 		if (prctl(PR_CAPBSET_READ, cap) > 0 || prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, cap, 0, 0) > 0)
 			return 5;
-	if (has_capabilities())
+	if (has_capabilities_but(capabilities))
 		return 6;
 	return 0;
 }
@@ -1542,17 +1674,22 @@ static bool dies_with_its_parent(void)
 
 static int agents_ids_and_limits(void)
 {
-	return dies_with_its_parent() ? ids_and_limits(UID) : 10;
+	return dies_with_its_parent() ? ids_and_limits(UID, 0) : 10;
 }
 
 static int audits_ids_and_limits(void)
 {
-	return dies_with_its_parent() ? ids_and_limits(0) : 10;
+	return dies_with_its_parent() ? ids_and_limits(0, 0) : 10;
+}
+
+static int signallers_ids_and_limits(void)
+{
+	return dies_with_its_parent() ? ids_and_limits(0, 1u << CAP_KILL) : 10;
 }
 
 static int publishers_ids_and_limits(void)
 {
-	return ids_and_limits(0);
+	return ids_and_limits(0, 0);
 }
 
 /* A daemon that was started with groups and capabilities to inherit gives none of them on. */
@@ -1595,6 +1732,7 @@ static void no_process_has_groups_capabilities_core_or_dump(void **state)
 	assert_int_equal(attempt_with_more(AGENT_NO_SECCOMP, agents_ids_and_limits), 0);
 	assert_int_equal(attempt_with_more(CACHE_NO_SECCOMP, agents_ids_and_limits), 0);
 	assert_int_equal(attempt_with_more(AUDIT_NO_SECCOMP, audits_ids_and_limits), 0);
+	assert_int_equal(attempt_with_more(SIGNALLER_NO_SECCOMP, signallers_ids_and_limits), 0);
 	assert_int_equal(attempt_with_more(PUBLISHER_NO_SECCOMP, publishers_ids_and_limits), 0);
 }
 
@@ -1664,6 +1802,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(publisher_can_update_and_nothing_else),
 		cmocka_unit_test(keeper_gives_up_what_it_never_does),
 		cmocka_unit_test(each_call_that_nobody_makes_is_refused),
+		cmocka_unit_test(signaller_reads_proc_and_sends_five_signals),
 		cmocka_unit_test(one_of_seccomp_and_landlock_holds_alone),
 		cmocka_unit_test(no_process_has_groups_capabilities_core_or_dump),
 		cmocka_unit_test(name_services_are_loaded_before_nothing_can_be),
