@@ -267,3 +267,29 @@ const char *cgroup_parse(char *text, struct cgroup_id *ret_id)
 	}
 	return best;
 }
+
+static bool is_unit(struct part p)
+{
+	return part_drops(&p, ".service") || part_drops(&p, ".scope");
+}
+
+size_t cgroup_own_len(const char *path, const struct cgroup_id *id)
+{
+	size_t own = 0, at = 0;
+
+	while (path[at]) {
+		struct part p = { path + at, strcspn(path + at, "/") };
+		struct cgroup_id so_far;
+		char head[4096];
+
+		at += p.len;
+		snprintf(head, sizeof(head), "%.*s", (int)at, path);
+		cgroup_identify(head, &so_far);
+		if (id->container[0] && str_eq(so_far.container, id->container) && str_eq(so_far.pod, id->pod))
+			return at;
+		if (!id->container[0] && is_unit(p))
+			own = at;
+		at += path[at] == '/';
+	}
+	return own ? own : at;
+}

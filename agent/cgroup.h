@@ -18,3 +18,6 @@ void cgroup_identify(const char *path, struct cgroup_id *ret_id);
 /* The same from the text of /proc/PID/cgroup, which is cut into lines in place: of several hierarchies the one that says
  * most. Returns its path (in `text`), or NULL if there is none. */
 const char *cgroup_parse(char *text, struct cgroup_id *ret_id);
+/* How much of a path is the cgroup of the container itself, whose id that is; of the innermost unit, where there is no container.
+ * What is behind it is of its own making. */
+size_t cgroup_own_len(const char *path, const struct cgroup_id *id);

@@ -183,9 +183,37 @@ static void what_is_no_such_text_has_no_path(void **state)
 	      "/system.slice/kubepods-pod" UID_ ".slice:cri-containerd:" ID, ID);
 }
 
+static void own(const char *path, const char *expected)
+{
+	struct cgroup_id id;
+
+	cgroup_identify(path, &id);
+	if (cgroup_own_len(path, &id) != strlen(expected))
+		fail_msg("%s: %.*s", path, (int)cgroup_own_len(path, &id), path);
+}
+
+/* What a container, or a unit, makes beneath its cgroup belongs to it. */
+static void a_containers_own_cgroup_ends_with_its_name(void **state)
+{
+	own("/kubepods/burstable/pod" UID "/" ID, "/kubepods/burstable/pod" UID "/" ID);
+	own("/kubepods/burstable/pod" UID "/" ID "/init.scope", "/kubepods/burstable/pod" UID "/" ID);
+	own("/machine.slice/libpod-" ID ".scope/container/a.service", "/machine.slice/libpod-" ID ".scope");
+	own("/system.slice/docker-" ID ".scope/kubepods/pod" UID "/" ID "/x",
+	    "/system.slice/docker-" ID ".scope/kubepods/pod" UID "/" ID);
+	/* a pod's, and no container's */
+	own("/kubepods/burstable/pod" UID "/x", "/kubepods/burstable/pod" UID "/x");
+	own("/system.slice/a.service", "/system.slice/a.service");
+	own("/system.slice/a.service/b/c", "/system.slice/a.service");
+	own("/user.slice/user@0.service/app.slice/b.service/c", "/user.slice/user@0.service/app.slice/b.service");
+	own("/user.slice/session-1.scope", "/user.slice/session-1.scope");
+	own("/a/b", "/a/b");
+	own("/", "/");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_containers_own_cgroup_ends_with_its_name),
 		cmocka_unit_test(paths_of_the_runtimes),
 		cmocka_unit_test(a_name_that_is_too_long_is_none),
 		cmocka_unit_test(of_several_hierarchies_the_one_that_says_most),
