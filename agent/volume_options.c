@@ -6,8 +6,7 @@
  * counted here. */
 #include "agent/volume_options.h"
 
-#include <signal.h>
-
+#include "agent/container_signal.h"
 #include "agent/pod_options.h"
 #include "agent/yaml.h"
 #include "common/str.h"
@@ -170,24 +169,12 @@ static int read_layout(struct reader *r, const struct yaml_node *n, const struct
 	return 0;
 }
 
-/* 0: there is none of that name. SIGSTOP only stops a program. */
-static int signal_number(const char *name)
-{
-	for (int i = 1; i < SIGRTMIN; i++) {
-		const char *short_name = i == SIGSTOP ? NULL : sigabbrev_np(i);
-
-		if (short_name && str_starts(name, "SIG") && str_eq(name + strlen("SIG"), short_name))
-			return i;
-	}
-	return 0;
-}
-
 static int read_on_change(struct reader *r, const struct yaml_node *n, const struct json_at *at)
 {
-	int number = signal_number(word(n));
+	int number = container_signal_parse(word(n));
 
 	if (!number)
-		return mistake(r, n, at, "must be the name of a signal, such as SIGHUP");
+		return mistake(r, n, at, "must be one of " CONTAINER_SIGNAL_NAMES);
 	r->entry->on_change = number;
 	return 0;
 }

@@ -134,7 +134,7 @@ static char *describe(const struct pod *pod)
 #define NO_OPTION "there is no such option"
 #define NO_ID	  "must be a number from 0 to 4294967294, in decimal and without quotes"
 #define NO_MODE	  "must be octal digits, the first one 0, up to 0777, such as \"0400\""
-#define NO_SIGNAL "must be the name of a signal, such as SIGHUP"
+#define NO_SIGNAL "must be one of SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH, SIGTERM"
 #define NO_LAYOUT "must be kubelet or flat"
 
 static void each_volume_is_asked_for_what_is_its_own(void **state)
@@ -171,7 +171,7 @@ static void each_volume_is_asked_for_what_is_its_own(void **state)
 		{ "a: {owner: 0, group: 0}", "a: owner 0 group 0; " },
 		{ "a: {owner: 4294967294, group: 4294967294}", "a: owner 4294967294 group 4294967294; " },
 		/* signals */
-		{ "a: {onChange: SIGKILL}", "a: signal 9; " },
+		{ "a: {onChange: SIGTERM}", "a: signal 15; " },
 		{ "a: {onChange: SIGUSR2}", "a: signal 12; " },
 		/* YAML's own means */
 		{ "a: &x {mode: \"0400\"}\nb: *x\n", "a: mode 0400; b: mode 0400; " },
@@ -248,6 +248,8 @@ static void mistake_is_told_and_costs_its_volume_alone(void **state)
 		{ "a: {onChange: HUP}", "a: (a.onChange: " NO_SIGNAL "); ", 1, 15, "a.onChange: " NO_SIGNAL },
 		{ "a: {onChange: sighup}", "a: (a.onChange: " NO_SIGNAL "); ", 1, 15, "a.onChange: " NO_SIGNAL },
 		{ "a: {onChange: SIGSTOP}", "a: (a.onChange: " NO_SIGNAL "); ", 1, 15, "a.onChange: " NO_SIGNAL },
+		{ "a: {onChange: SIGKILL}", "a: (a.onChange: " NO_SIGNAL "); ", 1, 15, "a.onChange: " NO_SIGNAL },
+		{ "a: {onChange: SIGCHLD}", "a: (a.onChange: " NO_SIGNAL "); ", 1, 15, "a.onChange: " NO_SIGNAL },
 		{ "a: {onChange: SIG}", "a: (a.onChange: " NO_SIGNAL "); ", 1, 15, "a.onChange: " NO_SIGNAL },
 		{ "a: {onChange: 1}", "a: (a.onChange: " NO_SIGNAL "); ", 1, 15, "a.onChange: " NO_SIGNAL },
 		/* keys */
