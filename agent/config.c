@@ -134,6 +134,7 @@ static const struct field fields[] = {
 	{ .name = "offlineCacheDir", .kind = FIELD_PATH, AT(offline_cache_dir), .check = check_own_dir },
 	{ .name = "offlineCacheKeyFile", .kind = FIELD_PATH, AT(offline_cache_key_file) },
 	{ .name = "auditLog", .kind = FIELD_PATH, AT(audit_log), .check = check_audit_log, .wanted = AUDIT_JOURNAL },
+	{ .name = "signalContainers", .kind = FIELD_BOOL, AT(signal_containers) },
 	{ .name = "nodeName", .kind = FIELD_STRING, AT(node_name), .check = check_node_name },
 	{ .name = "podsDir", .kind = FIELD_PATH, AT(pods_dir), .check = check_own_dir },
 	{ .name = "runtimeDir", .kind = FIELD_PATH, AT(runtime_dir), .check = check_own_dir },
@@ -548,6 +549,7 @@ static void adopt(struct config *c, struct config *from)
 		c->secret_memory_limit = from->secret_memory_limit;
 	c->memory_lock = from->memory_lock ?: c->memory_lock;
 	c->log_level = from->log_level;
+	c->signal_containers = from->signal_containers;
 	c->tuning = from->tuning;
 	c->serve_environment = from->serve_environment;
 	c->agent_hang_usec = from->agent_hang_usec ?: c->agent_hang_usec;
@@ -571,6 +573,7 @@ int config_parse(struct config *c, const char *path, const char *text, size_t le
 	if (r < 0)
 		return err_set(e, r, "%s: out of memory", path);
 	fresh->log_level = c->log_level;
+	fresh->signal_containers = c->signal_containers;
 	fresh->tuning = c->tuning;
 	fresh->serve_environment = c->serve_environment;
 	fresh->path = strdup(path);
@@ -855,6 +858,8 @@ static bool field_differs(const struct field *f, const struct config *a, const s
 		return a->serve_environment != b->serve_environment;
 	if (f->offset == offsetof(struct config, abort_usec))
 		return a->abort_usec != b->abort_usec;
+	if (f->offset == offsetof(struct config, signal_containers))
+		return a->signal_containers != b->signal_containers;
 	return is_string_field(f) &&
 	       !str_eq(*(char *const *)((const char *)a + f->offset), *(char *const *)((const char *)b + f->offset)) &&
 	       (*(char *const *)((const char *)a + f->offset) || *(char *const *)((const char *)b + f->offset));

@@ -27,6 +27,7 @@ struct config {
 	char *offline_cache_dir; /* offlineCacheDir: NULL: there is no offline cache */
 	char *offline_cache_key_file; /* offlineCacheKeyFile: NULL: systemd's credential secretlet-cache-key */
 	char *audit_log; /* auditLog: a file, or AUDIT_JOURNAL; NULL: opens are not recorded */
+	bool signal_containers; /* signalContainers: false; pods may ask for a signal when a volume has changed */
 	char *node_name; /* nodeName: default the host's name, lower case */
 	char *pods_dir; /* podsDir: /var/lib/pods */
 	char *runtime_dir; /* runtimeDir: /run/secretlet */

@@ -58,7 +58,8 @@ static void every_field_is_read(void **state)
 			    "kubeAPIQPS: 7\nkubeAPIBurst: 9\n"
 			    "configMapAndSecretChangeDetectionStrategy: Cache\n"
 			    "syncFrequency: 2m\nsecretCacheTTL: 0\n"
-			    "mountFailureEvents: false\nrotationEvents: off\neventRecordQPS: 0\neventBurst: 3\n");
+			    "mountFailureEvents: false\nrotationEvents: off\neventRecordQPS: 0\neventBurst: 3\n"
+			    "signalContainers: true\n");
 	cleanup_config struct config *m = loaded(HEAD "manifestsDir: /m\nsealedSecretsKeyFile: keys/sealing.key\n");
 	cleanup_free char *key_file = str_format("%s/keys/sealing.key", dir);
 
@@ -70,6 +71,8 @@ static void every_field_is_read(void **state)
 	assert_string_equal(c->runtime_dir, "/r");
 	assert_string_equal(c->user, "agent");
 	assert_string_equal(c->control_group, "adm");
+	assert_true(c->signal_containers);
+	assert_false(m->signal_containers);
 	assert_int_equal(c->secret_memory_limit, 8 << 20);
 	assert_int_equal(c->memory_lock, CONFIG_LOCK_WARN);
 	assert_true(c->serve_environment);
@@ -518,17 +521,19 @@ static void differences_that_need_a_restart_are_named(void **state)
 	cleanup_config struct config *a = loaded(HEAD "kubeconfig: /k\nuser: agent\nnodeName: node-1\n"),
 				     *b = loaded(HEAD
 						 "manifestsDir: /m\nuser: agent\nnodeName: node-1\n"
-						 "serveEnvironment: true\nsecretMemoryLimit: 8Mi\nmemoryLock: warn\n"),
+						 "serveEnvironment: true\nsecretMemoryLimit: 8Mi\nmemoryLock: warn\n"
+						 "signalContainers: true\n"),
 				     *c = loaded(HEAD "kubeconfig: /k\nuser: agent\nnodeName: node-1\nlogLevel: debug\n"
 						      "configMapAndSecretChangeDetectionStrategy: Get\n"
 						      "syncFrequency: 2s\nsecretCacheTTL: 2s\n");
 	char names[96], few[12];
 
-	assert_int_equal(config_differences(a, b, names, sizeof(names)), 5);
-	assert_string_equal(names, "kubeconfig, manifestsDir, serveEnvironment, secretMemoryLimit, memoryLock");
+	assert_int_equal(config_differences(a, b, names, sizeof(names)), 6);
+	assert_string_equal(
+		names, "kubeconfig, manifestsDir, serveEnvironment, signalContainers, secretMemoryLimit, memoryLock");
 	assert_int_equal(config_differences(a, c, names, sizeof(names)), 0);
 	assert_string_equal(names, "");
-	assert_int_equal(config_differences(a, b, few, sizeof(few)), 5);
+	assert_int_equal(config_differences(a, b, few, sizeof(few)), 6);
 	assert_string_equal(few, "kubeconfig,");
 }
 
@@ -545,7 +550,8 @@ static const char *const FIELDS[] = { "apiVersion",	    "kind",
 				      "mountFailureEvents", "rotationEvents",
 				      "eventRecordQPS",	    "eventBurst",
 				      "agentHangTimeout",   "connectionAbortTimeout",
-				      "memoryLock",	    "serveEnvironment" };
+				      "memoryLock",	    "serveEnvironment",
+				      "signalContainers" };
 
 static void expect_every_field(const char *path)
 {
