@@ -18,6 +18,7 @@
 #include "agent/pods.h"
 #include "agent/report.h"
 #include "agent/sandbox.h"
+#include "agent/signals.h"
 #include "agent/source_api.h"
 #include "agent/source_manifests.h"
 #include "agent/store.h"
@@ -50,6 +51,7 @@ struct agent {
 	struct pods *pods;
 	struct event_sender *events; /* NULL: there is no API server to be told */
 	struct audit_names *audit;
+	struct signals *signals;
 	struct arena *arena;
 	struct source_tuning tuning; /* in force at the start */
 	struct loop_source *heartbeat;
@@ -189,6 +191,7 @@ static void agent_pods_changed(void *userdata)
 	offline_touch(a->offline);
 	if (a->events)
 		event_sender_look(a->events);
+	signals_look(a->signals);
 	control_notify(a->control);
 }
 
@@ -457,6 +460,14 @@ static void agent_attach_audit(struct agent *a, int take_fd)
 		log_error(NULL, "attach the audit process: %s", strerror(-r));
 }
 
+static void agent_attach_signaller(struct agent *a, int take_fd)
+{
+	int r = take_fd < 0 ? -EBADMSG : signals_attach(a->signals, take_fd);
+
+	if (r < 0)
+		log_error(NULL, "connect with the signaller: %s", strerror(-r));
+}
+
 static void agent_leave_notes(struct agent *a, int log_level, const struct source_tuning *tuning)
 {
 	uint64_t *notes = arena_connection(a->arena)->notes;
@@ -550,6 +561,9 @@ static void agent_link_readable(struct loop_source *s, int fd, uint32_t revents,
 		case LINK_CACHE:
 			if (with >= 0)
 				offline_replace_process(a->offline, with);
+			break;
+		case LINK_SIGNALLER:
+			agent_attach_signaller(a, with);
 			break;
 		case LINK_RELOAD:
 			close_fd(with);
@@ -815,6 +829,9 @@ static int agent_setup_pods(struct agent *a, struct err *e)
 	r = audit_names_new(a->loop, a->tree, a->pods, a->publish, &a->audit);
 	if (r < 0)
 		return err_set(e, r, "audit: %s", strerror(-r));
+	r = signals_new(a->loop, a->pods, a->config->signal_containers, &a->signals);
+	if (r < 0)
+		return err_set(e, r, "signals: %s", strerror(-r));
 	a->report = (struct report_state){ .config = a->config,
 					   .pods_dir = a->config->pods_dir,
 					   .pods = a->pods,
@@ -823,6 +840,7 @@ static int agent_setup_pods(struct agent *a, struct err *e)
 					   .offline = a->offline,
 					   .events = a->events,
 					   .audit = a->audit,
+					   .signals = a->signals,
 					   .session = a->session,
 					   .publish = a->publish,
 					   .tree = a->tree,
@@ -929,6 +947,7 @@ static void agent_deinit(struct agent *a)
 	control_free(a->control);
 	handout_free(a->handout);
 	audit_names_free(a->audit);
+	signals_free(a->signals);
 	offline_free(a->offline);
 	event_sender_free(a->events);
 	pods_free(a->pods);

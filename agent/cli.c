@@ -77,6 +77,7 @@ static const struct command commands[] = {
 	{ "internal-publisher", cli_internal_publisher, 0, 0, 0, "", NULL, NULL },
 	{ "internal-audit", cli_internal_audit, OPTIONS_RUN, 1, 1, "", NULL, NULL },
 	{ "internal-cache", cli_internal_cache, 0, 3, 3, "", NULL, NULL },
+	{ "internal-signaller", cli_internal_signaller, 0, 1, 1, "", NULL, NULL },
 };
 
 static const struct command *command_find(const char *name)

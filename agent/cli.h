@@ -24,6 +24,7 @@ int cli_internal_agent(const struct options *o, char *const *words);
 int cli_internal_publisher(const struct options *o, char *const *words);
 int cli_internal_cache(const struct options *o, char *const *words);
 int cli_internal_audit(const struct options *o, char *const *words);
+int cli_internal_signaller(const struct options *o, char *const *words);
 int cli_status(const struct options *o, char *const *words);
 int cli_pods(const struct options *o, char *const *words);
 int cli_volumes(const struct options *o, char *const *words);

@@ -1,4 +1,5 @@
-/* secretlet run, and the processes that it starts: configuration, then the keeper, the agent, the publisher or audit. */
+/* secretlet run, and the processes that it starts: configuration, then the keeper, the agent, the publisher, audit or the
+ * signaller. */
 
 #include "agent/cli.h"
 
@@ -11,6 +12,7 @@
 #include "agent/audit.h"
 #include "agent/cache_io.h"
 #include "agent/keeper.h"
+#include "agent/signaller.h"
 #include "common/file.h"
 #include "common/log.h"
 #include "common/str.h"
@@ -243,4 +245,15 @@ int cli_internal_audit(const struct options *o, char *const *words)
 	if (r != CLI_OK)
 		return r;
 	return c->audit_log ? audit_run(c, (enum audit_reason)reason) : CLI_FAILED;
+}
+
+int cli_internal_signaller(const struct options *o, char *const *words)
+{
+	uint64_t device;
+
+	if (!is_socket(KEEPER_FD_LINK) || str_parse_u64(o->args[0], UINT64_MAX, &device) < 0)
+		return refuse_person();
+	log_init("signaller", LOG_LEVEL_INFO);
+	signal(SIGPIPE, SIG_IGN);
+	return signaller_run((dev_t)device);
 }

@@ -196,6 +196,21 @@ static void add_events(struct table *t, const json_t *events)
 	add_str(t, "error", cli_str(events, "error"));
 }
 
+static void add_signals(struct table *t, const json_t *signals)
+{
+	/* nobody has asked, and nobody would be heard */
+	if (!cli_bool(signals, "enabled") && cli_int(signals, "volumes") == 0)
+		return;
+	table_add_heading(t, "signals");
+	add_bool(t, "enabled", cli_bool(signals, "enabled"));
+	add_bool(t, "running", cli_bool(signals, "running"));
+	add_int(t, "volumes", signals, "volumes");
+	add_int(t, "pending", signals, "pending");
+	add_int(t, "sent", signals, "sent");
+	add_int(t, "not caught", signals, "notCaught");
+	add_int(t, "failed", signals, "failed");
+}
+
 static void print_health(const json_t *status)
 {
 	const json_t *problem;
@@ -233,6 +248,7 @@ static int print_table(const json_t *status)
 	add_offline(t, json_object_get(status, "offlineCache"));
 	add_audit(t, json_object_get(status, "audit"));
 	add_events(t, json_object_get(status, "events"));
+	add_signals(t, json_object_get(status, "signals"));
 	table_add_heading(t, "log");
 	add_int(t, "dropped", json_object_get(status, "log"), "dropped");
 	print_health(status);

@@ -7,8 +7,8 @@
  * which is the only thing that releases a caller whose request was read and not answered, and the next generation mounts
  * anew.
  *
- * With auditLog a fourth process records who opens what (audit.h). It is started when an agent serves, and whatever becomes of
- * it, nobody waits for it.
+ * With auditLog a fourth process records who opens what (audit.h), with signalContainers another one sends signals
+ * (signaller.h). They are started when an agent serves, and whatever becomes of them, nobody waits for them.
  *
  * Nothing here waits: a publisher that the agent has left in the middle of a call cannot even be killed before the next
  * agent has answered it, so it is signalled, and its death is an event like any other. */
@@ -30,6 +30,7 @@
 #include "agent/places.h"
 #include "agent/repair.h"
 #include "agent/sandbox.h"
+#include "agent/signaller_child.h"
 #include "common/backoff.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -70,6 +71,7 @@ struct keeper {
 	uint64_t tick_usec, ticked_usec; /* between two ticks; when the last one was */
 	struct child agent, publisher, audit, cache; /* cache: once that which the agent has forked itself has ended */
 	struct audit_group audit_group;
+	struct signaller_child signaller;
 	struct loop_source *audit_link_source;
 	int link; /* our end of the agent's link */
 	struct opener opener;
@@ -229,7 +231,7 @@ static int keeper_argv(const struct keeper *k, char *program, char *command, con
 
 static void keeper_exit_if_stopped(struct keeper *k)
 {
-	if (!k->agent.pid && !k->audit.pid)
+	if (!k->agent.pid && !k->audit.pid && !signaller_child_is_there(&k->signaller))
 		loop_exit(k->loop, EXIT_SUCCESS);
 }
 
@@ -477,6 +479,20 @@ static int keeper_want_cache(struct keeper *k)
 	return loop_timer_set(k->cache.restart, backoff_next(&k->cache.backoff, loop_now(k->loop), random01()));
 }
 
+/* --- the signaller --- */
+
+static int keeper_hand_over_signaller(void *userdata, int fd)
+{
+	struct keeper *k = userdata;
+
+	return k->stage == STAGE_READY ? link_send(k->link, LINK_SIGNALLER, 0, 0, NULL, fd) : -EAGAIN;
+}
+
+static void keeper_signaller_ended(void *userdata)
+{
+	keeper_exit_if_stopped(userdata);
+}
+
 /* --- the link: what the agent asks for --- */
 
 /* The agent parses what comes from the network: what it asks for may be anything, as often as it likes. */
@@ -552,6 +568,8 @@ static void keeper_ready(struct keeper *k)
 	loop_timer_set(k->publisher.restart, 0);
 	loop_timer_set(k->audit.restart, 0);
 	keeper_connect_audit(k);
+	if (k->config->signal_containers)
+		signaller_child_want(&k->signaller);
 	/* its predecessor did not live to do it */
 	if (k->n_reload_tries > 0)
 		keeper_tell_reload(k);
@@ -739,6 +757,7 @@ static void keeper_end_generation(struct keeper *k)
 	if (k->audit.pid > 0)
 		kill(k->audit.pid, SIGKILL);
 	audit_group_close(&k->audit_group);
+	signaller_child_end(&k->signaller);
 }
 
 static void keeper_agent_restart(struct loop_source *s, void *userdata)
@@ -844,6 +863,7 @@ static void keeper_tick(struct loop_source *s, void *userdata)
 	child_look_after(&k->agent, keeper_agent_died, k);
 	child_look_after(&k->audit, keeper_audit_died, k);
 	child_look_after(&k->cache, keeper_cache_died, k);
+	signaller_child_look_after(&k->signaller);
 	if (k->stopping || !fsconn_is_open(&k->conn))
 		return;
 	fsconn_lock(&k->conn);
@@ -860,14 +880,17 @@ static void keeper_stop_late(struct loop_source *s, void *userdata)
 {
 	struct keeper *k = userdata;
 
-	log_warning(NULL, "%s did not stop in time and is killed", k->agent.pid ? "the agent" : "the audit process");
+	log_warning(NULL, "%s did not stop in time and is killed",
+		    k->agent.pid   ? "the agent"
+		    : k->audit.pid ? "the audit process"
+				   : "the signaller");
 	loop_exit(k->loop, EXIT_SUCCESS);
 }
 
 static void keeper_stop(struct loop_source *s, int signo, void *userdata)
 {
 	struct keeper *k = userdata;
-	bool told, audit_told;
+	bool told, audit_told, signaller_told;
 
 	if (k->stopping)
 		return;
@@ -876,12 +899,13 @@ static void keeper_stop(struct loop_source *s, int signo, void *userdata)
 	notify_state(&k->notify, "STOPPING=1");
 	told = k->agent.pid > 0 && link_send(k->link, LINK_STOP, 0, 0, NULL, -1) == 0;
 	audit_told = k->audit.pid > 0 && link_send(k->audit_group.link, LINK_STOP, 0, 0, NULL, -1) == 0;
+	signaller_told = signaller_child_stop(&k->signaller);
 	/* whether this is a stop or a restart, only the service manager knows: it has the fds, and drops them at a stop */
 	if (!notify_is_open(&k->notify))
 		fsconn_end(&k->conn, k->places.pods_dir, false, &k->notify);
 	if (k->publisher.pid > 0)
 		kill(k->publisher.pid, SIGKILL);
-	if (!(told || audit_told) || loop_timer_set(k->stop_timer, KEEPER_STOP_USEC) < 0)
+	if (!(told || audit_told || signaller_told) || loop_timer_set(k->stop_timer, KEEPER_STOP_USEC) < 0)
 		loop_exit(k->loop, EXIT_SUCCESS);
 }
 
@@ -932,6 +956,10 @@ static int keeper_setup_loop(struct keeper *k)
 	r = loop_add_timer(k->loop, keeper_cache_restart, k, &k->cache.restart);
 	if (r < 0)
 		return r;
+	r = signaller_child_init(&k->signaller, &k->world, k->places.pods_dir, keeper_hand_over_signaller,
+				 keeper_signaller_ended, k);
+	if (r < 0)
+		return r;
 	r = repair_init(&k->repair, k->loop, keeper_repaired, k);
 	if (r < 0)
 		return r;
@@ -980,6 +1008,7 @@ static void keeper_deinit(struct keeper *k)
 	notify_close(&k->notify);
 	keeper_drop_audit_link(k);
 	audit_group_deinit(&k->audit_group);
+	signaller_child_deinit(&k->signaller);
 	repair_deinit(&k->repair);
 	opener_deinit(&k->opener);
 	close_fd(k->world.self);
@@ -1018,6 +1047,7 @@ int keeper_run(const struct config *c, int config_text, char *const *args)
 		.audit = CHILD_INIT("audit process"),
 		.cache = CHILD_INIT("offline cache's process"),
 		.audit_group = AUDIT_GROUP_INIT,
+		.signaller = SIGNALLER_CHILD_INIT,
 	};
 	struct err e = ERR_INIT;
 	int r;

@@ -17,7 +17,7 @@ enum link_type {
 	LINK_READ_ONLY, /* somebody has made the file system read-only; answered by LINK_WRITABLE */
 	LINK_CACHE, /* the offline cache's process has ended: start another, which is answered by the same, with our end of its socket */
 	LINK_RELOADED, /* value: the log level that is in force now, or negative errno: everything stays as it was */
-	/* keeper -> agent; LINK_STOP and the last two to the audit process, too */
+	/* keeper -> agent; LINK_STOP and those behind LINK_RELOAD to the other processes, too */
 	LINK_OPENED, /* value: 0 with an fd, or negative errno */
 	LINK_PUBLISHER, /* value: the publisher's pid; with the agent's end of its socket */
 	LINK_WRITABLE, /* it was made writable again, or could not be: the log has it */
@@ -25,6 +25,7 @@ enum link_type {
 	LINK_RELOAD, /* read the configuration again; answered by LINK_RELOADED */
 	LINK_AUDIT, /* one end each of a socket between the agent and the audit process, which asks for it with the same */
 	LINK_AUDIT_REOPEN, /* open the log anew */
+	LINK_SIGNALLER, /* as LINK_AUDIT, between the agent and the signaller */
 };
 
 struct link_message {

@@ -197,6 +197,12 @@ static void report_audit_problems(json_t **problems, const struct report_state *
 		problem_add(problems, "opens are not recorded: %s", a.error);
 }
 
+static void report_signal_problems(json_t **problems, const struct report_state *s, uint64_t now_usec)
+{
+	if (s->signals && !signals_is_running(s->signals) && now_usec - s->started_usec > UNANSWERED_USEC_MAX)
+		problem_add(problems, "containers get no signals: their process is not running");
+}
+
 static json_t *report_problems(const struct report_state *s, const struct totals *t, const struct source_health *h,
 			       uint64_t now_usec)
 {
@@ -222,6 +228,7 @@ static json_t *report_problems(const struct report_state *s, const struct totals
 			    (unsigned long long)(publish.unanswered_usec / USEC_PER_SEC));
 	report_offline_problems(&problems, s->offline);
 	report_audit_problems(&problems, s, now_usec);
+	report_signal_problems(&problems, s, now_usec);
 	if (!secmem_stats().locked)
 		problem_add(&problems, "secret memory is not locked");
 	return problems;
@@ -333,23 +340,23 @@ json_t *report_status(const struct report_state *s, uint64_t now_usec)
 
 	source_health(s->source, &h);
 	problems = report_problems(s, &t, &h, now_usec);
-	return json_pack("{s:s, s:b, s:O, s:s, s:o, s:I, s:o, s:{s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I, s:I},"
-			 " s:{s:I, s:I, s:I, s:b, s:b}, s:{s:I, s:I, s:I}, s:o, s:o, s:{s:I}, s:o, s:o*, s:o*, s:o*}",
-			 "version", SECRETLET_VERSION, "healthy", json_array_size(problems) == 0, "problems", problems,
-			 "nodeName", s->config->node_name, "podsDir", json_text(s->pods_dir), "uptimeSeconds",
-			 (json_int_t)((now_usec - s->started_usec) / USEC_PER_SEC), "source", report_source(&h), "pods",
-			 "total", (json_int_t)t.n_pods, "ready", (json_int_t)t.n_pods_ready, "finished",
-			 (json_int_t)t.n_pods_finished, "volumes", "total", (json_int_t)t.n_volumes, "ready",
-			 (json_int_t)t.n_ready, "waiting", (json_int_t)t.n_waiting, "failed", (json_int_t)t.n_failed,
-			 "stale", (json_int_t)t.n_stale, "secretMemory", "usedBytes", (json_int_t)mem.used_bytes,
-			 "limitBytes", (json_int_t)mem.limit_bytes, "blocks", (json_int_t)mem.n_blocks, "locked",
-			 mem.locked, "heapLocked", mem.process_locked, "tree", "nodes",
-			 (json_int_t)tree_stats(s->tree).n_nodes, "detached",
-			 (json_int_t)tree_stats(s->tree).n_detached, "contentBytes",
-			 (json_int_t)tree_stats(s->tree).content_bytes, "fuse", report_fuse(s->session), "publisher",
-			 report_publisher(s->publish), "log", "dropped", (json_int_t)log_dropped(), "sandbox",
-			 report_sandbox(), "offlineCache", report_offline(s->offline), "audit", report_audit(s),
-			 "events", report_events(s->events));
+	return json_pack(
+		"{s:s, s:b, s:O, s:s, s:o, s:I, s:o, s:{s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I, s:I},"
+		" s:{s:I, s:I, s:I, s:b, s:b}, s:{s:I, s:I, s:I}, s:o, s:o, s:{s:I}, s:o, s:o*, s:o*, s:o*, s:o*}",
+		"version", SECRETLET_VERSION, "healthy", json_array_size(problems) == 0, "problems", problems,
+		"nodeName", s->config->node_name, "podsDir", json_text(s->pods_dir), "uptimeSeconds",
+		(json_int_t)((now_usec - s->started_usec) / USEC_PER_SEC), "source", report_source(&h), "pods", "total",
+		(json_int_t)t.n_pods, "ready", (json_int_t)t.n_pods_ready, "finished", (json_int_t)t.n_pods_finished,
+		"volumes", "total", (json_int_t)t.n_volumes, "ready", (json_int_t)t.n_ready, "waiting",
+		(json_int_t)t.n_waiting, "failed", (json_int_t)t.n_failed, "stale", (json_int_t)t.n_stale,
+		"secretMemory", "usedBytes", (json_int_t)mem.used_bytes, "limitBytes", (json_int_t)mem.limit_bytes,
+		"blocks", (json_int_t)mem.n_blocks, "locked", mem.locked, "heapLocked", mem.process_locked, "tree",
+		"nodes", (json_int_t)tree_stats(s->tree).n_nodes, "detached",
+		(json_int_t)tree_stats(s->tree).n_detached, "contentBytes",
+		(json_int_t)tree_stats(s->tree).content_bytes, "fuse", report_fuse(s->session), "publisher",
+		report_publisher(s->publish), "log", "dropped", (json_int_t)log_dropped(), "sandbox", report_sandbox(),
+		"offlineCache", report_offline(s->offline), "audit", report_audit(s), "events",
+		report_events(s->events), "signals", s->signals ? signals_report(s->signals) : NULL);
 }
 
 /* ---- Secrets ---- */

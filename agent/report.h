@@ -7,6 +7,7 @@
 #include "agent/offline.h"
 #include "agent/pods.h"
 #include "agent/selector.h"
+#include "agent/signals.h"
 #include "agent/source.h"
 #include "agent/store.h"
 #include "common/json.h"
@@ -22,6 +23,7 @@ struct report_state {
 	const struct offline *offline; /* NULL: no offline cache */
 	const struct event_sender *events; /* NULL: there is no API server to be told */
 	const struct audit_names *audit; /* used with auditLog only */
+	const struct signals *signals; /* NULL: none are sent */
 	const struct session *session;
 	const struct publish *publish;
 	const struct tree *tree;
