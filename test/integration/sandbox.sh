@@ -47,7 +47,7 @@ write_config() { # write_config LINE...
 	{
 		printf 'apiVersion: secretlet.config/v1alpha1\nkind: SecretletConfiguration\nkubeconfig: kubeconfig\nnodeName: node-1\n'
 		printf 'podsDir: %s\nruntimeDir: %s\nofflineCacheDir: %s\nofflineCacheKeyFile: cache.key\n' "$pods" "$run" "$TEST_DIR/cache"
-		printf 'auditLog: %s\n' "$TEST_DIR/log/audit.jsonl"
+		printf 'auditLog: %s\nsignalContainers: true\n' "$TEST_DIR/log/audit.jsonl"
 		[ $# = 0 ] || printf '%s\n' "$@"
 	} >"$TEST_DIR/config.yaml"
 	chmod 600 "$TEST_DIR/config.yaml"
@@ -78,12 +78,16 @@ check "it serves, and looks a name up" becomes one
 agent=$(child "$keeper" secretlet-agent) publisher=$(child "$keeper" secretlet-publisher) audit=
 check "it records opens" eventually 20 "audit=\$(child $keeper secretlet-audit) && [ -s '$TEST_DIR/log/audit.jsonl' ]"
 cache=$(pgrep -P "$agent" -x secretlet-cache)
+signaller=$(child "$keeper" secretlet-signaller)
+check "the signaller is there" eventually 20 "[ \"\$(state .signals.running)\" = true ]"
 check "the offline cache is written" eventually 20 "[ -s '$TEST_DIR/cache/index' ]"
-for role in agent publisher cache audit; do
+for role in agent publisher cache audit signaller; do
 	pid=${!role}
 	check_equal "$role: filtered, no new privileges" "$(field "$pid" Seccomp) $(field "$pid" NoNewPrivs)" "2 1"
-	check_equal "$role: no capability" "$(field "$pid" CapInh) $(field "$pid" CapPrm) $(field "$pid" CapEff) $(field "$pid" CapBnd) $(field "$pid" CapAmb)" \
-		"$(yes 0000000000000000 | head -n 5 | xargs)"
+	kept=0000000000000000
+	[ $role != signaller ] || kept=0000000000000020 # CAP_KILL
+	check_equal "$role: no capability but its own" "$(field "$pid" CapInh) $(field "$pid" CapPrm) $(field "$pid" CapEff) $(field "$pid" CapBnd) $(field "$pid" CapAmb)" \
+		"0000000000000000 $kept $kept 0000000000000000 0000000000000000"
 	# the files of a process that is not dumpable belong to root
 	check_equal "$role: not dumpable" "$(stat -c %U "/proc/$pid/maps")" root
 	check_equal "$role: no core" "$(grep '^Max core file size' "/proc/$pid/limits" | tr -s ' ' | cut -d ' ' -f 5,6)" "0 0"
@@ -91,18 +95,19 @@ for role in agent publisher cache audit; do
 done
 has_inherited() { readlink "/proc/$1/fd"/* | grep -c "^$TEST_DIR/config.yaml\$"; }
 check_equal "what the keeper was started with none of them has" \
-	"$(for pid in "$keeper" "$agent" "$publisher" "$cache" "$audit"; do has_inherited "$pid"; done | xargs)" "1 0 0 0 0"
+	"$(for pid in "$keeper" "$agent" "$publisher" "$cache" "$audit" "$signaller"; do has_inherited "$pid"; done | xargs)" "1 0 0 0 0 0"
 exec 9<&-
 check_equal "agent and cache are one user" "$(field "$agent" Uid)" "$(field "$cache" Uid)"
 check "who is not root" test "$(field "$agent" Uid | cut -f 1)" != 0
 check_equal "the publisher owns the tree" "$(field "$publisher" Uid | cut -f 1)" 0
-check_equal "publisher and audit process have other root folders" \
-	"$(stat -L -c %d "/proc/$publisher/root") $(stat -L -c %d "/proc/$audit/root")" "$(stat -c %d "$pods") $(stat -c %d /proc)"
+check_equal "publisher, audit process and signaller have other root folders" \
+	"$(stat -L -c %d "/proc/$publisher/root") $(stat -L -c %d "/proc/$audit/root") $(stat -L -c %d "/proc/$signaller/root")" \
+	"$(stat -c %d "$pods") $(stat -c %d /proc) $(stat -c %d /proc)"
 check "the audit process cannot write to its own" not touch "/proc/$audit/root/sys/kernel/core_pattern" 2>/dev/null
 check_equal "the keeper is filtered, no new privileges" "$(field "$keeper" Seccomp) $(field "$keeper" NoNewPrivs)" "2 1"
 more_filters() { echo $(($(field "$1" Seccomp_filters) - $(field "$keeper" Seccomp_filters))); }
 check_equal "each has filters of its own beside the keeper's" \
-	"$(more_filters "$agent") $(more_filters "$publisher") $(more_filters "$cache") $(more_filters "$audit")" "2 1 1 1"
+	"$(more_filters "$agent") $(more_filters "$publisher") $(more_filters "$cache") $(more_filters "$audit") $(more_filters "$signaller")" "2 1 1 1 2"
 as_agent() { setpriv --reuid "$(field "$agent" Uid | cut -f 1)" --regid "$(field "$agent" Gid | cut -f 1)" --clear-groups "$@"; }
 check "another process of the agent's user does not see into it" not as_agent cat "/proc/$agent/environ" 2>/dev/null
 check_equal "what holds is said once" "$(logged 'sandbox: seccomp')" 1

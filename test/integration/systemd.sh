@@ -19,11 +19,12 @@ cat >"$sd/files/etc/secretlet/secretlet.yaml" <<-Y
 	kind: SecretletConfiguration
 	manifestsDir: $manifests
 	auditLog: /var/log/secretlet/audit.jsonl
+	signalContainers: true
 	Y
 cat >"$sd/files$manifests/app.yaml" <<-Y
 	apiVersion: v1
 	kind: Pod
-	metadata: {name: app}
+	metadata: {name: app, annotations: {secretlet.dev/volumes: "creds: {onChange: SIGHUP}"}}
 	spec:
 	  volumes: [{name: creds, secret: {secretName: db}}]
 	  containers: [{name: main, image: none, volumeMounts: [{name: creds, mountPath: /creds}]}]
@@ -57,7 +58,21 @@ cat >"$sd/files/usr/local/bin/reader" <<-'R'
 	done
 	echo "$errors errors" >/run/reader.result
 	R
-chmod 755 "$sd/files/usr/local/bin/reader"
+# A unit that has the volume, and reads it when it is told to.
+cat >"$sd/files/usr/local/bin/app" <<-'A'
+	#!/bin/bash
+	trap 'cat /run/creds/a >>/run/app.read; echo >>/run/app.read' HUP
+	while :; do
+		sleep 1000 &
+		wait $!
+	done
+	A
+cat >"$sd/files/etc/systemd/system/app.service" <<-U
+	[Service]
+	ExecStart=/usr/local/bin/app
+	BindReadOnlyPaths=$vol:/run/creds
+	U
+chmod 755 "$sd/files/usr/local/bin/"{reader,app}
 
 if ! systemd_up; then
 	tail -n 20 "$sd/console" | sed 's/^/# /'
@@ -102,6 +117,14 @@ landlock=$(python3 -c 'import ctypes; print(ctypes.CDLL(None).syscall(444, None,
 check_equal "the sandbox is whole (Landlock ABI $landlock)" \
 	"$(inside secretlet status -o json | jq -r '.sandbox.missing | map(select(startswith("landlock") or . == "seccomp")) | join(" ")')" "$expected"
 check "and lets the audit process do its work" eventually 20 "inside cat $vol/a && inside grep -q '\"key\":\"a\"' /var/log/secretlet/audit.jsonl"
+check "a unit with the volume starts" unit start app
+put two
+check "its main process is signalled" eventually 20 "[ \"\$(inside cat /run/app.read)\" = two ]"
+put one
+check "and for the next version again" eventually 20 "[ \"\$(inside cat /run/app.read | xargs)\" = 'two one' ]"
+check "it is found by its cgroup" inside sh -c "journalctl -u secretlet SECRETLET_CGROUP=/system.slice/app.service | grep -q 'sent SIGHUP to process $(unit show -P MainPID app) '"
+unit stop app
+check "the volume is as it was" eventually 20 "serves one"
 stored=$(n_stored)
 check_equal "connection, arena and control socket are stored" "$stored" 3
 inside unshare -m --propagation private reader "$vol" >"$TEST_DIR/reader.out" 2>&1 &
