@@ -1,5 +1,5 @@
 /* Selector: parsed as apimachinery's labels.Parse does it, with its oddities: between parentheses "in" and "notin" are
- * values like any other, "(,)" and "key=" stand for the empty value, and "()" for nothing, which is refused. */
+ * values like any other, "(,)", "()" and "key=" stand for the empty value. */
 #include "agent/selector.h"
 
 #include "common/str.h"
@@ -142,15 +142,12 @@ static int take_value(struct parser *p, struct requirement *q)
 /* "(a, b)"; where a value is missing between the signs, it is the empty one. */
 static int take_values(struct parser *p, struct requirement *q)
 {
-	bool first = true;
 	int r;
 
 	next(p);
 	if (!is_token(p, "("))
 		return refuse_token(p, "'('");
-	for (next(p);; next(p), first = false) {
-		if (first && is_token(p, ")"))
-			return refuse_token(p, "a value");
+	for (next(p);; next(p)) {
 		r = is_word(p) ? add_value(p, q, p->start, p->len) : add_value(p, q, "", 0);
 		if (r < 0)
 			return r;
