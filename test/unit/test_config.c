@@ -530,7 +530,7 @@ static void differences_that_need_a_restart_are_named(void **state)
 
 	assert_int_equal(config_differences(a, b, names, sizeof(names)), 6);
 	assert_string_equal(
-		names, "kubeconfig, manifestsDir, serveEnvironment, signalContainers, secretMemoryLimit, memoryLock");
+		names, "kubeconfig, manifestsDir, signalContainers, serveEnvironment, secretMemoryLimit, memoryLock");
 	assert_int_equal(config_differences(a, c, names, sizeof(names)), 0);
 	assert_string_equal(names, "");
 	assert_int_equal(config_differences(a, b, few, sizeof(few)), 6);
