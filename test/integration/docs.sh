@@ -26,7 +26,7 @@ missing_programs() {
 # rules.
 missing_cases() {
 	local name
-	in_code -h README.md SECURITY.md | grep -xE '[a-z0-9]+(_[a-z0-9]+){2,}' | sort -u | while read -r name; do
+	in_code -h README.md SECURITY.md | grep -xE '[a-z0-9]+(_[a-z0-9]+){2,}' | grep -vE '^(test|fuzz)_' | sort -u | while read -r name; do
 		[ -n "$(grep -rlw "$name" test agent common fusefs --include='*.c' --include='*.h' --include='*.sh')" ] || echo "$name"
 	done
 }
