@@ -36,6 +36,7 @@ static const uint64_t HOLD_USEC[EVENT_DOUBTS_N] = {
 	[EVENT_CERTAIN] = EVENTS_CERTAIN_USEC,
 	[EVENT_WAITING] = EVENTS_WAITING_USEC,
 	[EVENT_STALE] = EVENTS_STALE_USEC,
+	[EVENT_UNMOUNTED] = EVENTS_UNMOUNTED_USEC,
 };
 
 static const struct {
@@ -43,14 +44,15 @@ static const struct {
 } KINDS[EVENT_KINDS_N] = {
 	[EVENT_FAILED_MOUNT] = { "FailedMount", "Warning" },
 	[EVENT_SECRET_ROTATED] = { "SecretRotated", "Normal" },
+	[EVENT_CONFIG_MAP_ROTATED] = { "ConfigMapRotated", "Normal" },
 	[EVENT_INVALID_OPTION] = { "InvalidVolumeOption", "Warning" },
 	[EVENT_INVALID_NAMES] = { "InvalidEnvironmentVariableNames", "Warning" },
 	[EVENT_NO_PULL_SECRET] = { "FailedToRetrieveImagePullSecret", "Warning" },
 };
 
-/* A volume that is in trouble. */
+/* A volume that is in trouble, or a pod. */
 struct trouble {
-	char *key; /* "uid/volume" */
+	char *key; /* "uid/volume", "uid/" */
 	struct list ready_link; /* due */
 	uint64_t generation; /* of the last look that had it */
 	uint64_t text_hash; /* at that look */
@@ -361,8 +363,14 @@ void events_look_begin(struct events *ev)
 	ev->generation++;
 }
 
+/* The kubelet says it again each time that it has waited for so long. */
+static uint64_t first_again(enum event_doubt doubt)
+{
+	return doubt == EVENT_UNMOUNTED ? EVENTS_UNMOUNTED_USEC : EVENTS_AGAIN_USEC;
+}
+
 /* take_key is its own. NULL: out of memory; it is looked at again. */
-static struct trouble *add_trouble(struct events *ev, char *take_key, uint64_t now_usec)
+static struct trouble *add_trouble(struct events *ev, char *take_key, enum event_doubt doubt, uint64_t now_usec)
 {
 	struct trouble *t = calloc(1, sizeof(*t));
 
@@ -373,10 +381,10 @@ static struct trouble *add_trouble(struct events *ev, char *take_key, uint64_t n
 	t->key = take_key;
 	list_init(&t->ready_link);
 	t->due_usec = USEC_INFINITY;
-	t->again_usec = EVENTS_AGAIN_USEC;
+	t->again_usec = first_again(doubt);
 	t->resumed = ev->resumes;
 	if (t->resumed) {
-		t->due_usec = now_usec + EVENTS_RESUMED_USEC;
+		t->due_usec = now_usec + MAX(EVENTS_RESUMED_USEC, HOLD_USEC[doubt]);
 		t->again_usec = EVENTS_AGAIN_MAX_USEC;
 	}
 	if (map_add_str(&ev->troubles, t->key, t) < 0) {
@@ -401,13 +409,13 @@ void events_look(struct events *ev, const struct event_trouble *what, uint64_t n
 	if (t)
 		free(key);
 	else
-		t = add_trouble(ev, key, now_usec);
+		t = add_trouble(ev, key, what->doubt, now_usec);
 	if (!t)
 		return;
 	t->generation = ev->generation;
 	if (t->text_hash != hash && !t->resumed) {
 		t->due_usec = MIN(t->due_usec, now_usec + HOLD_USEC[what->doubt]);
-		t->again_usec = EVENTS_AGAIN_USEC;
+		t->again_usec = first_again(what->doubt);
 	}
 	t->text_hash = hash;
 }
@@ -452,7 +460,10 @@ static int failed_mount(const struct event_trouble *what, uint64_t realtime_usec
 	if (r < 0)
 		return r;
 	e->volume = strdup(what->volume);
-	e->message = str_format("MountVolume.SetUp failed for volume \"%s\" : %s", what->volume, what->text);
+	if (*what->volume)
+		e->message = str_format("MountVolume.SetUp failed for volume \"%s\" : %s", what->volume, what->text);
+	else
+		e->message = str_format("Unable to attach or mount volumes: %s", what->text);
 	if (!e->volume || !e->message)
 		return -ENOMEM;
 	e->text_hash = hash_of(what->text);
@@ -462,7 +473,9 @@ static int failed_mount(const struct event_trouble *what, uint64_t realtime_usec
 
 static bool is_wanted(const struct source_events *tuning, enum event_kind kind)
 {
-	return kind == EVENT_SECRET_ROTATED ? tuning->rotations : tuning->failures;
+	if (kind == EVENT_SECRET_ROTATED || kind == EVENT_CONFIG_MAP_ROTATED)
+		return tuning->rotations;
+	return tuning->failures;
 }
 
 /* -ENOENT: it is over. */
@@ -611,7 +624,12 @@ uint64_t events_admit(struct events *ev, uint64_t now_usec)
 
 struct events_stats events_stats(const struct events *ev)
 {
-	return (struct events_stats){ .n_troubled = map_count(&ev->troubles),
+	const struct trouble *t;
+	size_t n_volumes = 0;
+
+	for (size_t it = 0; (t = map_next(&ev->troubles, &it));)
+		n_volumes += t->key[strlen(t->key) - 1] != '/';
+	return (struct events_stats){ .n_troubled = n_volumes,
 				      .n_queued = ev->n_notices,
 				      .n_held_back = ev->n_held_back,
 				      .n_dropped = ev->n_dropped };

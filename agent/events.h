@@ -11,6 +11,7 @@ struct events;
 enum event_kind {
 	EVENT_FAILED_MOUNT,
 	EVENT_SECRET_ROTATED,
+	EVENT_CONFIG_MAP_ROTATED,
 	EVENT_INVALID_OPTION, /* a pod's annotations have a mistake that they did not have before */
 	EVENT_INVALID_NAMES, /* of environment variables */
 	EVENT_NO_PULL_SECRET,
@@ -27,11 +28,14 @@ enum event_doubt {
 	EVENT_CERTAIN, /* something is missing or wrong: EVENTS_CERTAIN_USEC */
 	EVENT_WAITING, /* for an answer of the source: EVENTS_WAITING_USEC */
 	EVENT_STALE, /* the same, and the last good content can be read meanwhile: EVENTS_STALE_USEC */
+	EVENT_UNMOUNTED, /* of the pod as a whole, some volume is not there: EVENTS_UNMOUNTED_USEC */
 	EVENT_DOUBTS_N
 };
 #define EVENTS_CERTAIN_USEC (1 * USEC_PER_SEC)
 #define EVENTS_WAITING_USEC (10 * USEC_PER_SEC)
 #define EVENTS_STALE_USEC   (60 * USEC_PER_SEC)
+/* as long as the kubelet waits for a pod's volumes (podAttachAndMountTimeout) */
+#define EVENTS_UNMOUNTED_USEC (123 * USEC_PER_SEC)
 /* A trouble that an agent finds when it takes over has likely been told by the one before. */
 #define EVENTS_RESUMED_USEC (60 * USEC_PER_SEC)
 /* A trouble that stays is told again after the first of these, then ever more slowly. */
@@ -41,10 +45,11 @@ enum event_doubt {
 #define EVENTS_QUEUE_MAX   1000 /* notices that wait; then the oldest is dropped */
 #define EVENTS_MESSAGE_MAX 1024 /* what an API server takes */
 
-/* What is wrong with a volume. */
+/* What is wrong with a volume, or with a pod's volumes together. */
 struct event_trouble {
 	struct event_pod pod;
-	const char *volume, *text;
+	const char *volume; /* "": the pod as a whole */
+	const char *text;
 	enum event_doubt doubt;
 };
 /* The trouble that this volume is in now, borrowed until the next call; false: none. */
@@ -58,7 +63,7 @@ struct event_key {
 struct event {
 	enum event_kind kind;
 	char *ns, *pod, *uid, *resource_version;
-	char *volume; /* of a failed mount */
+	char *volume; /* of a failed mount; "": of the pod as a whole */
 	char *message;
 	char *name; /* of the object: always the same for the same pod, kind and message, whichever agent it is */
 	uint64_t first_usec, last_usec; /* since the epoch */

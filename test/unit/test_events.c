@@ -191,6 +191,43 @@ static void what_only_waits_is_told_after_a_time(void **state)
 	assert_int_equal(looked_after(1), 1);
 }
 
+/* The kubelet's second form, of all volumes of a pod. */
+static void pod_whose_volumes_stay_away_is_told_after_two_minutes(void **state)
+{
+	static const char text[] =
+		"unmounted volumes=[creds], unattached volumes=[], failed to process volumes=[]: timed "
+		"out waiting for the condition";
+	cleanup_event struct event *e = NULL;
+
+	trouble("u1", "", text, EVENT_UNMOUNTED);
+	look();
+	assert_int_equal(events_stats(w.events).n_troubled, 0); /* it is no volume */
+	assert_int_equal(looked_after(123 * SEC - 1), 0);
+	w.now++;
+	look();
+	e = next();
+	assert_string_equal(e->message,
+			    "Unable to attach or mount volumes: unmounted volumes=[creds], unattached "
+			    "volumes=[], failed to process volumes=[]: timed out waiting for the condition");
+	assert_string_equal(event_reason(e), "FailedMount");
+	assert_string_equal(event_type(e), "Warning");
+	assert_true(events_holds(w.events, e));
+	assert_int_equal(looked_after(123 * SEC - 1), 0);
+	assert_int_equal(looked_after(1), 1);
+	trouble("u1", "", "", EVENT_UNMOUNTED);
+	assert_false(events_holds(w.events, e));
+	assert_int_equal(looked_after(3600 * SEC), 0);
+}
+
+static void next_agent_counts_two_minutes_anew(void **state)
+{
+	begin(true, &ALL);
+	trouble("u1", "", "unmounted", EVENT_UNMOUNTED);
+	look();
+	assert_int_equal(looked_after(123 * SEC - 1), 0);
+	assert_int_equal(looked_after(1), 1);
+}
+
 static void answer_that_is_bad_is_told_soon(void **state)
 {
 	trouble("u1", "creds", "no answer", EVENT_WAITING);
@@ -660,6 +697,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(failure_has_the_kubelets_words),
 		TEST(what_only_waits_is_told_after_a_time),
+		TEST(pod_whose_volumes_stay_away_is_told_after_two_minutes),
+		TEST(next_agent_counts_two_minutes_anew),
 		TEST(answer_that_is_bad_is_told_soon),
 		TEST(what_is_over_in_time_is_never_told),
 		TEST(what_is_told_is_what_is_true_then),

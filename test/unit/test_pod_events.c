@@ -17,6 +17,7 @@ static struct pod_volume spec;
 static struct pod_volume_source sources[3];
 static struct store_entry entry, other;
 static const struct store_entry *entries[] = { NULL, &other, &entry };
+static struct volume_source uses[3];
 static struct volume volume;
 
 static int setup(void **state)
@@ -31,8 +32,13 @@ static int setup(void **state)
 	entry = (struct store_entry){ .kind = OBJECT_SECRET, .ns = "ns", .name = "db" };
 	other = (struct store_entry){ .kind = OBJECT_SECRET, .ns = "ns", .name = "well", .state = STORE_PRESENT };
 	volume = (struct volume){
-		.pod = &state_of_pod, .spec = &spec, .entries = entries, .n_sources = ARRAY_SIZE(entries)
+		.pod = &state_of_pod,
+		.spec = &spec,
+		.entries = entries,
+		.sources = uses,
+		.n_sources = ARRAY_SIZE(entries),
 	};
+	memset(uses, 0, sizeof(uses));
 	return 0;
 }
 
@@ -78,6 +84,47 @@ static void doubt_is_how_the_trouble_may_end(void **state)
 	}
 }
 
+/* Known for another pod, and asked for once more for this one. */
+static void what_is_held_has_no_answer_yet(void **state)
+{
+	struct event_trouble t;
+
+	volume.condition = VOLUME_WAITING;
+	entry.state = STORE_PRESENT;
+	uses[2].need = 1;
+	set(volume.error, "has not been fetched yet");
+	assert_true(pod_events_trouble(&volume, &t));
+	assert_string_equal(t.text, NO_ANSWER);
+	assert_int_equal(t.doubt, EVENT_WAITING);
+}
+
+static void unmounted_volumes_are_listed(void **state)
+{
+	static char more[] = "more", bad[] = "bad", well[] = "well";
+	struct pod_volume specs[] = { spec, { .name = more }, { .name = bad }, { .name = well } };
+	static const enum volume_condition conditions[] = { VOLUME_WAITING, VOLUME_PUBLISHING, VOLUME_FAILED,
+							    VOLUME_READY };
+	struct volume volumes[4];
+	struct event_trouble t;
+
+	for (size_t i = 0; i < ARRAY_SIZE(volumes); i++)
+		volumes[i] = (struct volume){ .pod = &state_of_pod, .spec = &specs[i], .condition = conditions[i] };
+	state_of_pod.volumes = volumes;
+	state_of_pod.n_volumes = ARRAY_SIZE(volumes);
+	assert_true(pod_events_unmounted(&state_of_pod, &t));
+	assert_string_equal(t.text, "unmounted volumes=[creds more bad], unattached volumes=[], failed to process "
+				    "volumes=[bad]: timed out waiting for the condition");
+	assert_string_equal(t.volume, "");
+	assert_string_equal(t.pod.uid, "u1");
+	assert_int_equal(t.doubt, EVENT_UNMOUNTED);
+	pod.deleting = true;
+	assert_false(pod_events_unmounted(&state_of_pod, &t));
+	pod.deleting = false;
+	for (size_t i = 0; i < ARRAY_SIZE(volumes); i++)
+		volumes[i].condition = VOLUME_READY;
+	assert_false(pod_events_unmounted(&state_of_pod, &t));
+}
+
 static void mirror_pods_trouble_is_certain(void **state)
 {
 	struct event_trouble t;
@@ -104,12 +151,14 @@ static void some_are_in_no_trouble(void **state)
 	assert_false(pod_events_trouble(&volume, &t));
 }
 
+static enum event_kind kind;
+
 static char *rotation(const char *before, const char *now)
 {
 	char *message;
 
 	volume.resource_version = (char *)(uintptr_t)now;
-	assert_int_equal(pod_events_rotation(&volume, before, &message), 0);
+	assert_int_equal(pod_events_rotation(&volume, before, &kind, &message), 0);
 	return message;
 }
 
@@ -121,11 +170,27 @@ static void rotation_says_what_is_shown(void **state)
 	assert_string_equal(there, "Updated volume \"creds\": secret \"db\" is at resourceVersion 1234");
 	assert_string_equal(gone, "Updated volume \"creds\": secret \"db\" does not exist any more");
 	assert_string_equal(resumed, "Updated volume \"creds\": secret \"db\" is at resourceVersion 5");
+	assert_int_equal(kind, EVENT_SECRET_ROTATED);
 }
 
-static void of_several_sources_only_secrets_rotate(void **state)
+static void config_map_rotates_too(void **state)
 {
-	cleanup_free char *message = NULL;
+	cleanup_free char *there = NULL, *gone = NULL;
+
+	spec.kind = POD_VOLUME_CONFIG_MAP;
+	sources[0].kind = POD_SOURCE_CONFIG_MAP;
+	there = rotation("12", "1234");
+	assert_int_equal(kind, EVENT_CONFIG_MAP_ROTATED);
+	gone = rotation("12", "");
+	assert_string_equal(there, "Updated volume \"creds\": configmap \"db\" is at resourceVersion 1234");
+	assert_string_equal(gone, "Updated volume \"creds\": configmap \"db\" does not exist any more");
+	spec.kind = POD_VOLUME_DOWNWARD_API;
+	assert_null(rotation("", ""));
+}
+
+static void of_several_sources_a_secret_counts_most(void **state)
+{
+	cleanup_free char *message = NULL, *config = NULL, *both = NULL;
 
 	spec.kind = POD_VOLUME_PROJECTED;
 	spec.n_sources = 3;
@@ -133,7 +198,12 @@ static void of_several_sources_only_secrets_rotate(void **state)
 	sources[1].kind = POD_SOURCE_CONFIG_MAP;
 	sources[2].kind = POD_SOURCE_SECRET;
 	assert_null(rotation("1,2,3", "9,2,3"));
-	assert_null(rotation("1,2,3", "1,9,3"));
+	config = rotation("1,2,3", "1,9,3");
+	assert_string_equal(config, "Updated volume \"creds\": its sources are at resourceVersions 1,9,3");
+	assert_int_equal(kind, EVENT_CONFIG_MAP_ROTATED);
+	both = rotation("1,2,3", "1,9,4");
+	assert_non_null(both);
+	assert_int_equal(kind, EVENT_SECRET_ROTATED);
 	assert_null(rotation(NULL, "1,2,3"));
 	message = rotation("1,2,", "1,2,3");
 	assert_string_equal(message, "Updated volume \"creds\": its sources are at resourceVersions 1,2,3");
@@ -143,10 +213,13 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(doubt_is_how_the_trouble_may_end, setup),
+		cmocka_unit_test_setup(what_is_held_has_no_answer_yet, setup),
+		cmocka_unit_test_setup(unmounted_volumes_are_listed, setup),
 		cmocka_unit_test_setup(mirror_pods_trouble_is_certain, setup),
 		cmocka_unit_test_setup(some_are_in_no_trouble, setup),
 		cmocka_unit_test_setup(rotation_says_what_is_shown, setup),
-		cmocka_unit_test_setup(of_several_sources_only_secrets_rotate, setup),
+		cmocka_unit_test_setup(config_map_rotates_too, setup),
+		cmocka_unit_test_setup(of_several_sources_a_secret_counts_most, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
