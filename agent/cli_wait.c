@@ -89,6 +89,24 @@ static void say_why_not(const struct options *o, const json_t *pod)
 	}
 }
 
+/* A pod is ready all the same: what it shows can be read. */
+static void say_what_is_old(const struct options *o, const json_t *pod)
+{
+	const json_t *volume;
+	size_t i;
+
+	json_array_foreach (json_object_get(pod, "volumes"), i, volume) {
+		cleanup_free char *line = NULL, *escaped = NULL;
+
+		if (!*cli_str(volume, "error"))
+			continue;
+		line = str_format("%s: volume %s shows its last good content: %s", o->args[0], cli_str(volume, "name"),
+				  cli_str(volume, "error"));
+		escaped = line ? table_escape(line) : NULL;
+		fprintf(stderr, "%s\n", escaped ?: "out of memory");
+	}
+}
+
 static int not_ready(const struct options *o, const struct client_reply *reply)
 {
 	char age[STR_AGE_MAX];
@@ -123,5 +141,7 @@ int cli_wait(const struct options *o, char *const *words)
 		return cli_print_json(reply.json);
 	if (!o->quiet)
 		printf("%s is ready: %zu volume%s\n", o->args[0], n_volumes, n_volumes == 1 ? "" : "s");
+	if (!o->quiet)
+		say_what_is_old(o, reply.json);
 	return CLI_OK;
 }

@@ -166,11 +166,11 @@ static void rotation_says_what_is_shown(void **state)
 {
 	cleanup_free char *there = rotation("12", "1234"), *gone = rotation("12", ""), *resumed = rotation(NULL, "5");
 
+	assert_int_equal(kind, EVENT_SECRET_ROTATED);
 	assert_null(rotation("12", "12")); /* but for modes or owners */
 	assert_string_equal(there, "Updated volume \"creds\": secret \"db\" is at resourceVersion 1234");
 	assert_string_equal(gone, "Updated volume \"creds\": secret \"db\" does not exist any more");
 	assert_string_equal(resumed, "Updated volume \"creds\": secret \"db\" is at resourceVersion 5");
-	assert_int_equal(kind, EVENT_SECRET_ROTATED);
 }
 
 static void config_map_rotates_too(void **state)
