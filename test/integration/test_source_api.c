@@ -607,10 +607,15 @@ static void refused_pod_leaves_the_others_and_its_last_state(void **state)
 
 	put_pod(t, "a", "s");
 	eventually(t, t->n_pods == 1);
-	put_pod(t, "a", "../../etc");
+	apiserver_put_text(t->server,
+			   "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"namespace\":\"ns\",\"name\":"
+			   "\"a\"},\"spec\":{\"nodeName\":\"node-1\",\"serviceAccountName\":\"../../etc\"}}");
 	put_pod(t, "b", "s");
 	eventually(t, t->n_pods == 2);
 	assert_int_equal(health(t).n_rejected, 1);
+	put_pod(t, "a", "../../etc"); /* the volume's trouble, not the pod's */
+	eventually(t, health(t).n_rejected == 0);
+	assert_int_equal(t->n_pods, 2);
 	put_pod(t, "a", "s2");
 	eventually(t, health(t).n_rejected == 0);
 	assert_int_equal(t->n_pods, 2);
