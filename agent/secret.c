@@ -129,8 +129,8 @@ bool secret_same_data(const struct secret *a, const struct secret *b)
 	if (a->n_keys != b->n_keys)
 		return false;
 	for (size_t i = 0; i < a->n_keys; i++)
-		if (!str_eq(a->keys[i].name, b->keys[i].name) || a->keys[i].value.len != b->keys[i].value.len ||
-		    !digest_eq(&a->keys[i].digest, &b->keys[i].digest))
+		if (!str_eq(a->keys[i].name, b->keys[i].name) || a->keys[i].binary != b->keys[i].binary ||
+		    a->keys[i].value.len != b->keys[i].value.len || !digest_eq(&a->keys[i].digest, &b->keys[i].digest))
 			return false;
 	return true;
 }

@@ -54,7 +54,7 @@ DEFINE_CLEANUP(struct secret *, secret_unref);
 #define cleanup_secret_object cleanup(secret_unrefp)
 /* NULL: no such key. */
 const struct secret_key *secret_find_key(const struct secret *s, const char *name);
-/* Same keys and values. */
+/* Same keys and values, in the same field. */
 bool secret_same_data(const struct secret *a, const struct secret *b);
 /* Same uid, type, immutability, labels, keys and values. */
 bool secret_same(const struct secret *a, const struct secret *b);

@@ -398,10 +398,13 @@ static const char POD_TEXT[] =
 	"{\"containerName\": "
 	"\"main\", \"resource\": \"limits.cpu\", \"divisor\": \"1m\"}}]}}, {\"serviceAccountToken\": {\"path\": \"t\", "
 	"\"audience\": \"vault\", \"expirationSeconds\": 700}}]}},"
-	" {\"name\": \"none\", \"projected\": {}}], \"initContainers\": [{\"name\": \"init\", \"volumeMounts\": "
+	" {\"name\": \"none\", \"projected\": {}}], \"initContainers\": [{\"name\": \"init\", \"env\": [{\"name\": "
+	"\"Y\"}], "
+	"\"volumeMounts\": "
 	"[{\"name\": \"creds\","
 	" \"mountPath\": \"/c\", \"subPath\": \"x/y\", \"readOnly\": true}]}], \"containers\": [{\"name\": \"main\", "
 	"\"resources\": {\"limits\": {\"cpu\": \"2\"}}, \"securityContext\": {\"runAsUser\": 1000},"
+	" \"env\": [{\"name\": \"X\", \"value\": \"x\"}],"
 	" \"volumeMounts\": [{\"name\": \"creds\", \"mountPath\": \"/c\"}, {\"name\": \"scratch\", \"mountPath\":"
 	" \"/c/scratch\"}, {\"name\": \"plain\", \"mountPath\": \"/p\", \"subPathExpr\": \"$(X)\"}]}]},"
 	" \"status\": {\"phase\": \"Running\"}}";
@@ -471,7 +474,10 @@ static void a_pod_comes_back_as_it_was(void **state)
 	assert_int_equal(item->pod->n_containers, 2);
 	assert_string_equal(pod_find_container(item->pod, "init")->mounts[0].sub_path, "x/y");
 	assert_true(pod_find_container(item->pod, "init")->mounts[0].read_only);
-	assert_non_null(pod_find_container(item->pod, "main")->mounts[2].sub_path_expr);
+	assert_string_equal(pod_find_container(item->pod, "main")->mounts[2].sub_path_expr, "$(X)");
+	/* an environment is kept where a path is made of it */
+	assert_string_equal(pod_find_container(item->pod, "main")->env, "{\"env\":[{\"name\":\"X\",\"value\":\"x\"}]}");
+	assert_null(pod_find_container(item->pod, "init")->env);
 	assert_string_equal(item->pod->phase, "Running");
 }
 
@@ -527,6 +533,8 @@ static void a_config_map_comes_back_as_it_was(void **state)
 	if (cache_item_decode(item, text.data, text.len, &e) < 0)
 		fail_msg("%s: %s", err_text(&e), text.data);
 	assert_true(secret_same(config_map, item->secret));
+	assert_true(secret_find_key(item->secret, "bytes")->binary);
+	assert_false(secret_find_key(item->secret, "text")->binary);
 	assert_int_equal(item->secret->kind, OBJECT_CONFIG_MAP);
 	assert_string_equal(item->secret->resource_version, "7");
 	/* one is not the other */

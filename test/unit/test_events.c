@@ -502,6 +502,45 @@ static void switched_off_rotations_are_forgotten(void **state)
 	assert_int_equal(events_stats(w.events).n_queued, 0);
 }
 
+/* ---- notices ---- */
+
+static void notice(enum event_kind kind)
+{
+	const struct event_pod pod = { .ns = "ns", .name = "web", .uid = "u1", .resource_version = "7" };
+
+	events_notice(w.events, kind, &pod, "something is missing", REALTIME + w.now);
+}
+
+static void notices_are_told_with_the_failures(void **state)
+{
+	static const struct {
+		enum event_kind kind;
+		const char *reason;
+	} KINDS[] = { { EVENT_INVALID_NAMES, "InvalidEnvironmentVariableNames" },
+		      { EVENT_NO_PULL_SECRET, "FailedToRetrieveImagePullSecret" } };
+
+	for (size_t i = 0; i < ARRAY_SIZE(KINDS); i++) {
+		struct event *e;
+
+		events_tune(w.events, &ALL);
+		notice(KINDS[i].kind);
+		rotate("a rotation beside it");
+		events_tune(w.events, &(struct source_events){ .failures = true });
+		e = next();
+		assert_string_equal(event_reason(e), KINDS[i].reason);
+		assert_string_equal(event_type(e), "Warning");
+		assert_string_equal(e->message, "something is missing");
+		assert_true(events_holds(w.events, e));
+		/* the rotation has been forgotten, the notice has not */
+		assert_null(next());
+		events_tune(w.events, &(struct source_events){ .rotations = true });
+		assert_false(events_holds(w.events, e));
+		notice(KINDS[i].kind);
+		assert_null(next());
+		event_free(e);
+	}
+}
+
 /* ---- client-go's three stages ---- */
 
 static void tenth_of_similar_ones_is_combined(void **state)
@@ -713,6 +752,7 @@ int main(void)
 		TEST(agent_that_takes_over_tells_no_mistake_that_it_finds),
 		TEST(oldest_rotation_is_dropped_and_counted),
 		TEST(switched_off_rotations_are_forgotten),
+		TEST(notices_are_told_with_the_failures),
 		TEST(tenth_of_similar_ones_is_combined),
 		TEST(similar_ones_are_forgotten_after_ten_minutes),
 		TEST(pod_has_25_and_one_in_five_minutes),
