@@ -134,8 +134,8 @@ struct warning {
 	const struct yaml_node *root;
 };
 
-static int warn(struct reader *r, struct manifest_object *o, struct manifest_place at, const char *path,
-		const char *reason)
+static int warn(struct reader *r, struct manifest_object *o, enum finding_level level, struct manifest_place at,
+		const char *path, const char *reason)
 {
 	struct finding **warnings;
 	int k;
@@ -146,7 +146,7 @@ static int warn(struct reader *r, struct manifest_object *o, struct manifest_pla
 	if (!warnings)
 		return no_memory(r);
 	o->warnings = warnings;
-	k = note(r, o, FINDING_WARNING, at, path, reason, &warnings[o->n_warnings]);
+	k = note(r, o, level, at, path, reason, &warnings[o->n_warnings]);
 	o->n_warnings += k == 0;
 	return k;
 }
@@ -155,7 +155,8 @@ static int add_warning(void *userdata, const struct json_issue *issue)
 {
 	struct warning *w = userdata;
 
-	return warn(w->reader, w->object, place_of(find_issue(w->root, issue->path)), issue->path, issue->reason);
+	return warn(w->reader, w->object, FINDING_WARNING, place_of(find_issue(w->root, issue->path)), issue->path,
+		    issue->reason);
 }
 
 /* ---- mistakes in an annotation ---- */
@@ -210,7 +211,8 @@ static int add_mistake(struct reader *r, struct manifest_object *o, const struct
 
 	json_issue_set(&issue, &at, "%s", m->text);
 	n = find_issue(root, issue.path);
-	return warn(r, o, n->scalar ? place_in(r, n, m) : place_of(n), issue.path, issue.reason);
+	return warn(r, o, m->is_of_volume ? FINDING_ERROR : FINDING_WARNING,
+		    n->scalar ? place_in(r, n, m) : place_of(n), issue.path, issue.reason);
 }
 
 /* A name's text; `otherwise` when it is absent or empty, NULL when it is no string (`namespace: n` is a boolean). */

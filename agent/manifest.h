@@ -26,7 +26,8 @@ struct manifest_object {
 	struct manifest_place *
 		volumes; /* a good Pod: where the Secret's name of each source of each of pod->volumes is, one after another */
 	struct finding *problem; /* refused; NULL: it is good */
-	struct finding **warnings; /* of a good one: what has no effect */
+	struct finding **
+		warnings; /* of a good one: what has no effect; as an error, what one of its volumes is held back for */
 	size_t n_warnings;
 };
 

@@ -86,6 +86,7 @@ struct pod_container {
 struct pod_mistake {
 	char *annotation, *text; /* which one, and what is wrong with it */
 	size_t line, column; /* in its value, from 1; 0: all of it */
+	bool is_of_volume; /* some volume has an option_error by it; else nothing is held back */
 };
 struct pod {
 	size_t refs;

@@ -8,9 +8,11 @@
 #define LIVE_TEXT_MAX	  (256u << 10) /* of all annotations together */
 #define MISTAKES_TEXT_MAX (16u << 10)
 
-int pod_options_complain(struct pod *p, const char *annotation, size_t line, size_t column, const char *fmt, ...)
+static const struct pod_mistake NOWHERE = { .line = 0 };
+
+int pod_options_complain(struct pod *p, const char *annotation, const struct pod_mistake *like, const char *fmt, ...)
 {
-	struct pod_mistake m = { .line = line, .column = column }, *grown;
+	struct pod_mistake m = *like, *grown;
 	va_list ap;
 	int n;
 
@@ -61,7 +63,7 @@ static int read_live(struct pod *p, const char *key, const char *text)
 		v = find_volume(p, text, len);
 		if (v)
 			v->live = true;
-		else if (pod_options_complain(p, key, 0, 0, "\"%.*s\" is no volume of this pod that is served here",
+		else if (pod_options_complain(p, key, &NOWHERE, "\"%.*s\" is no volume of this pod that is served here",
 					      (int)MIN(len, (size_t)64), text) < 0)
 			return -ENOMEM;
 		text += part;
@@ -86,7 +88,7 @@ int pod_options_read(struct pod *p, const json_t *annotations)
 		else if (str_eq(key, POD_OPTION_VOLUMES))
 			r = volume_options_read(p, text, json_string_length(value));
 		else
-			r = pod_options_complain(p, key, 0, 0, "there is no such option");
+			r = pod_options_complain(p, key, &NOWHERE, "there is no such option");
 		if (r < 0)
 			return r;
 	}

@@ -23,6 +23,6 @@ bool pod_options_same(const struct pod *a, const struct pod *b);
 /* All mistakes, in one line; NULL: there is none, or no memory. */
 char *pod_options_mistakes(const struct pod *p);
 
-/* One more mistake; line 0: no place in the annotation's value. -ENOMEM. */
-int pod_options_complain(struct pod *p, const char *annotation, size_t line, size_t column, const char *fmt, ...)
-	attr_printf(5, 6);
+/* One more mistake, whose text is what follows; of `m` the rest counts. -ENOMEM. */
+int pod_options_complain(struct pod *p, const char *annotation, const struct pod_mistake *m, const char *fmt, ...)
+	attr_printf(4, 5);

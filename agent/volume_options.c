@@ -67,7 +67,10 @@ static int mistake(struct reader *r, const struct yaml_node *n, const struct jso
 		if (!r->entry->error)
 			return -ENOMEM;
 	}
-	return pod_options_complain(r->pod, POD_OPTION_VOLUMES, n->line, n->column, "%s: %s", issue.path, issue.reason);
+	return pod_options_complain(
+		r->pod, POD_OPTION_VOLUMES,
+		&(struct pod_mistake){ .line = n->line, .column = n->column, .is_of_volume = r->entry != NULL },
+		"%s: %s", issue.path, issue.reason);
 }
 
 static int volume_fail(struct pod_volume *v, const char *error)
@@ -91,7 +94,11 @@ static int fail_all(struct pod *p, size_t line, size_t column, const char *reaso
 	for (size_t i = 0; i < p->n_volumes && r == 0; i++)
 		if (is_served(&p->volumes[i]))
 			r = volume_fail(&p->volumes[i], reason);
-	return r ?: pod_options_complain(p, POD_OPTION_VOLUMES, line, column, "%s", reason);
+	return r
+		       ?: pod_options_complain(
+				  p, POD_OPTION_VOLUMES,
+				  &(struct pod_mistake){ .line = line, .column = column, .is_of_volume = true }, "%s",
+				  reason);
 }
 
 /* ---- single options ---- */

@@ -384,6 +384,20 @@ static void without_a_file_it_is_wrong_usage(void **state)
 	assert_non_null(strstr(r.err, "words are missing: secretlet check [OPTION...] FILE..."));
 }
 
+static void a_wrong_option_of_a_volume_has_its_place(void **state)
+{
+	put("pod.yaml", "apiVersion: v1\nkind: Pod\nmetadata:\n  name: p\n  annotations:\n"
+			"    secretlet.dev/volumes: |\n      creds:\n        owner: root\n      other: {}\n"
+			"spec: {containers: [{name: c}], volumes: [{name: creds, configMap: {name: c}}]}\n");
+	cleanup_program_result struct program_result r = CHECK("pod.yaml");
+
+	assert_int_equal(r.status, 1);
+	assert_non_null(strstr(r.out, "pod.yaml:8:16: error: "));
+	assert_non_null(strstr(r.out, "creds.owner: must be a number from 0 to 4294967294"));
+	assert_non_null(strstr(r.out, "pod.yaml:9:7: warning: "));
+	assert_non_null(strstr(r.out, ": 1 error, "));
+}
+
 static void the_examples_are_fine(void **state)
 {
 	static const char *const names[] = { "examples/secretlet.yaml", "examples/demo/web.yaml",
@@ -415,6 +429,7 @@ int main(void)
 		TEST(values_are_never_shown),
 		TEST(a_name_cannot_steer_the_terminal),
 		TEST(without_a_file_it_is_wrong_usage),
+		TEST(a_wrong_option_of_a_volume_has_its_place),
 		TEST(the_examples_are_fine),
 	};
 

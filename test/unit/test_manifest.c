@@ -279,10 +279,23 @@ static void mistakes_in_an_annotation_have_their_own_place(void **state)
 
 		assert_non_null(p.objects[0].pod);
 		assert_int_equal(p.objects[0].n_warnings, 1);
+		assert_int_equal(p.objects[0].warnings[0]->level, FINDING_ERROR);
 		if (!str_eq(p.objects[0].warnings[0]->text, cases[i].finding))
 			fail_msg("%s: %s", cases[i].annotation, p.objects[0].warnings[0]->text);
 		forget(&p);
 	}
+}
+
+static void a_mistake_that_holds_nothing_back_is_a_warning(void **state)
+{
+	struct parsed p =
+		parse_good("apiVersion: v1\nkind: Pod\nmetadata: {name: p, annotations: {secretlet.dev/x: '', "
+			   "secretlet.dev/volumes: 'w: {}'}}\n" VOLUMES);
+
+	assert_int_equal(p.objects[0].n_warnings, 2);
+	assert_int_equal(p.objects[0].warnings[0]->level, FINDING_WARNING);
+	assert_int_equal(p.objects[0].warnings[1]->level, FINDING_WARNING);
+	forget(&p);
 }
 
 static void a_foreign_name_forges_no_lines(void **state)
@@ -326,6 +339,7 @@ int main(void)
 		cmocka_unit_test(what_is_no_yaml_is_refused_as_a_whole),
 		cmocka_unit_test(only_so_many_warnings_are_kept_of_one_object),
 		cmocka_unit_test(mistakes_in_an_annotation_have_their_own_place),
+		cmocka_unit_test(a_mistake_that_holds_nothing_back_is_a_warning),
 		cmocka_unit_test(a_foreign_name_forges_no_lines),
 		cmocka_unit_test(more_than_the_memory_holds_is_refused),
 	};

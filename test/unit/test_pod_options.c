@@ -396,6 +396,19 @@ static void keys_of_all_volumes_are_bounded(void **state)
 	assert_string_equal(pod->mistakes[0].text, "[*]: too many keys, with those of the pod's other volumes");
 }
 
+static void only_so_many_mistakes_are_kept(void **state)
+{
+	cleanup_buf struct buf text = BUF_INIT(1u << 20);
+	cleanup_pod struct pod *pod = NULL;
+
+	for (int i = 0; i < POD_MISTAKES_MAX + 5; i++)
+		assert_int_equal(buf_printf(&text, "x%d: {}\n", i), 0);
+	assert_int_equal(buf_add_str(&text, "a: {mode: 1}\n"), 0);
+	pod = pod_with(text.data, text.len);
+	assert_int_equal(pod->n_mistakes, POD_MISTAKES_MAX);
+	assert_string_equal(pod->volumes[0].option_error, "a.mode: " NO_MODE);
+}
+
 static void mistakes_are_said_in_one_line(void **state)
 {
 	cleanup_pod struct pod *good = pod_make("{}"), *bad = pod_make("{\"secretlet.dev/x\":\"\","
@@ -472,6 +485,7 @@ int main(void)
 		cmocka_unit_test(what_cannot_be_read_costs_all),
 		cmocka_unit_test(hostile_text_costs_little),
 		cmocka_unit_test(keys_of_all_volumes_are_bounded),
+		cmocka_unit_test(only_so_many_mistakes_are_kept),
 		cmocka_unit_test(mistakes_are_said_in_one_line),
 		cmocka_unit_test(pods_that_ask_for_the_same_are_the_same),
 		cmocka_unit_test(what_is_wrong_is_written_down_as_well),
