@@ -475,4 +475,7 @@ LONG = {
     "pods, list: a list of Secrets",
     "pods, list: a pod of 10,000 volumes and 10,000 mounts",
     "pods, list: a pod of 200 volumes and 100,000 mounts",
+    # the same questions as under Get, asked by another poller
+    *(f"GET of a Secret, by TTL: {name}" for name, *_ in GETS if name not in (
+        "spaces without an end", "100,000 arrays in each other", "another name", "nothing at all")),
 }

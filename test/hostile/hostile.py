@@ -218,8 +218,9 @@ class Test:
         return re.search(self.args.only, title) and (self.args.long or title not in attacks.LONG)
 
     def add(self, daemon, prefix, rows):
-        what = {"l": "list", "f": "frame", "w": "watch", "g": "get"}[prefix]
-        words = {"l": "list of a Secret", "f": "watch of a Secret, running", "w": "watch of a Secret", "g": "GET of a Secret"}
+        what = {"l": "list", "f": "frame", "w": "watch", "g": "get", "c": "get"}[prefix]
+        words = {"l": "list of a Secret", "f": "watch of a Secret, running", "w": "watch of a Secret", "g": "GET of a Secret",
+                 "c": "GET of a Secret, by TTL"}
         for i, row in enumerate(rows):
             title = f"{words[prefix]}: {row[0]}"
             if not self.is_wanted(title):
@@ -227,7 +228,7 @@ class Test:
             pod = f"{prefix}{i}"
             self.server.put_secret(pod, f"good {pod}")
             self.server.put_pod(pod, daemon.name, pod)
-            more = row[3:] or (32 if prefix == "g" else 16,)  # MiB: twice what may come, and what it is parsed into
+            more = row[3:] or (32 if what == "get" else 16,)  # MiB: twice what may come, and what it is parsed into
             self.cases.append(Case(daemon, ("secret", pod), pod, title, what, *row[1:3], *more))
 
     def add_pods(self):
@@ -411,10 +412,12 @@ class Test:
     def run(self):
         watch = self.daemon(self.server, "node-watch")
         get = self.daemon(self.server, "node-get", strategy="Get", sync="1s")
+        cache = self.daemon(self.server, "node-cache", strategy="Cache", sync="1s")
         self.add(watch, "l", attacks.LISTS)
         self.add(watch, "f", attacks.FRAMES)
         self.add(watch, "w", attacks.WATCHES)
         self.add(get, "g", attacks.GETS)
+        self.add(cache, "c", attacks.GETS)
         self.add_pods()
         if attacks.LONG - self.titles:
             raise RuntimeError(f"no such rows: {attacks.LONG - self.titles}")
