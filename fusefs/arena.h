@@ -92,7 +92,7 @@ struct arena_node {
 	uint64_t id, parent_id; /* of a record: the folder that it is in now */
 	uint32_t kind, mode, uid, gid;
 	const char *name;
-	const char *final_name, *target; /* NULL: none */
+	const char *final_name, *target; /* NULL: none. What is the final one of a file, is the tree's business */
 	struct secspan content;
 	struct digest digest; /* of the content; of a version's folder: what its volume is to contain */
 };

@@ -95,7 +95,8 @@ static int fill_parent(struct plan *p, struct node *top, const char *path, struc
 	return 0;
 }
 
-static int fill_key(struct plan *p, struct node *top, const struct payload_file *f)
+/* over: the file in whose place it will be; NULL: there is none. */
+static int fill_key(struct plan *p, struct node *top, const struct payload_file *f, const struct node *over)
 {
 	cleanup_secblock struct secblock *block = NULL;
 	struct payload_file own = *f;
@@ -112,7 +113,7 @@ static int fill_key(struct plan *p, struct node *top, const struct payload_file 
 		own.content.block = block;
 	}
 	r = fill_parent(p, top, f->path, &dir, name);
-	return r ?: tree_fill_file(p->tree, dir, name, &own, &n);
+	return r ?: tree_fill_file_over(p->tree, dir, name, &own, over, &n);
 }
 
 static int fill_folder(struct plan *p, struct node *top, const char *path)
@@ -150,10 +151,14 @@ static int stage_new(struct staging *s)
 	int r = 0;
 
 	for (size_t i = 0; i < pl->n_files && r == 0; i++) {
-		if (shows_file(node_below(p, s->vol, pl->files[i].path), &pl->files[i]))
+		const struct node *there = node_below(p, s->vol, pl->files[i].path);
+
+		if (shows_file(there, &pl->files[i]))
 			continue;
+		if (there && node_kind(there) != NODE_FILE)
+			there = NULL;
 		r = need_files(s);
-		r = r ?: fill_key(p, s->files, &pl->files[i]);
+		r = r ?: fill_key(p, s->files, &pl->files[i], there);
 	}
 	for (size_t i = 0; i < pl->n_mount_dirs && r == 0; i++) {
 		const struct node *n = node_below(p, s->vol, pl->mount_dirs[i]);
@@ -411,7 +416,7 @@ int flat_new(struct plan *p)
 		return r;
 	step_is_switch(p);
 	for (size_t i = 0; i < pl->n_files && r == 0; i++)
-		r = fill_key(p, vol, &pl->files[i]);
+		r = fill_key(p, vol, &pl->files[i], NULL);
 	for (size_t i = 0; i < pl->n_mount_dirs && r == 0; i++)
 		r = fill_folder(p, vol, pl->mount_dirs[i]);
 	r = r ?: add_live(p, version);

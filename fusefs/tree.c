@@ -8,6 +8,8 @@
  * recursion: how deep they are is decided by somebody else. */
 #include "fusefs/tree.h"
 
+#include <inttypes.h>
+
 #include "common/heap.h"
 #include "common/list.h"
 #include "common/map.h"
@@ -217,9 +219,11 @@ static void node_store_number(struct node *n, uint64_t number)
 		arena_record_set_number(n->record, node_state(n), number);
 }
 
-/* Writes a new node down. It must be complete, and is not committed. */
-static int node_record(struct tree *t, struct node *n)
+/* Writes a new node down. It must be complete, and is not committed. A file's final name is the cookie of what it will be moved
+ * over. */
+static int node_record(struct tree *t, struct node *n, const struct node *over)
 {
+	char cookie[32];
 	struct arena_node a = {
 		.id = n->id,
 		.parent_id = n->parent->id,
@@ -234,6 +238,10 @@ static int node_record(struct tree *t, struct node *n)
 
 	if (!t->arena)
 		return 0;
+	if (over) {
+		snprintf(cookie, sizeof cookie, "%" PRIx64, over->cookie);
+		a.final_name = cookie;
+	}
 	if (n->kind == NODE_LINK || n->kind == NODE_LIVE)
 		a.target = n->target;
 	else if (n->kind == NODE_FILE)
@@ -714,6 +722,17 @@ static int node_overtaken(struct tree *t, struct node *old, const struct node *b
 	return 0;
 }
 
+/* 0: it is none. */
+static uint64_t cookie_read(const char *text)
+{
+	uint64_t cookie = 0;
+	int end = 0;
+
+	if (sscanf(text, "%" SCNx64 "%n", &cookie, &end) != 1 || text[end] || cookie < FIRST_ID)
+		return 0;
+	return cookie;
+}
+
 static int node_attach(struct tree *t, struct node *n, struct node *parent, const struct arena_record *r)
 {
 	struct arena_node a = arena_record_node(r);
@@ -734,7 +753,9 @@ static int node_attach(struct tree *t, struct node *n, struct node *parent, cons
 	n->committed = true;
 	n->hidden = arena_record_state(r) & ARENA_HIDDEN;
 	n->immutable = parent->immutable || (n->kind == NODE_DIR && name[0] == '.' && name[1] == '.');
-	parent->dir.v[parent->dir.n++] = n;
+	if (n->moved && n->kind == NODE_FILE && a.final_name)
+		n->cookie = cookie_read(a.final_name) ?: n->cookie;
+	children_insert(&parent->dir, n);
 	return 0;
 }
 
@@ -1026,9 +1047,9 @@ void tree_forget(struct tree *t, uint64_t id, uint64_t count)
 /* --- staging --- */
 
 /* The new child is complete: without a record it cannot stay. */
-static int child_record(struct tree *t, struct node *n, struct node **ret_n)
+static int child_record(struct tree *t, struct node *n, const struct node *over, struct node **ret_n)
 {
-	int r = node_record(t, n);
+	int r = node_record(t, n, over);
 
 	if (r < 0) {
 		node_detach(t, n);
@@ -1049,7 +1070,7 @@ static int dir_new(struct tree *t, struct node *parent, const char *name, mode_t
 		return r;
 	if (digest)
 		n->digest = *digest;
-	return child_record(t, n, ret_n);
+	return child_record(t, n, NULL, ret_n);
 }
 
 int tree_stage_dir(struct tree *t, struct node *parent, const char *name, mode_t mode, gid_t gid, struct node **ret_n)
@@ -1077,7 +1098,7 @@ static int live_new(struct tree *t, struct node *parent, const char *name, const
 	if (r < 0)
 		return r;
 	n->target = TAKE_PTR(copy);
-	return child_record(t, n, ret_n);
+	return child_record(t, n, NULL, ret_n);
 }
 
 int tree_stage_live(struct tree *t, struct node *parent, const char *name, const char *target, struct node **ret_n)
@@ -1102,7 +1123,7 @@ static int link_new(struct tree *t, struct node *parent, const char *name, const
 		return r;
 	n->target = TAKE_PTR(copy);
 	n->final = final;
-	r = node_record(t, n);
+	r = node_record(t, n, NULL);
 	if (r < 0) {
 		n->final = NULL;
 		node_detach(t, n);
@@ -1216,6 +1237,12 @@ int tree_fill_live(struct tree *t, struct node *dir, const char *name, const cha
 int tree_fill_file(struct tree *t, struct node *dir, const char *name, const struct payload_file *file,
 		   struct node **ret_n)
 {
+	return tree_fill_file_over(t, dir, name, file, NULL, ret_n);
+}
+
+int tree_fill_file_over(struct tree *t, struct node *dir, const char *name, const struct payload_file *file,
+			const struct node *over, struct node **ret_n)
+{
 	struct node *n;
 	int r;
 
@@ -1228,7 +1255,7 @@ int tree_fill_file(struct tree *t, struct node *dir, const char *name, const str
 	if (n->content.block)
 		secblock_ref(n->content.block);
 	t->stats.content_bytes += n->content.len;
-	r = child_record(t, n, ret_n);
+	r = child_record(t, n, over, ret_n);
 	if (r < 0)
 		return r;
 	fill_commit(t, n);

@@ -140,6 +140,9 @@ int tree_fill_version(struct tree *t, struct node *dir, const char *name, mode_t
 int tree_fill_link(struct tree *t, struct node *dir, const char *name, const char *target, struct node **ret_n);
 int tree_fill_file(struct tree *t, struct node *dir, const char *name, const struct payload_file *file,
 		   struct node **ret_n);
+/* A file that is to be moved over another, whose cookie it will have. Across processes, too: the kernel keeps listings. */
+int tree_fill_file_over(struct tree *t, struct node *dir, const char *name, const struct payload_file *file,
+			const struct node *over, struct node **ret_n);
 int tree_fill_live(struct tree *t, struct node *dir, const char *name, const char *target, struct node **ret_n);
 /* A copy of a committed node with all that is in it, with ids of its own. */
 int tree_fill_copy(struct tree *t, struct node *dir, const struct node *src, struct node **ret_n);

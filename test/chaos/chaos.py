@@ -4,7 +4,8 @@
     test/chaos/chaos.py --build DIR [--kills N] [--duration SECONDS] [--instances N] [--seed N] [--dir DIR]
     test/chaos/chaos.py --build DIR --volumes N[,N...] [--kills N]
 
-Several daemons run side by side on the manifests source, each with 8 readers (test/tools/reader.c) and an updater. No
+Several daemons run side by side on the manifests source, each with 12 readers (test/tools/reader.c) and an updater; one
+volume is flat. No
 reader may see an error, a value that is torn, mixed or older than what was acknowledged before; each update has to give
 its inotify event; and at the end nothing may be left: no process, mount or fd, and in the state arena what was in it at
 the start. --volumes measures, with one daemon and no other load, how long a read that needs the agent takes when it was
@@ -46,9 +47,10 @@ GONE_SEC = 30
 KILLS_IN_A_ROW = 6  # without an update that comes through: on a slow machine kills could follow each other for ever
 
 # index -> (pod, volume, secret)
-VOLUMES = [("web", "a", "s0"), ("web", "b", "s1"), ("api", "c", "s0"), ("api", "d", "s2")]
+VOLUMES = [("web", "a", "s0"), ("web", "b", "s1"), ("api", "c", "s0"), ("api", "d", "s2"), ("api", "flat", "s2")]
 LOCKSTEP = ("s0", "s1")     # the next update comes when the last one is seen; s2 is updated without looking
-READERS = [("open", 0), ("direct", 2), ("stat", 1), ("held", 3), ("mapped", 0), ("version", 1), ("moved", 0), ("key", 2)]
+READERS = [("open", 0), ("direct", 2), ("stat", 1), ("held", 3), ("mapped", 0), ("version", 1), ("moved", 0), ("key", 2),
+           ("open", 4), ("flat", 4), ("mapped", 4), ("key", 4)]
 CHURNED = ("churn", "e", "s3")
 
 KILLS = [  # (what, signal), weight
@@ -81,7 +83,8 @@ def manifest(secret, keys, generation):
 def pod_manifest(pod, volumes):
     lines = "".join(f"  - {{name: {v}, secret: {{secretName: {s}}}}}\n" for v, s in volumes)
     mounts = "".join(f"    - {{name: {v}, mountPath: /{v}}}\n" for v, _ in volumes)
-    return (f"apiVersion: v1\nkind: Pod\nmetadata: {{name: {pod}, uid: uid-{pod}}}\nspec:\n  volumes:\n{lines}"
+    asks = ', annotations: {secretlet.dev/volumes: "flat: {layout: flat}"}' if any(v == "flat" for v, _ in volumes) else ""
+    return (f"apiVersion: v1\nkind: Pod\nmetadata: {{name: {pod}, uid: uid-{pod}{asks}}}\nspec:\n  volumes:\n{lines}"
             f"  containers:\n  - name: main\n    image: none\n    volumeMounts:\n{mounts}")
 
 

@@ -37,7 +37,8 @@ struct shared_volume {
 	uint64_t seen; /* the newest that a reader has seen */
 	uint64_t n_moved; /* by the inotify reader: MOVED_TO ..data */
 	uint64_t armed; /* it watches */
-	uint64_t unused[4];
+	uint64_t others_seen[2]; /* in a flat volume "seen" is of the first key alone, and these of those behind it */
+	uint64_t unused[2];
 };
 
 struct shared {
@@ -49,6 +50,7 @@ struct shared {
 static struct shared *shared;
 static struct shared_volume *volume;
 static const char *mode, *path, *secret;
+static bool flat; /* the volume has files instead of links: each key is of a generation of its own */
 static uint64_t n_looks, n_errors, n_races, max_usec, rng;
 static char value[VALUE_MAX] __attribute__((__aligned__(4096)));
 
@@ -85,20 +87,28 @@ static uint32_t pick(uint32_t n) /* xorshift */
 	return (uint32_t)(rng >> 16) % n;
 }
 
-static uint64_t floor_get(void)
+static uint64_t *seen_of(const char *key)
+{
+	for (size_t i = 1; flat && i < ARRAY_SIZE(STABLE); i++)
+		if (str_eq(key, STABLE[i]))
+			return &volume->others_seen[i - 1];
+	return &volume->seen;
+}
+
+static uint64_t floor_get(const char *key)
 {
 	uint64_t a = __atomic_load_n(&volume->acknowledged, __ATOMIC_SEQ_CST);
-	uint64_t b = __atomic_load_n(&volume->seen, __ATOMIC_SEQ_CST);
+	uint64_t b = __atomic_load_n(seen_of(key), __ATOMIC_SEQ_CST);
 
 	return MAX(a, b);
 }
 
-static void floor_raise(uint64_t generation)
+static void floor_raise(const char *key, uint64_t generation)
 {
-	uint64_t old = __atomic_load_n(&volume->seen, __ATOMIC_SEQ_CST);
+	uint64_t *seen = seen_of(key), old = __atomic_load_n(seen, __ATOMIC_SEQ_CST);
 
 	while (old < generation &&
-	       !__atomic_compare_exchange_n(&volume->seen, &old, generation, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+	       !__atomic_compare_exchange_n(seen, &old, generation, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
 		;
 }
 
@@ -184,7 +194,7 @@ static uint64_t read_checked(int fd, const char *key)
 /* Opens, reads, checks and returns the fd of a key of the volume; -1: there is no such key, or an error was said. */
 static int open_checked(const char *key, int flags, uint64_t *ret_generation)
 {
-	uint64_t least = floor_get(), generation;
+	uint64_t least = floor_get(key), generation;
 	char file[4096];
 	int fd;
 
@@ -201,7 +211,7 @@ static int open_checked(const char *key, int flags, uint64_t *ret_generation)
 	if (generation && is_stable(key)) {
 		if (generation < least)
 			error("%s: generation %" PRIu64 " after %" PRIu64, key, generation, least);
-		floor_raise(generation);
+		floor_raise(key, generation);
 	}
 	*ret_generation = generation;
 	return fd;
@@ -232,6 +242,40 @@ static void data_link(char target[PATH_MAX])
 	if (n < 0)
 		error("readlink ..data: %m");
 	target[n > 0 ? n : 0] = 0;
+}
+
+/* Keys and nothing else, each once. */
+static void look_flat(void)
+{
+	unsigned n_stable = 0;
+	struct dirent *entry;
+	struct stat st;
+	char file[4096];
+	DIR *dir = opendir(path);
+
+	if (!dir) {
+		error("opendir: %m");
+		return;
+	}
+	while (errno = 0, (entry = readdir(dir))) {
+		const char *name = entry->d_name;
+
+		if (str_eq(name, ".") || str_eq(name, ".."))
+			continue;
+		n_stable += is_stable(name);
+		if (!is_stable(name) && !str_starts(name, "extra-"))
+			error("a foreign name: %s", name);
+		snprintf(file, sizeof file, "%s/%s", path, name);
+		if (lstat(file, &st) < 0 && (errno != ENOENT || is_stable(name)))
+			error("stat %s: %m", name);
+		else if (entry->d_type != DT_REG)
+			error("%s is no file", name);
+	}
+	if (errno)
+		error("readdir: %m");
+	if (n_stable != ARRAY_SIZE(STABLE))
+		error("the listing has %u times a key of %zu", n_stable, ARRAY_SIZE(STABLE));
+	closedir(dir);
 }
 
 /* A listed name: may be gone when it is an extra one, but never dangle. */
@@ -404,7 +448,7 @@ static bool look_in_version(int dir, const char *key, uint64_t *generation)
 
 static void look_version(void)
 {
-	uint64_t least = floor_get(), generation = 0;
+	uint64_t least = floor_get("small"), generation = 0;
 	char name[4096];
 	struct dirent *entry;
 	bool more = true;
@@ -442,7 +486,7 @@ static void look_version(void)
 			error("%u of %zu keys in the newest version", n_stable, ARRAY_SIZE(STABLE));
 	}
 	if (generation)
-		floor_raise(generation);
+		floor_raise("small", generation);
 	closedir(dir);
 }
 
@@ -515,12 +559,13 @@ static void look_key(void)
 		inotify = close_fd(inotify);
 		return;
 	}
-	if (floor_get() <= generation)
+	if (floor_get("small") <= generation)
 		return;
 	if (!late_usec)
 		late_usec = now_usec();
 	if (now_usec() - late_usec > (uint64_t)EVENT_LATE_MS * 1000) {
-		error("no event for the end of generation %" PRIu64 ", %" PRIu64 " is there", generation, floor_get());
+		error("no event for the end of generation %" PRIu64 ", %" PRIu64 " is there", generation,
+		      floor_get("small"));
 		inotify = close_fd(inotify);
 	}
 }
@@ -530,9 +575,9 @@ static const struct {
 	void (*look)(void);
 	uint32_t pause_usec;
 } MODES[] = {
-	{ "open", look_open, 2000 }, { "direct", look_direct, 3000 }, { "stat", look_stat, 3000 },
-	{ "held", look_held, 3000 }, { "mapped", look_mapped, 3000 }, { "version", look_version, 3000 },
-	{ "moved", look_moved, 0 },  { "key", look_key, 0 },
+	{ "open", look_open, 2000 },	   { "direct", look_direct, 3000 }, { "stat", look_stat, 3000 },
+	{ "flat", look_flat, 3000 },	   { "held", look_held, 3000 },	    { "mapped", look_mapped, 3000 },
+	{ "version", look_version, 3000 }, { "moved", look_moved, 0 },	    { "key", look_key, 0 },
 };
 
 static void faulted(int signo)
@@ -542,6 +587,15 @@ static void faulted(int signo)
 	if (write(STDERR_FILENO, text, sizeof text - 1) > 0)
 		_exit(1);
 	_exit(1);
+}
+
+static bool is_flat(void)
+{
+	char link[4096];
+	struct stat st;
+
+	snprintf(link, sizeof link, "%s/..data", path);
+	return lstat(link, &st) < 0;
 }
 
 static int map_shared(const char *file, const char *index)
@@ -574,6 +628,7 @@ int main(int argc, char **argv)
 	mode = argv[3];
 	path = argv[4];
 	secret = argv[5];
+	flat = is_flat();
 	rng = strtoull(argv[6], NULL, 10) * 2654435761u + 88172645463325252u;
 	while (m < ARRAY_SIZE(MODES) && !str_eq(MODES[m].name, mode))
 		m++;

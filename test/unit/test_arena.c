@@ -616,6 +616,39 @@ static void what_has_moved_is_found_where_it_is(void **state)
 	assert_false(tree_was_renamed(f.tree, at("staging"), "key", at("vol"), "key"));
 }
 
+/* A listing that the kernel has begun with one process goes on with the next: a name that it has is not told again. */
+static void what_has_moved_over_another_keeps_its_cookie(void **state)
+{
+	cleanup_secblock struct secblock *b = NULL;
+	struct payload_file file = file_make("next", &b);
+	uint64_t cookie, same;
+	struct node *dir, *n;
+	char text[64];
+
+	flat_make("..1", "first");
+	cookie = node_cookie(at("vol/key"));
+	same = node_cookie(at("vol/same"));
+	for (int i = 0; i < 4; i++) {
+		assert_int_equal(tree_stage_dir(f.tree, at("staging"), "v", 0700, 0, &dir), 0);
+		assert_int_equal(tree_fill_file_over(f.tree, dir, "key", &file, at("vol/key"), &n), 0);
+		assert_int_equal(tree_commit_mkdir(f.tree, at("staging"), "v", &n), 0);
+		if (i % 2)
+			next_process();
+		assert_int_equal(tree_stage_move(f.tree, at("staging/v/key"), at("vol")), 0);
+		assert_int_equal(tree_commit_rename(f.tree, at("staging/v"), "key", at("vol"), "key"), 0);
+		if (i > 1)
+			next_process();
+		assert_int_equal(node_cookie(at("vol/key")), cookie);
+		assert_true(node_id(at("vol/key")) > same);
+		assert_ptr_equal(node_next_child(at("vol"), 0), at("vol/key"));
+		assert_ptr_equal(node_next_child(at("vol"), cookie), at("vol/same"));
+		assert_null(node_next_child(at("vol"), same));
+		assert_string_equal(content("vol/key", text), "next");
+		tree_stage_removal(f.tree, at("staging/v"));
+		assert_int_equal(tree_commit_rmdir(f.tree, at("staging"), "v"), 0);
+	}
+}
+
 /* Staged, and the process ends: the names that were reserved are free. */
 static void a_move_that_was_only_staged_is_forgotten(void **state)
 {
@@ -1002,6 +1035,7 @@ int main(void)
 		TEST(of_two_nodes_with_one_name_the_renamed_one_has_it),
 		TEST(a_death_at_any_instruction_of_a_move_leaves_it_here_or_there),
 		TEST(what_has_moved_is_found_where_it_is),
+		TEST(what_has_moved_over_another_keeps_its_cookie),
 		TEST(a_move_that_was_only_staged_is_forgotten),
 		TEST(a_live_file_is_found_as_it_was_left),
 		TEST(a_live_file_that_leads_elsewhere_is_refused),
