@@ -90,7 +90,7 @@ static void say_why_not(const struct options *o, const json_t *pod)
 }
 
 /* A pod is ready all the same: what it shows can be read. */
-static void say_what_is_old(const struct options *o, const json_t *pod)
+static void say_what_is_wrong(const struct options *o, const json_t *pod)
 {
 	const json_t *volume;
 	size_t i;
@@ -100,7 +100,7 @@ static void say_what_is_old(const struct options *o, const json_t *pod)
 
 		if (!*cli_str(volume, "error"))
 			continue;
-		line = str_format("%s: volume %s shows its last good content: %s", o->args[0], cli_str(volume, "name"),
+		line = str_format("%s: volume %s: ready, but: %s", o->args[0], cli_str(volume, "name"),
 				  cli_str(volume, "error"));
 		escaped = line ? table_escape(line) : NULL;
 		fprintf(stderr, "%s\n", escaped ?: "out of memory");
@@ -142,6 +142,6 @@ int cli_wait(const struct options *o, char *const *words)
 	if (!o->quiet)
 		printf("%s is ready: %zu volume%s\n", o->args[0], n_volumes, n_volumes == 1 ? "" : "s");
 	if (!o->quiet)
-		say_what_is_old(o, reply.json);
+		say_what_is_wrong(o, reply.json);
 	return CLI_OK;
 }

@@ -87,7 +87,7 @@ check "of a ConfigMap, too" said must 'configmap "conf" not found'
 check_equal "the content stays" "$(cat "$s" "$c")" 11
 out=$("$secretlet" wait --runtime-dir "$run" default/must 2>&1)
 check_equal "'wait' is content with what can be read" $? 0
-check_contains "and says that it is old" "$out" 'default/must: volume s shows its last good content: secret "db" not found'
+check_contains "and says that it is old" "$out" 'default/must: volume s: ready, but: secret "db" not found'
 check "status is not" not healthy
 check "an event tells it" eventually 20 "events must | grep -qF 'FailedMount MountVolume.SetUp failed for volume \"s\" : secret \"db\" not found'"
 pod late '{"s": {"secret": {"secretName": "db"}}}'
