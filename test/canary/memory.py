@@ -259,10 +259,13 @@ def search_files(folder, wanted, skip, searched):
                       os.lstat(os.path.join(at, f)).st_dev == device]
         for name in files:
             path = os.path.join(at, name)
-            info = os.lstat(path)
-            if path in skip or info.st_dev != device or not os.path.isfile(path) or os.path.islink(path):
+            try:
+                info = os.lstat(path)
+                if path in skip or info.st_dev != device or not os.path.isfile(path) or os.path.islink(path):
+                    continue
+                data = pathlib.Path(path).read_bytes()
+            except FileNotFoundError:  # it has gone meanwhile
                 continue
-            data = pathlib.Path(path).read_bytes()
             searched.bytes += len(data)
             hits += search_data(data + b"\n" + path.encode(), path, wanted)
     return hits
