@@ -10,6 +10,7 @@ fails.
 What cannot be seen this way, because another protection stands in for it:
 
 - explicit_bzero() in buf.c, json.c (json_wipe_free()), yaml_tree.c, and str_free_secret(): free() wipes as well.
+- what lies in front of a piece that libcurl points to: mostly there is nothing but a frame's head. test_wipe_http2 sees it.
 - MADV_DONTDUMP: there is no core at all. test_secmem sees the flag.
 - a core limit of one process: it inherits the keeper's. So all of them are taken away.
 - PR_SET_DUMPABLE of agent, cache and audit process: the kernel switches it off when ids change. Of the keeper: its capabilities
@@ -42,12 +43,10 @@ MUTANTS = {
         ("Makefile", "nghttp2_session_mem_recv nghttp2", "nghttp2_session_none nghttp2", "small"),
     "what libcurl has pointed to is not wiped":
         ("common/wipe_http2.c", "	wipe(s->held, s->held_end);\n", "", "life,errors"),
-    "what is in front of it is not wiped":
-        ("common/wipe_http2.c", "	wipe(in, paused_at);\n", "", "life,errors"),
     "libcurl does not come again after the last piece":
-        ("common/wipe_http2.c", "	if ((size_t)n < len)\n		return n;\n", "	if (len)\n		return n;\n", "errors"),
+        ("common/wipe_http2.c", "	if ((size_t)n < len)\n		return n;\n", "	if (len)\n		return n;\n", "given_up"),
     "nobody goes on after a request that is given up":
-        ("agent/http.c", "		look_everywhere(h);\n", "		;\n", "errors"),
+        ("agent/http.c", "		look_everywhere(h);\n", "		;\n", "given_up"),
     "curl's buffers are not wiped when a piece was taken":
         ("agent/http.c", "	explicit_bzero(data, size * n);\n", "", "life"),
     "what is removed from the arena is not wiped":
