@@ -698,36 +698,6 @@ users: [{{name: u, user: {{tokenFile: {d}/token, client-certificate: {d}/client.
         d.configure(**d.common)
         d.restart()
 
-    def stage_given_up(self):
-        """Answers that are refused at their beginning and have come as a whole; over a connection on which others wait for theirs, and
-        nothing else comes"""
-        d, w = self.api, self.world
-        go_on = threading.Event()
-        self.write_kubeconfig(w.front_h2(streams=3))
-        d.restart()
-        # the first two stay beside the watch of the pods
-        held = [f"given-{i}" for i in range(3)]
-        w.plain.answers |= {name: lambda h: go_on.wait(120) and h.say(404, b"{}") for name in held}
-        for name in held:
-            w.pod(name, [secret_volume(name)])
-            eventually("it waits", lambda name=name: w.plain.asked.get(name, 0))
-        self.live()
-        for n in range(16400, 16800, 50):
-            name, told = f"given-up-{n}", threading.Event()
-            mark = self.marks.new(name)
-            lie = self.at_once(lambda h, n=n, mark=mark: h.say(200, mark.value(n)))
-            w.plain.answers[name] = lambda h, lie=lie, told=told: (lie(h), told.set())
-            w.pod(name, [secret_volume(name)])
-            eventually("it is told", told.is_set)
-            w.call("DELETE", "pods", name)  # it is not asked for again
-            self.look(f"{n} bytes that are given up leave nothing", d)
-        go_on.set()
-        for name in held:
-            w.call("DELETE", "pods", name)
-        w.plain.answers.clear()
-        self.write_kubeconfig(w.h2_port)
-        d.restart()
-
     def stage_offline(self):
         """A node that comes up without its API server: what it shows is from the disk"""
         d, w = self.api, self.world
@@ -953,7 +923,7 @@ users: [{{name: u, user: {{tokenFile: {d}/token, client-certificate: {d}/client.
         self.world = Kube(*self.kube) if self.kube else World(self.build, self.dir / "world")
         self.inputs.add(str(self.world.dir))
         stages = AT_KUBE if self.kube else ["life", "small", "escaped", "errors", "burst", "unmade", "strategies", "events", "projected",
-                                            "live", "commands", "crash", "credentials", "http1", "idle", "given_up", "offline"]
+                                            "live", "commands", "crash", "credentials", "http1", "idle", "offline"]
         if unknown := set(only) - set(stages) - {"manifests"}:
             raise SystemExit(f"no such stage: {', '.join(sorted(unknown))}; there are: {', '.join(stages)}, manifests")
         try:
