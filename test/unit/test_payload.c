@@ -315,6 +315,33 @@ static void digests_differ_exactly_when_payloads_do(void **state)
 	payload_free(p[1]);
 }
 
+static void a_path_is_found_as_file_or_folder(void **state)
+{
+	static const struct {
+		const char *path;
+		enum payload_kind kind;
+	} rows[] = {
+		{ "a", PAYLOAD_FILE },		{ "a-b", PAYLOAD_FILE },   { "a/b", PAYLOAD_NOTHING },
+		{ "b", PAYLOAD_FOLDER },	{ "b/c", PAYLOAD_FOLDER }, { "b/c/d", PAYLOAD_FILE },
+		{ "b/c/d/e", PAYLOAD_NOTHING }, { "b/", PAYLOAD_NOTHING }, { "b-", PAYLOAD_NOTHING },
+		{ "m", PAYLOAD_FOLDER },	{ "m/n", PAYLOAD_FOLDER }, { "m/n/o", PAYLOAD_NOTHING },
+		{ "z", PAYLOAD_NOTHING },	{ "", PAYLOAD_NOTHING },
+	};
+	cleanup_payload struct payload *p = payload_make(), *none = payload_make();
+
+	assert_int_equal(add(p, "b/c/d", "1", 0644, NULL), 0);
+	assert_int_equal(add(p, "a-b", "1", 0644, NULL), 0);
+	assert_int_equal(add(p, "a", "1", 0644, NULL), 0);
+	assert_int_equal(payload_add_mount_dir(p, "m/n", NULL), 0);
+	assert_int_equal(payload_seal(p, NULL), 0);
+	assert_int_equal(payload_seal(none, NULL), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		if (payload_find(p, rows[i].path) != rows[i].kind)
+			fail_msg("%s: %d", rows[i].path, payload_find(p, rows[i].path));
+		assert_int_equal(payload_find(none, rows[i].path), PAYLOAD_NOTHING);
+	}
+}
+
 static void too_many_files_are_refused(void **state)
 {
 	cleanup_payload struct payload *p = payload_make();
@@ -357,6 +384,7 @@ int main(void)
 		cmocka_unit_test(fs_group_changes_mode_and_group_of_files),
 		cmocka_unit_test(what_is_asked_exactly_is_so_with_fs_group_too),
 		cmocka_unit_test(digests_differ_exactly_when_payloads_do),
+		cmocka_unit_test(a_path_is_found_as_file_or_folder),
 		cmocka_unit_test(too_many_files_are_refused),
 		cmocka_unit_test(blocks_are_given_back),
 	};
