@@ -302,11 +302,12 @@ int plan_remove_volume(struct plan *p)
 	struct node *vol = plan_find(p, p->path), *live = live_folder(p);
 	int r;
 
+	/* the volume last: whoever finds it, finds what is to be removed with it */
 	r = live ? stage_removal(p, live) : 0;
-	if (!vol)
-		return r ?: flat_remove(p);
-	r = r ?: stage_removal(p, vol);
 	r = r ?: flat_remove(p);
+	if (!vol)
+		return r;
+	r = r ?: stage_removal(p, vol);
 	return r ?: warm_parents(p, vol);
 }
 
