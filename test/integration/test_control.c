@@ -659,8 +659,11 @@ static void an_answer_may_come_later(void **state)
 	wait_until(&s->n_later, ARRAY_SIZE(waiters));
 	assert_int_equal(s->pid, getpid());
 	/* they wait for no pod */
+	s->ready = true;
 	served_notify(s->served);
+	usleep(50000);
 	assert_int_equal(get(s, "/v1/status", NULL), 200);
+	assert_int_equal(s->n_looks, 0);
 	assert_int_equal(get(s, ENV_OF("answer"), &json), 200);
 	assert_string_equal(json_string_value(json_object_get(json, "container")), "answer");
 	json_decref(json);
