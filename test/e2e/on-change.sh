@@ -20,7 +20,6 @@ make_rootfs() { # make_rootfs DIR
 # start ID CONTAINER JQ [COMMAND]: a container of the pod, in the background or by COMMAND (create), which writes what it reads to
 # $TEST_DIR/out/ID whenever it is signalled
 mkdir "$TEST_DIR/out"
-ids=()
 start() {
 	local id=$1 bundle=$TEST_DIR/$1 mounts
 	mounts=$("$secretlet" mounts --runtime-dir "$run" default/web "$2")
@@ -33,7 +32,6 @@ start() {
 				echo begins $(cat /v/*/password) >>/out/\($id); while :; do sleep 1000 & wait $!; done"] |
 			.mounts += $mounts + [{destination: "/out", type: "bind", source: $out, options: ["bind"]}] | '"$3" \
 			"$bundle/config.json" >"$bundle/new" && mv "$bundle/new" "$bundle/config.json" || return 1
-	ids+=("$runtime $id")
 	# shellcheck disable=SC2086
 	if [ -n "${4:-}" ]; then
 		"$runtime" $options --root "$TEST_DIR/state-$runtime" "$4" --bundle "$bundle" "$id-$$" </dev/null >>"$TEST_DIR/out.$id" 2>&1

@@ -222,7 +222,7 @@ check "another agent takes over" eventually 20 "[ -n \"\$(child agent)\" ] && [ 
 kill -KILL "$signaller"
 again() { eventually 20 "signaller=\$(child signaller) && [ -n \"\$signaller\" ] && [ \"\$signaller\" != $1 ] && [ \"\$(state .running)\" = true ]" && signaller=$(child signaller); }
 check "another signaller, too" again "$signaller"
-check_equal "without a change nobody is signalled for it" "$(got container)" $n
+check_equal "without a change nobody is signalled for it" "$(got container)" "$n"
 n=$((n + 1))
 kill -STOP "$signaller"
 rotate stopped

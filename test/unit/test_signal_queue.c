@@ -16,6 +16,7 @@
 
 #include "common/clock.h"
 #include "common/str.h"
+#include "test/lib/valgrind.h"
 
 #define UID "6a2c9a4e-1111-4c3d-8e5f-0123456789ab"
 
@@ -518,6 +519,12 @@ static void a_process_is_not_stormed(void **state)
 
 int main(int argc, char **argv)
 {
+	/* valgrind 3.19 has no pidfd_open(2) */
+	const struct CMUnitTest without_signals[] = {
+		TEST(the_first_version_is_no_change),
+		TEST(what_has_gone_is_forgotten),
+		TEST(what_no_container_shows_is_done),
+	};
 	const struct CMUnitTest tests[] = {
 		TEST(the_first_version_is_no_change),
 		TEST(a_change_is_one_signal),
@@ -536,5 +543,6 @@ int main(int argc, char **argv)
 		TEST(a_process_is_not_stormed),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return under_valgrind() ? cmocka_run_group_tests(without_signals, NULL, NULL)
+				: cmocka_run_group_tests(tests, NULL, NULL);
 }
