@@ -414,7 +414,10 @@ static int refuse_node(struct reader *r, const struct yaml_node *at, const char 
 	int k;
 
 	k = add_object(r, at, &o);
-	return k < 0 ? k : refuse(r, o, at, path, reason);
+	if (k < 0)
+		return k;
+	assert(o);
+	return refuse(r, o, at, path, reason);
 }
 
 static const char *text_of(const struct yaml_node *n)
@@ -457,6 +460,7 @@ static int read_plain(struct reader *r, const struct yaml_node *root, int kind)
 	k = add_object(r, root, &o);
 	if (k < 0)
 		return k;
+	assert(o);
 	o->kind = kind == KIND_POD ? MANIFEST_POD : kind == KIND_SECRET ? MANIFEST_SECRET : MANIFEST_CONFIG_MAP;
 	return read_object(r, o, root);
 }

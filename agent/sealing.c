@@ -163,6 +163,7 @@ static int take_private(struct sealing_keys *k, const char *line, size_t len)
 	uint8_t *key = k->privates->data + k->n_keys * SEALING_KEY_LEN;
 	struct sealing_public *p = &k->publics[k->n_keys];
 
+	assert(k->privates);
 	if (k->n_keys == SEALING_KEYS_MAX || parse_key(line, len, PRIVATE_PREFIX, key) < 0 ||
 	    crypto_scalarmult_base(p->key, key) < 0)
 		return -EINVAL;

@@ -302,6 +302,7 @@ static int copy_shallow(struct parser *p, const struct yaml_node *n, struct yaml
 	r = node_new(p, n->kind, n->line, n->column, n->scalar, n->scalar_len, &copy);
 	if (r < 0)
 		return r;
+	assert(copy);
 	if (n->items) {
 		copy->items = calloc(n->n_items + 1, sizeof(*copy->items));
 		copy->keys = n->keys ? calloc(n->n_items + 1, sizeof(*copy->keys)) : NULL;
