@@ -173,6 +173,16 @@ const char *str_format_time(uint64_t realtime_usec, char text[static STR_TIME_MA
 	return text;
 }
 
+const char *str_format_time_usec(uint64_t realtime_usec, char text[static STR_TIME_MAX])
+{
+	size_t len = strlen(str_format_time(realtime_usec, text));
+
+	/* over the Z, where there is one */
+	if (len > 1)
+		snprintf(text + len - 1, STR_TIME_MAX - len + 1, ".%06uZ", (unsigned)(realtime_usec % USEC_PER_SEC));
+	return text;
+}
+
 static bool is_dns_alnum(char c)
 {
 	return is_digit(c) || (c >= 'a' && c <= 'z');

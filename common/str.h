@@ -26,6 +26,8 @@ const char *str_format_age(uint64_t usec, char text[static STR_AGE_MAX]);
 /* RFC 3339 UTC with seconds, "2026-11-22T05:50:05Z", from microseconds since the epoch. */
 #define STR_TIME_MAX 32
 const char *str_format_time(uint64_t realtime_usec, char text[static STR_TIME_MAX]);
+/* With microseconds: "2026-11-22T02:52:48.110488Z" */
+const char *str_format_time_usec(uint64_t realtime_usec, char text[static STR_TIME_MAX]);
 /* DNS-1123 label (63) and subdomain (253): lower-case letters, digits, '-', and '.' between labels. */
 bool str_is_dns_label(const char *s);
 bool str_is_dns_subdomain(const char *s);

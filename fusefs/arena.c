@@ -14,6 +14,8 @@
 #define NAME_LEN_MAX 4096 /* of the three strings of a record each, with the NUL */
 #define HEAP_MAX     (UINT64_C(32) << 30)
 #define RECORD_MAGIC UINT32_C(0x5ec2e7a1)
+#define NOTE_MAGIC   UINT32_C(0x5ec207e5)
+#define NOTE_MAX     (16u << 20)
 
 static const uint8_t MAGIC[8] = "SecArena";
 
@@ -25,6 +27,7 @@ struct head {
 	uint64_t first; /* record; 0: none */
 	uint64_t next_id, root_changed_usec;
 	struct arena_connection connection;
+	uint64_t first_note; /* offset; 0: none. An older binary leaves it as it is and wipes what it leads to */
 };
 static_assert(sizeof(struct head) <= ARENA_HEAD_SIZE, "the head fits");
 #define HEAD_DEVICE (offsetof(struct head, connection) + offsetof(struct arena_connection, device))
@@ -51,6 +54,18 @@ struct arena_record {
 #define NUMBER_MAX     (UINT64_MAX >> STATE_BITS)
 #define STATE_ALL                                                                                                      \
 	(ARENA_COMMITTED | ARENA_HIDDEN | ARENA_RETIRED | ARENA_RENAMED | ARENA_DETACHED | ARENA_FLUX | ARENA_MOVED)
+
+struct arena_note {
+	uint64_t next, prev; /* as of a record */
+	uint64_t word;
+	struct digest check; /* of all that follows */
+
+	uint32_t magic, reserved;
+	uint64_t len;
+	uint8_t data[];
+};
+#define NOTE_CHECKED offsetof(struct arena_note, magic)
+static_assert(offsetof(struct arena_note, data) % sizeof(uint64_t) == 0, "the data is aligned");
 
 struct arena {
 	struct head *head;
@@ -388,6 +403,81 @@ void arena_record_set_changed(struct arena_record *r, uint64_t realtime_usec)
 	word_set(&r->changed_usec, realtime_usec);
 }
 
+/* --- notes --- */
+
+static struct arena_note *note_at(uint64_t offset)
+{
+	return offset ? secmem_at(offset, sizeof(struct arena_note)) : NULL;
+}
+
+static struct digest note_check(const struct arena_note *n)
+{
+	return digest_quick((const uint8_t *)n + NOTE_CHECKED, sizeof *n + n->len - NOTE_CHECKED);
+}
+
+int arena_note_add(struct arena *a, const struct arena_piece *pieces, size_t n, uint64_t word,
+		   struct arena_note **ret_note)
+{
+	struct arena_note *note, *next = note_at(a->head->first_note);
+	size_t len = 0;
+
+	for (size_t i = 0; i < n; i++)
+		len += pieces[i].len;
+	if (len > NOTE_MAX)
+		return -ENOMEM;
+	note = secmem_alloc(sizeof *note + len);
+	if (!note)
+		return -ENOMEM;
+	note->next = a->head->first_note;
+	note->word = word;
+	note->magic = NOTE_MAGIC;
+	for (size_t i = 0; i < n; i++) {
+		if (pieces[i].len > 0)
+			memcpy(note->data + note->len, pieces[i].data, pieces[i].len);
+		note->len += pieces[i].len;
+	}
+	note->check = note_check(note);
+
+	word_set(&a->head->first_note, secmem_offset(note));
+	if (next)
+		next->prev = secmem_offset(note);
+	*ret_note = note;
+	return 0;
+}
+
+static void note_leave(struct arena *a, struct arena_note *n)
+{
+	struct arena_note *prev = note_at(n->prev), *next = note_at(n->next);
+
+	word_set(prev ? &prev->next : &a->head->first_note, n->next);
+	if (next)
+		next->prev = n->prev;
+}
+
+void arena_note_remove(struct arena *a, struct arena_note *note)
+{
+	if (!note)
+		return;
+	note_leave(a, note);
+	secmem_free(note);
+}
+
+const void *arena_note_data(const struct arena_note *note, size_t *ret_len)
+{
+	*ret_len = note->len;
+	return note->data;
+}
+
+uint64_t arena_note_word(const struct arena_note *note)
+{
+	return word_get(&note->word);
+}
+
+void arena_note_set_word(struct arena_note *note, uint64_t word)
+{
+	word_set(&note->word, word);
+}
+
 /* --- what an earlier process has left --- */
 
 static bool string_is_good(const char *s, uint32_t len)
@@ -526,6 +616,49 @@ int arena_load(struct arena *a, struct arena_record ***ret_records, size_t *ret_
 	return 0;
 }
 
+static bool note_is_good(const struct arena_note *n)
+{
+	struct digest check;
+
+	if (n->magic != NOTE_MAGIC || n->len > NOTE_MAX || !secmem_at(secmem_offset(n), sizeof *n + n->len))
+		return false;
+	check = note_check(n);
+	return digest_eq(&check, &n->check);
+}
+
+int arena_load_notes(struct arena *a, struct arena_note ***ret_notes, size_t *ret_n)
+{
+	size_t n = 0, size = 0, n_max = a->head->heap_size / sizeof(struct arena_note);
+	cleanup_free struct arena_note **notes = NULL;
+	uint64_t prev = 0;
+
+	for (uint64_t at = a->head->first_note, next; at; at = next) {
+		struct arena_note *note = note_at(at);
+
+		/* an older binary was here, or it is damaged: what is behind it is lost */
+		if (!note || n == n_max || !note_is_good(note)) {
+			word_set(n > 0 ? &notes[n - 1]->next : &a->head->first_note, 0);
+			break;
+		}
+		if (n == size) {
+			struct arena_note **grown;
+
+			size = size ? size * 2 : 64;
+			grown = reallocarray(notes, size, sizeof(struct arena_note *));
+			if (!grown)
+				return -ENOMEM;
+			notes = grown;
+		}
+		next = note->next;
+		note->prev = prev;
+		prev = at;
+		notes[n++] = note;
+	}
+	*ret_notes = TAKE_PTR(notes);
+	*ret_n = n;
+	return 0;
+}
+
 /* The pieces of the heap that the records need, each block once. */
 static int uses_of(struct arena_record **records, size_t n, struct secmem_use **ret_uses, size_t *ret_n, struct err *e)
 {
@@ -578,7 +711,29 @@ static void chain_drop_others(struct arena *a, const struct map *stay)
 	word_set(prev ? &prev->next : &a->head->first, 0);
 }
 
-int arena_keep(struct arena *a, struct arena_record **records, size_t n, struct err *e)
+/* With the notes, if they can be: nothing of them is worth the records. */
+static int heap_adopt(struct arena *a, struct secmem_use *uses, size_t n, struct arena_note **notes, size_t n_notes,
+		      struct err *e)
+{
+	cleanup_free struct secmem_use *all = calloc(n + n_notes + 1, sizeof *all);
+
+	if (!all)
+		return err_set(e, -ENOMEM, "out of memory");
+	if (n > 0)
+		memcpy(all, uses, n * sizeof *all);
+	for (size_t i = 0; i < n_notes; i++)
+		all[n + i] = (struct secmem_use){ .offset = secmem_offset(notes[i]),
+						  .len = sizeof *notes[i] + notes[i]->len };
+	if (n_notes > 0 && secmem_adopt(all, n + n_notes, NULL) == 0)
+		return 0;
+	word_set(&a->head->first_note, 0);
+	for (size_t i = 0; i < n_notes; i++)
+		notes[i] = NULL;
+	return secmem_adopt(uses, n, e);
+}
+
+int arena_keep(struct arena *a, struct arena_record **records, size_t n, struct arena_note **notes, size_t n_notes,
+	       struct err *e)
 {
 	cleanup_free struct secmem_use *uses = NULL;
 	cleanup(map_deinit) struct map stay = MAP_INIT;
@@ -599,7 +754,7 @@ int arena_keep(struct arena *a, struct arena_record **records, size_t n, struct 
 		return err_wrap(e, err, "state arena");
 	/* out of the chain before they are wiped: a successor would find a damaged record */
 	chain_drop_others(a, &stay);
-	err = secmem_adopt(uses, n_uses, e);
+	err = heap_adopt(a, uses, n_uses, notes, n_notes, e);
 	if (err < 0)
 		return err;
 	for (int pass = 0; pass < 2; pass++) {

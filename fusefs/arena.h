@@ -9,7 +9,7 @@
  *
  * Kinds of nodes and states may be added without a new version: an arena in which none of them occurs is read by an older
  * binary as ever, and one that knows them not says -EBADMSG to those in which they do, and begins anew. So with the number that
- * stands beside a record's state in one word.
+ * stands beside a record's state in one word. Notes it leaves out.
  *
  * One process at a time writes. The keeper reads the head's numbers only, and takes none of them for more than a number. */
 #pragma once
@@ -118,12 +118,34 @@ void arena_record_set_lookups(struct arena *a, struct arena_record *r, uint64_t 
 uint64_t arena_record_changed(const struct arena_record *r);
 void arena_record_set_changed(struct arena_record *r, uint64_t realtime_usec);
 
+/* A note: what is worth finding again and not worth a node that cannot be read. A binary that does not know of notes loses
+ * them; one that is damaged is not found, nor are those written before it. */
+struct arena_note;
+struct arena_piece {
+	const void *data;
+	size_t len;
+};
+/* word: one of the note's own that may change later. -ENOMEM. */
+int arena_note_add(struct arena *a, const struct arena_piece *pieces, size_t n, uint64_t word,
+		   struct arena_note **ret_note);
+/* Wiped. NULL is fine. */
+void arena_note_remove(struct arena *a, struct arena_note *note);
+/* The pieces, one behind the other; 8-byte aligned. */
+const void *arena_note_data(const struct arena_note *note, size_t *ret_len);
+uint64_t arena_note_word(const struct arena_note *note);
+void arena_note_set_word(struct arena_note *note, uint64_t word);
+
 /* How many records there are, about: nothing of them is checked. */
 size_t arena_count(const struct arena *a);
 /* What an earlier process has left: the records, checked one by one (in range, their own digest, their content's
  * digest), by id. *ret_records is the caller's to free. -EBADMSG: something in it was not written by arena_add(); then
  * nothing of it may be used. */
 int arena_load(struct arena *a, struct arena_record ***ret_records, size_t *ret_n, struct err *e);
-/* Once, after arena_load(): the n records that stay (NULLs are skipped). All else in the heap is wiped, and only now
- * can something be added. The block of a content has one reference for each record that names it, the caller's. */
-int arena_keep(struct arena *a, struct arena_record **records, size_t n, struct err *e);
+/* The notes of an earlier process, the newest first, with their own digest checked. *ret_notes is the caller's to free.
+ * -ENOMEM. */
+int arena_load_notes(struct arena *a, struct arena_note ***ret_notes, size_t *ret_n);
+/* Once, after arena_load(): the n records that stay (NULLs are skipped), and the notes; those become NULL if they and the
+ * records cannot all have been written. All else in the heap is wiped, and only now can something be added. The block of a
+ * content has one reference for each record that names it, the caller's. */
+int arena_keep(struct arena *a, struct arena_record **records, size_t n, struct arena_note **notes, size_t n_notes,
+	       struct err *e);

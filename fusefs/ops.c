@@ -15,6 +15,7 @@
 #include <linux/limits.h>
 #include <stdatomic.h>
 
+#include "common/clock.h"
 #include "fusefs/arena.h"
 #include "fusefs/publish.h"
 #include "fusefs/tree.h"
@@ -340,6 +341,8 @@ static void op_unlink(fuse_req_t req, fuse_ino_t parent_id, const char *name)
 static void op_rmdir(fuse_req_t req, fuse_ino_t parent_id, const char *name)
 {
 	struct node *parent = folder_for(req, parent_id);
+	if (parent)
+		tree_set_time(ops_of(req)->tree, clock_realtime_usec());
 
 	reply_removal(req, parent ? tree_commit_rmdir(ops_of(req)->tree, parent, name) : -EROFS);
 }
@@ -365,6 +368,8 @@ static void op_mknod(fuse_req_t req, fuse_ino_t parent_id, const char *name, mod
 
 	if (parent)
 		r = tree_commit_mknod(ops_of(req)->tree, parent, name, &n);
+	if (parent)
+		tree_set_time(ops_of(req)->tree, clock_realtime_usec());
 	if (r == -EEXIST && is_replay(req))
 		r = confirm(req, parent, name, NODE_LIVE, &n);
 	reply_commit(req, r, n);

@@ -26,6 +26,18 @@ static void file_deinit(struct payload_file *f)
 	free(f->path);
 }
 
+static void text_free(const char *text)
+{
+	free((char *)(uintptr_t)text);
+}
+
+static void origin_free(struct origin *o)
+{
+	text_free(o->object);
+	text_free(o->uid);
+	text_free(o->resource_version);
+}
+
 void payload_free(struct payload *p)
 {
 	if (!p)
@@ -34,8 +46,11 @@ void payload_free(struct payload *p)
 		file_deinit(&p->files[i]);
 	for (size_t i = 0; i < p->n_mount_dirs; i++)
 		free(p->mount_dirs[i]);
+	for (size_t i = 0; i < p->n_origins; i++)
+		origin_free(&p->origins[i]);
 	free(p->files);
 	free(p->mount_dirs);
+	free(p->origins);
 	free(p);
 }
 
@@ -130,6 +145,20 @@ static int array_grow(void **array, size_t *size, size_t n, size_t elem)
 	return 0;
 }
 
+int payload_add_origin(struct payload *p, const char *object, const char *uid, const char *resource_version)
+{
+	struct origin o = { strdup(object), strdup(uid ?: ""), strdup(resource_version ?: "") };
+
+	assert(!p->sealed);
+	if (!o.object || !o.uid || !o.resource_version || p->n_origins >= FILES_MAX ||
+	    array_grow((void **)&p->origins, &p->origins_size, p->n_origins, sizeof *p->origins) < 0) {
+		origin_free(&o);
+		return -ENOMEM;
+	}
+	p->origins[p->n_origins++] = o;
+	return 0;
+}
+
 int payload_add_owned(struct payload *p, const char *path, const struct secspan *content, const struct digest *digest,
 		      mode_t mode, uid_t uid, struct err *e)
 {
@@ -151,6 +180,7 @@ int payload_add_owned(struct payload *p, const char *path, const struct secspan 
 		.digest = *digest,
 		.mode = mode & 0777,
 		.uid = uid,
+		.origin = (uint32_t)p->n_origins,
 	};
 	if (content->block)
 		secblock_ref(content->block);
@@ -406,6 +436,26 @@ enum payload_kind payload_find(const struct payload *p, const char *path)
 	return PAYLOAD_NOTHING;
 }
 
+static int origins_digest_compute(const struct payload *p, struct digest *ret_d)
+{
+	cleanup_buf struct buf b = BUF_INIT(DIGEST_TEXT_MAX);
+	int r = 0;
+
+	for (size_t i = 0; i < p->n_origins && r == 0; i++) {
+		const struct origin *o = &p->origins[i];
+
+		r = buf_add(&b, o->object, strlen(o->object) + 1);
+		r = r ?: buf_add(&b, o->uid, strlen(o->uid) + 1);
+		r = r ?: buf_add(&b, o->resource_version, strlen(o->resource_version) + 1);
+	}
+	for (size_t i = 0; i < p->n_files && r == 0; i++)
+		r = buf_add(&b, &p->files[i].origin, sizeof p->files[i].origin);
+	if (r < 0)
+		return r;
+	*ret_d = digest_quick(b.data, b.len);
+	return 0;
+}
+
 int payload_seal(struct payload *p, struct err *e)
 {
 	int r;
@@ -429,6 +479,7 @@ int payload_seal(struct payload *p, struct err *e)
 		f->gid = f->exact_gid ? f->gid : p->fs_group;
 	}
 	r = digest_compute(p, &p->digest);
+	r = r ?: origins_digest_compute(p, &p->origins_digest);
 	if (r < 0)
 		return err_set(e, r, "payload too big");
 	p->sealed = true;

@@ -5,6 +5,7 @@
 #include "common/base.h"
 #include "common/err.h"
 #include "common/secmem.h"
+#include "fusefs/origins.h"
 
 #define PAYLOAD_PATH_MAX 4096 /* AtomicWriter: maxPathLength */
 #define PAYLOAD_NAME_MAX 255 /* AtomicWriter: maxFileNameLength */
@@ -17,6 +18,7 @@ struct payload_file {
 	uid_t uid;
 	gid_t gid;
 	bool exact_mode, exact_gid; /* fsGroup changes nothing of them */
+	uint32_t origin; /* 1 + the place of the object that it is of; 0: nobody has said */
 };
 
 /* What is asked of a file whatever the rules say. */
@@ -36,9 +38,12 @@ struct payload {
 	gid_t fs_group;
 	bool live; /* each key is shown as a live file, too */
 	bool flat; /* files where their keys are, without links; for a volume that is new */
-	struct digest digest; /* of everything above: equal digests publish nothing */
+	struct digest digest; /* of everything above but the files' origins: equal digests publish nothing */
 	bool sealed;
 	size_t files_size, mount_dirs_size;
+	struct origin *origins; /* the texts are the payload's */
+	size_t n_origins, origins_size;
+	struct digest origins_digest; /* of the origins and of which file is of which */
 };
 
 /* A path as the volume has it: "a//b/" is a/b; "." is the volume itself. -EINVAL with the kubelet's sentence:
@@ -50,6 +55,8 @@ void payload_free(struct payload *p);
 DEFINE_CLEANUP(struct payload *, payload_free);
 #define cleanup_payload cleanup(payload_freep)
 
+/* The files that are added from now on are of this object. Copied; NULL: not known. -ENOMEM. */
+int payload_add_origin(struct payload *p, const char *object, const char *uid, const char *resource_version);
 /* Adds a file, or replaces the one with the same cleaned path (the last item of a list wins, as under the kubelet).
  * The span's block gets one more reference. -EINVAL with the kubelet's sentence: `invalid path: ...`. */
 int payload_add(struct payload *p, const char *path, const struct secspan *content, const struct digest *digest,

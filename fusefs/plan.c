@@ -441,6 +441,20 @@ int plan_heal(struct plan *p, uint64_t touch)
 	return step_add(p, ORDER_READ_DIR, s.vol, NULL);
 }
 
+bool plan_made(const struct plan *p, struct node **ret_version, struct node **ret_files)
+{
+	struct node *vol = plan_find(p, p->path), *version;
+
+	if (!vol)
+		return false;
+	version = p->flat ? flat_made(p) : tree_find(p->tree, vol, p->version);
+	*ret_version = version;
+	*ret_files = version;
+	if (version && p->flat)
+		*ret_files = node_is_committed(vol) ? flat_files(p, version) : vol;
+	return version;
+}
+
 bool plan_shown(const struct plan *p, struct plan_shown *ret_s)
 {
 	struct node *vol = plan_find(p, p->path), *data, *n;

@@ -60,6 +60,10 @@ int plan_name_pod(struct plan *p);
  * made to look at this folder again (0: at none). -ENOENT: there is no such volume. */
 int plan_heal(struct plan *p, uint64_t touch);
 
+/* What plan_volume() has made: the folder that stands for the version, and the one below which its files are (of a flat volume's
+ * update those that change; NULL: none does). false: nothing. */
+bool plan_made(const struct plan *p, struct node **ret_version, struct node **ret_files);
+
 /* What the volume at `path` shows, or begins to show. */
 struct plan_shown {
 	struct node *vol, *version; /* its folder, and that of its newest version */

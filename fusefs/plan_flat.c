@@ -47,6 +47,13 @@ struct node *flat_version(const struct plan *p)
 	return newest;
 }
 
+struct node *flat_made(const struct plan *p)
+{
+	struct node *folder = staging_folder(p);
+
+	return folder ? tree_find(p->tree, folder, p->version) : NULL;
+}
+
 struct node *flat_file(const struct plan *p, const struct node *version, const char *path)
 {
 	struct node *staged = tree_find(p->tree, version, FILES), *there = plan_find(p, p->path), *n;

@@ -93,6 +93,8 @@ int heal_live(struct plan *p, struct node *version);
 
 /* The folder that says what the volume shows; NULL: the volume is none of these. */
 struct node *flat_version(const struct plan *p);
+/* The folder of the plan's own version, committed or not. NULL: it has none. */
+struct node *flat_made(const struct plan *p);
 /* The file at a path of keys once that version is shown wholly; NULL: none. */
 struct node *flat_file(const struct plan *p, const struct node *version, const char *path);
 /* The folder of what is to change yet; NULL: nothing is. */

@@ -11,6 +11,7 @@
 #include "common/log.h"
 #include "common/map.h"
 #include "common/str.h"
+#include "fusefs/label.h"
 #include "fusefs/plan.h"
 
 /* Versions in their grace, per volume: at least RETIRED_MIN. More while they are small, because a reader that is not
@@ -23,11 +24,15 @@
 
 #define ERRNO_MAX 4095 /* the kernel's */
 
+/* The error of a volume of an earlier process, until somebody vouches for it. */
+#define UNHEARD "secretlet has started anew and has not heard of it yet"
+
 struct volume {
 	char *path; /* the map's key: uid/volumes/plugin/name */
 	struct digest digest; /* of what is published */
 	uint64_t doubted; /* a folder of it, of whose names the kernel's list may be old; 0: none */
 	bool good; /* false: nothing is, or nobody knows how far the last update came */
+	char *error; /* publish_set_error(); NULL: all is well */
 	uint64_t realtime_usec;
 	size_t bytes; /* locked memory that the published version holds on to */
 	struct list retired; /* oldest first */
@@ -107,6 +112,7 @@ static void volume_free(struct volume *v)
 	while ((r = list_first(&v->retired, struct retired, in_volume)))
 		retired_free(r);
 	free(v->path);
+	free(v->error);
 	free(v);
 }
 
@@ -290,6 +296,7 @@ static bool in_grace(void *userdata, const char *version)
 
 static int plan_new_content(struct publish *p, struct job *j)
 {
+	struct node *version, *files;
 	struct volume *v;
 	int r;
 
@@ -300,7 +307,10 @@ static int plan_new_content(struct publish *p, struct job *j)
 	if (!j->old)
 		return -ENOMEM;
 	volume_trim(v);
-	return plan_volume(&j->plan, j->payload, in_grace, v);
+	r = plan_volume(&j->plan, j->payload, in_grace, v);
+	if (r == 0 && plan_made(&j->plan, &version, &files))
+		r = label_version(p->tree, version, files, j->payload, 0);
+	return r;
 }
 
 static int job_plan(struct publish *p, struct job *j)
@@ -374,17 +384,35 @@ static int heal_enqueue(struct publish *p, const char *uid, const char *path, ui
 	return 0;
 }
 
+/* 0: nobody has noted it. */
+static uint64_t version_updated(const struct node *version)
+{
+	const struct origins *o;
+	uint32_t index;
+
+	o = version ? node_origins(version, &index) : NULL;
+	return o ? origins_updated(o) : 0;
+}
+
+/* Without memory for it the next look does it. */
+static void label_shown(struct publish *p, const struct plan_shown *s, const struct payload *pl, uint64_t updated_usec)
+{
+	(void)label_refresh(p->tree, s->version, s->flat ? s->vol : s->version, pl, updated_usec);
+}
+
 static void volume_published(struct publish *p, struct job *j)
 {
 	struct volume *v = map_get_str(&p->volumes, j->path);
 	struct plan_shown s;
 
+	if (!j->realtime_usec)
+		j->realtime_usec = clock_realtime_usec();
 	if (plan_shown(&j->plan, &s)) {
 		j->flat = s.flat;
 		tree_drop_hidden(p->tree, s.version);
+		j->realtime_usec = version_updated(s.version) ?: j->realtime_usec;
+		label_shown(p, &s, j->payload, j->realtime_usec);
 	}
-	if (!j->realtime_usec)
-		j->realtime_usec = clock_realtime_usec();
 	v->digest = j->payload->digest;
 	v->good = true;
 	v->realtime_usec = j->realtime_usec;
@@ -616,6 +644,7 @@ static void finish_unchanged(struct publish *p, struct job *j)
 	if (plan_shown(&j->plan, &shown)) {
 		snprintf(j->plan.version, sizeof j->plan.version, "%s", shown.name);
 		j->flat = shown.flat;
+		label_shown(p, &shown, j->payload, v->realtime_usec);
 	}
 	job_finish(p, j, PUBLISH_UNCHANGED);
 }
@@ -840,7 +869,10 @@ static int resume_volume(struct publish *p, const struct node *pod, const struct
 	if (r < 0)
 		return r;
 	v->digest = *node_digest(shown.version);
-	v->realtime_usec = shown.changed_usec;
+	v->realtime_usec = version_updated(shown.version) ?: shown.changed_usec;
+	v->error = strdup(UNHEARD);
+	if (!v->error)
+		return -ENOMEM;
 	v->bytes = version_bytes(shown.version);
 	v->doubted = doubt_of(p, &shown);
 	return heal_enqueue(p, node_name(pod), path, v->doubted);
@@ -903,6 +935,36 @@ bool publish_find(const struct publish *p, const struct volume_path *at, struct 
 	*ret_whole = v->good || (!v->doubted && plan_is_whole(&plan, &s));
 	*ret_res = (struct publish_result){ .version = s.name, .realtime_usec = v->realtime_usec, .flat = s.flat };
 	return true;
+}
+
+void publish_set_error(struct publish *p, const struct volume_path *at, const char *error)
+{
+	cleanup_free char *path = volume_path_text(at), *copy = *error ? strdup(error) : NULL;
+	struct volume *v = path ? map_get_str(&p->volumes, path) : NULL;
+
+	/* without memory for it the one of before is better than none */
+	if (!v || (*error && !copy) || str_eq(v->error, copy))
+		return;
+	free(v->error);
+	v->error = TAKE_PTR(copy);
+}
+
+const char *publish_error(const struct publish *p, const char *path)
+{
+	const struct volume *v = map_get_str(&p->volumes, path);
+
+	return v ? v->error : NULL;
+}
+
+const struct origins *publish_origins(const struct publish *p, const struct volume_path *at)
+{
+	cleanup_free char *path = volume_path_text(at);
+	struct plan plan = PLAN_INIT(p->tree);
+	struct plan_shown s;
+	uint32_t index;
+
+	plan.path = path;
+	return path && plan_shown(&plan, &s) ? node_origins(s.version, &index) : NULL;
 }
 
 void publish_names(const struct publish *p,

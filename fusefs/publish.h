@@ -60,6 +60,13 @@ int publish_resume(struct publish *p, uint64_t *doubt);
  * its process did not end has left nothing undone. */
 bool publish_find(const struct publish *p, const struct volume_path *at, struct publish_result *ret_res,
 		  bool *ret_whole);
+/* Why the volume does not show the newest state of things ("": it does), for those who read it. Of a volume of an earlier
+ * process it is that nothing has been heard of it, until this is called. */
+void publish_set_error(struct publish *p, const struct volume_path *at, const char *error);
+/* Of uid/volumes/plugin/name; borrowed until the next publish_set_error(). NULL: there is none. */
+const char *publish_error(const struct publish *p, const char *path);
+/* Of what the shown version is made; borrowed for the moment. NULL: nothing is shown, or nobody has said. */
+const struct origins *publish_origins(const struct publish *p, const struct volume_path *at);
 /* fn is told of each volume of an earlier process that has become whole. One at a time; NULL: nobody. */
 typedef void (*publish_healed_fn)(void *userdata, const char *uid, const char *volume);
 void publish_on_healed(struct publish *p, publish_healed_fn fn, void *userdata);

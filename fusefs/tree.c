@@ -37,6 +37,8 @@ struct node {
 	uint64_t id, n_lookup;
 	uint64_t cookie; /* in its folder's list */
 	struct arena_record *record; /* NULL: the root, or not kept */
+	struct origins *origins; /* NULL: not of a version, or not known */
+	uint32_t origin; /* 0: all of them, else the one at origin - 1 */
 	struct digest digest;
 	struct node *parent; /* NULL: the root or detached */
 	struct entry *entry; /* NULL: likewise */
@@ -257,6 +259,7 @@ static void node_free(struct tree *t, struct node *n)
 {
 	if (n->record)
 		arena_remove(t->arena, n->record);
+	origins_unref(n->origins);
 	map_remove(&t->by_id, &n->id, sizeof n->id);
 	t->stats.n_nodes--;
 	switch (n->kind) {
@@ -428,6 +431,8 @@ void tree_free(struct tree *t)
 	for (size_t it = 0; (n = map_next(&t->by_id, &it));) {
 		if (t->arena) {
 			n->record = NULL;
+			if (n->origins)
+				origins_leave(n->origins);
 			if (n->kind == NODE_FILE)
 				n->content.block = NULL;
 		}
@@ -812,25 +817,50 @@ static void restore_settle(struct tree *t, struct arena_record **records, struct
 			restore_flux(t, nodes[i]);
 }
 
+/* What a later note has said of a node counts. One that is of no node any more goes. */
+static int restore_origins(struct tree *t, struct arena_note *note)
+{
+	cleanup_origins struct origins *o = NULL;
+	const struct origins_node *nodes = NULL;
+	size_t n = 0;
+	int r;
+
+	r = origins_restore(t->arena, note, &o, &nodes, &n);
+	if (r == -EBADMSG)
+		arena_note_remove(t->arena, note);
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		struct node *node = tree_node(t, nodes[i].id);
+
+		if (node && !node->origins && nodes[i].index <= origins_count(o))
+			tree_set_origins(t, node, o, nodes[i].index);
+	}
+	return r == -ENOMEM ? r : 0;
+}
+
 static int tree_restore(struct tree *t, struct err *e)
 {
 	cleanup_free struct arena_record **records = NULL;
+	cleanup_free struct arena_note **notes = NULL;
 	cleanup_free struct node **nodes = NULL;
-	size_t n;
+	size_t n, n_notes;
 	int r;
 
 	r = arena_load(t->arena, &records, &n, e);
 	if (r < 0)
 		return r;
+	if (arena_load_notes(t->arena, &notes, &n_notes) < 0)
+		return err_set(e, -ENOMEM, "out of memory");
 	nodes = calloc(n + 1, sizeof(struct node *));
 	r = nodes ? restore_nodes(t, records, nodes, n) : -ENOMEM;
 	if (r < 0)
 		return err_set(e, r, "state arena: %s", r == -EBADMSG ? "what is in it is no tree" : strerror(-r));
-	r = arena_keep(t->arena, records, n, e);
+	r = arena_keep(t->arena, records, n, notes, n_notes, e);
 	if (r < 0)
 		return r;
 	restore_settle(t, records, nodes, n);
-	return 0;
+	for (size_t i = 0; i < n_notes && r == 0; i++)
+		r = notes[i] ? restore_origins(t, notes[i]) : 0;
+	return r < 0 ? err_set(e, r, "out of memory") : 0;
 }
 
 int tree_open(uint64_t now_realtime_usec, struct arena *a, struct tree **ret_t, struct err *e)
@@ -966,6 +996,36 @@ const struct digest *node_digest(const struct node *n)
 bool node_is_hidden(const struct node *n)
 {
 	return n->hidden;
+}
+
+const struct origins *node_origins(const struct node *n, uint32_t *ret_index)
+{
+	*ret_index = n->origin;
+	return n->origins;
+}
+
+void tree_set_origins(struct tree *t, struct node *n, struct origins *o, uint32_t index)
+{
+	origins_ref(o);
+	origins_unref(n->origins);
+	n->origins = o;
+	n->origin = index;
+}
+
+void tree_note_shown(struct tree *t, struct node *version, uint64_t realtime_usec)
+{
+	if (version->origins)
+		origins_set_updated(version->origins, realtime_usec);
+}
+
+struct arena *tree_arena(const struct tree *t)
+{
+	return t->arena;
+}
+
+bool node_may_be_of_before(const struct node *live)
+{
+	return live->flux && live->size != SIZE_UNKNOWN;
 }
 
 uint64_t node_changed(const struct node *n)
@@ -1268,6 +1328,7 @@ int tree_fill_file_over(struct tree *t, struct node *dir, const char *name, cons
 static int fill_like(struct tree *t, struct node *dir, const struct node *src, struct node **ret_n)
 {
 	struct payload_file file = { .mode = src->mode, .uid = src->uid, .gid = src->gid };
+	int r;
 
 	switch (src->kind) {
 	case NODE_DIR:
@@ -1279,7 +1340,10 @@ static int fill_like(struct tree *t, struct node *dir, const struct node *src, s
 	default:
 		file.content = src->content;
 		file.digest = src->digest;
-		return tree_fill_file(t, dir, node_name(src), &file, ret_n);
+		r = tree_fill_file(t, dir, node_name(src), &file, ret_n);
+		if (r == 0 && src->origins)
+			tree_set_origins(t, *ret_n, src->origins, src->origin);
+		return r;
 	}
 }
 
@@ -1352,6 +1416,16 @@ void tree_retire(struct tree *t, struct node *version)
 
 /* --- commits --- */
 
+/* The volume shows the version that its link leads to from now on. */
+static void version_is_shown(struct tree *t, const struct node *vol)
+{
+	const struct node *data = tree_find(t, vol, TREE_DATA_LINK);
+	struct node *version = data && data->kind == NODE_LINK ? tree_find(t, vol, data->target) : NULL;
+
+	if (version)
+		tree_note_shown(t, version, t->now_usec);
+}
+
 int tree_commit_mkdir(struct tree *t, struct node *parent, const char *name, struct node **ret_n)
 {
 	struct node *n = tree_find(t, parent, name);
@@ -1361,6 +1435,7 @@ int tree_commit_mkdir(struct tree *t, struct node *parent, const char *name, str
 	if (!n || n->kind != NODE_DIR)
 		return -EROFS;
 	fill_commit(t, n);
+	version_is_shown(t, n);
 	*ret_n = n;
 	return 0;
 }
@@ -1450,6 +1525,8 @@ int tree_commit_rename(struct tree *t, struct node *parent, const char *name, st
 		node_touch(t, n);
 	node_touch(t, parent);
 	node_touch(t, to);
+	if (str_eq(to_name, TREE_DATA_LINK))
+		version_is_shown(t, parent);
 	return 0;
 }
 

@@ -30,6 +30,7 @@
 #include "common/err.h"
 #include "common/secmem.h"
 #include "fusefs/arena.h"
+#include "fusefs/origins.h"
 #include "fusefs/payload.h"
 
 #define TREE_ROOT_ID   UINT64_C(1)
@@ -88,6 +89,16 @@ struct node *tree_follow(const struct tree *t, const struct node *n);
 int tree_stat(struct tree *t, const struct node *n, struct stat *ret_st);
 /* A live file whose attributes are good for this one answer only. */
 bool node_is_in_flux(const struct node *n);
+/* The kernel may have pages of what a live file has shown before. */
+bool node_may_be_of_before(const struct node *live);
+/* What the version is made of that the node belongs to (a file to the object at *ret_index - 1, if that is not 0). NULL: it
+ * belongs to none, or nobody has said. */
+const struct origins *node_origins(const struct node *n, uint32_t *ret_index);
+void tree_set_origins(struct tree *t, struct node *n, struct origins *o, uint32_t index);
+/* The version whose folder this is is shown since then. */
+void tree_note_shown(struct tree *t, struct node *version, uint64_t realtime_usec);
+/* NULL: nothing is kept. */
+struct arena *tree_arena(const struct tree *t);
 /* The kernel is given this part of a live file: from now on it may know the end of what is shown now. */
 void tree_note_read(struct tree *t, struct node *n, uint64_t off, size_t size);
 /* The first committed, listed child behind a cookie (0: from the start); NULL at the end. Cookies stay good while the folder

@@ -16,6 +16,7 @@
 
 #include "common/buf.h"
 #include "common/str.h"
+#include "fusefs/label.h"
 #include "fusefs/tree.h"
 #include "test/lib/valgrind.h"
 
@@ -25,6 +26,7 @@ static struct {
 	int fd;
 	struct arena *arena;
 	struct tree *tree;
+	struct payload *revisions[3]; /* of the object that the volume is of: "1" and so on */
 } f;
 
 static int begin(struct err *e)
@@ -52,16 +54,31 @@ static void next_process(void)
 		fail_msg("%s", err_text(&e));
 }
 
+static struct payload *revision_make(const char *version)
+{
+	struct payload *p;
+
+	assert_int_equal(payload_new(&p), 0);
+	assert_int_equal(payload_add_origin(p, "secret/db", "uid-of-db", version), 0);
+	assert_int_equal(payload_add(p, "key", &(struct secspan){ .len = 0 }, &(struct digest){ { 0 } }, 0, NULL), 0);
+	assert_int_equal(payload_seal(p, NULL), 0);
+	return p;
+}
+
 static int setup(void **state)
 {
 	f.fd = -1;
 	assert_int_equal(arena_create(HEAP, &f.fd, NULL), 0);
 	assert_int_equal(begin(NULL), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(f.revisions); i++)
+		f.revisions[i] = revision_make((char[]){ (char)('1' + i), 0 });
 	return 0;
 }
 
 static int teardown(void **state)
 {
+	for (size_t i = 0; i < ARRAY_SIZE(f.revisions); i++)
+		payload_free(TAKE_PTR(f.revisions[i]));
 	end();
 	f.fd = close_fd(f.fd);
 	return 0;
@@ -118,6 +135,7 @@ static void volume_make(const char *version, const char *text)
 	assert_int_equal(tree_stage_dir(f.tree, root(), "vol", 01777, 5, &vol), 0);
 	assert_int_equal(tree_fill_version(f.tree, vol, version, 02755, 5, &d, &v), 0);
 	fill(v, "key", text);
+	assert_int_equal(label_version(f.tree, v, v, f.revisions[0], 0), 0);
 	assert_int_equal(tree_fill_link(f.tree, vol, "..data", version, &n), 0);
 	assert_int_equal(tree_fill_link(f.tree, vol, "key", "..data/key", &n), 0);
 	assert_int_equal(tree_commit_mkdir(f.tree, root(), "vol", &n), 0);
@@ -137,6 +155,7 @@ static void volume_update(const char *old, const char *version, const char *text
 	file.content = (struct secspan){ .block = b, .len = strlen(text) };
 	tree_fill_file(f.tree, v, "key", &file, &n);
 	secblock_unref(b);
+	label_version(f.tree, v, v, f.revisions[1], 0);
 	tree_commit_mkdir(f.tree, vol, version, &n);
 	tree_ref_lookup(f.tree, n);
 	tree_stage_link(f.tree, vol, "..data_tmp", version, "..data", &n);
@@ -173,6 +192,21 @@ static const char *current(char text[64])
 		return "no ..data";
 	snprintf(path, sizeof path, "vol/%s/key", node_target(data));
 	return content(path, text);
+}
+
+/* The revision that the node is of; "?": it is not known. */
+static const char *revision(const struct node *n)
+{
+	const struct origins *o;
+	uint32_t index;
+
+	o = n ? node_origins(n, &index) : NULL;
+	if (!o || origins_count(o) != 1)
+		return "?";
+	assert_int_equal(index, node_kind(n) == NODE_FILE ? 1 : 0);
+	assert_string_equal(origins_at(o, 0)->object, "secret/db");
+	assert_string_equal(origins_at(o, 0)->uid, "uid-of-db");
+	return origins_at(o, 0)->resource_version;
 }
 
 /* --- one process after the other --- */
@@ -460,12 +494,16 @@ static void check_leaves_nothing(const char *const *folders)
 /* What a reader finds: the old or the new content, all of it; and the update can be made (again). */
 static void check_after_death(uint64_t n_steps, bool *ret_new)
 {
-	char text[64];
+	char text[64], path[128];
 
 	*ret_new = str_eq(current(text), "second");
 	if (!*ret_new && !str_eq(current(text), "first"))
 		fail_msg("after %ju instructions: the volume shows %s", (uintmax_t)n_steps, current(text));
 	assert_string_equal(node_target(at("vol/key")), "..data/key");
+	snprintf(path, sizeof path, "vol/%s/key", node_target(at("vol/..data")));
+	if (!str_eq(revision(at(path)), *ret_new ? "2" : "1"))
+		fail_msg("after %ju instructions: the %s content is of revision %s", (uintmax_t)n_steps,
+			 *ret_new ? "new" : "old", revision(at(path)));
 	check_leaves_nothing((const char *const[]){ "vol", NULL });
 }
 
@@ -808,6 +846,173 @@ static void a_live_file_that_leads_elsewhere_is_refused(void **state)
 	}
 }
 
+/* --- of what it is made --- */
+
+static void what_a_version_is_of_is_found_again(void **state)
+{
+	const struct node *held;
+	uint64_t id, updated;
+	uint32_t index;
+
+	volume_make("..1", "first");
+	held = at("vol/..1/key");
+	id = node_id(held);
+	tree_ref_lookup(f.tree, at("vol/..1/key"));
+	updated = origins_updated(node_origins(held, &index));
+	assert_int_equal(updated, 1000000);
+	tree_set_time(f.tree, 2000000);
+	volume_update("..1", "..2", "second");
+	for (int i = 0; i < 3; i++) {
+		assert_string_equal(revision(at("vol/..2")), "2");
+		assert_string_equal(revision(at("vol/..2/key")), "2");
+		assert_int_equal(origins_updated(node_origins(at("vol/..2"), &index)), 2000000);
+		/* what somebody holds open is what it was */
+		assert_string_equal(revision(tree_node(f.tree, id)), "1");
+		assert_int_equal(origins_updated(node_origins(tree_node(f.tree, id), &index)), updated);
+		next_process();
+	}
+	tree_forget(f.tree, id, 1);
+	assert_null(tree_node(f.tree, id));
+	next_process();
+	assert_string_equal(revision(at("vol/..2/key")), "2");
+}
+
+static void another_revision_of_the_same_content_is_found_again(void **state)
+{
+	size_t n_blocks;
+	uint32_t index;
+
+	volume_make("..1", "first");
+	n_blocks = secmem_stats().n_blocks;
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(label_refresh(f.tree, at("vol/..1"), at("vol/..1"), f.revisions[2], 5), 0);
+		assert_string_equal(revision(at("vol/..1/key")), "3");
+		assert_int_equal(secmem_stats().n_blocks, n_blocks);
+		next_process();
+	}
+	assert_string_equal(revision(at("vol/..1/key")), "3");
+	assert_int_equal(origins_updated(node_origins(at("vol/..1"), &index)), 5);
+	assert_int_equal(secmem_stats().n_blocks, n_blocks);
+}
+
+/* The head's last word in use: where the notes begin. */
+static size_t first_note_at(const struct shot *s)
+{
+	uint64_t word;
+
+	for (size_t i = ARENA_HEAD_SIZE - sizeof word;; i -= sizeof word) {
+		memcpy(&word, s->bytes + i, sizeof word);
+		if (word)
+			return i;
+		assert_true(i > 0);
+	}
+}
+
+/* As an older binary leaves it, which knows of no notes: it has wiped them, and something else may be in their place. */
+static void without_its_notes_an_arena_is_as_good(void **state)
+{
+	struct shot start, shot;
+	uint64_t first, other;
+	char text[64];
+
+	volume_make("..1", "first");
+	volume_update("..1", "..2", "second");
+	start = take_shot();
+	shot = start;
+	shot.bytes = malloc(start.len);
+	assert_non_null(shot.bytes);
+	memcpy(&first, start.bytes + first_note_at(&start), sizeof first);
+	assert_true(first > 0 && first < HEAP);
+	end();
+	for (int i = 0; i < 4; i++) {
+		memcpy(shot.bytes, start.bytes, start.len);
+		if (i == 0) { /* as before there were notes */
+			memset(shot.bytes + first_note_at(&start), 0, sizeof first);
+		} else if (i == 1) {
+			memset(shot.bytes + ARENA_HEAD_SIZE + first, 0, 64);
+		} else if (i == 2) { /* a record */
+			memcpy(shot.bytes + first_note_at(&start), start.bytes + 24 + DIGEST_KEY_LEN, sizeof first);
+		} else { /* nowhere */
+			other = UINT64_MAX - 15;
+			memcpy(shot.bytes + first_note_at(&start), &other, sizeof other);
+		}
+		restore_shot(&shot);
+		assert_int_equal(begin(NULL), 0);
+		assert_string_equal(current(text), "second");
+		assert_string_equal(revision(at("vol/..2/key")), "?");
+		/* until somebody says it again */
+		assert_int_equal(label_refresh(f.tree, at("vol/..2"), at("vol/..2"), f.revisions[1], 7), 0);
+		next_process();
+		assert_string_equal(revision(at("vol/..2/key")), "2");
+		end();
+	}
+	restore_shot(&start);
+	assert_int_equal(begin(NULL), 0);
+	assert_string_equal(revision(at("vol/..2/key")), "2");
+	free(start.bytes);
+	free(shot.bytes);
+}
+
+/* Any byte of them: what is said is right, or it is not known; and the volume is there. */
+static void damage_to_a_note_loses_no_more_than_notes(void **state)
+{
+	struct shot start, shot;
+	size_t n_lost = 0;
+	uint64_t first;
+	char text[64];
+
+	volume_make("..1", "first");
+	volume_update("..1", "..2", "second");
+	start = take_shot();
+	shot = start;
+	shot.bytes = malloc(start.len);
+	assert_non_null(shot.bytes);
+	memcpy(&first, start.bytes + first_note_at(&start), sizeof first);
+	end();
+	for (size_t i = 0; i < 1000; i++) {
+		/* all but the links and the word, which is a time */
+		size_t where = ARENA_HEAD_SIZE + first + 24 + randombytes_uniform(140);
+
+		memcpy(shot.bytes, start.bytes, start.len);
+		shot.bytes[where] ^= (uint8_t)(1u << i % 8);
+		restore_shot(&shot);
+		if (begin(NULL) < 0) { /* it was the next thing's */
+			end();
+			continue;
+		}
+		assert_string_equal(current(text), "second");
+		n_lost += str_eq(revision(at("vol/..2/key")), "?");
+		if (!str_eq(revision(at("vol/..2/key")), "?"))
+			assert_string_equal(revision(at("vol/..2/key")), "2");
+		end();
+	}
+	assert_true(n_lost > 500);
+	restore_shot(&start);
+	free(start.bytes);
+	free(shot.bytes);
+	assert_int_equal(begin(NULL), 0);
+}
+
+static void notes_in_a_circle_are_lost(void **state)
+{
+	struct shot s;
+	uint64_t first;
+
+	volume_make("..1", "first");
+	s = take_shot();
+	memcpy(&first, s.bytes + first_note_at(&s), sizeof first);
+	memcpy(s.bytes + ARENA_HEAD_SIZE + first, &first, sizeof first);
+	end();
+	restore_shot(&s);
+	free(s.bytes);
+	assert_int_equal(begin(NULL), 0);
+	assert_string_equal(revision(at("vol/..1/key")), "?");
+	next_process();
+	volume_update("..1", "..2", "second");
+	next_process();
+	assert_string_equal(revision(at("vol/..2/key")), "2");
+}
+
 /* --- damage --- */
 
 /* Any bytes in: it is refused, or what it shows was written. Never a crash. */
@@ -1039,6 +1244,11 @@ int main(void)
 		TEST(a_move_that_was_only_staged_is_forgotten),
 		TEST(a_live_file_is_found_as_it_was_left),
 		TEST(a_live_file_that_leads_elsewhere_is_refused),
+		TEST(what_a_version_is_of_is_found_again),
+		TEST(another_revision_of_the_same_content_is_found_again),
+		TEST(without_its_notes_an_arena_is_as_good),
+		TEST(damage_to_a_note_loses_no_more_than_notes),
+		TEST(notes_in_a_circle_are_lost),
 		TEST(damage_is_refused_or_harmless),
 		TEST(another_version_is_named),
 		TEST(changed_content_is_refused),
