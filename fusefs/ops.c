@@ -19,6 +19,7 @@
 #include "fusefs/arena.h"
 #include "fusefs/publish.h"
 #include "fusefs/tree.h"
+#include "fusefs/xattr.h"
 
 #define FOREVER_SEC   1e9 /* fits into the kernel's jiffies, unlike ULONG_MAX seconds */
 #define READDIR_MAX   (64u << 10)
@@ -220,6 +221,47 @@ static void op_readdir(fuse_req_t req, fuse_ino_t id, size_t size, off_t off, st
 	fuse_reply_buf(req, l.buf, l.len);
 }
 
+/* All of it, or its length if the caller has no room yet. */
+static void reply_xattr(fuse_req_t req, const char *data, size_t len, size_t size)
+{
+	if (size == 0)
+		fuse_reply_xattr(req, len);
+	else if (len > size)
+		fuse_reply_err(req, ERANGE);
+	else
+		fuse_reply_buf(req, data, len);
+}
+
+static void op_getxattr(fuse_req_t req, fuse_ino_t id, const char *name, size_t size)
+{
+	const struct ops *o = ops_of(req);
+	struct node *n = tree_node(o->tree, id);
+	const char *value;
+	size_t len;
+	int r;
+
+	r = o->hide_xattrs ? -ENOSYS : n ? xattr_get(o->tree, o->publish, n, name, &value, &len) : -ESTALE;
+	if (r < 0)
+		fuse_reply_err(req, -r);
+	else
+		reply_xattr(req, value, len, size);
+}
+
+static void op_listxattr(fuse_req_t req, fuse_ino_t id, size_t size)
+{
+	const struct ops *o = ops_of(req);
+	struct node *n = tree_node(o->tree, id);
+	const char *list;
+	size_t len;
+
+	if (!n || o->hide_xattrs) {
+		fuse_reply_err(req, o->hide_xattrs ? ENOSYS : ESTALE);
+		return;
+	}
+	list = xattr_list(o->tree, o->publish, n, &len);
+	reply_xattr(req, list, len, size);
+}
+
 /* What there is in all is the host's business: a volume shows no numbers of other pods. */
 static void op_statfs(fuse_req_t req, fuse_ino_t id)
 {
@@ -300,6 +342,8 @@ static void op_mkdir(fuse_req_t req, fuse_ino_t parent_id, const char *name, mod
 	int r = -EROFS;
 
 	if (parent)
+		tree_set_time(ops_of(req)->tree, clock_realtime_usec());
+	if (parent)
 		r = tree_commit_mkdir(ops_of(req)->tree, parent, name, &n);
 	if (r == -EEXIST && is_replay(req))
 		r = confirm(req, parent, name, NODE_DIR, &n);
@@ -324,6 +368,8 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent_id, const char *name, fu
 	struct node *parent = folder_for(req, parent_id), *to = folder_for(req, to_id);
 	int r = -EROFS;
 
+	if (parent)
+		tree_set_time(ops_of(req)->tree, clock_realtime_usec());
 	if (parent && to && flags == 0)
 		r = tree_commit_rename(ops_of(req)->tree, parent, name, to, to_name);
 	if (r == -ENOENT && is_replay(req) && tree_was_renamed(ops_of(req)->tree, parent, name, to, to_name))
@@ -341,8 +387,6 @@ static void op_unlink(fuse_req_t req, fuse_ino_t parent_id, const char *name)
 static void op_rmdir(fuse_req_t req, fuse_ino_t parent_id, const char *name)
 {
 	struct node *parent = folder_for(req, parent_id);
-	if (parent)
-		tree_set_time(ops_of(req)->tree, clock_realtime_usec());
 
 	reply_removal(req, parent ? tree_commit_rmdir(ops_of(req)->tree, parent, name) : -EROFS);
 }
@@ -368,8 +412,6 @@ static void op_mknod(fuse_req_t req, fuse_ino_t parent_id, const char *name, mod
 
 	if (parent)
 		r = tree_commit_mknod(ops_of(req)->tree, parent, name, &n);
-	if (parent)
-		tree_set_time(ops_of(req)->tree, clock_realtime_usec());
 	if (r == -EEXIST && is_replay(req))
 		r = confirm(req, parent, name, NODE_LIVE, &n);
 	reply_commit(req, r, n);
@@ -411,8 +453,8 @@ static void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t off_in, stru
 	refuse(req);
 }
 
-/* What is missing is answered ENOSYS by libfuse, once: FLUSH, RELEASE and FSYNC then cost nothing, xattrs are not
- * supported, locks are local to the node. */
+/* What is missing is answered ENOSYS by libfuse, once: FLUSH, RELEASE and FSYNC then cost nothing, locks are local to the
+ * node. */
 const struct fuse_lowlevel_ops OPS_TABLE = {
 	.init = op_init,
 	.lookup = op_lookup,
@@ -436,6 +478,8 @@ const struct fuse_lowlevel_ops OPS_TABLE = {
 	.create = op_create,
 	.write = op_write,
 	.fallocate = op_fallocate,
+	.getxattr = op_getxattr,
+	.listxattr = op_listxattr,
 	.setxattr = op_setxattr,
 	.removexattr = op_removexattr,
 	.copy_file_range = op_copy_file_range,

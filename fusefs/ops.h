@@ -24,6 +24,7 @@ struct ops {
 	struct arena_slot *slot;
 	const struct ops_replay *replay; /* NULL: the request under way comes for the first time */
 	uint64_t *n_refused; /* counts changes that were refused */
+	bool hide_xattrs;
 };
 
 extern const struct fuse_lowlevel_ops OPS_TABLE;

@@ -308,6 +308,7 @@ static const struct {
 	[FUSE_WRITE] = { sizeof(struct fuse_write_in) },
 	[FUSE_SETXATTR] = { FUSE_COMPAT_SETXATTR_IN_SIZE, 1 },
 	[FUSE_GETXATTR] = { sizeof(struct fuse_getxattr_in), 1 },
+	[FUSE_LISTXATTR] = { sizeof(struct fuse_getxattr_in) },
 	[FUSE_REMOVEXATTR] = { 0, 1 },
 	[FUSE_READDIR] = { sizeof(struct fuse_read_in) },
 	[FUSE_CREATE] = { sizeof(struct fuse_create_in), 1 },
@@ -573,6 +574,11 @@ void session_note_doubt(struct arena_connection *c)
 	default:
 		break;
 	}
+}
+
+void session_hide_xattrs(struct session *s)
+{
+	s->ops.hide_xattrs = true;
 }
 
 void session_answer(struct session *s)

@@ -41,6 +41,8 @@ int session_new(struct loop *l, int take_fuse_fd, struct tree *t, struct publish
  * the publisher dies, too, before that, then the kernel takes the request back and forgets it: it goes on showing its list
  * of that folder as it was. Notes the folder, until publish.c has had the kernel look again. */
 void session_note_doubt(struct arena_connection *c);
+/* There are no extended attributes: the kernel is told so once, and does not ask again as long as the connection lasts. */
+void session_hide_xattrs(struct session *s);
 /* Answers what has come already, or the first part of it, before the loop does. */
 void session_answer(struct session *s);
 void session_free(struct session *s);

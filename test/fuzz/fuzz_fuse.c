@@ -17,6 +17,8 @@
 #include <sys/uio.h>
 
 #include "common/log.h"
+#include "common/str.h"
+#include "fusefs/label.h"
 #include "fusefs/ops.h"
 #include "fusefs/plan.h"
 #include "fusefs/publish.h"
@@ -56,6 +58,8 @@ struct mnode {
 	gid_t gid;
 	uint64_t id, count; /* id 0: the kernel has not learned it */
 	uint32_t block; /* serial number of the payload whose block this is */
+	uint32_t label; /* and of the one that it says it is of; 0: it says nothing */
+	bool copied; /* for a path walk that was overtaken: the next agent does not know of what it is */
 	size_t len;
 	uint8_t fill; /* what the content consists of, from its first byte on */
 	uint64_t shown; /* the size that a live file in flux has; SIZE_UNKNOWN: that of what it shows */
@@ -329,6 +333,7 @@ static uint8_t byte_at(uint8_t fill, size_t i)
 
 static void m_add_files(int version, const struct expected *x)
 {
+	m.nodes[version].label = x->serial;
 	for (size_t k = 0; k < ARRAY_SIZE(FILES); k++) {
 		char copy[64], *save = NULL, *s, *next;
 		int dir = version, i;
@@ -340,10 +345,11 @@ static void m_add_files(int version, const struct expected *x)
 		while ((next = strtok_r(NULL, "/", &save))) {
 			i = m_child(dir, s);
 			dir = i >= 0 ? i : m_new(dir, s, NODE_DIR, m_dir_mode(x), m_dir_gid(x));
+			m.nodes[dir].label = x->serial;
 			s = next;
 		}
 		i = m_new(dir, s, NODE_FILE, x->fs_group ? 0640 : 0600, m_dir_gid(x));
-		m.nodes[i].block = x->serial;
+		m.nodes[i].block = m.nodes[i].label = x->serial;
 		m.nodes[i].len = file_len(x->serial, k);
 		m.nodes[i].fill = file_byte(x->serial, k);
 	}
@@ -414,6 +420,8 @@ static void m_copy_into(int from, int dir, bool top)
 	int i = m_new(dir, n->name, n->kind, n->mode, n->gid);
 
 	m.nodes[i].block = n->block;
+	m.nodes[i].label = n->kind == NODE_FILE ? n->label : 0;
+	m.nodes[i].copied = true;
 	m.nodes[i].len = n->len;
 	m.nodes[i].fill = n->fill;
 	m.nodes[i].hidden = top;
@@ -712,9 +720,9 @@ static void check_entry(int i)
 
 static void check_all(void)
 {
-	size_t n_nodes = 0, n_detached = 0, bytes = 0, n_blocks = 0;
+	size_t n_nodes = 0, n_detached = 0, bytes = 0, n_blocks = 0, n_labels = 0;
 	struct tree_stats stats = tree_stats(f.tree);
-	static uint32_t blocks[NODES_MAX];
+	static uint32_t blocks[NODES_MAX], labels[NODES_MAX];
 
 	for (int i = 0; i < m.top; i++) {
 		struct mnode *n = &m.nodes[i];
@@ -730,6 +738,10 @@ static void check_all(void)
 			k++;
 		if (n->block && k == n_blocks)
 			blocks[n_blocks++] = n->block;
+		for (k = 0; n->label && k < n_labels && labels[k] != n->label; k++)
+			continue;
+		if (n->label && k == n_labels)
+			labels[n_labels++] = n->label;
 		if (!n->id)
 			continue;
 		real = tree_node(f.tree, n->id);
@@ -744,7 +756,7 @@ static void check_all(void)
 		return;
 	FUZZ_CHECK(stats.n_nodes == n_nodes && stats.content_bytes == bytes);
 	FUZZ_CHECK(arena_count(f.arena) == n_nodes - 1);
-	FUZZ_CHECK(secmem_stats().n_blocks == n_nodes - 1 + n_blocks);
+	FUZZ_CHECK(secmem_stats().n_blocks == n_nodes - 1 + n_blocks + n_labels);
 }
 
 /* --- queries --- */
@@ -976,6 +988,72 @@ static void readdir_from(struct fuzz_input *in, uint64_t id)
 		return;
 	memset(seen, 0, sizeof seen);
 	readdir_once(dir, off, size, seen, &n_dots);
+}
+
+/* The volume whose live files are in this folder, or in one above it; i: it is no such folder. */
+static int m_volume_of_live_folder(int i)
+{
+	for (int k = i; m.nodes[k].parent > ROOT; k = m.nodes[k].parent) {
+		const struct mnode *up = &m.nodes[m.nodes[k].parent];
+		char path[256];
+
+		if (!str_eq(up->name, PLAN_LIVE) || up->parent <= ROOT || m.nodes[up->parent].parent != ROOT)
+			continue;
+		snprintf(path, sizeof path, "%s/volumes/" PLUGIN "/%s", m.nodes[up->parent].name, m.nodes[k].name);
+		return m_at(path);
+	}
+	return i;
+}
+
+/* Of which payload it is: a file or folder of a version, or the volume of what it shows; 0: of none. */
+static uint32_t m_label(int i)
+{
+	const struct mnode *n = &m.nodes[i];
+	int version, data;
+
+	if (n->kind == NODE_LIVE) {
+		version = n->flux && n->shown != SIZE_UNKNOWN ? -1 : m_follow(i);
+	} else {
+		version = n->kind == NODE_DIR ? m_volume_of_live_folder(i) : i;
+		data = version >= 0 && n->kind == NODE_DIR ? m_child(version, PLAN_DATA_LINK) : -1;
+		version = data >= 0 ? m_child(version, m.nodes[data].target) : version;
+	}
+	return version >= 0 ? m.nodes[version].label : 0;
+}
+
+static void xattr_of(struct fuzz_input *in, uint64_t id)
+{
+	static const char *const names[] = {
+		"user.secretlet.resourceVersion",
+		"user.secretlet.uid",
+		"user.secretlet.updated",
+		"user.secretlet.error",
+		"user.secretlet.",
+		"user.other",
+		"security.capability",
+		"",
+	};
+	const char *name = names[fuzz_u8(in) % ARRAY_SIZE(names)];
+	uint8_t how = fuzz_u8(in);
+	struct fuse_getxattr_in get = { .size = how & 1 ? 0 : how & 2 ? how : how & 4 ? fuzz_u32(in) : 1 << 16 };
+	int i = m_by_id(id), r = ask_names(FUSE_GETXATTR, id, STRANGER, &get, sizeof get, name, NULL);
+	size_t len = f.answer_len;
+	char want[16];
+
+	FUZZ_CHECK(r == 0 || r == -ENODATA || r == -EOPNOTSUPP || r == -ERANGE || r == -ESTALE);
+	FUZZ_CHECK((r == -ESTALE) == (i < 0));
+	FUZZ_CHECK((r == -EOPNOTSUPP) == (i >= 0 && !str_starts(name, "user.")));
+	FUZZ_CHECK(r != 0 || (get.size == 0 ? len == sizeof(struct fuse_getxattr_out) : len > 0 && len <= get.size));
+	if (i >= 0 && m.nodes[i].kind != NODE_LINK && str_eq(name, names[0]) && r != -ERANGE) {
+		snprintf(want, sizeof want, "%u", m_label(i));
+		FUZZ_CHECK((r == 0) == (m_label(i) != 0));
+		FUZZ_CHECK(r < 0 || get.size == 0 || (len == strlen(want) && memcmp(f.answer, want, len) == 0));
+	}
+	r = ask(FUSE_LISTXATTR, id, STRANGER, &get, sizeof get);
+	FUZZ_CHECK(r == 0 || r == -ERANGE || (r == -ESTALE && i < 0));
+	FUZZ_CHECK(r < 0 ||
+		   (get.size == 0 ? f.answer_len == sizeof(struct fuse_getxattr_out) : f.answer_len <= get.size));
+	FUZZ_CHECK(r < 0 || get.size == 0 || f.answer_len == 0 || f.answer[f.answer_len - 1] == 0);
 }
 
 /* --- what is refused --- */
@@ -1313,6 +1391,7 @@ static void payload_make(uint8_t files, uint8_t how)
 	cleanup_secblock struct secblock *b = NULL;
 	struct expected *x = &m.staged;
 	size_t size = 0, at = 0;
+	char version[16];
 
 	x->used = true;
 	x->files = files & (files >> FILE_D & 1 ? ~FILES_IN_D : UINT8_MAX);
@@ -1320,7 +1399,9 @@ static void payload_make(uint8_t files, uint8_t how)
 	x->nested = how & 2;
 	x->live = how & 4;
 	x->serial = ++m.serial;
+	snprintf(version, sizeof version, "%u", x->serial);
 	FUZZ_CHECK(payload_new(&f.payload) == 0);
+	FUZZ_CHECK(payload_add_origin(f.payload, "secret/x", "uid", version) == 0);
 	for (size_t k = 0; k < ARRAY_SIZE(FILES); k++)
 		size += file_len(x->serial, k);
 	FUZZ_CHECK(secblock_new(size, &b, NULL) == 0);
@@ -1415,6 +1496,7 @@ static void m_retire_old(void)
 
 static void plan_begin(enum job job, int pod, int volume, struct fuzz_input *in)
 {
+	struct node *real;
 	int r, vol;
 
 	plan_end();
@@ -1436,6 +1518,8 @@ static void plan_begin(enum job job, int pod, int volume, struct fuzz_input *in)
 		if (r == 0) {
 			m_unsettle();
 			m_retire_old();
+			real = tree_find(f.tree, plan_find(&f.plan, f.path), f.plan.version);
+			FUZZ_CHECK(label_version(f.tree, real, real, f.payload, 0) == 0);
 		}
 		break;
 	case JOB_REMOVE_VOLUME:
@@ -1619,6 +1703,8 @@ static void die(struct fuzz_input *in, bool again)
 		slot->count_after = f.count_after;
 	}
 	m.n_grace = 0;
+	for (int i = 1; i < m.top; i++)
+		m.nodes[i].label = m.nodes[i].copied ? 0 : m.nodes[i].label;
 	process_end();
 	process_begin();
 	for (int i = 1; i < m.top; i++)
@@ -1723,6 +1809,7 @@ static void operation(struct fuzz_input *in)
 		strange(in);
 		break;
 	case 23:
+		xattr_of(in, random_id(in));
 		FUZZ_CHECK(ask(FUSE_STATFS, random_id(in), STRANGER, NULL, 0) == 0);
 		break;
 	}

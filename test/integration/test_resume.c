@@ -19,6 +19,7 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 
 #include <cmocka.h>
 
@@ -332,6 +333,20 @@ static void do_readdir(char text[static 100])
 	snprintf(text, 100, "%s, %d entries", errno ? strerrorname_np(errno) : "good", n);
 }
 
+static void do_getxattr(char text[static 100])
+{
+	ssize_t n = getxattr(path("vol"), "user.secretlet.uid", text, 99);
+
+	snprintf(text, 100, "%s", n < 0 ? strerrorname_np(errno) : "there is one");
+}
+
+static void do_listxattr(char text[static 100])
+{
+	ssize_t n = listxattr(path("vol"), text, 99);
+
+	snprintf(text, 100, "%s", n < 0 ? strerrorname_np(errno) : n == 0 ? "none" : "some");
+}
+
 /* As the publisher. */
 static void do_mkdir(char text[static 100])
 {
@@ -352,6 +367,8 @@ static const struct request {
 	{ "READDIR", FUSE_READDIR, do_readdir, "good, 5 entries" },
 	{ "OPEN", FUSE_OPEN, do_read, TEXT },
 	{ "OPENDIR", FUSE_OPENDIR, do_readdir, "good, 5 entries" },
+	{ "GETXATTR", FUSE_GETXATTR, do_getxattr, "ENODATA" },
+	{ "LISTXATTR", FUSE_LISTXATTR, do_listxattr, "none" },
 	{ "MKDIR", FUSE_MKDIR, do_mkdir, "made", true },
 };
 
