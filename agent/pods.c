@@ -7,6 +7,7 @@
 #include "agent/pod_options.h"
 #include "agent/token.h"
 #include "agent/views.h"
+#include "common/buf.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/map.h"
@@ -145,10 +146,14 @@ static void volume_tell_layout(struct volume *v)
  * be said again for every volume. */
 static void volume_set_error(struct volume *v, const char *text)
 {
+	const struct volume_path at = { .pod_uid = v->pod->pod->uid,
+					.plugin = pod_volume_plugin(v->spec),
+					.name = v->spec->name };
 	struct log_field fields[4];
 	const struct store_entry *trouble;
 	const struct store_entry *asked;
 
+	publish_set_error(v->pod->pods->publish, &at, text);
 	if (strcmp(v->error, text) == 0)
 		return;
 	snprintf(v->error, sizeof(v->error), "%s", text);
@@ -444,6 +449,18 @@ static void volume_inherit(struct volume *v, struct volume *old)
 	v->n_bytes = old->n_bytes;
 }
 
+/* As view_make() has it. NULL: it is not known. */
+static char *versions_shown(const struct publish *publish, const struct volume_path *at)
+{
+	const struct origins *o = publish_origins(publish, at);
+	cleanup_buf struct buf text = BUF_INIT(ORIGINS_TEXT_MAX);
+
+	for (size_t i = 0; o && i < origins_count(o); i++)
+		if (buf_printf(&text, "%s%s", i ? "," : "", origins_at(o, i)->resource_version) < 0)
+			return NULL;
+	return text.data ? strdup(text.data) : NULL;
+}
+
 /* What an earlier agent has published can be read, whatever becomes of it. */
 static void volume_find(struct volume *v)
 {
@@ -459,6 +476,8 @@ static void volume_find(struct volume *v)
 	v->condition = whole ? VOLUME_READY : VOLUME_PUBLISHING;
 	snprintf(v->version, sizeof(v->version), "%s", res.version);
 	v->updated_usec = res.realtime_usec;
+	if (!v->resource_version)
+		v->resource_version = versions_shown(v->pod->pods->publish, &at);
 }
 
 static void on_healed(void *userdata, const char *uid, const char *name)

@@ -5,6 +5,7 @@
 
 #include "agent/sandbox.h"
 #include "agent/views.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/str.h"
 
@@ -30,19 +31,60 @@ static const char *condition_name(enum volume_condition c)
 	return names[c];
 }
 
-static json_t *report_sources(const struct pod_volume *spec)
+/* What is shown of this source. NULL: nothing, or it is not known. */
+static const struct origin *source_shown(const struct volume *v, size_t i, const struct origins *shown)
 {
+	const struct origin *o = shown && i < origins_count(shown) ? origins_at(shown, i) : NULL;
+	cleanup_free char *object = o ? view_object(v->pod->pod, &v->spec->sources[i]) : NULL;
+
+	return object && str_eq(object, o->object) ? o : NULL;
+}
+
+static json_t *report_sources(const struct report_state *s, const struct volume *v)
+{
+	const struct volume_path at = { .pod_uid = v->pod->uid,
+					.plugin = pod_volume_plugin(v->spec),
+					.name = v->spec->name };
+	const struct origins *shown = publish_origins(s->publish, &at);
 	cleanup_json json_t *sources = json_array();
 
-	for (size_t i = 0; i < spec->n_sources; i++) {
-		json_t *source = json_pack("{s:s, s:s*, s:s*, s:b}", "type", pod_source_type(&spec->sources[i]),
-					   "audience", spec->sources[i].audience, "name", spec->sources[i].name,
-					   "optional", spec->sources[i].optional);
+	for (size_t i = 0; i < v->spec->n_sources; i++) {
+		const struct store_entry *entry = i < v->n_sources ? v->entries[i] : NULL;
+		const struct pod_volume_source *spec = &v->spec->sources[i];
+		const struct origin *o = source_shown(v, i, shown);
+		json_t *source = json_pack("{s:s, s:s*, s:s*, s:b, s:s, s:s, s:o}", "type", pod_source_type(spec),
+					   "audience", spec->audience, "name", spec->name, "optional", spec->optional,
+					   "uid", o ? o->uid : "", "resourceVersion", o ? o->resource_version : "",
+					   "synced", report_time(entry ? entry->synced_usec : 0));
 
 		if (json_array_append_new(sources, source) < 0)
 			return NULL;
 	}
 	return TAKE_PTR(sources);
+}
+
+/* The same text as the attribute of that name has. */
+static json_t *report_updated(const struct volume *v)
+{
+	char text[STR_TIME_MAX];
+
+	return v->updated_usec ? json_string(str_format_time_usec(v->updated_usec, text)) : json_null();
+}
+
+static json_t *report_age(const struct volume *v)
+{
+	uint64_t now = clock_realtime_usec();
+
+	if (!v->updated_usec)
+		return json_null();
+	return json_integer((json_int_t)(now > v->updated_usec ? (now - v->updated_usec) / USEC_PER_SEC : 0));
+}
+
+static json_t *report_live(const struct report_state *s, const struct volume *v)
+{
+	cleanup_free char *path = str_format("%s/%s/live/%s", s->pods_dir, v->pod->uid, v->spec->name);
+
+	return v->spec->live && v->updated_usec && path ? json_text(path) : json_null();
 }
 
 /* When the oldest of what is from the offline cache was current. */
@@ -68,13 +110,13 @@ static json_t *report_volume(const struct report_state *s, const struct volume *
 
 	if (!path)
 		return NULL;
-	return json_pack("{s:s, s:s, s:s*, s:o*, s:o, s:o, s:s, s:s, s:s, s:o, s:I, s:I, s:o, s:o}", "name",
+	return json_pack("{s:s, s:s, s:s*, s:o*, s:o, s:o, s:o, s:s, s:s, s:s, s:o, s:o, s:I, s:I, s:o, s:o}", "name",
 			 v->spec->name, "type", pod_volume_type(v->spec), "secret", only ? only->name : NULL,
-			 "optional", only ? json_boolean(only->optional) : NULL, "sources", report_sources(v->spec),
-			 "path", json_text(path), "state", condition_name(v->condition), "resourceVersion",
-			 v->resource_version ? v->resource_version : "", "version", v->version, "updated",
-			 report_time(v->updated_usec), "files", (json_int_t)v->n_files, "bytes", (json_int_t)v->n_bytes,
-			 "error", json_text(v->error), "cached", report_cached(v));
+			 "optional", only ? json_boolean(only->optional) : NULL, "sources", report_sources(s, v),
+			 "path", json_text(path), "live", report_live(s, v), "state", condition_name(v->condition),
+			 "resourceVersion", v->resource_version ? v->resource_version : "", "version", v->version,
+			 "updated", report_updated(v), "ageSeconds", report_age(v), "files", (json_int_t)v->n_files,
+			 "bytes", (json_int_t)v->n_bytes, "error", json_text(v->error), "cached", report_cached(v));
 }
 
 static json_t *report_mistakes(const struct pod *pod)

@@ -334,6 +334,32 @@ static int view_add_mount_dir(void *userdata, const char *path)
 	return payload_add_mount_dir(sink->payload, path, sink->e);
 }
 
+char *view_object(const struct pod *pod, const struct pod_volume_source *source)
+{
+	if (source->kind == POD_SOURCE_DOWNWARD_API)
+		return str_format("pod/%s", pod->name);
+	return str_format("%s/%s", pod_source_type(source), source->name ?: "");
+}
+
+/* What the files of this source are of. A token is no object that somebody else could look at, and of the pod's revisions
+ * only those are known that change something here. */
+static int view_add_origin(struct view *v, const struct pod *pod, const struct pod_volume_source *source,
+			   const struct store_entry *entry, struct err *e)
+{
+	cleanup_free char *object = view_object(pod, source);
+	const char *uid = NULL, *version = NULL;
+
+	if (source->kind == POD_SOURCE_DOWNWARD_API) {
+		uid = pod->uid;
+	} else if (source->kind != POD_SOURCE_TOKEN && entry && entry->state == STORE_PRESENT) {
+		uid = entry->secret->uid;
+		version = entry->secret->resource_version;
+	}
+	if (!object || payload_add_origin(v->payload, object, uid, version) < 0)
+		return err_set(e, -ENOMEM, "out of memory");
+	return 0;
+}
+
 static int view_fill(struct view *v, const struct pod *pod, const struct pod_volume *volume,
 		     const struct store_entry *const *entries, const struct pairs *allocatable, struct err *e)
 {
@@ -345,6 +371,9 @@ static int view_fill(struct view *v, const struct pod *pod, const struct pod_vol
 	for (size_t i = 0; i < volume->n_sources; i++) {
 		const struct pod_volume_source *source = &volume->sources[i];
 
+		r = view_add_origin(v, pod, source, entries[i], e);
+		if (r < 0)
+			return r;
 		if (entries[i])
 			r = view_add_object(v, volume->default_mode, pod, source, entries[i], e);
 		else

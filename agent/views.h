@@ -19,6 +19,8 @@ struct view {
 int view_make(const struct pod *pod, const struct pod_volume *volume, const struct store_entry *const *entries,
 	      const struct pairs *allocatable, struct view *ret_view, struct err *e);
 void view_deinit(struct view *v);
+/* "secret/db", "pod/web": what a source is called in extended attributes. NULL: out of memory. */
+char *view_object(const struct pod *pod, const struct pod_volume_source *source);
 
 /* The folders below `volume`'s mount path at which the pod's other mounts need a mount point, as the kubelet's
  * getNestedMountpoints() finds them. fn is called with each path, relative to the volume. -EINVAL: a mount path leads out

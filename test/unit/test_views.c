@@ -334,6 +334,71 @@ static void paths_that_no_item_has_are_a_mistake(void **state)
 	assert_string_equal(pod->volumes[0].option_error, "v.keys[d//c]: is no path of an item of this volume");
 }
 
+/* "object=uid/version of:path ..." */
+static void origins_of(const struct payload *p, char *text, size_t size)
+{
+	size_t len = 0;
+
+	for (size_t i = 0; i < p->n_origins; i++) {
+		const struct origin *o = &p->origins[i];
+
+		len += (size_t)snprintf(text + len, size - len, "%s%s=%s/%s", i ? " " : "", o->object, o->uid,
+					o->resource_version);
+		for (size_t j = 0; j < p->n_files; j++)
+			if (p->files[j].origin == i + 1)
+				len += (size_t)snprintf(text + len, size - len, " of:%s", p->files[j].path);
+	}
+}
+
+static void every_file_is_of_a_source(void **state)
+{
+	static const struct {
+		const char *pod;
+		enum store_state first, second;
+		const char *origins;
+	} CASES[] = {
+		{ PROJECTED("", FROM("s1", "") "," FROM("s2", "")), STORE_PRESENT, STORE_PRESENT,
+		  "secret/s1=/11 of:foo secret/s2=/22 of:bar of:both" },
+		{ PROJECTED("", FROM("s2", "") "," FROM("s1", "")), STORE_PRESENT, STORE_PRESENT,
+		  "secret/s2=/22 of:bar secret/s1=/11 of:both of:foo" },
+		{ PROJECTED("", FROM("s1", OPTIONAL) "," FROM("s2", "")), STORE_ABSENT, STORE_PRESENT,
+		  "secret/s1=/ secret/s2=/22 of:bar of:both" },
+		{ PROJECTED("", FROM("s1", "") "," FROM("s1", ITEMS(ITEM("foo", "dir/f")))), STORE_PRESENT,
+		  STORE_PRESENT, "secret/s1=/11 of:both of:foo secret/s1=/11 of:dir/f" },
+	};
+	struct digest last = { { 0 } };
+
+	for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
+		cleanup_pod struct pod *pod = pod_from(CASES[i].pod);
+		cleanup(view_deinit) struct view view = { .n_files = 0 };
+		cleanup(known_deinit) struct known k;
+		struct err e = ERR_INIT;
+		char text[512] = "";
+
+		known_init(&k, pod, CASES[i].first, CASES[i].second);
+		if (view_make(pod, &pod->volumes[0], k.of_sources, NULL, &view, &e) < 0)
+			fail_msg("%s", err_text(&e));
+		origins_of(view.payload, text, sizeof(text));
+		assert_string_equal(text, CASES[i].origins);
+		assert_false(digest_eq(&view.payload->origins_digest, &last));
+		last = view.payload->origins_digest;
+	}
+}
+
+static void what_the_pod_says_is_of_the_pod(void **state)
+{
+	cleanup_pod struct pod *pod = pod_from(
+		"{\"metadata\":{\"name\":\"p\",\"namespace\":\"ns\",\"uid\":\"u1\",\"resourceVersion\":\"5\"},"
+		"\"spec\":{\"volumes\":[{\"name\":\"v\",\"downwardAPI\":{\"items\":[{\"path\":\"name\",\"fieldRef\":{"
+		"\"fieldPath\":\"metadata.name\"}}]}}]}}");
+	cleanup(view_deinit) struct view view = { .n_files = 0 };
+	char text[512] = "";
+
+	assert_int_equal(view_make(pod, &pod->volumes[0], ENTRIES(NULL), NULL, &view, NULL), 0);
+	origins_of(view.payload, text, sizeof(text));
+	assert_string_equal(text, "pod/p=u1/ of:name");
+}
+
 static void config_maps_have_their_own_words(void **state)
 {
 	cleanup_pod struct pod *pod =
@@ -472,6 +537,8 @@ int main(void)
 		cmocka_unit_test(files_are_as_the_pod_asks),
 		cmocka_unit_test(what_is_asked_and_not_known_is_not_shown),
 		cmocka_unit_test(paths_that_no_item_has_are_a_mistake),
+		cmocka_unit_test(every_file_is_of_a_source),
+		cmocka_unit_test(what_the_pod_says_is_of_the_pod),
 		cmocka_unit_test(config_maps_have_their_own_words),
 		cmocka_unit_test(one_bad_source_fails_them_all),
 		cmocka_unit_test(nested_mount_points_are_the_kubelets),
