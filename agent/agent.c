@@ -746,8 +746,11 @@ static int agent_setup_fs(struct agent *a, struct err *e)
 		return err_set(e, r, "publish: %s", strerror(-r));
 	publish_on_read_only(a->publish, agent_read_only, a);
 	publish_set_fuse(a->publish, KEEPER_FD_FUSE);
-	return session_new(a->loop, KEEPER_FD_FUSE, a->tree, a->publish, arena_connection(a->arena),
-			   agent_session_ended, a, &a->session, e);
+	r = session_new(a->loop, KEEPER_FD_FUSE, a->tree, a->publish, arena_connection(a->arena), agent_session_ended,
+			a, &a->session, e);
+	if (r == 0 && !a->config->extended_attributes)
+		session_hide_xattrs(a->session);
+	return r;
 }
 
 /* As often as one does not answer in time, the next one may take twice as long: on a slow machine it gets on. */

@@ -133,6 +133,7 @@ static const struct field fields[] = {
 	{ .name = "sealedSecretsKeyFile", .kind = FIELD_PATH, AT(sealing_key_file) },
 	{ .name = "offlineCacheDir", .kind = FIELD_PATH, AT(offline_cache_dir), .check = check_own_dir },
 	{ .name = "offlineCacheKeyFile", .kind = FIELD_PATH, AT(offline_cache_key_file) },
+	{ .name = "extendedAttributes", .kind = FIELD_BOOL, AT(extended_attributes) },
 	{ .name = "auditLog", .kind = FIELD_PATH, AT(audit_log), .check = check_audit_log, .wanted = AUDIT_JOURNAL },
 	{ .name = "signalContainers", .kind = FIELD_BOOL, AT(signal_containers) },
 	{ .name = "nodeName", .kind = FIELD_STRING, AT(node_name), .check = check_node_name },
@@ -198,6 +199,7 @@ int config_new(struct config **ret_c)
 	if (!c)
 		return -ENOMEM;
 	c->log_level = LOG_LEVEL_INFO;
+	c->extended_attributes = true;
 	c->tuning = (struct source_tuning){
 		.strategy = SOURCE_WATCH,
 		.sync_usec = SOURCE_SYNC_USEC,
@@ -550,6 +552,7 @@ static void adopt(struct config *c, struct config *from)
 	c->memory_lock = from->memory_lock ?: c->memory_lock;
 	c->log_level = from->log_level;
 	c->signal_containers = from->signal_containers;
+	c->extended_attributes = from->extended_attributes;
 	c->tuning = from->tuning;
 	c->serve_environment = from->serve_environment;
 	c->agent_hang_usec = from->agent_hang_usec ?: c->agent_hang_usec;
@@ -574,6 +577,7 @@ int config_parse(struct config *c, const char *path, const char *text, size_t le
 		return err_set(e, r, "%s: out of memory", path);
 	fresh->log_level = c->log_level;
 	fresh->signal_containers = c->signal_containers;
+	fresh->extended_attributes = c->extended_attributes;
 	fresh->tuning = c->tuning;
 	fresh->serve_environment = c->serve_environment;
 	fresh->path = strdup(path);
@@ -852,6 +856,8 @@ static bool field_differs(const struct field *f, const struct config *a, const s
 		return a->secret_memory_limit != b->secret_memory_limit;
 	if (f->kind == FIELD_LOCK)
 		return a->memory_lock != b->memory_lock;
+	if (f->offset == offsetof(struct config, extended_attributes))
+		return a->extended_attributes != b->extended_attributes;
 	if (f->offset == offsetof(struct config, agent_hang_usec))
 		return a->agent_hang_usec != b->agent_hang_usec;
 	if (f->offset == offsetof(struct config, serve_environment))
