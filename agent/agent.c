@@ -366,11 +366,11 @@ static int agent_pull_config(void *userdata, const char *ref, const char *contai
 	return r < 0 ? r : handout_pull_config(a->handout, s, later, ret, e);
 }
 
-static int agent_secrets(void *userdata, const struct selector *selector, json_t **ret, struct err *e)
+static int agent_secrets(void *userdata, unsigned kinds, const struct selector *selector, json_t **ret, struct err *e)
 {
 	struct agent *a = userdata;
 
-	return agent_answer(report_secrets(&a->report, selector), ret, e);
+	return agent_answer(report_secrets(&a->report, kinds, selector), ret, e);
 }
 
 /* ref is "NS/NAME", valid. */

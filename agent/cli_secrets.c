@@ -7,15 +7,33 @@
 
 #include "agent/selector.h"
 #include "agent/urlpath.h"
+#include "common/buf.h"
 #include "common/str.h"
 
-#define LOOK_USEC (20 * USEC_PER_MSEC)
+#define LOOK_USEC  (20 * USEC_PER_MSEC)
+#define LABELS_MAX 65536 /* of text */
 
-static void add_secret(struct table *t, const json_t *secret)
+/* "app=web,tier=db"; an empty value has its "=". */
+static void add_labels(struct table *t, const json_t *secret)
+{
+	cleanup_buf struct buf text = BUF_INIT(LABELS_MAX);
+	json_t *labels = json_object_get(secret, "labels"), *value;
+	const char *key;
+
+	json_object_foreach (labels, key, value)
+		if (buf_printf(&text, "%s%s=%s", text.len ? "," : "", key, json_string_value(value)) < 0)
+			break;
+	table_add(t, TABLE_PLAIN, text.data ? text.data : "");
+}
+
+/* with_kind: they may be of several. */
+static void add_secret(struct table *t, const json_t *secret, bool with_kind)
 {
 	const char *state = cli_str(secret, "state");
 	char age[STR_AGE_MAX];
 
+	if (with_kind)
+		table_add(t, TABLE_PLAIN, cli_str(secret, "kind"));
 	table_add(t, TABLE_PLAIN, cli_str(secret, "namespace"));
 	table_add(t, TABLE_PLAIN, cli_str(secret, "name"));
 	table_add(t, str_eq(state, "present") ? TABLE_GOOD : TABLE_BUSY, state);
@@ -25,15 +43,17 @@ static void add_secret(struct table *t, const json_t *secret)
 	table_add(t, TABLE_PLAIN, cli_str(secret, "resourceVersion"));
 	table_addf(t, TABLE_PLAIN, "%" PRIi64, cli_int(secret, "references"));
 	table_add(t, TABLE_PLAIN, cli_since(cli_str(secret, "synced"), age));
+	add_labels(t, secret);
 	table_add(t, TABLE_PLAIN, cli_str(secret, "error"));
 }
 
-static int new_table(struct table **ret_t)
+static int new_table(bool with_kind, struct table **ret_t)
 {
-	static const char *const headers[] = { "NAMESPACE", "NAME",	"STATE",   "TYPE", "KEYS",
-					       "BYTES",	    "REVISION", "VOLUMES", "AGE",  "ERROR" };
+	static const char *const headers[] = { "KIND",	"NAMESPACE", "NAME",	"STATE", "TYPE",   "KEYS",
+					       "BYTES", "REVISION",  "VOLUMES", "AGE",	 "LABELS", "ERROR" };
+	size_t first = with_kind ? 0 : 1;
 
-	return cli_table_new(ARRAY_SIZE(headers), headers, ret_t);
+	return cli_table_new(ARRAY_SIZE(headers) - first, headers + first, ret_t);
 }
 
 /* The daemon selects; a selector that is wrong is refused without one. */
@@ -54,7 +74,8 @@ static int list_path(const struct options *o, char **ret_path)
 		if (!encoded)
 			return cli_fail_memory();
 	}
-	*ret_path = encoded ? str_format("/v1/secrets?labelSelector=%s", encoded) : strdup("/v1/secrets");
+	*ret_path = str_format("/v1/secrets?kind=%s%s%s", o->kind ? o->kind : "secret",
+			       encoded ? "&labelSelector=" : "", encoded ? encoded : "");
 	return *ret_path ? CLI_OK : cli_fail_memory();
 }
 
@@ -73,12 +94,12 @@ int cli_secrets(const struct options *o, char *const *words)
 		return r;
 	if (o->output == OUTPUT_JSON)
 		return cli_print_json(json);
-	r = new_table(&t);
+	r = new_table(o->kind, &t);
 	if (r != CLI_OK)
 		return r;
 	secrets = json_object_get(json, "secrets");
 	for (size_t i = 0; i < json_array_size(secrets); i++)
-		add_secret(t, json_array_get(secrets, i));
+		add_secret(t, json_array_get(secrets, i), o->kind);
 	return cli_print_table(t);
 }
 
@@ -133,10 +154,10 @@ static int print_refreshed(const struct options *o, const json_t *secret)
 	}
 	if (o->output == OUTPUT_JSON)
 		return cli_print_json(secret);
-	r = new_table(&t);
+	r = new_table(false, &t);
 	if (r != CLI_OK)
 		return r;
-	add_secret(t, secret);
+	add_secret(t, secret, false);
 	return cli_print_table(t);
 }
 

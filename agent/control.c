@@ -438,29 +438,57 @@ static int no_secrets(struct answer *a)
 	return answer_error(a, MHD_HTTP_NOT_FOUND, &e);
 }
 
+/* The value of a query's argument; NULL: there is none. */
+static int argument(const struct request *rq, const char *name, char **ret_value, struct err *e)
+{
+	const char *text = MHD_lookup_connection_value(rq->connection, MHD_GET_ARGUMENT_KIND, name);
+	int r;
+
+	*ret_value = NULL;
+	r = text ? urlpath_decode_value(text, ret_value) : 0;
+	if (r < 0)
+		err_set(e, r, "%s", r == -EINVAL ? "it is not percent-encoded correctly" : "out of memory");
+	return r;
+}
+
+static int argument_selector(const struct request *rq, struct selector **ret_selector, struct err *e)
+{
+	cleanup_free char *value = NULL;
+	int r;
+
+	r = argument(rq, "labelSelector", &value, e);
+	if (r == 0 && value)
+		r = selector_parse(value, ret_selector, e);
+	return r == -EINVAL ? err_wrap(e, r, "labelSelector") : r;
+}
+
+static int argument_kinds(const struct request *rq, unsigned *ret_kinds, struct err *e)
+{
+	cleanup_free char *value = NULL;
+	int r;
+
+	r = argument(rq, "kind", &value, e);
+	if (r == 0 && object_kinds_parse(value ? value : "secret", ret_kinds) < 0)
+		r = err_set(e, -EINVAL, "it is not secret, configMap, token or all");
+	return r == -EINVAL ? err_wrap(e, r, "kind") : r;
+}
+
 static int on_secrets(struct request *rq, const char *ref, const char *container, struct answer *a)
 {
-	const char *text = MHD_lookup_connection_value(rq->connection, MHD_GET_ARGUMENT_KIND, "labelSelector");
 	cleanup(selector_freep) struct selector *selector = NULL;
 	const struct control *c = rq->control;
-	cleanup_free char *value = NULL;
 	struct err e = ERR_INIT;
 	json_t *json = NULL;
+	unsigned kinds = 0;
 	int r;
 
 	if (!c->ops->secrets)
 		return no_secrets(a);
-	r = text ? urlpath_decode_value(text, &value) : 0;
-	if (r < 0)
-		err_set(&e, r, "%s", r == -EINVAL ? "it is not percent-encoded correctly" : "out of memory");
-	else if (value)
-		r = selector_parse(value, &selector, &e);
-	if (r == -EINVAL) {
-		err_wrap(&e, r, "labelSelector");
-		return answer_error(a, MHD_HTTP_BAD_REQUEST, &e);
-	}
+	r = argument_selector(rq, &selector, &e);
 	if (r == 0)
-		r = c->ops->secrets(c->userdata, selector, &json, &e);
+		r = argument_kinds(rq, &kinds, &e);
+	if (r == 0)
+		r = c->ops->secrets(c->userdata, kinds, selector, &json, &e);
 	return answer_op(a, r, json, &e);
 }
 

@@ -8,7 +8,7 @@
  *   GET /v1/pods/NS/NAME/containers/C/mounts        [OCI runtime-spec mount...]
  *   GET /v1/pods/NS/NAME/containers/C/env           {"env": ["NAME=VALUE"...], "notes": ["sentence"...]}; root alone
  *   GET /v1/pods/NS/NAME/pull-config                {"config": {"auths": {...}}, "notes": [...]}; root alone
- *   GET /v1/secrets[?labelSelector=app%3Dweb]       {"secrets": [SECRET...]}; names, sizes, revisions, never values
+ *   GET /v1/secrets[?labelSelector=app%3Dweb&kind=all] {"secrets": [SECRET...]}; names, sizes, revisions, never values
  *   GET /v1/secrets/NS/NAME                         SECRET
  *   POST /v1/secrets/NS/NAME/refresh                fetches it; SECRET as it was before. "answers" counts from there on
  *
@@ -42,8 +42,8 @@ struct control_ops {
 	/* A pod nobody knows (yet) is -ENOENT; wait keeps waiting then, too. POD has a boolean "ready". */
 	int (*pod)(void *userdata, const char *ref, json_t **ret, struct err *e);
 	/* ref is "NS/NAME". May be NULL, all three: 404. */
-	/* selector NULL: all */
-	int (*secrets)(void *userdata, const struct selector *selector, json_t **ret, struct err *e);
+	/* kinds: as object_kinds_parse() has them; selector NULL: all */
+	int (*secrets)(void *userdata, unsigned kinds, const struct selector *selector, json_t **ret, struct err *e);
 	int (*secret)(void *userdata, const char *ref, json_t **ret, struct err *e);
 	int (*refresh)(void *userdata, const char *ref, json_t **ret, struct err *e);
 	int (*mounts)(void *userdata, const char *ref, const char *container, struct control_later *later, json_t **ret,

@@ -6,6 +6,7 @@
 
 #include <getopt.h>
 
+#include "agent/secret.h"
 #include "common/str.h"
 
 static int set_text(struct options *o, size_t offset, const char *value);
@@ -15,6 +16,7 @@ static int set_output(struct options *o, size_t offset, const char *value);
 static int set_env_output(struct options *o, size_t offset, const char *value);
 static int set_null(struct options *o, size_t offset, const char *value);
 static int set_timeout(struct options *o, size_t offset, const char *value);
+static int set_kind(struct options *o, size_t offset, const char *value);
 static int set_flag(struct options *o, size_t offset, const char *value);
 
 static const struct option_spec {
@@ -52,6 +54,8 @@ static const struct option_spec {
 			   offsetof(struct options, quiet) },
 	[OPTION_SELECTOR] = { "selector", 'l', "SELECTOR", "only those with these labels, like app=web,tier!=db",
 			      set_text, offsetof(struct options, selector) },
+	[OPTION_KIND] = { "kind", 'k', "KIND", "secret, configMap, token or all; default: secret", set_kind,
+			  .expected = "secret, configMap, token or all" },
 	[OPTION_OUT] = { "out", 'w', "DIR", "where the files are written; default: the current folder", set_text,
 			 offsetof(struct options, out) },
 	[OPTION_PUBLIC_KEY] = { "public-key", 'p', "FILE", "the node's public key, sealing.pub", set_text,
@@ -117,6 +121,14 @@ static int set_timeout(struct options *o, size_t offset, const char *value)
 		return -ERANGE;
 	o->timeout_usec = usec;
 	return 0;
+}
+
+static int set_kind(struct options *o, size_t offset, const char *value)
+{
+	unsigned kinds;
+
+	o->kind = value;
+	return object_kinds_parse(value, &kinds);
 }
 
 static int set_flag(struct options *o, size_t offset, const char *value)

@@ -20,6 +20,7 @@ enum option_id {
 	OPTION_TIMEOUT,
 	OPTION_QUIET,
 	OPTION_SELECTOR,
+	OPTION_KIND,
 	OPTION_OUT,
 	OPTION_PUBLIC_KEY,
 	OPTION_HELP,
@@ -35,7 +36,7 @@ enum options_output { OUTPUT_TABLE, OUTPUT_JSON, OUTPUT_LINE, OUTPUT_NULL };
 
 /* What a command line says. All strings are borrowed from argv; NULL: not given. */
 struct options {
-	const char *config, *kubeconfig, *manifests, *node_name, *pods_dir, *user, *out, *public_key, *selector;
+	const char *config, *kubeconfig, *manifests, *node_name, *pods_dir, *user, *out, *public_key, *selector, *kind;
 	const char *runtime_dir; /* OPTIONS_RUNTIME_DIR unless has_runtime_dir */
 	bool has_runtime_dir;
 	enum log_level log_level;

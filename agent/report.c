@@ -433,35 +433,36 @@ json_t *report_secret(const struct store_entry *entry)
 	size_t bytes = 0;
 
 	keys = report_keys(secret, &bytes);
-	return json_pack("{s:s, s:s, s:s, s:s, s:b, s:O, s:I, s:s, s:s, s:O, s:I, s:o, s:s, s:I}", "namespace",
-			 entry->ns, "name", entry->name, "state", states[entry->state], "type",
-			 secret && secret->type ? secret->type : "", "immutable", secret && secret->immutable, "keys",
-			 keys, "bytes", (json_int_t)bytes, "resourceVersion", secret ? secret->resource_version : "",
-			 "uid", secret && secret->uid ? secret->uid : "", "labels", labels, "references",
-			 (json_int_t)entry->n_refs, "synced", report_time(entry->synced_usec), "error", entry->error,
-			 "answers", (json_int_t)entry->n_answers);
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:O, s:I, s:s, s:s, s:O, s:I, s:o, s:s, s:I}", "kind",
+			 object_kind_name(entry->kind), "namespace", entry->ns, "name", entry->name, "state",
+			 states[entry->state], "type", secret && secret->type ? secret->type : "", "immutable",
+			 secret && secret->immutable, "keys", keys, "bytes", (json_int_t)bytes, "resourceVersion",
+			 secret ? secret->resource_version : "", "uid", secret && secret->uid ? secret->uid : "",
+			 "labels", labels, "references", (json_int_t)entry->n_refs, "synced",
+			 report_time(entry->synced_usec), "error", entry->error, "answers",
+			 (json_int_t)entry->n_answers);
 }
 
 static int compare_entries(const void *a, const void *b)
 {
 	const struct store_entry *const *x = a, *const *y = b;
-	int r = strcmp((*x)->ns, (*y)->ns);
+	int r = (*x)->kind == (*y)->kind ? strcmp((*x)->ns, (*y)->ns) : (*x)->kind < (*y)->kind ? -1 : 1;
 
 	return r ? r : strcmp((*x)->name, (*y)->name);
 }
 
-static bool is_selected(const struct selector *selector, const struct store_entry *entry)
+static bool is_selected(unsigned kinds, const struct selector *selector, const struct store_entry *entry)
 {
 	const struct secret *secret = entry->secret;
 
-	if (entry->kind != OBJECT_SECRET)
+	if (!(kinds & 1U << entry->kind))
 		return false;
 	if (!selector)
 		return true;
 	return selector_matches(selector, secret ? secret->labels : NULL, secret ? secret->n_labels : 0);
 }
 
-json_t *report_secrets(const struct report_state *s, const struct selector *selector)
+json_t *report_secrets(const struct report_state *s, unsigned kinds, const struct selector *selector)
 {
 	cleanup_free const struct store_entry **sorted = NULL;
 	cleanup_json json_t *secrets = json_array();
@@ -475,7 +476,7 @@ json_t *report_secrets(const struct report_state *s, const struct selector *sele
 		return NULL;
 	n = 0;
 	for (size_t it = 0; (entry = store_next(s->store, &it));)
-		if (is_selected(selector, entry))
+		if (is_selected(kinds, selector, entry))
 			sorted[n++] = entry;
 	qsort(sorted, n, sizeof(*sorted), compare_entries);
 	for (size_t i = 0; i < n; i++)

@@ -37,5 +37,6 @@ json_t *report_pod(const struct report_state *s, const struct pod_state *pod);
 json_t *report_pods(const struct report_state *s);
 /* Names, keys, lengths, revision: never a value. */
 json_t *report_secret(const struct store_entry *entry);
-/* {"secrets": [...]}, by namespace and name; selector NULL: all. One that is absent has no labels. */
-json_t *report_secrets(const struct report_state *s, const struct selector *selector);
+/* {"secrets": [...]}, by kind, namespace and name; of the kinds whose bit is set; selector NULL: all. One that is absent has
+ * no labels. */
+json_t *report_secrets(const struct report_state *s, unsigned kinds, const struct selector *selector);

@@ -16,6 +16,20 @@ const char *object_kind_word(enum object_kind kind)
 	return words[kind];
 }
 
+int object_kinds_parse(const char *text, unsigned *ret_kinds)
+{
+	for (enum object_kind i = 0; i < OBJECT_KINDS_N; i++) {
+		if (strcasecmp(text, object_kind_word(i)) == 0) {
+			*ret_kinds = 1U << i;
+			return 0;
+		}
+	}
+	if (strcasecmp(text, "all") != 0)
+		return -EINVAL;
+	*ret_kinds = (1U << OBJECT_KINDS_N) - 1;
+	return 0;
+}
+
 void pairs_deinit(struct pairs *p)
 {
 	for (size_t i = 0; i < p->n; i++) {

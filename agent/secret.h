@@ -15,6 +15,8 @@ enum object_kind { OBJECT_SECRET, OBJECT_CONFIG_MAP, OBJECT_TOKEN, OBJECT_KINDS_
 const char *object_kind_name(enum object_kind kind);
 /* "secret": in the kubelet's sentences, and in keys. */
 const char *object_kind_word(enum object_kind kind);
+/* "secret", "configMap", "token" or "all", in any case: one bit for each kind, 1 << kind. -EINVAL. */
+int object_kinds_parse(const char *text, unsigned *ret_kinds);
 
 struct secret_key {
 	char *name;

@@ -49,7 +49,7 @@ static int on_pod(void *userdata, const char *ref, json_t **ret, struct err *e)
 	return some(ref, ret, e);
 }
 
-static int on_secrets(void *userdata, const struct selector *selector, json_t **ret, struct err *e)
+static int on_secrets(void *userdata, unsigned kinds, const struct selector *selector, json_t **ret, struct err *e)
 {
 	return some("", ret, e);
 }
