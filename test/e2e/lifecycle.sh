@@ -24,7 +24,7 @@ mirror() { # mirror NAME VOLUMES: as a kubelet makes it
 		ownerReferences: [{apiVersion: "v1", kind: "Node", name: "node-1", uid: $uid, controller: true}]}'
 }
 api_as=node-1 api POST $api/pods "$(mirror static '{"v": {"secretName": "db"}}')" >"$TEST_DIR/static"
-check_contains "a node's static pod may not use a Secret" "$(jq -r .message "$TEST_DIR/static")" "can not reference secrets"
+check_contains "a node's static pod may not use a Secret" "$(jq -r .message "$TEST_DIR/static")" "can not create pods that reference secrets"
 mirror static '{"v": {"secretName": "static-only"}}' | kapply
 check "one that does all the same is refused" eventually 20 \
 	"'$secretlet' volumes --runtime-dir '$run' default/static | grep -q 'static pods may not reference secrets'"
