@@ -10,6 +10,7 @@ import json
 import server
 
 MIB = 1 << 20
+OTHER_NAME = "list of secrets: an object with another name"
 TOO_LARGE = "is too large"
 NO_JSON = r"the server's list of secrets: line \d+ column \d+"
 FRAME_LARGE = "more than 4 MiB"
@@ -196,7 +197,7 @@ LISTS = [
     ("100,000 Secrets where one was asked for", pieces_of(items()[:-2], many(100_000, lambda i: b'{"metadata":{"namespace":"default","name":"n%d"}},' % i),
                                                           b"{}]}"), TOO_LARGE),
     ("30,000 other Secrets", pieces_of(items()[:-2], many(30_000, lambda i: b'{"metadata":{"namespace":"default","name":"n%d"}},' % i),
-                                       b"{}]}"), "not found", 192),
+                                       b"{}]}"), OTHER_NAME, 192),
     # JSON
     ("100,000 arrays in each other", body(b"[" * 100_000), NO_JSON),
     ("100,000 objects in each other", body(b'{"a":' * 100_000), NO_JSON),
@@ -230,11 +231,11 @@ LISTS = [
     ("the empty key", data(b'{"":""}'), r"data\[\]"),
     ("a key of 64 KiB", data(b'{"%s":""}' % (b"k" * 65536)), r"data\[k+\.\.\.\]: must be no more than 253 characters"),
     ("a key with control characters", data(b"{%s:\"\"}" % TEXT), r"data\["),
-    ("another name", altered(name="other"), "not found"),
-    ("another namespace", altered(namespace="kube-system"), "not found"),
-    ("a name with ..", altered(name="../other"), "not found"),
-    ("no name", altered(name=None), "not found"),
-    ("a name of 64 KiB", altered(name="n" * 65536), "not found"),
+    ("another name", altered(name="other"), OTHER_NAME),
+    ("another namespace", altered(namespace="kube-system"), "list of secrets: an object of another namespace"),
+    ("a name with ..", altered(name="../other"), OTHER_NAME),
+    ("no name", altered(name=None), OTHER_NAME),
+    ("a name of 64 KiB", altered(name="n" * 65536), OTHER_NAME),
     # types
     ("data that is a number", data(b"7"), "data: expected an object"),
     ("data that is a string", data(b'"YQ=="'), "data: expected an object"),
@@ -247,10 +248,10 @@ LISTS = [
     ("labels that are numbers", listed(b"", b',"labels":{"a":7}'), r"metadata\.labels"),
     ("immutable that is a string", listed(b',"immutable":"yes"'), "immutable: expected a boolean"),
     ("a type that is an object", listed(b',"type":{}'), "type: expected a string"),
-    ("metadata that is an array", body(items(b'{"metadata":[]}')), "not found"),
+    ("metadata that is an array", body(items(b'{"metadata":[]}')), "list of secrets: an object of another namespace"),
     ("items that are an object", altered(items={}), "items must be an array"),
     ("items that are a string", altered(items="x"), "items must be an array"),
-    ("items of numbers", altered(items=[1, None, "x", [], True]), "not found"),
+    ("items of numbers", altered(items=[1, None, "x", [], True]), "list of secrets: something that is no object"),
     ("another kind", altered(kind="PodList"), "kind is not SecretList"),
     ("another apiVersion", altered(apiVersion="v2"), "apiVersion is not v1"),
     ("a kind that is a number", altered(kind=7), "kind"),

@@ -42,7 +42,7 @@ check_equal "each of its lines has six" "$(table | awk -F'|' 'NF != 8' | head -n
 unverified() {
 	local line scripts name
 	table | while IFS= read -r line; do
-		scripts=$(awk -F'|' '{ print $7 }' <<<"$line" | grep -oE '`[a-z0-9-]+\.sh`' | tr -d '`')
+		scripts=$(awk -F'|' '{ print $7 }' <<<"$line" | grep -oE '`[a-z0-9_-]+\.sh`' | tr -d '`')
 		[ -n "$scripts" ] || echo "no script: $line"
 		for name in $scripts; do [ -x "test/e2e/$name" ] || echo "no test/e2e/$name: $line"; done
 	done

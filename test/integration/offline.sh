@@ -210,7 +210,12 @@ server_stop
 reboot
 record=$("$secretlet" cache list --config "$config" -o json | jq -r '.records[] | select(.id == "default/other").file')
 cp -a "$cache" "$TEST_DIR/good"
-printf '\001' | dd of="$cache/$record" bs=1 seek=2000 conv=notrunc status=none
+spoil() { # spoil FILE PLACE: the byte there is another one
+	local byte
+	byte=$(od -An -tu1 -j"$2" -N1 "$1")
+	printf "\\x$(printf %x $((byte ^ 1)))" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
+}
+spoil "$cache/$record" 2000
 check_equal "verify names it" "$("$secretlet" cache verify --config "$config" 2>&1 >/dev/null)" \
 	"secretlet: $record (Secret default/other): is not the file that the index speaks of"
 check "and fails" not verify 2>/dev/null
@@ -236,7 +241,7 @@ restore_good() {
 }
 restore_good
 check "what was good is good again" verify
-printf '\001' | dd of="$cache/index" bs=1 seek=100 conv=notrunc status=none
+spoil "$cache/index" 100
 check "a changed index" refused "index: was changed"
 restore_good
 truncate -s 100 "$cache/index"
