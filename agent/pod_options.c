@@ -101,7 +101,8 @@ json_t *pod_options_write(const struct pod *p)
 	json_t *options = NULL;
 
 	for (size_t i = 0; i < p->n_volumes; i++)
-		if (p->volumes[i].live && buf_printf(&live, "%s%s", live.len ? "," : "", p->volumes[i].name) < 0)
+		if (p->volumes[i].live && !p->volumes[i].error &&
+		    buf_printf(&live, "%s%s", live.len ? "," : "", p->volumes[i].name) < 0)
 			return NULL;
 	if (!live.len && !p->volume_options)
 		return NULL;

@@ -54,6 +54,7 @@ static int mistake(struct reader *r, const struct yaml_node *n, const struct jso
 	attr_printf(4, 5);
 static int mistake(struct reader *r, const struct yaml_node *n, const struct json_at *at, const char *fmt, ...)
 {
+	struct pod_mistake m = { .line = n->line, .column = n->column };
 	struct json_issue issue;
 	char reason[256];
 	va_list ap;
@@ -67,10 +68,8 @@ static int mistake(struct reader *r, const struct yaml_node *n, const struct jso
 		if (!r->entry->error)
 			return -ENOMEM;
 	}
-	return pod_options_complain(
-		r->pod, POD_OPTION_VOLUMES,
-		&(struct pod_mistake){ .line = n->line, .column = n->column, .is_of_volume = r->entry != NULL },
-		"%s: %s", issue.path, issue.reason);
+	m.is_of_volume = r->entry;
+	return pod_options_complain(r->pod, POD_OPTION_VOLUMES, &m, "%s: %s", issue.path, issue.reason);
 }
 
 static int volume_fail(struct pod_volume *v, const char *error)
@@ -89,16 +88,13 @@ static bool is_served(const struct pod_volume *v)
 /* Nothing of the annotation is known. */
 static int fail_all(struct pod *p, size_t line, size_t column, const char *reason)
 {
+	const struct pod_mistake m = { .line = line, .column = column, .is_of_volume = true };
 	int r = 0;
 
 	for (size_t i = 0; i < p->n_volumes && r == 0; i++)
 		if (is_served(&p->volumes[i]))
 			r = volume_fail(&p->volumes[i], reason);
-	return r
-		       ?: pod_options_complain(
-				  p, POD_OPTION_VOLUMES,
-				  &(struct pod_mistake){ .line = line, .column = column, .is_of_volume = true }, "%s",
-				  reason);
+	return r ?: pod_options_complain(p, POD_OPTION_VOLUMES, &m, "%s", reason);
 }
 
 /* ---- single options ---- */
@@ -255,6 +251,8 @@ static int read_keys(struct reader *r, const struct yaml_node *n, const struct j
 /* What is in a volume whose sources all have a list of items is known without them. */
 static bool has_known_paths(const struct pod_volume *v)
 {
+	if (v->error) /* it has lost its sources */
+		return false;
 	for (size_t i = 0; i < v->n_sources; i++)
 		if (v->sources[i].n_items == 0)
 			return false;

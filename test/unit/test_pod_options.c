@@ -466,6 +466,28 @@ static void what_is_wrong_is_written_down_as_well(void **state)
 	}
 }
 
+/* Its sources are gone, and of what it is made is not known. */
+static void volume_that_is_wrong_itself_has_no_wrong_options(void **state)
+{
+	cleanup_pod struct pod *pod = NULL;
+	cleanup_json json_t *obj = json_loads("{\"metadata\":{\"namespace\":\"default\",\"name\":\"p\",\"uid\":\"1\","
+					      "\"annotations\":{\"secretlet.dev/live\":"
+					      "\"a\",\"secretlet.dev/volumes\":\"a: {keys: {k: {mode: "
+					      "'0400'}}}\"}},\"spec\":{\"nodeName\":\"n\",\"volumes\":[{"
+					      "\"name\":\"a\",\"secret\":{\"secretName\":\"x\",\"items\":[{\"key\":"
+					      "\"k\",\"path\":\"k\",\"mode\":9999}]}}]}}",
+					      0, NULL);
+	cleanup_json json_t *written = NULL;
+	struct json_issue issue = { .reason = "" };
+
+	assert_int_equal(codec_pod(obj, &pod, &issue), 0);
+	assert_non_null(pod->volumes[0].error);
+	assert_int_equal(pod->n_mistakes, 0);
+	written = pod_options_write(pod);
+	assert_null(json_object_get(written, "secretlet.dev/live"));
+	assert_non_null(json_object_get(written, "secretlet.dev/volumes"));
+}
+
 static void what_was_understood_can_be_written_down(void **state)
 {
 	cleanup_pod struct pod *some = pod_make("{\"secretlet.dev/live\":\"b,c, a\"}"), *none = pod_make("{}");
@@ -489,6 +511,7 @@ int main(void)
 		cmocka_unit_test(mistakes_are_said_in_one_line),
 		cmocka_unit_test(pods_that_ask_for_the_same_are_the_same),
 		cmocka_unit_test(what_is_wrong_is_written_down_as_well),
+		cmocka_unit_test(volume_that_is_wrong_itself_has_no_wrong_options),
 		cmocka_unit_test(what_was_understood_can_be_written_down),
 	};
 
