@@ -199,7 +199,6 @@ int config_new(struct config **ret_c)
 	if (!c)
 		return -ENOMEM;
 	c->log_level = LOG_LEVEL_INFO;
-	c->extended_attributes = true;
 	c->tuning = (struct source_tuning){
 		.strategy = SOURCE_WATCH,
 		.sync_usec = SOURCE_SYNC_USEC,
@@ -856,6 +855,8 @@ static bool field_differs(const struct field *f, const struct config *a, const s
 		return a->secret_memory_limit != b->secret_memory_limit;
 	if (f->kind == FIELD_LOCK)
 		return a->memory_lock != b->memory_lock;
+	if (f->kind == FIELD_COUNT)
+		return *field_count((struct config *)(uintptr_t)a, f) != *field_count((struct config *)(uintptr_t)b, f);
 	if (f->offset == offsetof(struct config, extended_attributes))
 		return a->extended_attributes != b->extended_attributes;
 	if (f->offset == offsetof(struct config, agent_hang_usec))

@@ -26,7 +26,7 @@ struct config {
 	char *sealing_key_file; /* sealedSecretsKeyFile: private keys, for manifests; may be NULL */
 	char *offline_cache_dir; /* offlineCacheDir: NULL: there is no offline cache */
 	char *offline_cache_key_file; /* offlineCacheKeyFile: NULL: systemd's credential secretlet-cache-key */
-	bool extended_attributes; /* extendedAttributes: true; volumes say of what they are */
+	bool extended_attributes; /* extendedAttributes: volumes say of what they are */
 	char *audit_log; /* auditLog: a file, or AUDIT_JOURNAL; NULL: opens are not recorded */
 	bool signal_containers; /* signalContainers: false; pods may ask for a signal when a volume has changed */
 	char *node_name; /* nodeName: default the host's name, lower case */

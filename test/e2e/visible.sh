@@ -48,7 +48,7 @@ agrees() { # agrees WHEN: within a moment
 
 put_secret db key=one
 put_pod app '{"v": {"secretName": "db"}}'
-printf '%s\n' 'apiVersion: secretlet.config/v1alpha1' 'kind: SecretletConfiguration' 'syncFrequency: 2s' >"$TEST_DIR/config.yaml"
+printf '%s\n' 'apiVersion: secretlet.config/v1alpha1' 'kind: SecretletConfiguration' 'syncFrequency: 2s' 'extendedAttributes: true' >"$TEST_DIR/config.yaml"
 secretlet_start --config "$TEST_DIR/config.yaml" --kubeconfig "$kube/agent.kubeconfig" --node-name node-1
 require "$log" "the pod becomes ready" ready app
 vol=$(volume app v)

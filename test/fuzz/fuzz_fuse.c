@@ -1535,7 +1535,7 @@ static void plan_begin(enum job job, int pod, int volume, struct fuzz_input *in)
 		r = plan_expire(&f.plan);
 		break;
 	default:
-		r = plan_heal(&f.plan, fuzz_u8(in) & 1);
+		r = plan_heal(&f.plan, fuzz_u8(in) & 1 && vol >= 0 ? m.nodes[vol].id : 0);
 		FUZZ_CHECK(r == 0 || vol < 0);
 		for (int i = 1; r == 0 && i < m.top; i++) {
 			struct mnode *n = &m.nodes[i];

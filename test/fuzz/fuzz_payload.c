@@ -261,11 +261,12 @@ static struct node *node_at(struct tree *t, struct node *from, const char *path)
 static void check_volume(struct tree *t, const struct plan *plan, const struct payload *p)
 {
 	struct node *vol = node_at(t, tree_node(t, TREE_ROOT_ID), plan->path), *version, *n = NULL;
+	struct plan_shown shown;
 	char path[PAYLOAD_PATH_MAX + 64];
 
 	FUZZ_CHECK(vol && node_at(t, vol, "..data"));
 	version = node_at(t, vol, node_target(node_at(t, vol, "..data")));
-	FUZZ_CHECK(version && plan_is_whole(plan, vol, version));
+	FUZZ_CHECK(version && plan_shown(plan, &shown) && shown.version == version && plan_is_whole(plan, &shown));
 	for (size_t i = 0; i < p->n_files; i++) {
 		const char *name = p->files[i].path;
 		struct stat st;

@@ -64,7 +64,8 @@ api POST pods '{"apiVersion":"v1","kind":"Pod","metadata":{"name":"app","annotat
 			{"key":"password","path":"closed","mode":256}]}},
 		{"name":"all","projected":{"sources":[{"secret":{"name":"db"}},{"configMap":{"name":"conf"}},
 			{"downwardAPI":{"items":[{"path":"name","fieldRef":{"fieldPath":"metadata.name"}}]}}]}}]}}' >/dev/null
-"$secretlet" run --kubeconfig "$TEST_DIR/kubeconfig" --node-name node-1 --pods-dir "$pods" --runtime-dir "$run" 2>>"$log" &
+printf '%s\n' 'apiVersion: secretlet.config/v1alpha1' 'kind: SecretletConfiguration' 'extendedAttributes: true' >"$TEST_DIR/config.yaml"
+"$secretlet" run --config "$TEST_DIR/config.yaml" --kubeconfig "$TEST_DIR/kubeconfig" --node-name node-1 --pods-dir "$pods" --runtime-dir "$run" 2>>"$log" &
 keeper=$!
 check "the pod is ready" "$secretlet" wait --quiet --runtime-dir "$run" --timeout 20s default/app
 

@@ -59,7 +59,7 @@ static void every_field_is_read(void **state)
 			    "configMapAndSecretChangeDetectionStrategy: Cache\n"
 			    "syncFrequency: 2m\nsecretCacheTTL: 0\n"
 			    "mountFailureEvents: false\nrotationEvents: off\neventRecordQPS: 0\neventBurst: 3\n"
-			    "signalContainers: true\nextendedAttributes: false\n");
+			    "signalContainers: true\nextendedAttributes: true\n");
 	cleanup_config struct config *m = loaded(HEAD "manifestsDir: /m\nsealedSecretsKeyFile: keys/sealing.key\n");
 	cleanup_free char *key_file = str_format("%s/keys/sealing.key", dir);
 
@@ -78,8 +78,8 @@ static void every_field_is_read(void **state)
 	assert_true(c->serve_environment);
 	assert_false(m->serve_environment);
 	assert_int_equal(c->kube_api_qps, 7);
-	assert_false(c->extended_attributes);
-	assert_true(m->extended_attributes);
+	assert_true(c->extended_attributes);
+	assert_false(m->extended_attributes);
 	assert_int_equal(c->kube_api_burst, 9);
 	assert_int_equal(c->log_level, LOG_LEVEL_DEBUG);
 	assert_int_equal(c->tuning.strategy, SOURCE_CACHE);
@@ -524,19 +524,18 @@ static void differences_that_need_a_restart_are_named(void **state)
 				     *b = loaded(HEAD
 						 "manifestsDir: /m\nuser: agent\nnodeName: node-1\n"
 						 "serveEnvironment: true\nsecretMemoryLimit: 8Mi\nmemoryLock: warn\n"
-						 "signalContainers: true\nextendedAttributes: false\n"),
+						 "signalContainers: true\nextendedAttributes: true\nkubeAPIQPS: 7\n"),
 				     *c = loaded(HEAD "kubeconfig: /k\nuser: agent\nnodeName: node-1\nlogLevel: debug\n"
 						      "configMapAndSecretChangeDetectionStrategy: Get\n"
 						      "syncFrequency: 2s\nsecretCacheTTL: 2s\n");
 	char names[128], few[12];
 
-	assert_int_equal(config_differences(a, b, names, sizeof(names)), 7);
-	assert_string_equal(
-		names, "kubeconfig, manifestsDir, extendedAttributes, signalContainers, serveEnvironment, "
-		       "secretMemoryLimit, memoryLock");
+	assert_int_equal(config_differences(a, b, names, sizeof(names)), 8);
+	assert_string_equal(names, "kubeconfig, manifestsDir, extendedAttributes, signalContainers, serveEnvironment, "
+				   "secretMemoryLimit, memoryLock, kubeAPIQPS");
 	assert_int_equal(config_differences(a, c, names, sizeof(names)), 0);
 	assert_string_equal(names, "");
-	assert_int_equal(config_differences(a, b, few, sizeof(few)), 7);
+	assert_int_equal(config_differences(a, b, few, sizeof(few)), 8);
 	assert_string_equal(few, "kubeconfig,");
 }
 
