@@ -38,7 +38,7 @@ static const struct command commands[] = {
 	  "Exits 0 only if all is well." },
 	{ "pods", cli_pods, OPTIONS_LIST, 0, 1, "[OPTION...] [NAMESPACE/POD]", "list the pods of this node", NULL },
 	{ "volumes", cli_volumes, OPTIONS_LIST, 0, 1, "[OPTION...] [NAMESPACE/POD]",
-	  "list the secret volumes: state, revision, last error", NULL },
+	  "list the volumes: state, revision, last error", NULL },
 	{ "wait", cli_wait, OPTIONS_WAIT, 1, 1, "[OPTION...] NAMESPACE/POD",
 	  "wait until every volume of a pod is ready",
 	  "Exits 0 once they are; else 1, with the reasons on stderr. A pod or a daemon that is not\n"
@@ -53,7 +53,7 @@ static const struct command commands[] = {
 	  "print a pod's image pull credentials, as a docker configuration file",
 	  "Only root may ask, and only where the configuration has serveEnvironment: true." },
 	{ "secrets", cli_secrets, OPTIONS_LIST | OPTION_BIT(OPTION_SELECTOR) | OPTION_BIT(OPTION_KIND), 0, 0, "[OPTION...]",
-	  "list the Secrets that are held: keys, bytes, revision; never values",
+	  "list the Secrets (or ConfigMaps, tokens) that are held: never values",
 	  "SELECTOR is a Kubernetes label selector: KEY, !KEY, KEY=VALUE, KEY!=VALUE, KEY in (A,B),\n"
 	  "KEY notin (A,B), KEY>N, KEY<N, with commas in between." },
 	{ "refresh", cli_refresh, OPTIONS_LIST | OPTION_BIT(OPTION_TIMEOUT), 1, 1, "[OPTION...] NAMESPACE/NAME",
