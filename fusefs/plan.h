@@ -80,8 +80,8 @@ bool plan_live_is_whole(const struct plan *p, bool wanted);
 /* Removes old_version, whose files are unlinked already. */
 int plan_expire(struct plan *p);
 
-/* The step makes a node, and the tree shows that it has come. */
-bool step_is_done(const struct step *s);
+/* The step makes or removes a node, and the tree shows that it has come or gone. */
+bool step_is_done(const struct plan *p, const struct step *s);
 bool plan_is_switched(const struct plan *p);
 /* Replaces the steps by those that take back what has been made (none: nothing has); all else is unstaged. */
 void plan_roll_back(struct plan *p);

@@ -176,8 +176,13 @@ int stage_link(struct plan *p, struct node *parent, const char *name, const char
 
 int stage_removal(struct plan *p, struct node *n)
 {
+	int r = step_add(p, node_kind(n) == NODE_DIR ? ORDER_RMDIR : ORDER_UNLINK, n, NULL);
+
+	if (r < 0)
+		return r;
+	p->steps[p->n_steps - 1].node_id = node_id(n);
 	tree_stage_removal(p->tree, n);
-	return step_add(p, node_kind(n) == NODE_DIR ? ORDER_RMDIR : ORDER_UNLINK, n, NULL);
+	return 0;
 }
 
 int need_dir(struct plan *p, struct node *parent, const char *name, mode_t mode, struct node **ret_n)
@@ -320,8 +325,20 @@ struct node *plan_find(const struct plan *p, const char *path)
 	return node_below(p, tree_node(p->tree, TREE_ROOT_ID), path);
 }
 
-bool step_is_done(const struct step *s)
+static bool step_removes(const struct step *s)
 {
+	return s->op == ORDER_UNLINK || s->op == ORDER_RMDIR;
+}
+
+bool step_is_done(const struct plan *p, const struct step *s)
+{
+	const struct node *n;
+
+	if (step_removes(s)) {
+		/* its name may be another's by now */
+		n = tree_node(p->tree, s->node_id);
+		return !n || !node_parent(n) || node_is_hidden(n);
+	}
 	if (!s->node)
 		return false;
 	/* a link that waits for its rename has had its symlink call all the same */
@@ -330,7 +347,7 @@ bool step_is_done(const struct step *s)
 
 bool plan_is_switched(const struct plan *p)
 {
-	return p->switch_step < p->n_steps && step_is_done(&p->steps[p->switch_step]);
+	return p->switch_step < p->n_steps && step_is_done(p, &p->steps[p->switch_step]);
 }
 
 /* Takes back what was staged; what has been made already gets a step that unmakes it, unless the new content is

@@ -472,7 +472,7 @@ static void job_done(struct publish *p, struct job *j)
 		return;
 	}
 	for (size_t i = 0; i < j->plan.n_steps; i++) {
-		if (j->plan.steps[i].node && !step_is_done(&j->plan.steps[i])) {
+		if (j->plan.steps[i].node && !step_is_done(&j->plan, &j->plan.steps[i])) {
 			err_set(&j->err, -EIO, "the publisher did not make %s", j->plan.steps[i].path);
 			job_fail(p, j, -EIO);
 			return;
@@ -577,7 +577,7 @@ static int job_send(struct publish *p, struct job *j)
 	for (j->n_sent = j->n_done; j->n_sent < j->plan.n_steps; j->n_sent++) {
 		enum step_group its = step_group(&j->plan.steps[j->n_sent]);
 
-		if (step_is_done(&j->plan.steps[j->n_sent]))
+		if (step_is_done(&j->plan, &j->plan.steps[j->n_sent]))
 			continue;
 		if (head.n_steps > 0 && its != group)
 			break;

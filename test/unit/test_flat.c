@@ -258,6 +258,22 @@ static void a_publisher_may_die_in_a_new_volume(void **state)
 	}
 }
 
+/* What is repeated meets the new kind under the old one's name. */
+static void a_publisher_may_die_where_kinds_change(void **state)
+{
+	for (int step = 1; step <= 12; step++) {
+		for (int after = 0; after < 2; after++) {
+			assert_true(publish("FLAT a=1 b/c=1 b/d/e=1 g=1", NULL) >= 0);
+			f.die_before = after ? 0 : f.n_changes + step;
+			f.die_after = after ? f.n_changes + step : 0;
+			assert_int_equal(publish("FLAT a/x=2 b=2", NULL), 0);
+			f.die_before = f.die_after = 0;
+			assert_shown(V, "a/ a/x=2 b=2 ");
+			assert_shown(S, "new/ ");
+		}
+	}
+}
+
 /* The agent's death: publish.c forgets all, the tree stays. Staged moves do not outlive a process. */
 static void next_agent(int *n_healed, uint64_t *doubt)
 {
@@ -448,6 +464,7 @@ int main(void)
 		TEST(a_failure_before_the_commit_leaves_the_volume_as_it_was),
 		TEST(a_failure_later_is_healed_by_the_next_update),
 		TEST(a_publisher_may_die_at_any_step),
+		TEST(a_publisher_may_die_where_kinds_change),
 		TEST(a_publisher_may_die_in_a_new_volume),
 		TEST(what_an_earlier_process_left_undone_is_ended),
 		TEST(an_update_that_was_not_committed_is_taken_back),
