@@ -18,9 +18,8 @@ struct step {
 	bool mark;
 	bool moves; /* the node, which it does not make */
 	struct node *node; /* what the step makes: the tree knows whether it has come */
-	struct node *
-		live; /* a live file of which the kernel has no page of before (ORDER_INVAL), or nothing at all, after it */
-	uint64_t node_id; /* as in struct order_step */
+	bool settles; /* the live file node_id: after it the kernel has no page of before (ORDER_INVAL), or nothing at all */
+	uint64_t node_id; /* as in struct order_step. The node may be gone when the step is repeated. */
 	char *path, *path2;
 };
 

@@ -58,7 +58,7 @@ int unsettle_live(struct plan *p, struct node *version)
 		if (files_same(tree_follow(p->tree, n), live_in_version(p, n, version)) && !node_is_in_flux(n))
 			continue;
 		tree_unsettle(p->tree, n);
-		r = step_add_inval(p, ORDER_INVAL_ATTR, n, NULL);
+		r = step_add_inval(p, ORDER_INVAL_ATTR, n);
 	}
 	return r;
 }
@@ -75,10 +75,13 @@ int settle_live(struct plan *p, struct node *version)
 	for (struct node *n = live ? walk_next(live, live) : NULL; n && r == 0; n = walk_next(live, n)) {
 		if (node_kind(n) != NODE_LIVE || !node_is_in_flux(n))
 			continue;
-		r = step_add_inval(p, ORDER_INVAL, n, n);
-		if (r == 0 && node_parent(n) != last && !tree_follow(p->tree, n) != !live_in_version(p, n, version)) {
+		r = step_add_inval(p, ORDER_INVAL, n);
+		if (r < 0)
+			return r;
+		step_settles(p, n);
+		if (node_parent(n) != last && !tree_follow(p->tree, n) != !live_in_version(p, n, version)) {
 			last = node_parent(n);
-			r = step_add_inval(p, ORDER_INVAL, last, NULL);
+			r = step_add_inval(p, ORDER_INVAL, last);
 		}
 	}
 	for (struct node *n = live ? walk_next(live, live) : NULL; n && r == 0; n = walk_next(live, n)) {
@@ -87,7 +90,7 @@ int settle_live(struct plan *p, struct node *version)
 		r = step_add(p, ORDER_TOUCH, n, NULL);
 		r = r ?: step_add(p, ORDER_STAT, n, NULL);
 		if (r == 0)
-			p->steps[p->n_steps - 1].live = n;
+			step_settles(p, n);
 	}
 	return r;
 }
@@ -259,7 +262,7 @@ int heal_live(struct plan *p, struct node *version)
 	if (!live)
 		return 0;
 	for (struct node *n = live; n; n = walk_next(live, n)) {
-		r = node_kind(n) == NODE_DIR ? step_add_inval(p, ORDER_INVAL, n, NULL) : 0;
+		r = node_kind(n) == NODE_DIR ? step_add_inval(p, ORDER_INVAL, n) : 0;
 		if (r < 0)
 			return r;
 	}

@@ -79,15 +79,20 @@ int step_add(struct plan *p, enum order_op op, struct node *n, const char *path2
 	return r ?: step_add_path(p, op, makes ? n : NULL, path, path2);
 }
 
-int step_add_inval(struct plan *p, enum order_op op, struct node *n, struct node *live)
+int step_add_inval(struct plan *p, enum order_op op, struct node *n)
 {
 	int r = step_add(p, op, n, NULL);
 
 	if (r < 0)
 		return r;
 	p->steps[p->n_steps - 1].node_id = node_id(n);
-	p->steps[p->n_steps - 1].live = live;
 	return 0;
+}
+
+void step_settles(struct plan *p, const struct node *live)
+{
+	p->steps[p->n_steps - 1].settles = true;
+	p->steps[p->n_steps - 1].node_id = node_id(live);
 }
 
 int step_add_name(struct plan *p, enum order_op op, struct node *made, const struct node *dir, const char *name,

@@ -39,7 +39,9 @@ int node_path(const struct node *n, char path[ORDER_PATH_MAX]);
 int step_add_path(struct plan *p, enum order_op op, struct node *made, const char *path, const char *path2);
 int step_add(struct plan *p, enum order_op op, struct node *n, const char *path2);
 /* The kernel is to drop what it has of a node. */
-int step_add_inval(struct plan *p, enum order_op op, struct node *n, struct node *live);
+int step_add_inval(struct plan *p, enum order_op op, struct node *n);
+/* The step that was added last settles this live file, or drops its pages. */
+void step_settles(struct plan *p, const struct node *live);
 /* As step_add() for a name in a folder, whatever node has it then. */
 int step_add_name(struct plan *p, enum order_op op, struct node *made, const struct node *dir, const char *name,
 		  const char *new_name);

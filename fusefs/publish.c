@@ -559,7 +559,7 @@ enum step_group { STEP_PATH, STEP_FUSE, STEP_SETTLE };
 
 static enum step_group step_group(const struct step *s)
 {
-	return order_op_needs_fuse(s->op) ? STEP_FUSE : s->live || s->op == ORDER_TOUCH ? STEP_SETTLE : STEP_PATH;
+	return order_op_needs_fuse(s->op) ? STEP_FUSE : s->settles || s->op == ORDER_TOUCH ? STEP_SETTLE : STEP_PATH;
 }
 
 /* Sends as many of the next steps as fit into one message, and may be in one. A repeated order leaves out what the tree
@@ -738,15 +738,17 @@ static bool wait_for_writable(struct publish *p, struct job *j)
 	return j->waits = p->read_only(p->read_only_userdata);
 }
 
+/* When steps are repeated, a later one may have removed the live file already. */
 static void job_settle(struct publish *p, struct job *j)
 {
 	for (size_t i = j->n_done; i < j->n_sent; i++) {
 		const struct step *s = &j->plan.steps[i];
+		struct node *live = s->settles ? tree_node(p->tree, s->node_id) : NULL;
 
-		if (s->live && s->op == ORDER_INVAL)
-			tree_note_dropped(p->tree, s->live);
-		else if (s->live)
-			tree_settle(p->tree, s->live);
+		if (live && s->op == ORDER_INVAL)
+			tree_note_dropped(p->tree, live);
+		else if (live)
+			tree_settle(p->tree, live);
 	}
 }
 

@@ -1237,8 +1237,8 @@ static void step_drop(const struct step *s)
 	int i = m_at(s->path);
 
 	FUZZ_CHECK(i >= 0 && (m.nodes[i].id == 0 || m.nodes[i].id == s->node_id));
-	if (s->live) {
-		tree_note_dropped(f.tree, s->live);
+	if (s->settles) {
+		tree_note_dropped(f.tree, tree_node(f.tree, s->node_id));
 		m.nodes[i].shown = SIZE_UNKNOWN;
 	}
 }
@@ -1249,7 +1249,7 @@ static void step_settle(const struct step *s)
 	int i = m_at(s->path);
 
 	FUZZ_CHECK(i >= 0);
-	tree_settle(f.tree, s->live);
+	tree_settle(f.tree, tree_node(f.tree, s->node_id));
 	m.nodes[i].flux = false;
 }
 
@@ -1321,7 +1321,7 @@ static void step_run(const struct step *s)
 		lookup(m.nodes[dir].id, leaf);
 		if (child >= 0 && m.nodes[child].id)
 			getattr(m.nodes[child].id);
-		if (s->live)
+		if (s->settles)
 			step_settle(s);
 		break;
 	case ORDER_UNLINK:

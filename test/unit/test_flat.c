@@ -450,6 +450,34 @@ static void live_files_survive_deaths_at_any_step(void **state)
 		fail_msg("%d of %d deaths left something in flux", n_unsettled, LIVE_STEPS);
 }
 
+/* What is settled once more, when all is repeated, is gone by then: the kernel has forgotten it. */
+static void a_live_file_that_gives_way_is_gone_when_its_steps_are_repeated(void **state)
+{
+	static const char *const layouts[] = { "FLAT LIVE", "LIVE" };
+	char from[32], to[32];
+	int n_changes;
+
+	for (size_t i = 0; i < ARRAY_SIZE(layouts); i++) {
+		snprintf(from, sizeof from, "%s a=1", layouts[i]);
+		snprintf(to, sizeof to, "%s a/x=1 b=1", layouts[i]);
+		for (int step = 1; step <= LIVE_STEPS; step++) {
+			for (int after = 0; after < 2; after++) {
+				assert_int_equal(publish(from, NULL), 0);
+				n_changes = f.n_changes;
+				f.die_before = after ? 0 : n_changes + step;
+				f.die_after = after ? n_changes + step : 0;
+				assert_int_equal(publish(to, NULL), 0);
+				f.die_before = f.die_after = 0;
+				assert_live("b=1 ");
+				assert_non_null(resolve(L "/a/x", strlen(L "/a/x")));
+				assert_int_equal(publish_remove_pod(f.publish, "uid", NULL, NULL), 0);
+				run();
+				assert_int_equal(tree_stats(f.tree).n_nodes, 1);
+			}
+		}
+	}
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -473,6 +501,7 @@ int main(void)
 		TEST(live_files_are_forgotten_before_their_rename_and_dropped_after_it),
 		TEST(live_files_come_to_a_volume_and_change_with_it),
 		TEST(live_files_survive_deaths_at_any_step),
+		TEST(a_live_file_that_gives_way_is_gone_when_its_steps_are_repeated),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
