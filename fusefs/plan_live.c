@@ -155,9 +155,17 @@ static struct node *live_parent(const struct plan *p, struct node *live, const c
 	return live;
 }
 
-/* For the files below `top`. What is there with another kind than it should have goes; what should be there instead comes when
- * it is gone. */
-static int add_live_nodes(struct plan *p, struct node *live, struct node *top)
+/* What is to be at the path of n, which is there now, is something else, or nothing. */
+static bool is_to_give_way(const struct plan *p, const struct node *n, struct node *files, const char *path)
+{
+	const struct node *next = files ? node_below(p, files, path) : NULL;
+
+	return next && (node_kind(next) == NODE_LINK || (node_kind(next) == NODE_DIR) != (node_kind(n) == NODE_DIR));
+}
+
+/* For the files below `top` that stay (files: of what changes, NULL: nothing does). What is there with another kind than it
+ * should have goes; what should be there instead comes when it is gone. */
+static int add_live_nodes(struct plan *p, struct node *live, struct node *top, struct node *files)
 {
 	struct node *n = walk_next(top, top), *dir, *there;
 	char path[ORDER_PATH_MAX], prefix[ORDER_PATH_MAX];
@@ -172,10 +180,11 @@ static int add_live_nodes(struct plan *p, struct node *live, struct node *top)
 		if (r < 0)
 			return r;
 		rest = path + strlen(prefix) + 1;
-		dir = has_live_file(n) ? live_parent(p, live, rest) : NULL;
+		dir = has_live_file(n) && !is_to_give_way(p, n, files, rest) ? live_parent(p, live, rest) : NULL;
 		there = dir ? tree_find(p->tree, dir, node_name(n)) : NULL;
 		if (there && node_kind(there) != kind) {
-			r = stage_removal(p, there);
+			/* one that is only coming cannot be removed */
+			r = node_is_linked(there) ? stage_removal(p, there) : 0;
 			p->live_again = true;
 			dir = NULL;
 		} else if (dir && !there) {
@@ -207,10 +216,10 @@ int add_live(struct plan *p, struct node *version)
 			return r;
 	}
 	if (!p->flat)
-		return add_live_nodes(p, live, version);
+		return add_live_nodes(p, live, version, NULL);
 	files = flat_files(p, version);
-	r = add_live_nodes(p, live, vol);
-	return r == 0 && files ? add_live_nodes(p, live, files) : r;
+	r = add_live_nodes(p, live, vol, files);
+	return r == 0 && files ? add_live_nodes(p, live, files, NULL) : r;
 }
 
 int warm_live(struct plan *p, struct node *version)

@@ -478,6 +478,36 @@ static void a_live_file_that_gives_way_is_gone_when_its_steps_are_repeated(void 
 	}
 }
 
+/* The second update is planned when the live file of before is away and that of the first has not come yet. */
+static void a_live_file_does_not_come_and_go_with_one_update(void **state)
+{
+	static const char *const specs[][4] = {
+		{ "FLAT LIVE a=1", "FLAT LIVE a/x=2", "FLAT LIVE a=3", "a=3 " },
+		{ "FLAT LIVE s/c=1", "FLAT LIVE s=2", "FLAT LIVE s/c=3", "s/c=3 " },
+		{ "FLAT LIVE b=1 s/c=1", "FLAT LIVE b=1 s=2", "FLAT LIVE b=1", "b=1 " },
+	};
+	struct result first, second;
+
+	for (size_t i = 0; i < ARRAY_SIZE(specs); i++) {
+		first = second = (struct result){ 0 };
+		assert_int_equal(publish(specs[i][0], NULL), 0);
+		assert_int_equal(publish_volume(f.publish, &AT, payload_make(specs[i][1]), result_fn, &first), 0);
+		assert_true(loop_run_once(f.loop, 0) > 0);
+		buf_clear(&f.log);
+		assert_int_equal(publish_volume(f.publish, &AT, payload_make(specs[i][2]), result_fn, &second), 0);
+		run();
+		assert_int_equal(first.n, 1);
+		assert_int_equal(first.r, 0);
+		assert_int_equal(second.n, 1);
+		assert_int_equal(second.r, 0);
+		assert_live(specs[i][3]);
+		assert_int_equal(publish(specs[i][2], NULL), PUBLISH_UNCHANGED);
+		assert_int_equal(publish_remove_pod(f.publish, "uid", NULL, NULL), 0);
+		run();
+		assert_int_equal(tree_stats(f.tree).n_nodes, 1);
+	}
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -501,6 +531,7 @@ int main(void)
 		TEST(live_files_are_forgotten_before_their_rename_and_dropped_after_it),
 		TEST(live_files_come_to_a_volume_and_change_with_it),
 		TEST(live_files_survive_deaths_at_any_step),
+		TEST(a_live_file_does_not_come_and_go_with_one_update),
 		TEST(a_live_file_that_gives_way_is_gone_when_its_steps_are_repeated),
 	};
 
