@@ -364,8 +364,11 @@ void plan_roll_back(struct plan *p)
 
 	for (size_t i = p->n_steps; i-- > 0;) {
 		struct step *s = &p->steps[i];
+		struct node *stays = step_removes(s) ? tree_node(p->tree, s->node_id) : NULL;
 		bool linked = s->node && node_is_linked(s->node);
 
+		if (stays && node_is_linked(stays))
+			tree_unstage(p->tree, stays);
 		if (s->moves)
 			tree_unstage(p->tree, s->node);
 		if (!s->node || (s->op != ORDER_MKDIR && s->op != ORDER_SYMLINK && s->op != ORDER_MKNOD) ||

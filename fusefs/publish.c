@@ -614,6 +614,7 @@ static void job_continue(struct publish *p)
 		if (r != -ENOMEM && r != -ENOBUFS)
 			return;
 		if (j->cleaning) {
+			plan_roll_back(&j->plan);
 			job_finish(p, j, j->r);
 			return;
 		}

@@ -1474,13 +1474,13 @@ static void m_unsettle(void)
 }
 
 /* A live file that is in the way of a folder is found, so that it can be unlinked, even if it shows nothing. */
-static void m_note_removals(void)
+static void m_note_removals(bool removal)
 {
 	for (size_t k = 0; k < f.plan.n_steps; k++) {
 		int i = f.plan.steps[k].op == ORDER_UNLINK ? m_at(f.plan.steps[k].path) : -1;
 
 		if (i >= 0 && m.nodes[i].kind == NODE_LIVE)
-			m.nodes[i].removal = true;
+			m.nodes[i].removal = removal;
 	}
 }
 
@@ -1546,7 +1546,7 @@ static void plan_begin(enum job job, int pod, int volume, struct fuzz_input *in)
 		}
 	}
 	FUZZ_CHECK(r == 0 || job == JOB_HEAL);
-	m_note_removals();
+	m_note_removals(true);
 	f.planned = true;
 	f.undoing = false;
 	f.step = 0;
@@ -1640,7 +1640,9 @@ static void plan_fail(void)
 {
 	if (!f.planned || f.undoing)
 		return;
+	m_note_removals(false);
 	plan_roll_back(&f.plan);
+	m_note_removals(true);
 	f.undoing = true;
 	f.step = 0;
 	if (f.plan.n_steps == 0)

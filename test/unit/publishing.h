@@ -397,6 +397,19 @@ static void settle(void)
 	assert_int_equal(publish_stats(f.publish).n_retired, 0);
 }
 
+/* Whoever calls unlink or rmdir is refused. */
+static void assert_nothing_may_go(struct node *dir)
+{
+	for (struct node *n = node_next_child(dir, 0); n; n = node_next_child(dir, node_cookie(n))) {
+		if (node_kind(n) == NODE_DIR) {
+			assert_nothing_may_go(n);
+			assert_int_equal(tree_commit_rmdir(f.tree, dir, node_name(n)), -EROFS);
+		} else {
+			assert_int_equal(tree_commit_unlink(f.tree, dir, node_name(n)), -EROFS);
+		}
+	}
+}
+
 static void assert_log(const char *want)
 {
 	assert_string_equal(f.log.data ?: "", want);

@@ -508,6 +508,37 @@ static void a_live_file_does_not_come_and_go_with_one_update(void **state)
 	}
 }
 
+/* Also when what was begun cannot be taken back. */
+static void what_a_failed_update_was_to_remove_may_not_go(void **state)
+{
+	static const char *const specs[][2] = {
+		{ "FLAT LIVE a=1 b/c=1 gone=1", "FLAT LIVE a/x=2 b=2 new=2" },
+		{ "LIVE a=1 b/c=1 gone=1 m/n", "LIVE a/x=2 b=2 new=2" },
+	};
+	int n = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(specs); i++) {
+		for (int n_fail = 0; n_fail < 2; n_fail++) {
+			for (int step = 1;; step++) {
+				assert_true(publish(specs[i][0], NULL) >= 0);
+				f.fail_at = f.n_changes + step;
+				f.n_fail = n_fail;
+				if (publish(specs[i][1], NULL) == 0)
+					break;
+				f.fail_at = 0;
+				assert_nothing_may_go(tree_node(f.tree, TREE_ROOT_ID));
+				assert_int_equal(publish_remove_pod(f.publish, "uid", NULL, NULL), 0);
+				run();
+				n++;
+			}
+			f.fail_at = 0;
+			assert_int_equal(publish_remove_pod(f.publish, "uid", NULL, NULL), 0);
+			run();
+		}
+	}
+	assert_true(n > 40);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -532,6 +563,7 @@ int main(void)
 		TEST(live_files_come_to_a_volume_and_change_with_it),
 		TEST(live_files_survive_deaths_at_any_step),
 		TEST(a_live_file_does_not_come_and_go_with_one_update),
+		TEST(what_a_failed_update_was_to_remove_may_not_go),
 		TEST(a_live_file_that_gives_way_is_gone_when_its_steps_are_repeated),
 	};
 
