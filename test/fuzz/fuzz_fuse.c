@@ -444,6 +444,10 @@ static void m_fill_new(int dir, const char *path)
 		version = version >= 0 ? m_below(version, rest) : -1;
 		FUZZ_CHECK(version >= 0);
 		m_fill_live(dir, version, rest);
+		if (!*rest) { /* the group is that of the volume, as it was made */
+			n->mode = (m.nodes[m_at(f.path)].mode & S_ISGID) | 0755;
+			n->gid = m.nodes[m_at(f.path)].gid;
+		}
 		return;
 	}
 	if (!x->used)
