@@ -357,9 +357,10 @@ static void m_add_files(int version, const struct expected *x)
 
 static void m_add_live(int parent, const char *name, const char *path)
 {
-	int i = m_new(parent, name, NODE_LIVE, 0, 0);
+	struct mnode *n = &m.nodes[m_new(parent, name, NODE_LIVE, 0, 0)];
 
-	snprintf(m.nodes[i].target, sizeof m.nodes[i].target, "%s/" PLAN_DATA_LINK "/%s", f.path, path);
+	FUZZ_CHECK(snprintf(n->target, sizeof n->target, "%s/" PLAN_DATA_LINK "/%s", f.path, path) <
+		   (int)sizeof n->target);
 }
 
 /* A folder for live files has come, with one for each file below this folder of the version. */
