@@ -440,6 +440,7 @@ static struct volume *pod_state_find_volume(const struct pod_state *s, const cha
 static void volume_inherit(struct volume *v, struct volume *old)
 {
 	v->condition = old->condition == VOLUME_READY ? VOLUME_READY : VOLUME_WAITING;
+	free(v->resource_version); /* what volume_find() found */
 	v->resource_version = TAKE_PTR(old->resource_version);
 	memcpy(v->version, old->version, sizeof(v->version));
 	memcpy(v->error, old->error, sizeof(v->error));

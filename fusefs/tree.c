@@ -1495,6 +1495,7 @@ static void children_move(struct node *n, struct node *to, uint64_t cookie)
 int tree_commit_rename(struct tree *t, struct node *parent, const char *name, struct node *to, const char *to_name)
 {
 	struct node *n = tree_find(t, parent, name), *old;
+	bool is_data = str_eq(to_name, TREE_DATA_LINK); /* asked now: the name may be the node's own, which goes */
 	struct entry *final, *own;
 	uint64_t cookie;
 
@@ -1525,7 +1526,7 @@ int tree_commit_rename(struct tree *t, struct node *parent, const char *name, st
 		node_touch(t, n);
 	node_touch(t, parent);
 	node_touch(t, to);
-	if (str_eq(to_name, TREE_DATA_LINK))
+	if (is_data)
 		version_is_shown(t, parent);
 	return 0;
 }

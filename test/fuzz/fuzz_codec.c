@@ -69,13 +69,17 @@ static void check_pod(const struct pod *p)
 	for (size_t i = 0; i < p->n_volumes; i++) {
 		const struct pod_volume *v = &p->volumes[i];
 
-		FUZZ_CHECK(str_is_dns_label(v->name) && pod_find_volume(p, v->name) == v);
+		FUZZ_CHECK(pod_find_volume(p, v->name) == v && (v->default_mode & ~(mode_t)0777) == 0);
+		if (v->error) {
+			FUZZ_CHECK(v->n_sources == 0 && *v->error);
+			continue;
+		}
+		FUZZ_CHECK(str_is_dns_label(v->name));
 		FUZZ_CHECK(v->kind != POD_VOLUME_SECRET || v->n_sources == 1);
 		FUZZ_CHECK(v->kind != POD_VOLUME_OTHER || v->n_sources == 0);
 		for (size_t j = 0; j < v->n_sources; j++)
 			FUZZ_CHECK(v->sources[j].kind >= POD_SOURCE_DOWNWARD_API ||
 				   str_is_dns_subdomain(v->sources[j].name));
-		FUZZ_CHECK((v->default_mode & ~(mode_t)0777) == 0);
 	}
 	for (size_t i = 0; i < p->n_containers; i++)
 		FUZZ_CHECK(pod_find_container(p, p->containers[i].name) == &p->containers[i]);
