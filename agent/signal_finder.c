@@ -6,6 +6,10 @@
  * pid namespace that they are the first process of. Where there is neither, nobody is signalled: a process that has bound the
  * volume somewhere is no container.
  *
+ * What is bound in the host's own mount namespace is copied into that of each unit that has one (PrivateTmp=, ProtectSystem=), and
+ * into whatever has the host's root folder mounted: it says nothing of who shows it. It counts only for what its cgroup calls a
+ * container, and none of another pod.
+ *
  * A pid may be another process's by the time that the signal is sent. The pidfd is opened first, then everything is looked at
  * again, then it is sent through the pidfd: had the process ended in between, there would be nobody to take it. */
 #include "agent/signal_finder.h"
@@ -51,11 +55,18 @@ struct shown {
 	uint32_t wanted, next;
 };
 
+/* What all of the host sees. */
+struct host {
+	uint64_t root; /* of process 1 */
+	struct map bound; /* roots of our mounts; what is none of ours, and the whole file system, is not in it */
+	bool is_known; /* false: anything may be bound */
+};
+
 struct walk {
 	const struct signal_finder *finder;
 	const struct signal_wanted *wanted;
 	size_t n_wanted;
-	uint64_t first_root; /* of process 1 */
+	struct host host;
 	struct proc *procs;
 	size_t n_procs, room_procs;
 	struct map groups, by_pid;
@@ -213,22 +224,25 @@ static char *own_root(const struct signal_finder *f, char *line)
 	return root;
 }
 
-/* Calls fn for the root of each mount of ours, until it returns false. false: it is no container's process, or cannot be read. */
+/* Calls fn for the root of each mount of ours, until it returns false. false: it is no container's process, or cannot be read.
+ * host NULL: it is the host's own. */
 typedef bool (*root_fn)(void *userdata, const char *root);
-static bool read_roots(const struct signal_finder *f, uint64_t first_root, const char *pid, root_fn fn, void *userdata)
+static bool read_roots(const struct signal_finder *f, const struct host *host, const char *pid, root_fn fn,
+		       void *userdata)
 {
 	static char text[4 * TEXT_MAX]; /* one thread */
 	cleanup_fd int fd = -1;
 	size_t len = 0, total = 0;
 	bool first = true;
+	ssize_t n = 0;
 	char path[64];
 
 	snprintf(path, sizeof(path), "%s/mountinfo", pid);
 	fd = openat(f->proc, path, O_RDONLY | O_CLOEXEC);
-	while (fd >= 0 && total < MOUNTS_MAX) {
-		ssize_t n = read(fd, text + len, sizeof(text) - 1 - len);
+	while (fd >= 0 && (!host || total < MOUNTS_MAX)) {
 		char *line = text, *end;
 
+		n = read(fd, text + len, sizeof(text) - 1 - len);
 		if (n <= 0)
 			break;
 		len += (size_t)n;
@@ -238,7 +252,7 @@ static bool read_roots(const struct signal_finder *f, uint64_t first_root, const
 			uint64_t root = strtoull(text, NULL, 10);
 
 			/* whoever has the host's root folder is no container, whatever is mounted in it */
-			if (root == 0 || root == f->own_root || root == first_root)
+			if (host && (root == 0 || root == f->own_root || root == host->root))
 				return false;
 			first = false;
 		}
@@ -255,7 +269,7 @@ static bool read_roots(const struct signal_finder *f, uint64_t first_root, const
 		if (len == sizeof(text) - 1)
 			len = 0; /* no line of the kernel's is so long */
 	}
-	return !first;
+	return !first && n >= 0;
 }
 
 uint64_t signal_finder_root(int proc, const char *pid)
@@ -263,6 +277,54 @@ uint64_t signal_finder_root(int proc, const char *pid)
 	char text[TEXT_MAX];
 
 	return strtoull(read_text(proc, pid, "mountinfo", text), NULL, 10);
+}
+
+/* ---- the host's mounts ---- */
+
+static void host_deinit(struct host *h)
+{
+	char *root;
+
+	for (size_t it = 0; (root = map_next(&h->bound, &it));)
+		free(root);
+	map_deinit(&h->bound);
+}
+
+static bool add_bound(void *userdata, const char *root)
+{
+	struct host *h = userdata;
+	char *copy;
+
+	if (str_eq(root, "/") || map_get_str(&h->bound, root))
+		return true;
+	copy = strdup(root);
+	if (copy && map_add_str(&h->bound, copy, copy) == 0)
+		return true;
+	free(copy);
+	h->is_known = false;
+	return false;
+}
+
+/* We ourselves see nothing but /proc: our parent's are ours. */
+static void read_host(const struct signal_finder *f, struct host *h)
+{
+	char keeper[16];
+
+	h->is_known = true;
+	if (!read_roots(f, NULL, "1", add_bound, h) ||
+	    (f->keeper > 0 && !read_roots(f, NULL, pid_text(f->keeper, keeper), add_bound, h)))
+		h->is_known = false;
+}
+
+/* Whoever it is, and whatever is bound on the host: it is a container, and of no other pod. */
+static bool is_told_by_cgroup(const struct cgroup_id *id, const char *uid)
+{
+	return id->container[0] && (!id->pod[0] || str_eq(id->pod, uid));
+}
+
+static bool is_own_mount(const struct host *h, const char *root)
+{
+	return h->is_known && !map_get_str(&h->bound, root);
 }
 
 /* ---- cgroups ---- */
@@ -289,6 +351,7 @@ static void walk_deinit(struct walk *w)
 	}
 	map_deinit(&w->groups);
 	map_deinit(&w->by_pid);
+	host_deinit(&w->host);
 	free(w->procs);
 	free(w->shown);
 }
@@ -416,7 +479,11 @@ static bool look_at_root(void *userdata, const char *root)
 	struct walk *w = l->walk;
 
 	for (size_t i = 0; i < w->n_wanted && l->r == 0; i++) {
-		if (!signal_root_shows(root, w->wanted[i].uid, w->wanted[i].volume) || has_shown(w, l->proc, i))
+		const struct signal_wanted *wanted = &w->wanted[i];
+
+		if (!signal_root_shows(root, wanted->uid, wanted->volume) || has_shown(w, l->proc, i))
+			continue;
+		if (!is_told_by_cgroup(&l->proc->group->id, wanted->uid) && !is_own_mount(&w->host, root))
 			continue;
 		l->r = grow(&w->shown, w->n_shown, &w->room_shown, sizeof(*w->shown));
 		if (l->r < 0)
@@ -432,7 +499,7 @@ static int look_at(struct walk *w, struct proc *p)
 	struct look l = { .walk = w, .proc = p };
 	char pid[16];
 
-	(void)read_roots(w->finder, w->first_root, pid_text(p->pid, pid), look_at_root, &l);
+	(void)read_roots(w->finder, &w->host, pid_text(p->pid, pid), look_at_root, &l);
 	return l.r;
 }
 
@@ -508,11 +575,13 @@ int signal_find(const struct signal_finder *f, const struct signal_wanted *wante
 	cleanup(walk_deinit) struct walk w = { .finder = f,
 					       .wanted = wanted,
 					       .n_wanted = n,
-					       .first_root = signal_finder_root(f->proc, "1"),
+					       .host = { .root = signal_finder_root(f->proc, "1"), .bound = MAP_INIT },
 					       .groups = MAP_INIT,
 					       .by_pid = MAP_INIT };
-	int r = walk_all(&w);
+	int r;
 
+	read_host(f, &w.host);
+	r = walk_all(&w);
 	if (r == 0)
 		r = find_by_cgroup(&w, fn, userdata);
 	return r < 0 ? r : find_by_namespace(&w, fn, userdata);
@@ -522,6 +591,7 @@ int signal_find(const struct signal_finder *f, const struct signal_wanted *wante
 
 struct recheck {
 	const struct signal_wanted *wanted;
+	const struct host *host; /* NULL: whatever is bound there */
 	bool shows;
 };
 
@@ -529,7 +599,8 @@ static bool recheck_root(void *userdata, const char *root)
 {
 	struct recheck *c = userdata;
 
-	c->shows = signal_root_shows(root, c->wanted->uid, c->wanted->volume);
+	c->shows =
+		signal_root_shows(root, c->wanted->uid, c->wanted->volume) && (!c->host || is_own_mount(c->host, root));
 	return !c->shows;
 }
 
@@ -537,6 +608,7 @@ static bool is_same(const struct signal_finder *f, const struct signal_wanted *w
 		    struct proc *ret_p)
 {
 	static char text[TEXT_MAX]; /* one thread */
+	cleanup(host_deinit) struct host host = { .root = signal_finder_root(f->proc, "1"), .bound = MAP_INIT };
 	struct recheck c = { .wanted = w };
 	struct cgroup_id id;
 	const char *path;
@@ -548,7 +620,11 @@ static bool is_same(const struct signal_finder *f, const struct signal_wanted *w
 	path = container_path((char *)(uintptr_t)read_text(f->proc, pid, "cgroup", text), &id);
 	if (!path || strncmp(path, t->cgroup, sizeof(t->cgroup) - 1) != 0)
 		return false;
-	return read_roots(f, signal_finder_root(f->proc, "1"), pid, recheck_root, &c) && c.shows;
+	if (!is_told_by_cgroup(&id, w->uid)) {
+		read_host(f, &host);
+		c.host = &host;
+	}
+	return read_roots(f, &host, pid, recheck_root, &c) && c.shows;
 }
 
 /* A program that has not set up what it does with the signal would be ended by it. For the first process of a pid namespace it

@@ -82,6 +82,7 @@ static int begin(void **state)
 	finder.proc = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_true(finder.proc >= 0);
 	MAKE(.pid = 1, .root_mount = HOST, .cgroup = "/init.scope");
+	MAKE(.pid = 400, .root_mount = DAEMON, .cgroup = "/system.slice/secretlet.service");
 	return 0;
 }
 
@@ -225,6 +226,46 @@ static void a_unit_is_a_container(void **state)
 	MAKE(.pid = 60, .cgroup = "/system.slice/more.service/main", .root = ROOT);
 	MAKE(.pid = 61, .cgroup = "/system.slice/more.service/worker", .root = ROOT, .parent = 60);
 	assert_string_equal(FOUND(), "creds:50 creds:60");
+}
+
+#define UNIT(name, pid_, ...) MAKE(.pid = pid_, .cgroup = "/system.slice/" name ".service", __VA_ARGS__)
+
+/* mount --bind on the host: each unit with a mount namespace of its own (PrivateTmp=, ProtectSystem=) has it, too. */
+static void bound_on_the_host_private_tmp_unit_is_not_signalled(void **state)
+{
+	MAKE(.pid = 1, .root_mount = HOST, .cgroup = "/init.scope", .root = ROOT);
+	UNIT("systemd-logind", 50, .root = ROOT);
+	/* with a pid namespace, too (PrivatePIDs=); somebody's sandbox, not the first of its cgroup */
+	UNIT("private", 51, .root = ROOT, .nspid = "\t1");
+	UNIT("sandbox", 52, .root_mount = HOST);
+	UNIT("sandbox", 53, .root = ROOT, .parent = 52, .nspid = "\t1");
+	/* a pod that watches the host, whose root folder it has mounted */
+	MAKE(.pid = 54, .cgroup = "/kubepods/pod" OTHER "/" ID(4), .root = ROOT, .nspid = "\t1");
+	assert_string_equal(FOUND(), "");
+	/* the containers themselves are found as ever */
+	MAKE(.pid = 60, .cgroup = SCOPE(1), .root = ROOT, .nspid = "\t1");
+	MAKE(.pid = 61, .cgroup = "/machine.slice/libpod-" ID(2) ".scope", .root = ROOT, .nspid = "\t1");
+	/* and a unit that has it bound for itself: another one, or another folder of it */
+	UNIT("app", 62, .root = "/" UID "/volumes");
+	assert_string_equal(FOUND(), "creds:60 creds:61 creds:62");
+	assert_string_equal(found_of(&(struct signal_wanted){ .uid = UID, .volume = "other" }, 1), "other:62");
+}
+
+/* The keeper's own mount namespace is as good as the host's. */
+static void bound_where_the_keeper_is_counts_for_nobody(void **state)
+{
+	MAKE(.pid = 400, .root_mount = DAEMON, .cgroup = "/system.slice/secretlet.service", .root = ROOT);
+	UNIT("app", 50, .root = ROOT);
+	MAKE(.pid = 60, .cgroup = SCOPE(1), .root = ROOT);
+	assert_string_equal(FOUND(), "creds:60");
+}
+
+static void where_the_hosts_mounts_cannot_be_read_only_containers_count(void **state)
+{
+	assert_int_equal(unlinkat(finder.proc, "1/mountinfo", 0), 0);
+	UNIT("app", 50, .root = ROOT);
+	MAKE(.pid = 60, .cgroup = SCOPE(1), .root = ROOT);
+	assert_string_equal(FOUND(), "creds:60");
 }
 
 /* unshare -m in somebody's session, with the volume bound somewhere. */
@@ -491,6 +532,24 @@ static void another_process_of_that_pid_gets_none(void **state)
 	assert_int_equal(signal_send(&finder, &CREDS, &t, SIGHUP), -ESRCH);
 }
 
+/* Bound on the host after it was found. */
+static void what_is_bound_on_the_host_by_then_counts_no_more(void **state)
+{
+	struct signal_target t = { .pid = 0 };
+	pid_t pid = start_child();
+
+	NEEDS_PIDFDS();
+	UNIT("app", (int)pid, .root = ROOT);
+	found_text[0] = '\0';
+	assert_int_equal(signal_find(&finder, &CREDS, 1, on_found, &t), 0);
+	assert_int_equal(t.pid, pid);
+	MAKE(.pid = 1, .root_mount = HOST, .cgroup = "/init.scope", .root = ROOT);
+	assert_int_equal(signal_send(&finder, &CREDS, &t, SIGTERM), -ESRCH);
+	MAKE(.pid = 1, .root_mount = HOST, .cgroup = "/init.scope");
+	assert_int_equal(signal_send(&finder, &CREDS, &t, SIGHUP), 0);
+	assert_int_equal(end_child(pid), 1);
+}
+
 static void process_1_gets_none(void **state)
 {
 	struct signal_target t = { .pid = 1, .start_ticks = 1, .cgroup = "/init.scope" };
@@ -513,6 +572,9 @@ int main(int argc, char **argv)
 		TEST(another_file_system_is_none_of_ours),
 		TEST(the_hosts_processes_are_no_containers),
 		TEST(a_unit_is_a_container),
+		TEST(bound_on_the_host_private_tmp_unit_is_not_signalled),
+		TEST(bound_where_the_keeper_is_counts_for_nobody),
+		TEST(where_the_hosts_mounts_cannot_be_read_only_containers_count),
 		TEST(who_has_no_cgroup_of_its_own_is_none),
 		TEST(a_container_whose_main_process_does_not_show_it_is_none),
 		TEST(without_cgroups_the_first_of_a_namespace_is_it),
@@ -528,6 +590,7 @@ int main(int argc, char **argv)
 		TEST(other_signals_are_never_sent),
 		TEST(a_container_that_is_being_made_gets_none),
 		TEST(another_process_of_that_pid_gets_none),
+		TEST(what_is_bound_on_the_host_by_then_counts_no_more),
 		TEST(process_1_gets_none),
 	};
 

@@ -148,6 +148,7 @@ static int begin(void **state)
 	assert_non_null(mkdtemp(t.dir));
 	t.finder = (struct signal_finder){ .proc = open(t.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), .minor = 98 };
 	assert_true(t.finder.proc >= 0);
+	put(1, "mountinfo", "5 1 0:50 / / rw - overlay x rw\n");
 	assert_int_equal(loop_new(&t.loop), 0);
 	start_queue();
 	start_agent();
