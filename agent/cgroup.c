@@ -218,23 +218,35 @@ static bool find_bare(struct part p, struct part before, struct cgroup_id *id)
 	return true;
 }
 
-void cgroup_identify(const char *path, struct cgroup_id *ret_id)
+/* Returns how much of the path says so. */
+static size_t identify(const char *path, struct cgroup_id *ret_id)
 {
 	struct part before = { "", 0 };
+	size_t at = 0, end = 0;
 
 	*ret_id = (struct cgroup_id){ .runtime = NULL };
-	while (*path) {
-		struct part p = { path, strcspn(path, "/") };
+	while (path[at]) {
+		struct part p = { path + at, strcspn(path + at, "/") };
 
+		at += p.len;
 		if (p.len > 0) {
+			const struct cgroup_id was = *ret_id;
+
 			(void)find_pod(p, ret_id);
 			(void)(find_triple(p, ret_id) || find_prefixed(p, '-', ret_id) ||
 			       find_machine(p, before, ret_id) || find_bare(p, before, ret_id));
+			if (!str_eq(was.container, ret_id->container) || !str_eq(was.pod, ret_id->pod))
+				end = at;
 			before = p;
 		}
-		path += p.len;
-		path += *path == '/';
+		at += path[at] == '/';
 	}
+	return end;
+}
+
+void cgroup_identify(const char *path, struct cgroup_id *ret_id)
+{
+	(void)identify(path, ret_id);
 }
 
 static unsigned weight(const char *path, const struct cgroup_id *id)
@@ -273,23 +285,25 @@ static bool is_unit(struct part p)
 	return part_drops(&p, ".service") || part_drops(&p, ".scope");
 }
 
-size_t cgroup_own_len(const char *path, const struct cgroup_id *id)
+/* The innermost unit; all of the path, if there is none. */
+static size_t unit_len(const char *path)
 {
 	size_t own = 0, at = 0;
 
 	while (path[at]) {
 		struct part p = { path + at, strcspn(path + at, "/") };
-		struct cgroup_id so_far;
-		char head[4096];
 
 		at += p.len;
-		snprintf(head, sizeof(head), "%.*s", (int)at, path);
-		cgroup_identify(head, &so_far);
-		if (id->container[0] && str_eq(so_far.container, id->container) && str_eq(so_far.pod, id->pod))
-			return at;
-		if (!id->container[0] && is_unit(p))
+		if (is_unit(p))
 			own = at;
 		at += path[at] == '/';
 	}
 	return own ? own : at;
+}
+
+size_t cgroup_own_len(const char *path, const struct cgroup_id *id)
+{
+	struct cgroup_id again;
+
+	return id->container[0] ? identify(path, &again) : unit_len(path);
 }

@@ -200,6 +200,9 @@ static void a_containers_own_cgroup_ends_with_its_name(void **state)
 	own("/machine.slice/libpod-" ID ".scope/container/a.service", "/machine.slice/libpod-" ID ".scope");
 	own("/system.slice/docker-" ID ".scope/kubepods/pod" UID "/" ID "/x",
 	    "/system.slice/docker-" ID ".scope/kubepods/pod" UID "/" ID);
+	/* called like itself, and like nothing that is one */
+	own("/docker/" ID "/" ID "/x", "/docker/" ID);
+	own("/docker/" ID "/crun-" ID ID ID ".scope/x", "/docker/" ID);
 	/* a pod's, and no container's */
 	own("/kubepods/burstable/pod" UID "/x", "/kubepods/burstable/pod" UID "/x");
 	own("/system.slice/a.service", "/system.slice/a.service");
@@ -210,10 +213,30 @@ static void a_containers_own_cgroup_ends_with_its_name(void **state)
 	own("/", "/");
 }
 
+/* Longer than any buffer, and with more parts than could be looked at anew for each. */
+static void deep_paths_are_told_as_others(void **state)
+{
+	const size_t room = 8192;
+	cleanup_free char *path = calloc(1, room), *beneath = calloc(1, room);
+	size_t len = 0;
+
+	assert_true(path && beneath);
+	while (len < 5000)
+		len += (size_t)snprintf(path + len, room - len, "/d");
+	snprintf(path + len, room - len, "/docker-" ID ".scope");
+	snprintf(beneath, room, "%.*s/init.scope/x", (int)room - 32, path);
+	own(path, path);
+	own(beneath, path);
+	snprintf(path + len, room - len, "/a.service");
+	snprintf(beneath, room, "%.*s/x", (int)room - 32, path);
+	own(beneath, path);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_containers_own_cgroup_ends_with_its_name),
+		cmocka_unit_test(deep_paths_are_told_as_others),
 		cmocka_unit_test(paths_of_the_runtimes),
 		cmocka_unit_test(a_name_that_is_too_long_is_none),
 		cmocka_unit_test(of_several_hierarchies_the_one_that_says_most),
