@@ -15,6 +15,8 @@ static const struct {
 	{ SIGWINCH, "SIGWINCH" }, { SIGTERM, "SIGTERM" },
 };
 
+static_assert(ARRAY_SIZE(SIGNALS) == CONTAINER_SIGNALS, "a name for each");
+
 int container_signal_parse(const char *name)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(SIGNALS); i++)
@@ -29,6 +31,15 @@ const char *container_signal_name(int signo)
 		if (SIGNALS[i].signo == signo)
 			return SIGNALS[i].name;
 	return NULL;
+}
+
+size_t container_signal_index(int signo)
+{
+	size_t i = 0;
+
+	while (i < ARRAY_SIZE(SIGNALS) - 1 && SIGNALS[i].signo != signo)
+		i++;
+	return i;
 }
 
 bool container_signal_is_notice(int signo)

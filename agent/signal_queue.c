@@ -36,14 +36,14 @@ struct entry {
 	bool shown; /* by some container, in this walk */
 };
 
-/* Who was signalled last with what, and when. */
+/* Who was signalled, and when with what. */
 struct process {
 	uint64_t pid, start_ticks; /* of one size: it is compared byte by byte */
 };
 struct sent {
 	struct process process; /* the key */
-	int signo;
-	uint64_t when_usec; /* 0: not yet */
+	uint64_t when_usec[CONTAINER_SIGNALS]; /* 0: not yet */
+	uint64_t last_usec; /* the last of them */
 };
 
 struct signal_queue {
@@ -264,7 +264,7 @@ static void sent_clean(struct signal_queue *q, uint64_t now)
 	struct sent *s;
 
 	for (size_t it = 0; (s = map_next(&q->sent, &it));) {
-		if (now - s->when_usec < SENT_KEPT_USEC)
+		if (now - s->last_usec < SENT_KEPT_USEC)
 			continue;
 		map_remove(&q->sent, &s->process, sizeof(s->process));
 		free(s);
@@ -309,6 +309,7 @@ static void on_found(void *userdata, const struct signal_wanted *w, const struct
 	struct signal_queue *q = userdata;
 	struct entry *e = w->userdata;
 	struct sent *s = sent_get(q, t);
+	size_t signal = container_signal_index(e->signo);
 	uint64_t now = clock_monotonic_usec();
 	int r;
 
@@ -317,10 +318,10 @@ static void on_found(void *userdata, const struct signal_wanted *w, const struct
 		again_at(e, now + SIGNAL_INTERVAL_USEC);
 		return;
 	}
-	if (s->when_usec >= e->since_usec && s->signo == e->signo)
+	if (s->when_usec[signal] >= e->since_usec)
 		return; /* for another volume, or in an earlier walk */
-	if (s->when_usec && now - s->when_usec < SIGNAL_INTERVAL_USEC && !q->finishes) {
-		again_at(e, s->when_usec + SIGNAL_INTERVAL_USEC);
+	if (s->last_usec && now - s->last_usec < SIGNAL_INTERVAL_USEC && !q->finishes) {
+		again_at(e, s->last_usec + SIGNAL_INTERVAL_USEC);
 		return;
 	}
 	r = signal_send(q->finder, w, t, e->signo);
@@ -332,8 +333,7 @@ static void on_found(void *userdata, const struct signal_wanted *w, const struct
 		return;
 	}
 	/* said once, whatever it was */
-	s->when_usec = now;
-	s->signo = e->signo;
+	s->when_usec[signal] = s->last_usec = now;
 	say(q, e, t, r);
 }
 

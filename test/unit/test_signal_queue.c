@@ -516,6 +516,26 @@ static void a_process_is_not_stormed(void **state)
 	assert_true(*b->n_caught <= took / SIGNAL_INTERVAL_USEC + 1);
 }
 
+/* Two volumes with a signal each, that wait for somebody else: who has got both gets none again. */
+static void each_of_two_signals_is_sent_once(void **state)
+{
+	const struct box *b = start_box("a b"), *late = start_box("a b");
+	struct signal_order o = order("b", "w1", true);
+
+	show_signals(late, "0");
+	o.signo = SIGUSR1;
+	tell("a", "v1", true);
+	give(o);
+	run_for(4 * SIGNAL_INTERVAL_USEC);
+	assert_int_equal(n_done("v1") + n_done("w1"), 0);
+	assert_int_equal(n_caught(b, 2), 2);
+	show_signals(late, "0000000000000201");
+	run_until_done("v1", 1);
+	run_until_done("w1", 1);
+	assert_int_equal(n_caught(late, 2), 2);
+	assert_int_equal(*b->n_caught, 2);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(int argc, char **argv)
@@ -542,6 +562,7 @@ int main(int argc, char **argv)
 		TEST(orders_that_make_no_sense_are_refused),
 		TEST(invented_volumes_are_bounded),
 		TEST(a_process_is_not_stormed),
+		TEST(each_of_two_signals_is_sent_once),
 	};
 
 	return under_valgrind() ? cmocka_run_group_tests(without_signals, NULL, NULL)
