@@ -20,7 +20,6 @@
 #define TURN_MAX	64 /* orders in one turn of the loop */
 #define WALK_PAUSE_USEC (100 * USEC_PER_MSEC) /* between two walks, at least */
 #define WALK_SHARE	10 /* and so many times as long as one takes */
-#define SENT_KEPT_USEC	((SIGNAL_TRIES + 2) * SIGNAL_INTERVAL_USEC)
 #define SEND_BUFFER	(512 << 10)
 
 /* A volume. */
@@ -258,13 +257,19 @@ static struct sent *sent_get(struct signal_queue *q, const struct signal_target 
 	return s;
 }
 
-/* Of what was so long ago nothing follows any more. */
+/* Of what was before all that waits nothing follows any more, but for the distance between two. However long it has waited: walks
+ * may be far from each other. */
 static void sent_clean(struct signal_queue *q, uint64_t now)
 {
+	uint64_t since = USEC_INFINITY;
+	const struct entry *e;
 	struct sent *s;
 
+	list_for_each (e, &q->waiting, link)
+		since = MIN(since, e->since_usec);
+
 	for (size_t it = 0; (s = map_next(&q->sent, &it));) {
-		if (now - s->last_usec < SENT_KEPT_USEC)
+		if (s->last_usec >= since || now - s->last_usec < SIGNAL_INTERVAL_USEC)
 			continue;
 		map_remove(&q->sent, &s->process, sizeof(s->process));
 		free(s);
