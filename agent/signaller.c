@@ -46,8 +46,10 @@ static void attach(struct signaller *s, int take_fd)
 {
 	int r = take_fd < 0 ? -EBADMSG : signal_queue_attach(s->queue, take_fd);
 
-	if (r < 0)
-		log_error(NULL, "connect with the agent: %s", strerror(-r));
+	if (r == 0)
+		return;
+	log_error(NULL, "connect with the agent: %s", strerror(-r));
+	loop_timer_set(s->retry, RETRY_USEC);
 }
 
 static void on_link(struct loop_source *source, int fd, uint32_t revents, void *userdata)
@@ -90,6 +92,9 @@ static int setup_loop(struct signaller *s)
 		r = loop_add_timer(s->loop, on_retry, s, &s->retry);
 	if (r == 0)
 		r = loop_source_set_priority(s->link_source, -1);
+	/* the first connection may fail at the keeper's side, of which we hear nothing */
+	if (r == 0)
+		loop_timer_set(s->retry, RETRY_USEC);
 	return r;
 }
 
