@@ -68,8 +68,8 @@ AGENT := $(call obj,$(filter-out agent/main.c,$(wildcard agent/*.c)))
 APISERVER := $(call obj,$(filter-out test/apiserver/main.c,$(wildcard test/apiserver/*.c)))
 TESTLIB := $(call obj,$(wildcard test/lib/*.c))
 UNIT := $(patsubst %.c,$(B)/%,$(wildcard test/unit/test_*.c))
-# what a sanitizer calls when a process ends is on no list of test_sandbox's
-INTEGRATION := $(patsubst %.c,$(B)/%,$(filter-out $(if $(SANITIZE),%/test_sandbox.c),$(wildcard test/integration/test_*.c)))
+# what a sanitizer calls when a process ends is on no list of test_sandbox's and test_signaller's
+INTEGRATION := $(patsubst %.c,$(B)/%,$(filter-out $(if $(SANITIZE),%/test_sandbox.c %/test_signaller.c),$(wildcard test/integration/test_*.c)))
 FUZZERS := $(patsubst %.c,$(B)/%,$(wildcard test/fuzz/fuzz_*.c))
 TOOLS := $(patsubst %.c,$(B)/%,$(wildcard test/tools/*.c)) $(patsubst %.c,$(B)/%,$(wildcard test/bench/*.c))
 PRELOADS := $(patsubst %.c,$(B)/%.so,$(wildcard test/preload/*.c))
