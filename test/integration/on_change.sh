@@ -260,6 +260,16 @@ if [ -n "$cgroups" ]; then
 	ends=${boxes[-1]}
 	write_secret once three
 	check "it is ended, so that its runtime starts it again" eventually 20 "! kill -0 $ends"
+	mkdir "$TEST_DIR/bound"
+	mount --bind "$(volume later creds)" "$TEST_DIR/bound"
+	box private-tmp box/silent own is-deaf
+	bystander=${boxes[-1]}
+	check "a unit with a mount namespace has what is bound on the host, too" grep -q "$TEST_DIR/bound" "/proc/$bystander/mountinfo"
+	before=$(state .unmounted)
+	write_secret once four
+	check "which shows the volume to nobody" eventually 20 "[ \$(state .unmounted) -gt $before ]"
+	check "and does not end it" kill -0 "$bystander"
+	umount "$TEST_DIR/bound"
 fi
 
 # ---- the end
