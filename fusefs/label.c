@@ -4,19 +4,13 @@
 
 struct label {
 	struct tree *tree;
-	struct origins *origins;
-	struct origins_node *nodes;
+	struct origins_node *nodes; /* a folder is among them once for each file that is in it */
 	size_t n;
 	bool lacks_some; /* files that were not there */
 };
 
-static void label_add(struct label *l, struct node *n, uint32_t index)
+static void label_add(struct label *l, const struct node *n, uint32_t index)
 {
-	uint32_t had;
-
-	if (node_origins(n, &had) == l->origins)
-		return;
-	tree_set_origins(l->tree, n, l->origins, index);
 	l->nodes[l->n++] = (struct origins_node){ .id = node_id(n), .index = index };
 }
 
@@ -38,17 +32,49 @@ static void label_file(struct label *l, struct node *dir, const struct payload_f
 	l->lacks_some = true;
 }
 
-/* The version itself, the folder of its files, and what there can be at most on their paths. */
+/* The version itself and, of each file, the folder of the files and what there can be at most on its path. */
 static size_t nodes_max(const struct payload *p)
 {
-	size_t n = 2;
+	size_t n = 1;
 
 	for (size_t i = 0; i < p->n_files; i++) {
-		n++;
+		n += 2;
 		for (const char *s = p->files[i].path; *s; s++)
 			n += *s == '/';
 	}
 	return n;
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+	const struct origins_node *x = a, *y = b;
+
+	return x->id < y->id ? -1 : x->id > y->id;
+}
+
+static void drop_repeated(struct label *l)
+{
+	size_t n = 0;
+
+	qsort(l->nodes, l->n, sizeof *l->nodes, compare_ids);
+	for (size_t i = 0; i < l->n; i++)
+		if (n == 0 || l->nodes[n - 1].id != l->nodes[i].id)
+			l->nodes[n++] = l->nodes[i];
+	l->n = n;
+}
+
+/* With the last node that has been of another goes that one's note: a successor must find the new one by then. */
+static void label_set(struct label *l, struct origins *o)
+{
+	struct arena *a = tree_arena(l->tree);
+	int r;
+
+	r = a ? origins_keep(o, a, l->nodes, l->n) : 0;
+	for (size_t i = 0; i < l->n; i++)
+		tree_set_origins(l->tree, tree_node(l->tree, l->nodes[i].id), o, l->nodes[i].index);
+	/* there may be room now; if not, the next look does it */
+	if (r < 0 && origins_keep(o, a, l->nodes, l->n) < 0)
+		origins_forget_digest(o);
 }
 
 int label_version(struct tree *t, struct node *version, struct node *files, const struct payload *p,
@@ -63,15 +89,14 @@ int label_version(struct tree *t, struct node *version, struct node *files, cons
 	r = nodes ? origins_new(p->origins, p->n_origins, &p->origins_digest, updated_usec, &o) : -ENOMEM;
 	if (r < 0)
 		return r;
-	l.origins = o;
 	label_add(&l, version, 0);
 	for (size_t i = 0; i < p->n_files; i++)
 		label_file(&l, files, &p->files[i]);
+	drop_repeated(&l);
 	/* those have to be labelled yet */
 	if (l.lacks_some)
 		origins_forget_digest(o);
-	if (tree_arena(t))
-		(void)origins_keep(o, tree_arena(t), l.nodes, l.n);
+	label_set(&l, o);
 	return 0;
 }
 

@@ -31,7 +31,7 @@ DEFINE_CLEANUP(struct origins *, origins_unref);
 size_t origins_count(const struct origins *o);
 const struct origin *origins_at(const struct origins *o, size_t i);
 const struct digest *origins_digest(const struct origins *o);
-/* Not all that is to be labelled is: it is to be done again. Before origins_keep(). */
+/* Not all that is to be labelled is, or they are not kept: it is to be done again. Not once they are kept. */
 void origins_forget_digest(struct origins *o);
 /* Realtime microseconds: since when this version is shown; 0: it is not. */
 uint64_t origins_updated(const struct origins *o);

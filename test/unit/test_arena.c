@@ -895,6 +895,59 @@ static void another_revision_of_the_same_content_is_found_again(void **state)
 	assert_int_equal(secmem_stats().n_blocks, n_blocks);
 }
 
+/* The content stays. */
+static void revision_update(const char *old, const char *version, const char *text)
+{
+	label_refresh(f.tree, at("vol/..1"), at("vol/..1"), f.revisions[1], 5);
+}
+
+static void check_revision_after_death(uint64_t n_steps, bool *ret_new)
+{
+	const char *has = revision(at("vol/..1/key"));
+	uint32_t index;
+
+	*ret_new = str_eq(has, "2");
+	if (!*ret_new && !str_eq(has, "1"))
+		fail_msg("after %ju instructions: the revision is %s", (uintmax_t)n_steps, has);
+	assert_string_equal(revision(at("vol/..1")), has);
+	assert_int_equal(origins_updated(node_origins(at("vol/..1"), &index)), *ret_new ? 5 : 1000000);
+	check_leaves_nothing((const char *const[]){ "vol", NULL });
+}
+
+static void a_death_at_any_instruction_leaves_the_old_or_the_new_revision(void **state)
+{
+	die_at_any_instruction(&(struct mortal){ volume_make, revision_update, check_revision_after_death });
+}
+
+/* There is no room for the new one, nor in the place of the old one. */
+static void a_revision_that_could_not_be_kept_is_kept_at_the_next_look(void **state)
+{
+	static uint8_t bytes[HEAP / 4];
+	static struct arena_note *notes[4096];
+	struct arena_piece piece = { bytes, sizeof bytes };
+	cleanup_payload struct payload *longer = NULL;
+	char version[400];
+	size_t n = 0;
+
+	memset(version, '7', sizeof version - 1);
+	version[sizeof version - 1] = 0;
+	longer = revision_make(version);
+	volume_make("..1", "first");
+	for (; piece.len > 0; piece.len /= 2)
+		for (; arena_note_add(f.arena, &piece, 1, 0, &notes[n]) == 0; n++)
+			assert_true(n < ARRAY_SIZE(notes) - 1);
+	assert_int_equal(label_refresh(f.tree, at("vol/..1"), at("vol/..1"), longer, 5), 0);
+	assert_string_equal(revision(at("vol/..1/key")), version);
+	while (n > 0)
+		arena_note_remove(f.arena, notes[--n]);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(label_refresh(f.tree, at("vol/..1"), at("vol/..1"), longer, 5), 0);
+		next_process();
+		assert_string_equal(revision(at("vol/..1")), version);
+		assert_string_equal(revision(at("vol/..1/key")), version);
+	}
+}
+
 /* The head's last word in use: where the notes begin. */
 static size_t first_note_at(const struct shot *s)
 {
@@ -1246,6 +1299,8 @@ int main(void)
 		TEST(a_live_file_that_leads_elsewhere_is_refused),
 		TEST(what_a_version_is_of_is_found_again),
 		TEST(another_revision_of_the_same_content_is_found_again),
+		TEST(a_death_at_any_instruction_leaves_the_old_or_the_new_revision),
+		TEST(a_revision_that_could_not_be_kept_is_kept_at_the_next_look),
 		TEST(without_its_notes_an_arena_is_as_good),
 		TEST(damage_to_a_note_loses_no_more_than_notes),
 		TEST(notes_in_a_circle_are_lost),
