@@ -616,30 +616,32 @@ int arena_load(struct arena *a, struct arena_record ***ret_records, size_t *ret_
 	return 0;
 }
 
-static bool note_is_good(const struct arena_note *n)
+/* left: how many bytes of the heap it can have. */
+static bool note_is_good(const struct arena_note *n, uint64_t left)
 {
 	struct digest check;
 
-	if (n->magic != NOTE_MAGIC || n->len > NOTE_MAX || !secmem_at(secmem_offset(n), sizeof *n + n->len))
+	if (n->magic != NOTE_MAGIC || n->len > NOTE_MAX || sizeof *n + n->len > left ||
+	    !secmem_at(secmem_offset(n), sizeof *n + n->len))
 		return false;
 	check = note_check(n);
 	return digest_eq(&check, &n->check);
 }
 
+/* Those in a circle are no more than the heap can hold; that they overlap is found later. */
 int arena_load_notes(struct arena *a, struct arena_note ***ret_notes, size_t *ret_n)
 {
-	size_t n = 0, size = 0, n_max = a->head->heap_size / sizeof(struct arena_note);
 	cleanup_free struct arena_note **notes = NULL;
-	uint64_t prev = 0;
+	uint64_t left = a->head->heap_size;
+	size_t n = 0, size = 0;
 
-	for (uint64_t at = a->head->first_note, next; at; at = next) {
+	for (uint64_t at = a->head->first_note; at; at = notes[n - 1]->next) {
 		struct arena_note *note = note_at(at);
 
 		/* an older binary was here, or it is damaged: what is behind it is lost */
-		if (!note || n == n_max || !note_is_good(note)) {
-			word_set(n > 0 ? &notes[n - 1]->next : &a->head->first_note, 0);
+		if (!note || !note_is_good(note, left))
 			break;
-		}
+		left -= sizeof *note + note->len;
 		if (n == size) {
 			struct arena_note **grown;
 
@@ -649,9 +651,6 @@ int arena_load_notes(struct arena *a, struct arena_note ***ret_notes, size_t *re
 				return -ENOMEM;
 			notes = grown;
 		}
-		next = note->next;
-		note->prev = prev;
-		prev = at;
 		notes[n++] = note;
 	}
 	*ret_notes = TAKE_PTR(notes);
@@ -711,7 +710,15 @@ static void chain_drop_others(struct arena *a, const struct map *stay)
 	word_set(prev ? &prev->next : &a->head->first, 0);
 }
 
-/* With the notes, if they can be: nothing of them is worth the records. */
+/* As arena_load_notes() has found them; `prev` is as wrong as a record's. */
+static void notes_link(struct arena *a, struct arena_note **notes, size_t n)
+{
+	word_set(n > 0 ? &notes[n - 1]->next : &a->head->first_note, 0);
+	for (size_t i = 0; i < n; i++)
+		notes[i]->prev = i > 0 ? secmem_offset(notes[i - 1]) : 0;
+}
+
+/* With the notes, if they can be: nothing of them is worth the records. Nothing is written into them before that is known. */
 static int heap_adopt(struct arena *a, struct secmem_use *uses, size_t n, struct arena_note **notes, size_t n_notes,
 		      struct err *e)
 {
@@ -724,9 +731,11 @@ static int heap_adopt(struct arena *a, struct secmem_use *uses, size_t n, struct
 	for (size_t i = 0; i < n_notes; i++)
 		all[n + i] = (struct secmem_use){ .offset = secmem_offset(notes[i]),
 						  .len = sizeof *notes[i] + notes[i]->len };
-	if (n_notes > 0 && secmem_adopt(all, n + n_notes, NULL) == 0)
+	if (n_notes > 0 && secmem_adopt(all, n + n_notes, NULL) == 0) {
+		notes_link(a, notes, n_notes);
 		return 0;
-	word_set(&a->head->first_note, 0);
+	}
+	notes_link(a, notes, 0);
 	for (size_t i = 0; i < n_notes; i++)
 		notes[i] = NULL;
 	return secmem_adopt(uses, n, e);

@@ -730,15 +730,14 @@ static int node_overtaken(struct tree *t, struct node *old, const struct node *b
 	return 0;
 }
 
-/* 0: it is none. */
-static uint64_t cookie_read(const char *text)
+/* As node_record() writes it, of a node that was there before this one. 0: it is none. */
+static uint64_t cookie_read(const struct node *n, const char *text)
 {
-	uint64_t cookie = 0;
-	int end = 0;
+	uint64_t cookie = strtoull(text, NULL, 16);
+	char again[32];
 
-	if (sscanf(text, "%" SCNx64 "%n", &cookie, &end) != 1 || text[end] || cookie < FIRST_ID)
-		return 0;
-	return cookie;
+	snprintf(again, sizeof again, "%" PRIx64, cookie);
+	return str_eq(again, text) && cookie >= FIRST_ID && cookie < n->id ? cookie : 0;
 }
 
 static int node_attach(struct tree *t, struct node *n, struct node *parent, const struct arena_record *r)
@@ -762,7 +761,7 @@ static int node_attach(struct tree *t, struct node *n, struct node *parent, cons
 	n->hidden = arena_record_state(r) & ARENA_HIDDEN;
 	n->immutable = parent->immutable || (n->kind == NODE_DIR && name[0] == '.' && name[1] == '.');
 	if (n->moved && n->kind == NODE_FILE && a.final_name)
-		n->cookie = cookie_read(a.final_name) ?: n->cookie;
+		n->cookie = cookie_read(n, a.final_name) ?: n->cookie;
 	children_insert(&parent->dir, n);
 	return 0;
 }

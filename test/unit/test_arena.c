@@ -404,6 +404,16 @@ static void a_full_arena_refuses_and_loses_nothing(void **state)
 
 /* --- death --- */
 
+/* In the memory, behind whoever has it open. */
+static void poke(size_t offset, uint64_t word)
+{
+	uint8_t *all = mmap(NULL, ARENA_HEAD_SIZE + HEAP, PROT_READ | PROT_WRITE, MAP_SHARED, f.fd, 0);
+
+	assert_ptr_not_equal(all, MAP_FAILED);
+	memcpy(all + offset, &word, sizeof word);
+	munmap(all, ARENA_HEAD_SIZE + HEAP);
+}
+
 struct shot {
 	uint8_t *bytes;
 	size_t len;
@@ -558,6 +568,15 @@ static void a_death_at_any_instruction_leaves_the_old_or_the_new(void **state)
 
 /* --- what moves --- */
 
+static struct node *folder(struct node *parent, const char *name)
+{
+	struct node *n;
+
+	assert_int_equal(tree_stage_dir(f.tree, parent, name, 0755, 0, &n), 0);
+	assert_int_equal(tree_commit_mkdir(f.tree, parent, name, &n), 0);
+	return n;
+}
+
 static void flat_make(const char *version, const char *text)
 {
 	struct node *vol, *n;
@@ -687,6 +706,33 @@ static void what_has_moved_over_another_keeps_its_cookie(void **state)
 	}
 }
 
+/* As no tree can have written it: of what came later, or in other words. */
+static void a_cookie_that_cannot_be_is_not_taken(void **state)
+{
+	static const char *const cookies[] = {
+		"ffffffffffffffff", "-1", " 3", "+3", "0x3", "03", "3x", "2", "0", "id"
+	};
+	struct arena_node a = { .kind = NODE_FILE, .mode = 0640, .name = "key", .digest = digest_of("", 0) };
+	struct arena_record *r;
+	char its_own[32];
+
+	folder(root(), "dir");
+	for (size_t i = 0; i <= ARRAY_SIZE(cookies); i++) {
+		bool good = i == ARRAY_SIZE(cookies);
+
+		a.id = arena_next_id(f.arena);
+		arena_set_next_id(f.arena, a.id + 1);
+		a.parent_id = node_id(at("dir"));
+		snprintf(its_own, sizeof its_own, "%jx", (uintmax_t)a.id);
+		a.final_name = good ? "3" : str_eq(cookies[i], "id") ? its_own : cookies[i];
+		assert_int_equal(arena_add(f.arena, &a, 0, 1, &r), 0);
+		arena_record_set_number(r, ARENA_COMMITTED | ARENA_MOVED, TREE_ROOT_ID);
+		next_process();
+		if (node_cookie(at("key")) != (good ? 3 : a.id))
+			fail_msg("%s is taken for %ju", a.final_name, (uintmax_t)node_cookie(at("key")));
+	}
+}
+
 /* Staged, and the process ends: the names that were reserved are free. */
 static void a_move_that_was_only_staged_is_forgotten(void **state)
 {
@@ -754,15 +800,6 @@ static void of_two_nodes_with_one_name_the_renamed_one_has_it(void **state)
 }
 
 /* --- live files --- */
-
-static struct node *folder(struct node *parent, const char *name)
-{
-	struct node *n;
-
-	assert_int_equal(tree_stage_dir(f.tree, parent, name, 0755, 0, &n), 0);
-	assert_int_equal(tree_commit_mkdir(f.tree, parent, name, &n), 0);
-	return n;
-}
 
 /* pod/volumes/p/v with two versions, of which the first is the newest. */
 static struct node *live_make(void)
@@ -1066,6 +1103,24 @@ static void notes_in_a_circle_are_lost(void **state)
 	assert_string_equal(revision(at("vol/..2/key")), "2");
 }
 
+/* However big they are: no more is looked at than there can be. */
+static void notes_in_a_circle_are_looked_at_once(void **state)
+{
+	cleanup_free struct arena_note **notes = NULL;
+	static uint8_t bytes[HEAP / 5];
+	struct arena_note *note;
+	uint64_t offset;
+	size_t n;
+
+	assert_int_equal(arena_note_add(f.arena, &(struct arena_piece){ bytes, sizeof bytes }, 1, 0, &note), 0);
+	offset = secmem_offset(note);
+	poke(ARENA_HEAD_SIZE + offset, offset);
+	assert_int_equal(arena_load_notes(f.arena, &notes, &n), 0);
+	assert_int_equal(n, 4);
+	next_process();
+	assert_int_equal(secmem_stats().n_blocks, 0);
+}
+
 /* --- damage --- */
 
 /* Any bytes in: it is refused, or what it shows was written. Never a crash. */
@@ -1119,7 +1174,7 @@ static void damage_is_refused_or_harmless(void **state)
 	assert_string_equal(current(text), "first");
 }
 
-static void refused(const void *bytes, size_t len, size_t offset, int want)
+static void refused_because(const void *bytes, size_t len, size_t offset, int want, const char *why)
 {
 	struct shot start = take_shot(), shot = start, after;
 	struct err e = ERR_INIT;
@@ -1131,7 +1186,7 @@ static void refused(const void *bytes, size_t len, size_t offset, int want)
 	memcpy(shot.bytes + offset, bytes, len);
 	restore_shot(&shot);
 	assert_int_equal(begin(&e), want);
-	assert_non_null(strstr(err_text(&e), "state arena"));
+	assert_non_null(strstr(err_text(&e), why));
 	end();
 	after = take_shot();
 	assert_memory_equal(after.bytes + ARENA_HEAD_SIZE, shot.bytes + ARENA_HEAD_SIZE, HEAP);
@@ -1140,6 +1195,11 @@ static void refused(const void *bytes, size_t len, size_t offset, int want)
 	free(start.bytes);
 	free(shot.bytes);
 	assert_int_equal(begin(NULL), 0);
+}
+
+static void refused(const void *bytes, size_t len, size_t offset, int want)
+{
+	refused_because(bytes, len, offset, want, "state arena");
 }
 
 static void another_version_is_named(void **state)
@@ -1183,7 +1243,7 @@ static uint64_t word_at(const uint8_t *at)
 }
 
 /* A record that whoever had the key has put into the middle of a file's content. Nothing is written into either before it is
- * known that they overlap. */
+ * known that they overlap; nor into a note, which may be there, too. */
 static void records_that_overlap_are_refused_and_left_alone(void **state)
 {
 	static const size_t first = 24 + DIGEST_KEY_LEN; /* of the chain, in the head */
@@ -1197,9 +1257,10 @@ static void records_that_overlap_are_refused_and_left_alone(void **state)
 	struct shot shot;
 	uint64_t at, last, place;
 	struct node *n;
+	size_t note;
 
-	a.id = arena_next_id(f.arena);
-	arena_set_next_id(f.arena, a.id + 1);
+	volume_make("..1", "first");
+	a.id = arena_next_id(f.arena) + 100;
 	assert_int_equal(arena_add(f.arena, &a, ARENA_COMMITTED, 1, &r), 0);
 	memcpy(forged, r, sizeof forged);
 	memset(forged, 0, 2 * sizeof(uint64_t)); /* next and prev: it is the last one */
@@ -1214,10 +1275,14 @@ static void records_that_overlap_are_refused_and_left_alone(void **state)
 	place = secmem_offset(b->data);
 	secblock_unref(b);
 
+	arena_set_next_id(f.arena, a.id + 1);
 	shot = take_shot();
 	for (last = at = word_at(shot.bytes + first); at; at = word_at(shot.bytes + ARENA_HEAD_SIZE + at))
 		last = at;
-	refused(&place, sizeof place, ARENA_HEAD_SIZE + last, -EBADMSG);
+	note = ARENA_HEAD_SIZE + word_at(shot.bytes + first_note_at(&shot));
+	poke(note, place); /* its next and prev */
+	poke(note + sizeof place, place);
+	refused_because(&place, sizeof place, ARENA_HEAD_SIZE + last, -EBADMSG, "in use of the secret memory");
 	free(shot.bytes);
 }
 
@@ -1294,6 +1359,7 @@ int main(void)
 		TEST(a_death_at_any_instruction_of_a_move_leaves_it_here_or_there),
 		TEST(what_has_moved_is_found_where_it_is),
 		TEST(what_has_moved_over_another_keeps_its_cookie),
+		TEST(a_cookie_that_cannot_be_is_not_taken),
 		TEST(a_move_that_was_only_staged_is_forgotten),
 		TEST(a_live_file_is_found_as_it_was_left),
 		TEST(a_live_file_that_leads_elsewhere_is_refused),
@@ -1304,6 +1370,7 @@ int main(void)
 		TEST(without_its_notes_an_arena_is_as_good),
 		TEST(damage_to_a_note_loses_no_more_than_notes),
 		TEST(notes_in_a_circle_are_lost),
+		TEST(notes_in_a_circle_are_looked_at_once),
 		TEST(damage_is_refused_or_harmless),
 		TEST(another_version_is_named),
 		TEST(changed_content_is_refused),
