@@ -625,10 +625,11 @@ void tree_note_dropped(struct tree *t, struct node *live)
 	live->size = SIZE_UNKNOWN;
 }
 
+/* Without a number beside its state: a binary that does not know of those must find none. */
 void tree_settle(struct tree *t, struct node *live)
 {
 	live->flux = false;
-	node_store(live);
+	node_store_number(live, 0);
 }
 
 /* --- what an earlier process has left --- */

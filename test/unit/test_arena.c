@@ -816,6 +816,19 @@ static struct node *live_make(void)
 	return n;
 }
 
+static struct arena_record *record_of(const struct node *n)
+{
+	cleanup_free struct arena_record **records = NULL;
+	size_t n_records;
+
+	assert_int_equal(arena_load(f.arena, &records, &n_records, NULL), 0);
+	for (size_t i = 0; i < n_records; i++)
+		if (arena_record_node(records[i]).id == node_id(n))
+			return records[i];
+	fail();
+	return NULL;
+}
+
 static void a_live_file_is_found_as_it_was_left(void **state)
 {
 	uint64_t id = node_id(live_make());
@@ -837,7 +850,10 @@ static void a_live_file_is_found_as_it_was_left(void **state)
 		assert_int_equal(st.st_size, 3);
 		assert_ptr_equal(tree_follow(f.tree, at("live")), at("pod/volumes/p/v/..1/key"));
 	}
+	assert_true(arena_record_number(record_of(at("live"))) > 0);
 	tree_settle(f.tree, at("live"));
+	/* as a binary has written it that has no numbers */
+	assert_int_equal(arena_record_number(record_of(at("live"))), 0);
 	next_process();
 	assert_false(node_is_in_flux(at("live")));
 	assert_int_equal(tree_stat(f.tree, at("live"), &st), 0);
