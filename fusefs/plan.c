@@ -278,10 +278,21 @@ static int build_update(struct plan *p, struct node *vol)
 	return r ?: warm_update(p, vol, version);
 }
 
-/* A volume stays as it was made. */
+/* Outside of any version's folder. */
+static bool has_files(const struct node *vol)
+{
+	const struct node *n = node_next_child(vol, 0);
+
+	while (n && node_kind(n) != NODE_FILE)
+		n = is_version_name(node_name(n)) ? walk_on(vol, n) : walk_next(vol, n);
+	return n;
+}
+
+/* A volume stays as it was made. One with files of its own is flat, even if the rest of it went in a removal that came to no
+ * end. */
 static bool is_flat(const struct plan *p, const struct node *vol, bool wanted)
 {
-	return !tree_find(p->tree, vol, PLAN_DATA_LINK) && (flat_version(p) || wanted);
+	return !tree_find(p->tree, vol, PLAN_DATA_LINK) && (flat_version(p) || wanted || has_files(vol));
 }
 
 int plan_volume(struct plan *p, const struct payload *payload, bool (*in_grace)(void *userdata, const char *version),

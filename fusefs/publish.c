@@ -152,17 +152,33 @@ static void volume_drop(struct publish *p, const char *path)
 		volume_free(v);
 }
 
+static bool volume_is_below(const struct volume *v, const char *top)
+{
+	size_t len = strlen(top);
+
+	return strncmp(v->path, top, len) == 0 && (v->path[len] == '/' || v->path[len] == 0);
+}
+
 static void volumes_drop_pod(struct publish *p, const char *uid)
 {
-	size_t len = strlen(uid);
 	struct volume *v;
 
 	for (size_t it = 0; (v = map_next(&p->volumes, &it));) {
-		if (strncmp(v->path, uid, len) == 0 && v->path[len] == '/') {
+		if (volume_is_below(v, uid)) {
 			map_remove_str(&p->volumes, v->path);
 			volume_free(v);
 		}
 	}
+}
+
+/* How far a removal came, nobody knows. */
+static void volumes_doubt(struct publish *p, const char *top)
+{
+	struct volume *v;
+
+	for (size_t it = 0; (v = map_next(&p->volumes, &it));)
+		if (volume_is_below(v, top))
+			v->good = false;
 }
 
 /* Makes room for one more version in its grace. Those that are taken out here are in nobody's grace any more, so that
@@ -346,6 +362,8 @@ static void job_fail(struct publish *p, struct job *j, int r)
 
 	if (j->kind == JOB_VOLUME && v && plan_is_switched(&j->plan))
 		v->good = false;
+	if (j->kind == JOB_REMOVE_VOLUME || j->kind == JOB_REMOVE_POD)
+		volumes_doubt(p, j->path);
 	j->r = r;
 	plan_roll_back(&j->plan);
 	j->n_done = j->n_sent = 0;
@@ -627,12 +645,13 @@ static void job_continue(struct publish *p)
 static bool is_unchanged(struct publish *p, struct job *j)
 {
 	const struct volume *v;
+	struct plan_shown s;
 
 	if (j->kind != JOB_VOLUME)
 		return false;
 	v = map_get_str(&p->volumes, j->path);
 	j->plan.path = j->path;
-	return v && v->good && digest_eq(&v->digest, &j->payload->digest) && plan_find(&j->plan, j->path) &&
+	return v && v->good && digest_eq(&v->digest, &j->payload->digest) && plan_shown(&j->plan, &s) &&
 	       plan_live_is_whole(&j->plan, j->payload->live);
 }
 

@@ -139,6 +139,37 @@ static void a_removed_volume_leaves_nothing(void **state)
 	assert_int_equal(secmem_stats().n_blocks, 0);
 }
 
+static void next_agent(int *n_healed, uint64_t *doubt);
+
+/* What says that it is flat went, the volume did not; then it is wanted again: the same, another thing, or with another layout. */
+static void a_volume_that_is_wanted_again_after_half_a_removal_is_updated(void **state)
+{
+	static const char *const wanted[] = { "FLAT a=1 sub/b=1", "FLAT a=2", "a=2", "sub/b=2", "sub/b=1" };
+	static const char *const shows[] = { "a=1 sub/ sub/b=1 ", "a=2 ", "a=2 ", "sub/ sub/b=2 ", "sub/ sub/b=1 " };
+	uint64_t doubt = 0;
+	int n_healed = 0;
+
+	for (size_t i = 0; i < 2 * ARRAY_SIZE(wanted); i++) {
+		bool only_folders = i / 2 == ARRAY_SIZE(wanted) - 1;
+
+		assert_true(publish(only_folders ? "FLAT sub/b=0" : "FLAT a=1 sub/b=1", NULL) >= 0);
+		f.fail_at = f.n_changes + 2;
+		assert_int_equal(publish_remove_volume(f.publish, &AT, NULL, NULL), 0);
+		run();
+		f.fail_at = 0;
+		assert_shown("uid/staging", "");
+		if (i % 2) {
+			next_agent(&n_healed, &doubt);
+			attach();
+			run();
+		}
+		assert_int_equal(publish(wanted[i / 2], NULL), 0);
+		assert_shown(V, shows[i / 2]);
+		assert_shown(S, "new/ ");
+		assert_int_equal(publish(wanted[i / 2], NULL), PUBLISH_UNCHANGED);
+	}
+}
+
 /* A key's old bytes do not stay for the sake of its neighbour, as they would in a Secret's block. */
 static void a_replaced_file_takes_its_bytes_along(void **state)
 {
@@ -549,6 +580,7 @@ int main(void)
 		TEST(a_mode_or_an_owner_that_changes_makes_a_new_file),
 		TEST(a_volume_keeps_its_layout),
 		TEST(a_removed_volume_leaves_nothing),
+		TEST(a_volume_that_is_wanted_again_after_half_a_removal_is_updated),
 		TEST(a_replaced_file_takes_its_bytes_along),
 		TEST(a_failure_before_the_commit_leaves_the_volume_as_it_was),
 		TEST(a_failure_later_is_healed_by_the_next_update),
