@@ -37,7 +37,9 @@ struct environment {
 	size_t n, n_room;
 	struct name_list skipped;
 	struct name_list hidden; /* an object that is hidden may have set any name that begins with one of these */
-	size_t n_bytes; /* of all values so far */
+	size_t n_bytes; /* of all names and values so far */
+	size_t n_keys; /* of envFrom's objects, looked at so far */
+	size_t n_skipped_bytes;
 };
 
 /* While it is made. */
@@ -109,7 +111,11 @@ static int set(const struct maker *m, const char *name, struct buf *value, const
 	struct variable *v = map_get_str(&m->env->by_name, name);
 	int r = 0;
 
-	m->env->n_bytes += value->len;
+	m->env->n_bytes += strlen(name) + value->len;
+	if (m->env->n_bytes > ENVIRONMENT_BYTES_MAX) {
+		buf_deinit(value);
+		return too_large(m->e);
+	}
 	if (!v)
 		r = add_variable(m->env, name, &v);
 	if (r < 0) {
@@ -279,6 +285,14 @@ static int read_definition(const json_t *element, const struct json_at *at, stru
 	return r;
 }
 
+/* One object may stand in it over and over. */
+static int check_length(const struct pod_container *c, const char *what, const json_t *list, size_t max, struct err *e)
+{
+	if (json_array_size(list) <= max)
+		return 0;
+	return err_set(e, -E2BIG, "container %s: %s has more than %zu elements", c->name, what, max);
+}
+
 /* Calls one of them for each element: first envFrom, then env. */
 struct visitor {
 	int (*from)(void *userdata, const struct reference *ref, const char *prefix, struct err *e);
@@ -296,6 +310,7 @@ static int visit_from(const struct pod_container *c, const json_t *doc, const st
 	r = json_get_array(doc, "envFrom", &root, &list, &issue);
 	if (r < 0)
 		return misshapen(c, &issue, e);
+	r = check_length(c, "envFrom", list, ENVIRONMENT_FROM_MAX, e);
 	for (size_t i = 0; r == 0 && i < json_array_size(list); i++) {
 		const char *prefix = "";
 		struct reference ref;
@@ -319,6 +334,7 @@ static int visit(const struct pod_container *c, const json_t *doc, const struct 
 	r = json_get_array(doc, "env", &root, &list, &issue);
 	if (r < 0)
 		return misshapen(c, &issue, e);
+	r = check_length(c, "env", list, ENVIRONMENT_VARIABLES_MAX, e);
 	for (size_t i = 0; r == 0 && i < json_array_size(list); i++) {
 		const struct json_at at = JSON_AT_INDEX(&list_at, i);
 		struct definition d;
@@ -390,7 +406,11 @@ static int tell_skipped(const struct maker *m, const struct reference *ref, stru
 				  ref->object);
 	if (!all[told->n])
 		return no_memory(m->e);
-	told->n++;
+	m->env->n_skipped_bytes += strlen(all[told->n++]);
+	if (m->env->n_skipped_bytes > ENVIRONMENT_SKIPPED_MAX)
+		return err_set(m->e, -E2BIG,
+			       "the list of the keys of envFrom that cannot be names would have more than %zu bytes",
+			       ENVIRONMENT_SKIPPED_MAX);
 	return 0;
 }
 
@@ -409,6 +429,10 @@ static int set_keys(const struct maker *m, const struct reference *ref, const ch
 	cleanup(name_list_deinit) struct name_list bad = { .n = 0 };
 	int r = 0;
 
+	m->env->n_keys += s->n_keys;
+	if (m->env->n_keys > ENVIRONMENT_KEYS_MAX)
+		return err_set(m->e, -E2BIG, "the objects of envFrom would have more than %d keys",
+			       ENVIRONMENT_KEYS_MAX);
 	for (size_t i = 0; r == 0 && i < s->n_keys; i++) {
 		cleanup_free char *name = str_format("%s%s", prefix, s->keys[i].name);
 

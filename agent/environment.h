@@ -9,9 +9,14 @@
 
 struct environment;
 
-/* All values together, those that were replaced by a later one included: Linux gives a process no more by default. */
+/* All names and values together, those that were replaced by a later one included: Linux gives a process no more by
+ * default. */
 #define ENVIRONMENT_BYTES_MAX	  ((size_t)2 << 20)
-#define ENVIRONMENT_VARIABLES_MAX 65536
+#define ENVIRONMENT_VARIABLES_MAX 65536 /* and elements of env */
+/* One object counts each time that it is referred to. */
+#define ENVIRONMENT_FROM_MAX	((size_t)1024) /* elements of envFrom */
+#define ENVIRONMENT_KEYS_MAX	131072 /* keys of their objects */
+#define ENVIRONMENT_SKIPPED_MAX ((size_t)64 * 1024) /* bytes of what environment_skipped() has */
 
 /* Called for each Secret and ConfigMap that the environment refers to, in its order; some more than once. */
 typedef int (*environment_refer_fn)(void *userdata, enum object_kind kind, const char *name, struct err *e);

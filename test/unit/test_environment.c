@@ -25,13 +25,18 @@ static int setup(void **state)
 	static const char CONFIG_MAP[] =
 		"{\"metadata\":{\"namespace\":\"ns\",\"name\":\"db\"},\"data\":{\"user\":\"nobody\",\"HOST\":\"h\"},"
 		"\"binaryData\":{\"bytes\":\"YQ==\"}}";
+	cleanup_buf struct buf wide = BUF_INIT(65536); /* a ConfigMap of 1024 keys */
 	struct err e = ERR_INIT;
 
 	json_setup();
 	assert_int_equal(secmem_init((size_t)4 << 20, &e), 0);
-	for (size_t i = 0; i <= ARRAY_SIZE(SECRETS); i++) {
+	assert_int_equal(buf_add_str(&wide, "{\"metadata\":{\"namespace\":\"ns\",\"name\":\"wide\"},\"data\":{"), 0);
+	for (int i = 0; i < 1024; i++)
+		assert_int_equal(buf_printf(&wide, "%s\"k%d\":\"\"", i ? "," : "", i), 0);
+	assert_int_equal(buf_add_str(&wide, "}}"), 0);
+	for (size_t i = 0; i <= ARRAY_SIZE(SECRETS) + 1; i++) {
 		bool is_secret = i < ARRAY_SIZE(SECRETS);
-		const char *text = is_secret ? SECRETS[i] : CONFIG_MAP;
+		const char *text = is_secret ? SECRETS[i] : i == ARRAY_SIZE(SECRETS) ? CONFIG_MAP : wide.data;
 		struct json_issue issue = { .path = "" };
 		cleanup_json json_t *doc = NULL;
 
@@ -384,6 +389,62 @@ static void expansion_that_grows_without_end_is_refused(void **state)
 	assert_int_equal(make(b.data, NULL, &env, &e), -E2BIG);
 }
 
+/* env or envFrom with this element n times */
+static int make_many(const char *list, const char *element, unsigned n, struct err *e)
+{
+	cleanup_environment struct environment *env = NULL;
+	cleanup_buf struct buf b = BUF_INIT((size_t)16 << 20);
+
+	assert_int_equal(buf_printf(&b, "'%s':[", list), 0);
+	for (unsigned i = 0; i < n; i++)
+		assert_int_equal(buf_printf(&b, "%s%s", i ? "," : "", element), 0);
+	assert_int_equal(buf_add_str(&b, "]"), 0);
+	return make(b.data, NULL, &env, e);
+}
+
+static void medium_values_are_too_large_together(void **state)
+{
+	cleanup_buf struct buf element = BUF_INIT(65536);
+	struct err e = ERR_INIT;
+
+	assert_int_equal(buf_printf(&element, "{'name':'A','value':'%032767d'}", 0), 0);
+	assert_int_equal(make_many("env", element.data, 64, &e), 0);
+	assert_int_equal(make_many("env", element.data, 65, &e), -E2BIG);
+	assert_string_equal(err_text(&e), "the environment would have more than 2097152 bytes");
+}
+
+static void names_count_as_well(void **state)
+{
+	cleanup_buf struct buf element = BUF_INIT(65536);
+	struct err e = ERR_INIT;
+
+	assert_int_equal(buf_printf(&element, "{'name':'A%032767d'}", 0), 0);
+	assert_int_equal(make_many("env", element.data, 64, &e), 0);
+	assert_int_equal(make_many("env", element.data, 65, &e), -E2BIG);
+	assert_string_equal(err_text(&e), "the environment would have more than 2097152 bytes");
+}
+
+static void one_object_over_and_over_is_refused(void **state)
+{
+	static const char ELEMENT[] = "{'prefix':'P_','configMapRef':{'name':'db'}}";
+	struct err e = ERR_INIT;
+
+	assert_int_equal(make_many("envFrom", ELEMENT, 1024, &e), 0);
+	assert_int_equal(make_many("envFrom", ELEMENT, 1025, &e), -E2BIG);
+	assert_string_equal(err_text(&e), "container c: envFrom has more than 1024 elements");
+	assert_int_equal(make_many("env", "{'name':'A'}", 65536, &e), 0);
+	assert_int_equal(make_many("env", "{'name':'A'}", 65537, &e), -E2BIG);
+	assert_string_equal(err_text(&e), "container c: env has more than 65536 elements");
+	assert_int_equal(make_many("envFrom", "{'prefix':'P_','configMapRef':{'name':'wide'}}", 128, &e), 0);
+	assert_int_equal(make_many("envFrom", "{'prefix':'P_','configMapRef':{'name':'wide'}}", 129, &e), -E2BIG);
+	assert_string_equal(err_text(&e), "the objects of envFrom would have more than 131072 keys");
+	/* a sentence has some 7 KiB */
+	assert_int_equal(make_many("envFrom", "{'prefix':'..','configMapRef':{'name':'wide'}}", 5, &e), 0);
+	assert_int_equal(make_many("envFrom", "{'prefix':'..','configMapRef':{'name':'wide'}}", 20, &e), -E2BIG);
+	assert_string_equal(err_text(&e),
+			    "the list of the keys of envFrom that cannot be names would have more than 65536 bytes");
+}
+
 static int note_reference(void *userdata, enum object_kind kind, const char *name, struct err *e)
 {
 	return buf_printf(userdata, "%s/%s ", object_kind_word(kind), name);
@@ -482,6 +543,9 @@ int main(void)
 		cmocka_unit_test(keys_that_are_no_names_are_told),
 		cmocka_unit_test(an_address_that_is_not_known_is_an_error),
 		cmocka_unit_test(expansion_that_grows_without_end_is_refused),
+		cmocka_unit_test(medium_values_are_too_large_together),
+		cmocka_unit_test(names_count_as_well),
+		cmocka_unit_test(one_object_over_and_over_is_refused),
 		cmocka_unit_test(references_are_told_in_their_order),
 		cmocka_unit_test(it_is_an_oci_environment),
 		cmocka_unit_test(paths_are_made_of_what_is_no_secret),
