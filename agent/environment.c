@@ -17,6 +17,7 @@
 
 #define SKIPPED_KEYS_MAX ((size_t)8 * 1024) /* so much of the names of one object's keys is told */
 #define DIVISOR_MAX	 32
+#define PREFIXES_MAX	 256 /* of objects that are hidden */
 
 /* Where a value is from; object NULL: from the pod itself. Borrowed. */
 struct origin {
@@ -31,12 +32,19 @@ struct variable {
 	bool hidden;
 };
 
+/* An object that is hidden may have set any name that begins with it. */
+struct prefix {
+	char *text;
+	size_t len;
+};
+
 struct environment {
 	struct map by_name;
 	struct variable **all;
 	size_t n, n_room;
 	struct name_list skipped;
-	struct name_list hidden; /* an object that is hidden may have set any name that begins with one of these */
+	struct prefix hidden[PREFIXES_MAX];
+	size_t n_hidden;
 	size_t n_bytes; /* of all names and values so far */
 	size_t n_keys; /* of envFrom's objects, looked at so far */
 	size_t n_skipped_bytes;
@@ -453,21 +461,31 @@ static int set_keys(const struct maker *m, const struct reference *ref, const ch
 	return r == 0 && bad.n > 0 ? tell_skipped(m, ref, &bad) : r;
 }
 
-static int hide_names(const struct maker *m, const char *prefix)
+/* No prefix twice: each reference to what is not there is compared with all of them. */
+static int add_prefix(const struct maker *m, const char *text)
 {
 	struct environment *env = m->env;
-	char **all = reallocarray(env->hidden.all, env->hidden.n + 1, sizeof(*all));
+	struct prefix fresh = { .len = strlen(text) };
 
-	if (!all)
+	for (size_t i = 0; i < env->n_hidden; i++)
+		if (str_eq(env->hidden[i].text, text))
+			return 0;
+	if (env->n_hidden == PREFIXES_MAX)
+		return err_set(m->e, -E2BIG, "the Secrets of envFrom would have more than %d prefixes", PREFIXES_MAX);
+	fresh.text = strdup(text);
+	if (!fresh.text)
 		return no_memory(m->e);
-	env->hidden.all = all;
-	all[env->hidden.n] = strdup(prefix);
-	if (!all[env->hidden.n])
-		return no_memory(m->e);
-	env->hidden.n++;
-	for (size_t i = 0; i < env->n; i++)
-		env->all[i]->hidden |= str_starts(env->all[i]->name, prefix);
+	env->hidden[env->n_hidden++] = fresh;
 	return 0;
+}
+
+static int hide_names(const struct maker *m, const char *prefix)
+{
+	int r = add_prefix(m, prefix);
+
+	for (size_t i = 0; r == 0 && i < m->env->n; i++)
+		m->env->all[i]->hidden |= str_starts(m->env->all[i]->name, prefix);
+	return r;
 }
 
 static int make_from(void *userdata, const struct reference *ref, const char *prefix, struct err *e)
@@ -496,8 +514,8 @@ struct expander {
 /* v: the variable of this name; NULL: there is none that is known. */
 static bool is_hidden(const struct environment *env, const struct variable *v, const char *name, size_t len)
 {
-	for (size_t i = 0; !v && i < env->hidden.n; i++)
-		if (strlen(env->hidden.all[i]) <= len && str_starts(name, env->hidden.all[i]))
+	for (size_t i = 0; !v && i < env->n_hidden; i++)
+		if (env->hidden[i].len <= len && memcmp(name, env->hidden[i].text, env->hidden[i].len) == 0)
 			return true;
 	return v && v->hidden;
 }
@@ -687,7 +705,8 @@ void environment_free(struct environment *env)
 	for (size_t i = 0; i < env->n; i++)
 		variable_free(env->all[i]);
 	name_list_deinit(&env->skipped);
-	name_list_deinit(&env->hidden);
+	for (size_t i = 0; i < env->n_hidden; i++)
+		free(env->hidden[i].text);
 	free(env->all);
 	free(env);
 }

@@ -534,6 +534,31 @@ static void paths_are_made_of_what_is_no_secret(void **state)
 	secrets_are_hidden = false;
 }
 
+/* n prefixes, and the first one once more */
+static int make_prefixes(int n, struct err *e)
+{
+	cleanup_buf struct buf b = BUF_INIT((size_t)1 << 20);
+	cleanup_environment struct environment *env = NULL;
+
+	assert_int_equal(buf_add_str(&b, "'envFrom':["), 0);
+	for (int i = 0; i < n; i++)
+		assert_int_equal(buf_printf(&b, "{'prefix':'P%d_','secretRef':{'name':'db'}},", i), 0);
+	assert_int_equal(buf_add_str(&b, "{'prefix':'P0_','secretRef':{'name':'db'}}]"), 0);
+	return make(b.data, NULL, &env, e);
+}
+
+/* Each reference is compared with all of them. */
+static void there_are_only_so_many_prefixes(void **state)
+{
+	struct err e = ERR_INIT;
+
+	secrets_are_hidden = true;
+	assert_int_equal(make_prefixes(256, &e), 0);
+	assert_int_equal(make_prefixes(257, &e), -E2BIG);
+	assert_string_equal(err_text(&e), "the Secrets of envFrom would have more than 256 prefixes");
+	secrets_are_hidden = false;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -549,6 +574,7 @@ int main(void)
 		cmocka_unit_test(references_are_told_in_their_order),
 		cmocka_unit_test(it_is_an_oci_environment),
 		cmocka_unit_test(paths_are_made_of_what_is_no_secret),
+		cmocka_unit_test(there_are_only_so_many_prefixes),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
