@@ -18,6 +18,8 @@
 #define SKIPPED_KEYS_MAX ((size_t)8 * 1024) /* so much of the names of one object's keys is told */
 #define DIVISOR_MAX	 32
 #define PREFIXES_MAX	 256 /* of objects that are hidden */
+#define NOTES_MAX	 16
+#define SERVICE_NAME_MAX 128
 
 /* Where a value is from; object NULL: from the pod itself. Borrowed. */
 struct origin {
@@ -42,7 +44,7 @@ struct environment {
 	struct map by_name;
 	struct variable **all;
 	size_t n, n_room;
-	struct name_list skipped;
+	struct name_list skipped, notes;
 	struct prefix hidden[PREFIXES_MAX];
 	size_t n_hidden;
 	size_t n_bytes; /* of all names and values so far */
@@ -353,6 +355,21 @@ static int visit(const struct pod_container *c, const json_t *doc, const struct 
 	return r;
 }
 
+/* ---- what is told beside it ---- */
+
+static int add_text(struct name_list *list, char *take_text)
+{
+	char **all = take_text ? reallocarray(list->all, list->n + 1, sizeof(*all)) : NULL;
+
+	if (!all) {
+		free(take_text);
+		return -ENOMEM;
+	}
+	list->all = all;
+	all[list->n++] = take_text;
+	return 0;
+}
+
 /* ---- which objects it takes ---- */
 
 struct referrer {
@@ -398,23 +415,17 @@ static int tell_skipped(const struct maker *m, const struct reference *ref, stru
 {
 	cleanup_buf struct buf list = BUF_INIT(SKIPPED_KEYS_MAX);
 	struct name_list *told = &m->env->skipped;
-	char **all;
 
 	qsort(keys->all, keys->n, sizeof(*keys->all), compare_names);
 	for (size_t i = 0; i < keys->n; i++)
 		if (buf_printf(&list, "%s%s", i ? ", " : "", keys->all[i]) < 0)
 			break;
-	all = reallocarray(told->all, told->n + 1, sizeof(*told->all));
-	if (!all)
+	if (add_text(told, str_format("Keys [%s] from the EnvFrom %s %s/%s were skipped since they are considered "
+				      "invalid environment variable names.",
+				      list.data ?: "", ref->kind == OBJECT_SECRET ? "secret" : "configMap", m->pod->ns,
+				      ref->object)) < 0)
 		return no_memory(m->e);
-	told->all = all;
-	all[told->n] = str_format("Keys [%s] from the EnvFrom %s %s/%s were skipped since they are considered invalid "
-				  "environment variable names.",
-				  list.data ?: "", ref->kind == OBJECT_SECRET ? "secret" : "configMap", m->pod->ns,
-				  ref->object);
-	if (!all[told->n])
-		return no_memory(m->e);
-	m->env->n_skipped_bytes += strlen(all[told->n++]);
+	m->env->n_skipped_bytes += strlen(told->all[told->n - 1]);
 	if (m->env->n_skipped_bytes > ENVIRONMENT_SKIPPED_MAX)
 		return err_set(m->e, -E2BIG,
 			       "the list of the keys of envFrom that cannot be names would have more than %zu bytes",
@@ -509,7 +520,23 @@ static int make_from(void *userdata, const struct reference *ref, const char *pr
 struct expander {
 	const struct environment *env;
 	bool hidden;
+	char service[SERVICE_NAME_MAX]; /* the first that is not there and looks like a Service's; "": none */
 };
+
+/* MY_DB_SERVICE_HOST, MY_DB_SERVICE_PORT, MY_DB_SERVICE_PORT_HTTP, MY_DB_PORT, MY_DB_PORT_80_TCP_ADDR */
+static bool is_service_name(const char *name)
+{
+	static const char *const ENDS[] = { "_SERVICE_HOST", "_SERVICE_PORT", "_PORT" };
+	const char *port = strstr(name, "_PORT_");
+	size_t len = strlen(name);
+
+	if (strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") != len)
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(ENDS); i++)
+		if (len > strlen(ENDS[i]) && str_eq(name + len - strlen(ENDS[i]), ENDS[i]))
+			return true;
+	return strstr(name, "_SERVICE_PORT_") || (port && port[6] >= '0' && port[6] <= '9');
+}
 
 /* v: the variable of this name; NULL: there is none that is known. */
 static bool is_hidden(const struct environment *env, const struct variable *v, const char *name, size_t len)
@@ -526,6 +553,11 @@ static int add_value(void *userdata, const char *name, size_t len, struct buf *o
 	const struct variable *v = map_get(&x->env->by_name, name, len);
 
 	x->hidden |= is_hidden(x->env, v, name, len);
+	if (!v && !*x->service && len < sizeof(x->service)) {
+		snprintf(x->service, sizeof(x->service), "%.*s", (int)len, name);
+		if (!is_service_name(x->service))
+			*x->service = '\0';
+	}
 	return v ? buf_add(out, v->value.data ?: "", v->value.len) : EXPANSION_UNDEFINED;
 }
 
@@ -627,6 +659,18 @@ static int set_from_key(const struct maker *m, const struct definition *d)
 		       m->pod->ns, d->ref.object);
 }
 
+/* The kubelet knows the Services and puts in their values. */
+static int note_service(const struct maker *m, const struct definition *d, const char *name)
+{
+	if (!*name || m->env->notes.n == NOTES_MAX)
+		return 0;
+	if (add_text(&m->env->notes, str_format("variable %s: $(%s) stays as it is: it looks like a Service's, and the "
+						"variables of Services are not known here",
+						d->name, name)) < 0)
+		return no_memory(m->e);
+	return 0;
+}
+
 static int make_definition(void *userdata, const struct definition *d, const struct json_at *at, struct err *e)
 {
 	const struct maker *m = userdata;
@@ -642,6 +686,8 @@ static int make_definition(void *userdata, const struct definition *d, const str
 		r = add_field(m, d, &value);
 	else
 		r = add_resource(m, d, &value);
+	if (r == 0)
+		r = note_service(m, d, x.service);
 	return r < 0 ? r : set(m, d->name, &value, &(struct origin){ .object = NULL }, x.hidden);
 }
 
@@ -705,6 +751,7 @@ void environment_free(struct environment *env)
 	for (size_t i = 0; i < env->n; i++)
 		variable_free(env->all[i]);
 	name_list_deinit(&env->skipped);
+	name_list_deinit(&env->notes);
 	for (size_t i = 0; i < env->n_hidden; i++)
 		free(env->hidden[i].text);
 	free(env->all);
@@ -751,6 +798,16 @@ size_t environment_count_skipped(const struct environment *env)
 const char *environment_skipped(const struct environment *env, size_t i)
 {
 	return env->skipped.all[i];
+}
+
+size_t environment_count_notes(const struct environment *env)
+{
+	return env->notes.n;
+}
+
+const char *environment_note(const struct environment *env, size_t i)
+{
+	return env->notes.all[i];
 }
 
 /* ---- subPathExpr ---- */

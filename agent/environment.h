@@ -50,6 +50,9 @@ json_t *environment_json(const struct environment *env);
 /* For each envFrom with keys that cannot be variables' names the kubelet's sentence about it. */
 size_t environment_count_skipped(const struct environment *env);
 const char *environment_skipped(const struct environment *env, size_t i);
+/* A sentence about each of the first variables that refer to what looks like a Service's. */
+size_t environment_count_notes(const struct environment *env);
+const char *environment_note(const struct environment *env, size_t i);
 
 /* Appends what the kubelet makes of a volumeMount's subPathExpr. -EINVAL: a variable is missing or empty, or what a Secret
  * says would be in the path. */

@@ -235,6 +235,14 @@ static int tell_skipped(struct run *run, const struct environment *env)
 	return 0;
 }
 
+static int tell_notes(struct run *run, const struct environment *env)
+{
+	for (size_t i = 0; i < environment_count_notes(env); i++)
+		if (note(run, environment_note(env, i)) < 0)
+			return -ENOMEM;
+	return 0;
+}
+
 static int make_env(struct run *run, json_t **ret, struct err *e)
 {
 	cleanup_environment struct environment *env = NULL;
@@ -243,7 +251,7 @@ static int make_env(struct run *run, json_t **ret, struct err *e)
 	r = make_environment(run, &env, e);
 	if (r < 0)
 		return r;
-	if (note_what_is_old(run) < 0 || tell_skipped(run, env) < 0)
+	if (note_what_is_old(run) < 0 || tell_skipped(run, env) < 0 || tell_notes(run, env) < 0)
 		return no_memory(e);
 	*ret = json_pack("{s:o, s:O}", "env", environment_json(env), "notes", run->notes);
 	return *ret ? 0 : no_memory(e);

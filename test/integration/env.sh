@@ -89,6 +89,8 @@ put app <<-'Y'
 	  - name: shown
 	    env: [{name: P, valueFrom: {secretKeyRef: {name: db, key: password}}}]
 	    volumeMounts: [{name: v, mountPath: /a, subPathExpr: $(P)}]
+	  - name: service
+	    env: [{name: API, value: "$(KUBERNETES_SERVICE_HOST):443"}]
 	  - name: bare
 	  volumes: [{name: v, configMap: {name: settings}}]
 Y
@@ -143,6 +145,9 @@ check_equal "keys that are no names are left out" "$(cat "$TEST_DIR/stdout")" "l
 password=$canary-1"
 check_equal "and told" "$out" \
 	"secretlet: Keys [1st] from the EnvFrom secret default/db were skipped since they are considered invalid environment variable names."
+out=$(ask env default/app service 2>&1 >"$TEST_DIR/stdout")
+check_equal "a Service's variable stays as it is" "$(cat "$TEST_DIR/stdout")" 'API=$(KUBERNETES_SERVICE_HOST):443'
+check_contains "and that is told" "$out" 'variable API: $(KUBERNETES_SERVICE_HOST) stays as it is'
 refused "a Secret that is not there" 1 'secret "none" not found' ask env default/app missing
 refused "a key that is not there" 1 "couldn't find key nothing in Secret default/db" ask env default/app keyless
 refused "an address that nobody knows" 1 "variable A: status.podIP of pod default/app is not known" ask env default/app address

@@ -347,6 +347,44 @@ static void keys_that_are_no_names_are_told(void **state)
 			    "considered invalid environment variable names.");
 }
 
+static void what_looks_like_a_services_is_told(void **state)
+{
+	static const char *const SERVICES[] = { "KUBERNETES_SERVICE_HOST", "A_SERVICE_PORT", "A_SERVICE_PORT_HTTPS",
+						"KUBERNETES_PORT_443_TCP_ADDR", "KUBERNETES_PORT" };
+	static const char *const OTHERS[] = {
+		"HOST", "PORT", "_PORT", "a_PORT", "A_PORTS", "A_PORT_X", "SERVICE_HOST"
+	};
+	struct err e = ERR_INIT;
+
+	for (size_t i = 0; i < ARRAY_SIZE(SERVICES) + ARRAY_SIZE(OTHERS); i++) {
+		bool is_service = i < ARRAY_SIZE(SERVICES);
+		const char *name = is_service ? SERVICES[i] : OTHERS[i - ARRAY_SIZE(SERVICES)];
+		cleanup_free char *text = str_format("'env':[{'name':'A','value':'x$(%s)$(%s)'}]", name, name);
+		cleanup_environment struct environment *env = NULL;
+		cleanup_free char *words =
+			str_format("variable A: $(%s) stays as it is: it looks like a Service's, and the variables of "
+				   "Services are not known here",
+				   name);
+
+		assert_int_equal(make(text, NULL, &env, &e), 0);
+		if (environment_count_notes(env) != (size_t)is_service)
+			fail_msg("%s: %zu notes", name, environment_count_notes(env));
+		if (is_service)
+			assert_string_equal(environment_note(env, 0), words);
+	}
+}
+
+static void a_services_variable_that_is_set_is_not_told(void **state)
+{
+	cleanup_environment struct environment *env = NULL;
+
+	assert_int_equal(make("'env':[{'name':'A_SERVICE_HOST','value':'1'},{'name':'A','value':'$(A_SERVICE_HOST)'},"
+			      "{'name':'B','value':'$$(KUBERNETES_PORT)'}]",
+			      NULL, &env, NULL),
+			 0);
+	assert_int_equal(environment_count_notes(env), 0);
+}
+
 static void an_address_that_is_not_known_is_an_error(void **state)
 {
 	static const char text[] =
@@ -566,6 +604,8 @@ int main(void)
 		cmocka_unit_test(what_cannot_be_made_says_why),
 		cmocka_unit_test(an_overwritten_value_may_be_anything),
 		cmocka_unit_test(keys_that_are_no_names_are_told),
+		cmocka_unit_test(what_looks_like_a_services_is_told),
+		cmocka_unit_test(a_services_variable_that_is_set_is_not_told),
 		cmocka_unit_test(an_address_that_is_not_known_is_an_error),
 		cmocka_unit_test(expansion_that_grows_without_end_is_refused),
 		cmocka_unit_test(medium_values_are_too_large_together),
