@@ -5,7 +5,7 @@
 
 #include "common/buf.h"
 
-#define ANSWER_USEC (15 * USEC_PER_SEC) /* more than the daemon takes for it (SOURCE_FETCH_USEC) */
+#define ANSWER_USEC (20 * USEC_PER_SEC) /* more than the daemon takes for it: twice SOURCE_FETCH_USEC */
 #define OUTPUT_MAX  ((size_t)64 * 1024 * 1024)
 
 static int fetch(const struct options *o, const char *suffix, json_t **ret_json)

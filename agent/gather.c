@@ -1,8 +1,11 @@
-/* Gather: one fetch for each object; the last answer calls back. */
+/* Gather: one fetch for each object, a few at a time; the last answer calls back. */
 #include "agent/gather.h"
 
+#include "common/clock.h"
 #include "common/map.h"
 #include "common/str.h"
+
+#define IN_FLIGHT_MAX 8 /* each may be as large as an answer may */
 
 struct item {
 	struct gather_object object; /* first: gather_find() */
@@ -18,6 +21,10 @@ struct gather {
 	struct map by_key;
 	struct item *items[GATHER_OBJECTS_MAX];
 	size_t n_items, n_running;
+	size_t at; /* the next that is fetched */
+	size_t bytes_max, n_bytes;
+	uint64_t until_usec;
+	struct err err; /* why it was given up; code 0: it was not */
 	gather_fn fn;
 	void *userdata;
 };
@@ -35,7 +42,8 @@ static void item_free(struct item *it)
 }
 DEFINE_CLEANUP(struct item *, item_free);
 
-int gather_new(struct source *source, const struct store *store, const char *ns, struct gather **ret_g)
+int gather_new(struct source *source, const struct store *store, const char *ns, size_t bytes_max,
+	       struct gather **ret_g)
 {
 	cleanup(gather_freep) struct gather *g = calloc(1, sizeof(*g));
 
@@ -43,6 +51,7 @@ int gather_new(struct source *source, const struct store *store, const char *ns,
 		return -ENOMEM;
 	g->source = source;
 	g->store = store;
+	g->bytes_max = bytes_max;
 	g->ns = strdup(ns);
 	if (!g->ns)
 		return -ENOMEM;
@@ -123,11 +132,47 @@ static void take_from_store(struct item *it)
 	it->object.as_of_usec = entry->synced_usec;
 }
 
+static size_t size_of(const struct secret *s)
+{
+	size_t size = 0;
+
+	for (size_t i = 0; s && i < s->n_keys; i++)
+		size += strlen(s->keys[i].name) + s->keys[i].value.len;
+	return size;
+}
+
+/* One more object is there, or not. */
+static int settle(struct item *it)
+{
+	struct gather *g = it->gather;
+
+	if (it->object.unanswered)
+		take_from_store(it);
+	g->n_bytes += size_of(it->object.secret);
+	if (g->n_bytes <= g->bytes_max)
+		return 0;
+	return err_set(&g->err, -E2BIG, "the Secrets and ConfigMaps that it takes have more than %zu bytes together",
+		       g->bytes_max);
+}
+
+/* What runs is not waited for. */
+static void give_up(struct gather *g)
+{
+	for (size_t i = 0; i < g->n_items; i++)
+		source_unfetch(g->source, TAKE_PTR(g->items[i]->fetch));
+	g->n_running = 0;
+	g->at = g->n_items;
+}
+
+static int fetch_more(struct gather *g);
+
 static void on_fetched(void *userdata, const struct source_fetched *fetched)
 {
 	struct item *it = userdata;
 	struct gather *g = it->gather;
+	int r;
 
+	g->n_running--;
 	it->fetch = NULL;
 	it->object.err = fetched->err;
 	it->object.unanswered = fetched->unanswered;
@@ -135,35 +180,70 @@ static void on_fetched(void *userdata, const struct source_fetched *fetched)
 		it->object.secret = secret_ref(fetched->secret);
 	if (fetched->account)
 		it->object.account = json_incref((json_t *)(uintptr_t)fetched->account);
-	if (fetched->unanswered)
-		take_from_store(it);
-	if (--g->n_running == 0)
+	r = settle(it);
+	if (r == 0)
+		r = fetch_more(g);
+	if (r < 0)
+		give_up(g);
+	if (g->n_running == 0)
 		g->fn(g->userdata);
 }
 
-static void not_found(struct item *it)
+static const char *word_of(const struct item *it)
 {
-	err_set(&it->object.err, -ENOENT, "%s \"%.64s\" not found",
-		it->object.thing == SOURCE_SECRET ? "secret" : "configmap", it->object.name);
+	static const char *const WORDS[] = {
+		[SOURCE_SECRET] = "secret", [SOURCE_CONFIG_MAP] = "configmap", [SOURCE_ACCOUNT] = "serviceaccount"
+	};
+
+	return WORDS[it->object.thing];
 }
 
-int gather_start(struct gather *g, gather_fn fn, void *userdata)
+static int no_time(struct item *it)
 {
+	it->object.unanswered = true;
+	err_set(&it->object.err, -EAGAIN, "%s %s/%.64s: there was no time left to ask for it", word_of(it),
+		it->gather->ns, it->object.name);
+	return settle(it);
+}
+
+static int fetch_item(struct item *it)
+{
+	struct gather *g = it->gather;
 	int r;
 
+	if (!str_is_dns_subdomain(it->object.name)) {
+		err_set(&it->object.err, -ENOENT, "%s \"%.64s\" not found", word_of(it), it->object.name);
+		return 0;
+	}
+	if (clock_monotonic_usec() >= g->until_usec)
+		return no_time(it);
+	r = source_fetch(g->source, it->object.thing, g->ns, it->object.name, on_fetched, it, &it->fetch);
+	if (r < 0)
+		return err_set(&g->err, r, "fetch: %s", strerror(-r));
+	g->n_running++;
+	return 0;
+}
+
+static int fetch_more(struct gather *g)
+{
+	int r = 0;
+
+	while (r == 0 && g->n_running < IN_FLIGHT_MAX && g->at < g->n_items)
+		r = fetch_item(g->items[g->at++]);
+	return r;
+}
+
+int gather_start(struct gather *g, uint64_t until_usec, gather_fn fn, void *userdata)
+{
 	g->fn = fn;
 	g->userdata = userdata;
-	for (size_t i = 0; i < g->n_items; i++) {
-		struct item *it = g->items[i];
-
-		if (!str_is_dns_subdomain(it->object.name)) {
-			not_found(it);
-			continue;
-		}
-		r = source_fetch(g->source, it->object.thing, g->ns, it->object.name, on_fetched, it, &it->fetch);
-		if (r < 0)
-			return r;
-		g->n_running++;
-	}
+	g->until_usec = until_usec;
+	if (fetch_more(g) < 0)
+		give_up(g);
 	return g->n_running == 0;
+}
+
+int gather_result(const struct gather *g, struct err *e)
+{
+	return g->err.code < 0 ? err_set(e, g->err.code, "%s", err_text(&g->err)) : 0;
 }

@@ -8,11 +8,16 @@
 #include "agent/mounts.h"
 #include "agent/pod_env.h"
 #include "agent/pull_config.h"
+#include "common/clock.h"
 #include "common/list.h"
 #include "common/log.h"
 #include "common/str.h"
 
-#define MISSING_MAX ((size_t)1024)
+/* Limits: names that are told as missing; what is held for one question, so that a few of them do not fill the memory
+ * that there is for Secrets. */
+#define MISSING_MAX	      ((size_t)1024)
+#define ENVIRONMENT_FETCH_MAX ((size_t)32 << 20)
+#define PULL_FETCH_MAX	      ((size_t)16 << 20)
 
 struct handout {
 	struct handout_world world;
@@ -31,6 +36,7 @@ struct run {
 	const char *what; /* for the log; NULL: there is no value in it */
 	bool hides_secrets;
 	struct gather *gather;
+	uint64_t until_usec; /* from then on nothing more is fetched */
 	run_fn make;
 	struct control_later *later;
 	json_t *notes;
@@ -61,7 +67,7 @@ static void run_cancel(void *owner)
 }
 
 static int run_new(struct handout *h, const struct pod_state *s, const struct pod_container *c,
-		   struct control_later *later, run_fn make, struct run **ret, struct err *e)
+		   struct control_later *later, run_fn make, size_t bytes_max, struct run **ret, struct err *e)
 {
 	cleanup(run_freep) struct run *run = calloc(1, sizeof(*run));
 
@@ -73,8 +79,9 @@ static int run_new(struct handout *h, const struct pod_state *s, const struct po
 	run->container = c;
 	run->later = later;
 	run->make = make;
+	run->until_usec = clock_monotonic_usec() + SOURCE_FETCH_USEC;
 	run->notes = json_array();
-	if (!run->notes || gather_new(h->world.source, h->world.store, s->pod->ns, &run->gather) < 0)
+	if (!run->notes || gather_new(h->world.source, h->world.store, s->pod->ns, bytes_max, &run->gather) < 0)
 		return no_memory(e);
 	list_append(&h->runs, &run->link);
 	*ret = TAKE_PTR(run);
@@ -130,12 +137,19 @@ static void log_run(const struct run *run, int r, const struct err *e)
 		 r < 0 ? "%s: asked for, not handed out" : "%s: handed out", run->what);
 }
 
+static int make_gathered(struct run *run, json_t **ret, struct err *e)
+{
+	int r = gather_result(run->gather, e);
+
+	return r < 0 ? r : run->make(run, ret, e);
+}
+
 /* The answer, once everything is there. */
 static int run_make(struct run *run, json_t **ret, struct err *e)
 {
 	int r;
 
-	r = run->make(run, ret, e);
+	r = make_gathered(run, ret, e);
 	if (r != CONTROL_LATER)
 		log_run(run, r, e);
 	return r;
@@ -162,13 +176,7 @@ static int run_start(struct run *take_run, json_t **ret, struct err *e)
 	cleanup(run_freep) struct run *run = take_run;
 	int r;
 
-	r = gather_start(run->gather, on_gathered, run);
-	if (r < 0)
-		return err_set(e, r, "fetch: %s", strerror(-r));
-	if (r > 0)
-		r = run_make(run, ret, e);
-	else
-		r = CONTROL_LATER;
+	r = gather_start(run->gather, run->until_usec, on_gathered, run) ? run_make(run, ret, e) : CONTROL_LATER;
 	if (r != CONTROL_LATER)
 		return r;
 	run->later->cancel = run_cancel;
@@ -282,7 +290,7 @@ int handout_env(struct handout *h, const struct pod_state *s, const char *contai
 	r = mounts_find_container(s->pod, container, &c, e);
 	if (r < 0)
 		return r;
-	r = run_new(h, s, c, later, make_env, &run, e);
+	r = run_new(h, s, c, later, make_env, ENVIRONMENT_FETCH_MAX, &run, e);
 	if (r < 0)
 		return r;
 	run->what = "environment";
@@ -312,7 +320,7 @@ int handout_mounts(struct handout *h, const struct pod_state *s, const char *con
 	r = mounts_find_container(s->pod, container, &c, e);
 	if (r < 0)
 		return r;
-	r = run_new(h, s, c, later, make_mounts, &run, e);
+	r = run_new(h, s, c, later, make_mounts, ENVIRONMENT_FETCH_MAX, &run, e);
 	if (r < 0)
 		return r;
 	run->hides_secrets = true;
@@ -417,16 +425,15 @@ static int take_account(struct run *run, json_t **ret, struct err *e)
 		r = note(run, text);
 	}
 	gather_free(TAKE_PTR(run->gather));
-	if (r < 0 || gather_new(run->handout->world.source, run->handout->world.store, run->pod->ns, &run->gather) < 0)
+	if (r < 0 || gather_new(run->handout->world.source, run->handout->world.store, run->pod->ns, PULL_FETCH_MAX,
+				&run->gather) < 0)
 		return no_memory(e);
 	r = add_pull_secrets(run, &names, e);
 	if (r < 0)
 		return r;
 	run->make = make_pull_config;
-	r = gather_start(run->gather, on_gathered, run);
-	if (r < 0)
-		return err_set(e, r, "fetch: %s", strerror(-r));
-	return r > 0 ? make_pull_config(run, ret, e) : CONTROL_LATER;
+	return gather_start(run->gather, run->until_usec, on_gathered, run) ? make_gathered(run, ret, e)
+									    : CONTROL_LATER;
 }
 
 int handout_pull_config(struct handout *h, const struct pod_state *s, struct control_later *later, json_t **ret,
@@ -443,7 +450,7 @@ int handout_pull_config(struct handout *h, const struct pod_state *s, struct con
 		return err_set(e, -EAGAIN,
 			       "pod %s is known from the offline cache alone, which has no pull secrets of it",
 			       pod_display(s->pod));
-	r = run_new(h, s, NULL, later, has_own ? make_pull_config : take_account, &run, e);
+	r = run_new(h, s, NULL, later, has_own ? make_pull_config : take_account, PULL_FETCH_MAX, &run, e);
 	if (r < 0)
 		return r;
 	run->what = "pull credentials";

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "agent/codec.h"
 #include "agent/source_api.h"
 #include "common/clock.h"
 #include "common/file.h"
@@ -18,6 +19,7 @@
 #include "test/apiserver/apiserver.h"
 
 #define PATIENCE_USEC (20 * USEC_PER_SEC)
+#define BYTES_MAX     ((size_t)1 << 20)
 
 /* What came of a fetch. */
 struct came {
@@ -340,14 +342,14 @@ static void all_come_before_it_is_told(void **state)
 
 	put(t, "Secret", "a", "1");
 	put(t, "ConfigMap", "a", "2");
-	assert_int_equal(gather_new(t->source, t->store, "ns", &g), 0);
+	assert_int_equal(gather_new(t->source, t->store, "ns", BYTES_MAX, &g), 0);
 	assert_int_equal(gather_add(g, SOURCE_SECRET, "a"), 0);
 	assert_int_equal(gather_add(g, SOURCE_CONFIG_MAP, "a"), 0);
 	assert_int_equal(gather_add(g, SOURCE_SECRET, "a"), 0);
 	assert_int_equal(gather_add(g, SOURCE_SECRET, "none"), 0);
 	assert_int_equal(gather_add(g, SOURCE_SECRET, "No Name"), 0);
 	assert_int_equal(gather_count(g), 4);
-	assert_int_equal(gather_start(g, on_gathered, &n), 0);
+	assert_int_equal(gather_start(g, USEC_INFINITY, on_gathered, &n), 0);
 	eventually(t, n > 0);
 	assert_int_equal(n, 1);
 	assert_non_null(gather_find(g, SOURCE_SECRET, "a")->secret);
@@ -362,8 +364,8 @@ static void nothing_is_there_at_once(void **state)
 	cleanup(gather_freep) struct gather *g = NULL;
 	struct rig *t = *state;
 
-	assert_int_equal(gather_new(t->source, t->store, "ns", &g), 0);
-	assert_int_equal(gather_start(g, on_gathered, NULL), 1);
+	assert_int_equal(gather_new(t->source, t->store, "ns", BYTES_MAX, &g), 0);
+	assert_int_equal(gather_start(g, USEC_INFINITY, on_gathered, NULL), 1);
 }
 
 static void there_is_a_limit(void **state)
@@ -371,7 +373,7 @@ static void there_is_a_limit(void **state)
 	cleanup(gather_freep) struct gather *g = NULL;
 	struct rig *t = *state;
 
-	assert_int_equal(gather_new(t->source, t->store, "ns", &g), 0);
+	assert_int_equal(gather_new(t->source, t->store, "ns", BYTES_MAX, &g), 0);
 	for (int i = 0; i <= GATHER_OBJECTS_MAX; i++) {
 		cleanup_free char *name = str_format("s%d", i);
 
@@ -397,10 +399,10 @@ static void what_volumes_have_serves_when_nobody_answers(void **state)
 			apiserver_stop(TAKE_PTR(t->server));
 		else
 			apiserver_fail(t->server, "/secrets/held", 403, NULL, -1, -1);
-		assert_int_equal(gather_new(t->source, t->store, "ns", &g), 0);
+		assert_int_equal(gather_new(t->source, t->store, "ns", BYTES_MAX, &g), 0);
 		assert_int_equal(gather_add(g, SOURCE_SECRET, "held"), 0);
 		assert_int_equal(gather_add(g, SOURCE_SECRET, "other"), 0);
-		assert_int_equal(gather_start(g, on_gathered, &n), 0);
+		assert_int_equal(gather_start(g, USEC_INFINITY, on_gathered, &n), 0);
 		eventually(t, n == 1u + is_away);
 		o = gather_find(g, SOURCE_SECRET, "held");
 		assert_int_equal(o->secret != NULL, is_away);
@@ -409,6 +411,144 @@ static void what_volumes_have_serves_when_nobody_answers(void **state)
 		assert_int_equal(gather_find(g, SOURCE_SECRET, "other")->unanswered, is_away);
 	}
 	store_unref(t->store, entry);
+}
+
+/* A source that answers when the test says so. */
+struct source_fetch {
+	source_fetched_fn fn;
+	void *userdata;
+	char name[16];
+};
+static struct source_fetch *asked[64];
+static size_t n_asked, n_given_up;
+
+static int slow_fetch(struct source *s, enum source_thing thing, const char *ns, const char *name, source_fetched_fn fn,
+		      void *userdata, struct source_fetch **ret_f)
+{
+	struct source_fetch *f = calloc(1, sizeof(*f));
+
+	assert_true(f && n_asked < ARRAY_SIZE(asked));
+	f->fn = fn;
+	f->userdata = userdata;
+	snprintf(f->name, sizeof(f->name), "%s", name);
+	*ret_f = asked[n_asked++] = f;
+	return 0;
+}
+
+static void forget(struct source_fetch *f)
+{
+	for (size_t i = 0; i < n_asked; i++)
+		if (asked[i] == f)
+			asked[i] = asked[--n_asked];
+	free(f);
+}
+
+static void slow_unfetch(struct source *s, struct source_fetch *f)
+{
+	n_given_up++;
+	forget(f);
+}
+
+static const struct source_vtable SLOW_VTABLE = { .fetch = slow_fetch, .unfetch = slow_unfetch };
+static struct source slow_source = { .vtable = &SLOW_VTABLE };
+
+/* secret NULL: there is none */
+static void answer(struct source_fetch *f, struct secret *secret)
+{
+	struct source_fetch copy = *f;
+
+	forget(f);
+	copy.fn(copy.userdata, &(struct source_fetched){ .err = { .code = secret ? 0 : -ENOENT }, .secret = secret });
+}
+
+static void begin_slow(struct gather **ret_g, struct store *store, unsigned n, uint64_t until_usec, unsigned *told)
+{
+	n_asked = n_given_up = 0;
+	*told = 0;
+	assert_int_equal(gather_new(&slow_source, store, "ns", BYTES_MAX, ret_g), 0);
+	for (unsigned i = 0; i < n; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "s%u", i);
+		assert_int_equal(gather_add(*ret_g, SOURCE_SECRET, name), 0);
+	}
+	assert_int_equal(gather_start(*ret_g, until_usec, on_gathered, told), 0);
+}
+
+static void at_most_eight_are_under_way(void **state)
+{
+	cleanup(gather_freep) struct gather *g = NULL;
+	struct rig *t = *state;
+	unsigned told;
+
+	begin_slow(&g, t->store, 20, USEC_INFINITY, &told);
+	for (unsigned i = 0; i < 20; i++) {
+		assert_int_equal(told, 0);
+		assert_int_equal(n_asked, MIN(8u, 20 - i));
+		answer(asked[0], NULL);
+	}
+	assert_int_equal(told, 1);
+	assert_int_equal(n_given_up, 0);
+	assert_int_equal(gather_result(g, NULL), 0);
+	for (unsigned i = 0; i < 20; i++)
+		assert_int_equal(gather_at(g, i)->err.code, -ENOENT);
+}
+
+static struct secret *secret_of_bytes(size_t len)
+{
+	cleanup_free char *text = NULL;
+	cleanup_json json_t *doc = NULL;
+	struct secret *s = NULL;
+	struct json_issue issue;
+
+	text = str_format("{\"metadata\":{\"namespace\":\"ns\",\"name\":\"s\"},\"data\":{\"key\":\"%0*d\"}}",
+			  (int)(len / 3 * 4), 0);
+	assert_int_equal(json_parse(text, strlen(text), &doc, NULL), 0);
+	assert_int_equal(codec_object(OBJECT_SECRET, doc, &s, &issue), 0);
+	return s;
+}
+
+/* What one question takes does not fill the memory for Secrets. */
+static void too_many_bytes_are_given_up(void **state)
+{
+	struct secret *s = secret_of_bytes(BYTES_MAX / 4);
+	struct gather *g = NULL;
+	struct rig *t = *state;
+	struct err e = ERR_INIT;
+	unsigned told;
+
+	begin_slow(&g, t->store, 20, USEC_INFINITY, &told);
+	for (int i = 0; i < 4; i++) {
+		assert_int_equal(told, 0);
+		assert_int_equal(n_asked, 8);
+		answer(asked[0], s);
+	}
+	/* with the names that is too much */
+	assert_int_equal(told, 1);
+	assert_int_equal(n_asked, 0);
+	assert_int_equal(n_given_up, 7);
+	assert_int_equal(gather_result(g, &e), -E2BIG);
+	assert_string_equal(err_text(&e),
+			    "the Secrets and ConfigMaps that it takes have more than 1048576 bytes together");
+	gather_free(g);
+	secret_unref(s);
+}
+
+static void there_is_one_deadline_for_all(void **state)
+{
+	cleanup(gather_freep) struct gather *g = NULL;
+	struct rig *t = *state;
+	unsigned told;
+
+	begin_slow(&g, t->store, 20, clock_monotonic_usec() + 100 * USEC_PER_MSEC, &told);
+	assert_int_equal(n_asked, 8);
+	usleep(110000);
+	while (n_asked > 0)
+		answer(asked[0], NULL);
+	assert_int_equal(told, 1);
+	for (unsigned i = 0; i < 20; i++)
+		assert_int_equal(gather_at(g, i)->unanswered, i >= 8);
+	assert_string_equal(err_text(&gather_at(g, 19)->err), "secret ns/s19: there was no time left to ask for it");
 }
 
 #define RIGGED(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -430,6 +570,9 @@ int main(void)
 		RIGGED(all_come_before_it_is_told),
 		RIGGED(nothing_is_there_at_once),
 		RIGGED(there_is_a_limit),
+		RIGGED(at_most_eight_are_under_way),
+		RIGGED(too_many_bytes_are_given_up),
+		RIGGED(there_is_one_deadline_for_all),
 		RIGGED(what_volumes_have_serves_when_nobody_answers),
 	};
 	struct err e = ERR_INIT;
