@@ -415,6 +415,10 @@ static int take_account(struct run *run, json_t **ret, struct err *e)
 	char text[2 * ERR_TEXT_MAX];
 	int r = 0;
 
+	/* nobody knows whether there are any; an answer without them would replace good credentials by none */
+	if (!account->account && account->err.code != -EACCES && account->err.code != -ENOENT &&
+	    account->err.code != -EOPNOTSUPP)
+		return err_set(e, account->unanswered ? -EAGAIN : account->err.code, "%s", err_text(&account->err));
 	if (account->account)
 		r = pod_pull_secrets_read(account->account, &names);
 	if (r == 0 && !account->account && account->err.code != -EOPNOTSUPP) {

@@ -170,8 +170,8 @@ static void refused(struct source_fetch *f, const struct http_result *result)
 		(void)credentials_doubt(f->source->credentials);
 	if (may_pass(f, result->status) && try_again(f, MAX(result->retry_after_sec, failure.retry_after_sec)))
 		return;
-	tell_failed(f, -EACCES, result->status == STATUS_TOO_MANY || result->status >= STATUS_SERVER_ERROR,
-		    err_text(&failure.err));
+	tell_failed(f, result->status == STATUS_FORBIDDEN ? -EACCES : -EREMOTEIO,
+		    result->status == STATUS_TOO_MANY || result->status >= STATUS_SERVER_ERROR, err_text(&failure.err));
 }
 
 static void on_head(void *userdata, int status)

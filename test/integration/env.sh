@@ -293,10 +293,14 @@ search() { # search NEEDLE: how often it is in the agent's memory outside the ar
 check_equal "what was handed out is not in the agent's memory" "$(search "$canary-api")" "0 0"
 check_equal "the search finds what is there" "$(search "$canary-volume" 2>/dev/null | cut -d ' ' -f 2 | grep -c '^[1-9]')" 1
 
+check_equal "nobody's ServiceAccount: no credentials" "$(ask pull-config default/app 2>/dev/null | jq -c .)" '{"auths":{}}'
+
 kill "$server"
 wait "$server"
 check "the API server's end is noticed" eventually 20 "[ \"\$(ask status -o json | jq .source.connected)\" = false ]"
 refused "nothing stale is handed out" 1 "secret default/db: the API server does not answer" ask env default/app c
+refused "no credentials are not taken for all that there are" 1 "serviceaccount default/default: the API server does not answer" \
+	ask pull-config default/app
 out=$(ask env default/app held 2>&1 >"$TEST_DIR/stdout")
 check_equal "but what a volume has" "$(cat "$TEST_DIR/stdout")" "P=$canary-volume"
 check_contains "and that is said" "$out" "secret default/volume: the API server does not answer"

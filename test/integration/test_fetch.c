@@ -277,7 +277,7 @@ static void a_404_of_somebody_else_is_no_word_about_the_object(void **state)
 
 	apiserver_fail(t->server, "/secrets/s", 404, "not here", -1, 1);
 	c = fetch(t, SOURCE_SECRET, "s");
-	assert_int_equal(c.err.code, -EACCES);
+	assert_int_equal(c.err.code, -EREMOTEIO);
 	assert_null(strstr(err_text(&c.err), "not found:"));
 }
 
@@ -295,6 +295,14 @@ static void an_account_comes_or_is_forbidden_at_once(void **state)
 	c = fetch(t, SOURCE_ACCOUNT, "a");
 	assert_int_equal(c.err.code, -EACCES);
 	assert_int_equal(apiserver_counts(t->server).n_requests - before, 1);
+	/* only that is for good */
+	apiserver_fail(t->server, "/serviceaccounts/a", 503, NULL, 60, -1);
+	c = fetch(t, SOURCE_ACCOUNT, "a");
+	assert_int_equal(c.err.code, -EREMOTEIO);
+	assert_true(c.unanswered);
+	apiserver_fail(t->server, "/serviceaccounts/a", 401, NULL, 60, -1);
+	c = fetch(t, SOURCE_ACCOUNT, "a");
+	assert_int_equal(c.err.code, -EREMOTEIO);
 }
 
 static void who_is_not_there_is_not_waited_for(void **state)
