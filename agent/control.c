@@ -179,14 +179,20 @@ static bool wait_is_over(const struct request *rq)
 	return rq->status != 0;
 }
 
+/* Nobody waits for the answer any more. */
+static void later_cancel(struct request *rq)
+{
+	if (rq->later.cancel)
+		rq->later.cancel(rq->later.owner);
+	rq->later.cancel = NULL;
+}
+
 /* Out of the list; its sources end. The request itself ends in on_completed(). */
 static void wait_leave(struct request *rq)
 {
 	if (!rq->ref)
 		return;
-	if (rq->later.cancel)
-		rq->later.cancel(rq->later.owner);
-	rq->later.cancel = NULL;
+	later_cancel(rq);
 	loop_source_free(TAKE_PTR(rq->timer));
 	loop_source_free(TAKE_PTR(rq->hangup));
 	list_remove(&rq->link);
@@ -314,7 +320,7 @@ static int wait_begin(struct request *rq, const char *ref, uint64_t timeout_usec
 typedef int (*later_op)(void *userdata, const char *ref, const char *container, struct control_later *later,
 			json_t **ret, struct err *e);
 
-/* As wait_begin(). */
+/* As wait_begin(). What can be answered at once is no wait, and takes no place of one. */
 static int later_begin(struct request *rq, later_op op, const char *ref, const char *container, struct answer *a)
 {
 	struct control *c = rq->control;
@@ -322,19 +328,21 @@ static int later_begin(struct request *rq, later_op op, const char *ref, const c
 	json_t *json = NULL;
 	int r;
 
-	if (c->n_waits >= WAITS_MAX)
+	r = op(c->userdata, ref, container, &rq->later, &json, &e);
+	if (r != CONTROL_LATER)
+		return answer_op(a, r, json, &e);
+	if (c->n_waits >= WAITS_MAX) {
+		later_cancel(rq);
 		return answer_full(a);
+	}
 	rq->is_later = true;
 	r = wait_enter(rq, ref, USEC_INFINITY);
-	if (r < 0)
+	if (r < 0) {
+		later_cancel(rq);
 		return r;
-	r = op(c->userdata, ref, container, &rq->later, &json, &e);
-	if (r == CONTROL_LATER) {
-		MHD_suspend_connection(rq->connection);
-		return 1;
 	}
-	wait_leave(rq);
-	return answer_op(a, r, json, &e);
+	MHD_suspend_connection(rq->connection);
+	return 1;
 }
 
 void control_answer(struct control_later *later, int r, json_t *take_json, const struct err *e)

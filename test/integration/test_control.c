@@ -769,6 +769,12 @@ static void too_many_waits_are_refused_and_others_served(void **state)
 	wait_until_looked(s, ARRAY_SIZE(fds));
 	assert_int_equal(get(s, "/v1/pods/default/web/wait?timeout=10s", NULL), 503);
 	assert_int_equal(get(s, "/v1/status", NULL), 200);
+	/* what need not wait takes no place */
+	assert_int_equal(get(s, "/v1/pods/default/web/containers/app/mounts", NULL), 200);
+	assert_int_equal(get(s, ENV_OF("now"), NULL), 200);
+	/* and what has to is given up */
+	assert_int_equal(get(s, ENV_OF("later"), NULL), 503);
+	assert_int_equal(s->n_cancelled, 1);
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
 		close(fds[i]);
 }
