@@ -15,19 +15,19 @@ static const char *get_text(const json_t *entry, const char *key)
 	return json_string_value(json_object_get(entry, key)) ?: "";
 }
 
-/* With or without padding, as the kubelet takes it. */
-static bool is_auth(const char *text)
+/* With or without padding, as the kubelet takes it; with it in `padded`, as most others want it. */
+static bool read_auth(const char *text, struct buf *padded)
 {
-	cleanup_buf struct buf padded = BUF_INIT(AUTH_MAX + 4), decoded = BUF_INIT(AUTH_MAX);
+	cleanup_buf struct buf decoded = BUF_INIT(AUTH_MAX);
 	size_t len = strlen(text), decoded_len = 0;
 	char *room = NULL;
 
-	if (len == 0 || len > AUTH_MAX || buf_add(&padded, text, len) < 0)
+	if (len == 0 || len > AUTH_MAX || buf_add(padded, text, len) < 0)
 		return false;
-	while (padded.len % 4 && buf_add(&padded, "=", 1) == 0)
+	while (padded->len % 4 && buf_add(padded, "=", 1) == 0)
 		;
-	if (buf_reserve(&decoded, padded.len, &room) < 0 ||
-	    b64_decode(padded.data, padded.len, (uint8_t *)room, padded.len / 4 * 3, &decoded_len) < 0)
+	if (buf_reserve(&decoded, padded->len, &room) < 0 ||
+	    b64_decode(padded->data, padded->len, (uint8_t *)room, padded->len / 4 * 3, &decoded_len) < 0)
 		return false;
 	buf_advance(&decoded, decoded_len);
 	return decoded_len > 0 && memchr(decoded.data, ':', decoded_len);
@@ -37,14 +37,14 @@ static bool is_auth(const char *text)
 static int set_auth(json_t *fresh, const json_t *entry)
 {
 	const char *auth = get_text(entry, "auth"), *user = get_text(entry, "username");
-	cleanup_buf struct buf pair = BUF_INIT(AUTH_MAX);
+	cleanup_buf struct buf padded = BUF_INIT(AUTH_MAX + 4), pair = BUF_INIT(AUTH_MAX);
 	cleanup_secret char *text = NULL;
 	int r;
 
-	if (*auth && !is_auth(auth))
+	if (*auth && !read_auth(auth, &padded))
 		return -EINVAL;
 	if (*auth)
-		return json_object_set_new(fresh, "auth", json_string(auth)) < 0 ? -ENOMEM : 0;
+		return json_object_set_new(fresh, "auth", json_string(padded.data)) < 0 ? -ENOMEM : 0;
 	if (!*user)
 		return 0;
 	r = buf_printf(&pair, "%s:%s", user, get_text(entry, "password"));

@@ -82,11 +82,13 @@ static void both_types_become_auths(void **state)
 		{ JSON_TYPE, ".dockerconfigjson", "{'auths':{'r.io':{'username':'u','password':'p'}}}",
 		  "{'r.io':{'auth':'dTpw'}}" },
 		{ CFG_TYPE, ".dockercfg", "{'r.io':{'username':'u','password':'p'}}", "{'r.io':{'auth':'dTpw'}}" },
-		/* auth wins over them, as for the kubelet; without padding, too */
+		/* auth wins over them, as for the kubelet; without padding, too: it gets one */
 		{ JSON_TYPE, ".dockerconfigjson", "{'auths':{'r.io':{'auth':'dTpw','username':'x','password':'y'}}}",
 		  "{'r.io':{'auth':'dTpw'}}" },
 		{ JSON_TYPE, ".dockerconfigjson", "{'auths':{'r.io':{'auth':'dTpwdw'}}}",
-		  "{'r.io':{'auth':'dTpwdw'}}" },
+		  "{'r.io':{'auth':'dTpwdw=='}}" },
+		{ JSON_TYPE, ".dockerconfigjson", "{'auths':{'r.io':{'auth':'dTpwdzI'}}}",
+		  "{'r.io':{'auth':'dTpwdzI='}}" },
 		/* tokens; what else there is stays behind */
 		{ JSON_TYPE, ".dockerconfigjson",
 		  "{'HttpHeaders':{},'credsStore':'x','auths':{'https://index.docker.io/v1/"
