@@ -471,11 +471,14 @@ static int failed_mount(const struct event_trouble *what, uint64_t realtime_usec
 	return 0;
 }
 
+static bool is_rotation(enum event_kind kind)
+{
+	return kind == EVENT_SECRET_ROTATED || kind == EVENT_CONFIG_MAP_ROTATED;
+}
+
 static bool is_wanted(const struct source_events *tuning, enum event_kind kind)
 {
-	if (kind == EVENT_SECRET_ROTATED || kind == EVENT_CONFIG_MAP_ROTATED)
-		return tuning->rotations;
-	return tuning->failures;
+	return is_rotation(kind) ? tuning->rotations : tuning->failures;
 }
 
 /* -ENOENT: it is over. */
@@ -535,6 +538,19 @@ static void forget_notices(struct events *ev, const struct source_events *wanted
 			event_free(take_notice(ev, n));
 }
 
+/* Who asks over and over has it told once: others are not to be dropped for that. Rotations are counted, each of them. */
+static bool is_queued(const struct events *ev, enum event_kind kind, const struct event_pod *pod, const char *message)
+{
+	const struct notice *n;
+
+	if (is_rotation(kind))
+		return false;
+	list_for_each (n, &ev->notices, link)
+		if (n->event->kind == kind && str_eq(n->event->uid, pod->uid) && str_eq(n->event->message, message))
+			return true;
+	return false;
+}
+
 static int queue_notice(struct events *ev, enum event_kind kind, const struct event_pod *pod, const char *message,
 			uint64_t realtime_usec)
 {
@@ -562,6 +578,8 @@ void events_notice(struct events *ev, enum event_kind kind, const struct event_p
 		return;
 	/* one that an agent finds when it takes over has been told by the one before */
 	if (kind == EVENT_INVALID_OPTION && ev->resumes)
+		return;
+	if (is_queued(ev, kind, pod, message))
 		return;
 	if (queue_notice(ev, kind, pod, message, realtime_usec) < 0)
 		ev->n_dropped++;

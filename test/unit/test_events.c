@@ -541,6 +541,33 @@ static void notices_are_told_with_the_failures(void **state)
 	}
 }
 
+static void what_is_queued_is_not_queued_again(void **state)
+{
+	const struct event_pod other = { .ns = "ns", .name = "web", .uid = "u2", .resource_version = "7" };
+	struct event *e;
+
+	rotate("somebody else's");
+	for (unsigned i = 0; i < EVENTS_QUEUE_MAX + 3; i++)
+		notice(EVENT_INVALID_NAMES);
+	assert_int_equal(events_stats(w.events).n_queued, 2);
+	assert_int_equal(events_stats(w.events).n_dropped, 0);
+	/* another kind, pod or message is something else */
+	notice(EVENT_NO_PULL_SECRET);
+	events_notice(w.events, EVENT_INVALID_NAMES, &other, "something is missing", REALTIME + w.now);
+	events_notice(w.events, EVENT_INVALID_NAMES, &other, "something else is missing", REALTIME + w.now);
+	assert_int_equal(events_stats(w.events).n_queued, 5);
+	for (unsigned i = 0; i < 5; i++) {
+		e = next();
+		assert_non_null(e);
+		event_free(e);
+	}
+	/* what has been told is told again */
+	notice(EVENT_INVALID_NAMES);
+	e = next();
+	assert_int_equal(e->count, 2);
+	event_free(e);
+}
+
 /* ---- client-go's three stages ---- */
 
 static void tenth_of_similar_ones_is_combined(void **state)
@@ -753,6 +780,7 @@ int main(void)
 		TEST(oldest_rotation_is_dropped_and_counted),
 		TEST(switched_off_rotations_are_forgotten),
 		TEST(notices_are_told_with_the_failures),
+		TEST(what_is_queued_is_not_queued_again),
 		TEST(tenth_of_similar_ones_is_combined),
 		TEST(similar_ones_are_forgotten_after_ten_minutes),
 		TEST(pod_has_25_and_one_in_five_minutes),
