@@ -426,8 +426,8 @@ static void put_env(json_t **container, const struct pod_container *c)
 		is_needed |= c->mounts[i].sub_path_expr != NULL;
 	if (!is_needed || !c->env)
 		return;
-	env = json_loads(c->env, 0, NULL);
-	if (!*container || !env || json_object_update(*container, env) < 0) {
+	if (!*container || json_parse(c->env, strlen(c->env), &env, NULL) < 0 ||
+	    json_object_update(*container, env) < 0) {
 		json_decref(*container);
 		*container = NULL;
 	}

@@ -481,6 +481,29 @@ static void a_pod_comes_back_as_it_was(void **state)
 	assert_string_equal(item->pod->phase, "Running");
 }
 
+/* No process can be given it, but an API server takes it. */
+static void an_environment_with_nul_in_it_comes_back(void **state)
+{
+	cleanup_buf struct buf text = BUF_INIT(CACHE_FILE_MAX);
+	cleanup_cache_set struct cache_set s = { .generation = 1 };
+	cleanup_json json_t *doc = parse(
+		"{\"apiVersion\": \"v1\", \"kind\": \"Pod\", \"metadata\": {\"namespace\": \"default\", \"name\": "
+		"\"web\", \"uid\": \"u-2\"}, \"spec\": {\"nodeName\": \"n\", \"containers\": [{\"name\": \"main\", "
+		"\"env\": [{\"name\": \"X\", \"value\": \"a\\u0000b\"}], \"volumeMounts\": [{\"name\": \"v\", "
+		"\"mountPath\": \"/p\", \"subPathExpr\": \"$(Y)\"}]}]}}");
+	cleanup_pod struct pod *pod = NULL;
+	struct cache_item *item;
+	struct json_issue issue;
+	struct err e = ERR_INIT;
+
+	assert_int_equal(codec_pod(doc, &pod, &issue), 0);
+	assert_int_equal(cache_pod_encode(pod, &text), 0);
+	item = add(&s, CACHE_POD, "default/web/u-2", 'a');
+	if (cache_item_decode(item, text.data, text.len, &e) < 0)
+		fail_msg("%s: %s", err_text(&e), text.data);
+	assert_string_equal(pod_find_container(item->pod, "main")->env, pod_find_container(pod, "main")->env);
+}
+
 static struct secret *secret_of(const char *value)
 {
 	cleanup_free char *text = str_format(
@@ -824,6 +847,7 @@ int main(void)
 		cmocka_unit_test(what_is_no_index_is_refused),
 		cmocka_unit_test(a_folder_that_is_newer_than_its_index_is_refused),
 		cmocka_unit_test(a_pod_comes_back_as_it_was),
+		cmocka_unit_test(an_environment_with_nul_in_it_comes_back),
 		cmocka_unit_test(a_secret_comes_back_as_it_was),
 		cmocka_unit_test(a_config_map_comes_back_as_it_was),
 		cmocka_unit_test(a_record_of_another_object_is_refused),
