@@ -513,9 +513,24 @@ static void on_written(void *userdata, int r, const void *data, size_t len, cons
 	go_on(c);
 }
 
+/* -EBADMSG: it is nothing that JSON can say. That there is no memory looks the same; then the next flush has it. */
 static int encode(struct cache *c, const struct cache_item *item)
 {
-	return item->pod ? cache_pod_encode(item->pod, &c->plain) : cache_secret_encode(item->secret, &c->plain);
+	int r = item->pod ? cache_pod_encode(item->pod, &c->plain) : cache_secret_encode(item->secret, &c->plain);
+
+	return r == -ENOMEM ? -EBADMSG : r;
+}
+
+/* No matter of trying again: the others are kept. */
+static bool costs_only_itself(int r)
+{
+	return r == -EFBIG || r == -ENOBUFS || r == -ENAMETOOLONG || r == -EBADMSG;
+}
+
+static void leave_out(struct cache *c, struct cache_item *item, int r)
+{
+	log_warning(NULL, "offline cache: %s is not kept: %s", item->key, strerror(-r));
+	cache_set_remove(&c->next, item);
 }
 
 static int write_record(struct cache *c, struct cache_item *item)
@@ -558,10 +573,8 @@ static void write_next(struct cache *c)
 	}
 	item = c->next.items[c->at];
 	r = write_record(c, item);
-	if (r == -EFBIG || r == -ENOBUFS || r == -ENAMETOOLONG) {
-		/* no matter of trying again: the others are kept */
-		log_warning(NULL, "offline cache: %s is not kept: %s", item->key, strerror(-r));
-		cache_set_remove(&c->next, item);
+	if (costs_only_itself(r)) {
+		leave_out(c, item, r);
 		go_on(c);
 	} else if (r < 0) {
 		*item->file = '\0';
@@ -626,6 +639,10 @@ static int compare(struct cache *c, bool *ret_changed)
 			changed |= !old || !old->absent;
 		} else {
 			r = set_revision(c, item);
+			if (costs_only_itself(r)) {
+				leave_out(c, item, r);
+				continue;
+			}
 			if (r < 0)
 				return r;
 			if (old && str_eq(old->revision, item->revision))

@@ -60,11 +60,26 @@ static struct fixture {
 	struct cache_key *key;
 	struct cache *cache;
 	unsigned revision;
-	bool gone;
+	bool gone, odd; /* no Secret; a pod that cannot be written */
 	size_t n_restored;
 	unsigned n_ended; /* processes */
 	pid_t other; /* that has been put in the place of the first one */
 } f;
+
+static int add_odd_pod(struct cache_set *want)
+{
+	static const char text[] = "{\"apiVersion\": \"v1\", \"kind\": \"Pod\", \"metadata\": {\"namespace\": "
+				   "\"default\", \"name\": \"a\", \"uid\": \"u\"}, \"spec\": {\"nodeName\": \"n\"}}";
+	cleanup_json json_t *doc = NULL;
+	struct json_issue issue;
+	struct cache_item *item;
+
+	assert_int_equal(cache_set_add(want, CACHE_POD, "default/a/u", &item), 0);
+	assert_int_equal(json_parse(text, strlen(text), &doc, NULL), 0);
+	assert_int_equal(codec_pod(doc, &item->pod, &issue), 0);
+	item->pod->node_name[0] = '\xff';
+	return 0;
+}
 
 static int collect(void *userdata, struct cache_set *want)
 {
@@ -77,6 +92,8 @@ static int collect(void *userdata, struct cache_set *want)
 	struct json_issue issue;
 	struct cache_item *item;
 
+	if (f.odd)
+		assert_int_equal(add_odd_pod(want), 0);
 	if (f.gone)
 		return 0;
 	assert_int_equal(cache_set_add(want, CACHE_SECRET, "default/db", &item), 0);
@@ -358,6 +375,14 @@ static void a_record_that_cannot_be_removed_is_not_forgotten(void **state)
 }
 
 /* What an interrupted flush has left goes, even if what there is to be kept has not changed. */
+static void a_record_that_cannot_be_written_costs_no_other(void **state)
+{
+	f.odd = true;
+	write_one();
+	write_one();
+	assert_restores(1);
+}
+
 static void what_nobody_speaks_of_goes(void **state)
 {
 	static const char *const names[] = { "0123456789abcdef0123456789abcdef", "tmp-1" };
@@ -394,6 +419,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(both_states_stay_while_it_is_open_which_one_comes_back, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(a_record_that_cannot_be_removed_is_not_forgotten, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_record_that_cannot_be_written_costs_no_other, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_nobody_speaks_of_goes, setup, teardown),
 	};
 
