@@ -489,6 +489,8 @@ static void on_healed(void *userdata, const char *uid, const char *name)
 
 	if (!v || v->condition == VOLUME_READY)
 		return;
+	/* a flat one was of the revision of before until now */
+	free(TAKE_PTR(v->resource_version));
 	volume_find(v);
 	p->fn(p->userdata);
 }

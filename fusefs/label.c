@@ -32,10 +32,10 @@ static void label_file(struct label *l, struct node *dir, const struct payload_f
 	l->lacks_some = true;
 }
 
-/* The version itself and, of each file, the folder of the files and what there can be at most on its path. */
+/* The version itself, the folder of its files and, of each file, that folder again and what there can be at most on its path. */
 static size_t nodes_max(const struct payload *p)
 {
-	size_t n = 1;
+	size_t n = 2;
 
 	for (size_t i = 0; i < p->n_files; i++) {
 		n += 2;
@@ -90,6 +90,8 @@ int label_version(struct tree *t, struct node *version, struct node *files, cons
 	if (r < 0)
 		return r;
 	label_add(&l, version, 0);
+	if (files)
+		label_add(&l, files, 0);
 	for (size_t i = 0; i < p->n_files; i++)
 		label_file(&l, files, &p->files[i]);
 	drop_repeated(&l);
@@ -106,7 +108,7 @@ int label_refresh(struct tree *t, struct node *version, struct node *files, cons
 	uint32_t index;
 	const struct origins *o = node_origins(version, &index);
 
-	if (!o || !digest_eq(origins_digest(o), &p->origins_digest))
+	if (!o || !digest_eq(origins_digest(o), &p->origins_digest) || node_origins(files, &index) != o)
 		return label_version(t, version, files, p, updated_usec);
 	if (!origins_updated(o))
 		tree_note_shown(t, version, updated_usec);

@@ -481,6 +481,7 @@ bool plan_shown(const struct plan *p, struct plan_shown *ret_s)
 	*ret_s = (struct plan_shown){
 		.vol = vol,
 		.version = n,
+		.labelled = data || flat_is_whole(p, n) ? n : vol,
 		.name = node_name(n),
 		.changed_usec = node_changed(data ?: n),
 		.flat = !data,

@@ -66,6 +66,8 @@ bool plan_made(const struct plan *p, struct node **ret_version, struct node **re
 /* What the volume at `path` shows, or begins to show. */
 struct plan_shown {
 	struct node *vol, *version; /* its folder, and that of its newest version */
+	struct node *
+		labelled; /* has the origins of what a reader finds: while a flat volume changes, still those of before */
 	const char *name; /* of the version; valid while it is there */
 	uint64_t changed_usec; /* about when it came */
 	bool flat;

@@ -468,6 +468,11 @@ static void volume_healed(struct publish *p, struct job *j)
 	tree_drop_hidden(p->tree, s.version);
 	if (!s.flat)
 		retire_others(p, v, s.vol, s.name);
+	/* its process died before it knew */
+	if (!version_updated(s.version)) {
+		v->realtime_usec = j->realtime_usec ?: s.changed_usec;
+		tree_note_shown(p->tree, s.version, v->realtime_usec);
+	}
 	v->good = true;
 	if (v->doubted && *p->doubt == v->doubted)
 		*p->doubt = 0;
@@ -986,7 +991,7 @@ const struct origins *publish_origins(const struct publish *p, const struct volu
 	uint32_t index;
 
 	plan.path = path;
-	return path && plan_shown(&plan, &s) ? node_origins(s.version, &index) : NULL;
+	return path && plan_shown(&plan, &s) ? node_origins(s.labelled, &index) : NULL;
 }
 
 void publish_names(const struct publish *p,

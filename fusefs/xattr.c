@@ -122,7 +122,7 @@ static bool subject_of_volume(struct tree *t, struct node *vol, struct subject *
 
 	if (!volume_shown(t, vol, &shown))
 		return false;
-	s->origins = node_origins(shown.version, &s->index);
+	s->origins = node_origins(shown.labelled, &s->index);
 	s->changed_usec = shown.changed_usec;
 	s->volume = vol;
 	s->is_current = true;

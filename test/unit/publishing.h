@@ -268,7 +268,7 @@ static void result_fn(void *userdata, int r, const struct publish_result *res, c
 
 static const struct volume_path AT = { "uid", "p", "v" };
 
-/* "a=1 dir/b=2" */
+/* "a=1 dir/b=2", behind "@7" of revision 7 */
 static struct payload *payload_make_unsealed(const char *spec)
 {
 	cleanup_free char *copy = strdup(spec);
@@ -284,6 +284,10 @@ static struct payload *payload_make_unsealed(const char *spec)
 
 		if (str_eq(item, "LIVE")) {
 			payload_set_live(p);
+			continue;
+		}
+		if (item[0] == '@') {
+			assert_int_equal(payload_add_origin(p, "secret/db", "uid-of-db", item + 1), 0);
 			continue;
 		}
 		if (str_eq(item, "FLAT")) {

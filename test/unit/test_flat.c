@@ -407,6 +407,53 @@ static void a_publisher_that_lies_is_found_out(void **state)
 	assert_shown(V, "a=2 ");
 }
 
+static void assert_revision(const char *want, uint64_t updated_usec)
+{
+	const struct origins *o = publish_origins(f.publish, &AT);
+
+	assert_non_null(o);
+	assert_string_equal(origins_at(o, 0)->resource_version, want);
+	if (updated_usec)
+		assert_int_equal(origins_updated(o), updated_usec);
+}
+
+/* Until all of its keys are there the volume is of the revision of before. */
+static void a_revision_is_claimed_when_it_is_shown(void **state)
+{
+	struct publish_result res;
+	uint64_t doubt = 0;
+	int n_healed = 0;
+	bool whole;
+
+	for (int step = 2; step <= 6; step++) {
+		for (int dies = 0; dies < 2; dies++) {
+			assert_true(publish("FLAT @1 a=1 b=1", NULL) >= 0);
+			assert_revision("1", 0);
+			f.fail_at = f.n_changes + step;
+			assert_int_equal(publish("FLAT @2 a=2 b=2", NULL), step == 6 ? 0 : -ENOSPC);
+			f.fail_at = 0;
+			assert_revision(step < 5 ? "1" : "2", 0);
+			if (dies) {
+				next_agent(&n_healed, &doubt);
+				assert_revision(step < 5 ? "1" : "2", 0);
+				attach();
+				run();
+				assert_true(publish_find(f.publish, &AT, &res, &whole));
+				assert_true(res.realtime_usec > 0);
+				if (step < 4)
+					assert_int_equal(res.realtime_usec, 12345);
+				assert_revision("2", res.realtime_usec);
+				assert_int_equal(publish("FLAT @2 a=2 b=2", NULL), PUBLISH_UNCHANGED);
+			} else {
+				assert_true(publish("FLAT @2 a=2 b=2", NULL) >= 0);
+				assert_true(publish_find(f.publish, &AT, &res, &whole));
+			}
+			assert_true(whole);
+			assert_revision("2", res.realtime_usec);
+		}
+	}
+}
+
 /* --- live files --- */
 
 static void live_files_are_forgotten_before_their_rename_and_dropped_after_it(void **state)
@@ -591,6 +638,7 @@ int main(void)
 		TEST(an_update_that_was_not_committed_is_taken_back),
 		TEST(a_folder_in_doubt_is_looked_at_again),
 		TEST(a_publisher_that_lies_is_found_out),
+		TEST(a_revision_is_claimed_when_it_is_shown),
 		TEST(live_files_are_forgotten_before_their_rename_and_dropped_after_it),
 		TEST(live_files_come_to_a_volume_and_change_with_it),
 		TEST(live_files_survive_deaths_at_any_step),
