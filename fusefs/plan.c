@@ -322,6 +322,11 @@ int plan_remove_volume(struct plan *p)
 	return r ?: warm_parents(p, vol);
 }
 
+int plan_remove_staging(struct plan *p)
+{
+	return flat_remove(p);
+}
+
 /* The link by-name/<ns>/<name> that leads to this pod. */
 static struct node *find_name_link(struct plan *p, const char *uid)
 {

@@ -52,6 +52,8 @@ void plan_clear(struct plan *p);
 int plan_volume(struct plan *p, const struct payload *payload, bool (*in_grace)(void *userdata, const char *version),
 		void *userdata);
 int plan_remove_volume(struct plan *p);
+/* What is left of a flat volume that was never made, nor removed to its end; path: <pod>/staging/<volume>. */
+int plan_remove_staging(struct plan *p);
 int plan_remove_pod(struct plan *p);
 int plan_name_pod(struct plan *p);
 /* Brings an update that an earlier process did not end to its end, or takes back what was not visible yet: afterwards the

@@ -48,7 +48,7 @@ struct retired {
 	char version[PLAN_VERSION_MAX];
 };
 
-enum job_kind { JOB_VOLUME, JOB_REMOVE_VOLUME, JOB_REMOVE_POD, JOB_NAME_POD, JOB_EXPIRE, JOB_HEAL };
+enum job_kind { JOB_VOLUME, JOB_REMOVE_VOLUME, JOB_REMOVE_POD, JOB_NAME_POD, JOB_EXPIRE, JOB_HEAL, JOB_SWEEP };
 
 struct job {
 	struct list link;
@@ -350,6 +350,8 @@ static int job_plan(struct publish *p, struct job *j)
 		return plan_expire(&j->plan);
 	case JOB_HEAL:
 		return plan_heal(&j->plan, j->touch);
+	case JOB_SWEEP:
+		return plan_remove_staging(&j->plan);
 	}
 	return -EINVAL;
 }
@@ -516,6 +518,7 @@ static void job_done(struct publish *p, struct job *j)
 		break;
 	case JOB_NAME_POD:
 	case JOB_EXPIRE:
+	case JOB_SWEEP:
 		break;
 	}
 	job_finish(p, j, 0);
@@ -905,14 +908,53 @@ static int resume_volume(struct publish *p, const struct node *pod, const struct
 	return heal_enqueue(p, node_name(pod), path, v->doubted);
 }
 
+static bool has_volume(const struct publish *p, const struct node *volumes, const char *name)
+{
+	struct node *plugin = is_dir(volumes) ? node_next_child(volumes, 0) : NULL;
+
+	while (plugin && !(is_dir(plugin) && tree_find(p->tree, plugin, name)))
+		plugin = node_next_child(volumes, node_cookie(plugin));
+	return plugin;
+}
+
+static int sweep_enqueue(struct publish *p, const struct node *pod, const char *volume)
+{
+	cleanup_job struct job *j = NULL;
+	int r;
+
+	r = job_new(p, JOB_SWEEP, node_name(pod), &j);
+	if (r < 0)
+		return r;
+	if (asprintf(&j->path, "%s/" PLAN_STAGING "/%s", node_name(pod), volume) < 0) {
+		j->path = NULL;
+		return -ENOMEM;
+	}
+	job_enqueue(p, TAKE_PTR(j));
+	return 0;
+}
+
+/* A death before a flat volume's mkdir leaves what was made before it. */
+static int resume_staging(struct publish *p, const struct node *pod, const struct node *volumes)
+{
+	const struct node *staging = tree_find(p->tree, pod, PLAN_STAGING);
+	int r = 0;
+
+	for (struct node *n = is_dir(staging) ? node_next_child(staging, 0) : NULL; n && r == 0;
+	     n = node_next_child(staging, node_cookie(n)))
+		if (!has_volume(p, volumes, node_name(n)))
+			r = sweep_enqueue(p, pod, node_name(n));
+	return r;
+}
+
 /* Every committed child is listed or, in versions alone, hidden. */
 static int resume_pod(struct publish *p, struct node *pod)
 {
 	struct node *volumes = tree_find(p->tree, pod, "volumes");
-	int r = 0;
+	int r;
 
-	if (!is_dir(volumes))
-		return 0;
+	r = resume_staging(p, pod, volumes);
+	if (r < 0 || !is_dir(volumes))
+		return r;
 	for (struct node *plugin = node_next_child(volumes, 0); plugin;
 	     plugin = node_next_child(volumes, node_cookie(plugin)))
 		for (struct node *vol = node_next_child(plugin, 0); vol && r == 0;

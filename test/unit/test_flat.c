@@ -407,6 +407,36 @@ static void a_publisher_that_lies_is_found_out(void **state)
 	assert_shown(V, "a=2 ");
 }
 
+/* Whether the volume is made then or not. */
+static void what_was_staged_for_a_volume_that_never_came_goes(void **state)
+{
+	uint64_t doubt = 0;
+	int n_healed = 0;
+
+	for (int step = 4; step <= 7; step++) {
+		f.n_fail = 100; /* nothing of it can be taken back, either: as a death leaves it */
+		f.fail_at = f.n_changes + step;
+		assert_int_equal(publish("FLAT a=1", NULL), -ENOSPC);
+		f.n_fail = f.fail_at = 0;
+		assert_null(resolve(V, strlen(V)));
+		assert_non_null(resolve(S, strlen(S)));
+		next_agent(&n_healed, &doubt);
+		if (step % 2)
+			assert_int_equal(publish_volume(f.publish, &AT, payload_make("FLAT a=2"), NULL, NULL), 0);
+		attach();
+		run();
+		if (step % 2) {
+			assert_shown(V, "a=2 ");
+			assert_shown(S, "new/ ");
+		} else {
+			assert_shown("uid/staging", "");
+		}
+		assert_int_equal(n_healed, 0);
+		assert_int_equal(publish_remove_pod(f.publish, "uid", NULL, NULL), 0);
+		run();
+	}
+}
+
 static void assert_revision(const char *want, uint64_t updated_usec)
 {
 	const struct origins *o = publish_origins(f.publish, &AT);
@@ -638,6 +668,7 @@ int main(void)
 		TEST(an_update_that_was_not_committed_is_taken_back),
 		TEST(a_folder_in_doubt_is_looked_at_again),
 		TEST(a_publisher_that_lies_is_found_out),
+		TEST(what_was_staged_for_a_volume_that_never_came_goes),
 		TEST(a_revision_is_claimed_when_it_is_shown),
 		TEST(live_files_are_forgotten_before_their_rename_and_dropped_after_it),
 		TEST(live_files_come_to_a_volume_and_change_with_it),
