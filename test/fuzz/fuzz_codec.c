@@ -74,7 +74,7 @@ static void check_pod(const struct pod *p)
 			FUZZ_CHECK(v->n_sources == 0 && *v->error);
 			continue;
 		}
-		FUZZ_CHECK(str_is_dns_label(v->name));
+		FUZZ_CHECK(v->kind == POD_VOLUME_OTHER || str_is_dns_label(v->name));
 		FUZZ_CHECK(v->kind != POD_VOLUME_SECRET || v->n_sources == 1);
 		FUZZ_CHECK(v->kind != POD_VOLUME_OTHER || v->n_sources == 0);
 		for (size_t j = 0; j < v->n_sources; j++)
