@@ -136,7 +136,9 @@ check_equal "its exit status" $? 0
 rbac=/apis/rbac.authorization.k8s.io/v1
 # shellcheck disable=SC2034 # used by the eval below
 role='{"metadata": {"name": "secretlet"}, "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
-	{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "list", "watch"]},
+	{"apiGroups": [""], "resources": ["secrets", "configmaps"], "verbs": ["get", "list", "watch"]},
+	{"apiGroups": [""], "resources": ["serviceaccounts/token"], "verbs": ["create"]},
+	{"apiGroups": [""], "resources": ["serviceaccounts", "nodes"], "verbs": ["get"]},
 	{"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]}]}'
 binding='{"metadata": {"name": "secretlet"}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole",
 	"name": "secretlet"}, "subjects": [{"kind": "ServiceAccount", "name": "secretlet", "namespace": "default"}]}'
