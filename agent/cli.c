@@ -52,8 +52,8 @@ static const struct command commands[] = {
 	{ "pull-config", cli_pull_config, OPTION_BIT(OPTION_RUNTIME_DIR), 1, 1, "[OPTION...] NAMESPACE/POD",
 	  "print a pod's image pull credentials, as a docker configuration file",
 	  "Only root may ask, and only where the configuration has serveEnvironment: true." },
-	{ "secrets", cli_secrets, OPTIONS_LIST | OPTION_BIT(OPTION_SELECTOR) | OPTION_BIT(OPTION_KIND), 0, 0, "[OPTION...]",
-	  "list the Secrets (or ConfigMaps, tokens) that are held: never values",
+	{ "secrets", cli_secrets, OPTIONS_LIST | OPTION_BIT(OPTION_SELECTOR) | OPTION_BIT(OPTION_KIND), 0, 0,
+	  "[OPTION...]", "list the Secrets (or ConfigMaps, tokens) that are held: never values",
 	  "SELECTOR is a Kubernetes label selector: KEY, !KEY, KEY=VALUE, KEY!=VALUE, KEY in (A,B),\n"
 	  "KEY notin (A,B), KEY>N, KEY<N, with commas in between." },
 	{ "refresh", cli_refresh, OPTIONS_LIST | OPTION_BIT(OPTION_TIMEOUT), 1, 1, "[OPTION...] NAMESPACE/NAME",

@@ -73,11 +73,10 @@ check "who watches the subPath mount is told" wait "$modified"
 check_contains "of a change, not of an end" "$(cat "$TEST_DIR/modified")" MODIFY
 
 # --- several keys switch as one: who opens ..data once never finds two versions
-mixed=0 stop=$TEST_DIR/stop
+stop=$TEST_DIR/stop
 (
 	until [ -e "$stop" ]; do
 		both=$(cd "$creds/..data" 2>/dev/null && cat password user 2>/dev/null) || continue
-		set -- $both
 		half=$((${#both} / 2))
 		[ "${both:0:half}" = "${both:half}" ] || echo "$both"
 		sleep 0.01
@@ -119,7 +118,7 @@ check_equal "no read has failed" "$(sort -u "$TEST_DIR/reads")" "reads 1"
 # --- audit: who opened which key
 sh -c 'read -r value <"$1"; sleep 5; :' sh "$creds/password" &
 reader=$!
-check "who opened a key is in the audit log" eventually 20 "grep -q '\"pid\":$reader[,}]' '$audit'"
+check "who opened a key is in the audit log" eventually 20 "grep -q '\"pid\":${reader}[,}]' '$audit'"
 check_equal "with pod, volume, key and program" "$(jq -r "select(.type == \"open\" and .process.pid == $reader)
 	| [.pod.name, .volume, .key, .process.comm] | join(\" \")" "$audit" | head -n 1)" "web creds password sh"
 

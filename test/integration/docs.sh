@@ -19,7 +19,7 @@ missing_scripts() {
 missing_programs() {
 	local name
 	in_code -h README.md SECURITY.md | grep -xE '(test|fuzz)_[a-z0-9_]+' | sort -u | while read -r name; do
-		[ -n "$(find test -name "$name.c")" ] || [ -n "$(grep -rlw "$name" test --include='*.c' --include='*.py')" ] || echo "$name"
+		[ -n "$(find test -name "$name.c")" ] || grep -rqw "$name" test --include='*.c' --include='*.py' || echo "$name"
 	done
 }
 # Cases stand behind the program that has them: `test_sandbox` (`a_case`, `another_case`), or alone in SECURITY.md's table of
@@ -27,7 +27,7 @@ missing_programs() {
 missing_cases() {
 	local name
 	in_code -h README.md SECURITY.md | grep -xE '[a-z0-9]+(_[a-z0-9]+){2,}' | grep -vE '^(test|fuzz)_' | sort -u | while read -r name; do
-		[ -n "$(grep -rlw "$name" test agent common fusefs --include='*.c' --include='*.h' --include='*.sh')" ] || echo "$name"
+		grep -rqw "$name" test agent common fusefs --include='*.c' --include='*.h' --include='*.sh' || echo "$name"
 	done
 }
 check_equal "each script that is named is there" "$(missing_scripts)" ""

@@ -36,7 +36,9 @@ value() { # value FILE: what is in it, in $value
 # What a reader may see at any time.
 whole() { # whole OLD NEW
 	local a b path
-	value "$vol/a" && a=$value && value "$vol/b" && b=$value && value "$vol/same" || { echo "# a key is missing" && return 1; }
+	if ! { value "$vol/a" && a=$value && value "$vol/b" && b=$value && value "$vol/same"; }; then
+		echo "# a key is missing" && return 1
+	fi
 	case $a in "$1" | "$2") ;; *) echo "# a: $a, not $1 or $2" && return 1 ;; esac
 	case $b in "$1" | "$2") ;; *) echo "# b: $b, not $1 or $2" && return 1 ;; esac
 	for path in "$vol"/*; do

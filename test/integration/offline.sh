@@ -213,7 +213,7 @@ cp -a "$cache" "$TEST_DIR/good"
 spoil() { # spoil FILE PLACE: the byte there is another one
 	local byte
 	byte=$(od -An -tu1 -j"$2" -N1 "$1")
-	printf "\\x$(printf %x $((byte ^ 1)))" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
+	printf '%b' "\\x$(printf %x $((byte ^ 1)))" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
 }
 spoil "$cache/$record" 2000
 check_equal "verify names it" "$("$secretlet" cache verify --config "$config" 2>&1 >/dev/null)" \
