@@ -196,6 +196,7 @@ static void m_detach(int i)
 static bool m_is_attached(int i)
 {
 	while (i > ROOT)
+		/* cppcheck-suppress arrayIndexOutOfBoundsCond ; an index of nodes */
 		i = m.nodes[i].parent;
 	return i == ROOT;
 }
@@ -403,6 +404,7 @@ static int m_live_folder(void)
 static bool m_is_in(int i, int top)
 {
 	while (i > ROOT && i != top)
+		/* cppcheck-suppress arrayIndexOutOfBoundsCond ; an index of nodes */
 		i = m.nodes[i].parent;
 	return i == top;
 }

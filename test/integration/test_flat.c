@@ -484,7 +484,7 @@ static void publish_churn(int g)
 static void readers_see_no_gap_and_no_foreign_name(void **state)
 {
 	static void *(*const readers[])(void *arg) = { read_kept, read_kept, list_all };
-	pthread_t threads[ARRAY_SIZE(readers)];
+	pthread_t threads[ARRAY_SIZE(readers)] = { 0 };
 
 	publish_churn(1);
 	snprintf(stress.dir, sizeof stress.dir, "%s", path_of("stress", NULL));

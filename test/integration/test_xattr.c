@@ -503,7 +503,7 @@ static void flat_volumes_speak_as_others_do(void **state)
 	set_error("flat", "forbidden");
 	for (size_t k = 0; k < ARRAY_SIZE(places); k++)
 		assert_string_equal(ask(path("flat", places[k]), ERROR), "forbidden");
-	close(held);
+	close_fd(held);
 }
 
 /* --- what it costs --- */

@@ -337,7 +337,7 @@ static int by_text(const void *a, const void *b)
 
 static void show(struct buf *out, struct node *dir, const char *prefix)
 {
-	char *lines[64];
+	char *lines[64] = { NULL };
 	size_t n = 0;
 
 	for (struct node *c = node_next_child(dir, 0); c; c = node_next_child(dir, node_cookie(c))) {

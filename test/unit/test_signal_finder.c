@@ -115,7 +115,7 @@ static int compare(const void *a, const void *b)
 static const char *found_of(const struct signal_wanted *wanted, size_t n)
 {
 	static char sorted[1024];
-	char *words[64], *save = NULL;
+	char *words[64] = { NULL }, *save = NULL;
 	size_t n_words = 0;
 
 	found_text[0] = sorted[0] = '\0';
