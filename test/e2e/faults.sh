@@ -86,7 +86,7 @@ openssl_ca foreign-ca
 openssl_sign apiserver "/CN=kube-apiserver" foreign-ca
 kube_stop_apiserver
 kube_start_apiserver
-check "a server of another CA is refused" eventually 60 "! connected && status .source.lastError | grep -qi certificate"
+check "a server of another CA is refused" eventually 120 "! connected && status .source.lastError | grep -qi certificate"
 check "what is published stays" shows app 4
 openssl_sign apiserver "/CN=kube-apiserver" serving-ca-2
 restart_apiserver
@@ -123,10 +123,10 @@ mv "$kube/etcd.saved" "$kube/etcd"
 kube_start_etcd
 require "$TEST_DIR/apiserver.out" "the restored API server is back" kube_apiserver_up
 check "the restored content is shown" becomes keeps before
-check "a pod that is not in the restored state goes" eventually 60 "[ ! -e '$pods/$late_uid' ]"
+check "a pod that is not in the restored state goes" eventually 120 "[ ! -e '$pods/$late_uid' ]"
 check "the others stay" shows app 6
 update "updates arrive" old keeps again
-check "the daemon is healthy" eventually 60 healthy
+check "the daemon is healthy" eventually 120 healthy
 check "it is the same daemon all along" same_daemon
 secretlet_stop
 check_equal "its exit status" $? 0
@@ -162,7 +162,7 @@ children=$(pgrep -P "$secretlet_pid" | xargs)
 revoke
 # running watches go on; what is asked for anew is refused
 restart_apiserver
-check "without rights the server's words are shown" eventually 60 "status .source.lastError | grep -q 'forbidden: User \"system:serviceaccount:default:secretlet\"'"
+check "without rights the server's words are shown" eventually 120 "status .source.lastError | grep -q 'forbidden: User \"system:serviceaccount:default:secretlet\"'"
 put_secret db key=unseen
 check "what is published stays" shows app 6
 check "status is not healthy" not healthy
@@ -173,7 +173,7 @@ check "and is healthy" eventually 90 healthy
 # --- the token: its account goes, and so does what it is worth; another comes with a new token
 api DELETE /api/v1/namespaces/default/serviceaccounts/secretlet >/dev/null
 restart_apiserver
-check "a token of an account that is gone is refused" eventually 60 "status .source.lastError | grep -qi -e 401 -e unauthorized"
+check "a token of an account that is gone is refused" eventually 120 "status .source.lastError | grep -qi -e 401 -e unauthorized"
 check "what is published stays" shows app unseen
 account
 token
