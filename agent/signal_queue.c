@@ -52,7 +52,7 @@ struct signal_queue {
 	void *userdata;
 	int socket; /* -1: there is no agent */
 	struct loop_source *source, *timer;
-	struct map entries, sent;
+	struct map by_key, sent;
 	struct list idle, waiting;
 	uint64_t due_usec; /* what the timer is set to; USEC_INFINITY: nothing waits */
 	uint64_t free_usec; /* no walk before that */
@@ -110,7 +110,7 @@ static bool is_order(const struct signal_order *o)
 static void entry_free(struct signal_queue *q, struct entry *e)
 {
 	list_remove(&e->link);
-	map_remove_str(&q->entries, e->key);
+	map_remove_str(&q->by_key, e->key);
 	free(e);
 }
 
@@ -124,7 +124,7 @@ static struct entry *entry_new(struct signal_queue *q, const struct signal_order
 {
 	struct entry *e;
 
-	if (map_count(&q->entries) >= SIGNAL_QUEUE_MAX) {
+	if (map_count(&q->by_key) >= SIGNAL_QUEUE_MAX) {
 		e = list_first(&q->idle, struct entry, link);
 		if (!e)
 			return NULL;
@@ -137,7 +137,7 @@ static struct entry *entry_new(struct signal_queue *q, const struct signal_order
 	memcpy(e->uid, o->uid, sizeof(e->uid));
 	memcpy(e->volume, o->volume, sizeof(e->volume));
 	list_init(&e->link);
-	if (map_add_str(&q->entries, e->key, e) < 0) {
+	if (map_add_str(&q->by_key, e->key, e) < 0) {
 		free(e);
 		return NULL;
 	}
@@ -184,7 +184,7 @@ static void take_order(struct signal_queue *q, const struct signal_order *o)
 	bool changed;
 
 	key_of(o, key);
-	e = map_get_str(&q->entries, key);
+	e = map_get_str(&q->by_key, key);
 	if (o->kind == SIGNAL_ORDER_FORGET) {
 		if (e)
 			entry_free(q, e);
@@ -369,7 +369,7 @@ static void walk(struct signal_queue *q, uint64_t until_usec)
 	size_t n = 0;
 	int r;
 
-	wanted = calloc(map_count(&q->entries) + 1, sizeof(*wanted));
+	wanted = calloc(map_count(&q->by_key) + 1, sizeof(*wanted));
 	if (!wanted)
 		return;
 	list_for_each (e, &q->waiting, link) {
@@ -432,7 +432,7 @@ int signal_queue_new(struct loop *l, const struct signal_finder *f, signal_queue
 				    .userdata = userdata,
 				    .socket = -1,
 				    .due_usec = USEC_INFINITY,
-				    .entries = MAP_INIT,
+				    .by_key = MAP_INIT,
 				    .sent = MAP_INIT,
 				    .refusals = LOG_LIMIT_INIT(10 * USEC_PER_SEC, 3) };
 	list_init(&q->idle);
@@ -454,11 +454,11 @@ void signal_queue_free(struct signal_queue *q)
 	loop_source_free(q->source);
 	loop_source_free(q->timer);
 	close_fd(q->socket);
-	for (size_t it = 0; (e = map_next(&q->entries, &it));)
+	for (size_t it = 0; (e = map_next(&q->by_key, &it));)
 		free(e);
 	for (size_t it = 0; (s = map_next(&q->sent, &it));)
 		free(s);
-	map_deinit(&q->entries);
+	map_deinit(&q->by_key);
 	map_deinit(&q->sent);
 	free(q);
 }
