@@ -314,60 +314,145 @@ static void watchers_are_told_of_what_changes_and_of_nothing_else(void **state)
 
 /* --- who may change it --- */
 
-static void nobody_else_renames_what_is_staged(void **state)
+/* --- in the middle of an update --- */
+
+#define N_KEYS 64
+#define TRIES  50
+
+static char key_names[N_KEYS][16];
+
+/* Every other key is in a folder. */
+static const struct rig_file *keys_that_say(const char *text)
 {
-	char from[4096], to[4096];
-	struct rig_wait w = { 0 };
-	int n_refused = 0;
+	static struct rig_file files[N_KEYS + 1];
 
-	assert_int_equal(publish("others", FILES({ "a", "1" }, { "b", "1" })), 0);
-	snprintf(to, sizeof to, "%s/others/volumes/kubernetes.io~secret/v/a", rig_writable(rig));
-	snprintf(from, sizeof from, "%s/others/volumes/kubernetes.io~secret/v/b", rig_writable(rig));
-	assert_int_equal(rename(from, to), -1);
-	assert_int_equal(errno, EROFS);
-	/* while the publisher stands still, with the update committed or not */
-	for (int i = 0; i < 20; i++) {
-		char text[16];
-		DIR *d;
-
-		snprintf(text, sizeof text, "%d", i + 2);
-		rig_publish_start(rig, "others", "v", rig_payload(rig, FILES({ "a", text }, { "b", text }), -1, NULL),
-				  &w);
-		usleep((unsigned)i * 20);
-		kill(rig_publisher_pid(rig), SIGSTOP);
-		d = opendir(staging("others"));
-		assert_non_null(d);
-		closedir(d);
-		if (rename(from, to) == 0 || errno != EROFS)
-			fail_msg("renamed by somebody else: %s", strerror(errno));
-		n_refused++;
-		kill(rig_publisher_pid(rig), SIGCONT);
-		assert_int_equal(rig_wait(rig, &w, NULL), 0);
-		look_is_text(path_of("others", "a"), text);
-		look_is_text(path_of("others", "b"), text);
+	for (int i = 0; i < N_KEYS; i++) {
+		snprintf(key_names[i], sizeof key_names[i], i % 2 ? "k%d" : "d/k%d", i);
+		files[i] = (struct rig_file){ .path = key_names[i], .text = text };
 	}
-	assert_int_equal(n_refused, 20);
+	return files;
+}
+
+/* <pod>/staging/v/<version>/files, if there are any. */
+static const char *staged_files(const char *uid)
+{
+	static char path[512];
+	cleanup_fd int pods = open(rig_dir(rig), O_PATH | O_CLOEXEC);
+	const char *found = NULL;
+	struct dirent *d;
+	DIR *dir;
+
+	snprintf(path, sizeof path, "%s/staging/v", uid);
+	dir = fdopendir(openat(pods, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	while (!found && dir && (d = readdir(dir))) {
+		snprintf(path, sizeof path, "%s/staging/v/%.64s/files", uid, d->d_name);
+		if (d->d_name[0] != '.' && faccessat(pods, path, F_OK, 0) == 0)
+			found = path;
+	}
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
+struct middle {
+	const char *uid, *text;
+	int n_switched; /* at least so many, and one more is still to be */
+};
+
+static bool is_in_the_middle(void *arg)
+{
+	const struct middle *m = arg;
+	int n = 0;
+
+	if (!staged_files(m->uid))
+		return false;
+	for (int i = 0; i < N_KEYS; i++) {
+		char text[16] = { 0 };
+		int fd = open(path_of(m->uid, key_names[i]), O_RDONLY | O_CLOEXEC);
+
+		assert_true(read(fd, text, sizeof text - 1) > 0);
+		n += str_eq(text, m->text);
+		close(fd);
+	}
+	return n >= m->n_switched && n < N_KEYS;
+}
+
+/* Updates the pod's volume, with other texts, until the publisher has been stopped in the middle of one; *w waits for its end. */
+static void stop_in_the_middle(const char *uid, int n_switched, char text[static 16], struct rig_wait *w)
+{
+	static int round;
+
+	for (int i = 0; i < TRIES; i++) {
+		snprintf(text, 16, "%d", ++round);
+		*w = (struct rig_wait){ 0 };
+		rig_publish_start(rig, uid, "v", rig_payload(rig, keys_that_say(text), -1, NULL), w);
+		if (rig_stop_publisher_when(rig, w, is_in_the_middle, &(struct middle){ uid, text, n_switched }))
+			return;
+		assert_int_equal(rig_wait(rig, w, NULL), 0);
+	}
+	fail_msg("never in the middle, with %d switched, in %d updates", n_switched, TRIES);
+}
+
+static void assert_all_say(const char *uid, const char *text)
+{
+	for (int i = 0; i < N_KEYS; i++)
+		look_is_text(path_of(uid, key_names[i]), text);
+}
+
+static void assert_refused(const char *what, int r)
+{
+	if (r != -1 || errno != EROFS)
+		fail_msg("%s by somebody else: %s", what, r == 0 ? "done" : strerror(errno));
+}
+
+static void nobody_else_touches_what_is_staged(void **state)
+{
+	char text[16], staged[1024], volume[1024], from[2048], to[2048];
+	struct rig_wait w;
+
+	assert_int_equal(publish("others", keys_that_say("0")), 0);
+	snprintf(volume, sizeof volume, "%s/others/volumes/kubernetes.io~secret/v", rig_writable(rig));
+	for (int n_switched = 0; n_switched < N_KEYS; n_switched += 20) {
+		int n_there = 0;
+
+		stop_in_the_middle("others", n_switched, text, &w);
+		snprintf(staged, sizeof staged, "%s/%s", rig_writable(rig), staged_files("others"));
+		for (int i = 0; i < N_KEYS; i++) {
+			snprintf(from, sizeof from, "%s/%s", staged, key_names[i]);
+			snprintf(to, sizeof to, "%s/%s", volume, key_names[i]);
+			if (access(from, F_OK) < 0)
+				continue;
+			n_there++;
+			/* just what the publisher would do next, and what it would not */
+			assert_refused("switched", rename(from, to));
+			assert_refused("undone", rename(to, from));
+			assert_refused("unlinked", unlink(from));
+		}
+		snprintf(to, sizeof to, "%s/moved", volume);
+		assert_refused("moved", rename(staged, to));
+		*strrchr(staged, '/') = 0;
+		assert_refused("moved", rename(staged, to));
+		if (n_there == 0)
+			fail_msg("with %d switched nothing was staged", n_switched);
+		rig_continue_publisher(rig);
+		assert_int_equal(rig_wait(rig, &w, NULL), 0);
+		assert_all_say("others", text);
+	}
 }
 
 static void a_new_publisher_ends_what_the_old_one_began(void **state)
 {
-	struct rig_file files[65] = { 0 };
-	static char names[64][16], text[16];
-	struct rig_wait w = { 0 };
+	char text[16];
+	struct rig_wait w;
 
-	for (int i = 0; i < 64; i++) {
-		snprintf(names[i], sizeof names[i], i % 2 ? "k%d" : "d/k%d", i);
-		files[i] = (struct rig_file){ .path = names[i], .text = text };
-	}
-	for (int round = 0; round < 12; round++) {
-		snprintf(text, sizeof text, "%d", round);
-		rig_publish_start(rig, "killed", "v", rig_payload(rig, files, -1, NULL), &w);
-		usleep((unsigned)round * 150);
+	assert_int_equal(publish("killed", keys_that_say("0")), 0);
+	for (int n_switched = 0; n_switched < N_KEYS; n_switched += 9) {
+		stop_in_the_middle("killed", n_switched, text, &w);
 		rig_kill_publisher(rig);
 		rig_start_publisher(rig);
 		assert_int_equal(rig_wait(rig, &w, NULL), 0);
-		for (int i = 0; i < 64; i++)
-			look_is_text(path_of("killed", names[i]), text);
+		assert_all_say("killed", text);
+		assert_null(staged_files("killed"));
 	}
 }
 
@@ -461,10 +546,17 @@ static void *list_all(void *arg)
 	return NULL;
 }
 
-static void publish_churn(int g)
+static bool is_staged(void *arg)
+{
+	return staged_files("stress") != NULL;
+}
+
+/* With `die` the publisher is killed, and *die goes up if that was in the middle. */
+static void publish_churn(int g, int *die)
 {
 	static char text[32768], names[8][16];
 	struct rig_file files[11] = { 0 };
+	struct rig_wait w = { 0 };
 	size_t n = 0;
 
 	snprintf(text, sizeof text, "%07d\n", g);
@@ -478,33 +570,39 @@ static void publish_churn(int g)
 		if (((unsigned)g * 7 + i * 3) % 4 < 2)
 			files[n++] = (struct rig_file){ .path = names[i], .text = i % 2 ? "1" : text };
 	}
-	assert_int_equal(publish("stress", files), 0);
+	if (!die) {
+		assert_int_equal(publish("stress", files), 0);
+		return;
+	}
+	rig_publish_start(rig, "stress", "v", rig_payload(rig, files, -1, NULL), &w);
+	*die += rig_stop_publisher_when(rig, &w, is_staged, NULL);
+	rig_kill_publisher(rig);
+	rig_start_publisher(rig);
+	assert_int_equal(rig_wait(rig, &w, NULL), 0);
 }
 
 static void readers_see_no_gap_and_no_foreign_name(void **state)
 {
 	static void *(*const readers[])(void *arg) = { read_kept, read_kept, list_all };
 	pthread_t threads[ARRAY_SIZE(readers)] = { 0 };
+	int n_deaths = 0;
 
-	publish_churn(1);
+	publish_churn(1, NULL);
 	snprintf(stress.dir, sizeof stress.dir, "%s", path_of("stress", NULL));
 	for (size_t i = 0; i < ARRAY_SIZE(readers); i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, readers[i], NULL), 0);
 	for (int g = 2; g <= ROUNDS; g++) {
-		publish_churn(g);
-		if (g % 50 == 0) {
-			rig_kill_publisher(rig);
-			rig_start_publisher(rig);
-		}
+		publish_churn(g, g % 20 == 0 ? &n_deaths : NULL);
 		usleep((unsigned)g % 5 * 1000);
 	}
 	atomic_store(&stress.stop, true);
 	for (size_t i = 0; i < ARRAY_SIZE(readers); i++)
 		pthread_join(threads[i], NULL);
-	print_message("# %d reads, %d listings, %d wrong\n", atomic_load(&stress.n_reads), atomic_load(&stress.n_lists),
-		      atomic_load(&stress.n_wrong));
+	print_message("# %d reads, %d listings, %d deaths in the middle, %d wrong\n", atomic_load(&stress.n_reads),
+		      atomic_load(&stress.n_lists), n_deaths, atomic_load(&stress.n_wrong));
 	if (atomic_load(&stress.n_wrong))
 		fail_msg("%d wrong: %s", atomic_load(&stress.n_wrong), stress.what);
+	assert_true(n_deaths > 0);
 	assert_true(atomic_load(&stress.n_reads) > ROUNDS && atomic_load(&stress.n_lists) > ROUNDS / 4);
 }
 
@@ -517,7 +615,7 @@ int main(void)
 		cmocka_unit_test(an_open_file_keeps_its_bytes_and_an_unchanged_one_all),
 		cmocka_unit_test(what_has_been_updated_is_warm),
 		cmocka_unit_test(watchers_are_told_of_what_changes_and_of_nothing_else),
-		cmocka_unit_test(nobody_else_renames_what_is_staged),
+		cmocka_unit_test(nobody_else_touches_what_is_staged),
 		cmocka_unit_test(a_new_publisher_ends_what_the_old_one_began),
 		cmocka_unit_test(readers_see_no_gap_and_no_foreign_name),
 	};

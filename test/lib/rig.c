@@ -382,6 +382,37 @@ int rig_wait(struct rig *rig, struct rig_wait *w, struct rig_result *ret_result)
 	return w->result.r;
 }
 
+static bool is_done(struct rig *rig, const struct rig_wait *w)
+{
+	bool done;
+
+	pthread_mutex_lock(&rig->lock);
+	done = w->done;
+	pthread_mutex_unlock(&rig->lock);
+	return done;
+}
+
+bool rig_stop_publisher_when(struct rig *rig, struct rig_wait *w, bool (*fn)(void *arg), void *arg)
+{
+	int status;
+
+	while (!is_done(rig, w)) {
+		must(kill(rig->publisher, SIGSTOP) == 0, "kill");
+		must(waitpid(rig->publisher, &status, WUNTRACED) == rig->publisher && WIFSTOPPED(status), "waitpid");
+		/* done: it has stopped after its last step, and nothing is under way */
+		if (!is_done(rig, w) && fn(arg))
+			return true;
+		rig_continue_publisher(rig);
+		usleep(50); /* time for a step or two */
+	}
+	return false;
+}
+
+void rig_continue_publisher(struct rig *rig)
+{
+	must(kill(rig->publisher, SIGCONT) == 0, "kill");
+}
+
 int rig_publish(struct rig *rig, const char *uid, const char *volume, struct payload *take_payload,
 		struct rig_result *ret_result)
 {

@@ -66,6 +66,11 @@ pid_t rig_publisher_pid(const struct rig *rig);
 /* Attaches a fresh publisher; kills the one that is there and waits until publish has noticed. */
 void rig_start_publisher(struct rig *rig);
 void rig_kill_publisher(struct rig *rig);
+/* Stops the publisher (SIGSTOP; nothing that it has asked for is under way then) as soon as fn says true of what the files
+ * show. false: w's call, which must have a chance to end, was done before; the publisher runs. */
+bool rig_stop_publisher_when(struct rig *rig, struct rig_wait *w, bool (*fn)(void *arg), void *arg);
+/* It goes on. */
+void rig_continue_publisher(struct rig *rig);
 
 /* Tables of files leave out what is 0. */
 #pragma GCC diagnostic ignored "-Wmissing-field-initializers"
