@@ -48,7 +48,7 @@ struct file {
 
 struct content {
 	struct origin origins[6]; /* up to the first without an object */
-	struct file files[6]; /* up to the first without a path; in the order of their origins */
+	struct file files[40]; /* up to the first without a path; in the order of their origins */
 	bool live, flat;
 };
 
@@ -506,6 +506,93 @@ static void flat_volumes_speak_as_others_do(void **state)
 	close_fd(held);
 }
 
+#define N_MOVED 32
+
+/* Some files show what the update brings, others what was there. */
+static bool is_in_the_middle(void *arg)
+{
+	const char *new = arg;
+	int n = 0;
+
+	for (int i = 0; i < N_MOVED; i++) {
+		char name[16], text[8] = { 0 };
+		cleanup_fd int fd = -1;
+
+		snprintf(name, sizeof name, "k%d", i);
+		fd = open(path("middle", name), O_RDONLY | O_CLOEXEC);
+		assert_true(read(fd, text, sizeof text - 1) > 0);
+		n += str_eq(text, new);
+	}
+	return n > 0 && n < N_MOVED;
+}
+
+/* Whether each file has the version of what it shows, which is one of two; and how many have the newer one. */
+static int count_new(const char *old, const char *new)
+{
+	int n = 0;
+
+	for (int i = 0; i < N_MOVED; i++) {
+		char name[16], text[8] = { 0 };
+		cleanup_fd int fd = -1;
+
+		snprintf(name, sizeof name, "k%d", i);
+		fd = open(path("middle", name), O_RDONLY | O_CLOEXEC);
+		assert_true(read(fd, text, sizeof text - 1) > 0);
+		assert_true(str_eq(text, old) || str_eq(text, new));
+		assert_string_equal(ask(path("middle", name), VERSION), text);
+		assert_string_equal(ask_fd(fd, VERSION), text);
+		n += str_eq(text, new);
+	}
+	return n;
+}
+
+/* A file whose turn has not come is of the version whose bytes it has. */
+static void in_the_middle_of_an_update_each_file_of_a_flat_volume_has_its_own(void **state)
+{
+	static char names[N_MOVED][16];
+	struct content content = { .origins = { { "secret/db", "uid-of-db", NULL } }, .flat = true };
+	struct rig_wait w = { 0 };
+	char old[8] = "0", new[8];
+	int n_middles = 0;
+
+	for (int i = 0; i < N_MOVED; i++) {
+		snprintf(names[i], sizeof names[i], "k%d", i);
+		content.files[i] = (struct file){ names[i], NULL, 1 };
+	}
+	for (int round = 0; round < 50 && n_middles < 4; round++) {
+		struct make_call c = { .content = &content };
+
+		snprintf(new, sizeof new, "%d", round);
+		content.origins[0].resource_version = new;
+		for (int i = 0; i < N_MOVED; i++)
+			content.files[i].text = new;
+		if (round == 0) {
+			publish("middle", &content);
+			continue;
+		}
+		rig_call(rig, make_payload, &c);
+		w = (struct rig_wait){ 0 };
+		rig_publish_start(rig, "middle", "v", c.payload, &w);
+		if (rig_stop_publisher_when(rig, &w, is_in_the_middle, new)) {
+			n_middles++;
+			assert_in_range(count_new(old, new), 1, N_MOVED - 1);
+			/* the second and the fourth end with another publisher */
+			if (n_middles % 2 == 0) {
+				rig_kill_publisher(rig);
+				assert_in_range(count_new(old, new), 1, N_MOVED - 1);
+				rig_start_publisher(rig);
+			} else {
+				rig_continue_publisher(rig);
+			}
+		}
+		assert_int_equal(rig_wait(rig, &w, NULL), 0);
+		assert_int_equal(count_new(new, new), N_MOVED);
+		assert_string_equal(ask(path("middle", NULL), VERSION), new);
+		memcpy(old, new, sizeof old);
+	}
+	assert_int_equal(n_middles, 4);
+}
+
 /* --- what it costs --- */
 
 static void look_around(const char *uid)
@@ -587,6 +674,7 @@ int main(void)
 		cmocka_unit_test(an_error_comes_and_goes),
 		cmocka_unit_test(live_files_speak_of_what_they_show),
 		cmocka_unit_test(flat_volumes_speak_as_others_do),
+		cmocka_unit_test(in_the_middle_of_an_update_each_file_of_a_flat_volume_has_its_own),
 		cmocka_unit_test(reading_asks_for_no_attribute),
 		cmocka_unit_test(an_attribute_costs_one_request),
 		cmocka_unit_test(attributes_cannot_be_changed),
