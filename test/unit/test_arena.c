@@ -586,6 +586,7 @@ static void flat_make(const char *version, const char *text)
 	assert_int_equal(tree_stage_dir(f.tree, root(), "vol", 01777, 5, &vol), 0);
 	fill(vol, "key", text);
 	fill(vol, "same", "same");
+	assert_int_equal(label_version(f.tree, vol, vol, f.revisions[0], 0), 0);
 	assert_int_equal(tree_commit_mkdir(f.tree, root(), "vol", &n), 0);
 	tree_ref_lookup(f.tree, at("vol/key"));
 }
@@ -605,6 +606,7 @@ static void flat_update(const char *old, const char *version, const char *text)
 	tree_fill_dir(f.tree, dir, "sub", 0755, 0, &sub);
 	tree_fill_file(f.tree, sub, "deep", &file, &n);
 	secblock_unref(b);
+	label_version(f.tree, dir, dir, f.revisions[1], 0);
 	tree_commit_mkdir(f.tree, staging, version, &n);
 	tree_ref_lookup(f.tree, n);
 	tree_stage_move(f.tree, tree_find(f.tree, dir, "key"), vol);
@@ -626,6 +628,7 @@ static void check_flat_after_death(uint64_t n_steps, bool *ret_new)
 	*ret_new = str_eq(text, "second");
 	if (!*ret_new && !str_eq(text, "first"))
 		fail_msg("after %ju instructions: the key is %s", (uintmax_t)n_steps, text);
+	assert_string_equal(revision(at("vol/key")), *ret_new ? "2" : "1");
 	if (*ret_new)
 		assert_string_equal(content("vol/sub/deep", deep), "second");
 	assert_string_equal(content("vol/same", deep), "same");
@@ -636,7 +639,9 @@ static void check_flat_after_death(uint64_t n_steps, bool *ret_new)
 		assert_int_equal(tree_commit_rename(f.tree, dir, name, at("vol"), name), 0);
 	}
 	if (dir) {
+		assert_string_equal(revision(dir), "2");
 		assert_string_equal(content("vol/key", text), "second");
+		assert_string_equal(revision(at("vol/key")), "2");
 		assert_string_equal(content("vol/sub/deep", deep), "second");
 	}
 	check_leaves_nothing((const char *const[]){ "staging", "vol", NULL });
