@@ -23,7 +23,7 @@ child() { # child NAME: the pid of the keeper's child of that name, in $pid
 	done 2>/dev/null
 	return 1
 }
-# Three keys that every revision has, one of which never changes, one that only it has, and one that is a file or a folder.
+# Three keys that every revision has, one of which never changes, and one that only it has.
 write_secret() { # write_secret NUMBER
 	printf 'apiVersion: v1\nkind: Secret\nmetadata: {name: db}\nstringData: {a: "%s", b: "%s", same: always, k%s: "%s"}\n' \
 		"$1" "$1" "$1" "$1" >"$dir/next"
