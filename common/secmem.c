@@ -602,8 +602,9 @@ int secblock_new(size_t len, struct secblock **ret_block, struct err *e)
 	struct secblock *b = len <= SIZE_MAX - sizeof(*b) ? secmem_alloc(sizeof(*b) + len) : NULL;
 
 	if (!b)
-		return err_set(e, -ENOMEM, "no memory for a secret of %zu bytes: %zu of %zu bytes are in use", len,
-			       region.n_used_bytes, region.size);
+		return err_set(e, -ENOMEM,
+			       "no memory for a secret of %zu bytes: %zu of %zu bytes (secretMemoryLimit) are in use",
+			       len, region.n_used_bytes, region.size);
 	b->refs = 1;
 	b->len = len;
 	*ret_block = b;

@@ -235,7 +235,8 @@ static void budget_holds_and_the_error_has_the_numbers(void **state)
 	char want[128];
 
 	assert_int_equal(secblock_new(LIMIT / 2, &second, &e), -ENOMEM);
-	snprintf(want, sizeof(want), "no memory for a secret of %zu bytes: %zu of %zu bytes are in use", LIMIT / 2,
+	snprintf(want, sizeof(want),
+		 "no memory for a secret of %zu bytes: %zu of %zu bytes (secretMemoryLimit) are in use", LIMIT / 2,
 		 secmem_stats().used_bytes, LIMIT);
 	assert_string_equal(err_text(&e), want);
 	assert_int_equal(secblock_new(LIMIT, &second, NULL), -ENOMEM);
