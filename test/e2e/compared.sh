@@ -92,6 +92,29 @@ wait "$looker"
 check_equal "20 updates become visible" "$(cat "$creds/user")" value-20
 check_equal "two keys are never of two versions" "$(sort -u "$TEST_DIR/mixed")" ""
 
+# --- and keys that come and go are there with their bytes, or not at all
+rm "$stop"
+(
+	n=0
+	until [ -e "$stop" ]; do
+		for path in "$creds"/*; do
+			# listed, leads nowhere, and has not gone meanwhile: no name comes a second time
+			[ -L "$path" ] && ! [ -e "$path" ] && [ -L "$path" ] && echo "${path##*/} dangles"
+			n=$((n + 1))
+		done
+	done
+	echo "looks $((n > 100))"
+) >"$TEST_DIR/dangling" &
+looker=$!
+for i in $(seq 20); do
+	put_secret db "password=value-$i" "user=value-$i" "key-$i=value-$i"
+	becomes "$creds/key-$i" "value-$i" || break
+done
+touch "$stop"
+wait "$looker"
+check_equal "20 keys have come and gone" "$(cd "$creds" && echo *)" "key-20 password user"
+check_equal "no link led nowhere" "$(sort -u "$TEST_DIR/dangling")" "looks 1"
+
 # --- deaths: no reader sees an error, and updates go on
 rm "$stop"
 (
