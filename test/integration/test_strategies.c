@@ -720,7 +720,7 @@ static void cache_fetches_only_what_is_referenced_95(void **state)
 static void hundred_pods_that_need_ten_cached_secrets_at_once_make_ten_gets_98(void **state)
 {
 	struct rig *t = *state;
-	char name[8];
+	char name[16];
 
 	start(t, SOURCE_CACHE, LONG, LONG);
 	for (int i = 0; i < 10; i++) {

@@ -549,7 +549,7 @@ static bool try_to_read_without_requests(int round, char what[256])
 					  {} };
 	const struct rig_file other[] = { { "a", "2" }, { "b/c/d", "2" }, { "new/x", "3" }, { "sub/y", "3" }, {} };
 	static const char *const dirs[] = { "mnt/x", NULL };
-	char uid[16];
+	char uid[24];
 
 	snprintf(uid, sizeof uid, "warm-%d", round);
 	assert_int_equal(rig_publish(rig, uid, "v", rig_payload(rig, files, -1, dirs), NULL), 0);

@@ -382,7 +382,7 @@ static void listings_go_on_where_they_were_while_the_folder_changes(void **state
 	cleanup_tree struct tree *t = tree_make();
 	struct node *root = root_of(t), *n;
 	uint64_t cookie;
-	char name[8];
+	char name[16];
 
 	for (int i = 0; i < 10; i++) {
 		snprintf(name, sizeof name, "d%d", i);
