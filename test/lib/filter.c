@@ -1,5 +1,5 @@
-/* TEST_FILTER=PATTERN in the environment: only the tests whose names match run, in any test program. It is a
- * constructor, so that no program needs a line for it. */
+/* Only the tests whose names match run, in any test program: `test_reflector 'watch_410*'`, or TEST_FILTER=PATTERN in the
+ * environment. It is a constructor, so that no program needs a line for it; glibc gives it main()'s arguments. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,9 +8,9 @@
 
 #include <cmocka.h>
 
-static void __attribute__((constructor)) filter_tests(void)
+static void __attribute__((constructor)) filter_tests(int argc, char **argv)
 {
-	const char *pattern = getenv("TEST_FILTER");
+	const char *pattern = argc > 1 ? argv[1] : getenv("TEST_FILTER");
 
 	if (pattern)
 		cmocka_set_test_filter(pattern);
