@@ -33,7 +33,7 @@ Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2);)
 
 # clean, help and deps work without the libraries
-ifneq ($(filter-out help deps deps-lint clean demo test e2e soak bench chaos fuzz fuzz-run lint valgrind tsan,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out help deps deps-lint clean demo test long e2e soak bench chaos fuzz fuzz-run lint valgrind tsan,$(or $(MAKECMDGOALS),all)),)
 MISSING := $(strip $(foreach p,$(PACKAGES) $(PACKAGES_LOADED),$(shell pkg-config --exists $(p) 2>/dev/null || echo $(p))))
 ifneq ($(MISSING),)
 $(error missing libraries: $(MISSING). `sudo make deps` installs them)
@@ -71,14 +71,16 @@ AGENT := $(call obj,$(filter-out agent/main.c,$(wildcard agent/*.c)))
 APISERVER := $(call obj,$(filter-out test/apiserver/main.c,$(wildcard test/apiserver/*.c)))
 TESTLIB := $(call obj,$(wildcard test/lib/*.c))
 UNIT := $(patsubst %.c,$(B)/%,$(wildcard test/unit/test_*.c))
-# what a sanitizer calls when a process ends is on no list of test_sandbox's and test_signaller's
-INTEGRATION := $(patsubst %.c,$(B)/%,$(filter-out $(if $(SANITIZE),%/test_sandbox.c %/test_signaller.c),$(wildcard test/integration/test_*.c)))
+# what a sanitizer calls when a process ends is on no list of test_sandbox's and test_signaller's; and some are in `make long`
+UNSANITIZED := test/integration/test_sandbox.c test/integration/test_signaller.c \
+	$(if $(LONG)$(T),,$(shell grep -l 'takes long under ASan' test/integration/test_*.c))
+INTEGRATION := $(patsubst %.c,$(B)/%,$(filter-out $(if $(SANITIZE),$(UNSANITIZED)),$(wildcard test/integration/test_*.c)))
 FUZZERS := $(patsubst %.c,$(B)/%,$(wildcard test/fuzz/fuzz_*.c))
 TOOLS := $(patsubst %.c,$(B)/%,$(wildcard test/tools/*.c)) $(patsubst %.c,$(B)/%,$(wildcard test/bench/*.c))
 PRELOADS := $(patsubst %.c,$(B)/%.so,$(wildcard test/preload/*.c))
 
 .DEFAULT_GOAL := all
-.PHONY: help all deps test test-run e2e e2e-run soak soak-run bench bench-run chaos chaos-run canary canary-run demo demo-run tools \
+.PHONY: help all deps test test-run e2e e2e-run long long-run soak soak-run bench bench-run chaos chaos-run canary canary-run demo demo-run tools \
 	fuzz fuzz-run fuzz-build install uninstall \
 	clean layers headers format format-check man-check check deps-lint lint lint-run valgrind valgrind-run \
 	tsan threaded-build
@@ -96,12 +98,22 @@ deps: ## install (apt-get) all that the build, the tests and the demo need
 test: deps ## install what is needed, build, run unit and integration tests (also under ASan and UBSan)
 	$(Q)$(MAKE) --no-print-directory test-run
 
-# on all processors, if `make -jN` does not say how many
+# on all processors, if `make -jN` does not say how many; test/run says how much of the time was the build
 parallel = $$(case " $$MAKEFLAGS" in (*" -j"*) ;; (*) echo "-j$$(nproc)" ;; esac)
 test-run:
-	$(Q)$(MAKE) --no-print-directory $(parallel) layers headers man-check unit-build all tools && \
+	$(Q)began=$$(date +%s) && \
+	$(MAKE) --no-print-directory $(parallel) layers headers man-check unit-build all tools && \
 	$(MAKE) --no-print-directory $(parallel) unit-build SANITIZE=address,undefined && \
-	test/run --build $(B) $(if $(T),--only '$(T)') unit asan integration
+	test/run --build $(B) --began "$$began" $(if $(T),--only '$(T)') unit asan integration
+
+long: deps ## tests that take long: chaos in its short form, and the larger integration tests under ASan and UBSan, T=NAME
+	$(Q)$(MAKE) --no-print-directory long-run
+
+long-run:
+	$(Q)began=$$(date +%s) && \
+	$(MAKE) --no-print-directory $(parallel) unit-build all tools && \
+	$(MAKE) --no-print-directory $(parallel) unit-build SANITIZE=address,undefined LONG=1 && \
+	test/run --build $(B) --began "$$began" $(if $(T),--only '$(T)') long
 
 check: all unit-build tools ## the tests without installing anything and without the sanitizer build
 	$(Q)test/run --build $(B) $(if $(T),--only '$(T)') unit integration

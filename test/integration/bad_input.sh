@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # timeout: 300
 # Pods that an API server would have refused, from one that does not: of each the volume that is in order is served, and of
-# the other one `wait`, `volumes`, an Event and the log have the reason. Against the test API server. It mostly waits. Runs in a private mount
+# the other one `wait`, `volumes`, an Event and the log have the reason. Against the test API server. Runs in a private mount
 # namespace (test/run sees to it).
 set -u
 here=$(dirname "$(realpath "$0")")

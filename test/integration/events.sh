@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # timeout: 120
 # What an API server is told by the daemon: of volumes that cannot be set up, and of rotations; once, and not again by the
-# next agent. Against the test API server. It mostly waits. Runs in a private mount
-# namespace (test/run sees to it).
+# next agent. Against the test API server. Runs in a private mount namespace (test/run sees to it).
 set -u
 here=$(dirname "$(realpath "$0")")
 # shellcheck source=../lib/tap.sh

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # timeout: 60
 # What a new pod reads first is never older than the pod (kubernetes #129645), where the watch is late: the test API server
-# holds it back. It mostly waits. Runs in a private mount namespace (test/run sees to it).
+# holds it back. Runs in a private mount namespace (test/run sees to it).
 set -u
 here=$(dirname "$(realpath "$0")")
 # shellcheck source=../lib/tap.sh

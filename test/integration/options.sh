@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # timeout: 120
 # What a pod asks of its volumes by annotation, under a daemon and the test API server: set, changed, wrong and mended; and
-# what readers with an uid of their own get, through a bind as a container has it. It mostly waits.
+# what readers with an uid of their own get, through a bind as a container has it.
 set -u
 here=$(dirname "$(realpath "$0")")
 # shellcheck source=../lib/tap.sh

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# timeout: 120
+# timeout: 300
 # The test runner itself: all the ways in which a test can go wrong count as failures. Its "programs" are scripts in a
 # tree of their own.
 set -u
@@ -7,6 +7,8 @@ here=$(dirname "$(realpath "$0")")
 # shellcheck source=../lib/tap.sh
 . "$here/../lib/tap.sh"
 
+# python3 may be a script that looks for one, each time
+run=("$(python3 -c 'import sys; print(sys.executable)')" -IS "$here/../run")
 tree=$TEST_DIR/tree
 program() { # program NAME <BODY: a compiled test
 	mkdir -p "$tree/test/unit" "$tree/build/test/unit"
@@ -20,12 +22,12 @@ script() { # script NAME <BODY: an e2e script
 	chmod +x "$tree/test/e2e/$1.sh"
 }
 running() { pgrep -f "$1" >/dev/null; }
-empty_run() { "$here/../run" --root "$tree" --build "$tree/build" "$@" >"$TEST_DIR/out"; }
+empty_run() { "${run[@]}" --root "$tree" --build "$tree/build" "$@" >"$TEST_DIR/out"; }
 # counts NAME LINE SUITE...: runs everything in the tree and removes it
 counts() {
 	local name=$1 line=$2 rc
 	shift 2
-	KEEP=0 "$here/../run" --root "$tree" --build "$tree/build" "$@" >"$TEST_DIR/out" 2>&1
+	KEEP=0 "${run[@]}" --root "$tree" --build "$tree/build" "$@" >"$TEST_DIR/out" 2>&1
 	rc=$?
 	check_equal "$name" "$(tail -n 1 "$TEST_DIR/out")" "$line"
 	case $line in
@@ -129,14 +131,23 @@ check "a mount stays inside: it is gone" not grep -q secretlet-test /proc/self/m
 
 script stays <<<'touch "$TEST_DIR/mark"; sleep 5432'
 mkdir "$TEST_DIR/tmp"
-KEEP=0 TMPDIR=$TEST_DIR/tmp "$here/../run" --root "$tree" --build "$tree/build" e2e >"$TEST_DIR/out" 2>&1 &
+KEEP=0 TMPDIR=$TEST_DIR/tmp "${run[@]}" --root "$tree" --build "$tree/build" e2e >"$TEST_DIR/out" 2>&1 &
 runner=$!
 check "a run that is killed: it had begun" eventually 20 "ls '$TEST_DIR'/tmp/*/t/mark 2>/dev/null"
 kill -9 "$runner"
 check "a run that is killed: nothing is left of the test" eventually 20 '! running "^sleep 5432"'
 check "a run that is killed: nor of its folder" eventually 20 "! ls '$TEST_DIR'/tmp/* 2>/dev/null"
 wait "$runner"
-rm -rf "$tree"
+
+# the folders of runs that could not clean up: one is in use, one is kept, and one is nobody's
+mkdir "$TEST_DIR"/tmp/secretlet-test.{used,kept,orphan}
+touch "$TEST_DIR"/tmp/secretlet-test.{used,orphan}/lock
+exec 9>>"$TEST_DIR/tmp/secretlet-test.used/lock"
+flock 9
+program good <<<'echo 1..1; echo "ok 1 - a"'
+TMPDIR=$TEST_DIR/tmp counts "beside a folder that is nobody's" "1 passed, 0 failed, 0 skipped" unit
+exec 9>&-
+check_equal "which is removed, and no other" "$(cd "$TEST_DIR/tmp" && echo *)" "secretlet-test.kept secretlet-test.used"
 
 program one <<<'echo 1..1; echo "ok 1 - $TEST_FILTER"'
 program two <<<'echo 1..1; echo "ok 1 - $TEST_FILTER"'
@@ -145,6 +156,45 @@ program one <<<'echo 1..1; echo "not ok 1 - $TEST_FILTER"; exit 1'
 program two <<<'echo 1..1; echo "ok 1 - $TEST_FILTER"'
 counts "only one test" "0 passed, 1 failed, 0 skipped" --only one_ca unit
 check "only one test: as a filter" grep -q 'not ok: \*one_ca\*' "$TEST_DIR/out"
+
+integration() { mkdir -p "$tree/test/integration"; install -m 755 /dev/stdin "$tree/test/integration/$1.sh"; } # integration NAME <BODY
+slow_and_quick() {
+	integration slow <<<$'#!/bin/sh\n# It takes long.\nexit 0'
+	integration quick <<<$'#!/bin/sh\nexit 1'
+}
+slow_and_quick
+counts "what takes long is not in integration" "0 passed, 1 failed, 0 skipped" integration
+slow_and_quick
+counts "it is in long, and nothing else" "1 passed, 0 failed, 0 skipped" long
+slow_and_quick
+counts "and found by its name" "1 passed, 0 failed, 0 skipped" --only slow integration
+
+for name in a b c; do program "$name" <<<"echo 1..1; echo ok 1 - $name; echo $name >>$TEST_DIR/order"; done
+printf '%s\n' '# a comment' 'unit/test_b 30.0 1.0' 'unit/test_c 20.0 1.0' >"$tree/test/times"
+counts "the longest begins first" "3 passed, 0 failed, 0 skipped" --jobs 1 unit
+check_equal "as test/times says" "$(xargs <"$TEST_DIR/order")" "b c a"
+# each of the two that wait ends when the other one has begun
+for name in a b; do
+	program "$name" <<-S
+		touch "$TEST_DIR/began-$name"
+		until [ -e "$TEST_DIR/began-a" ] && [ -e "$TEST_DIR/began-b" ] && [ -e "$TEST_DIR/began-c" ]; do sleep 0.02; done
+		echo 1..1
+		echo "ok 1 - $name"
+	S
+done
+program c <<<"touch $TEST_DIR/began-c; echo 1..1; echo ok 1 - c"
+printf '%s\n' 'unit/test_a 30.0 0.1' 'unit/test_b 30.0 0.1' >"$tree/test/times"
+counts "what waits does so beside the others" "3 passed, 0 failed, 0 skipped" unit
+for i in $(seq 11); do program "p$i" <<<'echo 1..1; echo "ok 1 - a"'; done
+counts "many programs" "11 passed, 0 failed, 0 skipped" --record --began "$(($(date +%s) - 100))" unit
+check_equal "the slowest ten are shown" "$(grep -cE '^      unit/test_p[0-9]+ .* s, cpu .* s$' "$TEST_DIR/out")" 10
+check "and what all of it took" grep -qE '^11 programs in [0-9]+ s; processor time: unit [0-9]+ s$' "$TEST_DIR/out"
+check "of which the build is a part" grep -qE '^make: 1[0-9]{2} s, of which the build 1[0-9]{2} s$' "$TEST_DIR/out"
+
+named() { CMOCKA_MESSAGE_OUTPUT=TAP "$TEST_BUILD_DIR/test/unit/test_list" "$@" 2>/dev/null | sed -n 's/^ok [0-9]* - //p'; }
+check_equal "a test program runs the tests that are named, no other" "$(named 'append_*')" append_keeps_the_order
+check "and all of them if none is" test "$(named | wc -l)" -gt 1
+
 program one <<<'echo 1..1; echo "ok 1 - a"'
 check "only what does not exist fails" not empty_run --only nonesuch unit
 tap_done

@@ -1,5 +1,5 @@
 /* Connections and credentials of the API server's source: what happens to running watches when certificates rotate, when
- * connections die, behind proxies and over HTTP/2. It mostly waits. */
+ * connections die, behind proxies and over HTTP/2. It takes long under ASan. */
 #include "agent/source_api.h"
 
 #include <setjmp.h>

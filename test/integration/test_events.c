@@ -1,5 +1,5 @@
 /* The event sender against the test API server: what arrives there, and what becomes of it when the server will not have
- * it. When something is told is events.c's, and tested there. It mostly waits. */
+ * it. When something is told is events.c's, and tested there. */
 #include "agent/event_sender.h"
 
 #include <setjmp.h>

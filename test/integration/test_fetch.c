@@ -1,5 +1,5 @@
 /* Objects that are fetched once, from the test API server: what comes, what is tried again, and what is said when nothing
- * comes; and several of them at a time. It mostly waits. */
+ * comes; and several of them at a time. */
 #include "agent/gather.h"
 
 #include <setjmp.h>

@@ -1,4 +1,5 @@
-/* Flat volumes on a really mounted tree: what is in them, the events of an update, and what readers see while it is made. */
+/* Flat volumes on a really mounted tree: what is in them, the events of an update, and what readers see while it is made.
+ * It takes long under ASan. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>

@@ -1,5 +1,5 @@
 /* Live files: what a reader of one gets while its content changes under it, through a bind mount of the file as a runtime
- * makes it for a subPath. Each version's bytes say of which version they are. */
+ * makes it for a subPath. Each version's bytes say of which version they are. It takes long under ASan. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>

@@ -1,5 +1,4 @@
-/* The offline cache with its own process and a folder whose disk fails: what is left in the folder, and what is said.
- * It mostly waits. */
+/* The offline cache with its own process and a folder whose disk fails: what is left in the folder, and what is said. */
 #include "agent/cache.h"
 
 #include <dirent.h>

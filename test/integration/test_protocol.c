@@ -16,7 +16,7 @@
  *   121 WatchList                 r watch_list_is_synced_only_after_its_bookmark; p watch_list_is_one_request_each
  *   122 WatchList refused         r watch_list_refused_falls_back_at_once; p watch_list_refused_is_asked_for_once
  *   -   restored etcd             r sentinel_lists_after_a_lost_watch; p restored_etcd_is_followed
- *   109-113 (immutable, idle) belong to the change detection strategies. It mostly waits. */
+ *   109-113 (immutable, idle) belong to the change detection strategies. */
 #include "agent/source_api.h"
 
 #include <setjmp.h>

@@ -1,6 +1,7 @@
 /* Resuming: an agent dies at a chosen moment of a chosen request, and whoever waits for the answer gets it from the next
  * one, once; on kernels that send unanswered requests again, and on those that do not (before 6.9), where the copy in the
- * arena's slot is all there is. Agents are children of this program, with the session's system calls in its hand. */
+ * arena's slot is all there is. Agents are children of this program, with the session's system calls in its hand.
+ * It takes long under ASan. */
 #include "fusefs/session.h"
 
 #include <dirent.h>

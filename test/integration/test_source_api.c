@@ -1,5 +1,5 @@
 /* The API server as a source, against the test API server: what the sink is told, through every trouble that a server
- * can make. It mostly waits. */
+ * can make. It takes long under ASan. */
 #include "agent/source_api.h"
 
 #include <setjmp.h>

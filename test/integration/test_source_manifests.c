@@ -1,6 +1,6 @@
 /* The manifests source on a real folder: what it tells its sink while files come, change, break and go. Each test has a
  * folder, a loop and a sink of its own. "Nothing was told" is checked by a marker: a Secret that is written after the
- * change and waited for, since batches are taken in order. It mostly waits. */
+ * change and waited for, since batches are taken in order. It takes long under ASan. */
 #include "agent/source_manifests.h"
 
 #include <fcntl.h>

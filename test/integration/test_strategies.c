@@ -1,5 +1,5 @@
 /* The change detection strategies against the test API server: what is asked for, how often, and what the sink learns.
- * Time is shortened: TEST_SYNC stands for the minute of syncFrequency and of the TTL. It mostly waits. */
+ * Time is shortened: TEST_SYNC stands for the minute of syncFrequency and of the TTL. */
 #include "agent/source_api.h"
 
 #include <setjmp.h>

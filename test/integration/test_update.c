@@ -1,5 +1,5 @@
 /* Updates on a really mounted tree: kubelet-parity 8.2, the events of 1.5 beside those that the kubelet's calls cause on
- * tmpfs, and what readers see while volumes change under them. */
+ * tmpfs, and what readers see while volumes change under them. It takes long under ASan. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>

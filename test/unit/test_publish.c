@@ -1,4 +1,4 @@
-/* Publish: the order of the calls, failures and deaths of the publisher at every step. It mostly waits. */
+/* Publish: the order of the calls, failures and deaths of the publisher at every step. */
 #include "test/unit/publishing.h"
 
 static void a_new_volume_is_one_mkdir_after_its_parents(void **state)
