@@ -36,13 +36,13 @@ check_contains() { # check_contains NAME TEXT WORDS
 
 not() { ! "$@"; }
 
-# eventually SECONDS COMMAND...: evaluates the words as a shell line until it succeeds
+# eventually SECONDS COMMAND...: evaluates the words as a shell line until it succeeds; at first often, for what is there soon
 eventually() {
-	local end=$((SECONDS + $1))
+	local end=$((SECONDS + $1)) tap_asked=0
 	shift
 	until eval "$*" >/dev/null 2>&1; do
 		[ "$SECONDS" -lt "$end" ] || return 1
-		sleep 0.02
+		sleep "0.0$(((tap_asked += 1) < 15 ? 2 : 6))"
 	done
 }
 
