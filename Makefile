@@ -203,6 +203,8 @@ $(PRELOADS): $(B)/%.so: %.c
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) -fPIC -shared -o $@ $< -ldl
 
+# the tests themselves, half of all lines, are not what has to be fast
+$(B)/test/unit/%.o $(B)/test/integration/%.o: OPT := $(if $(SANITIZE),$(OPT),-O1 -g)
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) -c -o $@ $<
