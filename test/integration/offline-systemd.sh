@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# timeout: 120
+# timeout: 300
 # The offline cache under a real systemd, with the unit that is shipped and the key from systemd's credentials.
 set -u
 here=$(dirname "$(realpath "$0")")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# timeout: 240
+# timeout: 400
 # Under a real systemd, with the unit that is shipped: restarts, deaths and an upgrade that readers do not notice.
 set -u
 here=$(dirname "$(realpath "$0")")

@@ -60,7 +60,7 @@ systemd_up() {
 			--log-target=console --unit=basic.target </dev/null'
 	) >"$sd/console" 2>&1 &
 	sd_boot=$!
-	eventually 30 'sd_pid=$(pgrep -P $sd_boot | head -n 1) && [ -n "$sd_pid" ] && inside systemctl is-system-running | grep -qE "running|degraded"'
+	eventually 100 'sd_pid=$(pgrep -P $sd_boot | head -n 1) && [ -n "$sd_pid" ] && inside systemctl is-system-running | grep -qE "running|degraded"'
 }
 
 # inside COMMAND...: in there
