@@ -100,7 +100,7 @@ valgrind "Process terminating with default action of signal 9 (SIGKILL)" "a chil
 	"1 passed, 0 failed, 0 skipped"
 
 script hang <<'S'
-# timeout: 4
+# timeout: 10
 (setsid sleep 1234 &)
 echo "ok 1 - a"
 sleep 1234
