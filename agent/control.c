@@ -1,21 +1,16 @@
-/* Control: HTTP and JSON over the control socket. libmicrohttpd parses the requests, because a process that holds
- * secrets is no place for a hand-written HTTP parser; its epoll fd is one more fd of our loop and its next time-out one
- * more timer, so it runs on the loop thread and all is answered there.
+/* Control: HTTP and JSON over the control socket (httpd.h): all is answered on the loop thread.
  *
  * - A request is answered in the second call of its handler: an answer in the first one would make libmicrohttpd close
  *   the connection.
  * - A wait is a suspended request. While it is suspended nobody reads its connection, so a source of our own watches for
  *   the client's leaving: otherwise abandoned waits would fill the connection limit. Notifications are coalesced to one
- *   look at the waits in WAIT_LOOK_USEC.
- * - libmicrohttpd's own unescaping is off: "%2F" must not become a separator, nor "%00" an end. */
+ *   look at the waits in WAIT_LOOK_USEC. */
 
 #include "agent/control.h"
 
-#include <fcntl.h>
-#include <microhttpd.h>
-#include <stdarg.h>
 #include <sys/socket.h>
 
+#include "agent/httpd.h"
 #include "agent/urlpath.h"
 #include "common/buf.h"
 #include "common/list.h"
@@ -37,16 +32,14 @@
 
 struct control {
 	struct loop *loop;
-	struct MHD_Daemon *daemon;
+	struct httpd httpd;
 	const struct control_ops *ops;
 	void *userdata;
 	bool has_group;
 	gid_t group; /* whose members may ask, too */
-	struct loop_source *io, *timeout, *again; /* libmicrohttpd: its epoll, its timer, more to do now */
 	struct loop_source *look; /* look at the waits */
 	struct list waits;
 	size_t n_waits;
-	unsigned n_connections; /* after the last run */
 	uint64_t looked_usec;
 };
 
@@ -208,7 +201,7 @@ static void wait_end(struct request *rq, unsigned status, json_t *take_answer)
 	rq->answer = take_answer;
 	wait_leave(rq);
 	MHD_resume_connection(rq->connection);
-	loop_defer_set(c->again);
+	httpd_again(&c->httpd);
 }
 
 /* Ends the wait if the pod is ready, cannot be had at all, or the time is up. */
@@ -774,95 +767,22 @@ static void on_completed(void *userdata, struct MHD_Connection *connection, void
 	free(rq);
 }
 
-static size_t keep_escapes(void *userdata, struct MHD_Connection *connection, char *s)
+static int start(struct control *c, int take_listen_fd, struct err *e)
 {
-	return strlen(s);
-}
-
-static void on_daemon_log(void *userdata, const char *fmt, va_list ap) __attribute__((__format__(__printf__, 2, 0)));
-static void on_daemon_log(void *userdata, const char *fmt, va_list ap)
-{
-	char text[256];
-	size_t len;
-
-	vsnprintf(text, sizeof(text), fmt, ap);
-	len = strcspn(text, "\n");
-	text[len] = '\0';
-	log_debug(NULL, "control: %s", text);
-}
-
-/* libmicrohttpd on the loop */
-
-static unsigned n_connections(const struct control *c)
-{
-	const union MHD_DaemonInfo *info = MHD_get_daemon_info(c->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
-
-	return info ? info->num_connections : 0;
-}
-
-static void daemon_run(struct control *c)
-{
-	unsigned n_before = c->n_connections;
-	MHD_UNSIGNED_LONG_LONG msec;
-
-	if (MHD_run(c->daemon) != MHD_YES)
-		log_debug(NULL, "control: a run of the HTTP server failed");
-	c->n_connections = n_connections(c);
-	/* a daemon that was full listens again only in the run after the one that ended a connection */
-	if (c->n_connections < n_before)
-		loop_defer_set(c->again);
-	if (MHD_get_timeout(c->daemon, &msec) != MHD_YES)
-		loop_timer_off(c->timeout);
-	else if (msec == 0)
-		loop_defer_set(c->again);
-	else
-		loop_timer_set(c->timeout, MIN(msec, 3600000ULL) * USEC_PER_MSEC);
-}
-
-static void on_daemon_io(struct loop_source *s, int fd, uint32_t revents, void *userdata)
-{
-	daemon_run(userdata);
-}
-
-static void on_daemon_due(struct loop_source *s, void *userdata)
-{
-	daemon_run(userdata);
-}
-
-static int daemon_start(struct control *c, int take_listen_fd, struct err *e)
-{
-	cleanup_fd int fd = take_listen_fd;
-	int flags = fcntl(fd, F_GETFL);
-
-	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
-		return err_set(e, -errno, "control socket: %m");
-	c->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
-				     on_request, c, MHD_OPTION_EXTERNAL_LOGGER, on_daemon_log, c,
-				     MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, c,
-				     MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, c, MHD_OPTION_CONNECTION_LIMIT,
-				     (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY,
-				     MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)CONNECTION_IDLE_SEC, MHD_OPTION_END);
-	if (!c->daemon)
-		return err_set(e, -EIO, "control socket: the HTTP server does not start: %m");
-	TAKE_FD(fd);
-	return 0;
-}
-
-static int daemon_attach(struct control *c)
-{
-	const union MHD_DaemonInfo *info = MHD_get_daemon_info(c->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+	const struct httpd_options options = { .what = "control socket",
+					       .connections_max = CONNECTIONS_MAX,
+					       .idle_sec = CONNECTION_IDLE_SEC,
+					       .connection_memory = CONNECTION_MEMORY,
+					       .request = on_request,
+					       .completed = on_completed,
+					       .userdata = c };
 	int r;
 
-	if (!info || info->epoll_fd < 0)
-		return -ENOTSUP;
-	r = loop_add_io(c->loop, info->epoll_fd, EPOLLIN, on_daemon_io, c, &c->io);
-	if (r >= 0)
-		r = loop_add_timer(c->loop, on_daemon_due, c, &c->timeout);
-	if (r >= 0)
-		r = loop_add_defer(c->loop, on_daemon_due, c, &c->again);
-	if (r >= 0)
-		r = loop_add_timer(c->loop, on_look, c, &c->look);
-	return r;
+	r = httpd_start(&c->httpd, c->loop, take_listen_fd, &options, e);
+	if (r < 0)
+		return r;
+	r = loop_add_timer(c->loop, on_look, c, &c->look);
+	return r < 0 ? err_set(e, r, "control socket: %s", strerror(-r)) : 0;
 }
 
 int control_new(struct loop *l, int take_listen_fd, const struct control_ops *ops, void *userdata,
@@ -880,12 +800,9 @@ int control_new(struct loop *l, int take_listen_fd, const struct control_ops *op
 	c->ops = ops;
 	c->userdata = userdata;
 	list_init(&c->waits);
-	r = daemon_start(c, take_listen_fd, e);
+	r = start(c, take_listen_fd, e);
 	if (r < 0)
 		return r;
-	r = daemon_attach(c);
-	if (r < 0)
-		return err_set(e, r, "control socket: %s", strerror(-r));
 	*ret_c = TAKE_PTR(c);
 	return 0;
 }
@@ -907,11 +824,7 @@ void control_free(struct control *c)
 		wait_leave(rq);
 		MHD_resume_connection(rq->connection);
 	}
-	loop_source_free(c->io);
-	loop_source_free(c->timeout);
-	loop_source_free(c->again);
+	httpd_stop(&c->httpd);
 	loop_source_free(c->look);
-	if (c->daemon)
-		MHD_stop_daemon(c->daemon);
 	free(c);
 }
