@@ -91,6 +91,7 @@ struct http {
 	size_t n_unplaced; /* given to curl, without a connection yet */
 	size_t n_short; /* given to curl, not long-lived */
 	struct http_stats stats;
+	struct api_calls calls;
 };
 
 struct http_request {
@@ -101,6 +102,7 @@ struct http_request {
 	struct tls *tls;
 	const struct http_callbacks *callbacks;
 	void *userdata;
+	struct api_call call;
 	uint64_t head_usec; /* when the head came */
 	size_t head_bytes;
 	bool long_lived, added, placed, cancelled, has_head;
@@ -412,6 +414,7 @@ static void fail_queued(struct http *h, const struct err *e)
 	while ((r = list_first(&batch, struct http_request, link))) {
 		callbacks = r->callbacks;
 		userdata = r->userdata;
+		api_calls_count(&h->calls, r->call, 0);
 		request_free(r);
 		callbacks->done(userdata, &result);
 	}
@@ -433,6 +436,8 @@ static void finish(struct http_request *r, CURLcode code)
 	if (curl_easy_getinfo(r->easy, CURLINFO_RETRY_AFTER, &retry_after) == CURLE_OK && retry_after > 0)
 		result.retry_after_sec = MIN(retry_after, RETRY_AFTER_MAX_SEC);
 	h->stats.n_running--;
+	if (!r->has_head)
+		api_calls_count(&h->calls, r->call, 0);
 	if (code != CURLE_OK)
 		leave_early(r);
 	request_free(r);
@@ -487,6 +492,7 @@ static size_t on_header(char *line, size_t size, size_t n, void *userdata)
 		return len;
 	r->has_head = true;
 	r->status = (int)status;
+	api_calls_count(&r->http->calls, r->call, r->status);
 	r->head_usec = loop_now(r->http->loop);
 	r->tls->proven |= status != 401;
 	curl_easy_getinfo(r->easy, CURLINFO_HTTP_VERSION, &version);
@@ -528,6 +534,7 @@ static curl_socket_t on_open_socket(void *userdata, curlsocktype purpose, struct
 	}
 	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacked, sizeof(unacked));
 	h->stats.n_connections++;
+	h->stats.n_opened++;
 	return fd;
 }
 
@@ -888,6 +895,7 @@ int http_get(struct http *h, const struct http_get *get, const struct http_callb
 	r->callbacks = callbacks;
 	r->userdata = userdata;
 	r->long_lived = get->long_lived;
+	r->call = api_call_of(get->body ? get->body->method : NULL, get->target, get->long_lived);
 	r->tls = h->tls;
 	r->tls->refs++;
 	if (!get->body) {
@@ -1220,4 +1228,9 @@ const char *http_server(const struct http *h)
 struct http_stats http_stats(const struct http *h)
 {
 	return h->stats;
+}
+
+const struct api_calls *http_calls(const struct http *h)
+{
+	return &h->calls;
 }

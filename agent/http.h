@@ -2,6 +2,7 @@
  * stay in memory; nothing of them is ever given to curl as a path. Loop thread only. */
 #pragma once
 
+#include "agent/api_calls.h"
 #include "common/err.h"
 #include "common/loop.h"
 
@@ -93,5 +94,8 @@ struct http_stats {
 	uint64_t n_requests; /* started since http_new() */
 	size_t n_running;
 	size_t n_connections; /* sockets open now */
+	uint64_t n_opened; /* since http_new() */
 };
 struct http_stats http_stats(const struct http *h);
+/* What was asked and answered; valid as long as h. */
+const struct api_calls *http_calls(const struct http *h);
