@@ -29,6 +29,7 @@ static const char LAYOUT_STAYS[] =
 /* A payload on its way to the publisher; outlives its volume if it must. */
 struct volume_flight {
 	struct volume *volume; /* NULL: the volume has gone meanwhile */
+	uint64_t begun_usec;
 	char *resource_version;
 	size_t n_files;
 	uint64_t n_bytes;
@@ -52,6 +53,7 @@ struct pods {
 	struct backoff backoff;
 	struct pairs allocatable;
 	bool knows_node;
+	struct pods_times times;
 };
 
 /* The volumes' sources that show one object. */
@@ -226,6 +228,17 @@ static void volume_settle(struct volume *v, struct volume_flight *f, bool unchan
 		v->pod->pods->updated(v->pod->pods->updated_userdata, v, before);
 }
 
+/* What is readable now has been switched. */
+static void volume_measure(struct volume *v, const struct volume_flight *f)
+{
+	struct pods_times *times = &v->pod->pods->times;
+	uint64_t now = clock_monotonic_usec();
+
+	histogram_observe(&times->publish, now - f->begun_usec);
+	if (v->event_usec && v->updated_usec)
+		histogram_observe(&times->visible, now - v->event_usec);
+}
+
 static void volume_flight_landed(void *userdata, int r, const struct publish_result *res, const struct err *e)
 {
 	cleanup(volume_flight_freep) struct volume_flight *f = userdata;
@@ -234,7 +247,10 @@ static void volume_flight_landed(void *userdata, int r, const struct publish_res
 	if (!v || v->flight != f)
 		return;
 	v->flight = NULL;
+	if (r == 0)
+		volume_measure(v, f);
 	if (r >= 0) {
+		v->event_usec = 0;
 		volume_settle(v, f, r == PUBLISH_UNCHANGED, res);
 	} else if (r != -ESTALE) {
 		if (v->condition != VOLUME_READY)
@@ -265,6 +281,7 @@ static int volume_publish(struct volume *v, struct view *view)
 		return -ENOMEM;
 	f->resource_version = TAKE_PTR(view->resource_version);
 	f->volume = v;
+	f->begun_usec = clock_monotonic_usec();
 	f->n_files = view->n_files;
 	f->n_bytes = view->n_bytes;
 	r = publish_volume(v->pod->pods->publish, &at, TAKE_PTR(payload), volume_flight_landed, f);
@@ -1072,6 +1089,16 @@ void pods_node_changed(struct pods *p, const struct pairs *allocatable)
 				volume_update(&p->sorted[i]->volumes[j]);
 }
 
+/* What overtakes something that is on its way, or to be tried again, does not make it younger. */
+static void volume_object_changed(struct volume *v)
+{
+	if (!v->event_usec)
+		v->event_usec = loop_now(v->pod->pods->loop);
+	volume_update(v);
+	if (!v->flight)
+		v->event_usec = 0;
+}
+
 void pods_object_changed(struct pods *p, const struct store_entry *entry)
 {
 	struct object_users *users = map_get(&p->by_entry, &entry, sizeof(entry));
@@ -1080,7 +1107,7 @@ void pods_object_changed(struct pods *p, const struct store_entry *entry)
 	if (!users)
 		return;
 	list_for_each (source, &users->sources, same_object)
-		volume_update(source->volume);
+		volume_object_changed(source->volume);
 }
 
 void pods_object_fresh(struct pods *p, const struct store_entry *entry)
@@ -1093,6 +1120,11 @@ void pods_object_fresh(struct pods *p, const struct store_entry *entry)
 	list_for_each (source, &users->sources, same_object)
 		if (source->volume->condition == VOLUME_WAITING)
 			volume_update(source->volume);
+}
+
+const struct pods_times *pods_times(const struct pods *p)
+{
+	return &p->times;
 }
 
 size_t pods_count(const struct pods *p)

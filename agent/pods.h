@@ -3,6 +3,7 @@
  * deleted or finished pod, or a changed spec, does that. */
 #pragma once
 
+#include "agent/metrics.h"
 #include "agent/pod.h"
 #include "agent/store.h"
 #include "common/backoff.h"
@@ -46,6 +47,7 @@ struct volume {
 	uint64_t n_bytes;
 	/* on its way */
 	struct volume_flight *flight;
+	uint64_t event_usec; /* CLOCK_MONOTONIC: since when what it shows is not the newest state of things; 0: it is */
 	struct loop_source *retry;
 	struct backoff backoff;
 };
@@ -97,6 +99,13 @@ const struct pairs *pods_allocatable(const struct pods *p);
 void pods_object_changed(struct pods *p, const struct store_entry *entry);
 /* Its `fresh` has grown. */
 void pods_object_fresh(struct pods *p, const struct store_entry *entry);
+
+/* How long things have taken. */
+struct pods_times {
+	struct histogram publish; /* from the order until it is readable */
+	struct histogram visible; /* from an object's change until a volume that was readable before shows it */
+};
+const struct pods_times *pods_times(const struct pods *p);
 
 size_t pods_count(const struct pods *p);
 /* In the order of namespace and name. */

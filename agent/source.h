@@ -69,6 +69,7 @@ struct source_health {
 	size_t n_warnings; /* manifests: fields that have no effect */
 	uint64_t n_requests;
 	size_t n_connections;
+	uint64_t n_reconnects; /* how often it has answered again after it had not */
 };
 
 /* What is fetched once, for somebody who hands it on and keeps nothing. */

@@ -126,6 +126,7 @@ static void api_health(const struct source *source, struct source_health *ret)
 	ret->n_rejected = s->n_rejected;
 	ret->n_requests = stats.n_requests;
 	ret->n_connections = stats.n_connections;
+	ret->n_reconnects = s->n_reconnects;
 }
 
 static void set_tuning(struct source_api *s, const struct source_tuning *tuning)

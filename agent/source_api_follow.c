@@ -33,6 +33,7 @@ static double env_random01(void *userdata)
 static void server_is_back(struct source_api *s)
 {
 	s->server_away = false;
+	s->n_reconnects++;
 	server_was_away(&s->server);
 	follower_server_answers(&s->pods, BACK_WITHIN_USEC);
 	follower_server_answers(&s->node, BACK_WITHIN_USEC);

@@ -120,6 +120,7 @@ struct source_api {
 	struct loop_source *do_todo;
 	bool started;
 	bool server_away; /* a request got no answer, and none has since */
+	uint64_t n_reconnects;
 	uint64_t last_contact_usec;
 };
 

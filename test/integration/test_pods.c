@@ -1329,6 +1329,54 @@ static void update_needs_only_what_is_new_for_the_pod_104(void **state)
 	assert_int_equal(f.n_unwants, 1);
 }
 
+static void times_on_loop(struct rig *rig, void *arg)
+{
+	*(struct pods_times *)arg = *pods_times(f.pods);
+}
+
+static struct pods_times times(void)
+{
+	struct pods_times t;
+
+	rig_call(f.rig, times_on_loop, &t);
+	return t;
+}
+
+static bool is_updated_twice(struct rig *rig, void *arg)
+{
+	return histogram_count(&pods_times(f.pods)->visible) == 2;
+}
+
+/* The first time is none: nobody has waited for it from the change on. */
+static void how_long_a_change_takes_is_measured(void **state)
+{
+	struct pods_times t;
+
+	say_pod("web", "uid-1", SECRET("s"), "");
+	say_secret("s", "1", ONE);
+	expect_condition("ns/web", VOLUME_READY);
+	t = times();
+	assert_int_equal(histogram_count(&t.publish), 1);
+	assert_int_equal(histogram_count(&t.visible), 0);
+
+	say_secret("s", "2", TWO);
+	expect_condition("ns/web", VOLUME_READY);
+	t = times();
+	assert_int_equal(histogram_count(&t.publish), 2);
+	assert_int_equal(histogram_count(&t.visible), 1);
+
+	/* what changes nothing that can be read is none */
+	say_secret("s", "3", TWO);
+	expect_condition("ns/web", VOLUME_READY);
+	t = times();
+	assert_int_equal(histogram_count(&t.visible), 1);
+
+	/* an error in between is no change */
+	say_secret_failed("s", "unreadable");
+	say_secret("s", "4", ONE);
+	assert_true(rig_until(f.rig, is_updated_twice, NULL));
+}
+
 static void removing_a_pod_that_nobody_knows_is_nothing(void **state)
 {
 	say_pod_removed("nobody");
@@ -1514,6 +1562,7 @@ int main(void)
 		with_rig(pod_in_its_grace_period_keeps_its_volumes_until_it_is_gone),
 		with_rig(registering_twice_counts_once_102),
 		with_rig(update_needs_only_what_is_new_for_the_pod_104),
+		with_rig(how_long_a_change_takes_is_measured),
 		with_rig(removing_a_pod_that_nobody_knows_is_nothing),
 	};
 
