@@ -17,6 +17,8 @@
 #include "agent/pod_events.h"
 #include "agent/pods.h"
 #include "agent/report.h"
+#include "agent/report_health.h"
+#include "agent/report_metrics.h"
 #include "agent/sandbox.h"
 #include "agent/signals.h"
 #include "agent/source_api.h"
@@ -411,6 +413,31 @@ static int agent_refresh(void *userdata, const char *ref, json_t **ret, struct e
 	return agent_answer(report_secret(entry), ret, e);
 }
 
+static int agent_tell_metrics(struct agent *a, struct buf *text)
+{
+	const struct http *http = agent_has_api_server(a) ? source_api_http(a->source) : NULL;
+	int r = report_metrics(&a->report, http, clock_realtime_usec(), text);
+
+	return r < 0 ? r : PAGE_GOOD;
+}
+
+static int agent_page(void *userdata, enum page page, bool verbose, struct buf *text)
+{
+	struct agent *a = userdata;
+	uint64_t beat = arena_connection(a->arena)->heartbeat_usec;
+	struct health health;
+	int r;
+
+	if (page == PAGE_METRICS)
+		return agent_tell_metrics(a, text);
+	if (page == PAGE_HEALTHZ)
+		report_alive(&a->report, beat, clock_monotonic_usec(), &health);
+	else
+		report_ready(&a->report, beat, clock_monotonic_usec(), &health);
+	r = health_text(&health, page_name(page), verbose, text);
+	return r < 0 ? r : health_is_good(&health) ? PAGE_GOOD : PAGE_BAD;
+}
+
 static const struct control_ops agent_control_ops = {
 	.status = agent_status,
 	.pods = agent_pods,
@@ -421,6 +448,7 @@ static const struct control_ops agent_control_ops = {
 	.secrets = agent_secrets,
 	.secret = agent_secret,
 	.refresh = agent_refresh,
+	.page = agent_page,
 };
 
 /* --- what the keeper says --- */
@@ -436,6 +464,7 @@ static void agent_attach_publisher(struct agent *a, const struct link_message *m
 	/* for a successor, which may have to finish what this publisher has begun */
 	arena_connection(a->arena)->publisher = m->value;
 	a->publisher_hangs = false;
+	a->report.n_attached[REPORT_PUBLISHER]++;
 	r = publish_attach(a->publish, take_fd, m->value, NULL, NULL);
 	if (r < 0)
 		log_error(NULL, "attach the publisher (pid %d): %s", m->value, strerror(-r));
@@ -464,6 +493,7 @@ static void agent_attach_signaller(struct agent *a, int take_fd)
 {
 	int r = take_fd < 0 ? -EBADMSG : signals_attach(a->signals, take_fd);
 
+	a->report.n_attached[REPORT_SIGNALLER]++;
 	if (r < 0)
 		log_error(NULL, "connect with the signaller: %s", strerror(-r));
 }
@@ -559,6 +589,7 @@ static void agent_link_readable(struct loop_source *s, int fd, uint32_t revents,
 			agent_attach_audit(a, with);
 			break;
 		case LINK_CACHE:
+			a->report.n_attached[REPORT_CACHE]++;
 			if (with >= 0)
 				offline_replace_process(a->offline, with);
 			break;
@@ -847,7 +878,8 @@ static int agent_setup_pods(struct agent *a, struct err *e)
 					   .session = a->session,
 					   .publish = a->publish,
 					   .tree = a->tree,
-					   .started_usec = loop_now(a->loop) };
+					   .started_usec = loop_now(a->loop),
+					   .started_realtime_usec = clock_realtime_usec() };
 	r = control_new(a->loop, KEEPER_FD_CONTROL, &agent_control_ops, a, &a->control, e);
 	if (r == 0 && a->control_group != (gid_t)-1)
 		control_allow_group(a->control, a->control_group);

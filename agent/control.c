@@ -63,6 +63,9 @@ struct request {
 struct answer {
 	unsigned status;
 	json_t *json;
+	/* instead of it: */
+	const char *type;
+	struct buf text;
 };
 
 /* The sentence may quote the request, and so be no UTF-8. */
@@ -106,25 +109,30 @@ static int dump_to_buf(const char *data, size_t len, void *userdata)
 	return buf_add(userdata, data, len) < 0 ? -1 : 0;
 }
 
-static struct MHD_Response *response_new(const json_t *json)
+/* Empties it. */
+static struct MHD_Response *response_of(struct buf *b)
 {
-	cleanup_buf struct buf b = BUF_INIT(ANSWER_MAX);
 	struct MHD_Response *response;
-	size_t len;
-	char *text;
+	size_t len = b->len;
+	char *text = buf_take(b);
 
-	/* other people's texts are in it: only ASCII leaves here, so that no terminal can be steered */
-	if (json_dump_callback(json, dump_to_buf, &b, JSON_INDENT(2) | JSON_ENSURE_ASCII) < 0 ||
-	    buf_add_str(&b, "\n") < 0)
-		return NULL;
-	len = b.len;
-	text = buf_take(&b);
 	if (!text)
 		return NULL;
 	response = MHD_create_response_from_buffer(len, text, MHD_RESPMEM_MUST_FREE);
 	if (!response)
 		free(text);
 	return response;
+}
+
+static struct MHD_Response *response_new(const json_t *json)
+{
+	cleanup_buf struct buf b = BUF_INIT(ANSWER_MAX);
+
+	/* other people's texts are in it: only ASCII leaves here, so that no terminal can be steered */
+	if (json_dump_callback(json, dump_to_buf, &b, JSON_INDENT(2) | JSON_ENSURE_ASCII) < 0 ||
+	    buf_add_str(&b, "\n") < 0)
+		return NULL;
+	return response_of(&b);
 }
 
 static struct MHD_Response *response_failed(void)
@@ -134,18 +142,19 @@ static struct MHD_Response *response_failed(void)
 	return MHD_create_response_from_buffer(sizeof(text) - 1, text, MHD_RESPMEM_PERSISTENT);
 }
 
-static enum MHD_Result reply(struct request *rq, unsigned status, const json_t *json)
+/* response: taken; NULL: there was no memory for it. */
+static enum MHD_Result queue(struct request *rq, unsigned status, struct MHD_Response *response, const char *type)
 {
-	struct MHD_Response *response = json ? response_new(json) : NULL;
 	enum MHD_Result ok;
 
 	if (!response) {
 		response = response_failed();
 		status = MHD_HTTP_INTERNAL_SERVER_ERROR;
+		type = "application/json";
 	}
 	if (!response)
 		return MHD_NO;
-	MHD_add_response_header(response, "Content-Type", "application/json");
+	MHD_add_response_header(response, "Content-Type", type);
 	MHD_add_response_header(response, "Cache-Control", "no-store");
 	if (status == MHD_HTTP_METHOD_NOT_ALLOWED)
 		MHD_add_response_header(response, "Allow", rq->allow);
@@ -153,6 +162,22 @@ static enum MHD_Result reply(struct request *rq, unsigned status, const json_t *
 		MHD_add_response_header(response, "Connection", "close");
 	ok = MHD_queue_response(rq->connection, status, response);
 	MHD_destroy_response(response);
+	return ok;
+}
+
+static enum MHD_Result reply(struct request *rq, unsigned status, const json_t *json)
+{
+	return queue(rq, status, json ? response_new(json) : NULL, "application/json");
+}
+
+static enum MHD_Result reply_answer(struct request *rq, struct answer *a)
+{
+	enum MHD_Result ok;
+
+	if (a->type)
+		return queue(rq, a->status, response_of(&a->text), a->type);
+	ok = reply(rq, a->status, a->json);
+	json_decref(a->json);
 	return ok;
 }
 
@@ -431,7 +456,7 @@ static int on_mounts(struct request *rq, const char *ref, const char *container,
 	return later_begin(rq, rq->control->ops->mounts, ref, container, a);
 }
 
-static int no_secrets(struct answer *a)
+static int no_such_path(struct answer *a)
 {
 	struct err e = ERR_INIT;
 
@@ -484,7 +509,7 @@ static int on_secrets(struct request *rq, const char *ref, const char *container
 	int r;
 
 	if (!c->ops->secrets)
-		return no_secrets(a);
+		return no_such_path(a);
 	r = argument_selector(rq, &selector, &e);
 	if (r == 0)
 		r = argument_kinds(rq, &kinds, &e);
@@ -501,7 +526,7 @@ static int answer_secret(struct request *rq, int (*op)(void *, const char *, jso
 	int r;
 
 	if (!op)
-		return no_secrets(a);
+		return no_such_path(a);
 	r = op(rq->control->userdata, ref, &json, &e);
 	return answer_op(a, r, json, &e);
 }
@@ -521,7 +546,7 @@ static int answer_values(struct request *rq, later_op op, const char *ref, const
 	struct err e = ERR_INIT;
 
 	if (!op)
-		return no_secrets(a);
+		return no_such_path(a);
 	if (rq->is_root)
 		return later_begin(rq, op, ref, container, a);
 	err_set(&e, -EACCES, "only root is given values of Secrets");
@@ -551,6 +576,37 @@ static int on_wait(struct request *rq, const char *ref, const char *container, s
 	return wait_begin(rq, ref, timeout_usec, a);
 }
 
+static int answer_page(struct request *rq, enum page page, struct answer *a)
+{
+	cleanup_buf struct buf text = BUF_INIT(PAGE_BYTES_MAX);
+	const struct control *c = rq->control;
+	int r;
+
+	if (!c->ops->page)
+		return no_such_path(a);
+	r = c->ops->page(c->userdata, page, httpd_has_argument(rq->connection, "verbose"), &text);
+	if (r < 0)
+		return r;
+	*a = (struct answer){ .status = (unsigned)r, .type = page_type(page), .text = text };
+	text = (struct buf)BUF_INIT(0);
+	return 0;
+}
+
+static int on_metrics(struct request *rq, const char *ref, const char *container, struct answer *a)
+{
+	return answer_page(rq, PAGE_METRICS, a);
+}
+
+static int on_healthz(struct request *rq, const char *ref, const char *container, struct answer *a)
+{
+	return answer_page(rq, PAGE_HEALTHZ, a);
+}
+
+static int on_readyz(struct request *rq, const char *ref, const char *container, struct answer *a)
+{
+	return answer_page(rq, PAGE_READYZ, a);
+}
+
 /* ref and container are what the path says, "" and NULL where it says none. Returns 0 with *a filled, or 1: the answer
  * comes later (a wait has begun). */
 struct route {
@@ -575,6 +631,9 @@ static const struct route routes[] = {
 	{ { "v1", "secrets" }, on_secrets },
 	{ { "v1", "secrets", PART_NAMESPACE, PART_SECRET }, on_secret },
 	{ { "v1", "secrets", PART_NAMESPACE, PART_SECRET, "refresh" }, on_refresh, .post = true },
+	{ { "metrics" }, on_metrics },
+	{ { "healthz" }, on_healthz },
+	{ { "readyz" }, on_readyz },
 };
 
 /* UIDs as the API server (UUID) and the kubelet (static pods: 32 hexadecimal digits) make them. */
@@ -655,7 +714,6 @@ static enum MHD_Result dispatch(struct request *rq, const char *url, const char 
 {
 	const struct route *route = NULL;
 	struct answer a = { .status = 0 };
-	enum MHD_Result ok;
 	struct urlpath path;
 	int r;
 
@@ -678,9 +736,7 @@ static enum MHD_Result dispatch(struct request *rq, const char *url, const char 
 		return MHD_YES; /* it waits */
 	if (r < 0)
 		return reply_error(rq, MHD_HTTP_INTERNAL_SERVER_ERROR, strerror(-r));
-	ok = reply(rq, a.status, a.json);
-	json_decref(a.json);
-	return ok;
+	return reply_answer(rq, &a);
 }
 
 /* libmicrohttpd's callbacks */

@@ -11,10 +11,12 @@
  *   GET /v1/secrets[?labelSelector=app%3Dweb&kind=all] {"secrets": [SECRET...]}; names, sizes, revisions, never values
  *   GET /v1/secrets/NS/NAME                         SECRET
  *   POST /v1/secrets/NS/NAME/refresh                fetches it; SECRET as it was before. "answers" counts from there on
+ *   GET /metrics  GET /healthz[?verbose]  GET /readyz[?verbose]   plain text
  *
  * (UID may stand for NS/NAME everywhere.) Errors are {"error": "sentence"}. */
 #pragma once
 
+#include "agent/pages.h"
 #include "agent/selector.h"
 #include "common/err.h"
 #include "common/json.h"
@@ -53,6 +55,7 @@ struct control_ops {
 		   struct err *e);
 	int (*pull_config)(void *userdata, const char *ref, const char *container, struct control_later *later,
 			   json_t **ret, struct err *e);
+	page_fn page; /* may be NULL: 404 */
 };
 
 /* listen_fd: a listening unix socket (taken). Connections of peers other than root, our own uid and the members of a group that

@@ -66,6 +66,15 @@ void httpd_again(struct httpd *h)
 	loop_defer_set(h->again);
 }
 
+bool httpd_has_argument(struct MHD_Connection *connection, const char *name)
+{
+	const char *value;
+	size_t len;
+
+	return MHD_lookup_connection_value_n(connection, MHD_GET_ARGUMENT_KIND, name, strlen(name), &value, &len) ==
+	       MHD_YES;
+}
+
 static int start_daemon(struct httpd *h, int take_fd, const struct httpd_options *o, struct err *e)
 {
 	cleanup_fd int fd = take_fd;

@@ -29,5 +29,7 @@ struct httpd_options {
 int httpd_start(struct httpd *h, struct loop *l, int take_fd, const struct httpd_options *o, struct err *e);
 /* A connection was resumed, or shut down: it is looked at before the loop waits again. */
 void httpd_again(struct httpd *h);
+/* Whether a query has the argument, with a value or without one. */
+bool httpd_has_argument(struct MHD_Connection *connection, const char *name);
 /* No connection may be suspended. */
 void httpd_stop(struct httpd *h);

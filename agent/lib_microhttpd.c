@@ -17,6 +17,10 @@ FORWARD_VOID(MHD_destroy_response, (struct MHD_Response * r), (r))
 FORWARD(enum MHD_Result, MHD_get_timeout, (struct MHD_Daemon * d, MHD_UNSIGNED_LONG_LONG *ret_msec), (d, ret_msec))
 FORWARD(const char *, MHD_lookup_connection_value,
 	(struct MHD_Connection * c, enum MHD_ValueKind kind, const char *key), (c, kind, key))
+FORWARD(enum MHD_Result, MHD_lookup_connection_value_n,
+	(struct MHD_Connection * c, enum MHD_ValueKind kind, const char *key, size_t key_size, const char **ret_value,
+	 size_t *ret_size),
+	(c, kind, key, key_size, ret_value, ret_size))
 FORWARD(enum MHD_Result, MHD_queue_response, (struct MHD_Connection * c, unsigned int status, struct MHD_Response *r),
 	(c, status, r))
 FORWARD(enum MHD_Result, MHD_run, (struct MHD_Daemon * d), (d))

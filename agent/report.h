@@ -14,6 +14,9 @@
 #include "fusefs/publish.h"
 #include "fusefs/session.h"
 
+/* Those that the agent is connected with. */
+enum report_process { REPORT_PUBLISHER, REPORT_AUDIT, REPORT_SIGNALLER, REPORT_CACHE, REPORT_PROCESSES_N };
+
 struct report_state {
 	const struct config *config;
 	const char *pods_dir;
@@ -28,6 +31,8 @@ struct report_state {
 	const struct publish *publish;
 	const struct tree *tree;
 	uint64_t started_usec; /* CLOCK_MONOTONIC */
+	uint64_t started_realtime_usec;
+	uint64_t n_attached[REPORT_PROCESSES_N]; /* processes that the keeper has connected it with */
 };
 
 /* Each returns NULL when out of memory. */

@@ -130,6 +130,16 @@ static int fake_pull_config(void *userdata, const char *ref, const char *contain
 	return *ret ? 0 : -ENOMEM;
 }
 
+static int fake_page(void *userdata, enum page page, bool verbose, struct buf *text)
+{
+	const struct server *s = userdata;
+	int r = buf_printf(text, "%s%s\n", page_name(page), verbose ? " verbose" : "");
+
+	if (page == PAGE_READYZ && !s->ready)
+		return PAGE_BAD;
+	return r < 0 ? r : PAGE_GOOD;
+}
+
 static const struct control_ops fake_ops = {
 	.status = fake_status,
 	.pods = fake_pods,
@@ -137,6 +147,7 @@ static const struct control_ops fake_ops = {
 	.mounts = fake_mounts,
 	.env = fake_env,
 	.pull_config = fake_pull_config,
+	.page = fake_page,
 };
 
 static int setup(void **state)
@@ -400,6 +411,45 @@ static void garbage_does_not_end_the_process(void **state)
 	memcpy(bytes, "GET /v1/status HTTP/1.1\r\nh: ", 28);
 	assert_int_not_equal(talk(s->path, bytes, sizeof(bytes), answer, sizeof(answer)), 200);
 	assert_int_equal(get(s, "/v1/status", NULL), 200);
+}
+
+static void pages_are_plain_text(void **state)
+{
+	static const struct {
+		const char *target;
+		unsigned status;
+		const char *body;
+	} cases[] = {
+		{ "/metrics", 200, "metrics\n" },
+		{ "/healthz", 200, "healthz\n" },
+		{ "/healthz?verbose", 200, "healthz verbose\n" },
+		{ "/healthz?verbose=1&x", 200, "healthz verbose\n" },
+		{ "/healthz?verbosely", 200, "healthz\n" },
+		{ "/readyz", 500, "readyz\n" },
+		{ "/readyz/", 404, NULL },
+		{ "/v1/metrics", 404, NULL },
+	};
+	struct server *s = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char request[256], answer[4096];
+		const char *body;
+
+		snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+			 cases[i].target);
+		assert_int_equal(talk(s->path, request, strlen(request), answer, sizeof(answer)), cases[i].status);
+		body = strstr(answer, "\r\n\r\n");
+		assert_non_null(body);
+		if (!cases[i].body) {
+			assert_non_null(strstr(answer, "Content-Type: application/json\r\n"));
+			continue;
+		}
+		assert_non_null(strstr(answer, "Content-Type: text/plain; "));
+		assert_string_equal(body + 4, cases[i].body);
+	}
+	s->ready = true;
+	assert_int_equal(talk_str(s, "HEAD /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"), 200);
+	assert_int_equal(talk_str(s, "POST /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"), 405);
 }
 
 static void control_characters_leave_as_escapes(void **state)
@@ -931,6 +981,7 @@ int main(void)
 		SERVED(only_get_and_head_are_possible),
 		SERVED(bodies_are_ignored_and_bounded),
 		SERVED(garbage_does_not_end_the_process),
+		SERVED(pages_are_plain_text),
 		SERVED(control_characters_leave_as_escapes),
 		SERVED(one_connection_takes_many_requests),
 		SERVED(another_user_gets_403),

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "agent/metrics.h"
 #include "common/file.h"
 #include "common/str.h"
 #include "test/lib/program.h"
@@ -246,6 +247,27 @@ static void members_of_audit_records_are_made(void **state)
 	}
 }
 
+/* ".It Li secretlet_pods Brq Li state": in the order of the table. */
+static void metrics_are_in_the_manual(void **state)
+{
+	static const char item[] = "\n.It Li secretlet_";
+	cleanup_free char *page = source("man/secretlet.8");
+	const char *p = page;
+
+	for (enum metric m = 0; m < METRICS_N; m++) {
+		const char *name = metric_def(m)->name;
+
+		p = strstr(p, item);
+		if (!p)
+			fail_msg("metric %s is not in the manual", name);
+		p += strlen("\n.It Li ");
+		if (strcspn(p, " \n") != strlen(name) || !str_starts(p, name))
+			fail_msg("the manual has %.*s where %s should be", (int)strcspn(p, " \n"), p, name);
+	}
+	if (strstr(p, item))
+		fail_msg("the manual has a metric that there is not: %.60s", strstr(p, item) + 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -254,6 +276,7 @@ int main(void)
 		cmocka_unit_test_setup(each_synopsis_has_the_options_of_its_command, needs_program),
 		cmocka_unit_test(configuration_fields_are_in_the_manual),
 		cmocka_unit_test(members_of_audit_records_are_made),
+		cmocka_unit_test(metrics_are_in_the_manual),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,6 +7,9 @@
 #include <cmocka.h>
 
 #include "agent/codec.h"
+#include "agent/pages.h"
+#include "agent/report_health.h"
+#include "agent/report_metrics.h"
 #include "common/str.h"
 #include "test/lib/rig.h"
 
@@ -189,6 +192,73 @@ static int64_t pods_member(const char *name)
 	return json_integer_value(json_object_get(json_object_get(status(), "pods"), name));
 }
 
+static void metrics_on_loop(struct rig *rig, void *arg)
+{
+	assert(report_metrics(&f.report, NULL, UINT64_C(7) * USEC_PER_SEC, arg) == 0);
+}
+
+static void expect_sample(const char *line)
+{
+	cleanup_buf struct buf text = BUF_INIT(PAGE_BYTES_MAX);
+	cleanup_free char *whole = str_format("\n%s\n", line);
+
+	rig_call(f.rig, metrics_on_loop, &text);
+	if (!strstr(text.data, whole))
+		fail_msg("no '%s' in\n%s", line, text.data);
+}
+
+static void metrics_say_what_there_is(void **state)
+{
+	say_pod("a", "Running");
+	say_pod("b", "Succeeded");
+	expect_sample("secretlet_pods{state=\"waiting\"} 1");
+	expect_sample("secretlet_pods{state=\"finished\"} 1");
+	expect_sample("secretlet_volumes{state=\"waiting\"} 1");
+	expect_sample("secretlet_volumes{state=\"ready\"} 0");
+	rig_call(f.rig, failed_on_loop, (void *)(uintptr_t) "no");
+	expect_sample("secretlet_publishes_total{result=\"published\"} 0");
+	expect_sample("secretlet_publish_duration_seconds_count 0");
+	f.health.n_secrets = 3;
+	f.health.n_secrets_synced = 2;
+	f.health.n_rejected = 4;
+	expect_sample("secretlet_source_objects{kind=\"secret\",state=\"synced\"} 2");
+	expect_sample("secretlet_source_objects{kind=\"secret\",state=\"unsynced\"} 1");
+	expect_sample("secretlet_source_rejected_objects{source=\"manifests\"} 4");
+	expect_sample("secretlet_process_restarts_total{process=\"publisher\"} 0");
+	f.report.n_attached[REPORT_PUBLISHER] = 3;
+	expect_sample("secretlet_process_restarts_total{process=\"publisher\"} 2");
+}
+
+/* What a check fails with; "": none does. */
+static const char *failures(uint64_t beat_usec, uint64_t now_usec, bool only_alive)
+{
+	static char text[2 * ERR_TEXT_MAX];
+	struct health h;
+	size_t len = 0;
+
+	if (only_alive)
+		report_alive(&f.report, beat_usec, now_usec, &h);
+	else
+		report_ready(&f.report, beat_usec, now_usec, &h);
+	text[0] = 0;
+	for (size_t i = 0; i < h.n; i++)
+		if (h.checks[i].reason[0])
+			len += (size_t)snprintf(text + len, sizeof(text) - len, "%s: %s\n", h.checks[i].name,
+						h.checks[i].reason);
+	return text;
+}
+
+static void what_is_not_ready_says_why(void **state)
+{
+	f.config.agent_hang_usec = 10 * USEC_PER_SEC;
+	assert_string_equal(failures(0, 10 * USEC_PER_SEC, false), "");
+	assert_string_equal(failures(0, 11 * USEC_PER_SEC, false), "loop: it has given no sign of life for 11 s\n");
+	assert_string_equal(failures(12 * USEC_PER_SEC, 0, false), "");
+	f.health.pods_synced = false;
+	assert_string_equal(failures(0, 0, false), "sync: the first list of pods has not arrived\n");
+	assert_string_equal(failures(0, 0, true), "");
+}
+
 static void finished_pods_are_counted_apart(void **state)
 {
 	say_pod("a", "Running");
@@ -259,6 +329,8 @@ int main(void)
 #define REPORT(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		REPORT(what_is_wrong_is_a_problem),
+		REPORT(metrics_say_what_there_is),
+		REPORT(what_is_not_ready_says_why),
 		REPORT(finished_pods_are_counted_apart),
 		REPORT(texts_that_are_no_utf8_are_shown_as_well_as_can_be),
 		REPORT(members_are_what_scripts_know),

@@ -1,0 +1,122 @@
+#!/usr/bin/env bash
+# timeout: 300
+# /metrics, /healthz and /readyz on the control socket of a daemon that has all there is: the test API server, auditLog, the
+# offline cache, signals. promtool finds nothing to say about the text, the manual has each metric and no other one, and the
+# numbers follow what happens. Runs in a private mount namespace.
+set -u
+here=$(dirname "$(realpath "$0")")
+# shellcheck source=../lib/tap.sh
+. "$here/../lib/tap.sh"
+
+secretlet=$TEST_BUILD_DIR/secretlet manual=$here/../../man/secretlet.8
+pods=$TEST_DIR/pods run=$TEST_DIR/run log=$TEST_DIR/daemon.log conf=$TEST_DIR/secretlet.yaml canary="CANARY-$RANDOM$RANDOM"
+chmod 755 "$TEST_DIR"
+
+"$TEST_BUILD_DIR/apiserver" --port 0 >"$TEST_DIR/server.out" 2>"$TEST_DIR/server.err" &
+server=$!
+eventually 10 "grep -q http '$TEST_DIR/server.out'"
+url=$(head -n 1 "$TEST_DIR/server.out")
+cat >"$TEST_DIR/kubeconfig" <<-Y
+	apiVersion: v1
+	kind: Config
+	current-context: c
+	contexts: [{name: c, context: {cluster: k, user: u}}]
+	clusters: [{name: k, cluster: {server: "$url"}}]
+	users: [{name: u, user: {}}]
+Y
+api() { # api METHOD PATH BODY
+	curl -sS -o /dev/null -X "$1" -H 'Content-Type: application/json' --data-binary "$3" "$url/api/v1/namespaces/default/$2"
+}
+secret() { # secret VALUE
+	printf '{"apiVersion":"v1","kind":"Secret","metadata":{"name":"db"},"stringData":{"password":"%s"}}' "$1"
+}
+pod() { # pod NAME SECRET
+	printf '{"apiVersion":"v1","kind":"Pod","metadata":{"name":"%s"},"spec":{"nodeName":"node-1","containers":[{"name":"c","image":"i","volumeMounts":[{"name":"creds","mountPath":"/c"}]}],"volumes":[{"name":"creds","secret":{"secretName":"%s"}}]}}' \
+		"$1" "$2"
+}
+ask() { "$secretlet" "$@" --runtime-dir "$run"; }
+page() { curl -sS --unix-socket "$run/control.sock" "http://x/$1"; }
+page_status() { curl -sS -o /dev/null -w '%{http_code}' --unix-socket "$run/control.sock" "http://x/$1"; }
+# sample SERIES: its value, "none" if there is none
+sample() {
+	page metrics | awk -v series="$1" '$0 ~ /^#/ { next }
+		{ n = length($0) - length($NF) - 1; if (substr($0, 1, n) == series) { print $NF; found = 1 } }
+		END { if (!found) print "none" }'
+}
+value() { cat "$pods/by-name/default/app/volumes/kubernetes.io~secret/creds/password"; }
+agent() { pgrep -P "$keeper" -f '^secretlet-agent' | head -n 1; }
+published() { # as Prometheus' parsers take it: promtool's findings, and its exit status
+	page metrics | promtool check metrics 2>&1
+}
+# the names of families
+named_by_daemon() { page metrics | sed -n 's/^# TYPE \([a-z_]*\) .*/\1/p' | sort; }
+named_by_manual() { sed -n 's/^\.It Li \(secretlet_[a-z_]*\).*/\1/p' "$manual" | sort; }
+
+"$secretlet" cache keygen "$TEST_DIR/cache.key" >/dev/null
+printf '%s\n' "apiVersion: secretlet.config/v1alpha1" "kind: SecretletConfiguration" "kubeconfig: kubeconfig" \
+	"podsDir: $pods" "runtimeDir: $run" "nodeName: node-1" "auditLog: $TEST_DIR/audit/log" "signalContainers: true" \
+	"offlineCacheDir: $TEST_DIR/cache" "offlineCacheKeyFile: cache.key" >"$conf"
+chmod 600 "$conf"
+api POST secrets "$(secret "$canary-1")"
+api POST pods "$(pod app db)"
+"$secretlet" run --config "$conf" 2>>"$log" &
+keeper=$!
+check "the pod is ready" ask wait --quiet --timeout 20s default/app
+
+# --- the text
+findings=$(published)
+check_equal "promtool: exit status" $? 0
+check_equal "promtool: has nothing to say" "$findings" ""
+check_equal "the daemon has the metrics of the manual and no others" "$(named_by_daemon)" "$(named_by_manual)"
+check_contains "the type of the text" \
+	"$(curl -sS -o /dev/null -w '%{content_type}' --unix-socket "$run/control.sock" http://x/metrics)" "version=0.0.4"
+
+# --- the numbers
+check_equal "a volume is ready" "$(sample 'secretlet_volumes{state="ready"}')" 1
+check_equal "a Secret is there" "$(sample 'secretlet_source_objects{kind="secret",state="synced"}')" 1
+check_equal "no update was seen" "$(sample secretlet_event_visible_seconds_count)" 0
+check_equal "one volume was published" "$(sample 'secretlet_publishes_total{result="published"}')" 1
+check_equal "what is served has its length" "$(sample secretlet_arena_content_bytes)" "$((${#canary} + 2))"
+api PUT secrets/db "$(secret "$canary-2")"
+check "an update" eventually 10 "[ \"\$(value)\" = '$canary-2' ]"
+check "is measured" eventually 10 "[ \"\$(sample secretlet_event_visible_seconds_count)\" = 1 ]"
+check_equal "and its publishing" "$(sample secretlet_publish_duration_seconds_count)" 2
+api POST pods "$(pod waits nothing)"
+check "a volume that waits" eventually 10 "[ \"\$(sample 'secretlet_volumes{state=\"waiting\"}')\" = 1 ]"
+check "requests are counted by verb, resource and code" \
+	test "$(sample 'secretlet_api_requests_total{verb="WATCH",resource="pods",code="200"}')" -ge 1
+check "and those of the kernel" test "$(sample 'secretlet_fuse_requests_total{opcode="LOOKUP"}')" -ge 1
+check "opens are counted" eventually 10 "[ \"\$(sample secretlet_audit_records_written_total)\" -ge 1 ]"
+check_equal "no name of anybody's is in it" "$(page metrics | grep -cE 'default|"app"|"db"|creds|password|CANARY')" 0
+
+# --- processes that are replaced
+first=$(sample secretlet_agent_start_time_seconds)
+publisher=$(pgrep -P "$keeper" -f '^secretlet-publisher')
+kill -9 "$publisher"
+check "another publisher is counted" eventually 10 \
+	"[ \"\$(sample 'secretlet_process_restarts_total{process=\"publisher\"}')\" = 1 ]"
+kill -9 "$(agent)"
+check "another agent has another start" eventually 10 "page metrics >'$TEST_DIR/page' &&
+	[ \"\$(sample secretlet_agent_start_time_seconds)\" != none ] &&
+	[ \"\$(sample secretlet_agent_start_time_seconds)\" != '$first' ]"
+
+# --- health
+check "it is ready" eventually 10 "[ \$(page_status readyz) = 200 ]"
+check_equal "readyz" "$(page readyz)" "ok"
+check_equal "healthz?verbose" "$(page 'healthz?verbose')" $'[+]loop ok\n[+]mount ok\nhealthz check passed'
+kill -STOP "$server"
+check_equal "an API server that does not answer: still ready" "$(page readyz)" "ok"
+kill -CONT "$server"
+kill -9 "$server"
+kill -9 "$(agent)"
+check "an agent that has not heard of its pods is not ready" eventually 10 "[ \$(page_status readyz) = 500 ]"
+check_contains "and says why" "$(page readyz)" "[-]sync failed: the first list of pods has not arrived"
+check_equal "but it is alive" "$(page healthz)" "ok"
+check_equal "and serves" "$(value)" "$canary-2"
+check "requests without an answer are counted" eventually 10 \
+	"[ \"\$(sample 'secretlet_api_requests_total{verb=\"LIST\",resource=\"pods\",code=\"<error>\"}')\" -ge 1 ]"
+
+kill -TERM "$keeper"
+wait "$keeper"
+check_equal "exit status" $? 0
+tap_done
