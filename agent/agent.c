@@ -13,6 +13,7 @@
 #include "agent/handout.h"
 #include "agent/keeper.h"
 #include "agent/link.h"
+#include "agent/listener.h"
 #include "agent/offline.h"
 #include "agent/pod_events.h"
 #include "agent/pods.h"
@@ -28,12 +29,16 @@
 #include "common/json.h"
 #include "common/jumps.h"
 #include "common/loop.h"
+#include "common/str.h"
 #include "fusefs/publish.h"
 #include "fusefs/session.h"
 #include "fusefs/tree.h"
 
 #define BEATS_PER_HANG		4 /* signs of life in agentHangTimeout */
 #define PUBLISHER_HANG_MAX_USEC (60 * USEC_PER_SEC) /* unless agentHangTimeout is longer */
+
+/* One that is wanted has an address. */
+enum { LISTENER_METRICS, LISTENER_HEALTHZ, LISTENERS_N };
 
 struct agent {
 	const struct config *config;
@@ -61,6 +66,9 @@ struct agent {
 	struct publish *publish;
 	struct session *session;
 	struct control *control;
+	int listening[LISTENERS_N]; /* -1: not wanted, taken, or not to be had */
+	struct listener *listeners[LISTENERS_N];
+	struct err unserved;
 	struct handout *handout;
 	bool begun; /* the mount is older than this agent */
 	bool publisher_hangs; /* the keeper has been told */
@@ -719,6 +727,59 @@ static int agent_setup_source(struct agent *a, struct err *e)
 	return 0;
 }
 
+static int agent_open_listener(struct agent *a, const char *field, const char *text, const struct bind_address *address,
+			       int *ret_fd, struct err *e)
+{
+	int r = listener_open(address, ret_fd, e);
+
+	if (r == 0)
+		return 0;
+	r = err_wrap(e, r, "%s (%s)", field, text);
+	/* what is served already is not given up for it */
+	if (!a->begun)
+		return r;
+	log_error(NULL, "%s: goes on without", err_text(e));
+	a->unserved = *e;
+	*e = ERR_INIT;
+	return 0;
+}
+
+/* With privileges, and while there is no rule against it: the port may be one of root's. */
+static int agent_open_listeners(struct agent *a, struct err *e)
+{
+	const struct config *c = a->config;
+	cleanup_free char *healthz = str_format("%s, port %u", c->healthz_address, c->healthz_port);
+	struct bind_address address;
+	int r = 0;
+
+	if (!healthz)
+		return err_set(e, -ENOMEM, "out of memory");
+	if (c->metrics_address && bind_address_parse(c->metrics_address, &address) == 0)
+		r = agent_open_listener(a, "metricsBindAddress", c->metrics_address, &address,
+					&a->listening[LISTENER_METRICS], e);
+	if (r == 0 && c->healthz_port && bind_address_make(c->healthz_address, c->healthz_port, &address) == 0)
+		r = agent_open_listener(a, "healthzBindAddress", healthz, &address, &a->listening[LISTENER_HEALTHZ], e);
+	return r;
+}
+
+static int agent_start_listeners(struct agent *a, struct err *e)
+{
+	static const unsigned health = 1U << PAGE_HEALTHZ | 1U << PAGE_READYZ;
+	static const unsigned pages[] = {
+		[LISTENER_METRICS] = health | 1U << PAGE_METRICS, [LISTENER_HEALTHZ] = health
+	};
+
+	for (size_t i = 0; i < LISTENERS_N; i++) {
+		const struct listener_options o = { .pages = pages[i], .page = agent_page, .userdata = a };
+		int r = a->listening[i] < 0 ? 0
+					    : listener_new(a->loop, TAKE_FD(a->listening[i]), &o, &a->listeners[i], e);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
 static int agent_find_user(struct agent *a, struct err *e)
 {
 	const struct config *c = a->config;
@@ -878,12 +939,13 @@ static int agent_setup_pods(struct agent *a, struct err *e)
 					   .session = a->session,
 					   .publish = a->publish,
 					   .tree = a->tree,
+					   .unserved = a->unserved.text,
 					   .started_usec = loop_now(a->loop),
 					   .started_realtime_usec = clock_realtime_usec() };
 	r = control_new(a->loop, KEEPER_FD_CONTROL, &agent_control_ops, a, &a->control, e);
 	if (r == 0 && a->control_group != (gid_t)-1)
 		control_allow_group(a->control, a->control_group);
-	return r;
+	return r < 0 ? r : agent_start_listeners(a, e);
 }
 
 /* What cannot be kept is looked through with the first complete list of pods, see agent_retain(). */
@@ -934,6 +996,9 @@ static int agent_setup(struct agent *a, struct err *e)
 	r = agent_setup_source(a, e);
 	if (r < 0)
 		return r;
+	r = agent_open_listeners(a, e);
+	if (r < 0)
+		return r;
 	r = sandbox_drop(&a->user, e);
 	if (r < 0)
 		return r;
@@ -979,6 +1044,10 @@ static int agent_setup(struct agent *a, struct err *e)
 
 static void agent_deinit(struct agent *a)
 {
+	for (size_t i = 0; i < LISTENERS_N; i++) {
+		listener_free(a->listeners[i]);
+		close_fd(a->listening[i]);
+	}
 	control_free(a->control);
 	handout_free(a->handout);
 	audit_names_free(a->audit);
@@ -1009,6 +1078,8 @@ int agent_run(const struct config *c, reload_parse_fn parse, void *parse_userdat
 		.parse_userdata = parse_userdata,
 		.link = KEEPER_FD_LINK,
 		.control_group = (gid_t)-1,
+		.listening = { -1, -1 },
+		.unserved = ERR_INIT,
 	};
 	struct err e = ERR_INIT;
 	int r;

@@ -13,6 +13,7 @@
 #include <limits.h>
 
 #include "agent/audit.h"
+#include "agent/bind_address.h"
 #include "agent/kubeconfig.h"
 #include "agent/yaml.h"
 #include "agent/yaml_scalar.h"
@@ -24,6 +25,7 @@
 #define MEMORY_MIN	(UINT64_C(2) << 20)
 #define MEMORY_MAX	(UINT64_C(64) << 30)
 #define COUNT_MAX	100000
+#define PORT_MAX	65535
 /* the kubelet's up to 1.26: an agent has less to tell */
 #define EVENT_RECORD_QPS 5
 #define EVENT_BURST	 10
@@ -37,6 +39,7 @@ enum field_kind {
 	FIELD_QUANTITY,
 	FIELD_COUNT,
 	FIELD_RATE,
+	FIELD_PORT,
 	FIELD_BOOL,
 	FIELD_LOG_LEVEL,
 	FIELD_STRATEGY,
@@ -50,8 +53,8 @@ typedef bool (*check_fn)(const char *value, char problem[static PROBLEM_MAX]);
 struct field {
 	const char *name;
 	enum field_kind kind;
-	size_t offset; /* FIELD_PATH, FIELD_STRING: of the char *; FIELD_DURATION: of the uint64_t; FIELD_COUNT, FIELD_RATE:
-			* of the unsigned; FIELD_BOOL: of the bool */
+	size_t offset; /* FIELD_PATH, FIELD_STRING: of the char *; FIELD_DURATION: of the uint64_t; FIELD_COUNT, FIELD_RATE,
+			* FIELD_PORT: of the unsigned; FIELD_BOOL: of the bool */
 	uint64_t min_usec, max_usec; /* FIELD_DURATION */
 	check_fn check; /* may be NULL */
 	const char *wanted; /* FIELD_CONST; FIELD_PATH: a word that is no path; may be NULL */
@@ -124,6 +127,21 @@ static bool check_user(const char *value, char problem[static PROBLEM_MAX])
 	return true;
 }
 
+static bool check_metrics_address(const char *value, char problem[static PROBLEM_MAX])
+{
+	struct bind_address a;
+
+	return bind_address_parse(value, &a) == 0 ||
+	       refuse(problem, "must be an IP address and a port, such as 127.0.0.1:10249 or [::1]:10249");
+}
+
+static bool check_healthz_address(const char *value, char problem[static PROBLEM_MAX])
+{
+	struct bind_address a;
+
+	return bind_address_make(value, 1, &a) == 0 || refuse(problem, "must be an IP address, such as 127.0.0.1");
+}
+
 #define AT(member) .offset = offsetof(struct config, member)
 static const struct field fields[] = {
 	{ .name = "apiVersion", .kind = FIELD_CONST, .wanted = CONFIG_API_VERSION },
@@ -141,6 +159,9 @@ static const struct field fields[] = {
 	{ .name = "runtimeDir", .kind = FIELD_PATH, AT(runtime_dir), .check = check_own_dir },
 	{ .name = "user", .kind = FIELD_STRING, AT(user), .check = check_user },
 	{ .name = "controlSocketGroup", .kind = FIELD_STRING, AT(control_group), .check = check_group },
+	{ .name = "metricsBindAddress", .kind = FIELD_STRING, AT(metrics_address), .check = check_metrics_address },
+	{ .name = "healthzBindAddress", .kind = FIELD_STRING, AT(healthz_address), .check = check_healthz_address },
+	{ .name = "healthzPort", .kind = FIELD_PORT, AT(healthz_port) },
 	{ .name = "serveEnvironment", .kind = FIELD_BOOL, AT(serve_environment) },
 	{ .name = "secretMemoryLimit", .kind = FIELD_QUANTITY },
 	{ .name = "memoryLock", .kind = FIELD_LOCK },
@@ -340,6 +361,17 @@ static int read_rate(const struct reader *r, const struct field *f, const struct
 	return 0;
 }
 
+/* As the kubelet has it: 0 is none. */
+static int read_port(const struct reader *r, const struct field *f, const struct yaml_node *n)
+{
+	uint64_t port = 0;
+
+	if (n->kind != YAML_INT || str_parse_u64(n->scalar, PORT_MAX, &port) < 0)
+		return fail_at(r, n, f->name, "must be a port between 1 and 65535, or 0 for none");
+	*field_count(r->c, f) = (unsigned)port;
+	return 0;
+}
+
 static int read_bool(const struct reader *r, const struct field *f, const struct yaml_node *n)
 {
 	if (n->kind != YAML_BOOL)
@@ -400,6 +432,8 @@ static int read_value(const struct reader *r, const struct field *f, const struc
 		return read_count(r, f, n);
 	if (f->kind == FIELD_RATE)
 		return read_rate(r, f, n);
+	if (f->kind == FIELD_PORT)
+		return read_port(r, f, n);
 	if (f->kind == FIELD_BOOL)
 		return read_bool(r, f, n);
 	if (n->kind != YAML_STRING && !((f->kind == FIELD_QUANTITY || f->kind == FIELD_DURATION) && number))
@@ -416,6 +450,7 @@ static int read_value(const struct reader *r, const struct field *f, const struc
 		return read_quantity(r, f, n);
 	case FIELD_COUNT:
 	case FIELD_RATE:
+	case FIELD_PORT:
 	case FIELD_BOOL:
 		break; /* above */
 	case FIELD_LOG_LEVEL:
@@ -554,6 +589,7 @@ static void adopt(struct config *c, struct config *from)
 	c->extended_attributes = from->extended_attributes;
 	c->tuning = from->tuning;
 	c->serve_environment = from->serve_environment;
+	c->healthz_port = from->healthz_port;
 	c->agent_hang_usec = from->agent_hang_usec ?: c->agent_hang_usec;
 	c->abort_usec = from->abort_usec ?: c->abort_usec;
 	free(c->path);
@@ -579,6 +615,7 @@ int config_parse(struct config *c, const char *path, const char *text, size_t le
 	fresh->extended_attributes = c->extended_attributes;
 	fresh->tuning = c->tuning;
 	fresh->serve_environment = c->serve_environment;
+	fresh->healthz_port = c->healthz_port;
 	fresh->path = strdup(path);
 	dir = file_dirname(path);
 	if (!fresh->path || !dir)
@@ -810,7 +847,8 @@ int config_finish(struct config *c, struct err *e)
 	if (r < 0)
 		return r;
 	if (default_string(&c->pods_dir, "/var/lib/pods") < 0 ||
-	    default_string(&c->runtime_dir, "/run/secretlet") < 0 || default_string(&c->user, "secretlet") < 0)
+	    default_string(&c->runtime_dir, "/run/secretlet") < 0 || default_string(&c->user, "secretlet") < 0 ||
+	    default_string(&c->healthz_address, "127.0.0.1") < 0)
 		return err_set(e, -ENOMEM, "out of memory");
 	if (!c->memory_lock)
 		c->memory_lock = CONFIG_LOCK_REQUIRED;
@@ -855,7 +893,7 @@ static bool field_differs(const struct field *f, const struct config *a, const s
 		return a->secret_memory_limit != b->secret_memory_limit;
 	if (f->kind == FIELD_LOCK)
 		return a->memory_lock != b->memory_lock;
-	if (f->kind == FIELD_COUNT)
+	if (f->kind == FIELD_COUNT || f->kind == FIELD_PORT)
 		return *field_count((struct config *)(uintptr_t)a, f) != *field_count((struct config *)(uintptr_t)b, f);
 	if (f->offset == offsetof(struct config, extended_attributes))
 		return a->extended_attributes != b->extended_attributes;

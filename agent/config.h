@@ -34,6 +34,9 @@ struct config {
 	char *runtime_dir; /* runtimeDir: /run/secretlet */
 	char *user; /* user: secretlet; the agent's */
 	char *control_group; /* controlSocketGroup: NULL: root alone */
+	char *metrics_address; /* metricsBindAddress: "127.0.0.1:10249"; NULL: metrics are on the control socket alone */
+	char *healthz_address; /* healthzBindAddress: 127.0.0.1; without its port */
+	unsigned healthz_port; /* healthzPort: 0: health is on the control socket, and where the metrics are */
 	bool serve_environment; /* serveEnvironment: false; root may ask for environments and pull credentials */
 	uint64_t secret_memory_limit; /* secretMemoryLimit: bytes, a Kubernetes quantity ("256Mi"); default 256Mi */
 	enum config_lock memory_lock; /* memoryLock: require */

@@ -271,6 +271,8 @@ static json_t *report_problems(const struct report_state *s, const struct totals
 	report_offline_problems(&problems, s->offline);
 	report_audit_problems(&problems, s, now_usec);
 	report_signal_problems(&problems, s, now_usec);
+	if (!str_empty(s->unserved))
+		problem_add(&problems, "%s", s->unserved);
 	if (!secmem_stats().locked)
 		problem_add(&problems, "secret memory is not locked");
 	return problems;

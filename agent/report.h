@@ -32,6 +32,7 @@ struct report_state {
 	const struct tree *tree;
 	uint64_t started_usec; /* CLOCK_MONOTONIC */
 	uint64_t started_realtime_usec;
+	const char *unserved; /* why metrics or health are not on their port; "" or NULL: they are */
 	uint64_t n_attached[REPORT_PROCESSES_N]; /* processes that the keeper has connected it with */
 };
 

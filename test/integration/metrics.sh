@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # timeout: 300
-# /metrics, /healthz and /readyz on the control socket of a daemon that has all there is: the test API server, auditLog, the
-# offline cache, signals. promtool finds nothing to say about the text, the manual has each metric and no other one, and the
+# /metrics, /healthz and /readyz of a daemon that has all there is: the test API server, auditLog, the offline cache, signals,
+# and listeners beside the control socket. promtool finds nothing to say about the text, the manual has each metric and no other one, and the
 # numbers follow what happens. Runs in a private mount namespace.
 set -u
 here=$(dirname "$(realpath "$0")")
@@ -52,10 +52,13 @@ published() { # as Prometheus' parsers take it: promtool's findings, and its exi
 named_by_daemon() { page metrics | sed -n 's/^# TYPE \([a-z_]*\) .*/\1/p' | sort; }
 named_by_manual() { sed -n 's/^\.It Li \(secretlet_[a-z_]*\).*/\1/p' "$manual" | sort; }
 
+free_port() { python3 -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+address=127.0.0.1:$(free_port) health_port=$(free_port)
 "$secretlet" cache keygen "$TEST_DIR/cache.key" >/dev/null
 printf '%s\n' "apiVersion: secretlet.config/v1alpha1" "kind: SecretletConfiguration" "kubeconfig: kubeconfig" \
 	"podsDir: $pods" "runtimeDir: $run" "nodeName: node-1" "auditLog: $TEST_DIR/audit/log" "signalContainers: true" \
-	"offlineCacheDir: $TEST_DIR/cache" "offlineCacheKeyFile: cache.key" >"$conf"
+	"offlineCacheDir: $TEST_DIR/cache" "offlineCacheKeyFile: cache.key" \
+	"metricsBindAddress: $address" "healthzPort: $health_port" >"$conf"
 chmod 600 "$conf"
 api POST secrets "$(secret "$canary-1")"
 api POST pods "$(pod app db)"
@@ -89,8 +92,18 @@ check "and those of the kernel" test "$(sample 'secretlet_fuse_requests_total{op
 check "opens are counted" eventually 10 "[ \"\$(sample secretlet_audit_records_written_total)\" -ge 1 ]"
 check_equal "no name of anybody's is in it" "$(page metrics | grep -cE 'default|"app"|"db"|creds|password|CANARY')" 0
 
+# --- over TCP
+check_equal "the listener has the metrics" "$(curl -sS "http://$address/metrics" | grep -c '^secretlet_build_info')" 1
+check_equal "and health" "$(curl -sS "http://$address/healthz")" ok
+check_equal "and nothing else" "$(curl -sS -o /dev/null -w '%{http_code}' "http://$address/v1/pods")" 404
+check_equal "the other one has health alone" \
+	"$(curl -sS "http://127.0.0.1:$health_port/readyz") $(curl -sS -o /dev/null -w '%{http_code}' "http://127.0.0.1:$health_port/metrics")" \
+	"ok 404"
+check_equal "who listens is the agent's user, without privileges" "$(stat -c %u "/proc/$(agent)" | grep -cv '^0$')" 1
+
 # --- processes that are replaced
 first=$(sample secretlet_agent_start_time_seconds)
+exec 9<>"/dev/tcp/${address%:*}/${address#*:}" # stays open beyond its agent
 publisher=$(pgrep -P "$keeper" -f '^secretlet-publisher')
 kill -9 "$publisher"
 check "another publisher is counted" eventually 10 \
@@ -99,6 +112,9 @@ kill -9 "$(agent)"
 check "another agent has another start" eventually 10 "page metrics >'$TEST_DIR/page' &&
 	[ \"\$(sample secretlet_agent_start_time_seconds)\" != none ] &&
 	[ \"\$(sample secretlet_agent_start_time_seconds)\" != '$first' ]"
+
+check "which listens again" eventually 10 "[ \"\$(curl -sS 'http://$address/healthz')\" = ok ]"
+exec 9>&-
 
 # --- health
 check "it is ready" eventually 10 "[ \$(page_status readyz) = 200 ]"
@@ -114,9 +130,27 @@ check_contains "and says why" "$(page readyz)" "[-]sync failed: the first list o
 check_equal "but it is alive" "$(page healthz)" "ok"
 check_equal "and serves" "$(value)" "$canary-2"
 check "requests without an answer are counted" eventually 10 \
-	"[ \"\$(sample 'secretlet_api_requests_total{verb=\"LIST\",resource=\"pods\",code=\"<error>\"}')\" -ge 1 ]"
+	"page metrics | grep -q '^secretlet_api_requests_total{.*resource=\"pods\",code=\"<error>\"}'"
 
+# --- a port that somebody else has
+kill -STOP "$keeper" # no other agent meanwhile
+kill -9 "$(agent)"
+check "the port is free" eventually 10 "! curl -sS 'http://$address/healthz' 2>/dev/null"
+python3 -c "import socket, time
+s = socket.create_server(('127.0.0.1', ${address#*:}))
+print('taken', flush=True)
+time.sleep(600)" >"$TEST_DIR/taken" &
+thief=$!
+eventually 10 "grep -q taken '$TEST_DIR/taken'"
+kill -CONT "$keeper"
+check "an agent that cannot have it goes on without" eventually 10 "[ \"\$(page healthz)\" = ok ]"
+check_equal "and serves, too" "$(value)" "$canary-2"
+check_contains "status says why" "$(ask status 2>&1)" "metricsBindAddress ($address): bind: Address already in use"
 kill -TERM "$keeper"
 wait "$keeper"
 check_equal "exit status" $? 0
+timeout 20 "$secretlet" run --config "$conf" 2>"$TEST_DIR/refused"
+check_equal "a daemon that cannot have it does not start" $? 1
+check_contains "and says why" "$(cat "$TEST_DIR/refused")" "metricsBindAddress ($address): bind: Address already in use"
+kill -9 "$thief"
 tap_done

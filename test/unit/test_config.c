@@ -59,7 +59,8 @@ static void every_field_is_read(void **state)
 			    "configMapAndSecretChangeDetectionStrategy: Cache\n"
 			    "syncFrequency: 2m\nsecretCacheTTL: 0\n"
 			    "mountFailureEvents: false\nrotationEvents: off\neventRecordQPS: 0\neventBurst: 3\n"
-			    "signalContainers: true\nextendedAttributes: true\n");
+			    "signalContainers: true\nextendedAttributes: true\n"
+			    "metricsBindAddress: '[::1]:10249'\nhealthzBindAddress: 10.0.0.1\nhealthzPort: 10248\n");
 	cleanup_config struct config *m = loaded(HEAD "manifestsDir: /m\nsealedSecretsKeyFile: keys/sealing.key\n");
 	cleanup_free char *key_file = str_format("%s/keys/sealing.key", dir);
 
@@ -75,6 +76,11 @@ static void every_field_is_read(void **state)
 	assert_false(m->signal_containers);
 	assert_int_equal(c->secret_memory_limit, 8 << 20);
 	assert_int_equal(c->memory_lock, CONFIG_LOCK_WARN);
+	assert_string_equal(c->metrics_address, "[::1]:10249");
+	assert_null(m->metrics_address);
+	assert_string_equal(c->healthz_address, "10.0.0.1");
+	assert_int_equal(c->healthz_port, 10248);
+	assert_int_equal(m->healthz_port, 0);
 	assert_true(c->serve_environment);
 	assert_false(m->serve_environment);
 	assert_int_equal(c->kube_api_qps, 7);
@@ -143,6 +149,8 @@ static void quantities_are_kubernetes_quantities(void **state)
 }
 
 #define NOT_A_QUANTITY ": secretMemoryLimit: must be a quantity of bytes, such as 256Mi"
+#define NOT_A_PLACE    ": metricsBindAddress: must be an IP address and a port, such as 127.0.0.1:10249 or [::1]:10249"
+#define NOT_A_PORT     ": healthzPort: must be a port between 1 and 65535, or 0 for none"
 #define NOT_A_COUNT    ": kubeAPIQPS: must be a whole number between 1 and 100000"
 #define OUT_OF_BOUNDS  ": secretMemoryLimit: must be between 2Mi and 64Gi"
 
@@ -203,6 +211,13 @@ static const struct {
 	{ HEAD "controlSocketGroup: -a\n", ":3:21: controlSocketGroup: a group's name has at most 32 characters ..." },
 	{ HEAD "user: root\n", ":3:7: user: must not be root: the agent runs without privileges" },
 	{ HEAD "user: '0'\n", ":3:7: user: must not be root: the agent runs without privileges" },
+	{ HEAD "metricsBindAddress: localhost:10249\n", ":3:21" NOT_A_PLACE },
+	{ HEAD "metricsBindAddress: 10249\n", ":3:21: metricsBindAddress: must be a string (put it in quotes)" },
+	{ HEAD "healthzBindAddress: 127.0.0.1:10248\n",
+	  ":3:21: healthzBindAddress: must be an IP address, such as 127.0.0.1" },
+	{ HEAD "healthzPort: 65536\n", ":3:14" NOT_A_PORT },
+	{ HEAD "healthzPort: -1\n", ":3:14" NOT_A_PORT },
+	{ HEAD "healthzPort: '1'\n", ":3:14" NOT_A_PORT },
 	{ HEAD "kubeAPIQPS: 0\n", ":3:13" NOT_A_COUNT },
 	{ HEAD "kubeAPIQPS: -1\n", ":3:13" NOT_A_COUNT },
 	{ HEAD "kubeAPIQPS: 1.5\n", ":3:13" NOT_A_COUNT },
@@ -553,7 +568,8 @@ static const char *const FIELDS[] = { "apiVersion",	    "kind",
 				      "eventRecordQPS",	    "eventBurst",
 				      "agentHangTimeout",   "connectionAbortTimeout",
 				      "memoryLock",	    "serveEnvironment",
-				      "signalContainers" };
+				      "signalContainers",   "metricsBindAddress",
+				      "healthzBindAddress", "healthzPort" };
 
 static void expect_every_field(const char *path)
 {

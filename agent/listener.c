@@ -1,0 +1,215 @@
+/* Listener: each connection is for one request, and has to be through with it in time, whether it asks slowly, reads slowly or
+ * does nothing: libmicrohttpd's own limit begins anew with each byte. Where as many as there may be do that, others wait in
+ * the kernel's queue; the agent itself waits for nobody. */
+#include "agent/listener.h"
+
+#include <sys/socket.h>
+
+#include "agent/httpd.h"
+#include "common/str.h"
+
+#define CONNECTIONS_MAX	  16
+#define CONNECTION_MEMORY ((size_t)8 * 1024)
+#define LIFE_USEC	  (10 * USEC_PER_SEC)
+#define BODY_MAX	  ((size_t)4 * 1024)
+#define BACKLOG		  64
+#define SEND_BUFFER	  (64 * 1024) /* that a connection may fill and nobody read */
+
+struct listener {
+	struct loop *loop;
+	struct httpd httpd;
+	struct listener_options options;
+};
+
+struct visitor {
+	struct listener *listener;
+	struct loop_source *timer;
+	int fd; /* libmicrohttpd's */
+};
+
+struct visit {
+	size_t body_len;
+};
+
+int listener_open(const struct bind_address *address, int *ret_fd, struct err *e)
+{
+	cleanup_fd int fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	const int on = 1, room = SEND_BUFFER;
+
+	if (fd < 0)
+		return err_set(e, -errno, "socket: %m");
+	/* connections of the last agent may still be in TIME_WAIT */
+	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0)
+		return err_set(e, -errno, "SO_REUSEADDR: %m");
+	/* connections get it from here */
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room)) < 0)
+		return err_set(e, -errno, "SO_SNDBUF: %m");
+	if (bind(fd, &address->any, address->len) < 0)
+		return err_set(e, -errno, "bind: %m");
+	if (listen(fd, BACKLOG) < 0)
+		return err_set(e, -errno, "listen: %m");
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+/* text: taken (its memory, not the struct). */
+static enum MHD_Result reply(struct MHD_Connection *connection, unsigned status, const char *type,
+			     struct buf *take_text)
+{
+	size_t len = take_text->len;
+	char *text = buf_take(take_text);
+	struct MHD_Response *response = text ? MHD_create_response_from_buffer(len, text, MHD_RESPMEM_MUST_FREE) : NULL;
+	enum MHD_Result ok;
+
+	if (!response) {
+		free(text);
+		return MHD_NO;
+	}
+	MHD_add_response_header(response, "Content-Type", type);
+	MHD_add_response_header(response, "Cache-Control", "no-store");
+	MHD_add_response_header(response, "Connection", "close");
+	if (status == MHD_HTTP_METHOD_NOT_ALLOWED)
+		MHD_add_response_header(response, "Allow", "GET, HEAD");
+	ok = MHD_queue_response(connection, status, response);
+	MHD_destroy_response(response);
+	return ok;
+}
+
+static enum MHD_Result refuse(struct MHD_Connection *connection, unsigned status, const char *sentence)
+{
+	cleanup_buf struct buf text = BUF_INIT(256);
+
+	if (buf_printf(&text, "%s\n", sentence) < 0)
+		return MHD_NO;
+	return reply(connection, status, "text/plain; charset=utf-8", &text);
+}
+
+static enum MHD_Result answer(struct listener *l, struct MHD_Connection *connection, const char *url,
+			      const char *method)
+{
+	cleanup_buf struct buf text = BUF_INIT(PAGE_BYTES_MAX);
+	enum page page = page_find(url);
+	int r;
+
+	if (page == PAGES_N || !(l->options.pages & 1U << page))
+		return refuse(connection, MHD_HTTP_NOT_FOUND, "no such path");
+	if (!str_eq(method, MHD_HTTP_METHOD_GET) && !str_eq(method, MHD_HTTP_METHOD_HEAD))
+		return refuse(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET is possible here");
+	r = l->options.page(l->options.userdata, page, httpd_has_argument(connection, "verbose"), &text);
+	if (r < 0)
+		return refuse(connection, MHD_HTTP_INTERNAL_SERVER_ERROR, strerror(-r));
+	return reply(connection, (unsigned)r, page_type(page), &text);
+}
+
+/* libmicrohttpd calls it once for the head, for each piece of a body, and at the end. */
+static enum MHD_Result on_request(void *userdata, struct MHD_Connection *connection, const char *url,
+				  const char *method, const char *version, const char *body, size_t *body_len,
+				  void **con_cls)
+{
+	struct visit *v = *con_cls;
+
+	if (!v) {
+		*con_cls = calloc(1, sizeof(*v));
+		return *con_cls ? MHD_YES : MHD_NO;
+	}
+	if (*body_len > 0) {
+		v->body_len += *body_len;
+		*body_len = 0;
+		return v->body_len > BODY_MAX ? MHD_NO : MHD_YES;
+	}
+	return answer(userdata, connection, url, method);
+}
+
+static void on_completed(void *userdata, struct MHD_Connection *connection, void **con_cls,
+			 enum MHD_RequestTerminationCode code)
+{
+	free(*con_cls);
+	*con_cls = NULL;
+}
+
+/* libmicrohttpd reads the end of the stream then. */
+static void on_life_over(struct loop_source *s, void *userdata)
+{
+	struct visitor *v = userdata;
+
+	shutdown(v->fd, SHUT_RDWR);
+	httpd_again(&v->listener->httpd);
+}
+
+static void visitor_free(struct visitor *v)
+{
+	if (!v)
+		return;
+	loop_source_free(v->timer);
+	free(v);
+}
+DEFINE_CLEANUP(struct visitor *, visitor_free);
+
+static struct visitor *visitor_new(struct listener *l, int fd)
+{
+	cleanup(visitor_freep) struct visitor *v = calloc(1, sizeof(*v));
+
+	if (!v)
+		return NULL;
+	v->listener = l;
+	v->fd = fd;
+	if (loop_add_timer(l->loop, on_life_over, v, &v->timer) < 0 ||
+	    loop_timer_set(v->timer, l->options.life_usec) < 0)
+		return NULL;
+	return TAKE_PTR(v);
+}
+
+static void on_connection(void *userdata, struct MHD_Connection *connection, void **context,
+			  enum MHD_ConnectionNotificationCode code)
+{
+	const union MHD_ConnectionInfo *info;
+
+	if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
+		visitor_free(*context);
+		*context = NULL;
+		return;
+	}
+	info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+	if (!info)
+		return;
+	*context = visitor_new(userdata, info->connect_fd);
+	/* without a limit it may not stay */
+	if (!*context)
+		shutdown(info->connect_fd, SHUT_RDWR);
+}
+
+int listener_new(struct loop *l, int take_fd, const struct listener_options *o, struct listener **ret_l, struct err *e)
+{
+	cleanup(listener_freep) struct listener *listener = calloc(1, sizeof(*listener));
+	int r;
+
+	if (!listener) {
+		close_fd(take_fd);
+		return err_set(e, -ENOMEM, "out of memory");
+	}
+	listener->loop = l;
+	listener->options = *o;
+	listener->options.life_usec = o->life_usec ?: LIFE_USEC;
+	r = httpd_start(&listener->httpd, l, take_fd,
+			&(struct httpd_options){ .what = "listener",
+						 .connections_max = CONNECTIONS_MAX,
+						 .idle_sec = LIFE_USEC / USEC_PER_SEC,
+						 .connection_memory = CONNECTION_MEMORY,
+						 .request = on_request,
+						 .completed = on_completed,
+						 .connection = on_connection,
+						 .userdata = listener },
+			e);
+	if (r < 0)
+		return r;
+	*ret_l = TAKE_PTR(listener);
+	return 0;
+}
+
+void listener_free(struct listener *l)
+{
+	if (!l)
+		return;
+	httpd_stop(&l->httpd);
+	free(l);
+}
