@@ -24,7 +24,7 @@ DEPS_BUILD := gcc libc6-dev make pkg-config libfuse3-dev libcurl4-openssl-dev li
 	libjansson-dev libsystemd-dev libmicrohttpd-dev libgnutls28-dev libcap-ng-dev
 DEPS_TEST := libcmocka-dev libseccomp-dev mandoc jq curl openssl ca-certificates util-linux procps psmisc inotify-tools \
 	attr nghttp2-proxy strace crun runc busybox-static python3 git clang-format fuse3 systemd clang-14 libclang-rt-14-dev \
-	prometheus
+	prometheus python3-yaml python3-jsonschema
 # what `make lint` and `make valgrind` need beside; not for `make test`, it is half a gigabyte
 DEPS_LINT := clang clang-tidy clang-tools cppcheck shellcheck pyflakes3 valgrind
 
@@ -267,6 +267,7 @@ install: all ## into $(DESTDIR)$(PREFIX)
 	$(INSTALL) -D -m 0644 deploy/secretlet.sysusers $(DESTDIR)$(SYSUSERSDIR)/secretlet.conf
 	$(INSTALL) -D -m 0644 examples/secretlet.yaml $(DESTDIR)$(PREFIX)/share/doc/secretlet/examples/secretlet.yaml
 	$(INSTALL) -D -m 0644 SECURITY.md $(DESTDIR)$(PREFIX)/share/doc/secretlet/SECURITY.md
+	$(INSTALL) -D -m 0644 docs/openapi.yaml $(DESTDIR)$(PREFIX)/share/doc/secretlet/openapi.yaml
 	$(INSTALL) -d -m 0755 $(DESTDIR)$(SYSCONFDIR)/secretlet
 
 uninstall: ## removes what install put there (not the configuration)
