@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# timeout: 300
+# timeout: 600
 # The control API is what docs/openapi.yaml says, and all that it says: openapi.py asks two daemons, one with all there is (the
 # test API server, auditLog, the offline cache, signals) and one with nothing. Runs in a private mount namespace.
 set -u
