@@ -53,6 +53,11 @@ int cli_fail_reply(const struct client_reply *reply);
 int cli_fetch(const struct options *o, const char *path, json_t **ret_json);
 /* All pods, or the one that the command line names, as an array. */
 int cli_fetch_pods(const struct options *o, json_t **ret_json, json_t **ret_array);
+/* Asks about the pod args[0] until there is an answer that time will not change, or timeout_usec is over. What came last is
+ * in ret or e. */
+int cli_wait_for(const struct options *o, struct client_reply *ret, struct err *e);
+/* Says why the pod is not ready; returns the exit status. */
+int cli_wait_say(const struct options *o, const struct client_reply *reply);
 int cli_print_json(const json_t *json);
 /* table_new() that reports. */
 int cli_table_new(size_t n_columns, const char *const *headers, struct table **ret_t);

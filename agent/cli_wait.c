@@ -44,8 +44,7 @@ static bool is_passing(int r, const struct client_reply *reply)
 	return reply->status == 503 || reply->status == 504;
 }
 
-/* Asks until there is an answer that time will not change, or the time is up. What came last is in ret or e. */
-static int poll_until(const struct options *o, struct client_reply *ret, struct err *e)
+int cli_wait_for(const struct options *o, struct client_reply *ret, struct err *e)
 {
 	uint64_t end_usec = clock_monotonic_usec() + o->timeout_usec;
 
@@ -107,7 +106,7 @@ static void say_what_is_wrong(const struct options *o, const json_t *pod)
 	}
 }
 
-static int not_ready(const struct options *o, const struct client_reply *reply)
+int cli_wait_say(const struct options *o, const struct client_reply *reply)
 {
 	char age[STR_AGE_MAX];
 
@@ -129,13 +128,13 @@ int cli_wait(const struct options *o, char *const *words)
 	size_t n_volumes;
 	int r;
 
-	r = poll_until(o, &reply, &e);
+	r = cli_wait_for(o, &reply, &e);
 	if (r == -EINVAL)
 		return cli_fail(CLI_USAGE, &e);
 	if (r < 0)
 		return o->quiet ? cli_request_status(r) : cli_fail(cli_request_status(r), &e);
 	if (reply.status != 200)
-		return not_ready(o, &reply);
+		return cli_wait_say(o, &reply);
 	n_volumes = json_array_size(json_object_get(reply.json, "volumes"));
 	if (o->output == OUTPUT_JSON && !o->quiet)
 		return cli_print_json(reply.json);
