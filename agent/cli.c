@@ -45,6 +45,11 @@ static const struct command commands[] = {
 	  "there yet is waited for, too." },
 	{ "mounts", cli_mounts, OPTIONS_LIST, 2, 2, "[OPTION...] NAMESPACE/POD CONTAINER",
 	  "print a container's mounts for an OCI runtime, as JSON", NULL },
+	{ "hook", cli_hook, OPTION_BIT(OPTION_RUNTIME_DIR) | OPTION_BIT(OPTION_TIMEOUT), 1, 1,
+	  "[OPTION...] createRuntime|precreate", "be an OCI hook: give a container its volumes",
+	  "A runtime starts it, with the container's state (createRuntime) or configuration (precreate) on\n"
+	  "stdin. The annotations secretlet.dev/pod and secretlet.dev/container say whose volumes; without\n"
+	  "them it does nothing. If it fails, the container is not started. See secretlet-runtimes(7)." },
 	{ "env", cli_env, OPTIONS_ENV, 2, 2, "[OPTION...] NAMESPACE/POD CONTAINER",
 	  "print a container's environment, values of Secrets included",
 	  "As NAME=VALUE lines, as podman's --env-file reads them; only root may ask, and only where the\n"

@@ -38,6 +38,7 @@ int cli_check(const struct options *o, char *const *words);
 int cli_keygen(const struct options *o, char *const *words);
 int cli_seal(const struct options *o, char *const *words);
 int cli_cache(const struct options *o, char *const *words);
+int cli_hook(const struct options *o, char *const *words);
 int cli_version(const struct options *o, char *const *words);
 
 /* Of a process that reads secrets: no core, not traceable. */

@@ -1,0 +1,59 @@
+/* Hook: what an OCI runtime tells its hooks, and what is made of it: the container's state and configuration, the
+ * annotations that name a pod, the mounts that are added. No files and no daemon here. Whoever may start containers
+ * writes the annotations, and whoever made the image owns the root filesystem: neither is trusted. */
+#pragma once
+
+#include "common/err.h"
+#include "common/json.h"
+
+#define HOOK_STATE_MAX	   ((size_t)1 << 20)
+#define HOOK_CONFIG_MAX	   ((size_t)16 << 20)
+#define HOOK_WAIT_MAX_USEC (600 * USEC_PER_SEC)
+
+#define HOOK_POD       "secretlet.dev/pod"
+#define HOOK_CONTAINER "secretlet.dev/container"
+#define HOOK_TIMEOUT   "secretlet.dev/timeout"
+
+/* What the annotations ask for; borrowed from them. */
+struct hook_request {
+	const char *pod, *container; /* NAMESPACE/POD or a UID */
+	uint64_t timeout_usec; /* 0: they do not say */
+};
+/* Of the member `annotations` of a state or a configuration. HOOK_NOT_ASKED: none of them is for us. -EINVAL: half of a
+ * request, a name below secretlet.dev/ that there is not, or not the pod that the CRI says this is. */
+enum { HOOK_NOT_ASKED = 1 };
+int hook_request_read(const json_t *doc, struct hook_request *ret, struct err *e);
+
+/* A container that is being created; borrowed from the document. */
+struct hook_state {
+	const char *id, *bundle; /* bundle: absolute */
+	pid_t pid;
+};
+int hook_state_read(const json_t *state, struct hook_state *ret, struct err *e);
+
+/* A config.json. Integers that are too large for jansson, as RLIM_INFINITY, have another value in what is returned. */
+int hook_config_parse(const char *text, size_t len, json_t **ret_config, struct err *e);
+/* Absolute. */
+int hook_config_rootfs(const json_t *config, const char *bundle, char **ret_path, struct err *e);
+
+/* Borrowed from the daemon's answer. */
+struct hook_mount {
+	const char *destination, *source;
+};
+/* The daemon's word is checked like anybody else's. What is nested comes behind what it is in. *ret: the caller's to
+ * free. */
+int hook_mounts_read(const json_t *answer, struct hook_mount **ret, size_t *ret_n, struct err *e);
+/* -EINVAL: something that the configuration mounts would be hidden by one of these; e names both. */
+int hook_mounts_check(const json_t *config, const struct hook_mount *mounts, size_t n, struct err *e);
+/* The text with the mounts behind those that it has, and not another byte changed. `config` is what
+ * hook_config_parse() made of it. */
+int hook_config_add(const char *text, size_t len, const json_t *config, const struct hook_mount *mounts, size_t n,
+		    char **ret_text, size_t *ret_len, struct err *e);
+
+/* One line of mountinfo (proc_pid_mountinfo(5)). */
+struct hook_mountinfo {
+	bool shared; /* what is mounted in it is seen elsewhere, too */
+	char fstype[64];
+};
+/* -ENOENT: no mount has this id. */
+int hook_mountinfo_find(const char *text, uint64_t id, struct hook_mountinfo *ret);

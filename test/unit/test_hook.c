@@ -1,0 +1,388 @@
+/* Hook: what a runtime tells its hook, and what is made of it. */
+#include "agent/hook.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+#include "common/str.h"
+
+static json_t *parse(const char *text)
+{
+	struct err e = ERR_INIT;
+	json_t *doc = NULL;
+
+	if (json_parse(text, strlen(text), &doc, &e) < 0)
+		fail_msg("%s: %s", text, err_text(&e));
+	return doc;
+}
+
+static int request(const char *annotations, struct hook_request *ret, json_t **ret_doc, struct err *e)
+{
+	cleanup_free char *text = str_format("{\"annotations\":%s}", annotations);
+
+	*ret_doc = parse(text);
+	return hook_request_read(*ret_doc, ret, e);
+}
+
+static void a_request_is_read(void **state)
+{
+	struct hook_request req = { .pod = NULL };
+	cleanup_json json_t *doc = NULL;
+
+	assert_int_equal(
+		request("{\"secretlet.dev/pod\":\"a/b\",\"secretlet.dev/container\":\"c\",\"secretlet.dev/live\":"
+			"\"*\",\"secretlet.dev/timeout\":\"1m30s\",\"x\":\"y\"}",
+			&req, &doc, NULL),
+		0);
+	assert_string_equal(req.pod, "a/b");
+	assert_string_equal(req.container, "c");
+	assert_int_equal(req.timeout_usec, 90 * USEC_PER_SEC);
+}
+
+static void who_does_not_ask_is_left_alone(void **state)
+{
+	static const char *const ANNOTATIONS[] = { "null", "{}", "{\"a\":\"b\"}", "{\"a\":1}",
+						   "{\"secretlet.dev/live\":\"*\",\"secretlet.dev/volumes\":\"{}\"}" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(ANNOTATIONS); i++) {
+		struct hook_request req = { .pod = NULL };
+		cleanup_json json_t *doc = NULL;
+
+		assert_int_equal(request(ANNOTATIONS[i], &req, &doc, NULL), HOOK_NOT_ASKED);
+	}
+}
+
+#define P "\"secretlet.dev/pod\":\"a/b\","
+#define C "\"secretlet.dev/container\":\"c\""
+
+static void a_request_that_is_wrong_is_refused(void **state)
+{
+	static const struct {
+		const char *annotations, *words;
+	} CASES[] = {
+		{ "[]", "no object" },
+		{ "{\"secretlet.dev/pod\":\"a/b\"}", "secretlet.dev/container is missing" },
+		{ "{" C "}", "secretlet.dev/pod is missing" },
+		{ "{\"secretlet.dev/timeout\":\"5s\"}", "secretlet.dev/pod is missing" },
+		{ "{\"secretlet.dev/pod\":\"\"," C "}", "NAMESPACE/POD" },
+		{ "{\"secretlet.dev/pod\":7," C "}", "no text" },
+		{ "{\"secretlet.dev/pod\":\"a/b\\u0000c\"," C "}", "no text" },
+		{ "{" P "\"secretlet.dev/container\":\"../c\"}", "cannot be a container's name" },
+		{ "{" P "\"secretlet.dev/container\":\"\"}", "cannot be a container's name" },
+		{ "{" P C ",\"secretlet.dev/timeout\":\"x\"}", "no duration" },
+		{ "{" P C ",\"secretlet.dev/timeout\":\"0\"}", "no duration" },
+		{ "{" P C ",\"secretlet.dev/timeout\":\"601s\"}", "at most 10m" },
+		/* a typing mistake must not start a container without its Secrets */
+		{ "{\"secretlet.dev/pods\":\"a/b\"}", "secretlet.dev/pods is not known" },
+		{ "{" P C ",\"secretlet.dev/\":\"\"}", "is not known" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
+		struct hook_request req = { .pod = NULL };
+		cleanup_json json_t *doc = NULL;
+		struct err e = ERR_INIT;
+
+		assert_int_equal(request(CASES[i].annotations, &req, &doc, &e), -EINVAL);
+		if (!strstr(err_text(&e), CASES[i].words))
+			fail_msg("%s: %s", CASES[i].annotations, err_text(&e));
+	}
+}
+
+/* What a pod's author may write is not whose container it is. */
+static void a_pod_of_the_cri_is_the_one_that_is_named(void **state)
+{
+#define NS   "\"io.kubernetes.cri.sandbox-namespace\""
+#define NAME "\"io.kubernetes.cri.sandbox-name\""
+#define UID  "\"io.kubernetes.cri.sandbox-uid\""
+	static const struct {
+		const char *annotations;
+		int r;
+	} CASES[] = {
+		{ "{" P C "," NS ":\"a\"," NAME ":\"b\"}", 0 },
+		{ "{\"secretlet.dev/pod\":\"1-2\"," C "," NS ":\"a\"," NAME ":\"b\"," UID ":\"1-2\"}", 0 },
+		{ "{" P C ",\"io.kubernetes.cri.container-name\":\"c\"," NS ":\"a\"," NAME ":\"b\"}", 0 },
+		{ "{" P C "," NS ":\"other\"," NAME ":\"b\"}", -EACCES },
+		{ "{" P C "," NS ":\"a\"," NAME ":\"bb\"}", -EACCES },
+		{ "{" P C "," NS ":\"\"," NAME ":\"b\"}", -EACCES },
+		{ "{" P C "," NS ":\"a\"}", -EACCES },
+		{ "{" P C "," NAME ":\"b\"}", -EACCES },
+		{ "{" P C "," UID ":\"1-2\"}", -EACCES },
+		{ "{\"secretlet.dev/pod\":\"1-3\"," C "," NS ":\"a\"," NAME ":\"b\"," UID ":\"1-2\"}", -EACCES },
+		{ "{\"secretlet.dev/pod\":\"1-2\"," C "," NS ":\"a\"," NAME ":\"b\"}", -EACCES },
+		{ "{" P C ",\"io.kubernetes.cri.container-name\":\"d\"}", -EACCES },
+		{ "{" P C ",\"io.kubernetes.pod.namespace\":\"a\",\"io.kubernetes.pod.name\":\"x\"}", -EACCES },
+		{ "{" P C ",\"io.kubernetes.pod.namespace\":\"a\",\"io.kubernetes.pod.name\":\"b\"}", 0 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
+		struct hook_request req = { .pod = NULL };
+		cleanup_json json_t *doc = NULL;
+		struct err e = ERR_INIT;
+
+		if (request(CASES[i].annotations, &req, &doc, &e) != CASES[i].r)
+			fail_msg("%s: %s", CASES[i].annotations, err_text(&e));
+	}
+}
+
+static void a_state_is_read(void **state)
+{
+	static const char *const GOOD[] = {
+		"{\"ociVersion\":\"1.0\",\"id\":\"x\",\"pid\":77,\"root\":\"/r\",\"bundle\":\"/"
+		"b\",\"status\":\"created\"}",
+		"{\"id\":\"x\",\"pid\":77,\"bundle\":\"/b\",\"status\":\"creating\"}",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(GOOD); i++) {
+		cleanup_json json_t *doc = parse(GOOD[i]);
+		struct hook_state s;
+
+		assert_int_equal(hook_state_read(doc, &s, NULL), 0);
+		assert_string_equal(s.id, "x");
+		assert_string_equal(s.bundle, "/b");
+		assert_int_equal(s.pid, 77);
+	}
+}
+
+static void a_state_that_is_wrong_is_refused(void **state)
+{
+	static const char *const BAD[] = {
+		"{}",
+		"[]",
+		"{\"pid\":77,\"bundle\":\"/b\",\"status\":\"creating\"}",
+		"{\"id\":\"x\",\"pid\":77,\"bundle\":\"/b\",\"status\":\"running\"}",
+		"{\"id\":\"x\",\"pid\":77,\"bundle\":\"/b\"}",
+		"{\"id\":\"x\",\"pid\":77,\"bundle\":\"b\",\"status\":\"creating\"}",
+		"{\"id\":\"x\",\"pid\":77,\"bundle\":\"/b\\u0000/..\",\"status\":\"creating\"}",
+		"{\"id\":\"x\",\"pid\":77,\"status\":\"creating\"}",
+		/* createContainer's */
+		"{\"id\":\"x\",\"pid\":0,\"bundle\":\"/b\",\"status\":\"created\"}",
+		"{\"id\":\"x\",\"pid\":1,\"bundle\":\"/b\",\"status\":\"creating\"}",
+		"{\"id\":\"x\",\"pid\":-5,\"bundle\":\"/b\",\"status\":\"creating\"}",
+		"{\"id\":\"x\",\"pid\":4294967373,\"bundle\":\"/b\",\"status\":\"creating\"}",
+		"{\"id\":\"x\",\"pid\":\"77\",\"bundle\":\"/b\",\"status\":\"creating\"}",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(BAD); i++) {
+		cleanup_json json_t *doc = parse(BAD[i]);
+		struct hook_state s;
+
+		if (hook_state_read(doc, &s, NULL) != -EINVAL)
+			fail_msg("%s", BAD[i]);
+	}
+}
+
+static void the_root_is_beside_the_configuration_or_absolute(void **state)
+{
+	cleanup_json json_t *relative = parse("{\"root\":{\"path\":\"rootfs\"}}");
+	cleanup_json json_t *absolute = parse("{\"root\":{\"path\":\"/a/b\"}}");
+	cleanup_json json_t *none = parse("{\"root\":{\"path\":\"\"}}");
+	cleanup_free char *beside = NULL, *path = NULL;
+	char *untouched = NULL;
+
+	assert_int_equal(hook_config_rootfs(relative, "/run/x", &beside, NULL), 0);
+	assert_string_equal(beside, "/run/x/rootfs");
+	assert_int_equal(hook_config_rootfs(absolute, "/run/x", &path, NULL), 0);
+	assert_string_equal(path, "/a/b");
+	assert_int_equal(hook_config_rootfs(none, "/run/x", &untouched, NULL), -EINVAL);
+	assert_null(untouched);
+}
+
+static int mounts(const char *text, json_t **ret_doc, struct hook_mount **ret, size_t *ret_n, struct err *e)
+{
+	*ret_doc = parse(text);
+	return hook_mounts_read(*ret_doc, ret, ret_n, e);
+}
+
+#define BIND(destination, source)                                                                                      \
+	"{\"destination\":\"" destination "\",\"type\":\"bind\",\"source\":\"" source "\",\"options\":[\"rbind\"]}"
+
+static void the_daemons_mounts_are_checked(void **state)
+{
+	static const char *const BAD[] = {
+		"{}",
+		"[1]",
+		"[{}]",
+		"[{\"destination\":\"/a\",\"source\":\"/b\"}]",
+		"[{\"destination\":\"/a\",\"source\":\"/b\",\"type\":\"tmpfs\"}]",
+		"[" BIND("", "/b") "]",
+		"[" BIND("a", "/b") "]",
+		"[" BIND("/", "/b") "]",
+		"[" BIND("/a/../b", "/b") "]",
+		"[" BIND("/..", "/b") "]",
+		"[" BIND("/a\\u0000", "/b") "]",
+		"[" BIND("/a", "b") "]",
+		"[" BIND("/a", "/") "]",
+		"[" BIND("/a", "/p/../etc") "]",
+		"[" BIND("/a", "/p//q") "]",
+		"[" BIND("/a", "/p/./q") "]",
+		"[" BIND("/a", "/p/.") "]",
+		"[" BIND("/a", "/p/") "]",
+	};
+	struct hook_mount *list = NULL;
+	size_t n = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(BAD); i++) {
+		cleanup_json json_t *doc = NULL;
+
+		if (mounts(BAD[i], &doc, &list, &n, NULL) >= 0)
+			fail_msg("%s", BAD[i]);
+		assert_null(list);
+	}
+	{
+		cleanup_json json_t *doc = NULL;
+		cleanup_free struct hook_mount *good = NULL;
+
+		assert_int_equal(
+			mounts("[" BIND("/a", "/p/..data") "," BIND("/b//c/", "/q") "]", &doc, &good, &n, NULL), 0);
+		assert_int_equal(n, 2);
+		assert_string_equal(good[0].source, "/p/..data");
+		assert_string_equal(good[1].destination, "/b//c/");
+	}
+}
+
+static void what_is_nested_comes_last(void **state)
+{
+	cleanup_json json_t *doc = NULL;
+	cleanup_free struct hook_mount *list = NULL;
+	size_t n;
+
+	assert_int_equal(mounts("[" BIND("/a/b/c", "/1") "," BIND("/x", "/2") "," BIND("//a/./b",
+										       "/3") "," BIND("/a/", "/4") "]",
+				&doc, &list, &n, NULL),
+			 0);
+	assert_int_equal(n, 4);
+	assert_string_equal(list[0].source, "/2");
+	assert_string_equal(list[1].source, "/4");
+	assert_string_equal(list[2].source, "/3");
+	assert_string_equal(list[3].source, "/1");
+}
+
+static void what_would_be_hidden_is_refused(void **state)
+{
+	static const struct {
+		const char *config, *mounts;
+		int r;
+	} CASES[] = {
+		{ "{\"mounts\":[{\"destination\":\"/a/b\"}]}", "[" BIND("/a", "/p") "]", -EINVAL },
+		{ "{\"mounts\":[{\"destination\":\"a//b/.\"}]}", "[" BIND("/a", "/p") "]", -EINVAL },
+		{ "{\"mounts\":[{\"destination\":\"/a\"},{\"destination\":\"/\"},{}]}", "[" BIND("/a", "/p") "]", 0 },
+		{ "{\"mounts\":[{\"destination\":\"/dev\"}]}", "[" BIND("/dev/a", "/p") "]", 0 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
+		cleanup_json json_t *config = parse(CASES[i].config), *doc = NULL;
+		cleanup_free struct hook_mount *list = NULL;
+		size_t n;
+
+		assert_int_equal(mounts(CASES[i].mounts, &doc, &list, &n, NULL), 0);
+		if (hook_mounts_check(config, list, n, NULL) != CASES[i].r)
+			fail_msg("%s %s", CASES[i].config, CASES[i].mounts);
+	}
+}
+
+/* Whatever the configuration has beside its mounts stays as it is, to the byte. */
+static void mounts_are_added_to_the_text(void **state)
+{
+#define ADDED                                                                                                          \
+	"{\"destination\":\"/a\",\"type\":\"bind\",\"source\":\"/p\",\"options\":[\"rbind\",\"rprivate\",\"ro\","      \
+	"\"nosuid\",\"nodev\",\"noexec\"]}"
+	static const struct {
+		const char *before, *after;
+	} CASES[] = {
+		{ "{}", "{\"mounts\":[" ADDED "]}" },
+		{ " { \"a\": 18446744073709551615 }", " {\"mounts\":[" ADDED "], \"a\": 18446744073709551615 }" },
+		{ "{\"mounts\":[]}", "{\"mounts\":[" ADDED "]}" },
+		{ "{\"mounts\" :\n [\n] ,\"x\":-18446744073709551615}",
+		  "{\"mounts\" :\n [\n" ADDED "] ,\"x\":-18446744073709551615}" },
+		{ "{\"mounts\":[{\"options\":[\"]\",\"\\\"]\"]}],\"x\":1.50e1}",
+		  "{\"mounts\":[{\"options\":[\"]\",\"\\\"]\"]}," ADDED "],\"x\":1.50e1}" },
+		{ "{\"x\":\"mounts\",\"y\":{\"mounts\":[1]},\"z\":[\"mounts\",[]],\"mounts\":[{}]}",
+		  "{\"x\":\"mounts\",\"y\":{\"mounts\":[1]},\"z\":[\"mounts\",[]],\"mounts\":[{}," ADDED "]}" },
+		{ "{\"x\":\"\\\\\",\"mounts\":[]}", "{\"x\":\"\\\\\",\"mounts\":[" ADDED "]}" },
+	};
+	const struct hook_mount mount = { .destination = "/a", .source = "/p" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
+		cleanup_json json_t *config = NULL;
+		cleanup_free char *text = NULL;
+		struct err e = ERR_INIT;
+		size_t len = 0;
+
+		assert_int_equal(hook_config_parse(CASES[i].before, strlen(CASES[i].before), &config, &e), 0);
+		assert_int_equal(
+			hook_config_add(CASES[i].before, strlen(CASES[i].before), config, &mount, 1, &text, &len, &e),
+			0);
+		assert_string_equal(text, CASES[i].after);
+		assert_int_equal(len, strlen(text));
+	}
+}
+
+static void a_configuration_that_is_not_understood_is_refused(void **state)
+{
+	static const char *const BAD[] = { "",
+					   "[]",
+					   "{",
+					   "{\"mounts\":[]",
+					   "{\"a\":1,\"a\":2}",
+					   "{\"mounts\":null}",
+					   "{\"mounts\":{}}",
+					   "{\"m\\u006funts\":[]}",
+					   "{\"a\":99999999999999999999999x}" };
+	const struct hook_mount mount = { .destination = "/a", .source = "/p" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(BAD); i++) {
+		cleanup_json json_t *config = NULL;
+		char *text = NULL;
+		size_t len = strlen(BAD[i]);
+
+		if (hook_config_parse(BAD[i], len, &config, NULL) >= 0 &&
+		    hook_config_add(BAD[i], len, config, &mount, 1, &text, &len, NULL) >= 0)
+			fail_msg("%s", BAD[i]);
+		assert_null(text);
+	}
+}
+
+static void a_mount_is_found_by_its_id(void **state)
+{
+	static const char TEXT[] = "12 1 0:5 / / rw shared:1 - ext4 /dev/vda rw\n"
+				   "123 12 0:6 / /var/lib/pods ro - fuse.secretlet secretlet rw,x=shared:9\n"
+				   "124 12 0:7 / /a\\040shared:7 rw master:1 - tmpfs none rw\n"
+				   "125 12 broken\n";
+	struct hook_mountinfo info;
+
+	assert_int_equal(hook_mountinfo_find(TEXT, 12, &info), 0);
+	assert_true(info.shared);
+	assert_string_equal(info.fstype, "ext4");
+	assert_int_equal(hook_mountinfo_find(TEXT, 123, &info), 0);
+	assert_false(info.shared);
+	assert_string_equal(info.fstype, "fuse.secretlet");
+	assert_int_equal(hook_mountinfo_find(TEXT, 124, &info), 0);
+	assert_false(info.shared);
+	assert_int_equal(hook_mountinfo_find(TEXT, 1, &info), -ENOENT);
+	assert_int_equal(hook_mountinfo_find(TEXT, 125, &info), -ENOENT);
+	assert_int_equal(hook_mountinfo_find("", 1, &info), -ENOENT);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_request_is_read),
+		cmocka_unit_test(who_does_not_ask_is_left_alone),
+		cmocka_unit_test(a_request_that_is_wrong_is_refused),
+		cmocka_unit_test(a_pod_of_the_cri_is_the_one_that_is_named),
+		cmocka_unit_test(a_state_is_read),
+		cmocka_unit_test(a_state_that_is_wrong_is_refused),
+		cmocka_unit_test(the_root_is_beside_the_configuration_or_absolute),
+		cmocka_unit_test(the_daemons_mounts_are_checked),
+		cmocka_unit_test(what_is_nested_comes_last),
+		cmocka_unit_test(what_would_be_hidden_is_refused),
+		cmocka_unit_test(mounts_are_added_to_the_text),
+		cmocka_unit_test(a_configuration_that_is_not_understood_is_refused),
+		cmocka_unit_test(a_mount_is_found_by_its_id),
+	};
+
+	json_setup();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
