@@ -13,6 +13,7 @@ MANDIR ?= $(PREFIX)/share/man
 SYSCONFDIR ?= /etc
 UNITDIR ?= $(or $(shell pkg-config --variable=systemdsystemunitdir systemd 2>/dev/null),/lib/systemd/system)
 SYSUSERSDIR ?= $(or $(shell pkg-config --variable=sysusersdir systemd 2>/dev/null),/usr/lib/sysusers.d)
+OCIHOOKSDIR ?= $(PREFIX)/share/containers/oci/hooks.d
 DESTDIR ?=
 INSTALL ?= install
 
@@ -264,6 +265,15 @@ install: all ## into $(DESTDIR)$(PREFIX)
 	$(INSTALL) -d -m 0755 $(DESTDIR)$(UNITDIR)
 	sed 's#/usr/bin/secretlet#$(BINDIR)/secretlet#' deploy/secretlet.service >$(DESTDIR)$(UNITDIR)/secretlet.service
 	chmod 0644 $(DESTDIR)$(UNITDIR)/secretlet.service
+	sed 's#/usr/bin/secretlet#$(BINDIR)/secretlet#' deploy/systemd/secretlet-wait@.service \
+		>$(DESTDIR)$(UNITDIR)/secretlet-wait@.service
+	$(INSTALL) -d -m 0755 $(DESTDIR)$(OCIHOOKSDIR) $(DESTDIR)$(PREFIX)/share/doc/secretlet/oci
+	sed 's#/usr/bin/secretlet#$(BINDIR)/secretlet#' deploy/oci/secretlet.json >$(DESTDIR)$(OCIHOOKSDIR)/secretlet.json
+	sed 's#/usr/bin/secretlet#$(BINDIR)/secretlet#' deploy/oci/secretlet-precreate.json \
+		>$(DESTDIR)$(PREFIX)/share/doc/secretlet/oci/secretlet-precreate.json
+	chmod 0644 $(DESTDIR)$(UNITDIR)/secretlet-wait@.service $(DESTDIR)$(OCIHOOKSDIR)/secretlet.json \
+		$(DESTDIR)$(PREFIX)/share/doc/secretlet/oci/secretlet-precreate.json
+	for f in deploy/podman/*; do $(INSTALL) -D -m 0644 $$f $(DESTDIR)$(PREFIX)/share/doc/secretlet/podman/$${f##*/}; done
 	$(INSTALL) -D -m 0644 deploy/secretlet.sysusers $(DESTDIR)$(SYSUSERSDIR)/secretlet.conf
 	$(INSTALL) -D -m 0644 examples/secretlet.yaml $(DESTDIR)$(PREFIX)/share/doc/secretlet/examples/secretlet.yaml
 	$(INSTALL) -D -m 0644 SECURITY.md $(DESTDIR)$(PREFIX)/share/doc/secretlet/SECURITY.md
@@ -274,6 +284,7 @@ uninstall: ## removes what install put there (not the configuration)
 	rm -f $(DESTDIR)$(BINDIR)/secretlet
 	for p in man/*.[1-9]; do rm -f $(DESTDIR)$(MANDIR)/man$${p##*.}/$${p##*/}; done
 	rm -f $(DESTDIR)$(UNITDIR)/secretlet.service $(DESTDIR)$(SYSUSERSDIR)/secretlet.conf
+	rm -f $(DESTDIR)$(UNITDIR)/secretlet-wait@.service $(DESTDIR)$(OCIHOOKSDIR)/secretlet.json
 	rm -rf $(DESTDIR)$(PREFIX)/share/doc/secretlet
 
 clean: ## removes build/
