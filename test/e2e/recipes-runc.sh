@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# timeout: 180
+# timeout: 400
 # The recipes of secretlet-runtimes(7) for crun and runc, and that each block of the page is executed by some script.
 set -u
 # shellcheck source=../lib/recipes.sh

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# timeout: 180
+# timeout: 400
 # The recipes of secretlet-runtimes(7) for services, under a real systemd: the units are the blocks of the page.
 set -u
 # shellcheck source=../lib/recipes.sh

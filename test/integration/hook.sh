@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# timeout: 300
+# timeout: 600
 # secretlet hook, started by crun and runc for real containers: what it mounts, that a container is not started without it,
 # and what an image, an annotation or a daemon that lies cannot make of it. The mount namespace is private, which crun 1.8
 # needs on a hybrid cgroup hierarchy.
@@ -118,7 +118,7 @@ test_runtime() {
 		return
 	fi
 	write_secret first
-	eventually 20 "[ \"\$(cat '$pods/by-name/default/web/volumes/kubernetes.io~secret/creds/password')\" = first ]"
+	eventually 60 "[ \"\$(cat '$pods/by-name/default/web/volumes/kubernetes.io~secret/creds/password')\" = first ]"
 
 	check_equal "$runtime: who asks for nothing gets nothing" "$(container plain . 'ls /creds; echo "$?"')" 0
 	check_equal "$runtime: a container sees its volumes, its sub path too" \
@@ -141,9 +141,9 @@ test_runtime() {
 		until [ "$(cat /creds/password)" = second ]; do usleep 20000; done
 		until [ "$(cat /one/password)" = second ]; do usleep 20000; done; echo seen' >"$TEST_DIR/$runtime.out" 2>&1 &
 	watcher=$!
-	check "$runtime: a container runs and reads" eventually 20 "grep -q first '$TEST_DIR/$runtime.out'"
+	check "$runtime: a container runs and reads" eventually 60 "grep -q first '$TEST_DIR/$runtime.out'"
 	write_secret second
-	eventually 20 "! kill -0 $watcher" || "$runtime" --root "$TEST_DIR/state-$runtime" kill "watch-$$" KILL
+	eventually 60 "! kill -0 $watcher" || "$runtime" --root "$TEST_DIR/state-$runtime" kill "watch-$$" KILL
 	wait "$watcher"
 	check_equal "$runtime: it sees the update, in the sub path too" "$(tail -n 1 "$TEST_DIR/$runtime.out")" seen
 
@@ -177,7 +177,7 @@ test_runtime() {
 
 	# --- a pod that is not ready yet
 	rm -f "$manifests/late.yaml"
-	eventually 20 "! '$secretlet' wait --quiet --timeout 0 --runtime-dir '$run' default/late"
+	eventually 60 "! '$secretlet' wait --quiet --timeout 0 --runtime-dir '$run' default/late"
 	refused "a pod that is not ready in time" main 'secret "late" not found' default/late \
 		'.annotations["secretlet.dev/timeout"] = "200ms"'
 	container late "$(asks main default/late)" 'cat /creds/password' >"$TEST_DIR/late.out" &
@@ -232,7 +232,7 @@ test_precreate() {
 		socketserver.UnixStreamServer(sys.argv[1], Lies).serve_forever()
 	P
 	liar=$!
-	eventually 20 "[ -S '$lying/control.sock' ]"
+	eventually 60 "[ -S '$lying/control.sock' ]"
 	precreate "$lying" <<<"$asked" >"$TEST_DIR/out" 2>"$TEST_DIR/err"
 	check "a source that secretlet does not serve is refused" test $? = 1
 	check_contains "with the reason" "$(cat "$TEST_DIR/err")" "not on one of secretlet"

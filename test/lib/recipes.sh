@@ -54,6 +54,34 @@ recipes_prepare() { # before systemd_up
 recipes_start() {
 	systemd_up || { cat "$sd/console"; tap_result "not ok" "systemd comes up" && tap_done; exit 1; }
 }
+# Where no service manager is needed: what is installed lies over this machine's own in the test's mount namespace, and
+# secretlet runs.
+recipes_world() {
+	local world=$TEST_DIR/world d
+	mkdir -p "$world"
+	mount -t tmpfs none "$world"
+	for d in usr etc var/lib; do
+		mkdir -p "$world/up/$d" "$world/work/$d" "$sd/files/$d"
+		cp -a "$sd/files/$d/." "$world/up/$d/"
+		mount -t overlay -o "lowerdir=/$d,upperdir=$world/up/$d,workdir=$world/work/$d" none "/$d" || return 1
+	done
+	mkdir -p /var/lib/containers /var/lib/containerd
+	for d in run srv var/lib/containers var/lib/containerd; do mount -t tmpfs none "/$d" || return 1; done
+	cp -a "$sd/files/srv/." /srv/
+	# both halves of a hybrid hierarchy are more than crun takes
+	if mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi
+	mount --make-rshared /
+	# shellcheck disable=SC2317 # instead of that of systemd.sh
+	inside() { env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"; }
+	secretlet run 2>"$TEST_DIR/secretlet.log" &
+	recipes_daemon=$!
+	check "the pod is ready" inside secretlet wait default/web
+}
+recipes_end() {
+	kill "$recipes_daemon"
+	wait "$recipes_daemon"
+	check_equal "the daemon ends" $? 0
+}
 # a root filesystem of busybox
 recipes_rootfs() { # recipes_rootfs DIR
 	command -v busybox >/dev/null || skip_all "busybox is not installed"
