@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# timeout: 400
+# timeout: 900
 # The recipes of secretlet-runtimes(7) for podman, with Debian's. It is older than quadlet: of the .container file the
 # keys are put on podman's command line here, as podman-systemd.unit(5) says.
 set -u
