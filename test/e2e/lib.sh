@@ -8,6 +8,7 @@ lib_here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 secretlet=$TEST_BUILD_DIR/secretlet
 pods=$TEST_DIR/pods run=$TEST_DIR/run log=$TEST_DIR/secretlet.log
 kube=$TEST_DIR/kube kube_apiserver_pid='' kube_etcd_pid=''
+kube_flags=() # of a script, for kube-apiserver
 secret_volumes="volumes/kubernetes.io~secret"
 
 skip_all() { # skip_all REASON
@@ -88,7 +89,7 @@ kube_start_apiserver() {
 		--service-account-signing-key-file="$kube/sa.key" --service-account-issuer=https://kubernetes.default.svc \
 		--service-cluster-ip-range=10.0.0.0/24 --authorization-mode=Node,RBAC \
 		--enable-admission-plugins=NodeRestriction --disable-admission-plugins=ServiceAccount \
-		--cert-dir="$kube" >>"$TEST_DIR/apiserver.out" 2>&1 </dev/null &
+		--cert-dir="$kube" "${kube_flags[@]}" >>"$TEST_DIR/apiserver.out" 2>&1 </dev/null &
 	kube_apiserver_pid=$!
 }
 
