@@ -8,8 +8,9 @@
 
 VERSION := $(shell cat VERSION)
 PREFIX ?= /usr
-BINDIR ?= $(PREFIX)/bin
+SBINDIR ?= $(PREFIX)/sbin
 MANDIR ?= $(PREFIX)/share/man
+DOCDIR ?= $(PREFIX)/share/doc/secretlet
 SYSCONFDIR ?= /etc
 UNITDIR ?= $(or $(shell pkg-config --variable=systemdsystemunitdir systemd 2>/dev/null),/lib/systemd/system)
 SYSUSERSDIR ?= $(or $(shell pkg-config --variable=sysusersdir systemd 2>/dev/null),/usr/lib/sysusers.d)
@@ -90,7 +91,7 @@ PRELOADS := $(patsubst %.c,$(B)/%.so,$(wildcard test/preload/*.c))
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-14s %s\n",$$1,$$2}' $(MAKEFILE_LIST)
-	@echo "  variables: V=1 SANITIZE=address,undefined DEVELOPER=1 T=NAME LINT=TOOL KEEP=1 (demo) DURATION= SEED= SOAK_DIR= (soak) FUZZ= SECONDS= CPU= (fuzz) PREFIX= DESTDIR="
+	@echo "  variables: V=1 SANITIZE=address,undefined DEVELOPER=1 T=NAME LINT=TOOL KEEP=1 (demo) DURATION= SEED= SOAK_DIR= (soak) FUZZ= SECONDS= CPU= (fuzz) PREFIX= DESTDIR= (install)"
 
 all: $(B)/secretlet ## build build/secretlet
 
@@ -259,11 +260,12 @@ format-check: ## fails where clang-format would change something
 man-check: ## mandoc's lint over the manual
 	$(Q)if command -v mandoc >/dev/null; then mandoc -T lint -W warning man/*.[1-9]; fi
 
-install: all ## into $(DESTDIR)$(PREFIX)
-	$(INSTALL) -D -m 0755 $(B)/secretlet $(DESTDIR)$(BINDIR)/secretlet
-	for p in man/*.[1-9]; do $(INSTALL) -D -m 0644 $$p $(DESTDIR)$(MANDIR)/man$${p##*.}/$${p##*/}; done
+# The configuration is the administrator's: neither of the two touches it.
+install: all ## into $(DESTDIR)$(PREFIX): SBINDIR= MANDIR= DOCDIR= UNITDIR= SYSUSERSDIR= SYSCONFDIR=
+	$(INSTALL) -D -m 0755 $(B)/secretlet $(DESTDIR)$(SBINDIR)/secretlet
+	for p in man/*.[1-9]; do $(INSTALL) -D -m 0644 $$p $(DESTDIR)$(MANDIR)/man$${p##*.}/$${p##*/} || exit 1; done
 	$(INSTALL) -d -m 0755 $(DESTDIR)$(UNITDIR)
-	sed 's#/usr/bin/secretlet#$(BINDIR)/secretlet#' deploy/secretlet.service >$(DESTDIR)$(UNITDIR)/secretlet.service
+	sed 's#/usr/sbin/secretlet#$(SBINDIR)/secretlet#' deploy/secretlet.service >$(DESTDIR)$(UNITDIR)/secretlet.service
 	chmod 0644 $(DESTDIR)$(UNITDIR)/secretlet.service
 	sed 's#/usr/bin/secretlet#$(BINDIR)/secretlet#' deploy/systemd/secretlet-wait@.service \
 		>$(DESTDIR)$(UNITDIR)/secretlet-wait@.service
@@ -278,10 +280,12 @@ install: all ## into $(DESTDIR)$(PREFIX)
 	$(INSTALL) -D -m 0644 examples/secretlet.yaml $(DESTDIR)$(PREFIX)/share/doc/secretlet/examples/secretlet.yaml
 	$(INSTALL) -D -m 0644 SECURITY.md $(DESTDIR)$(PREFIX)/share/doc/secretlet/SECURITY.md
 	$(INSTALL) -D -m 0644 docs/openapi.yaml $(DESTDIR)$(PREFIX)/share/doc/secretlet/openapi.yaml
+	for f in README.md SECURITY.md $(wildcard CHANGELOG.md) $$(find examples -type f); do \
+		$(INSTALL) -D -m 0644 $$f $(DESTDIR)$(DOCDIR)/$$f || exit 1; done
 	$(INSTALL) -d -m 0755 $(DESTDIR)$(SYSCONFDIR)/secretlet
 
-uninstall: ## removes what install put there (not the configuration)
-	rm -f $(DESTDIR)$(BINDIR)/secretlet
+uninstall: ## removes what install put there (not the configuration); the same variables
+	rm -f $(DESTDIR)$(SBINDIR)/secretlet
 	for p in man/*.[1-9]; do rm -f $(DESTDIR)$(MANDIR)/man$${p##*.}/$${p##*/}; done
 	rm -f $(DESTDIR)$(UNITDIR)/secretlet.service $(DESTDIR)$(SYSUSERSDIR)/secretlet.conf
 	rm -f $(DESTDIR)$(UNITDIR)/secretlet-wait@.service $(DESTDIR)$(OCIHOOKSDIR)/secretlet.json
