@@ -2,7 +2,8 @@
 # shellcheck shell=bash
 #
 # No service of the machine is started; the network is the machine's. What belongs into the root is put below $sd/files
-# before systemd_up. Ends with its namespaces, which end with the process that test/run kills.
+# before systemd_up; /mnt/changed in there has all that differs from the machine's. Ends with its namespaces, which end with
+# the process that test/run kills.
 sd=$TEST_DIR/sd sd_boot='' sd_pid=''
 
 # Cgroups: systemd gets a subtree of version 2, which is all that it sees.
@@ -50,6 +51,8 @@ systemd_up() {
 		mkdir -p "$r/etc/systemd/system"
 		: >"$r/etc/fstab"
 		cp -a "$sd/files/." "$r/"
+		mkdir -p "$r/mnt/changed"
+		mount --bind "$sd/overlay/up" "$r/mnt/changed"
 		cd "$r"
 		mkdir -p mnt/old
 		pivot_root . mnt/old
