@@ -24,9 +24,11 @@ PACKAGES_LOADED := libcurl libmicrohttpd gnutls
 # Debian's packages: what the build needs, and what the tests, the demo and the benchmark need beside it
 DEPS_BUILD := gcc libc6-dev make pkg-config libfuse3-dev libcurl4-openssl-dev libyaml-dev libsodium-dev \
 	libjansson-dev libsystemd-dev libmicrohttpd-dev libgnutls28-dev libcap-ng-dev
+# what `make deb` needs beside the build's
+DEPS_DEB := debhelper dpkg-dev
 DEPS_TEST := libcmocka-dev libseccomp-dev mandoc jq curl openssl ca-certificates util-linux procps psmisc inotify-tools \
 	attr nghttp2-proxy strace crun runc podman conmon containerd busybox-static python3 git clang-format fuse3 systemd clang-14 \
-	libclang-rt-14-dev prometheus python3-yaml python3-jsonschema
+	libclang-rt-14-dev prometheus python3-yaml python3-jsonschema $(DEPS_DEB) lintian
 # what `make lint` and `make valgrind` need beside; not for `make test`, it is half a gigabyte
 DEPS_LINT := clang clang-tidy clang-tools cppcheck shellcheck pyflakes3 valgrind
 
@@ -36,7 +38,7 @@ Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2);)
 
 # clean, help and deps work without the libraries
-ifneq ($(filter-out help deps deps-lint clean demo test long e2e soak bench chaos fuzz fuzz-run lint valgrind tsan,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out help deps deps-lint deb clean demo test long e2e soak bench chaos fuzz fuzz-run lint valgrind tsan,$(or $(MAKECMDGOALS),all)),)
 MISSING := $(strip $(foreach p,$(PACKAGES) $(PACKAGES_LOADED),$(shell pkg-config --exists $(p) 2>/dev/null || echo $(p))))
 ifneq ($(MISSING),)
 $(error missing libraries: $(MISSING). `sudo make deps` installs them)
@@ -84,7 +86,7 @@ PRELOADS := $(patsubst %.c,$(B)/%.so,$(wildcard test/preload/*.c))
 
 .DEFAULT_GOAL := all
 .PHONY: help all deps test test-run e2e e2e-run long long-run soak soak-run bench bench-run chaos chaos-run canary canary-run demo demo-run tools \
-	fuzz fuzz-run fuzz-build install uninstall \
+	fuzz fuzz-run fuzz-build install uninstall deb \
 	clean layers headers format format-check man-check check deps-lint lint lint-run valgrind valgrind-run \
 	tsan threaded-build
 .DELETE_ON_ERROR:
@@ -180,6 +182,10 @@ tools: $(TOOLS) $(PRELOADS) $(B)/apiserver ## the test API server and the test t
 EXPORTED := nghttp2_session_callbacks_set_on_data_chunk_recv_callback nghttp2_session_mem_recv nghttp2_session_del
 $(B)/secretlet: $(B)/agent/main.o $(AGENT) $(FUSEFS) $(COMMON) $(WIPE)
 	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) $(if $(WIPE),$(EXPORTED:%=-Wl$(comma)--export-dynamic-symbol=%)) -o $@ $^ $(LIBS)
+
+# The program with what it loads later linked to it: dpkg-shlibdeps reads from it what the package depends on
+$(B)/linked: $(B)/agent/main.o $(filter-out $(B)/agent/lib_%,$(AGENT)) $(FUSEFS) $(COMMON) $(WIPE)
+	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) $(shell pkg-config --libs $(PACKAGES_LOADED))
 
 $(B)/apiserver: $(B)/test/apiserver/main.o $(APISERVER) $(COMMON)
 	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) $(TEST_LIBS)
@@ -291,7 +297,11 @@ uninstall: ## removes what install put there (not the configuration); the same v
 	rm -f $(DESTDIR)$(UNITDIR)/secretlet-wait@.service $(DESTDIR)$(OCIHOOKSDIR)/secretlet.json
 	rm -rf $(DESTDIR)$(PREFIX)/share/doc/secretlet
 
+deb: ## build/deb/secretlet_VERSION_ARCH.deb, a Debian package
+	$(Q)test/deps $(DEPS_BUILD) $(DEPS_DEB)
+	$(Q)deploy/mkdeb --version '$(VERSION)' --out $(B)/deb
+
 clean: ## removes build/
 	rm -rf build
 
--include $(shell find $(B) -name '*.d' 2>/dev/null)
+-include $(shell find $(B) -name '*.d' -type f 2>/dev/null)

@@ -617,7 +617,7 @@ static void the_example_has_every_field_and_is_read(void **state)
 	expect_every_field(path);
 
 	/* what is commented out shows the defaults */
-	text = uncomment(path, "manifestsDir");
+	text = uncomment(path, "kubeconfig");
 	assert_int_equal(config_new(&all), 0);
 	if (load(all, text, &e) < 0 || config_finish(all, &e) < 0)
 		fail_msg("%s", err_text(&e));
