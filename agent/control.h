@@ -2,13 +2,13 @@
  * peer credentials; what is answered comes from the agent through control_ops.
  *
  *   GET /v1/status                                  health, source, counts
- *   GET /v1/pods                                    {"pods": [POD...]}
+ *   GET /v1/pods                                    {"pods": [POD...], "synced": BOOL}
  *   GET /v1/pods/NS/NAME  GET /v1/pods/UID          POD
  *   GET /v1/pods/NS/NAME/wait?timeout=30s           POD once it is ready (200), or as it is when time is up (504)
  *   GET /v1/pods/NS/NAME/containers/C/mounts        [OCI runtime-spec mount...]
  *   GET /v1/pods/NS/NAME/containers/C/env           {"env": ["NAME=VALUE"...], "notes": ["sentence"...]}; root alone
  *   GET /v1/pods/NS/NAME/pull-config                {"config": {"auths": {...}}, "notes": [...]}; root alone
- *   GET /v1/secrets[?labelSelector=app%3Dweb&kind=all] {"secrets": [SECRET...]}; names, sizes, revisions, never values
+ *   GET /v1/secrets[?labelSelector=app%3Dweb&kind=all] {"secrets": [SECRET...], "synced": BOOL}; names, sizes, revisions, never values
  *   GET /v1/secrets/NS/NAME                         SECRET
  *   POST /v1/secrets/NS/NAME/refresh                fetches it; SECRET as it was before. "answers" counts from there on
  *   GET /metrics  GET /healthz[?verbose]  GET /readyz[?verbose]   plain text

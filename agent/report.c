@@ -149,6 +149,15 @@ json_t *report_pod(const struct report_state *s, const struct pod_state *pod)
 			 report_time(pod->since_usec), "mistakes", report_mistakes(pod->pod), "volumes", volumes);
 }
 
+/* Whether the source has told of all pods of the node yet: until then something may be missing. */
+static bool is_synced(const struct report_state *s)
+{
+	struct source_health h = { .kind = "" };
+
+	source_health(s->source, &h);
+	return h.pods_synced;
+}
+
 json_t *report_pods(const struct report_state *s)
 {
 	cleanup_json json_t *pods = json_array();
@@ -157,7 +166,7 @@ json_t *report_pods(const struct report_state *s)
 		if (json_array_append_new(pods, report_pod(s, pods_at(s->pods, i))) < 0)
 			return NULL;
 	}
-	return json_pack("{s:O}", "pods", pods);
+	return json_pack("{s:O, s:b}", "pods", pods, "synced", is_synced(s));
 }
 
 struct totals {
@@ -484,5 +493,5 @@ json_t *report_secrets(const struct report_state *s, unsigned kinds, const struc
 	for (size_t i = 0; i < n; i++)
 		if (json_array_append_new(secrets, report_secret(sorted[i])) < 0)
 			return NULL;
-	return json_pack("{s:O}", "secrets", secrets);
+	return json_pack("{s:O, s:b}", "secrets", secrets, "synced", is_synced(s));
 }

@@ -39,10 +39,10 @@ struct report_state {
 /* Each returns NULL when out of memory. */
 json_t *report_status(const struct report_state *s, uint64_t now_usec);
 json_t *report_pod(const struct report_state *s, const struct pod_state *pod);
-/* {"pods": [...]} */
+/* {"pods": [...], "synced": whether these are all} */
 json_t *report_pods(const struct report_state *s);
 /* Names, keys, lengths, revision: never a value. */
 json_t *report_secret(const struct store_entry *entry);
-/* {"secrets": [...]}, by kind, namespace and name; of the kinds whose bit is set; selector NULL: all. One that is absent has
+/* {"secrets": [...], "synced": as with pods}, by kind, namespace and name; of the kinds whose bit is set; selector NULL: all. One that is absent has
  * no labels. */
 json_t *report_secrets(const struct report_state *s, unsigned kinds, const struct selector *selector);
