@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 #include <time.h>
 
+#include "agent/yaml_emit.h"
 #include "common/str.h"
 
 #define REQUEST_USEC (10 * USEC_PER_SEC)
@@ -26,9 +27,12 @@ struct command {
 	(OPTION_BIT(OPTION_CONFIG) | OPTION_BIT(OPTION_KUBECONFIG) | OPTION_BIT(OPTION_MANIFESTS) |                    \
 	 OPTION_BIT(OPTION_NODE_NAME) | OPTION_BIT(OPTION_PODS_DIR) | OPTION_BIT(OPTION_RUNTIME_DIR) |                 \
 	 OPTION_BIT(OPTION_USER) | OPTION_BIT(OPTION_LOG_LEVEL))
-#define OPTIONS_LIST (OPTION_BIT(OPTION_RUNTIME_DIR) | OPTION_BIT(OPTION_OUTPUT))
-#define OPTIONS_ENV  (OPTION_BIT(OPTION_RUNTIME_DIR) | OPTION_BIT(OPTION_ENV_OUTPUT) | OPTION_BIT(OPTION_NULL))
-#define OPTIONS_WAIT (OPTIONS_LIST | OPTION_BIT(OPTION_TIMEOUT) | OPTION_BIT(OPTION_QUIET))
+#define OPTIONS_LIST   (OPTION_BIT(OPTION_RUNTIME_DIR) | OPTION_BIT(OPTION_OUTPUT) | OPTION_BIT(OPTION_COLOR))
+#define OPTIONS_MOUNTS (OPTION_BIT(OPTION_RUNTIME_DIR) | OPTION_BIT(OPTION_MOUNTS_OUTPUT) | OPTION_BIT(OPTION_COLOR))
+#define OPTIONS_ENV    (OPTION_BIT(OPTION_RUNTIME_DIR) | OPTION_BIT(OPTION_ENV_OUTPUT) | OPTION_BIT(OPTION_NULL))
+#define OPTIONS_WAIT                                                                                                   \
+	(OPTION_BIT(OPTION_RUNTIME_DIR) | OPTION_BIT(OPTION_OUTPUT) | OPTION_BIT(OPTION_TIMEOUT) |                     \
+	 OPTION_BIT(OPTION_QUIET))
 
 static const struct command commands[] = {
 	{ "run", cli_run, OPTIONS_RUN, 0, 0, "[OPTION...]", "run the daemon, in the foreground",
@@ -43,7 +47,7 @@ static const struct command commands[] = {
 	  "wait until every volume of a pod is ready",
 	  "Exits 0 once they are; else 1, with the reasons on stderr. A pod or a daemon that is not\n"
 	  "there yet is waited for, too." },
-	{ "mounts", cli_mounts, OPTIONS_LIST, 2, 2, "[OPTION...] NAMESPACE/POD CONTAINER",
+	{ "mounts", cli_mounts, OPTIONS_MOUNTS, 2, 2, "[OPTION...] NAMESPACE/POD CONTAINER",
 	  "print a container's mounts for an OCI runtime, as JSON", NULL },
 	{ "hook", cli_hook, OPTION_BIT(OPTION_RUNTIME_DIR) | OPTION_BIT(OPTION_TIMEOUT), 1, 1,
 	  "[OPTION...] createRuntime|precreate", "be an OCI hook: give a container its volumes",
@@ -63,8 +67,8 @@ static const struct command commands[] = {
 	  "KEY notin (A,B), KEY>N, KEY<N, with commas in between." },
 	{ "refresh", cli_refresh, OPTIONS_LIST | OPTION_BIT(OPTION_TIMEOUT), 1, 1, "[OPTION...] NAMESPACE/NAME",
 	  "fetch a Secret now", "Exits 0 once the source has answered; else 1, with the reason on stderr." },
-	{ "check", cli_check, OPTION_BIT(OPTION_OUTPUT), 1, SIZE_MAX, "[OPTION...] FILE...",
-	  "check manifests or a configuration, without a daemon",
+	{ "check", cli_check, OPTION_BIT(OPTION_CHECK_OUTPUT) | OPTION_BIT(OPTION_COLOR), 1, SIZE_MAX,
+	  "[OPTION...] FILE...", "check manifests or a configuration, without a daemon",
 	  "A folder means the files in it that the daemon would read, - stdin. All are taken together.\n"
 	  "Exits 0 if there are no errors (warnings may be), else 1." },
 	{ "keygen", cli_keygen, OPTION_BIT(OPTION_OUT), 0, 0, "[OPTION...]",
@@ -73,8 +77,11 @@ static const struct command commands[] = {
 	{ "seal", cli_seal, OPTION_BIT(OPTION_PUBLIC_KEY), 0, 1, "--public-key FILE [FILE]",
 	  "encrypt the values of a Secret manifest to a node's key",
 	  "Reads the file, or stdin, and writes the sealed manifest to stdout." },
-	{ "cache", cli_cache, OPTION_BIT(OPTION_CONFIG) | OPTION_BIT(OPTION_NODE_NAME) | OPTION_BIT(OPTION_OUTPUT), 1,
-	  2, "[OPTION...] list|verify|wipe|keygen FILE", "look at the offline cache, check it, remove it; make its key",
+	{ "cache", cli_cache,
+	  OPTION_BIT(OPTION_CONFIG) | OPTION_BIT(OPTION_NODE_NAME) | OPTION_BIT(OPTION_OUTPUT) |
+		  OPTION_BIT(OPTION_COLOR),
+	  1, 2, "[OPTION...] list|verify|wipe|keygen FILE",
+	  "look at the offline cache, check it, remove it; make its key",
 	  "list shows names, revisions and ages, never values. verify exits 0 if every record is good,\n"
 	  "else 1, and names those that are not. wipe needs no key and no running daemon." },
 	{ "version", cli_version, 0, 0, 0, "", "print the version", NULL },
@@ -185,6 +192,7 @@ static int command_run(const struct command *c, int argc, char **argv)
 		err_set(&e, -EINVAL, "words are missing: secretlet %s %s", c->name, c->usage);
 		return refuse_usage(c, err_text(&e));
 	}
+	table_set_colour(o.colour);
 	return c->run(&o, argv + 1);
 }
 
@@ -251,13 +259,25 @@ int cli_fail_reply(const struct client_reply *reply)
 	return CLI_FAILED;
 }
 
+int cli_get(const struct options *o, const char *path, struct client_reply *ret, struct err *e)
+{
+	return client_get(o->runtime_dir, path, REQUEST_USEC, ret, e);
+}
+
+bool cli_is_passing(int r, const struct client_reply *reply)
+{
+	if (r < 0)
+		return r == -ENOTCONN || r == -ETIMEDOUT || r == -ECONNRESET;
+	return reply->status == 503 || reply->status == 504;
+}
+
 int cli_fetch(const struct options *o, const char *path, json_t **ret_json)
 {
 	cleanup_client_reply struct client_reply reply = { .status = 0 };
 	struct err e = ERR_INIT;
 	int r;
 
-	r = client_get(o->runtime_dir, path, REQUEST_USEC, &reply, &e);
+	r = cli_get(o, path, &reply, &e);
 	if (r < 0)
 		return cli_fail(cli_request_status(r), &e);
 	if (reply.status != 200)
@@ -266,34 +286,18 @@ int cli_fetch(const struct options *o, const char *path, json_t **ret_json)
 	return CLI_OK;
 }
 
-int cli_fetch_pods(const struct options *o, json_t **ret_json, json_t **ret_array)
+int cli_pods_path(const struct options *o, char **ret_path)
 {
-	cleanup_free char *path = NULL;
-	cleanup_json json_t *json = NULL;
 	struct err e = ERR_INIT;
-	json_t *array;
 	int r;
 
 	if (o->n_args == 0) {
-		r = cli_fetch(o, "/v1/pods", &json);
-		if (r != CLI_OK)
-			return r;
-		array = json_incref(json_object_get(json, "pods"));
-	} else {
-		r = client_pod_path(o->args[0], "", &path, &e);
-		if (r < 0)
-			return cli_fail(CLI_USAGE, &e);
-		r = cli_fetch(o, path, &json);
-		if (r != CLI_OK)
-			return r;
-		array = json_pack("[O]", json);
+		*ret_path = strdup("/v1/pods");
+		return *ret_path ? CLI_OK : cli_fail_memory();
 	}
-	if (!array) {
-		err_set(&e, -EPROTO, "the daemon's answer has no pods in it");
-		return cli_fail(CLI_FAILED, &e);
-	}
-	*ret_json = TAKE_PTR(json);
-	*ret_array = array;
+	r = client_pod_path(o->args[0], "", ret_path, &e);
+	if (r < 0)
+		return cli_fail(r == -EINVAL ? CLI_USAGE : CLI_FAILED, &e);
 	return CLI_OK;
 }
 
@@ -308,12 +312,40 @@ static int print_to_stdout(const char *data, size_t len, void *userdata)
 	return 0;
 }
 
-int cli_print_json(const json_t *json)
+static int print_json(const json_t *json, size_t flags)
 {
-	if (json_dump_callback(json, print_to_stdout, NULL, JSON_INDENT(2) | JSON_ENSURE_ASCII | JSON_ENCODE_ANY) < 0)
+	if (json_dump_callback(json, print_to_stdout, NULL, flags | JSON_ENSURE_ASCII | JSON_ENCODE_ANY) < 0)
 		return cli_fail_memory();
 	putchar('\n');
 	return CLI_OK;
+}
+
+int cli_print_json(const json_t *json)
+{
+	return print_json(json, JSON_INDENT(2));
+}
+
+int cli_print_json_line(const json_t *json)
+{
+	return print_json(json, JSON_COMPACT);
+}
+
+static int write_to_stdout(const char *data, size_t len, void *userdata)
+{
+	fwrite(data, 1, len, stdout); /* cli_main() asks whether it could be written */
+	return 0;
+}
+
+bool cli_is_for_programs(const struct options *o)
+{
+	return o->output == OUTPUT_JSON || o->output == OUTPUT_YAML;
+}
+
+int cli_print(const struct options *o, const json_t *json)
+{
+	if (o->output != OUTPUT_YAML)
+		return cli_print_json(json);
+	return yaml_emit(json, false, write_to_stdout, NULL) < 0 ? cli_fail_memory() : CLI_OK;
 }
 
 int cli_table_new(size_t n_columns, const char *const *headers, struct table **ret_t)

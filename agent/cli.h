@@ -50,16 +50,27 @@ int cli_fail_memory(void);
 int cli_request_status(int r);
 /* Says the "error" of an answer other than 200. */
 int cli_fail_reply(const struct client_reply *reply);
-/* GET with the usual time limit. CLI_OK: *ret_json; else the exit status, and the reason was said. */
+/* client_get() with the usual time limit. */
+int cli_get(const struct options *o, const char *path, struct client_reply *ret, struct err *e);
+/* Whether what cli_get() returned is no answer but a daemon that is not there, or not yet, or no longer. */
+bool cli_is_passing(int r, const struct client_reply *reply);
+/* GET. CLI_OK: *ret_json; else the exit status, and the reason was said. */
 int cli_fetch(const struct options *o, const char *path, json_t **ret_json);
-/* All pods, or the one that the command line names, as an array. */
-int cli_fetch_pods(const struct options *o, json_t **ret_json, json_t **ret_array);
+/* The pods of an answer to it, as an array; see struct listing. */
+int cli_pods_rows(const json_t *document, json_t **ret_rows, struct err *e);
+/* The path of all pods, or of the one that the command line names. An exit status as of cli_fetch(). */
+int cli_pods_path(const struct options *o, char **ret_path);
 /* Asks about the pod args[0] until there is an answer that time will not change, or timeout_usec is over. What came last is
  * in ret or e. */
 int cli_wait_for(const struct options *o, struct client_reply *ret, struct err *e);
 /* Says why the pod is not ready; returns the exit status. */
 int cli_wait_say(const struct options *o, const struct client_reply *reply);
+/* --output is json or yaml. */
+bool cli_is_for_programs(const struct options *o);
+/* As YAML, if that is asked for, else as JSON. */
+int cli_print(const struct options *o, const json_t *json);
 int cli_print_json(const json_t *json);
+int cli_print_json_line(const json_t *json);
 /* table_new() that reports. */
 int cli_table_new(size_t n_columns, const char *const *headers, struct table **ret_t);
 /* Prints and frees. */

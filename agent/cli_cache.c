@@ -1,11 +1,10 @@
 /* secretlet cache: the offline cache as a person sees it: names, revisions and ages; whether it is whole; its end. It works
  * on the folder itself, with or without a daemon. */
 
-#include "agent/cli.h"
-
 #include <sodium.h>
 
 #include "agent/cache_set.h"
+#include "agent/listing.h"
 #include "common/file.h"
 #include "common/log.h"
 #include "common/secmem.h"
@@ -161,42 +160,58 @@ static json_t *item_json(const struct cache_item *item)
 			 str_format_time(item->written_usec, time));
 }
 
-static int list_json(const struct look *l)
+static int list_new(const struct look *l, json_t **ret_list)
 {
-	cleanup_json json_t *items = json_array(), *doc = NULL;
+	cleanup_json json_t *items = json_array(), *list = NULL;
 
 	for (size_t i = 0; i < l->set.n_items; i++)
 		if (json_array_append_new(items, item_json(l->set.items[i])) < 0)
 			return cli_fail_memory();
-	doc = json_pack("{s:I, s:O}", "generation", (json_int_t)l->set.generation, "records", items);
-	return doc ? cli_print_json(doc) : cli_fail_memory();
+	list = json_pack("{s:I, s:O}", "generation", (json_int_t)l->set.generation, "records", items);
+	if (!list)
+		return cli_fail_memory();
+	*ret_list = TAKE_PTR(list);
+	return CLI_OK;
 }
 
-static int list_table(const struct look *l)
+/* What tells it from others, without the name that is in front of it. */
+static void add_revision(struct table *t, const json_t *record, const char *member)
 {
-	static const char *const headers[] = { "KIND", "NAME", "REVISION", "AGE", "FILE" };
-	struct table *t;
-	int r;
+	const char *revision = cli_str(record, member), *slash = strrchr(revision, '/');
 
-	r = cli_table_new(ARRAY_SIZE(headers), headers, &t);
-	if (r != CLI_OK)
-		return r;
-	for (size_t i = 0; i < l->set.n_items; i++) {
-		const struct cache_item *item = l->set.items[i];
-		char time[STR_TIME_MAX], age[STR_AGE_MAX];
-		const char *slash = item->revision ? strrchr(item->revision, '/') : NULL;
-
-		table_add(t, TABLE_PLAIN, cache_kind_name(item->kind));
-		table_add(t, TABLE_PLAIN, item->id);
-		table_addf(t, TABLE_PLAIN, "%.12s", item->absent ? "absent" : slash ? slash + 1 : item->revision);
-		table_add(t, TABLE_PLAIN, cli_since(str_format_time(item->written_usec, time), age));
-		table_addf(t, TABLE_PLAIN, "%.12s", item->file);
-	}
-	return cli_print_table(t);
+	table_addf(t, TABLE_PLAIN, "%.12s", cli_bool(record, "absent") ? "absent" : slash ? slash + 1 : revision);
 }
+
+static void add_start(struct table *t, const json_t *record, const char *member)
+{
+	table_addf(t, TABLE_PLAIN, "%.12s", cli_str(record, member));
+}
+
+static const struct listing_column columns[] = {
+	{ "KIND", "kind" },
+	{ "NAME", "id" },
+	{ "REVISION", "revision", add_revision, SHOWN_NARROW },
+	{ "REVISION", "revision", .shown = SHOWN_WIDE },
+	{ "ABSENT", "absent", listing_flag, SHOWN_WIDE },
+	{ "WRITTEN", "written", listing_since },
+	{ "FILE", "file", add_start, SHOWN_NARROW },
+	{ "FILE", "file", .shown = SHOWN_WIDE },
+};
+
+static int records_rows(const json_t *document, json_t **ret_rows, struct err *e)
+{
+	return listing_rows_all(json_object_get(document, "records"), ret_rows, e);
+}
+
+static const struct listing records = {
+	.columns = columns,
+	.n_columns = ARRAY_SIZE(columns),
+	.rows = records_rows,
+};
 
 static int cache_list(struct look *l, const struct options *o)
 {
+	cleanup_json json_t *list = NULL;
 	struct err e = ERR_INIT;
 	int r = -1;
 
@@ -208,7 +223,8 @@ static int cache_list(struct look *l, const struct options *o)
 		return cli_fail(CLI_FAILED, &e);
 	if (l->set.n_items > 0)
 		qsort(l->set.items, l->set.n_items, sizeof(struct cache_item *), compare_items);
-	return o->output == OUTPUT_JSON ? list_json(l) : list_table(l);
+	r = list_new(l, &list);
+	return r == CLI_OK ? listing_print(&records, o, list) : r;
 }
 
 static int cache_wipe(struct look *l)

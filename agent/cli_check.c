@@ -4,13 +4,12 @@
  *
  * A file is a configuration when its apiVersion or kind says so, else it is manifests. */
 
-#include "agent/cli.h"
-
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "agent/listing.h"
 #include "agent/manifest_set.h"
 #include "agent/yaml.h"
 #include "common/file.h"
@@ -426,7 +425,7 @@ static const char *plural(size_t n)
 	return n == 1 ? "" : "s";
 }
 
-static int print_text(const struct check *c)
+static int print_lines(const struct check *c)
 {
 	for (size_t i = 0; i < c->n_findings; i++)
 		print_finding(c->findings[i].finding);
@@ -439,7 +438,38 @@ static int print_text(const struct check *c)
 	return CLI_OK;
 }
 
-static int print_json(const struct check *c)
+static json_t *finding_json(const struct finding *f)
+{
+	return json_pack("{s:s, s:s, s:o, s:o, s:s?, s:s?, s:s}", "level", level_name(f), "file", f->file, "line",
+			 f->line ? json_integer((json_int_t)f->line) : json_null(), "column",
+			 f->line ? json_integer((json_int_t)f->column) : json_null(), "object", f->object, "field",
+			 f->field, "reason", f->reason);
+}
+
+static void add_level(struct table *t, const json_t *finding, const char *member)
+{
+	const char *level = cli_str(finding, member);
+
+	table_add(t, str_eq(level, "error") ? TABLE_BAD : TABLE_BUSY, level);
+}
+
+static const struct listing_column columns[] = {
+	{ "LEVEL", "level", add_level }, { "FILE", "file" },   { "LINE", "line" },     { "COLUMN", "column" },
+	{ "OBJECT", "object" },		 { "FIELD", "field" }, { "REASON", "reason" },
+};
+
+static int findings_rows(const json_t *document, json_t **ret_rows, struct err *e)
+{
+	return listing_rows_all(json_object_get(document, "findings"), ret_rows, e);
+}
+
+static const struct listing listing = {
+	.columns = columns,
+	.n_columns = ARRAY_SIZE(columns),
+	.rows = findings_rows,
+};
+
+static int print_listing(const struct check *c, const struct options *o)
 {
 	cleanup_json json_t *json = json_pack("{s:[], s:I, s:I, s:I, s:I, s:I, s:I}", "findings", "files",
 					      (json_int_t)c->n_files, "pods", (json_int_t)c->n_pods, "secrets",
@@ -447,17 +477,10 @@ static int print_json(const struct check *c)
 					      "errors", (json_int_t)c->n_errors, "warnings", (json_int_t)c->n_warnings);
 	json_t *findings = json_object_get(json, "findings");
 
-	for (size_t i = 0; i < c->n_findings; i++) {
-		const struct finding *f = c->findings[i].finding;
-		json_t *one = json_pack("{s:s, s:s, s:o, s:o, s:s?, s:s?, s:s}", "level", level_name(f), "file",
-					f->file, "line", f->line ? json_integer((json_int_t)f->line) : json_null(),
-					"column", f->line ? json_integer((json_int_t)f->column) : json_null(), "object",
-					f->object, "field", f->field, "reason", f->reason);
-
-		if (json_array_append_new(findings, one) < 0)
+	for (size_t i = 0; i < c->n_findings; i++)
+		if (json_array_append_new(findings, finding_json(c->findings[i].finding)) < 0)
 			return cli_fail_memory();
-	}
-	return json ? cli_print_json(json) : cli_fail_memory();
+	return json ? listing_print(&listing, o, json) : cli_fail_memory();
 }
 
 int cli_check(const struct options *o, char *const *words)
@@ -482,7 +505,7 @@ int cli_check(const struct options *o, char *const *words)
 		return cli_fail(CLI_FAILED, &e);
 	if (r < 0)
 		return cli_fail_memory();
-	r = o->output == OUTPUT_JSON ? print_json(&c) : print_text(&c);
+	r = o->output == OUTPUT_LINE ? print_lines(&c) : print_listing(&c, o);
 	if (r != CLI_OK)
 		return r;
 	return c.n_errors > 0 ? CLI_FAILED : CLI_OK;

@@ -3,6 +3,7 @@
 
 #include "agent/cli.h"
 
+#include "agent/yaml_emit.h"
 #include "common/buf.h"
 
 #define ANSWER_USEC (20 * USEC_PER_SEC) /* more than the daemon takes for it: twice SOURCE_FETCH_USEC */
@@ -67,12 +68,52 @@ static int add_json(const char *data, size_t len, void *userdata)
 	return 0;
 }
 
+static int add_yaml(const char *data, size_t len, void *userdata)
+{
+	return buf_add(userdata, data, len) < 0 ? -1 : 0;
+}
+
 static int write_json(const json_t *json)
 {
 	cleanup_buf struct buf b = BUF_INIT(OUTPUT_MAX);
 
 	if (json_dump_callback(json, add_json, &b, JSON_INDENT(2) | JSON_ENSURE_ASCII) < 0 || buf_add_str(&b, "\n") < 0)
 		return cli_fail_memory();
+	return write_out(&b);
+}
+
+static int write_yaml(const json_t *json)
+{
+	cleanup_buf struct buf b = BUF_INIT(OUTPUT_MAX);
+
+	return yaml_emit(json, false, add_yaml, &b) < 0 ? cli_fail_memory() : write_out(&b);
+}
+
+/* For people: what is long is cut, as in every table. */
+static int write_table(const json_t *list)
+{
+	static const char *const headers[] = { "NAME", "VALUE" };
+	cleanup_buf struct buf b = BUF_INIT(OUTPUT_MAX);
+	cleanup_table struct table *t = NULL;
+	const json_t *variable;
+	size_t widths[2] = { 0 }, i;
+	int r;
+
+	r = cli_table_new(ARRAY_SIZE(headers), headers, &t);
+	if (r != CLI_OK)
+		return r;
+	json_array_foreach (list, i, variable) {
+		const char *text = json_string_value(variable) ?: "", *equals = strchrnul(text, '=');
+
+		table_addf(t, TABLE_PLAIN, "%.*s", (int)(equals - text), text);
+		table_add(t, TABLE_PLAIN, *equals ? equals + 1 : "");
+	}
+	for (i = 0; i < table_rows(t); i++)
+		if (table_measure_row(t, i, widths) < 0)
+			return cli_fail_memory();
+	for (i = 0; i < table_rows(t); i++)
+		if (buf_printf(&b, "%-*s  %s\n", (int)widths[0], table_text(t, i, 0), table_text(t, i, 1)) < 0)
+			return cli_fail_memory();
 	return write_out(&b);
 }
 
@@ -137,9 +178,17 @@ int cli_env(const struct options *o, char *const *words)
 		return r;
 	say_notes(answer);
 	list = json_object_get(answer, "env");
-	if (o->output == OUTPUT_JSON)
+	switch (o->output) {
+	case OUTPUT_JSON:
 		return write_json(list);
-	return write_list(list, o->output == OUTPUT_NULL ? '\0' : '\n');
+	case OUTPUT_YAML:
+		return write_yaml(list);
+	case OUTPUT_TABLE:
+	case OUTPUT_WIDE:
+		return write_table(list);
+	default:
+		return write_list(list, o->output == OUTPUT_NULL ? '\0' : '\n');
+	}
 }
 
 int cli_pull_config(const struct options *o, char *const *words)

@@ -1,40 +1,37 @@
 /* secretlet mounts: what a runtime's config.json needs for one container. */
 
-#include "agent/cli.h"
+#include "agent/listing.h"
 
-#include "common/str.h"
-
-static int print_table(const json_t *mounts)
+static void add_options(struct table *t, const json_t *mount, const char *member)
 {
-	static const char *const headers[] = { "DESTINATION", "SOURCE", "OPTIONS" };
-	const json_t *mount, *option;
-	struct table *t;
-	size_t i, j;
-	int r;
+	char options[128] = "";
+	const json_t *option;
+	size_t i;
 
-	r = cli_table_new(ARRAY_SIZE(headers), headers, &t);
-	if (r != CLI_OK)
-		return r;
-	json_array_foreach (mounts, i, mount) {
-		char options[128] = "";
+	json_array_foreach (json_object_get(mount, member), i, option) {
+		size_t len = strlen(options);
 
-		json_array_foreach (json_object_get(mount, "options"), j, option) {
-			size_t len = strlen(options);
-
-			snprintf(options + len, sizeof(options) - len, "%s%s", len ? "," : "",
-				 json_string_value(option) ?: "");
-		}
-		table_add(t, TABLE_PLAIN, cli_str(mount, "destination"));
-		table_add(t, TABLE_PLAIN, cli_str(mount, "source"));
-		table_add(t, TABLE_PLAIN, options);
+		snprintf(options + len, sizeof(options) - len, "%s%s", len ? "," : "", json_string_value(option) ?: "");
 	}
-	return cli_print_table(t);
+	table_add(t, TABLE_PLAIN, options);
 }
+
+static const struct listing_column columns[] = {
+	{ "DESTINATION", "destination" },
+	{ "TYPE", "type", .shown = SHOWN_WIDE },
+	{ "SOURCE", "source" },
+	{ "OPTIONS", "options", add_options },
+};
+
+static const struct listing listing = {
+	.columns = columns,
+	.n_columns = ARRAY_SIZE(columns),
+	.rows = listing_rows_all,
+};
 
 int cli_mounts(const struct options *o, char *const *words)
 {
 	cleanup_free char *path = NULL, *suffix = NULL;
-	cleanup_json json_t *mounts = NULL;
 	struct err e = ERR_INIT;
 	int r;
 
@@ -47,10 +44,5 @@ int cli_mounts(const struct options *o, char *const *words)
 	r = client_pod_path(o->args[0], suffix, &path, &e);
 	if (r < 0)
 		return cli_fail(r == -EINVAL ? CLI_USAGE : CLI_FAILED, &e);
-	r = cli_fetch(o, path, &mounts);
-	if (r != CLI_OK)
-		return r;
-	if (o->has_output && o->output == OUTPUT_TABLE)
-		return print_table(mounts);
-	return cli_print_json(mounts);
+	return listing_show(&listing, o, path, NULL);
 }

@@ -1,42 +1,50 @@
 /* secretlet pods: one line for each pod. */
 
-#include "agent/cli.h"
+#include "agent/listing.h"
 
-#include "common/str.h"
-
-static void add_pod(struct table *t, const json_t *pod)
+static void add_ready(struct table *t, const json_t *pod, const char *member)
 {
-	const json_t *volumes = json_object_get(pod, "volumes");
+	const json_t *volumes = json_object_get(pod, member);
 	size_t n = json_array_size(volumes), n_ready = 0;
-	bool ready = cli_bool(pod, "ready");
-	char age[STR_AGE_MAX];
 
 	for (size_t i = 0; i < n; i++)
 		n_ready += str_eq(cli_str(json_array_get(volumes, i), "state"), "ready");
-	table_add(t, TABLE_PLAIN, cli_str(pod, "namespace"));
-	table_add(t, TABLE_PLAIN, cli_str(pod, "name"));
-	table_add(t, TABLE_PLAIN, cli_str(pod, "uid"));
-	table_addf(t, ready ? TABLE_GOOD : TABLE_BUSY, "%zu/%zu", n_ready, n);
-	table_add(t, TABLE_PLAIN, cli_str(pod, "phase"));
-	table_add(t, TABLE_PLAIN, cli_since(cli_str(pod, "since"), age));
+	table_addf(t, cli_bool(pod, "ready") ? TABLE_GOOD : TABLE_BUSY, "%zu/%zu", n_ready, n);
 }
+
+static const struct listing_column columns[] = {
+	{ "NAMESPACE", "namespace" },	       { "NAME", "name" },
+	{ "READY", "volumes", add_ready },     { "PHASE", "phase" },
+	{ "AGE", "since", listing_since },     { "MISTAKES", "mistakes", listing_count, SHOWN_WIDE },
+	{ "UID", "uid", .shown = SHOWN_WIDE },
+};
+
+int cli_pods_rows(const json_t *document, json_t **ret_rows, struct err *e)
+{
+	json_t *pods = json_object_get(document, "pods"), *rows;
+
+	if (pods)
+		return listing_rows_all(pods, ret_rows, e);
+	if (!json_is_array(json_object_get(document, "volumes")))
+		return err_set(e, -EPROTO, "the daemon's answer has no pods in it");
+	rows = json_pack("[O]", document);
+	if (!rows)
+		return err_set(e, -ENOMEM, "out of memory");
+	*ret_rows = rows;
+	return 0;
+}
+
+static const struct listing pods = {
+	.columns = columns,
+	.n_columns = ARRAY_SIZE(columns),
+	.rows = cli_pods_rows,
+};
 
 int cli_pods(const struct options *o, char *const *words)
 {
-	static const char *const headers[] = { "NAMESPACE", "NAME", "UID", "READY", "PHASE", "AGE" };
-	cleanup_json json_t *json = NULL, *pods = NULL;
-	struct table *t;
+	cleanup_free char *path = NULL;
 	int r;
 
-	r = cli_fetch_pods(o, &json, &pods);
-	if (r != CLI_OK)
-		return r;
-	if (o->output == OUTPUT_JSON)
-		return cli_print_json(json);
-	r = cli_table_new(ARRAY_SIZE(headers), headers, &t);
-	if (r != CLI_OK)
-		return r;
-	for (size_t i = 0; i < json_array_size(pods); i++)
-		add_pod(t, json_array_get(pods, i));
-	return cli_print_table(t);
+	r = cli_pods_path(o, &path);
+	return r == CLI_OK ? listing_show(&pods, o, path, NULL) : r;
 }

@@ -1,60 +1,70 @@
 /* secretlet secrets and secretlet refresh: what is held of each Secret, never its values; and fetching one now. */
 
-#include "agent/cli.h"
-
-#include <inttypes.h>
 #include <time.h>
 
+#include "agent/listing.h"
 #include "agent/selector.h"
 #include "agent/urlpath.h"
 #include "common/buf.h"
-#include "common/str.h"
 
 #define LOOK_USEC  (20 * USEC_PER_MSEC)
 #define LABELS_MAX 65536 /* of text */
 
 /* "app=web,tier=db"; an empty value has its "=". */
-static void add_labels(struct table *t, const json_t *secret)
+static void add_labels(struct table *t, const json_t *secret, const char *member)
 {
 	cleanup_buf struct buf text = BUF_INIT(LABELS_MAX);
-	json_t *labels = json_object_get(secret, "labels"), *value;
+	json_t *labels = json_object_get(secret, member), *value;
 	const char *key;
 
 	json_object_foreach (labels, key, value)
-		if (buf_printf(&text, "%s%s=%s", text.len ? "," : "", key, json_string_value(value)) < 0)
+		if (buf_printf(&text, "%s%s=%s", text.len ? "," : "", key, json_string_value(value) ?: "") < 0)
 			break;
 	table_add(t, TABLE_PLAIN, text.data ? text.data : "");
 }
 
-/* with_kind: they may be of several. */
-static void add_secret(struct table *t, const json_t *secret, bool with_kind)
+static void add_state(struct table *t, const json_t *secret, const char *member)
 {
-	const char *state = cli_str(secret, "state");
-	char age[STR_AGE_MAX];
+	const char *state = cli_str(secret, member);
 
-	if (with_kind)
-		table_add(t, TABLE_PLAIN, cli_str(secret, "kind"));
-	table_add(t, TABLE_PLAIN, cli_str(secret, "namespace"));
-	table_add(t, TABLE_PLAIN, cli_str(secret, "name"));
 	table_add(t, str_eq(state, "present") ? TABLE_GOOD : TABLE_BUSY, state);
-	table_add(t, TABLE_PLAIN, cli_str(secret, "type"));
-	table_addf(t, TABLE_PLAIN, "%zu", json_array_size(json_object_get(secret, "keys")));
-	table_addf(t, TABLE_PLAIN, "%" PRIi64, cli_int(secret, "bytes"));
-	table_add(t, TABLE_PLAIN, cli_str(secret, "resourceVersion"));
-	table_addf(t, TABLE_PLAIN, "%" PRIi64, cli_int(secret, "references"));
-	table_add(t, TABLE_PLAIN, cli_since(cli_str(secret, "synced"), age));
-	add_labels(t, secret);
-	table_add(t, TABLE_PLAIN, cli_str(secret, "error"));
 }
 
-static int new_table(bool with_kind, struct table **ret_t)
+static const struct listing_column columns[] = {
+	{ "KIND", "kind" }, /* where they may be of several */
+	{ "NAMESPACE", "namespace" },
+	{ "NAME", "name" },
+	{ "STATE", "state", add_state },
+	{ "TYPE", "type" },
+	{ "KEYS", "keys", listing_count },
+	{ "BYTES", "bytes" },
+	{ "REVISION", "resourceVersion" },
+	{ "VOLUMES", "references" },
+	{ "SYNCED", "synced", listing_since },
+	{ "LABELS", "labels", add_labels },
+	{ "IMMUTABLE", "immutable", listing_flag, SHOWN_WIDE },
+	{ "UID", "uid", .shown = SHOWN_WIDE },
+	{ "ERROR", "error" },
+};
+
+static int secrets_rows(const json_t *document, json_t **ret_rows, struct err *e)
 {
-	static const char *const headers[] = { "KIND",	"NAMESPACE", "NAME",	"STATE", "TYPE",   "KEYS",
-					       "BYTES", "REVISION",  "VOLUMES", "AGE",	 "LABELS", "ERROR" };
-	size_t first = with_kind ? 0 : 1;
+	json_t *secrets = json_object_get(document, "secrets"), *rows;
 
-	return cli_table_new(ARRAY_SIZE(headers) - first, headers + first, ret_t);
+	if (secrets)
+		return listing_rows_all(secrets, ret_rows, e);
+	rows = json_pack("[O]", document);
+	if (!rows)
+		return err_set(e, -ENOMEM, "out of memory");
+	*ret_rows = rows;
+	return 0;
 }
+
+#define SECRETS_LISTING(first)                                                                                         \
+	{                                                                                                              \
+		.columns = columns + (first), .n_columns = ARRAY_SIZE(columns) - (first), .rows = secrets_rows,        \
+	}
+static const struct listing of_one_kind = SECRETS_LISTING(1), of_all_kinds = SECRETS_LISTING(0);
 
 /* The daemon selects; a selector that is wrong is refused without one. */
 static int list_path(const struct options *o, char **ret_path)
@@ -82,25 +92,10 @@ static int list_path(const struct options *o, char **ret_path)
 int cli_secrets(const struct options *o, char *const *words)
 {
 	cleanup_free char *path = NULL;
-	cleanup_json json_t *json = NULL;
-	const json_t *secrets;
-	struct table *t;
 	int r;
 
 	r = list_path(o, &path);
-	if (r == CLI_OK)
-		r = cli_fetch(o, path, &json);
-	if (r != CLI_OK)
-		return r;
-	if (o->output == OUTPUT_JSON)
-		return cli_print_json(json);
-	r = new_table(o->kind, &t);
-	if (r != CLI_OK)
-		return r;
-	secrets = json_object_get(json, "secrets");
-	for (size_t i = 0; i < json_array_size(secrets); i++)
-		add_secret(t, json_array_get(secrets, i), o->kind);
-	return cli_print_table(t);
+	return r == CLI_OK ? listing_show(o->kind ? &of_all_kinds : &of_one_kind, o, path, NULL) : r;
 }
 
 /* "/v1/secrets/NS/NAME"; the names need no encoding. */
@@ -145,20 +140,12 @@ static int await_answer(const struct options *o, const char *path, int64_t befor
 static int print_refreshed(const struct options *o, const json_t *secret)
 {
 	struct err e = ERR_INIT;
-	struct table *t;
-	int r;
 
 	if (*cli_str(secret, "error")) {
 		err_set(&e, -EIO, "%s", cli_str(secret, "error"));
 		return cli_fail(CLI_FAILED, &e);
 	}
-	if (o->output == OUTPUT_JSON)
-		return cli_print_json(secret);
-	r = new_table(false, &t);
-	if (r != CLI_OK)
-		return r;
-	add_secret(t, secret, false);
-	return cli_print_table(t);
+	return listing_print(&of_one_kind, o, secret);
 }
 
 int cli_refresh(const struct options *o, char *const *words)

@@ -1,35 +1,65 @@
 /* secretlet status: the daemon's health as sections of aligned keys and values. */
 
-#include "agent/cli.h"
-
 #include <inttypes.h>
+#include <stdarg.h>
 
+#include "agent/listing.h"
 #include "common/buf.h"
-#include "common/str.h"
 
 #define LINE_MAX_BYTES ((size_t)4096)
 
-static void key(struct table *t, const char *name)
+/* A row is { "section", "key", "value", "wide", "passing" }; see listing_rows(). */
+struct rows {
+	json_t *array;
+	const char *section;
+	bool wide, passing; /* the next ones */
+	bool failed;
+};
+
+static void add(struct rows *t, const char *key, json_t *take_value)
 {
-	table_add(t, TABLE_PLAIN, name);
+	json_t *row = json_pack("{s:s, s:s, s:o, s:b, s:b}", "section", t->section, "key", key, "value", take_value,
+				"wide", t->wide, "passing", t->passing);
+
+	if (json_array_append_new(t->array, row) < 0)
+		t->failed = true;
 }
 
-static void add_str(struct table *t, const char *name, const char *value)
+static void add_str(struct rows *t, const char *key, const char *value)
 {
-	key(t, name);
-	table_add(t, TABLE_PLAIN, value);
+	add(t, key, json_text(value));
 }
 
-static void add_int(struct table *t, const char *name, const json_t *obj, const char *member)
+static void add_fmt(struct rows *t, const char *key, const char *fmt, ...) attr_printf(3, 4);
+static void add_fmt(struct rows *t, const char *key, const char *fmt, ...)
 {
-	key(t, name);
-	table_addf(t, TABLE_PLAIN, "%" PRIi64, cli_int(obj, member));
+	char text[LINE_MAX_BYTES];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	add_str(t, key, text);
 }
 
-static void add_bool(struct table *t, const char *name, bool value)
+static void add_int(struct rows *t, const char *key, const json_t *obj, const char *member)
 {
-	key(t, name);
-	table_add(t, value ? TABLE_GOOD : TABLE_BAD, value ? "yes" : "no");
+	add(t, key, json_integer(cli_int(obj, member)));
+}
+
+static void add_bool(struct rows *t, const char *key, bool value)
+{
+	add(t, key, json_boolean(value));
+}
+
+/* "3m4s ago" */
+static void add_ago(struct rows *t, const char *key, const char *time, const char *more)
+{
+	char age[STR_AGE_MAX];
+
+	t->passing = true;
+	add_fmt(t, key, "%s%s%s", cli_since(time, age), *time ? " ago" : "", more);
+	t->passing = false;
 }
 
 static const char *format_bytes(int64_t n, char text[static 32])
@@ -46,41 +76,50 @@ static const char *format_bytes(int64_t n, char text[static 32])
 	return text;
 }
 
-static void add_daemon(struct table *t, const json_t *status)
+/* The first line says it, but where there are only rows. */
+static void add_health(struct rows *t, const json_t *status)
+{
+	cleanup_buf struct buf text = BUF_INIT(LINE_MAX_BYTES);
+	const json_t *problem;
+	size_t i;
+
+	buf_add_str(&text, cli_bool(status, "healthy") ? "healthy" : "not healthy");
+	json_array_foreach (json_object_get(status, "problems"), i, problem)
+		buf_printf(&text, "%s%s", i ? "; " : ": ", json_string_value(problem) ?: "");
+	add_str(t, "health", text.data ?: "");
+}
+
+static void add_daemon(struct rows *t, const json_t *status)
 {
 	char age[STR_AGE_MAX];
 
-	table_add_heading(t, "daemon");
+	t->section = "daemon";
+	add_health(t, status);
 	add_str(t, "version", cli_str(status, "version"));
 	add_str(t, "node", cli_str(status, "nodeName"));
 	add_str(t, "pods dir", cli_str(status, "podsDir"));
+	t->passing = true;
 	add_str(t, "up", cli_age(cli_int(status, "uptimeSeconds"), age));
+	t->passing = false;
 }
 
-static void add_source(struct table *t, const json_t *source)
+static void add_source(struct rows *t, const json_t *source)
 {
-	const char *last = cli_str(source, "lastContact");
-	char age[STR_AGE_MAX];
-
-	table_add_heading(t, "source");
+	t->section = "source";
 	add_str(t, "kind", cli_str(source, "kind"));
 	add_str(t, "location", cli_str(source, "location"));
 	if (*cli_str(source, "strategy"))
 		add_str(t, "strategy", cli_str(source, "strategy"));
 	add_bool(t, "connected", cli_bool(source, "connected"));
 	add_bool(t, "pods listed", cli_bool(source, "podsSynced"));
-	key(t, "last answer");
-	table_addf(t, TABLE_PLAIN, "%s%s", cli_since(last, age), *last ? " ago" : "");
+	add_ago(t, "last answer", cli_str(source, "lastContact"), "");
 	add_str(t, "last error", cli_str(source, "lastError"));
-	key(t, "secrets");
-	table_addf(t, TABLE_PLAIN, "%" PRIi64 " of %" PRIi64 " known", cli_int(source, "secretsSynced"),
-		   cli_int(source, "secrets"));
-	key(t, "configmaps");
-	table_addf(t, TABLE_PLAIN, "%" PRIi64 " of %" PRIi64 " known", cli_int(source, "configMapsSynced"),
-		   cli_int(source, "configMaps"));
-	key(t, "tokens");
-	table_addf(t, TABLE_PLAIN, "%" PRIi64 " of %" PRIi64 " valid", cli_int(source, "tokensSynced"),
-		   cli_int(source, "tokens"));
+	add_fmt(t, "secrets", "%" PRIi64 " of %" PRIi64 " known", cli_int(source, "secretsSynced"),
+		cli_int(source, "secrets"));
+	add_fmt(t, "configmaps", "%" PRIi64 " of %" PRIi64 " known", cli_int(source, "configMapsSynced"),
+		cli_int(source, "configMaps"));
+	add_fmt(t, "tokens", "%" PRIi64 " of %" PRIi64 " valid", cli_int(source, "tokensSynced"),
+		cli_int(source, "tokens"));
 	add_int(t, "watches", source, "watches");
 	add_int(t, "rejected", source, "rejected");
 	add_int(t, "warnings", source, "warnings");
@@ -88,35 +127,32 @@ static void add_source(struct table *t, const json_t *source)
 	add_int(t, "connections", source, "connections");
 }
 
-static void add_counts(struct table *t, const json_t *pods, const json_t *volumes)
+static void add_counts(struct rows *t, const json_t *pods, const json_t *volumes)
 {
-	table_add_heading(t, "pods");
-	key(t, "ready");
-	table_addf(t, TABLE_PLAIN, "%" PRIi64 " of %" PRIi64, cli_int(pods, "ready"),
-		   cli_int(pods, "total") - cli_int(pods, "finished"));
+	t->section = "pods";
+	add_fmt(t, "ready", "%" PRIi64 " of %" PRIi64, cli_int(pods, "ready"),
+		cli_int(pods, "total") - cli_int(pods, "finished"));
 	add_int(t, "finished", pods, "finished");
-	table_add_heading(t, "volumes");
-	key(t, "ready");
-	table_addf(t, TABLE_PLAIN, "%" PRIi64 " of %" PRIi64, cli_int(volumes, "ready"), cli_int(volumes, "total"));
+	t->section = "volumes";
+	add_fmt(t, "ready", "%" PRIi64 " of %" PRIi64, cli_int(volumes, "ready"), cli_int(volumes, "total"));
 	add_int(t, "waiting", volumes, "waiting");
 	add_int(t, "failed", volumes, "failed");
 	add_int(t, "outdated", volumes, "stale");
 }
 
-static void add_memory(struct table *t, const json_t *memory)
+static void add_memory(struct rows *t, const json_t *memory)
 {
 	char used[32], limit[32];
 
-	table_add_heading(t, "secret memory");
-	key(t, "used");
-	table_addf(t, TABLE_PLAIN, "%s of %s", format_bytes(cli_int(memory, "usedBytes"), used),
-		   format_bytes(cli_int(memory, "limitBytes"), limit));
+	t->section = "secret memory";
+	add_fmt(t, "used", "%s of %s", format_bytes(cli_int(memory, "usedBytes"), used),
+		format_bytes(cli_int(memory, "limitBytes"), limit));
 	add_int(t, "blocks", memory, "blocks");
 	add_bool(t, "locked", cli_bool(memory, "locked"));
 	add_bool(t, "heap locked", cli_bool(memory, "heapLocked"));
 }
 
-static void add_fuse(struct table *t, const json_t *fuse, const json_t *tree)
+static void add_fuse(struct rows *t, const json_t *fuse, const json_t *tree)
 {
 	cleanup_buf struct buf requests = BUF_INIT(LINE_MAX_BYTES), missing = BUF_INIT(LINE_MAX_BYTES);
 	const json_t *value;
@@ -130,16 +166,20 @@ static void add_fuse(struct table *t, const json_t *fuse, const json_t *tree)
 				   (int64_t)json_integer_value(value));
 	json_array_foreach (json_object_get(fuse, "missing"), i, value)
 		buf_printf(&missing, "%s%s", missing.len ? ", " : "", json_string_value(value) ?: "");
-	table_add_heading(t, "file system");
+	t->section = "file system";
 	add_int(t, "nodes", tree, "nodes");
-	add_str(t, "requests", requests.data);
+	t->wide = true;
+	add_int(t, "detached", tree, "detached");
+	add_int(t, "content bytes", tree, "contentBytes");
+	t->wide = false;
+	add_str(t, "requests", requests.data ?: "");
 	add_int(t, "refused", fuse, "refused");
-	add_str(t, "missing", missing.data);
+	add_str(t, "missing", missing.data ?: "");
 }
 
-static void add_publisher(struct table *t, const json_t *publisher)
+static void add_publisher(struct rows *t, const json_t *publisher)
 {
-	table_add_heading(t, "publisher");
+	t->section = "publisher";
 	add_bool(t, "attached", cli_bool(publisher, "attached"));
 	add_int(t, "published", publisher, "published");
 	add_int(t, "unchanged", publisher, "unchanged");
@@ -148,31 +188,26 @@ static void add_publisher(struct table *t, const json_t *publisher)
 	add_int(t, "queued", publisher, "queued");
 }
 
-static void add_offline(struct table *t, const json_t *offline)
+static void add_offline(struct rows *t, const json_t *offline)
 {
-	const char *written = cli_str(offline, "written");
-	char age[STR_AGE_MAX];
-
 	if (!offline)
 		return;
-	table_add_heading(t, "offline cache");
+	t->section = "offline cache";
 	add_str(t, "dir", cli_str(offline, "dir"));
 	add_int(t, "pods", offline, "pods");
 	add_int(t, "secrets", offline, "secrets");
 	add_int(t, "configmaps", offline, "configMaps");
-	key(t, "written");
-	table_addf(t, TABLE_PLAIN, "%s%s%s", cli_since(written, age), *written ? " ago" : "",
-		   cli_bool(offline, "pending") ? ", more to come" : "");
+	add_ago(t, "written", cli_str(offline, "written"), cli_bool(offline, "pending") ? ", more to come" : "");
 	add_int(t, "shown", offline, "shownPods");
 	add_int(t, "refused", offline, "refused");
 	add_str(t, "error", cli_str(offline, "error"));
 }
 
-static void add_audit(struct table *t, const json_t *audit)
+static void add_audit(struct rows *t, const json_t *audit)
 {
 	if (!audit)
 		return;
-	table_add_heading(t, "audit");
+	t->section = "audit";
 	add_str(t, "log", cli_str(audit, "log"));
 	add_bool(t, "running", cli_bool(audit, "running"));
 	add_int(t, "opens", audit, "opens");
@@ -183,11 +218,11 @@ static void add_audit(struct table *t, const json_t *audit)
 	add_str(t, "error", cli_str(audit, "error"));
 }
 
-static void add_events(struct table *t, const json_t *events)
+static void add_events(struct rows *t, const json_t *events)
 {
 	if (!events)
 		return;
-	table_add_heading(t, "events");
+	t->section = "events";
 	add_int(t, "sent", events, "sent");
 	add_int(t, "queued", events, "queued");
 	add_int(t, "held back", events, "heldBack");
@@ -196,12 +231,12 @@ static void add_events(struct table *t, const json_t *events)
 	add_str(t, "error", cli_str(events, "error"));
 }
 
-static void add_signals(struct table *t, const json_t *signals)
+static void add_signals(struct rows *t, const json_t *signals)
 {
 	/* nobody has asked, and nobody would be heard */
 	if (!cli_bool(signals, "enabled") && cli_int(signals, "volumes") == 0)
 		return;
-	table_add_heading(t, "signals");
+	t->section = "signals";
 	add_bool(t, "enabled", cli_bool(signals, "enabled"));
 	add_bool(t, "running", cli_bool(signals, "running"));
 	add_int(t, "volumes", signals, "volumes");
@@ -231,14 +266,33 @@ static void print_health(const json_t *status)
 	putchar('\n');
 }
 
-static int print_table(const json_t *status)
+/* What the kernel enforces, and what it does not have; as words, with commas. */
+static void add_sandbox(struct rows *t, const json_t *sandbox)
 {
-	struct table *t;
-	int r;
+	static const struct {
+		const char *key, *member;
+	} lists[] = { { "in force", "inForce" }, { "missing", "missing" } };
 
-	r = cli_table_new(2, NULL, &t);
-	if (r != CLI_OK)
-		return r;
+	t->section = "sandbox";
+	t->wide = true;
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+		cleanup_buf struct buf text = BUF_INIT(LINE_MAX_BYTES);
+		const json_t *word;
+		size_t j;
+
+		json_array_foreach (json_object_get(sandbox, lists[i].member), j, word)
+			buf_printf(&text, "%s%s", j ? ", " : "", json_string_value(word) ?: "");
+		add_str(t, lists[i].key, text.data ?: "");
+	}
+	t->wide = false;
+}
+
+static int status_rows(const json_t *status, json_t **ret_rows, struct err *e)
+{
+	cleanup_json json_t *array = json_array();
+	struct rows rows = { .array = array };
+	struct rows *t = &rows;
+
 	add_daemon(t, status);
 	add_source(t, json_object_get(status, "source"));
 	add_counts(t, json_object_get(status, "pods"), json_object_get(status, "volumes"));
@@ -249,22 +303,58 @@ static int print_table(const json_t *status)
 	add_audit(t, json_object_get(status, "audit"));
 	add_events(t, json_object_get(status, "events"));
 	add_signals(t, json_object_get(status, "signals"));
-	table_add_heading(t, "log");
+	add_sandbox(t, json_object_get(status, "sandbox"));
+	t->section = "log";
 	add_int(t, "dropped", json_object_get(status, "log"), "dropped");
+	if (t->failed)
+		return err_set(e, -ENOMEM, "out of memory");
+	*ret_rows = TAKE_PTR(array);
+	return 0;
+}
+
+/* The rows of a section stand below its name. */
+static int print_sections(const json_t *status, const json_t *rows)
+{
+	const char *section = "";
+	const json_t *row;
+	struct table *t;
+	size_t i;
+	int r;
+
+	r = cli_table_new(2, NULL, &t);
+	if (r != CLI_OK)
+		return r;
+	json_array_foreach (rows, i, row) {
+		if (str_eq(cli_str(row, "key"), "health"))
+			continue;
+		if (!str_eq(section, cli_str(row, "section")))
+			table_add_heading(t, cli_str(row, "section"));
+		section = cli_str(row, "section");
+		table_add(t, TABLE_PLAIN, cli_str(row, "key"));
+		listing_member(t, row, "value");
+	}
 	print_health(status);
 	return cli_print_table(t);
 }
+
+static const struct listing_column columns[] = {
+	{ "SECTION", "section" },
+	{ "KEY", "key" },
+	{ "VALUE", "value" },
+};
+
+static const struct listing listing = {
+	.columns = columns,
+	.n_columns = ARRAY_SIZE(columns),
+	.rows = status_rows,
+	.print = print_sections,
+};
 
 int cli_status(const struct options *o, char *const *words)
 {
 	cleanup_json json_t *status = NULL;
 	int r;
 
-	r = cli_fetch(o, "/v1/status", &status);
-	if (r != CLI_OK)
-		return r;
-	r = o->output == OUTPUT_JSON ? cli_print_json(status) : print_table(status);
-	if (r != CLI_OK)
-		return r;
-	return cli_bool(status, "healthy") ? CLI_OK : CLI_FAILED;
+	r = listing_show(&listing, o, "/v1/status", &status);
+	return r != CLI_OK || cli_bool(status, "healthy") ? r : CLI_FAILED;
 }

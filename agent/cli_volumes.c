@@ -1,21 +1,19 @@
 /* secretlet volumes: one line for each volume. */
 
-#include "agent/cli.h"
-
+#include "agent/listing.h"
 #include "common/buf.h"
-#include "common/str.h"
 
 #define NAMES_MAX 65536 /* of text */
 
 /* "db"; of a projected volume "secret:db,secret:tls" */
-static void add_sources(struct table *t, const json_t *volume)
+static void add_sources(struct table *t, const json_t *volume, const char *member)
 {
 	bool projected = str_eq(cli_str(volume, "type"), "projected");
 	cleanup_buf struct buf names = BUF_INIT(NAMES_MAX);
 	const json_t *source;
 	size_t i;
 
-	json_array_foreach (json_object_get(volume, "sources"), i, source) {
+	json_array_foreach (json_object_get(volume, member), i, source) {
 		const char *type = projected ? cli_str(source, "type") : "", *name = cli_str(source, "name");
 
 		if (buf_printf(&names, "%s%s%s%s", i ? "," : "", type, *type && *name ? ":" : "", name) < 0)
@@ -24,19 +22,11 @@ static void add_sources(struct table *t, const json_t *volume)
 	table_add(t, TABLE_PLAIN, names.data ? names.data : "");
 }
 
-static void add_volume(struct table *t, const json_t *pod, const json_t *volume)
+static void add_error(struct table *t, const json_t *volume, const char *member)
 {
-	const char *state = cli_str(volume, "state"), *cached = cli_str(volume, "cached");
-	const char *error = cli_str(volume, "error");
+	const char *error = cli_str(volume, member), *cached = cli_str(volume, "cached");
 	char age[STR_AGE_MAX];
 
-	table_addf(t, TABLE_PLAIN, "%s/%s", cli_str(pod, "namespace"), cli_str(pod, "name"));
-	table_add(t, TABLE_PLAIN, cli_str(volume, "name"));
-	table_add(t, TABLE_PLAIN, cli_str(volume, "type"));
-	add_sources(t, volume);
-	table_add(t, cli_volume_style(state), state);
-	table_add(t, TABLE_PLAIN, cli_str(volume, "resourceVersion"));
-	table_add(t, TABLE_PLAIN, cli_since(cli_str(volume, "updated"), age));
 	if (*cached)
 		table_addf(t, TABLE_PLAIN, "from the offline cache, %s old%s%s", cli_since(cached, age),
 			   *error ? "; " : "", error);
@@ -44,26 +34,63 @@ static void add_volume(struct table *t, const json_t *pod, const json_t *volume)
 		table_add(t, TABLE_PLAIN, error);
 }
 
-int cli_volumes(const struct options *o, char *const *words)
+static const struct listing_column columns[] = {
+	{ "NAMESPACE", "namespace" },
+	{ "POD", "pod" },
+	{ "VOLUME", "name" },
+	{ "TYPE", "type" },
+	{ "SOURCES", "sources", add_sources },
+	{ "STATE", "state", listing_state },
+	{ "REVISION", "resourceVersion" },
+	{ "UPDATED", "updated", listing_since },
+	{ "FILES", "files", .shown = SHOWN_WIDE },
+	{ "BYTES", "bytes", .shown = SHOWN_WIDE },
+	{ "PATH", "path", .shown = SHOWN_WIDE },
+	{ "ERROR", "error", add_error },
+};
+
+/* A row is a volume that has its pod's names. */
+static json_t *row_new(const json_t *pod, const json_t *volume)
 {
-	static const char *const headers[] = { "POD",	"VOLUME",   "TYPE",    "SOURCES",
-					       "STATE", "REVISION", "UPDATED", "ERROR" };
-	cleanup_json json_t *json = NULL, *pods = NULL;
+	json_t *row = json_pack("{s:s, s:s, s:s}", "namespace", cli_str(pod, "namespace"), "pod", cli_str(pod, "name"),
+				"podUID", cli_str(pod, "uid"));
+
+	if (row && json_is_object(volume) && json_object_update(row, (json_t *)(uintptr_t)volume) < 0) {
+		json_decref(row);
+		return NULL;
+	}
+	return row;
+}
+
+static int volumes_rows(const json_t *document, json_t **ret_rows, struct err *e)
+{
+	cleanup_json json_t *pods = NULL, *rows = json_array();
 	const json_t *pod, *volume;
-	struct table *t;
 	size_t i, j;
 	int r;
 
-	r = cli_fetch_pods(o, &json, &pods);
-	if (r != CLI_OK)
-		return r;
-	if (o->output == OUTPUT_JSON)
-		return cli_print_json(json);
-	r = cli_table_new(ARRAY_SIZE(headers), headers, &t);
-	if (r != CLI_OK)
+	r = cli_pods_rows(document, &pods, e);
+	if (r < 0)
 		return r;
 	json_array_foreach (pods, i, pod)
 		json_array_foreach (json_object_get(pod, "volumes"), j, volume)
-			add_volume(t, pod, volume);
-	return cli_print_table(t);
+			if (json_array_append_new(rows, row_new(pod, volume)) < 0)
+				return err_set(e, -ENOMEM, "out of memory");
+	*ret_rows = TAKE_PTR(rows);
+	return 0;
+}
+
+static const struct listing volumes = {
+	.columns = columns,
+	.n_columns = ARRAY_SIZE(columns),
+	.rows = volumes_rows,
+};
+
+int cli_volumes(const struct options *o, char *const *words)
+{
+	cleanup_free char *path = NULL;
+	int r;
+
+	r = cli_pods_path(o, &path);
+	return r == CLI_OK ? listing_show(&volumes, o, path, NULL) : r;
 }

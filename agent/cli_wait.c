@@ -37,13 +37,6 @@ static int poll_once(const struct options *o, uint64_t timeout_usec, struct clie
 	return client_get(o->runtime_dir, path, timeout_usec + timeout_usec / 20 + GRACE_USEC, ret, e);
 }
 
-static bool is_passing(int r, const struct client_reply *reply)
-{
-	if (r < 0)
-		return r == -ENOTCONN || r == -ETIMEDOUT || r == -ECONNRESET;
-	return reply->status == 503 || reply->status == 504;
-}
-
 int cli_wait_for(const struct options *o, struct client_reply *ret, struct err *e)
 {
 	uint64_t end_usec = clock_monotonic_usec() + o->timeout_usec;
@@ -56,7 +49,7 @@ int cli_wait_for(const struct options *o, struct client_reply *ret, struct err *
 		*e = ERR_INIT;
 		r = poll_once(o, MIN(left_usec, POLL_USEC), &reply, e);
 		now = clock_monotonic_usec();
-		if (!is_passing(r, &reply) || now >= end_usec) {
+		if (!cli_is_passing(r, &reply) || now >= end_usec) {
 			if (r >= 0)
 				*ret = reply;
 			return r;
@@ -114,8 +107,8 @@ int cli_wait_say(const struct options *o, const struct client_reply *reply)
 		return CLI_FAILED;
 	if (reply->status != 504 || *cli_str(reply->json, "error"))
 		return cli_fail_reply(reply);
-	if (o->output == OUTPUT_JSON)
-		cli_print_json(reply->json);
+	if (cli_is_for_programs(o))
+		cli_print(o, reply->json);
 	fprintf(stderr, "secretlet: %s is not ready after %s\n", o->args[0], str_format_age(o->timeout_usec, age));
 	say_why_not(o, reply->json);
 	return CLI_FAILED;
@@ -136,8 +129,8 @@ int cli_wait(const struct options *o, char *const *words)
 	if (reply.status != 200)
 		return cli_wait_say(o, &reply);
 	n_volumes = json_array_size(json_object_get(reply.json, "volumes"));
-	if (o->output == OUTPUT_JSON && !o->quiet)
-		return cli_print_json(reply.json);
+	if (cli_is_for_programs(o) && !o->quiet)
+		return cli_print(o, reply.json);
 	if (!o->quiet)
 		printf("%s is ready: %zu volume%s\n", o->args[0], n_volumes, n_volumes == 1 ? "" : "s");
 	if (!o->quiet)

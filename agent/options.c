@@ -9,24 +9,42 @@
 #include "agent/secret.h"
 #include "common/str.h"
 
-static int set_text(struct options *o, size_t offset, const char *value);
-static int set_runtime_dir(struct options *o, size_t offset, const char *value);
-static int set_log_level(struct options *o, size_t offset, const char *value);
-static int set_output(struct options *o, size_t offset, const char *value);
-static int set_env_output(struct options *o, size_t offset, const char *value);
-static int set_null(struct options *o, size_t offset, const char *value);
-static int set_timeout(struct options *o, size_t offset, const char *value);
-static int set_kind(struct options *o, size_t offset, const char *value);
-static int set_flag(struct options *o, size_t offset, const char *value);
+#define FORMATS_TEXT_MAX 64
+
+struct option_spec;
+typedef int (*option_set)(const struct option_spec *s, struct options *o, const char *value);
+static int set_text(const struct option_spec *s, struct options *o, const char *value);
+static int set_runtime_dir(const struct option_spec *s, struct options *o, const char *value);
+static int set_log_level(const struct option_spec *s, struct options *o, const char *value);
+static int set_output(const struct option_spec *s, struct options *o, const char *value);
+static int set_null(const struct option_spec *s, struct options *o, const char *value);
+static int set_colour(const struct option_spec *s, struct options *o, const char *value);
+static int set_timeout(const struct option_spec *s, struct options *o, const char *value);
+static int set_kind(const struct option_spec *s, struct options *o, const char *value);
+static int set_flag(const struct option_spec *s, struct options *o, const char *value);
+
+#define FORMAT(output)	(1U << (output))
+#define FORMATS_LISTING (FORMAT(OUTPUT_TABLE) | FORMAT(OUTPUT_WIDE) | FORMAT(OUTPUT_JSON) | FORMAT(OUTPUT_YAML))
+
+/* In the order in which help and refusals name them. */
+static const struct {
+	const char *name;
+	enum options_output output;
+} formats[] = {
+	{ "line", OUTPUT_LINE }, { "null", OUTPUT_NULL }, { "table", OUTPUT_TABLE },
+	{ "wide", OUTPUT_WIDE }, { "json", OUTPUT_JSON }, { "yaml", OUTPUT_YAML },
+};
 
 static const struct option_spec {
 	const char *name;
 	char letter;
 	const char *arg; /* NULL: takes none */
 	const char *help;
-	int (*set)(struct options *o, size_t offset, const char *value);
+	option_set set;
 	size_t offset;
 	const char *expected; /* what a refused value should have been */
+	unsigned formats; /* else these, of which one is the default */
+	enum options_output output;
 } specs[OPTIONS_N] = {
 	[OPTION_CONFIG] = { "config", 'c', "FILE", "configuration; default: /etc/secretlet/secretlet.yaml if it exists",
 			    set_text, offsetof(struct options, config) },
@@ -44,9 +62,16 @@ static const struct option_spec {
 			  offsetof(struct options, user) },
 	[OPTION_LOG_LEVEL] = { "log-level", 'l', "LEVEL", "error, warning, info or debug; default: info", set_log_level,
 			       .expected = "error, warning, info or debug" },
-	[OPTION_OUTPUT] = { "output", 'o', "FORMAT", "table or json", set_output, .expected = "table or json" },
-	[OPTION_ENV_OUTPUT] = { "output", 'o', "FORMAT", "line, null or json; default: line", set_env_output,
-				.expected = "line, null or json" },
+	[OPTION_OUTPUT] = { "output", 'o', "FORMAT", NULL, set_output, .formats = FORMATS_LISTING },
+	[OPTION_MOUNTS_OUTPUT] = { "output", 'o', "FORMAT", NULL, set_output, .formats = FORMATS_LISTING,
+				   .output = OUTPUT_JSON },
+	[OPTION_CHECK_OUTPUT] = { "output", 'o', "FORMAT", NULL, set_output,
+				  .formats = FORMATS_LISTING | FORMAT(OUTPUT_LINE), .output = OUTPUT_LINE },
+	[OPTION_ENV_OUTPUT] = { "output", 'o', "FORMAT", NULL, set_output,
+				.formats = FORMATS_LISTING | FORMAT(OUTPUT_LINE) | FORMAT(OUTPUT_NULL),
+				.output = OUTPUT_LINE },
+	[OPTION_COLOR] = { "color", 'C', "WHEN", "auto, always or never; default: auto, on a terminal", set_colour,
+			   .expected = "auto, always or never" },
 	[OPTION_NULL] = { "null", '0', NULL, "the same as --output null: NUL behind each variable", set_null },
 	[OPTION_TIMEOUT] = { "timeout", 't', "DURATION", "how long to wait, like 30s or 1m30s; default: 30s",
 			     set_timeout, .expected = "a duration like 30s, at most 168h" },
@@ -63,20 +88,20 @@ static const struct option_spec {
 	[OPTION_HELP] = { "help", 'h', NULL, "show this help", set_flag, offsetof(struct options, help) },
 };
 
-static int set_text(struct options *o, size_t offset, const char *value)
+static int set_text(const struct option_spec *s, struct options *o, const char *value)
 {
-	*(const char **)((char *)o + offset) = value;
+	*(const char **)((char *)o + s->offset) = value;
 	return 0;
 }
 
-static int set_runtime_dir(struct options *o, size_t offset, const char *value)
+static int set_runtime_dir(const struct option_spec *s, struct options *o, const char *value)
 {
 	o->runtime_dir = value;
 	o->has_runtime_dir = true;
 	return 0;
 }
 
-static int set_log_level(struct options *o, size_t offset, const char *value)
+static int set_log_level(const struct option_spec *s, struct options *o, const char *value)
 {
 	int r = log_level_parse(value, &o->log_level);
 
@@ -86,30 +111,29 @@ static int set_log_level(struct options *o, size_t offset, const char *value)
 	return 0;
 }
 
-static int set_output(struct options *o, size_t offset, const char *value)
+static int set_output(const struct option_spec *s, struct options *o, const char *value)
 {
-	if (!str_eq(value, "json") && !str_eq(value, "table"))
-		return -EINVAL;
-	o->output = str_eq(value, "json") ? OUTPUT_JSON : OUTPUT_TABLE;
-	o->has_output = true;
+	for (size_t i = 0; i < ARRAY_SIZE(formats); i++) {
+		if ((s->formats & FORMAT(formats[i].output)) && str_eq(value, formats[i].name)) {
+			o->output = formats[i].output;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
+static int set_null(const struct option_spec *s, struct options *o, const char *value)
+{
+	o->output = OUTPUT_NULL;
 	return 0;
 }
 
-static int set_env_output(struct options *o, size_t offset, const char *value)
+static int set_colour(const struct option_spec *s, struct options *o, const char *value)
 {
-	if (!str_eq(value, "line") && !str_eq(value, "null") && !str_eq(value, "json"))
-		return -EINVAL;
-	o->output = str_eq(value, "json") ? OUTPUT_JSON : str_eq(value, "null") ? OUTPUT_NULL : OUTPUT_LINE;
-	o->has_output = true;
-	return 0;
+	return table_colour_parse(value, &o->colour);
 }
 
-static int set_null(struct options *o, size_t offset, const char *value)
-{
-	return set_env_output(o, offset, "null");
-}
-
-static int set_timeout(struct options *o, size_t offset, const char *value)
+static int set_timeout(const struct option_spec *s, struct options *o, const char *value)
 {
 	uint64_t usec;
 	int r;
@@ -123,7 +147,7 @@ static int set_timeout(struct options *o, size_t offset, const char *value)
 	return 0;
 }
 
-static int set_kind(struct options *o, size_t offset, const char *value)
+static int set_kind(const struct option_spec *s, struct options *o, const char *value)
 {
 	unsigned kinds;
 
@@ -131,9 +155,9 @@ static int set_kind(struct options *o, size_t offset, const char *value)
 	return object_kinds_parse(value, &kinds);
 }
 
-static int set_flag(struct options *o, size_t offset, const char *value)
+static int set_flag(const struct option_spec *s, struct options *o, const char *value)
 {
-	*(bool *)((char *)o + offset) = true;
+	*(bool *)((char *)o + s->offset) = true;
 	return 0;
 }
 
@@ -189,15 +213,42 @@ static int refuse_unknown(char **argv, struct err *e)
 	return err_set(e, -EINVAL, "unknown option %s", argv[optind - 1]);
 }
 
+/* "table, wide, json or yaml" */
+static const char *format_names(const struct option_spec *s, char text[static FORMATS_TEXT_MAX])
+{
+	size_t len = 0, n_left = (size_t)__builtin_popcount(s->formats);
+
+	for (size_t i = 0; i < ARRAY_SIZE(formats); i++) {
+		if (!(s->formats & FORMAT(formats[i].output)))
+			continue;
+		n_left--;
+		len += (size_t)snprintf(text + len, FORMATS_TEXT_MAX - len, "%s%s", formats[i].name,
+					n_left > 1    ? ", "
+					: n_left == 1 ? " or "
+						      : "");
+	}
+	return text;
+}
+
+static const char *format_name(enum options_output output)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(formats); i++)
+		if (formats[i].output == output)
+			return formats[i].name;
+	return "";
+}
+
 static int apply(const struct option_spec *s, struct options *o, const char *value, struct err *e)
 {
+	char names[FORMATS_TEXT_MAX];
 	int r;
 
 	if (s->arg && str_empty(value))
 		return err_set(e, -EINVAL, "option --%s needs a value: %s", s->name, s->arg);
-	r = s->set(o, s->offset, value);
+	r = s->set(s, o, value);
 	if (r < 0)
-		return err_set(e, -EINVAL, "option --%s: '%s' is not %s", s->name, value, s->expected);
+		return err_set(e, -EINVAL, "option --%s: '%s' is not %s", s->name, value,
+			       s->expected ?: format_names(s, names));
 	return 0;
 }
 
@@ -209,6 +260,9 @@ int options_parse(uint32_t allowed, int argc, char **argv, struct options *ret_o
 	int r;
 
 	allowed |= OPTION_BIT(OPTION_HELP);
+	for (size_t i = OPTIONS_N; i-- > 0;)
+		if ((allowed & OPTION_BIT(i)) && specs[i].formats)
+			o.output = specs[i].output;
 	getopt_tables_fill(&t, allowed);
 	opterr = 0;
 	optind = 0; /* glibc: begin anew */
@@ -245,7 +299,7 @@ int options_parse(uint32_t allowed, int argc, char **argv, struct options *ret_o
 
 void options_print(FILE *f, uint32_t allowed)
 {
-	char left[40];
+	char left[40], names[FORMATS_TEXT_MAX];
 
 	allowed |= OPTION_BIT(OPTION_HELP);
 	for (size_t i = 0; i < OPTIONS_N; i++) {
@@ -253,6 +307,10 @@ void options_print(FILE *f, uint32_t allowed)
 			continue;
 		snprintf(left, sizeof(left), "-%c, --%s%s%s", specs[i].letter, specs[i].name, specs[i].arg ? " " : "",
 			 specs[i].arg ?: "");
-		fprintf(f, "  %-24s %s\n", left, specs[i].help);
+		if (specs[i].formats)
+			fprintf(f, "  %-24s %s; default: %s\n", left, format_names(&specs[i], names),
+				format_name(specs[i].output));
+		else
+			fprintf(f, "  %-24s %s\n", left, specs[i].help);
 	}
 }

@@ -1,6 +1,7 @@
 /* Options: one table of all command line options, of which each command takes a subset. */
 #pragma once
 
+#include "agent/table.h"
 #include "common/base.h"
 #include "common/err.h"
 #include "common/log.h"
@@ -14,8 +15,12 @@ enum option_id {
 	OPTION_RUNTIME_DIR,
 	OPTION_USER,
 	OPTION_LOG_LEVEL,
+	/* --output: of a listing, of mounts, of check and of env */
 	OPTION_OUTPUT,
-	OPTION_ENV_OUTPUT, /* --output, of env */
+	OPTION_MOUNTS_OUTPUT,
+	OPTION_CHECK_OUTPUT,
+	OPTION_ENV_OUTPUT,
+	OPTION_COLOR,
 	OPTION_NULL,
 	OPTION_TIMEOUT,
 	OPTION_QUIET,
@@ -28,7 +33,7 @@ enum option_id {
 };
 #define OPTION_BIT(id) (UINT32_C(1) << (id))
 
-enum options_output { OUTPUT_TABLE, OUTPUT_JSON, OUTPUT_LINE, OUTPUT_NULL };
+enum options_output { OUTPUT_TABLE, OUTPUT_WIDE, OUTPUT_JSON, OUTPUT_YAML, OUTPUT_LINE, OUTPUT_NULL, OUTPUTS_N };
 
 #define OPTIONS_RUNTIME_DIR   "/run/secretlet"
 #define OPTIONS_WAIT_USEC     (30 * USEC_PER_SEC)
@@ -41,8 +46,8 @@ struct options {
 	bool has_runtime_dir;
 	enum log_level log_level;
 	bool has_log_level;
-	enum options_output output;
-	bool has_output;
+	enum options_output output; /* the option's default, if it is allowed and not given */
+	enum table_colour colour;
 	uint64_t timeout_usec;
 	bool quiet, help;
 	char *const *args; /* the words that are no options */

@@ -27,6 +27,8 @@ struct table {
 	bool has_headings, failed;
 };
 
+static enum table_colour colour_mode = TABLE_COLOUR_AUTO;
+
 static const char *const colours[] = {
 	[TABLE_PLAIN] = "",
 	[TABLE_GOOD] = "\033[32m",
@@ -208,9 +210,67 @@ int table_print(const struct table *t, FILE *f, bool colour)
 	return 0;
 }
 
+size_t table_rows(const struct table *t)
+{
+	return t->n_cells / t->n_columns;
+}
+
+const char *table_text(const struct table *t, size_t row, size_t column)
+{
+	return t->cells[row * t->n_columns + column].text;
+}
+
+int table_set(struct table *t, size_t row, size_t column, enum table_style style, const char *text)
+{
+	struct cell *c = &t->cells[row * t->n_columns + column];
+	char *escaped = table_escape(text);
+
+	if (!escaped)
+		return -ENOMEM;
+	free(c->text);
+	*c = (struct cell){ .text = escaped, .width = text_width(escaped), .style = style };
+	return 0;
+}
+
+int table_measure_row(const struct table *t, size_t row, size_t *widths)
+{
+	if (t->failed)
+		return -ENOMEM;
+	for (size_t i = 0; i < t->n_columns; i++)
+		widths[i] = MAX(widths[i], t->cells[row * t->n_columns + i].width);
+	return 0;
+}
+
+void table_print_row(const struct table *t, size_t row, const size_t *widths, FILE *f, bool colour)
+{
+	row_print(t, t->cells + row * t->n_columns, widths, f, colour);
+}
+
+int table_colour_parse(const char *name, enum table_colour *ret)
+{
+	static const char *const names[] = {
+		[TABLE_COLOUR_AUTO] = "auto", [TABLE_COLOUR_ALWAYS] = "always", [TABLE_COLOUR_NEVER] = "never"
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		if (str_eq(name, names[i])) {
+			*ret = (enum table_colour)i;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
+void table_set_colour(enum table_colour when)
+{
+	colour_mode = when;
+}
+
 bool table_wants_colour(FILE *f)
 {
 	const char *term = getenv("TERM");
 
-	return isatty(fileno(f)) && str_empty(getenv("NO_COLOR")) && !str_eq(term, "dumb");
+	if (colour_mode != TABLE_COLOUR_AUTO)
+		return colour_mode == TABLE_COLOUR_ALWAYS;
+	return isatty(fileno(f)) && str_empty(getenv("NO_COLOR")) && !str_empty(term) && !str_eq(term, "dumb");
 }

@@ -22,7 +22,23 @@ void table_add_heading(struct table *t, const char *text);
 /* All of it; colour: styles as terminal colours. -ENOMEM, when something could not be added. */
 int table_print(const struct table *t, FILE *f, bool colour);
 
+/* For who prints single rows, of a table without headings. Rows count from 0, which is the headers, if there are any. */
+size_t table_rows(const struct table *t);
+/* A cell as it would be printed; valid as long as the table is. */
+const char *table_text(const struct table *t, size_t row, size_t column);
+/* -ENOMEM: it stays as it was. */
+int table_set(struct table *t, size_t row, size_t column, enum table_style style, const char *text);
+/* widths has one number for each column, at first 0: each grows to what the row needs. -ENOMEM as table_print(). */
+int table_measure_row(const struct table *t, size_t row, size_t *widths);
+void table_print_row(const struct table *t, size_t row, const size_t *widths, FILE *f, bool colour);
+
 /* The text with control characters (C0, DEL, C1) as \xNN; what is not UTF-8 too. NULL: out of memory. */
 char *table_escape(const char *text);
-/* f is a terminal whose user did not ask for no colours. */
+
+/* When there are colours: AUTO means on a terminal that is not dumb and whose user does not ask for none (NO_COLOR). */
+enum table_colour { TABLE_COLOUR_AUTO, TABLE_COLOUR_ALWAYS, TABLE_COLOUR_NEVER };
+/* "auto", "always" or "never". -EINVAL. */
+int table_colour_parse(const char *name, enum table_colour *ret);
+/* For the whole process. */
+void table_set_colour(enum table_colour when);
 bool table_wants_colour(FILE *f);

@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <sys/stat.h>
 
+#include "agent/yaml.h"
 #include "common/str.h"
 #include "test/lib/program.h"
 #include "test/lib/served.h"
@@ -20,7 +21,7 @@
 struct fixture {
 	char dir[64];
 	struct served *served;
-	_Atomic(const char *) status, pods, pod, mounts, env, pull_config; /* JSON; NULL: there is none */
+	_Atomic(const char *) status, pods, pod, mounts, env, pull_config, secrets, secret; /* JSON; NULL: none */
 	atomic_int n_looks;
 };
 
@@ -79,6 +80,27 @@ static int fake_pull_config(void *userdata, const char *ref, const char *contain
 	return answer(f->pull_config, ret, e);
 }
 
+static int fake_secrets(void *userdata, unsigned kinds, const struct selector *selector, json_t **ret, struct err *e)
+{
+	struct fixture *f = userdata;
+
+	return answer(f->secrets, ret, e);
+}
+
+static int fake_secret(void *userdata, const char *ref, json_t **ret, struct err *e)
+{
+	struct fixture *f = userdata;
+
+	return answer(f->secret, ret, e);
+}
+
+/* The next look at it has an answer more. */
+static int fake_refresh(void *userdata, const char *ref, json_t **ret, struct err *e)
+{
+	*ret = json_pack("{s:i}", "answers", 0);
+	return 0;
+}
+
 static const struct control_ops fake_ops = {
 	.status = fake_status,
 	.pods = fake_pods,
@@ -86,6 +108,9 @@ static const struct control_ops fake_ops = {
 	.mounts = fake_mounts,
 	.env = fake_env,
 	.pull_config = fake_pull_config,
+	.secrets = fake_secrets,
+	.secret = fake_secret,
+	.refresh = fake_refresh,
 };
 
 static int setup(void **state)
@@ -143,8 +168,15 @@ static void wrong_command_lines_are_named_in_one_line(void **state)
 		{ { "volumes", "" }, "secretlet: '' is no pod: NAMESPACE/NAME or a UID is expected\n" },
 		{ { "mounts", "a/b", "../x" }, "secretlet: '../x' cannot be a container's name\n" },
 		{ { "env", "a/b", "../x" }, "secretlet: '../x' cannot be a container's name\n" },
-		{ { "env", "a/b", "c", "-otable" },
-		  "secretlet: env: option --output: 'table' is not line, null or json; see secretlet env --help\n" },
+		{ { "env", "a/b", "c", "-oxml" },
+		  "secretlet: env: option --output: 'xml' is not line, null, table, wide, json or yaml; see secretlet "
+		  "env --help\n" },
+		{ { "pods", "-oxml" },
+		  "secretlet: pods: option --output: 'xml' is not table, wide, json or yaml; see secretlet pods "
+		  "--help\n" },
+		{ { "check", "-onull", "x" },
+		  "secretlet: check: option --output: 'null' is not line, table, wide, json or yaml; see secretlet "
+		  "check --help\n" },
 		{ { "pods", "-0" }, "secretlet: pods: unknown option -0; see secretlet pods --help\n" },
 		{ { "pull-config" },
 		  "secretlet: pull-config: words are missing: secretlet pull-config [OPTION...] NAMESPACE/POD; see "
@@ -304,12 +336,20 @@ static void an_answer_of_other_types_does_no_harm(void **state)
 #define VOLUME_READY                                                                                                   \
 	"{\"name\": \"creds\", \"type\": \"secret\", \"sources\": [{\"type\": \"secret\", \"name\": \"db\"}], "        \
 	"\"state\": \"ready\", \"resourceVersion\": "                                                                  \
-	"\"42\", \"updated\": \"2999-01-01T00:00:00Z\", \"error\": \"\"}"
+	"\"42\", \"updated\": \"2999-01-01T00:00:00Z\", \"files\": 2, \"bytes\": 11, \"path\": "                       \
+	"\"/var/lib/pods/u-1\", \"error\": \"\"}"
 #define VOLUME_WAITING                                                                                                 \
 	"{\"name\": \"tls\", \"type\": \"projected\", \"sources\": [{\"type\": \"secret\", \"name\": \"t\"}, "         \
 	"{\"type\": \"secret\", "                                                                                      \
 	"\"name\": \"u\"}], \"state\": \"waiting\", \"resourceVersion\": "                                             \
 	"\"\", \"updated\": null, \"error\": \"secret \\\"t\\\" not found\\u0007\"}"
+
+#define SECRET                                                                                                         \
+	"{\"kind\": \"Secret\", \"namespace\": \"default\", \"name\": \"db\", \"state\": \"present\", \"type\": "      \
+	"\"Opaque\", "                                                                                                 \
+	"\"keys\": [\"a\"], \"bytes\": 6, \"resourceVersion\": \"42\", \"references\": 2, \"synced\": "                \
+	"\"2999-01-01T00:00:00Z\", \"labels\": {\"app\": \"web\"}, \"immutable\": false, \"uid\": \"s-1\", "           \
+	"\"error\": \"\"}"
 
 static void pods_and_volumes_are_tables(void **state)
 {
@@ -320,24 +360,141 @@ static void pods_and_volumes_are_tables(void **state)
 		cleanup_program_result struct program_result pods = RUN(f, "pods"), volumes = RUN(f, "volumes");
 
 		assert_int_equal(pods.status, 0);
-		assert_string_equal(pods.out, "NAMESPACE  NAME  UID  READY  PHASE    AGE\n"
-					      "default    web   u-1  1/2    Running  0s\n");
+		assert_string_equal(pods.out, "NAMESPACE  NAME  READY  PHASE    AGE\n"
+					      "default    web   1/2    Running  0s\n");
 		assert_int_equal(volumes.status, 0);
 		assert_string_equal(
 			volumes.out,
-			"POD          VOLUME  TYPE       SOURCES            STATE    REVISION  UPDATED  ERROR\n"
-			"default/web  creds   secret     db                 ready    42        0s       -\n"
-			"default/web  tls     projected  secret:t,secret:u  waiting  -         -        secret \"t\" "
-			"not "
-			"found\\x07\n");
+			"NAMESPACE  POD  VOLUME  TYPE       SOURCES            STATE    REVISION  UPDATED  ERROR\n"
+			"default    web  creds   secret     db                 ready    42        0s       -\n"
+			"default    web  tls     projected  secret:t,secret:u  waiting  -         -        secret "
+			"\"t\" not found\\x07\n");
 	}
 
 	f->pods = "{\"pods\": []}";
 	{
 		cleanup_program_result struct program_result r = RUN(f, "pods"), json = RUN(f, "pods", "-o", "json");
 
-		assert_string_equal(r.out, "NAMESPACE  NAME  UID  READY  PHASE  AGE\n");
+		assert_string_equal(r.out, "NAMESPACE  NAME  READY  PHASE  AGE\n");
 		assert_string_equal(json.out, "{\n  \"pods\": []\n}\n");
+	}
+}
+
+static void a_wide_table_has_more_columns(void **state)
+{
+	struct fixture *f = *state;
+
+	f->pods = "{\"pods\": [" POD("false", VOLUME_READY) "]}";
+	f->secrets = "{\"secrets\": [" SECRET "]}";
+	f->mounts = "[{\"destination\": \"/c\", \"type\": \"bind\", \"source\": \"/p\", \"options\": [\"ro\"]}]";
+	f->status = "{\"healthy\": true, \"sandbox\": {\"inForce\": [\"seccomp\", \"landlock-files\"]}}";
+	{
+		cleanup_program_result struct program_result pods = RUN(f, "pods", "-owide"),
+							     volumes = RUN(f, "volumes", "-owide"),
+							     secrets = RUN(f, "secrets", "-owide"),
+							     all = RUN(f, "secrets", "-owide", "-kall"),
+							     mounts = RUN(f, "mounts", "a/b", "c", "-owide"),
+							     status = RUN(f, "status", "-owide"),
+							     narrow = RUN(f, "status");
+
+		assert_string_equal(pods.out, "NAMESPACE  NAME  READY  PHASE    AGE  MISTAKES  UID\n"
+					      "default    web   1/1    Running  0s   0         u-1\n");
+		assert_non_null(strstr(volumes.out, "UPDATED  FILES  BYTES  PATH               ERROR\n"));
+		assert_non_null(strstr(volumes.out, "0s       2      11     /var/lib/pods/u-1  -\n"));
+		assert_string_equal(
+			secrets.out,
+			"NAMESPACE  NAME  STATE    TYPE    KEYS  BYTES  REVISION  VOLUMES  SYNCED  LABELS   "
+			"IMMUTABLE  UID  ERROR\n"
+			"default    db    present  Opaque  1     6      42        2        0s      app=web  "
+			"no         s-1  -\n");
+		assert_true(str_starts(all.out, "KIND    NAMESPACE  NAME"));
+		assert_string_equal(mounts.out, "DESTINATION  TYPE  SOURCE  OPTIONS\n/c           bind  /p      ro\n");
+		assert_non_null(strstr(status.out, "\nsandbox\n  in force       seccomp, landlock-files\n"));
+		assert_null(strstr(narrow.out, "sandbox"));
+	}
+}
+
+static json_t *from_yaml(const char *text)
+{
+	struct yaml_doc *docs = NULL;
+	struct err e = ERR_INIT;
+	json_t *json = NULL;
+	size_t n = 0;
+
+	if (yaml_parse(text, strlen(text), &docs, &n, &e) < 0 || n != 1)
+		fail_msg("%s:\n%s", err_text(&e), text);
+	assert_int_equal(yaml_to_json(docs[0].root, &json, &e), 0);
+	yaml_docs_free(docs, n);
+	return json;
+}
+
+/* Strings that YAML could take for something else. */
+#define NASTY                                                                                                          \
+	"[\"true\", \"no\", \"null\", \"~\", \"42\", \"1e3\", \"0x1f\", \"1:30\", \"2026-11-26\", \"a: b\", \"a "      \
+	"#b\", "                                                                                                       \
+	"\"- a\", \"\", \" a \", \"a\\nb\\n\", \"\\ttab\", \"gr\\u00fc\\u00df\", \"\\ud83d\\ude00\", \"\\u001b[2J\", " \
+	"\"\\u0085\", \"'\", \"\\\"\", {\"yes\": 1, \"a: b\": {}, \"5\": []}, 0.5, -7, true, null]"
+
+static void words_fill(const char *ret_words[static 8], const char *const *command, const char *format, const char *dir)
+{
+	size_t n = 0;
+
+	while (command[n]) {
+		ret_words[n] = command[n];
+		n++;
+	}
+	ret_words[n++] = "--output";
+	ret_words[n++] = format;
+	/* check asks no daemon */
+	if (!str_eq(command[0], "check")) {
+		ret_words[n++] = "--runtime-dir";
+		ret_words[n++] = dir;
+	}
+	ret_words[n] = NULL;
+}
+
+static void every_listing_is_the_same_in_yaml(void **state)
+{
+	static const char *const commands[][4] = {
+		{ "status" },
+		{ "pods" },
+		{ "volumes" },
+		{ "pods", "a/b" },
+		{ "volumes", "a/b" },
+		{ "secrets" },
+		{ "refresh", "a/b" },
+		{ "mounts", "a/b", "c" },
+		{ "env", "a/b", "c" },
+		{ "wait", "a/b" },
+		{ "check", "/nonexistent/a: b.yaml" },
+	};
+	struct fixture *f = *state;
+
+	f->status = "{\"healthy\": true, \"problems\": " NASTY "}";
+	f->pods = "{\"pods\": [" POD("true", VOLUME_READY "," VOLUME_WAITING) "], \"more\": " NASTY "}";
+	f->pod = "{\"ready\": true, \"volumes\": [" VOLUME_READY "], \"more\": " NASTY "}";
+	f->secrets = "{\"secrets\": [" SECRET ", " NASTY "]}";
+	f->secret = "{\"answers\": 1, \"more\": " NASTY "}";
+	f->mounts = f->env = NASTY;
+	f->env = "{\"env\": " NASTY ", \"notes\": []}";
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		const char *const *c = commands[i];
+		const char *json_words[8], *yaml_words[8];
+
+		words_fill(json_words, c, "json", f->dir);
+		words_fill(yaml_words, c, "yaml", f->dir);
+		{
+			cleanup_program_result struct program_result j = program_run(json_words),
+								     y = program_run(yaml_words);
+			cleanup_json json_t *json = json_loads(j.out, 0, NULL), *yaml = from_yaml(y.out);
+
+			assert_non_null(json);
+			assert_int_equal(j.status, y.status);
+			assert_string_equal(j.err, y.err);
+			if (!json_equal(json, yaml))
+				fail_msg("%s: JSON and YAML differ:\n%s\n%s", c[0], j.out, y.out);
+			assert_true(y.out[0] != '{' && y.out[0] != '[');
+		}
 	}
 }
 
@@ -351,7 +508,7 @@ static void one_pod_may_be_named(void **state)
 							     json = RUN(f, "volumes", "default/web", "-o", "json");
 
 		assert_int_equal(table.status, 0);
-		assert_non_null(strstr(table.out, "\ndefault/web  creds "));
+		assert_non_null(strstr(table.out, "\ndefault    web  creds "));
 		assert_true(str_starts(json.out, "{\n  \"namespace\": \"default\",\n"));
 	}
 
@@ -406,11 +563,13 @@ static void an_environment_is_lines_or_what_is_asked_for(void **state)
 	{
 		cleanup_program_result struct program_result r = RUN(f, "env", "default/web", "app"),
 							     n = RUN(f, "env", "a/b", "app", "-0"),
+							     t = RUN(f, "env", "a/b", "app", "-o", "table"),
 							     j = RUN(f, "env", "a/b", "app", "-o", "json");
 
 		assert_int_equal(r.status, 0);
 		assert_string_equal(r.out, "A=1\nB=\xc3\xbc=x \x7f\n");
 		assert_string_equal(r.err, "secretlet: n\\x1bote\n");
+		assert_string_equal(t.out, "NAME  VALUE\nA     1\nB     \xc3\xbc=x \\x7f\n");
 		assert_memory_equal(n.out, "A=1\0B=\xc3\xbc=x \x7f\0", 13);
 		assert_string_equal(j.out, "[\n  \"A=1\",\n  \"B=\\u00FC=x \\u007f\"\n]\n");
 	}
@@ -634,6 +793,8 @@ int main(void)
 		SERVED(status_is_0_only_when_healthy),
 		SERVED(an_answer_of_other_types_does_no_harm),
 		SERVED(pods_and_volumes_are_tables),
+		SERVED(a_wide_table_has_more_columns),
+		SERVED(every_listing_is_the_same_in_yaml),
 		SERVED(one_pod_may_be_named),
 		SERVED(mounts_are_json_unless_a_table_is_wanted),
 		SERVED(an_environment_is_lines_or_what_is_asked_for),

@@ -45,7 +45,7 @@ static void names_add(struct names *s, const char *name, size_t len)
 
 static size_t word_len(const char *s)
 {
-	return strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789-");
+	return strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-");
 }
 
 /* The commands of `secretlet --help`: "  name   what it does". */

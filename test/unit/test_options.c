@@ -40,7 +40,6 @@ static void nothing_given_means_the_defaults(void **state)
 	assert_string_equal(o.runtime_dir, "/run/secretlet");
 	assert_false(o.has_runtime_dir);
 	assert_false(o.has_log_level);
-	assert_false(o.has_output);
 	assert_int_equal(o.output, OUTPUT_TABLE);
 	assert_int_equal(o.timeout_usec, 30 * USEC_PER_SEC);
 	assert_false(o.quiet);
@@ -139,8 +138,10 @@ static void what_is_wrong_is_named(void **state)
 		{ { "--conf", "x" }, "unknown option --conf; is --config meant?" },
 		{ { "--conf=x" }, "unknown option --conf=x; is --config meant?" },
 		{ { "--qui" }, "unknown option --qui; is --quiet meant?" },
-		{ { "-o", "xml" }, "option --output: 'xml' is not table or json" },
-		{ { "-o", "JSON" }, "option --output: 'JSON' is not table or json" },
+		{ { "-o", "xml" }, "option --output: 'xml' is not table, wide, json or yaml" },
+		{ { "-o", "JSON" }, "option --output: 'JSON' is not table, wide, json or yaml" },
+		{ { "-o", "line" }, "option --output: 'line' is not table, wide, json or yaml" },
+		{ { "--color", "red" }, "option --color: 'red' is not auto, always or never" },
 		{ { "-t", "soon" }, "option --timeout: 'soon' is not a duration like 30s, at most 168h" },
 		{ { "-t", "30" }, "option --timeout: '30' is not a duration like 30s, at most 168h" },
 		{ { "-t", "-5s" }, "option --timeout: '-5s' is not a duration like 30s, at most 168h" },
@@ -183,6 +184,40 @@ static void options_of_other_commands_are_refused(void **state)
 	}
 }
 
+static void each_output_option_has_its_formats(void **state)
+{
+	static const struct {
+		enum option_id id;
+		enum options_output normal;
+		const char *format; /* NULL: none is given */
+		int output; /* -1: it is refused */
+	} cases[] = {
+		{ OPTION_OUTPUT, OUTPUT_TABLE, "yaml", OUTPUT_YAML },
+		{ OPTION_OUTPUT, OUTPUT_TABLE, "wide", OUTPUT_WIDE },
+		{ OPTION_OUTPUT, OUTPUT_TABLE, "null", -1 },
+		{ OPTION_MOUNTS_OUTPUT, OUTPUT_JSON, "table", OUTPUT_TABLE },
+		{ OPTION_MOUNTS_OUTPUT, OUTPUT_JSON, "line", -1 },
+		{ OPTION_CHECK_OUTPUT, OUTPUT_LINE, "json", OUTPUT_JSON },
+		{ OPTION_CHECK_OUTPUT, OUTPUT_LINE, "null", -1 },
+		{ OPTION_ENV_OUTPUT, OUTPUT_LINE, "null", OUTPUT_NULL },
+		{ OPTION_ENV_OUTPUT, OUTPUT_LINE, "yaml", OUTPUT_YAML },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const char *none[] = { NULL }, *words[] = { "-o", cases[i].format, NULL };
+		struct options o;
+
+		assert_int_equal(parse(OPTION_BIT(cases[i].id), none, &o, NULL), 0);
+		assert_int_equal(o.output, cases[i].normal);
+		if (cases[i].output < 0) {
+			assert_int_equal(parse(OPTION_BIT(cases[i].id), words, &o, NULL), -EINVAL);
+		} else {
+			assert_int_equal(parse(OPTION_BIT(cases[i].id), words, &o, NULL), 0);
+			assert_int_equal(o.output, cases[i].output);
+		}
+	}
+}
+
 static void help_lists_what_is_allowed(void **state)
 {
 	cleanup_free char *text = NULL;
@@ -196,6 +231,13 @@ static void help_lists_what_is_allowed(void **state)
 	assert_non_null(strstr(text, "  -t, --timeout DURATION   how long"));
 	assert_non_null(strstr(text, "  -h, --help               show"));
 	assert_null(strstr(text, "--config"));
+	fclose(TAKE_PTR(f));
+	free(TAKE_PTR(text));
+	f = open_memstream(&text, &len);
+	assert_non_null(f);
+	options_print(f, OPTION_BIT(OPTION_MOUNTS_OUTPUT));
+	fflush(f);
+	assert_non_null(strstr(text, "  -o, --output FORMAT      table, wide, json or yaml; default: json\n"));
 }
 
 int main(void)
@@ -209,6 +251,7 @@ int main(void)
 		cmocka_unit_test(help_is_always_allowed),
 		cmocka_unit_test(what_is_wrong_is_named),
 		cmocka_unit_test(options_of_other_commands_are_refused),
+		cmocka_unit_test(each_output_option_has_its_formats),
 		cmocka_unit_test(help_lists_what_is_allowed),
 	};
 

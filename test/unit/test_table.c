@@ -141,12 +141,51 @@ static void a_text_without_an_end_is_cut(void **state)
 	assert_true(strlen(escaped) <= 4096);
 }
 
-static void a_file_is_never_coloured(void **state)
+static void a_file_is_coloured_only_if_that_is_asked_for(void **state)
 {
 	cleanup_file FILE *f = tmpfile();
+	enum table_colour when;
 
 	assert_non_null(f);
 	assert_false(table_wants_colour(f));
+	assert_int_equal(table_colour_parse("always", &when), 0);
+	table_set_colour(when);
+	assert_true(table_wants_colour(f));
+	assert_int_equal(table_colour_parse("never", &when), 0);
+	table_set_colour(when);
+	assert_false(table_wants_colour(f));
+	assert_int_equal(table_colour_parse("auto", &when), 0);
+	table_set_colour(when);
+	assert_false(table_wants_colour(f));
+	assert_int_equal(table_colour_parse("Auto", &when), -EINVAL);
+	assert_int_equal(table_colour_parse("", &when), -EINVAL);
+}
+
+static void single_rows_keep_the_widths_that_were(void **state)
+{
+	static const char *const headers[] = { "A", "B" };
+	cleanup_table struct table *t = NULL;
+	cleanup_free char *text = NULL;
+	cleanup_file FILE *f = NULL;
+	size_t widths[2] = { 4, 0 }, len;
+
+	assert_int_equal(table_new(2, headers, &t), 0);
+	table_add(t, TABLE_PLAIN, "a");
+	table_add(t, TABLE_PLAIN, "b");
+	table_add(t, TABLE_PLAIN, "longer");
+	table_add(t, TABLE_PLAIN, "b");
+	assert_int_equal(table_rows(t), 3);
+	assert_string_equal(table_text(t, 2, 0), "longer");
+	assert_int_equal(table_set(t, 1, 1, TABLE_GOOD, "\033"), 0);
+	assert_string_equal(table_text(t, 1, 1), "\\x1b");
+	f = open_memstream(&text, &len);
+	assert_non_null(f);
+	for (size_t i = 0; i < 3; i++) {
+		assert_int_equal(table_measure_row(t, i, widths), 0);
+		table_print_row(t, i, widths, f, false);
+	}
+	fflush(f);
+	assert_string_equal(text, "A     B\na     \\x1b\nlonger  b\n");
 }
 
 int main(void)
@@ -159,7 +198,8 @@ int main(void)
 		cmocka_unit_test(no_text_can_steer_a_terminal),
 		cmocka_unit_test(cells_are_escaped_and_measured),
 		cmocka_unit_test(a_text_without_an_end_is_cut),
-		cmocka_unit_test(a_file_is_never_coloured),
+		cmocka_unit_test(a_file_is_coloured_only_if_that_is_asked_for),
+		cmocka_unit_test(single_rows_keep_the_widths_that_were),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
