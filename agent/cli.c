@@ -28,6 +28,7 @@ struct command {
 	 OPTION_BIT(OPTION_NODE_NAME) | OPTION_BIT(OPTION_PODS_DIR) | OPTION_BIT(OPTION_RUNTIME_DIR) |                 \
 	 OPTION_BIT(OPTION_USER) | OPTION_BIT(OPTION_LOG_LEVEL))
 #define OPTIONS_LIST   (OPTION_BIT(OPTION_RUNTIME_DIR) | OPTION_BIT(OPTION_OUTPUT) | OPTION_BIT(OPTION_COLOR))
+#define OPTIONS_WATCH  (OPTIONS_LIST | OPTION_BIT(OPTION_WATCH))
 #define OPTIONS_MOUNTS (OPTION_BIT(OPTION_RUNTIME_DIR) | OPTION_BIT(OPTION_MOUNTS_OUTPUT) | OPTION_BIT(OPTION_COLOR))
 #define OPTIONS_ENV    (OPTION_BIT(OPTION_RUNTIME_DIR) | OPTION_BIT(OPTION_ENV_OUTPUT) | OPTION_BIT(OPTION_NULL))
 #define OPTIONS_WAIT                                                                                                   \
@@ -38,10 +39,10 @@ static const struct command commands[] = {
 	{ "run", cli_run, OPTIONS_RUN, 0, 0, "[OPTION...]", "run the daemon, in the foreground",
 	  "One of --kubeconfig and --manifests is needed, here or in the configuration; in a pod with\n"
 	  "neither, its service account is used. What the command line says wins over the configuration." },
-	{ "status", cli_status, OPTIONS_LIST, 0, 0, "[OPTION...]", "show the daemon's health, source and counts",
+	{ "status", cli_status, OPTIONS_WATCH, 0, 0, "[OPTION...]", "show the daemon's health, source and counts",
 	  "Exits 0 only if all is well." },
-	{ "pods", cli_pods, OPTIONS_LIST, 0, 1, "[OPTION...] [NAMESPACE/POD]", "list the pods of this node", NULL },
-	{ "volumes", cli_volumes, OPTIONS_LIST, 0, 1, "[OPTION...] [NAMESPACE/POD]",
+	{ "pods", cli_pods, OPTIONS_WATCH, 0, 1, "[OPTION...] [NAMESPACE/POD]", "list the pods of this node", NULL },
+	{ "volumes", cli_volumes, OPTIONS_WATCH, 0, 1, "[OPTION...] [NAMESPACE/POD]",
 	  "list the volumes: state, revision, last error", NULL },
 	{ "wait", cli_wait, OPTIONS_WAIT, 1, 1, "[OPTION...] NAMESPACE/POD",
 	  "wait until every volume of a pod is ready",
@@ -61,7 +62,7 @@ static const struct command commands[] = {
 	{ "pull-config", cli_pull_config, OPTION_BIT(OPTION_RUNTIME_DIR), 1, 1, "[OPTION...] NAMESPACE/POD",
 	  "print a pod's image pull credentials, as a docker configuration file",
 	  "Only root may ask, and only where the configuration has serveEnvironment: true." },
-	{ "secrets", cli_secrets, OPTIONS_LIST | OPTION_BIT(OPTION_SELECTOR) | OPTION_BIT(OPTION_KIND), 0, 0,
+	{ "secrets", cli_secrets, OPTIONS_WATCH | OPTION_BIT(OPTION_SELECTOR) | OPTION_BIT(OPTION_KIND), 0, 0,
 	  "[OPTION...]", "list the Secrets (or ConfigMaps, tokens) that are held: never values",
 	  "SELECTOR is a Kubernetes label selector: KEY, !KEY, KEY=VALUE, KEY!=VALUE, KEY in (A,B),\n"
 	  "KEY notin (A,B), KEY>N, KEY<N, with commas in between." },

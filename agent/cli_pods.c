@@ -13,9 +13,12 @@ static void add_ready(struct table *t, const json_t *pod, const char *member)
 }
 
 static const struct listing_column columns[] = {
-	{ "NAMESPACE", "namespace" },	       { "NAME", "name" },
-	{ "READY", "volumes", add_ready },     { "PHASE", "phase" },
-	{ "AGE", "since", listing_since },     { "MISTAKES", "mistakes", listing_count, SHOWN_WIDE },
+	{ "NAMESPACE", "namespace" },
+	{ "NAME", "name" },
+	{ "READY", "volumes", add_ready },
+	{ "PHASE", "phase", .state = true },
+	{ "AGE", "since", listing_since, .passing = true },
+	{ "MISTAKES", "mistakes", listing_count, SHOWN_WIDE },
 	{ "UID", "uid", .shown = SHOWN_WIDE },
 };
 
@@ -38,6 +41,7 @@ static const struct listing pods = {
 	.columns = columns,
 	.n_columns = ARRAY_SIZE(columns),
 	.rows = cli_pods_rows,
+	.keys = { "namespace", "name", "uid" },
 };
 
 int cli_pods(const struct options *o, char *const *words)

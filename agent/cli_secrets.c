@@ -34,13 +34,13 @@ static const struct listing_column columns[] = {
 	{ "KIND", "kind" }, /* where they may be of several */
 	{ "NAMESPACE", "namespace" },
 	{ "NAME", "name" },
-	{ "STATE", "state", add_state },
+	{ "STATE", "state", add_state, .state = true },
 	{ "TYPE", "type" },
 	{ "KEYS", "keys", listing_count },
 	{ "BYTES", "bytes" },
 	{ "REVISION", "resourceVersion" },
 	{ "VOLUMES", "references" },
-	{ "SYNCED", "synced", listing_since },
+	{ "SYNCED", "synced", listing_since, .passing = true },
 	{ "LABELS", "labels", add_labels },
 	{ "IMMUTABLE", "immutable", listing_flag, SHOWN_WIDE },
 	{ "UID", "uid", .shown = SHOWN_WIDE },
@@ -63,6 +63,7 @@ static int secrets_rows(const json_t *document, json_t **ret_rows, struct err *e
 #define SECRETS_LISTING(first)                                                                                         \
 	{                                                                                                              \
 		.columns = columns + (first), .n_columns = ARRAY_SIZE(columns) - (first), .rows = secrets_rows,        \
+		.keys = { "kind", "namespace", "name" },                                                               \
 	}
 static const struct listing of_one_kind = SECRETS_LISTING(1), of_all_kinds = SECRETS_LISTING(0);
 

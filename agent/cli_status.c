@@ -340,14 +340,16 @@ static int print_sections(const json_t *status, const json_t *rows)
 static const struct listing_column columns[] = {
 	{ "SECTION", "section" },
 	{ "KEY", "key" },
-	{ "VALUE", "value" },
+	{ "VALUE", "value", .state = true },
 };
 
 static const struct listing listing = {
 	.columns = columns,
 	.n_columns = ARRAY_SIZE(columns),
 	.rows = status_rows,
+	.keys = { "section", "key" },
 	.print = print_sections,
+	.whole = true,
 };
 
 int cli_status(const struct options *o, char *const *words)
@@ -356,5 +358,5 @@ int cli_status(const struct options *o, char *const *words)
 	int r;
 
 	r = listing_show(&listing, o, "/v1/status", &status);
-	return r != CLI_OK || cli_bool(status, "healthy") ? r : CLI_FAILED;
+	return r != CLI_OK || o->watch || cli_bool(status, "healthy") ? r : CLI_FAILED;
 }

@@ -40,9 +40,9 @@ static const struct listing_column columns[] = {
 	{ "VOLUME", "name" },
 	{ "TYPE", "type" },
 	{ "SOURCES", "sources", add_sources },
-	{ "STATE", "state", listing_state },
+	{ "STATE", "state", listing_state, .state = true },
 	{ "REVISION", "resourceVersion" },
-	{ "UPDATED", "updated", listing_since },
+	{ "UPDATED", "updated", listing_since, .passing = true },
 	{ "FILES", "files", .shown = SHOWN_WIDE },
 	{ "BYTES", "bytes", .shown = SHOWN_WIDE },
 	{ "PATH", "path", .shown = SHOWN_WIDE },
@@ -84,6 +84,7 @@ static const struct listing volumes = {
 	.columns = columns,
 	.n_columns = ARRAY_SIZE(columns),
 	.rows = volumes_rows,
+	.keys = { "namespace", "pod", "podUID", "name" },
 };
 
 int cli_volumes(const struct options *o, char *const *words)

@@ -127,6 +127,8 @@ int listing_show(const struct listing *l, const struct options *o, const char *p
 	cleanup_json json_t *document = NULL;
 	int r;
 
+	if (o->watch)
+		return listing_watch(l, o, path);
 	r = cli_fetch(o, path, &document);
 	if (r == CLI_OK)
 		r = listing_print(l, o, document);

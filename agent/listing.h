@@ -1,10 +1,11 @@
 /* Listing: what a command lists, declared once: where the rows are in an answer, and which columns a table of them has.
- * All that may be asked of a listing comes from here: table, wide, json and yaml. */
+ * All that may be asked of a listing comes from here: table, wide, json, yaml, and watching it. */
 #pragma once
 
 #include "agent/cli.h"
 
 #define LISTING_COLUMNS_MAX 16
+#define LISTING_KEYS_MAX    4
 
 enum listing_shown { SHOWN_ALWAYS, SHOWN_WIDE, SHOWN_NARROW };
 
@@ -16,6 +17,8 @@ struct listing_column {
 	const char *member;
 	listing_cell cell; /* NULL: the member as it is: text, a number, or yes or no */
 	enum listing_shown shown;
+	bool passing; /* it changes as time goes by, which is no news */
+	bool state; /* says so when the row has gone */
 };
 
 struct listing {
@@ -24,13 +27,17 @@ struct listing {
 	/* The rows, as an array of objects; document may be anything at all. -EPROTO: it is not what it should be, e
 	 * says so; -ENOMEM. */
 	int (*rows)(const json_t *document, json_t **ret_rows, struct err *e);
+	/* The members that tell one row from all others; NULL: there are no more. */
+	const char *keys[LISTING_KEYS_MAX];
 	/* Its tables are of another form. NULL: they are not. */
 	int (*print)(const json_t *document, const json_t *rows);
+	bool whole; /* the rows are no objects of their own: programs are given the document whenever one changes */
 };
 
 /* An answer as --output says. Returns an exit status, as the next ones do. */
 int listing_print(const struct listing *l, const struct options *o, const json_t *document);
-/* Asks for path and prints the answer. ret_document may be NULL: it is not wanted. */
+/* Asks for path and prints the answer; with --watch, again what has changed, until it is ended. *ret_document may be NULL: it is
+ * not wanted. */
 int listing_show(const struct listing *l, const struct options *o, const char *path, json_t **ret_document);
 /* Parts of it. The rows of an answer that this output shows: not, in a narrow table, those with "wide": true. */
 int listing_rows(const struct listing *l, enum options_output output, const json_t *document, json_t **ret_rows,
@@ -38,6 +45,8 @@ int listing_rows(const struct listing *l, enum options_output output, const json
 /* Rows as a table; columns becomes those that are shown, NULL-terminated. */
 int listing_table(const struct listing *l, enum options_output output, const json_t *rows,
 		  const struct listing_column *columns[static LISTING_COLUMNS_MAX], struct table **ret_table);
+/* The loop of --watch. */
+int listing_watch(const struct listing *l, const struct options *o, const char *path);
 
 /* Cells. */
 void listing_member(struct table *t, const json_t *row, const char *member); /* as it is; yes is good, and no is bad */

@@ -72,6 +72,8 @@ static const struct option_spec {
 				.output = OUTPUT_LINE },
 	[OPTION_COLOR] = { "color", 'C', "WHEN", "auto, always or never; default: auto, on a terminal", set_colour,
 			   .expected = "auto, always or never" },
+	[OPTION_WATCH] = { "watch", 'w', NULL, "stay, and show what changes", set_flag,
+			   offsetof(struct options, watch) },
 	[OPTION_NULL] = { "null", '0', NULL, "the same as --output null: NUL behind each variable", set_null },
 	[OPTION_TIMEOUT] = { "timeout", 't', "DURATION", "how long to wait, like 30s or 1m30s; default: 30s",
 			     set_timeout, .expected = "a duration like 30s, at most 168h" },
