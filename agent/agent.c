@@ -327,8 +327,11 @@ static int agent_find(struct agent *a, const char *ref, const struct pod_state *
 	}
 	source_health(a->source, &h);
 	if (!h.pods_synced)
-		return err_set(e, -ENOENT, "pod %s is not known yet: the first list of pods has not arrived", ref);
-	return err_set(e, -ENOENT, "no pod %s on node %s", ref, a->config->node_name);
+		return err_set(
+			e, -EAGAIN,
+			"pod %s is not known yet: the first list of pods has not arrived; see `secretlet status`", ref);
+	return err_set(e, -ENOENT, "no pod %s on node %s; `secretlet pods` lists those that there are", ref,
+		       a->config->node_name);
 }
 
 static int agent_pod(void *userdata, const char *ref, json_t **ret, struct err *e)
@@ -391,7 +394,10 @@ static int agent_find_secret(struct agent *a, const char *ref, const struct stor
 	const struct store_entry *entry = ns ? store_find(a->store, OBJECT_SECRET, ns, slash + 1) : NULL;
 
 	if (!entry)
-		return err_set(e, -ENOENT, "no pod on node %s refers to a Secret %s", a->config->node_name, ref);
+		return err_set(
+			e, -ENOENT,
+			"no pod on node %s refers to a Secret %s; `secretlet secrets` lists those that are needed",
+			a->config->node_name, ref);
 	*ret_entry = entry;
 	return 0;
 }
