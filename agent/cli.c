@@ -125,7 +125,10 @@ static void help_print(FILE *f)
 		if (commands[i].help)
 			fprintf(f, "  %-11s %s\n", commands[i].name, commands[i].help);
 	fprintf(f, "  %-11s %s\n\n", "help", "show this help, or that of a command");
-	fputs("`secretlet COMMAND --help` shows a command's options, secretlet(8) says it all.\n", f);
+	fputs("`secretlet COMMAND --help` shows a command's options, secretlet(8) says it all.\n\n"
+	      "Exit status: 0 if it worked; 1 if it failed, or is not healthy or not ready; 2 if the command line is\n"
+	      "wrong; 3 if the daemon cannot be reached, or does not answer.\n",
+	      f);
 }
 
 static void command_help_print(const struct command *c, FILE *f)
@@ -220,7 +223,9 @@ int cli_main(int argc, char **argv)
 	int status = dispatch(argc, argv);
 
 	if (fflush(stdout) < 0 || ferror(stdout)) {
-		say("write: %s", strerror(errno));
+		/* whoever has read enough wants no sentence */
+		if (errno != EPIPE)
+			say("write: %s", strerror(errno));
 		return status == CLI_OK ? CLI_FAILED : status;
 	}
 	return status;
@@ -256,7 +261,7 @@ int cli_fail_reply(const struct client_reply *reply)
 	if (*sentence)
 		say("%s", sentence);
 	else
-		say("the daemon answered with HTTP status %u", reply->status);
+		say("the daemon answered with HTTP status %u and no reason; its log may have one", reply->status);
 	return CLI_FAILED;
 }
 

@@ -29,7 +29,8 @@ int cli_pods_rows(const json_t *document, json_t **ret_rows, struct err *e)
 	if (pods)
 		return listing_rows_all(pods, ret_rows, e);
 	if (!json_is_array(json_object_get(document, "volumes")))
-		return err_set(e, -EPROTO, "the daemon's answer has no pods in it");
+		return err_set(e, -EPROTO,
+			       "the answer has no pods in it: daemon and command are of different versions?");
 	rows = json_pack("[O]", document);
 	if (!rows)
 		return err_set(e, -ENOMEM, "out of memory");

@@ -78,17 +78,20 @@ static int refuse_unreachable(const char *socket_path, int why, struct err *e)
 {
 	switch (why) {
 	case ENOENT:
-		return err_set(e, -ENOTCONN, "cannot reach secretlet at %s: no such file: is `secretlet run` running?",
+		return err_set(e, -ENOTCONN,
+			       "cannot reach secretlet at %s: no such file: it does not run (see `systemctl status "
+			       "secretlet`), or has another --runtime-dir",
 			       socket_path);
 	case ECONNREFUSED:
 		return err_set(e, -ENOTCONN,
-			       "cannot reach secretlet at %s: nobody listens there: is `secretlet run` running?",
+			       "cannot reach secretlet at %s: nobody listens there: it does not run, see `systemctl "
+			       "status secretlet`",
 			       socket_path);
 	case EACCES:
 	case EPERM:
 		return err_set(e, -EACCES,
-			       "cannot reach secretlet at %s: permission denied: only root, and the members of "
-			       "controlSocketGroup (secretlet.yaml(5)), may use it",
+			       "cannot reach secretlet at %s: permission denied: use sudo, or become a member of the "
+			       "group that controlSocketGroup names (secretlet.yaml(5))",
 			       socket_path);
 	default:
 		return err_set(e, -ENOTCONN, "cannot reach secretlet at %s: %s", socket_path, strerror(why));
@@ -97,7 +100,8 @@ static int refuse_unreachable(const char *socket_path, int why, struct err *e)
 
 static int refuse_silent(const char *socket_path, struct err *e)
 {
-	return err_set(e, -ETIMEDOUT, "secretlet at %s does not answer", socket_path);
+	return err_set(e, -ETIMEDOUT, "secretlet at %s does not answer; see `systemctl status secretlet` and its log",
+		       socket_path);
 }
 
 /* Whether somebody listens; waits while the backlog is full. */

@@ -43,7 +43,7 @@ void listing_count(struct table *t, const json_t *row, const char *member)
 int listing_rows_all(const json_t *document, json_t **ret_rows, struct err *e)
 {
 	if (!json_is_array(document))
-		return err_set(e, -EPROTO, "the daemon's answer is no list");
+		return err_set(e, -EPROTO, "the answer is no list: daemon and command are of different versions?");
 	*ret_rows = json_incref((json_t *)(uintptr_t)document);
 	return 0;
 }

@@ -8,8 +8,10 @@
 
 #include <cmocka.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "agent/yaml.h"
 #include "common/str.h"
@@ -205,6 +207,7 @@ static void without_a_command_the_help_goes_to_stderr(void **state)
 	assert_string_equal(help.out, r.err);
 	assert_string_equal(help.err, "");
 	assert_null(strstr(help.out, "internal"));
+	assert_non_null(strstr(help.out, "\nExit status: 0 if "));
 }
 
 static void version_is_one_line(void **state)
@@ -245,6 +248,36 @@ static void what_cannot_be_written_is_a_failure(void **state)
 	assert_int_equal(shell("--help >/dev/full 2>/dev/null"), 1);
 }
 
+/* Also where SIGPIPE is ignored. */
+static void whoever_has_read_enough_is_told_nothing(void **state)
+{
+	int pipes[2], status;
+	char said[64] = "";
+	ssize_t n;
+	pid_t pid;
+
+	assert_int_equal(pipe(pipes), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		/* stdout is a pipe whose other end is closed already */
+		int broken[2];
+
+		if (pipe(broken) < 0 || close(broken[0]) < 0 || dup2(broken[1], 1) < 0 || dup2(pipes[1], 2) < 0)
+			_exit(126);
+		signal(SIGPIPE, SIG_IGN);
+		execl(program_path(), "secretlet", "--help", NULL);
+		_exit(127);
+	}
+	close(pipes[1]);
+	n = read(pipes[0], said, sizeof(said) - 1);
+	close(pipes[0]);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_string_equal(said, "");
+	assert_int_equal(n, 0);
+	assert_int_equal(status, 1 << 8);
+}
+
 static void closed_standard_fds_do_no_harm(void **state)
 {
 	assert_int_equal(shell("version <&- >&- 2>&-"), 0);
@@ -270,7 +303,7 @@ static void no_daemon_is_status_3(void **state)
 		cleanup_program_result struct program_result r = program_run(words);
 		cleanup_free char *sentence =
 			str_format("secretlet: cannot reach secretlet at %s/control.sock: nobody listens there: "
-				   "is `secretlet run` running?\n",
+				   "it does not run, see `systemctl status secretlet`\n",
 				   f->dir);
 
 		assert_int_equal(r.status, 3);
@@ -788,6 +821,7 @@ int main(void)
 		SERVED(version_is_one_line),
 		SERVED(a_wrong_configuration_is_said_by_run),
 		SERVED(what_cannot_be_written_is_a_failure),
+		SERVED(whoever_has_read_enough_is_told_nothing),
 		SERVED(closed_standard_fds_do_no_harm),
 		SERVED(no_daemon_is_status_3),
 		SERVED(status_is_0_only_when_healthy),

@@ -875,13 +875,17 @@ static void client_says_that_nobody_is_there(void **state)
 
 	served_stop(TAKE_PTR(s->served));
 	assert_int_equal(client_get(s->dir, "/v1/status", PATIENCE_USEC, &reply, &e), -ENOTCONN);
-	snprintf(sentence, sizeof(sentence),
-		 "cannot reach secretlet at %s: nobody listens there: is `secretlet run` running?", s->path);
+	snprintf(
+		sentence, sizeof(sentence),
+		"cannot reach secretlet at %s: nobody listens there: it does not run, see `systemctl status secretlet`",
+		s->path);
 	assert_string_equal(err_text(&e), sentence);
 
 	unlink(s->path);
 	assert_int_equal(client_get(s->dir, "/v1/status", PATIENCE_USEC, &reply, &e), -ENOTCONN);
-	snprintf(sentence, sizeof(sentence), "cannot reach secretlet at %s: no such file: is `secretlet run` running?",
+	snprintf(sentence, sizeof(sentence),
+		 "cannot reach secretlet at %s: no such file: it does not run (see `systemctl status secretlet`), or "
+		 "has another --runtime-dir",
 		 s->path);
 	assert_string_equal(err_text(&e), sentence);
 	assert_null(reply.json);
