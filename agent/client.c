@@ -162,14 +162,11 @@ static int perform(CURL *c, const char *socket_path, uint64_t timeout_usec, stru
 	}
 }
 
-static int request(const char *runtime_dir, const char *path, bool post, uint64_t timeout_usec,
-		   struct client_reply *ret, struct err *e)
+static int transfer(const char *runtime_dir, const char *path, bool post, uint64_t timeout_usec, unsigned *ret_status,
+		    struct buf *body, struct err *e)
 {
-	cleanup_buf struct buf body = BUF_INIT(REPLY_MAX);
 	cleanup_free char *socket_path = NULL, *url = NULL;
 	cleanup_curl CURL *c = NULL;
-	struct err why = ERR_INIT;
-	json_t *json = NULL;
 	long status = 0;
 	int r;
 
@@ -180,7 +177,7 @@ static int request(const char *runtime_dir, const char *path, bool post, uint64_
 		return err_set(e, -ENAMETOOLONG, "%s: too long for the address of a socket", socket_path);
 	r = curl_new(&c);
 	if (r >= 0)
-		r = curl_prepare(c, socket_path, url, post, timeout_usec, &body);
+		r = curl_prepare(c, socket_path, url, post, timeout_usec, body);
 	if (r < 0)
 		return err_set(e, r, "out of memory");
 
@@ -188,10 +185,43 @@ static int request(const char *runtime_dir, const char *path, bool post, uint64_
 	if (r < 0)
 		return r;
 	curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &status);
+	*ret_status = (unsigned)status;
+	return 0;
+}
+
+static int request(const char *runtime_dir, const char *path, bool post, uint64_t timeout_usec,
+		   struct client_reply *ret, struct err *e)
+{
+	cleanup_buf struct buf body = BUF_INIT(REPLY_MAX);
+	struct err why = ERR_INIT;
+	json_t *json = NULL;
+	unsigned status;
+	int r;
+
+	r = transfer(runtime_dir, path, post, timeout_usec, &status, &body, e);
+	if (r < 0)
+		return r;
 	if (json_parse(body.len ? body.data : "", body.len, &json, &why) < 0)
-		return err_set(e, -EPROTO, "secretlet at %s: the answer (HTTP %ld) is no JSON: %s", socket_path, status,
-			       err_text(&why));
-	*ret = (struct client_reply){ .status = (unsigned)status, .json = json };
+		return err_set(e, -EPROTO, "secretlet at %s/control.sock: the answer (HTTP %u) is no JSON: %s",
+			       runtime_dir, status, err_text(&why));
+	*ret = (struct client_reply){ .status = status, .json = json };
+	return 0;
+}
+
+int client_get_text(const char *runtime_dir, const char *path, uint64_t timeout_usec, unsigned *ret_status,
+		    char **ret_text, struct err *e)
+{
+	cleanup_buf struct buf body = BUF_INIT(REPLY_MAX);
+	char *text;
+	int r;
+
+	r = transfer(runtime_dir, path, false, timeout_usec, ret_status, &body, e);
+	if (r < 0)
+		return r;
+	text = buf_take(&body);
+	if (!text)
+		return err_set(e, -ENOMEM, "out of memory");
+	*ret_text = text;
 	return 0;
 }
 

@@ -16,6 +16,9 @@ void client_reply_deinit(struct client_reply *r);
  * broke; -EPROTO: the answer is no JSON; -ENAMETOOLONG: runtime_dir does not fit a socket address; -ENOMEM. */
 int client_get(const char *runtime_dir, const char *path, uint64_t timeout_usec, struct client_reply *ret,
 	       struct err *e);
+/* GET of what is text and no JSON: the metrics. */
+int client_get_text(const char *runtime_dir, const char *path, uint64_t timeout_usec, unsigned *ret_status,
+		    char **ret_text, struct err *e);
 /* POST with an empty body, else the same. */
 int client_post(const char *runtime_dir, const char *path, uint64_t timeout_usec, struct client_reply *ret,
 		struct err *e);
