@@ -44,6 +44,8 @@ static const struct command commands[] = {
 	{ "pods", cli_pods, OPTIONS_WATCH, 0, 1, "[OPTION...] [NAMESPACE/POD]", "list the pods of this node", NULL },
 	{ "volumes", cli_volumes, OPTIONS_WATCH, 0, 1, "[OPTION...] [NAMESPACE/POD]",
 	  "list the volumes: state, revision, last error", NULL },
+	{ "top", cli_top, OPTION_BIT(OPTION_RUNTIME_DIR) | OPTION_BIT(OPTION_BATCH) | OPTION_BIT(OPTION_COLOR), 0, 0,
+	  "[OPTION...]", "show, once a second, what the daemon is doing", "q ends it." },
 	{ "wait", cli_wait, OPTIONS_WAIT, 1, 1, "[OPTION...] NAMESPACE/POD",
 	  "wait until every volume of a pod is ready",
 	  "Exits 0 once they are; else 1, with the reasons on stderr. A pod or a daemon that is not\n"

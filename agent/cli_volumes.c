@@ -80,7 +80,7 @@ static int volumes_rows(const json_t *document, json_t **ret_rows, struct err *e
 	return 0;
 }
 
-static const struct listing volumes = {
+const struct listing cli_volumes_listing = {
 	.columns = columns,
 	.n_columns = ARRAY_SIZE(columns),
 	.rows = volumes_rows,
@@ -93,5 +93,5 @@ int cli_volumes(const struct options *o, char *const *words)
 	int r;
 
 	r = cli_pods_path(o, &path);
-	return r == CLI_OK ? listing_show(&volumes, o, path, NULL) : r;
+	return r == CLI_OK ? listing_show(&cli_volumes_listing, o, path, NULL) : r;
 }

@@ -48,6 +48,8 @@ int listing_table(const struct listing *l, enum options_output output, const jso
 /* The loop of --watch. */
 int listing_watch(const struct listing *l, const struct options *o, const char *path);
 
+extern const struct listing cli_volumes_listing;
+
 /* Cells. */
 void listing_member(struct table *t, const json_t *row, const char *member); /* as it is; yes is good, and no is bad */
 void listing_since(struct table *t, const json_t *row, const char *member); /* "3m4s", of a time */

@@ -75,6 +75,8 @@ static const struct option_spec {
 	[OPTION_WATCH] = { "watch", 'w', NULL, "stay, and show what changes", set_flag,
 			   offsetof(struct options, watch) },
 	[OPTION_NULL] = { "null", '0', NULL, "the same as --output null: NUL behind each variable", set_null },
+	[OPTION_BATCH] = { "batch", 'b', NULL, "print it once, as text, as where stdout is no terminal", set_flag,
+			   offsetof(struct options, batch) },
 	[OPTION_TIMEOUT] = { "timeout", 't', "DURATION", "how long to wait, like 30s or 1m30s; default: 30s",
 			     set_timeout, .expected = "a duration like 30s, at most 168h" },
 	[OPTION_QUIET] = { "quiet", 'q', NULL, "print nothing, the exit status says it", set_flag,
