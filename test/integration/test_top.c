@@ -248,7 +248,7 @@ static void on_a_terminal_it_is_drawn_anew(void **state)
 
 	/* another agent counts from 0 */
 	f->status = STATUS("true", "1", "1");
-	running_until(&p, p.text, "0/min; 1 published");
+	running_until(&p, p.text, " 1 requests, 0/min");
 	assert_int_equal(running_end(&p, SIGTERM), 128 + SIGTERM);
 	assert_string_equal(p.errors, "");
 }
