@@ -51,6 +51,7 @@ int err_set(struct err *e, int code, const char *fmt, ...)
 	text_finish(text, n);
 
 	e->code = code;
+	e->reason = 0;
 	memcpy(e->text, text, sizeof(text));
 	errno = saved;
 	return code;

@@ -7,6 +7,7 @@
 
 struct err {
 	int code; /* negative errno; 0 while nothing was set */
+	unsigned reason; /* a word for machines, whose list is its user's; 0: none was given. err_set() takes it away */
 	char text[ERR_TEXT_MAX];
 };
 #define ERR_INIT ((struct err){ .code = 0 })
