@@ -27,6 +27,7 @@
 
 #include "agent/proxy.h"
 #include "agent/pulse.h"
+#include "agent/reason.h"
 #include "common/backoff.h"
 #include "common/list.h"
 #include "common/log.h"
@@ -389,12 +390,41 @@ static int errno_of(const struct http_request *r, CURLcode code)
 	}
 }
 
+/* OpenSSL's X509_V_ERR_*: curl hands them on as they are. */
+enum {
+	VERIFY_OK = 0,
+	VERIFY_NOT_LOOKED_AT = 1, /* curl's !X509_V_OK */
+	VERIFY_NOT_YET_VALID = 9,
+	VERIFY_EXPIRED = 10,
+};
+
+static enum reason reason_of_certificate(const struct http_request *r)
+{
+	long server = VERIFY_OK, proxy = VERIFY_OK;
+
+	curl_easy_getinfo(r->easy, CURLINFO_SSL_VERIFYRESULT, &server);
+	curl_easy_getinfo(r->easy, CURLINFO_PROXY_SSL_VERIFYRESULT, &proxy);
+	switch (server ?: proxy) {
+	case VERIFY_OK:
+	case VERIFY_NOT_LOOKED_AT:
+		return REASON_CERTIFICATE_WRONG_NAME; /* which curl checks by itself */
+	case VERIFY_EXPIRED:
+		return REASON_CERTIFICATE_EXPIRED;
+	case VERIFY_NOT_YET_VALID:
+		return REASON_CERTIFICATE_NOT_YET_VALID;
+	default:
+		return REASON_CERTIFICATE_UNKNOWN_AUTHORITY;
+	}
+}
+
 static void describe(const struct http_request *r, CURLcode code, struct err *e)
 {
 	char text[128];
 
 	err_set(e, errno_of(r, code), "%s %s: %s", r->has_head ? "read from" : "connect to", r->http->shown,
 		reason_of(r, code, text));
+	if (code == CURLE_PEER_FAILED_VERIFICATION)
+		e->reason = reason_of_certificate(r);
 }
 
 /* It never got a connection, and neither will those that wait behind it. */

@@ -53,12 +53,14 @@ struct object {
 	json_t *json;
 	bool told; /* a pod the sink knows */
 	char *problem;
+	bool is_sealed; /* it is that a sealed value cannot be opened */
 
 	/* during settle() */
 	bool changed;
 	size_t n_claims; /* entries with its name */
 	struct claim first, second; /* the first two of them */
 	const char *complaint; /* becomes `problem` */
+	bool complains_of_seal;
 };
 
 struct want {
@@ -97,6 +99,11 @@ static const char *problem_text(const struct problem *p)
 }
 
 /* Logged when it is new. NULL: there was no memory for it; the one before stays. */
+static bool is_of_seal(const struct problem *p)
+{
+	return p->f && p->f->field && str_starts(p->f->field, "sealedData");
+}
+
 static void problem_set(struct manifest_set *s, struct problem *p, struct finding *take_f)
 {
 	cleanup_finding struct finding *f = take_f;
@@ -433,7 +440,8 @@ static void tell_one(struct manifest_set *s, struct want *w)
 	if (!ns || !name)
 		return;
 	if (obj && obj->problem)
-		err_set(&e, -EINVAL, "%s", obj->problem);
+		reason_set(&e, obj->is_sealed ? REASON_SEALED_UNREADABLE : REASON_MANIFEST_INVALID,
+			   err_set(&e, -EINVAL, "%s", obj->problem));
 	secret_unref(w->told);
 	w->told = secret ? secret_ref(secret) : NULL;
 	if (!e.code || (secret && !known))
@@ -636,6 +644,7 @@ static void settle_entry(struct manifest_set *s, const struct file *f, struct en
 	if (obj->first.entry == en) {
 		obj->complaint = problem_text(&en->refused) ?: problem_text(&en->conflict);
 		obj->complaint = obj->complaint ?: problem_text(&f->problem);
+		obj->complains_of_seal = is_of_seal(&en->refused);
 	}
 }
 
@@ -647,6 +656,7 @@ static void begin(struct manifest_set *s)
 		obj->changed = false;
 		obj->n_claims = 0;
 		obj->complaint = NULL;
+		obj->complains_of_seal = false;
 	}
 }
 
@@ -656,6 +666,7 @@ static bool update_problem(struct object *obj)
 	if (str_eq(obj->problem, obj->complaint))
 		return false;
 	free(obj->problem);
+	obj->is_sealed = obj->complains_of_seal;
 	obj->problem = obj->complaint ? strdup(obj->complaint) : NULL;
 	return true;
 }

@@ -123,9 +123,10 @@ static int volume_hold(const struct volume *v, struct err *e)
 		if (!source_is_held(v, i))
 			continue;
 		if (entry->error[0])
-			return err_set(e, -EAGAIN, "%s", entry->error);
-		return err_set(e, -EAGAIN, "%s \"%s\" has not been fetched yet", object_kind_word(entry->kind),
-			       entry->name);
+			return reason_set(e, entry->reason, err_set(e, -EAGAIN, "%s", entry->error));
+		return reason_set(e, REASON_NOT_FETCHED,
+				  err_set(e, -EAGAIN, "%s \"%s\" has not been fetched yet",
+					  object_kind_word(entry->kind), entry->name));
 	}
 	return 0;
 }
@@ -146,7 +147,7 @@ static void volume_tell_layout(struct volume *v)
 
 /* Says what is wrong with a volume, once for each reason. What is wrong with the source is the source's to say: it would
  * be said again for every volume. */
-static void volume_set_error(struct volume *v, const char *text)
+static void volume_set_error(struct volume *v, const char *text, enum reason reason)
 {
 	const struct volume_path at = { .pod_uid = v->pod->pod->uid,
 					.plugin = pod_volume_plugin(v->spec),
@@ -156,6 +157,11 @@ static void volume_set_error(struct volume *v, const char *text)
 	const struct store_entry *asked;
 
 	publish_set_error(v->pod->pods->publish, &at, text);
+	if (!*text)
+		v->error_usec = 0;
+	else if (!v->error_usec || v->reason != reason)
+		v->error_usec = clock_realtime_usec();
+	v->reason = *text ? reason : REASON_NONE;
 	if (strcmp(v->error, text) == 0)
 		return;
 	snprintf(v->error, sizeof(v->error), "%s", text);
@@ -215,7 +221,10 @@ static void volume_settle(struct volume *v, struct volume_flight *f, bool unchan
 	v->n_bytes = f->n_bytes;
 	v->condition = VOLUME_READY;
 	backoff_reset(&v->backoff);
-	volume_set_error(v, trouble ? trouble->error : stays ? LAYOUT_STAYS : "");
+	if (trouble)
+		volume_set_error(v, trouble->error, trouble->reason);
+	else
+		volume_set_error(v, stays ? LAYOUT_STAYS : "", stays ? REASON_LAYOUT_STAYS : REASON_NONE);
 	volume_fields(v, fields);
 	fields[3] = (struct log_field){ "revision", v->resource_version };
 	fields[4] = (struct log_field){ "version", v->version };
@@ -255,7 +264,7 @@ static void volume_flight_landed(void *userdata, int r, const struct publish_res
 	} else if (r != -ESTALE) {
 		if (v->condition != VOLUME_READY)
 			v->condition = VOLUME_FAILED;
-		volume_set_error(v, err_text(e));
+		volume_set_error(v, err_text(e), REASON_PUBLISH_FAILED);
 		volume_retry_later(v);
 	}
 	volume_changed(v);
@@ -304,7 +313,7 @@ static void volume_update(struct volume *v)
 
 	if (v->pod->pod->mirror) {
 		v->condition = VOLUME_FAILED;
-		volume_set_error(v, STATIC_REFUSED);
+		volume_set_error(v, STATIC_REFUSED, REASON_STATIC_POD);
 		volume_changed(v);
 		return;
 	}
@@ -314,14 +323,14 @@ static void volume_update(struct volume *v)
 	if (r == 0) {
 		r = volume_publish(v, &view);
 		if (r < 0) {
-			err_set(&e, r, "publish: %s", strerror(-r));
+			reason_set(&e, REASON_PUBLISH_FAILED, err_set(&e, r, "publish: %s", strerror(-r)));
 			volume_retry_later(v);
 		}
 	}
 	if (r < 0) {
 		if (v->condition != VOLUME_READY)
 			v->condition = r == -EAGAIN || r == -ENOENT ? VOLUME_WAITING : VOLUME_FAILED;
-		volume_set_error(v, err_text(&e));
+		volume_set_error(v, err_text(&e), reason_of_error(&e));
 	}
 	volume_changed(v);
 }
@@ -461,6 +470,8 @@ static void volume_inherit(struct volume *v, struct volume *old)
 	v->resource_version = TAKE_PTR(old->resource_version);
 	memcpy(v->version, old->version, sizeof(v->version));
 	memcpy(v->error, old->error, sizeof(v->error));
+	v->reason = old->reason;
+	v->error_usec = old->error_usec;
 	v->layout_stays = old->layout_stays;
 	v->updated_usec = old->updated_usec;
 	v->n_files = old->n_files;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "agent/pod.h"
+#include "agent/reason.h"
 #include "agent/secret.h"
 #include "common/err.h"
 #include "common/json.h"
@@ -60,6 +61,8 @@ struct source_health {
 	bool pods_synced;
 	uint64_t last_contact_usec; /* CLOCK_REALTIME of the last answer; 0: never */
 	char last_error[ERR_TEXT_MAX]; /* "" when all is well */
+	enum reason reason; /* the same as a word */
+	uint64_t failed_usec; /* CLOCK_REALTIME since when, where that is known; 0: it is not, or all is well */
 	size_t n_secrets; /* wanted */
 	size_t n_secrets_synced; /* of these, known to be there or absent */
 	size_t n_config_maps, n_config_maps_synced; /* the same */

@@ -117,6 +117,12 @@ static void api_health(const struct source *source, struct source_health *ret)
 		 s->pods_failure    ? s->pods_failure
 		 : s->doubt.failure ? s->doubt.failure
 				    : "");
+	if (s->pods_failure) {
+		ret->reason = s->pods_reason;
+		ret->failed_usec = s->pods_failed_usec;
+	} else if (s->doubt.failure) {
+		ret->reason = REASON_LIST_DOUBTED;
+	}
 	ret->strategy = source_strategy_name(s->tuning.strategy);
 	ret->connected = follower_is_watching(&s->pods);
 	ret->pods_synced = s->pods_told;

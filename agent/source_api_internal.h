@@ -90,6 +90,8 @@ struct source_api {
 	bool pods_told; /* pods_synced() */
 	size_t n_listed; /* in the list that comes */
 	char *pods_failure;
+	enum reason pods_reason;
+	uint64_t pods_failed_usec; /* CLOCK_REALTIME since when there is one */
 	struct said pods_said;
 	bool pods_failure_said;
 	struct {

@@ -106,7 +106,7 @@ static void secret_tell(struct wanted *w)
 	s->sink->object_changed(s->userdata, w->kind, w->ns, w->name, w->secret);
 }
 
-static void secret_tell_failed(struct wanted *w, int code, const char *text)
+static void secret_tell_failed(struct wanted *w, int code, enum reason reason, const char *text)
 {
 	const struct source_api *s = w->follower.source;
 	struct err e = ERR_INIT;
@@ -115,7 +115,7 @@ static void secret_tell_failed(struct wanted *w, int code, const char *text)
 		return;
 	api_keep_text(&w->failure, text);
 	w->answer_due = false;
-	err_set(&e, code, "%s", text);
+	reason_set(&e, reason, err_set(&e, code, "%s", text));
 	s->sink->object_failed(s->userdata, w->kind, w->ns, w->name, &e);
 }
 
@@ -144,6 +144,12 @@ static void secret_accepted(struct wanted *w)
 	w->rejected_said = false;
 }
 
+/* What is wrong with an object itself. */
+static enum reason reason_of_refusal(int code)
+{
+	return code == -ENOMEM ? REASON_SECRET_MEMORY_FULL : REASON_OBJECT_INVALID;
+}
+
 static void secret_refused(struct wanted *w, int code, const struct json_issue *issue)
 {
 	struct source_api *s = w->follower.source;
@@ -161,7 +167,7 @@ static void secret_refused(struct wanted *w, int code, const struct json_issue *
 	}
 	s->n_rejected += !w->rejected;
 	api_keep_text(&w->rejected, err_text(&e));
-	secret_tell_failed(w, code, err_text(&e));
+	secret_tell_failed(w, code, reason_of_refusal(code), err_text(&e));
 }
 
 static void on_starved_time(struct loop_source *source, void *userdata)
@@ -276,7 +282,7 @@ static void secret_failed(void *userdata, const struct err *e, int status)
 	w->failed_by_check = false;
 	if (api_is_news(w->follower.source, &w->said, err_text(e)))
 		log_write(level_of(e->code, status), LOG_F({ object_kind_word(w->kind), w->key }), "%s", err_text(e));
-	secret_tell_failed(w, e->code, err_text(e));
+	secret_tell_failed(w, e->code, reason_of_answer(status, e), err_text(e));
 }
 
 static void secret_recovered(void *userdata)
@@ -285,7 +291,7 @@ static void secret_recovered(void *userdata)
 
 	log_debug(LOG_F({ object_kind_word(w->kind), w->key }), "can be read again");
 	if (w->rejected)
-		secret_tell_failed(w, -EINVAL, w->rejected);
+		secret_tell_failed(w, -EINVAL, REASON_OBJECT_INVALID, w->rejected);
 	else if (w->failure && w->settled)
 		secret_tell(w);
 }

@@ -3,6 +3,7 @@
 #include "agent/source_api_internal.h"
 
 #include "agent/codec.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/str.h"
 
@@ -206,7 +207,10 @@ static void pods_failed(void *userdata, const struct err *e, int status)
 {
 	struct source_api *s = ((struct follower *)userdata)->source;
 
+	if (!s->pods_failure)
+		s->pods_failed_usec = clock_realtime_usec();
 	api_keep_text(&s->pods_failure, err_text(e));
+	s->pods_reason = reason_of_answer(status, e);
 	if (!api_is_news(s, &s->pods_said, err_text(e)))
 		return;
 	s->pods_failure_said = true;

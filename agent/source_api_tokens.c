@@ -85,6 +85,7 @@ static void token_failed(struct wanted_token *w, int status, int64_t retry_after
 
 	err_set(&e, why->code, has_one ? "failed to refresh a token: %s" : "failed to fetch a token: %s",
 		err_text(why));
+	e.reason = reason_of_answer(status, why);
 	if (status == STATUS_UNAUTHORISED)
 		(void)credentials_doubt(s->credentials);
 	is_fresh &= status == 403 || status == 404 || why->code == -ECONNREFUSED;

@@ -784,6 +784,7 @@ static void manifests_health(const struct source *s, struct source_health *ret)
 	};
 	snprintf(ret->location, sizeof(ret->location), "%s", m->dir);
 	snprintf(ret->last_error, sizeof(ret->last_error), "%s", stats.last_error);
+	ret->reason = *stats.last_error ? REASON_MANIFEST_INVALID : REASON_NONE;
 }
 
 static void manifests_free(struct source *s)

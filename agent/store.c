@@ -185,6 +185,8 @@ void store_object_changed(struct store *st, enum object_kind kind, const char *n
 	item->entry.secret = secret ? secret_ref(secret) : NULL;
 	item->entry.state = secret ? STORE_PRESENT : STORE_ABSENT;
 	item->entry.error[0] = 0;
+	item->entry.reason = REASON_NONE;
+	item->entry.failed_usec = 0;
 	item->entry.cached = false;
 	item->entry.synced_usec = clock_realtime_usec();
 	st->fn(st->userdata, &item->entry);
@@ -213,6 +215,9 @@ void store_object_failed(struct store *st, enum object_kind kind, const char *ns
 		return;
 	item->entry.n_answers++;
 	snprintf(item->entry.error, sizeof(item->entry.error), "%s", err_text(e));
+	item->entry.reason = reason_of_error(e);
+	if (!item->entry.failed_usec)
+		item->entry.failed_usec = clock_realtime_usec();
 	st->fn(st->userdata, &item->entry);
 }
 

@@ -2,6 +2,7 @@
  * stands between the source (one reflector for each wanted Secret) and the pods. */
 #pragma once
 
+#include "agent/reason.h"
 #include "agent/secret.h"
 #include "agent/source.h"
 #include "common/err.h"
@@ -21,6 +22,8 @@ struct store_entry {
 	enum store_state state;
 	struct secret *secret; /* STORE_PRESENT; also the last good one while error is set */
 	char error[ERR_TEXT_MAX]; /* why it cannot be brought up to date; "" when all is well */
+	enum reason reason; /* the same as a word */
+	uint64_t failed_usec; /* CLOCK_REALTIME since when there is one; 0: there is none */
 	uint64_t n_answers; /* words from the source, good or bad */
 	uint64_t synced_usec; /* CLOCK_REALTIME of the last word from the source; 0: none */
 	bool cached; /* state and secret are from the offline cache, as they were at synced_usec */

@@ -4,6 +4,7 @@
 
 #include "agent/downward.h"
 #include "agent/pod_options.h"
+#include "agent/reason.h"
 #include "common/buf.h"
 #include "common/str.h"
 
@@ -145,7 +146,8 @@ static int nested_of_container(const struct pod_container *c, const char *volume
 		if (r < 0)
 			return err_set(e, r, "out of memory");
 		if (str_starts(c->clean_paths[i], "../") || str_eq(c->clean_paths[i], ".."))
-			return err_set(e, -EINVAL, "invalid container mount point %s", c->clean_paths[i]);
+			return reason_set(e, REASON_MOUNT_PATH_INVALID,
+					  err_set(e, -EINVAL, "invalid container mount point %s", c->clean_paths[i]));
 		r = nested_in(c, c->clean_paths[i], fn, userdata);
 		if (r < 0)
 			return r;
@@ -196,7 +198,7 @@ static int view_add_token(struct view *v, mode_t mode, const struct pod *pod, co
 	if (has_owner || pod->has_fs_group)
 		mode = 0600;
 	if (!key)
-		return err_set(e, -ENOENT, "token without a value");
+		return reason_set(e, REASON_OBJECT_INVALID, err_set(e, -ENOENT, "token without a value"));
 	return payload_add_owned(v->payload, source->items[0].path, &key->value, &key->digest, mode, owner, e);
 }
 
@@ -219,12 +221,23 @@ static int view_add_items(struct view *v, mode_t mode, const struct pod_volume_s
 		if (!key && source->optional)
 			continue;
 		if (!key)
-			return err_set(e, -ENOENT, "%s: %s", missing_key(source), item->key);
+			return reason_set(e, REASON_KEY_NOT_FOUND,
+					  err_set(e, -ENOENT, "%s: %s", missing_key(source), item->key));
 		r = view_add_key(v, key, item->path, item->has_mode ? item->mode : mode, e);
 		if (r < 0)
 			return r;
 	}
 	return 0;
+}
+
+/* Why the pod's own text cannot be made: r is downward_text()'s. */
+static enum reason reason_of_text(int r)
+{
+	if (r == -EAGAIN)
+		return REASON_NODE_NOT_FETCHED;
+	if (r == -ENOMEM)
+		return REASON_OUT_OF_MEMORY;
+	return r == -ENOBUFS ? REASON_TOO_LARGE : REASON_FIELD_INVALID;
 }
 
 /* The bytes are in locked memory like all others: what serves them knows of no other. */
@@ -253,12 +266,36 @@ static int view_add_pod(struct view *v, mode_t mode, const struct pod *pod, cons
 		cleanup_buf struct buf text = BUF_INIT(DOWNWARD_MAX);
 
 		r = downward_text(pod, &source->items[i], allocatable, &text, e);
-		if (r == 0)
-			r = view_add_text(v, &source->items[i], text.data ?: "", text.len, mode, e);
+		if (r < 0)
+			return reason_set(e, reason_of_text(r), r);
+		r = view_add_text(v, &source->items[i], text.data ?: "", text.len, mode, e);
 		if (r < 0)
 			return r;
 	}
 	return 0;
+}
+
+/* Of one that cannot be had. */
+static int refuse_object(const struct store_entry *entry, struct err *e)
+{
+	static const enum reason absent[OBJECT_KINDS_N] = { [OBJECT_SECRET] = REASON_SECRET_NOT_FOUND,
+							    [OBJECT_CONFIG_MAP] = REASON_CONFIG_MAP_NOT_FOUND,
+							    [OBJECT_TOKEN] = REASON_NO_TOKENS };
+	bool is_token = entry->kind == OBJECT_TOKEN;
+
+	if (entry->state == STORE_UNSYNCED && entry->error[0])
+		return reason_set(e, entry->reason, err_set(e, -EAGAIN, "%s", entry->error));
+	if (entry->state == STORE_UNSYNCED && is_token)
+		err_set(e, -EAGAIN, "the token has not been fetched yet");
+	else if (entry->state == STORE_UNSYNCED)
+		err_set(e, -EAGAIN, "%s \"%s\" has not been fetched yet", object_kind_word(entry->kind), entry->name);
+	if (entry->state == STORE_UNSYNCED)
+		return reason_set(e, REASON_NOT_FETCHED, -EAGAIN);
+	if (is_token)
+		err_set(e, -ENOENT, "there are no service account tokens without an API server");
+	else
+		err_set(e, -ENOENT, "%s \"%s\" not found", object_kind_word(entry->kind), entry->name);
+	return reason_set(e, absent[entry->kind], -ENOENT);
 }
 
 /* What a later source adds takes the place of an earlier one's file of the same path, as the kubelet's projected plugin
@@ -268,21 +305,12 @@ static int view_add_object(struct view *v, mode_t mode, const struct pod *pod, c
 {
 	bool is_token = source->kind == POD_SOURCE_TOKEN;
 
-	if (is_token && entry->state == STORE_UNSYNCED && !entry->error[0])
-		return err_set(e, -EAGAIN, "the token has not been fetched yet");
-	if (is_token && entry->state == STORE_ABSENT)
-		return err_set(e, -ENOENT, "there are no service account tokens without an API server");
-	if (is_token && entry->state == STORE_PRESENT)
-		return view_add_token(v, mode, pod, source, entry->secret, e);
-	if (entry->state == STORE_UNSYNCED && entry->error[0])
-		return err_set(e, -EAGAIN, "%s", entry->error);
-	if (entry->state == STORE_UNSYNCED)
-		return err_set(e, -EAGAIN, "%s \"%s\" has not been fetched yet", object_kind_word(entry->kind),
-			       entry->name);
-	if (entry->state == STORE_ABSENT && !source->optional)
-		return err_set(e, -ENOENT, "%s \"%s\" not found", object_kind_word(entry->kind), entry->name);
-	if (entry->state == STORE_ABSENT)
+	if (entry->state == STORE_ABSENT && source->optional && !is_token)
 		return 0;
+	if (entry->state != STORE_PRESENT)
+		return refuse_object(entry, e);
+	if (is_token)
+		return view_add_token(v, mode, pod, source, entry->secret, e);
 	return source->n_items > 0 ? view_add_items(v, mode, source, entry->secret, e)
 				   : view_add_all(v, mode, entry->secret, e);
 }
@@ -367,7 +395,8 @@ static int view_fill(struct view *v, const struct pod *pod, const struct pod_vol
 	int r;
 
 	if (volume->option_error)
-		return err_set(e, -EINVAL, "annotation " POD_OPTION_VOLUMES ": %s", volume->option_error);
+		return reason_set(e, REASON_OPTION_INVALID,
+				  err_set(e, -EINVAL, "annotation " POD_OPTION_VOLUMES ": %s", volume->option_error));
 	for (size_t i = 0; i < volume->n_sources; i++) {
 		const struct pod_volume_source *source = &volume->sources[i];
 
@@ -392,6 +421,14 @@ static int view_fill(struct view *v, const struct pod *pod, const struct pod_vol
 	if (volume->layout == POD_LAYOUT_FLAT)
 		payload_set_flat(v->payload);
 	return payload_seal(v->payload, e);
+}
+
+/* What the payload refuses: it knows of no pods, and of no reasons. */
+static enum reason reason_of_payload(int r)
+{
+	if (r == -ENOMEM)
+		return REASON_SECRET_MEMORY_FULL;
+	return r == -E2BIG || r == -EFBIG ? REASON_TOO_LARGE : REASON_PATH_INVALID;
 }
 
 static char *view_versions(const struct pod_volume *volume, const struct store_entry *const *entries)
@@ -421,11 +458,13 @@ int view_make(const struct pod *pod, const struct pod_volume *volume, const stru
 	int r;
 
 	if (volume->error)
-		return err_set(e, -EINVAL, "%s", volume->error);
+		return reason_set(e, REASON_VOLUME_INVALID, err_set(e, -EINVAL, "%s", volume->error));
 	r = payload_new(&v.payload);
 	if (r < 0)
 		return err_set(e, r, "out of memory");
 	r = view_fill(&v, pod, volume, entries, allocatable, e);
+	if (r < 0 && e && e->reason == REASON_NONE)
+		e->reason = reason_of_payload(r);
 	if (r < 0)
 		return r;
 	v.resource_version = view_versions(volume, entries);
