@@ -40,6 +40,71 @@ static const struct origin *source_shown(const struct volume *v, size_t i, const
 	return object && str_eq(object, o->object) ? o : NULL;
 }
 
+static const char *state_name(enum store_state state)
+{
+	static const char *const names[] = {
+		[STORE_UNSYNCED] = "unknown",
+		[STORE_ABSENT] = "absent",
+		[STORE_PRESENT] = "present",
+	};
+
+	return names[state];
+}
+
+/* What this source asks for by name: all of it; or, of a known object, what is there and what is not. */
+enum asked { ASKED_ALL, ASKED_THERE, ASKED_MISSING };
+
+static json_t *report_asked(const struct pod_volume_source *spec, const struct store_entry *entry, enum asked which)
+{
+	const struct secret *secret = entry ? entry->secret : NULL;
+	cleanup_json json_t *keys = json_array();
+
+	for (size_t i = 0; i < spec->n_items; i++) {
+		const char *key = spec->items[i].key;
+		bool there = !entry || (secret && secret_find_key(secret, key));
+
+		if ((which == ASKED_MISSING && (there || !secret)) || (which == ASKED_THERE && !there))
+			continue;
+		if (json_array_append_new(keys, json_text(key)) < 0)
+			return NULL;
+	}
+	return TAKE_PTR(keys);
+}
+
+static json_t *report_key_names(const struct secret *secret)
+{
+	cleanup_json json_t *keys = json_array();
+
+	for (size_t i = 0; secret && i < secret->n_keys; i++)
+		if (json_array_append_new(keys, json_string(secret->keys[i].name)) < 0)
+			return NULL;
+	return TAKE_PTR(keys);
+}
+
+/* What is known of the object now, whatever is shown. */
+static int report_source_state(json_t *source, const struct pod_volume_source *spec, const struct store_entry *entry)
+{
+	const struct secret *secret = entry ? entry->secret : NULL;
+	bool takes_all = spec->n_items == 0 && entry;
+	json_t *missing = report_asked(spec, entry, ASKED_MISSING);
+	bool lacks = json_array_size(missing) > 0;
+	int r;
+
+	r = json_object_update_new(
+		source, json_pack("{s:o, s:o, s:o}", "asked", report_asked(spec, entry, ASKED_ALL), "keys",
+				  takes_all ? report_key_names(secret) : report_asked(spec, entry, ASKED_THERE),
+				  "missing", missing));
+	if (r == 0 && lacks)
+		r = json_object_set_new(source, "available", report_key_names(secret));
+	if (r < 0 || !entry)
+		return r;
+	return json_object_update_new(
+		source, json_pack("{s:s, s:s, s:b, s:s, s:o, s:o}", "state", state_name(entry->state), "knownVersion",
+				  secret && secret->resource_version ? secret->resource_version : "", "immutable",
+				  secret && secret->immutable, "reason", reason_name(entry->reason), "error",
+				  json_text(entry->error), "errorSince", report_time(entry->failed_usec)));
+}
+
 static json_t *report_sources(const struct report_state *s, const struct volume *v)
 {
 	const struct volume_path at = { .pod_uid = v->pod->uid,
@@ -57,7 +122,7 @@ static json_t *report_sources(const struct report_state *s, const struct volume 
 					   "uid", o ? o->uid : "", "resourceVersion", o ? o->resource_version : "",
 					   "synced", report_time(entry ? entry->synced_usec : 0));
 
-		if (json_array_append_new(sources, source) < 0)
+		if (json_array_append_new(sources, source) < 0 || report_source_state(source, spec, entry) < 0)
 			return NULL;
 	}
 	return TAKE_PTR(sources);
@@ -110,13 +175,14 @@ static json_t *report_volume(const struct report_state *s, const struct volume *
 
 	if (!path)
 		return NULL;
-	return json_pack("{s:s, s:s, s:s*, s:o*, s:o, s:o, s:o, s:s, s:s, s:s, s:o, s:o, s:I, s:I, s:o, s:o}", "name",
-			 v->spec->name, "type", pod_volume_type(v->spec), "secret", only ? only->name : NULL,
+	return json_pack("{s:s, s:s, s:s*, s:o*, s:o, s:o, s:o, s:s, s:s, s:s, s:o, s:o, s:I, s:I, s:o, s:s, s:o, s:o}",
+			 "name", v->spec->name, "type", pod_volume_type(v->spec), "secret", only ? only->name : NULL,
 			 "optional", only ? json_boolean(only->optional) : NULL, "sources", report_sources(s, v),
 			 "path", json_text(path), "live", report_live(s, v), "state", condition_name(v->condition),
 			 "resourceVersion", v->resource_version ? v->resource_version : "", "version", v->version,
 			 "updated", report_updated(v), "ageSeconds", report_age(v), "files", (json_int_t)v->n_files,
-			 "bytes", (json_int_t)v->n_bytes, "error", json_text(v->error), "cached", report_cached(v));
+			 "bytes", (json_int_t)v->n_bytes, "error", json_text(v->error), "reason",
+			 reason_name(v->reason), "errorSince", report_time(v->error_usec), "cached", report_cached(v));
 }
 
 static json_t *report_mistakes(const struct pod *pod)
@@ -135,6 +201,48 @@ static json_t *report_mistakes(const struct pod *pod)
 	return TAKE_PTR(mistakes);
 }
 
+static const char *container_kind_name(enum pod_container_kind kind)
+{
+	static const char *const names[] = {
+		[POD_CONTAINER_INIT] = "init",
+		[POD_CONTAINER_REGULAR] = "regular",
+		[POD_CONTAINER_EPHEMERAL] = "ephemeral",
+	};
+
+	return names[kind];
+}
+
+static json_t *report_container_mounts(const struct pod_container *c)
+{
+	cleanup_json json_t *mounts = json_array();
+
+	for (size_t i = 0; i < c->n_mounts; i++) {
+		const struct pod_mount *m = &c->mounts[i];
+		const char *sub_path = m->sub_path ?: m->sub_path_expr;
+
+		if (json_array_append_new(mounts, json_pack("{s:o, s:o, s:o}", "volume", json_text(m->volume),
+							    "mountPath", json_text(m->mount_path), "subPath",
+							    sub_path ? json_text(sub_path) : json_null())) < 0)
+			return NULL;
+	}
+	return TAKE_PTR(mounts);
+}
+
+static json_t *report_containers(const struct pod *pod)
+{
+	cleanup_json json_t *containers = json_array();
+
+	for (size_t i = 0; i < pod->n_containers; i++) {
+		const struct pod_container *c = &pod->containers[i];
+
+		if (json_array_append_new(containers, json_pack("{s:o, s:s, s:o}", "name", json_text(c->name), "kind",
+								container_kind_name(c->kind), "mounts",
+								report_container_mounts(c))) < 0)
+			return NULL;
+	}
+	return TAKE_PTR(containers);
+}
+
 json_t *report_pod(const struct report_state *s, const struct pod_state *pod)
 {
 	cleanup_json json_t *volumes = json_array();
@@ -143,10 +251,12 @@ json_t *report_pod(const struct report_state *s, const struct pod_state *pod)
 		if (json_array_append_new(volumes, report_volume(s, &pod->volumes[i])) < 0)
 			return NULL;
 	}
-	return json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:o, s:o, s:O}", "namespace", pod->pod->ns, "name",
-			 pod->pod->name, "uid", pod->uid, "phase", pod->pod->phase ? pod->pod->phase : "", "ready",
-			 pod_state_is_ready(pod), "finished", pod_is_finished(pod->pod), "since",
-			 report_time(pod->since_usec), "mistakes", report_mistakes(pod->pod), "volumes", volumes);
+	return json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:o, s:o, s:o, s:O}", "namespace", pod->pod->ns,
+			 "name", pod->pod->name, "uid", pod->uid, "phase", pod->pod->phase ? pod->pod->phase : "",
+			 "ready", pod_state_is_ready(pod), "finished", pod_is_finished(pod->pod), "deleting",
+			 pod->pod->deleting, "cached", pod->cached, "postponed", pod->next != NULL, "since",
+			 report_time(pod->since_usec), "mistakes", report_mistakes(pod->pod), "containers",
+			 report_containers(pod->pod), "volumes", volumes);
 }
 
 /* Whether the source has told of all pods of the node yet: until then something may be missing. */
@@ -307,15 +417,16 @@ static json_t *report_fuse(const struct session *session)
 
 static json_t *report_source(const struct source_health *h)
 {
-	return json_pack("{s:s, s:o, s:s*, s:b, s:b, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
-			 "kind", h->kind, "location", json_text(h->location), "strategy", h->strategy, "connected",
-			 h->connected, "podsSynced", h->pods_synced, "lastContact", report_time(h->last_contact_usec),
-			 "lastError", json_text(h->last_error), "secrets", (json_int_t)h->n_secrets, "secretsSynced",
-			 (json_int_t)h->n_secrets_synced, "configMaps", (json_int_t)h->n_config_maps,
-			 "configMapsSynced", (json_int_t)h->n_config_maps_synced, "tokens", (json_int_t)h->n_tokens,
-			 "tokensSynced", (json_int_t)h->n_tokens_synced, "watches", (json_int_t)h->n_watches,
-			 "rejected", (json_int_t)h->n_rejected, "warnings", (json_int_t)h->n_warnings, "requests",
-			 (json_int_t)h->n_requests, "connections", (json_int_t)h->n_connections);
+	return json_pack(
+		"{s:s, s:o, s:s*, s:b, s:b, s:o, s:o, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+		"kind", h->kind, "location", json_text(h->location), "strategy", h->strategy, "connected", h->connected,
+		"podsSynced", h->pods_synced, "lastContact", report_time(h->last_contact_usec), "lastError",
+		json_text(h->last_error), "reason", reason_name(h->reason), "errorSince", report_time(h->failed_usec),
+		"secrets", (json_int_t)h->n_secrets, "secretsSynced", (json_int_t)h->n_secrets_synced, "configMaps",
+		(json_int_t)h->n_config_maps, "configMapsSynced", (json_int_t)h->n_config_maps_synced, "tokens",
+		(json_int_t)h->n_tokens, "tokensSynced", (json_int_t)h->n_tokens_synced, "watches",
+		(json_int_t)h->n_watches, "rejected", (json_int_t)h->n_rejected, "warnings", (json_int_t)h->n_warnings,
+		"requests", (json_int_t)h->n_requests, "connections", (json_int_t)h->n_connections);
 }
 
 static json_t *report_publisher(const struct publish *publish)
@@ -436,22 +547,19 @@ static json_t *report_labels(const struct secret *secret)
 
 json_t *report_secret(const struct store_entry *entry)
 {
-	static const char *const states[] = {
-		[STORE_UNSYNCED] = "unknown", [STORE_ABSENT] = "absent", [STORE_PRESENT] = "present"
-	};
 	const struct secret *secret = entry->secret;
 	cleanup_json json_t *keys = NULL, *labels = report_labels(secret);
 	size_t bytes = 0;
 
 	keys = report_keys(secret, &bytes);
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:O, s:I, s:s, s:s, s:O, s:I, s:o, s:s, s:I}", "kind",
-			 object_kind_name(entry->kind), "namespace", entry->ns, "name", entry->name, "state",
-			 states[entry->state], "type", secret && secret->type ? secret->type : "", "immutable",
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:O, s:I, s:s, s:s, s:O, s:I, s:o, s:s, s:s, s:o, s:I}",
+			 "kind", object_kind_name(entry->kind), "namespace", entry->ns, "name", entry->name, "state",
+			 state_name(entry->state), "type", secret && secret->type ? secret->type : "", "immutable",
 			 secret && secret->immutable, "keys", keys, "bytes", (json_int_t)bytes, "resourceVersion",
 			 secret ? secret->resource_version : "", "uid", secret && secret->uid ? secret->uid : "",
 			 "labels", labels, "references", (json_int_t)entry->n_refs, "synced",
-			 report_time(entry->synced_usec), "error", entry->error, "answers",
-			 (json_int_t)entry->n_answers);
+			 report_time(entry->synced_usec), "error", entry->error, "reason", reason_name(entry->reason),
+			 "errorSince", report_time(entry->failed_usec), "answers", (json_int_t)entry->n_answers);
 }
 
 static int compare_entries(const void *a, const void *b)
