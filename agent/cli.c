@@ -46,6 +46,9 @@ static const struct command commands[] = {
 	  "list the volumes: state, revision, last error", NULL },
 	{ "top", cli_top, OPTION_BIT(OPTION_RUNTIME_DIR) | OPTION_BIT(OPTION_BATCH) | OPTION_BIT(OPTION_COLOR), 0, 0,
 	  "[OPTION...]", "show, once a second, what the daemon is doing", "q ends it." },
+	{ "explain", cli_explain, OPTIONS_LIST, 1, 2, "[OPTION...] NAMESPACE/POD [VOLUME]",
+	  "say why a pod's volumes are there or not, and what to do",
+	  "Exits 0 if all is well, 1 if something is wrong, 3 if no daemon answers." },
 	{ "wait", cli_wait, OPTIONS_WAIT, 1, 1, "[OPTION...] NAMESPACE/POD",
 	  "wait until every volume of a pod is ready",
 	  "Exits 0 once they are; else 1, with the reasons on stderr. A pod or a daemon that is not\n"

@@ -29,6 +29,7 @@ int cli_status(const struct options *o, char *const *words);
 int cli_pods(const struct options *o, char *const *words);
 int cli_volumes(const struct options *o, char *const *words);
 int cli_top(const struct options *o, char *const *words);
+int cli_explain(const struct options *o, char *const *words);
 int cli_wait(const struct options *o, char *const *words);
 int cli_secrets(const struct options *o, char *const *words);
 int cli_refresh(const struct options *o, char *const *words);

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "agent/metrics.h"
+#include "agent/reason.h"
 #include "common/file.h"
 #include "common/str.h"
 #include "test/lib/program.h"
@@ -130,6 +131,25 @@ static void commands_are_in_the_manual(void **state)
 		if (!strstr(text, section))
 			fail_msg("command %s has no section in the manual", help.names[i]);
 	}
+}
+
+static void reasons_are_in_the_manual(void **state)
+{
+	cleanup_free char *text = source("man/secretlet.8");
+	const char *list = strstr(text, "\n.Sh REASONS\n"), *end = list ? strstr(list, "\n.El\n") : NULL;
+	size_t n = 0;
+
+	assert_non_null(end);
+	for (enum reason r = REASON_NONE + 1; r < REASONS_N; r++) {
+		cleanup_free char *item = str_format("\n.It Li %s\n", reason_name(r));
+		const char *at = strstr(list, item);
+
+		if (!at || at > end)
+			fail_msg("reason %s is not in the manual", reason_name(r));
+	}
+	for (const char *p = list; (p = strstr(p, "\n.It Li ")) && p < end; p++)
+		n++;
+	assert_int_equal(n, REASONS_N - 1);
 }
 
 static void options_are_in_the_manual(void **state)
@@ -272,6 +292,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(commands_are_in_the_manual, needs_program),
+		cmocka_unit_test_setup(reasons_are_in_the_manual, needs_program),
 		cmocka_unit_test_setup(options_are_in_the_manual, needs_program),
 		cmocka_unit_test_setup(each_synopsis_has_the_options_of_its_command, needs_program),
 		cmocka_unit_test(configuration_fields_are_in_the_manual),
