@@ -13,6 +13,9 @@ MANDIR ?= $(PREFIX)/share/man
 DOCDIR ?= $(PREFIX)/share/doc/secretlet
 SYSCONFDIR ?= /etc
 UNITDIR ?= $(or $(shell pkg-config --variable=systemdsystemunitdir systemd 2>/dev/null),/lib/systemd/system)
+BASHCOMPDIR ?= $(PREFIX)/share/bash-completion/completions
+ZSHCOMPDIR ?= $(PREFIX)/share/zsh/vendor-completions
+FISHCOMPDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 SYSUSERSDIR ?= $(or $(shell pkg-config --variable=sysusersdir systemd 2>/dev/null),/usr/lib/sysusers.d)
 OCIHOOKSDIR ?= $(PREFIX)/share/containers/oci/hooks.d
 DESTDIR ?=
@@ -28,7 +31,7 @@ DEPS_BUILD := gcc libc6-dev make pkg-config libfuse3-dev libcurl4-openssl-dev li
 DEPS_DEB := debhelper dpkg-dev
 DEPS_TEST := libcmocka-dev libseccomp-dev mandoc jq curl openssl ca-certificates util-linux procps psmisc inotify-tools \
 	attr nghttp2-proxy strace crun runc podman conmon containerd busybox-static python3 git clang-format fuse3 systemd clang-14 \
-	libclang-rt-14-dev prometheus python3-yaml python3-jsonschema $(DEPS_DEB) lintian
+	libclang-rt-14-dev prometheus python3-yaml python3-jsonschema zsh fish $(DEPS_DEB) lintian
 # what `make lint` and `make valgrind` need beside; not for `make test`, it is half a gigabyte
 DEPS_LINT := clang clang-tidy clang-tools cppcheck shellcheck pyflakes3 valgrind
 
@@ -283,6 +286,9 @@ install: all ## into $(DESTDIR)$(PREFIX): SBINDIR= MANDIR= DOCDIR= UNITDIR= SYSU
 		$(DESTDIR)$(PREFIX)/share/doc/secretlet/oci/secretlet-precreate.json
 	for f in deploy/podman/*; do $(INSTALL) -D -m 0644 $$f $(DESTDIR)$(PREFIX)/share/doc/secretlet/podman/$${f##*/}; done
 	$(INSTALL) -D -m 0644 deploy/secretlet.sysusers $(DESTDIR)$(SYSUSERSDIR)/secretlet.conf
+	$(INSTALL) -D -m 0644 deploy/completion/secretlet.bash $(DESTDIR)$(BASHCOMPDIR)/secretlet
+	$(INSTALL) -D -m 0644 deploy/completion/_secretlet $(DESTDIR)$(ZSHCOMPDIR)/_secretlet
+	$(INSTALL) -D -m 0644 deploy/completion/secretlet.fish $(DESTDIR)$(FISHCOMPDIR)/secretlet.fish
 	$(INSTALL) -D -m 0644 examples/secretlet.yaml $(DESTDIR)$(PREFIX)/share/doc/secretlet/examples/secretlet.yaml
 	$(INSTALL) -D -m 0644 SECURITY.md $(DESTDIR)$(PREFIX)/share/doc/secretlet/SECURITY.md
 	$(INSTALL) -D -m 0644 docs/openapi.yaml $(DESTDIR)$(PREFIX)/share/doc/secretlet/openapi.yaml
@@ -295,6 +301,7 @@ uninstall: ## removes what install put there (not the configuration); the same v
 	for p in man/*.[1-9]; do rm -f $(DESTDIR)$(MANDIR)/man$${p##*.}/$${p##*/}; done
 	rm -f $(DESTDIR)$(UNITDIR)/secretlet.service $(DESTDIR)$(SYSUSERSDIR)/secretlet.conf
 	rm -f $(DESTDIR)$(UNITDIR)/secretlet-wait@.service $(DESTDIR)$(OCIHOOKSDIR)/secretlet.json
+	rm -f $(DESTDIR)$(BASHCOMPDIR)/secretlet $(DESTDIR)$(ZSHCOMPDIR)/_secretlet $(DESTDIR)$(FISHCOMPDIR)/secretlet.fish
 	rm -rf $(DESTDIR)$(PREFIX)/share/doc/secretlet
 
 deb: ## build/deb/secretlet_VERSION_ARCH.deb, a Debian package

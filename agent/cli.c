@@ -91,6 +91,7 @@ static const struct command commands[] = {
 	  "list shows names, revisions and ages, never values. verify exits 0 if every record is good,\n"
 	  "else 1, and names those that are not. wipe needs no key and no running daemon." },
 	{ "version", cli_version, 0, 0, 0, "", "print the version", NULL },
+	{ "internal-complete", cli_internal_complete, 0, 0, SIZE_MAX, "[--] WORD...", NULL, NULL },
 	{ "internal-agent", cli_internal_agent, OPTIONS_RUN, 0, 0, "", NULL, NULL },
 	{ "internal-publisher", cli_internal_publisher, 0, 0, 0, "", NULL, NULL },
 	{ "internal-audit", cli_internal_audit, OPTIONS_RUN, 1, 1, "", NULL, NULL },
@@ -104,6 +105,17 @@ static const struct command *command_find(const char *name)
 		if (str_eq(commands[i].name, name))
 			return &commands[i];
 	return NULL;
+}
+
+struct cli_command_info cli_command_info(size_t i)
+{
+	for (size_t j = 0; j < ARRAY_SIZE(commands); j++)
+		if (commands[j].help && i-- == 0)
+			return (struct cli_command_info){ .name = commands[j].name,
+							  .usage = commands[j].usage,
+							  .help = commands[j].help,
+							  .options = commands[j].options | OPTION_BIT(OPTION_HELP) };
+	return (struct cli_command_info){ .name = NULL };
 }
 
 static void say(const char *fmt, ...) attr_printf(1, 2);

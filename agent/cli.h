@@ -42,6 +42,14 @@ int cli_seal(const struct options *o, char *const *words);
 int cli_cache(const struct options *o, char *const *words);
 int cli_hook(const struct options *o, char *const *words);
 int cli_version(const struct options *o, char *const *words);
+int cli_internal_complete(const struct options *o, char *const *words);
+
+/* The commands that people use, for completion; NULL name: that were all. */
+struct cli_command_info {
+	const char *name, *usage, *help;
+	uint32_t options;
+};
+struct cli_command_info cli_command_info(size_t i);
 
 /* Of a process that reads secrets: no core, not traceable. */
 void cli_hide_memory(void);

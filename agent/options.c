@@ -318,3 +318,12 @@ void options_print(FILE *f, uint32_t allowed)
 			fprintf(f, "  %-24s %s\n", left, specs[i].help);
 	}
 }
+
+struct option_info options_info(enum option_id id)
+{
+	const struct option_spec *s = &specs[id];
+
+	return (struct option_info){
+		.name = s->name, .letter = s->letter, .arg = s->arg, .help = s->help, .expected = s->expected
+	};
+}

@@ -59,5 +59,13 @@ struct options {
 /* Parses argv (argv[0] is the command's name, argv[argc] NULL) with the options whose bits are in `allowed`;
  * --help always is. Options and words may be mixed: argv is put in order. -EINVAL: e names what is wrong. */
 int options_parse(uint32_t allowed, int argc, char **argv, struct options *ret_o, struct err *e);
+struct option_info {
+	const char *name; /* without the dashes */
+	char letter;
+	const char *arg; /* "FILE"; NULL: takes none */
+	const char *help;
+	const char *expected; /* of a FORMAT, LEVEL or KIND: "table or json"; else maybe NULL */
+};
+struct option_info options_info(enum option_id id);
 /* One line for each allowed option, as --help shows them. */
 void options_print(FILE *f, uint32_t allowed);
