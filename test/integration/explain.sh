@@ -259,6 +259,28 @@ end "$keeper"
 end "$between"
 end "$server"
 
+# --- a limit
+head -c 900000 /dev/zero | base64 -w0 >"$TEST_DIR/large"
+for n in 1 2 3 4; do
+	jq -n --arg n "$n" --rawfile data "$TEST_DIR/large" '{apiVersion: "v1", kind: "Secret",
+		metadata: {name: "large-\($n)", namespace: "default"}, data: {k: $data}}' | object "a-large-$n"
+	pod "large-$n" "$(volume "large-$n")"
+done
+cat >"$TEST_DIR/limit.yaml" <<-Y
+	apiVersion: secretlet.config/v1alpha1
+	kind: SecretletConfiguration
+	secretMemoryLimit: 2Mi
+Y
+server_start
+kubeconfig "http://127.0.0.1:$server_port" >"$TEST_DIR/kubeconfig"
+"$secretlet" run --config "$TEST_DIR/limit.yaml" --kubeconfig "$TEST_DIR/kubeconfig" --node-name node-1 --pods-dir "$pods" --runtime-dir "$run" 2>>"$log" &
+keeper=$!
+some_are_too_many() { has large-1 SecretMemoryFull || has large-2 SecretMemoryFull || has large-3 SecretMemoryFull || has large-4 SecretMemoryFull; }
+check "a limit that is reached" eventually 30 some_are_too_many
+check_contains "and the field that raises it" "$(finding SecretMemoryFull .advice)" "secretMemoryLimit in the configuration"
+end "$keeper"
+end "$server"
+
 # --- certificates: the server is there, and is not believed
 tls=$TEST_DIR/tls
 mkdir "$tls"

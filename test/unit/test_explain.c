@@ -237,6 +237,39 @@ static void a_reason_of_the_volume_alone_is_told_once(void **state)
 	assert_string_equal(text(json_array_get(findings, 0), "since"), "2026-11-26T10:00:00Z");
 }
 
+static void what_nobody_has_answered_yet_is_a_reason(void **state)
+{
+	cleanup_json json_t *findings = findings_of(
+		HEALTHY,
+		POD(VOLUME("waiting", "NotFetched", "not yet",
+			   "{'type': 'secret', 'name': 'db', 'state': 'unknown', 'reason': ''},"
+			   "{'type': 'downwardAPI', 'optional': false, 'keys': ['metadata.name'], 'missing': []}")),
+		NULL);
+
+	assert_int_equal(json_array_size(findings), 1);
+	assert_string_equal(text(find(findings, "NotFetched"), "object"), "Secret default/db");
+}
+
+static void what_is_from_the_offline_cache_says_so(void **state)
+{
+	cleanup_json json_t *findings = findings_of(
+		HEALTHY,
+		POD("{'name': 'creds', 'state': 'ready', 'reason': '', 'error': '', 'cached': '2026-11-25T10:00:00Z',"
+		    " 'sources': []}"),
+		NULL);
+
+	assert_string_equal(text(find(findings, "Ready"), "level"), "ok");
+	assert_string_equal(text(find(findings, "FromOfflineCache"), "since"), "2026-11-25T10:00:00Z");
+}
+
+static void what_is_on_its_way_is_not_there(void **state)
+{
+	cleanup_json json_t *findings = findings_of(HEALTHY, POD(VOLUME("publishing", "", "", "")), NULL);
+
+	assert_int_equal(json_array_size(findings), 1);
+	assert_string_equal(text(find(findings, "Publishing"), "level"), "problem");
+}
+
 static void a_refusal_names_the_identity_and_the_object(void **state)
 {
 	cleanup_json json_t *findings = findings_of(
@@ -391,6 +424,9 @@ int main(void)
 		cmocka_unit_test(what_is_healthy_is_no_problem),
 		cmocka_unit_test(each_source_that_lacks_something_is_named),
 		cmocka_unit_test(a_reason_of_the_volume_alone_is_told_once),
+		cmocka_unit_test(what_nobody_has_answered_yet_is_a_reason),
+		cmocka_unit_test(what_is_from_the_offline_cache_says_so),
+		cmocka_unit_test(what_is_on_its_way_is_not_there),
 		cmocka_unit_test(a_refusal_names_the_identity_and_the_object),
 		cmocka_unit_test(a_later_daemons_reason_is_shown_as_it_is),
 		cmocka_unit_test(the_daemons_troubles_are_told),
