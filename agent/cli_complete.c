@@ -162,7 +162,7 @@ static void offer_listed(const struct completion *c, const char *list, const cha
 
 static void offer_value(const struct completion *c, const struct option_info *o)
 {
-	static const char *const listed[] = { "FORMAT", "LEVEL", "KIND" };
+	static const char *const listed[] = { "FORMAT", "LEVEL", "KIND", "WHEN" };
 
 	if (offer_kind(c, o->arg, strlen(o->arg)))
 		return;

@@ -164,7 +164,8 @@ static int ask_for_pod(const struct options *o, struct explain *x, const char *p
 		explain_pod(x, reply.json, o->n_args > 1 ? o->args[1] : NULL);
 		return CLI_OK;
 	}
-	if (reply.status != 404)
+	/* none of that name, or not yet */
+	if (reply.status != 404 && reply.status != 503)
 		return cli_fail_reply(&reply);
 	r = cli_fetch(o, "/v1/pods", &pods);
 	if (r == CLI_OK)

@@ -682,6 +682,9 @@ void explain_unknown_pod(struct explain *x, const json_t *pods)
 	cleanup_free char *list = names ? list_names(names) : NULL, *known = NULL, *message = NULL, *object = NULL;
 	const char *near = nearest(names, ref);
 
+	/* then that is what is wrong, and explain_daemon() says it */
+	if (!is_true(json_object_get(x->status, "source"), "podsSynced"))
+		return;
 	known = json_array_size(names) ? str_format("Known here: %s.", list ?: "") : strdup("No pod is known here.");
 	object = str_format("pod %s", ref);
 	message = str_format("no pod %s is known here%s%s%s", ref, near ? "; is it " : "", near ?: "", near ? "?" : "");

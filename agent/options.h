@@ -64,7 +64,7 @@ struct option_info {
 	char letter;
 	const char *arg; /* "FILE"; NULL: takes none */
 	const char *help;
-	const char *expected; /* of a FORMAT, LEVEL or KIND: "table or json"; else maybe NULL */
+	const char *expected; /* of a FORMAT, LEVEL, KIND or WHEN: "table or json"; else maybe NULL */
 };
 struct option_info options_info(enum option_id id);
 /* One line for each allowed option, as --help shows them. */

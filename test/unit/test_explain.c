@@ -382,6 +382,23 @@ static void a_pod_nobody_knows_has_a_neighbour(void **state)
 	}
 }
 
+static void before_the_first_list_no_pod_is_said_to_be_unknown(void **state)
+{
+	cleanup(explain_freep) struct explain *x = NULL;
+	cleanup_json json_t *status = parse(
+				    "{'publisher': {'attached': true}, 'secretMemory': {'locked': true},"
+				    " 'source': {'location': 'https://a', 'podsSynced': false, 'connected': true}}"),
+			    *pods = parse("{'pods': []}"), *findings = NULL;
+
+	assert_int_equal(explain_new(status, "default/web", &x), 0);
+	explain_daemon(x);
+	explain_unknown_pod(x, pods);
+	assert_int_equal(explain_findings(x, &findings), 0);
+	find(findings, "PodsNotKnown");
+	assert_int_equal(json_array_size(findings), 1);
+	assert_true(explain_has_problem(x));
+}
+
 static void annotations_that_are_wrong_say_where(void **state)
 {
 	cleanup_json json_t *findings =
@@ -434,6 +451,7 @@ int main(void)
 		cmocka_unit_test(pods_that_are_over_say_so),
 		cmocka_unit_test(a_volume_nobody_knows_has_a_neighbour),
 		cmocka_unit_test(a_pod_nobody_knows_has_a_neighbour),
+		cmocka_unit_test(before_the_first_list_no_pod_is_said_to_be_unknown),
 		cmocka_unit_test(annotations_that_are_wrong_say_where),
 		cmocka_unit_test(manifests_are_no_api_server),
 	};
