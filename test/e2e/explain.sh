@@ -41,7 +41,7 @@ check "what was absent is there, and all is well" eventually 30 fine absent
 
 # --- the API server is stopped, and comes back
 kube_stop_apiserver
-says "an API server that is stopped" healthy ApiServerUnreachable .message "Connection refused"
+says "an API server that is stopped" healthy ApiServerUnreachable .message "https://127.0.0.1:$kube_port"
 check_equal "what is shown stays" "$(cat "$(volume healthy v)/user")" u
 kube_start_apiserver
 check "the API server is there again" eventually 60 kube_answers

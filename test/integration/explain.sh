@@ -241,7 +241,7 @@ says "a server that fails later" healthy ApiServerError .message "InternalError 
 says "takes nothing away" healthy LastGoodShown .message "2 files"
 rm "$TEST_DIR/faults"
 end "$between"
-says "a server that is away" healthy ApiServerUnreachable .message "Connection refused"
+says "a server that is away" healthy ApiServerUnreachable .message "http://127.0.0.1:$port"
 check_contains "since when" "$(finding ApiServerUnreachable .since)" T
 check_contains "and what is shown meanwhile" "$(finding ApiServerUnreachable .advice)" "What is shown stays"
 between_start
