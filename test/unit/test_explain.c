@@ -220,6 +220,7 @@ static void each_source_that_lacks_something_is_named(void **state)
 	assert_string_equal(command(f, 1), "kubectl -n default create secret generic db --from-file=user=FILE "
 					   "--from-file=password=FILE");
 	f = find(findings, "KeyNotFound");
+	assert_string_equal(text(f, "level"), "problem");
 	assert_string_equal(text(f, "object"), "ConfigMap default/app");
 	assert_has(text(f, "advice"), "asks for x, and ConfigMap default/app has a, b");
 	assert_string_equal(text(find(findings, "OptionalNotFound"), "level"), "note");
