@@ -8,7 +8,7 @@
 
 VERSION := $(shell cat VERSION)
 PREFIX ?= /usr
-SBINDIR ?= $(PREFIX)/sbin
+BINDIR ?= $(PREFIX)/bin
 MANDIR ?= $(PREFIX)/share/man
 DOCDIR ?= $(PREFIX)/share/doc/secretlet
 SYSCONFDIR ?= /etc
@@ -270,39 +270,32 @@ man-check: ## mandoc's lint over the manual
 	$(Q)if command -v mandoc >/dev/null; then mandoc -T lint -W warning man/*.[1-9]; fi
 
 # The configuration is the administrator's: neither of the two touches it.
-install: all ## into $(DESTDIR)$(PREFIX): SBINDIR= MANDIR= DOCDIR= UNITDIR= SYSUSERSDIR= SYSCONFDIR=
-	$(INSTALL) -D -m 0755 $(B)/secretlet $(DESTDIR)$(SBINDIR)/secretlet
+install: all ## into $(DESTDIR)$(PREFIX): BINDIR= MANDIR= DOCDIR= UNITDIR= SYSUSERSDIR= SYSCONFDIR= and others
+	$(INSTALL) -D -m 0755 $(B)/secretlet $(DESTDIR)$(BINDIR)/secretlet
 	for p in man/*.[1-9]; do $(INSTALL) -D -m 0644 $$p $(DESTDIR)$(MANDIR)/man$${p##*.}/$${p##*/} || exit 1; done
-	$(INSTALL) -d -m 0755 $(DESTDIR)$(UNITDIR)
-	sed 's#/usr/sbin/secretlet#$(SBINDIR)/secretlet#' deploy/secretlet.service >$(DESTDIR)$(UNITDIR)/secretlet.service
-	chmod 0644 $(DESTDIR)$(UNITDIR)/secretlet.service
-	sed 's#/usr/bin/secretlet#$(BINDIR)/secretlet#' deploy/systemd/secretlet-wait@.service \
-		>$(DESTDIR)$(UNITDIR)/secretlet-wait@.service
-	$(INSTALL) -d -m 0755 $(DESTDIR)$(OCIHOOKSDIR) $(DESTDIR)$(PREFIX)/share/doc/secretlet/oci
-	sed 's#/usr/bin/secretlet#$(BINDIR)/secretlet#' deploy/oci/secretlet.json >$(DESTDIR)$(OCIHOOKSDIR)/secretlet.json
-	sed 's#/usr/bin/secretlet#$(BINDIR)/secretlet#' deploy/oci/secretlet-precreate.json \
-		>$(DESTDIR)$(PREFIX)/share/doc/secretlet/oci/secretlet-precreate.json
-	chmod 0644 $(DESTDIR)$(UNITDIR)/secretlet-wait@.service $(DESTDIR)$(OCIHOOKSDIR)/secretlet.json \
-		$(DESTDIR)$(PREFIX)/share/doc/secretlet/oci/secretlet-precreate.json
-	for f in deploy/podman/*; do $(INSTALL) -D -m 0644 $$f $(DESTDIR)$(PREFIX)/share/doc/secretlet/podman/$${f##*/}; done
+	$(INSTALL) -d -m 0755 $(DESTDIR)$(UNITDIR) $(DESTDIR)$(OCIHOOKSDIR) $(DESTDIR)$(DOCDIR)/oci
+	$(call with_program,deploy/secretlet.service,$(UNITDIR)/secretlet.service)
+	$(call with_program,deploy/systemd/secretlet-wait@.service,$(UNITDIR)/secretlet-wait@.service)
+	$(call with_program,deploy/oci/secretlet.json,$(OCIHOOKSDIR)/secretlet.json)
+	$(call with_program,deploy/oci/secretlet-precreate.json,$(DOCDIR)/oci/secretlet-precreate.json)
 	$(INSTALL) -D -m 0644 deploy/secretlet.sysusers $(DESTDIR)$(SYSUSERSDIR)/secretlet.conf
 	$(INSTALL) -D -m 0644 deploy/completion/secretlet.bash $(DESTDIR)$(BASHCOMPDIR)/secretlet
 	$(INSTALL) -D -m 0644 deploy/completion/_secretlet $(DESTDIR)$(ZSHCOMPDIR)/_secretlet
 	$(INSTALL) -D -m 0644 deploy/completion/secretlet.fish $(DESTDIR)$(FISHCOMPDIR)/secretlet.fish
-	$(INSTALL) -D -m 0644 examples/secretlet.yaml $(DESTDIR)$(PREFIX)/share/doc/secretlet/examples/secretlet.yaml
-	$(INSTALL) -D -m 0644 SECURITY.md $(DESTDIR)$(PREFIX)/share/doc/secretlet/SECURITY.md
-	$(INSTALL) -D -m 0644 docs/openapi.yaml $(DESTDIR)$(PREFIX)/share/doc/secretlet/openapi.yaml
-	for f in README.md SECURITY.md $(wildcard CHANGELOG.md) $$(find examples -type f); do \
-		$(INSTALL) -D -m 0644 $$f $(DESTDIR)$(DOCDIR)/$$f || exit 1; done
+	for f in README.md SECURITY.md CHANGELOG.md $$(find docs examples -type f) $$(cd deploy && find podman prometheus grafana -type f); do \
+		from=$$f; [ -e $$f ] || from=deploy/$$f; $(INSTALL) -D -m 0644 $$from $(DESTDIR)$(DOCDIR)/$$f || exit 1; done
 	$(INSTALL) -d -m 0755 $(DESTDIR)$(SYSCONFDIR)/secretlet
 
+# a file that names the program
+with_program = sed 's\#/usr/bin/secretlet\#$(BINDIR)/secretlet\#' $(1) >$(DESTDIR)$(2) && chmod 0644 $(DESTDIR)$(2)
+
 uninstall: ## removes what install put there (not the configuration); the same variables
-	rm -f $(DESTDIR)$(SBINDIR)/secretlet
+	rm -f $(DESTDIR)$(BINDIR)/secretlet
 	for p in man/*.[1-9]; do rm -f $(DESTDIR)$(MANDIR)/man$${p##*.}/$${p##*/}; done
-	rm -f $(DESTDIR)$(UNITDIR)/secretlet.service $(DESTDIR)$(SYSUSERSDIR)/secretlet.conf
-	rm -f $(DESTDIR)$(UNITDIR)/secretlet-wait@.service $(DESTDIR)$(OCIHOOKSDIR)/secretlet.json
+	rm -f $(DESTDIR)$(UNITDIR)/secretlet.service $(DESTDIR)$(UNITDIR)/secretlet-wait@.service
+	rm -f $(DESTDIR)$(SYSUSERSDIR)/secretlet.conf $(DESTDIR)$(OCIHOOKSDIR)/secretlet.json
 	rm -f $(DESTDIR)$(BASHCOMPDIR)/secretlet $(DESTDIR)$(ZSHCOMPDIR)/_secretlet $(DESTDIR)$(FISHCOMPDIR)/secretlet.fish
-	rm -rf $(DESTDIR)$(PREFIX)/share/doc/secretlet
+	rm -rf $(DESTDIR)$(DOCDIR)
 
 deb: ## build/deb/secretlet_VERSION_ARCH.deb, a Debian package
 	$(Q)test/deps $(DEPS_BUILD) $(DEPS_DEB)

@@ -145,7 +145,7 @@ static int finish(const struct options *o, struct explain *x, int status)
 
 	if (explain_findings(x, &findings) < 0)
 		return cli_fail_memory();
-	r = o->output == OUTPUT_JSON ? cli_print_json(findings) : print_findings(o, x, findings);
+	r = cli_is_for_programs(o) ? cli_print(o, findings) : print_findings(o, x, findings);
 	return r == CLI_OK ? status : r;
 }
 

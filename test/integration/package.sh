@@ -16,7 +16,7 @@ vol=$pods/by-name/default/app/volumes/kubernetes.io~secret/creds
 
 # --- two packages: of what was built here, and that with another number
 old=$(cat "$root/VERSION") new=9${old:1} next=$TEST_DIR/next deb=$sd/files/srv/old.deb
-mkdir -p "$sd/files/srv" "$sd/files/usr/sbin" "$sd/files/usr/local/bin"
+mkdir -p "$sd/files/srv" "$sd/files/usr/bin" "$sd/files/usr/local/bin"
 if ! DEB_BUILD_OPTIONS=noautodbgsym env -u MAKEFLAGS -u MAKELEVEL "$root/deploy/mkdeb" --build "$TEST_BUILD_DIR" --out "$TEST_DIR/deb" \
 	>"$TEST_DIR/deb.out" 2>&1; then
 	tap_result "not ok" "a package is built" "$(tail -n 40 "$TEST_DIR/deb.out")"
@@ -26,8 +26,8 @@ fi
 mv "$TEST_DIR/deb/secretlet_${old}_$(dpkg --print-architecture).deb" "$deb"
 dpkg-deb -R "$deb" "$next"
 sed -i "s/^Version: .*/Version: $new/" "$next/DEBIAN/control"
-sed -i "s/${old//./\\.}/$new/g" "$next/usr/sbin/secretlet"
-(cd "$next" && md5sum usr/sbin/secretlet >DEBIAN/md5sums)
+sed -i "s/${old//./\\.}/$new/g" "$next/usr/bin/secretlet"
+(cd "$next" && md5sum usr/bin/secretlet >DEBIAN/md5sums)
 dpkg-deb --root-owner-group -b "$next" "$sd/files/srv/new.deb" >/dev/null
 if command -v lintian >/dev/null; then
 	(lintian --allow-root --fail-on error,warning "$deb" >"$TEST_DIR/lintian.out" 2>&1; echo "exit $?" >>"$TEST_DIR/lintian.out") &
@@ -46,8 +46,8 @@ check_equal "it has what make install installs, and its own" "$(listed)" \
 check_equal "manifests are root's alone" "$(dpkg-deb -c "$deb" | awk '$6 == "./etc/secretlet/manifests/" { print $1, $2 }')" "drwx------ root/root"
 
 # --- the machine
-printf '#!/bin/sh\nexit 0\n' >"$sd/files/usr/sbin/policy-rc.d" # an image for containers forbids to start anything
-chmod 755 "$sd/files/usr/sbin/policy-rc.d"
+printf '#!/bin/sh\nexit 0\n' >"$sd/files/usr/bin/policy-rc.d" # an image for containers forbids to start anything
+chmod 755 "$sd/files/usr/bin/policy-rc.d"
 # A container's view, see systemd.sh: by name, from the caches and not from them, and a file that is held open.
 cat >"$sd/files/usr/local/bin/reader" <<-'R'
 	#!/bin/bash
@@ -144,9 +144,9 @@ check "the reader reads" eventually 20 "inside test -s /run/reader.count"
 mount=$(mounted) started=$(n_started)
 check "dpkg --install of the next version" dpkg_ -i /srv/new.deb
 check "it runs" eventually 20 is active
-check_equal "the new version is installed" "$(inside secretlet version)" "$("$next/usr/sbin/secretlet" version)"
+check_equal "the new version is installed" "$(inside secretlet version)" "$("$next/usr/bin/secretlet" version)"
 check "the new version runs" eventually 20 "[ \"\$(inside secretlet status -o json | jq -r .version)\" = $new ]"
-check_equal "in all its processes" "$(inside sh -c 'for p in $(pgrep -f ^secretlet); do readlink /proc/$p/exe; done' | sort -u)" /usr/sbin/secretlet
+check_equal "in all its processes" "$(inside sh -c 'for p in $(pgrep -f ^secretlet); do readlink /proc/$p/exe; done' | sort -u)" /usr/bin/secretlet
 check_equal "it was started once" "$(($(n_started) - started))" 1
 check_equal "and not again" "$(unit show -P NRestarts)" 0
 check_equal "the mount is the one that it was" "$(mounted)" "$mount"
@@ -180,7 +180,7 @@ check "dpkg --remove" dpkg_ -r secretlet
 check_equal "nothing is mounted" "$(mounted)" ""
 check_equal "no process is left" "$(inside pgrep -f ^secretlet)" ""
 check_equal "there is no unit" "$(unit show -P LoadState)" not-found
-check_equal "what stays" "$(there /usr/sbin/secretlet /lib/systemd/system/secretlet.service /usr/lib/sysusers.d/secretlet.conf \
+check_equal "what stays" "$(there /usr/bin/secretlet /lib/systemd/system/secretlet.service /usr/lib/sysusers.d/secretlet.conf \
 	/usr/share/doc/secretlet /run/secretlet $conf/secretlet.yaml $conf/manifests/db.yaml | xargs)" "$conf/secretlet.yaml $conf/manifests/db.yaml"
 check "installed again" dpkg_ -i /srv/new.deb
 check_equal "it is enabled" "$(unit is-enabled)" enabled

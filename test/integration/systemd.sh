@@ -163,11 +163,11 @@ after "that" one
 
 # --- an upgrade: a binary with another version
 version=$(inside secretlet version)
-inside sh -c "sed 's/$(cat "$here/../../VERSION")/9.9.9/g' /usr/sbin/secretlet >/usr/sbin/.new && chmod 755 /usr/sbin/.new && mv /usr/sbin/.new /usr/sbin/secretlet"
+inside sh -c "sed 's/$(cat "$here/../../VERSION")/9.9.9/g' /usr/bin/secretlet >/usr/bin/.new && chmod 755 /usr/bin/.new && mv /usr/bin/.new /usr/bin/secretlet"
 check "the new version is another one" test "$(inside secretlet version)" != "$version"
 unit restart secretlet
 after "upgrade" two
-check_contains "the new version runs" "$(inside readlink "/proc/$(main_pid)/exe")" /usr/sbin/secretlet
+check_contains "the new version runs" "$(inside readlink "/proc/$(main_pid)/exe")" /usr/bin/secretlet
 
 inside touch /run/reader.stop
 wait "$reader"
