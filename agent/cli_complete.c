@@ -167,7 +167,7 @@ static void offer_value(const struct completion *c, const struct option_info *o)
 	if (offer_kind(c, o->arg, strlen(o->arg)))
 		return;
 	for (size_t i = 0; i < ARRAY_SIZE(listed); i++)
-		if (str_eq(o->arg, listed[i]) && o->expected)
+		if (str_eq(o->arg, listed[i]))
 			offer_listed(c, o->expected, "");
 }
 
@@ -199,16 +199,17 @@ static void offer_options(const struct completion *c, uint32_t allowed)
 {
 	for (enum option_id id = 0; id < OPTIONS_N; id++) {
 		struct option_info o = options_info(id);
+		const char *help = o.help ?: o.expected;
 		char text[WORD_MAX];
 
 		if (!(allowed & OPTION_BIT(id)))
 			continue;
 		snprintf(text, sizeof(text), "--%s", o.name);
-		offer(c, text, o.help);
+		offer(c, text, help);
 		snprintf(text, sizeof(text), "-%c", o.letter);
 		/* nobody looks for those among all */
 		if (str_eq(c->word, text))
-			offer(c, text, o.help);
+			offer(c, text, help);
 	}
 }
 

@@ -322,8 +322,12 @@ void options_print(FILE *f, uint32_t allowed)
 struct option_info options_info(enum option_id id)
 {
 	const struct option_spec *s = &specs[id];
+	struct option_info info = { .name = s->name, .letter = s->letter, .arg = s->arg, .help = s->help };
 
-	return (struct option_info){
-		.name = s->name, .letter = s->letter, .arg = s->arg, .help = s->help, .expected = s->expected
-	};
+	static_assert(FORMATS_TEXT_MAX <= sizeof(info.expected));
+	if (s->formats)
+		format_names(s, info.expected);
+	else
+		snprintf(info.expected, sizeof(info.expected), "%s", s->expected ?: "");
+	return info;
 }

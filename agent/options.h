@@ -63,8 +63,9 @@ struct option_info {
 	const char *name; /* without the dashes */
 	char letter;
 	const char *arg; /* "FILE"; NULL: takes none */
-	const char *help;
-	const char *expected; /* of a FORMAT, LEVEL, KIND or WHEN: "table or json"; else maybe NULL */
+	const char *help; /* NULL: that is which formats there are */
+	char expected
+		[128]; /* of a FORMAT, LEVEL, KIND or WHEN: "table or json"; of others what it says of them, or nothing */
 };
 struct option_info options_info(enum option_id id);
 /* One line for each allowed option, as --help shows them. */
