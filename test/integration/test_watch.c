@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 
@@ -251,7 +252,7 @@ static void the_daemon_may_be_restarted(void **state)
 	served_stop(TAKE_PTR(f->served));
 	running_until(&p, p.errors, "\n");
 	assert_true(str_starts(p.errors, "secretlet: waiting: cannot reach secretlet at "));
-	usleep(1500000);
+	poll(NULL, 0, 1500);
 	running_read(&p);
 	assert_null(strchr(strchr(p.errors, '\n') + 1, '\n')); /* it is said once */
 	running_forget(&p);
