@@ -154,7 +154,7 @@ refused "an address that nobody knows" 1 "variable A: status.podIP of pod defaul
 refused "another container" 1 "has no container other (it has: main, lines" ask env default/app other
 refused "another pod" 1 "no pod default/other on node node-1" ask env default/other main
 refused "a container's name that cannot be" 2 "cannot be a container's name" ask env default/app ../x
-refused "a form that is none" 2 "'table' is not line, null or json" ask env default/app main -o table
+refused "a form that is none" 2 "'xml' is not line, null, table, wide, json or yaml" ask env default/app main -o xml
 
 # --- who may ask
 code() { curl -s -o "$TEST_DIR/body" -w '%{http_code}' --unix-socket "$run/control.sock" "http://x/v1/pods/default/app$1"; }

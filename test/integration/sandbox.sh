@@ -136,14 +136,14 @@ write_kubeconfig 127.0.0.1
 start
 check "by address it serves, too" becomes two
 check_equal "without controlSocketGroup the socket is root's" "$(stat -c %a:%u:%g "$run/control.sock")" 600:0:0
-check_contains "another user is told who may" "$(client "$gid")" "permission denied: only root, and the members of controlSocketGroup"
+check_contains "another user is told who may" "$(client "$gid")" "permission denied: use sudo, or become a member of the group that controlSocketGroup names"
 stop
 write_config "controlSocketGroup: adm"
 start
 check "with a group it serves" becomes two
 check_equal "the socket is the group's" "$(stat -c %a:%u:%g "$run/control.sock")" "660:0:$gid"
 check_contains "a member is answered" "$(client "1,$gid,4243")" "exit 0"
-check_contains "who is not is told who may" "$(client 1,4243)" "permission denied: only root, and the members of controlSocketGroup"
+check_contains "who is not is told who may" "$(client 1,4243)" "permission denied: use sudo, or become a member of the group that controlSocketGroup names"
 check_equal "and exits like that" "$(client 1,4243 | tail -n 1)" "exit 3"
 chmod 666 "$run/control.sock"
 check_contains "even if the socket lets it in" "$(client 1,4243)" "only root and the members of controlSocketGroup may use this socket"
