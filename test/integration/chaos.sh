@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # timeout: 420
-# The short form of `make chaos`; test/chaos/chaos.py says what it does. It takes long.
+# The short form of `make chaos`; test/chaos/chaos.py says what it does.
 set -u
 here=$(dirname "$(realpath "$0")")
 # shellcheck source=../lib/tap.sh

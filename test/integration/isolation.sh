@@ -5,6 +5,7 @@
 # as root of the host with capabilities up to CAP_SYS_ADMIN, in a user namespace, and among the host's processes; and one that
 # holds on to its files while both pods come and go. At the end the kernel is one that cannot switch handles off: there the
 # attack has to succeed, and the daemon to have said so. RUNTIMES, ROUNDS: fewer of them; VERBOSE: all that was found.
+# It takes long.
 set -u
 here=$(dirname "$(realpath "$0")")
 # shellcheck source=../lib/tap.sh

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # timeout: 600
 # The Debian package under a real systemd, where secretlet never was: installed, upgraded under readers, removed, purged.
+# It takes long.
 set -u
 here=$(dirname "$(realpath "$0")")
 # shellcheck source=../lib/tap.sh
