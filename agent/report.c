@@ -51,6 +51,9 @@ static const char *state_name(enum store_state state)
 	return names[state];
 }
 
+/* An object may have many keys with long names, and many volumes may show it. */
+#define KEYS_TOLD_MAX 100
+
 /* What this source asks for by name: all of it; or, of a known object, what is there and what is not. */
 enum asked { ASKED_ALL, ASKED_THERE, ASKED_MISSING };
 
@@ -59,7 +62,7 @@ static json_t *report_asked(const struct pod_volume_source *spec, const struct s
 	const struct secret *secret = entry ? entry->secret : NULL;
 	cleanup_json json_t *keys = json_array();
 
-	for (size_t i = 0; i < spec->n_items; i++) {
+	for (size_t i = 0; i < spec->n_items && json_array_size(keys) < KEYS_TOLD_MAX; i++) {
 		const char *key = spec->items[i].key;
 		bool there = !entry || (secret && secret_find_key(secret, key));
 
@@ -75,14 +78,14 @@ static json_t *report_key_names(const struct secret *secret)
 {
 	cleanup_json json_t *keys = json_array();
 
-	for (size_t i = 0; secret && i < secret->n_keys; i++)
+	for (size_t i = 0; secret && i < MIN(secret->n_keys, (size_t)KEYS_TOLD_MAX); i++)
 		if (json_array_append_new(keys, json_string(secret->keys[i].name)) < 0)
 			return NULL;
 	return TAKE_PTR(keys);
 }
 
-/* What is known of the object now, whatever is shown. */
-static int report_source_state(json_t *source, const struct pod_volume_source *spec, const struct store_entry *entry)
+/* Names of keys: what is asked for, what of it is there, and what is not. */
+static int report_source_keys(json_t *source, const struct pod_volume_source *spec, const struct store_entry *entry)
 {
 	const struct secret *secret = entry ? entry->secret : NULL;
 	bool takes_all = spec->n_items == 0 && entry;
@@ -96,8 +99,14 @@ static int report_source_state(json_t *source, const struct pod_volume_source *s
 				  "missing", missing));
 	if (r == 0 && lacks)
 		r = json_object_set_new(source, "available", report_key_names(secret));
-	if (r < 0 || !entry)
-		return r;
+	return r;
+}
+
+/* What is known of the object now, whatever is shown. */
+static int report_source_state(json_t *source, const struct store_entry *entry)
+{
+	const struct secret *secret = entry->secret;
+
 	return json_object_update_new(
 		source, json_pack("{s:s, s:s, s:b, s:s, s:o, s:o}", "state", state_name(entry->state), "knownVersion",
 				  secret && secret->resource_version ? secret->resource_version : "", "immutable",
@@ -105,7 +114,7 @@ static int report_source_state(json_t *source, const struct pod_volume_source *s
 				  json_text(entry->error), "errorSince", report_time(entry->failed_usec)));
 }
 
-static json_t *report_sources(const struct report_state *s, const struct volume *v)
+static json_t *report_sources(const struct report_state *s, const struct volume *v, bool with_keys)
 {
 	const struct volume_path at = { .pod_uid = v->pod->uid,
 					.plugin = pod_volume_plugin(v->spec),
@@ -122,7 +131,9 @@ static json_t *report_sources(const struct report_state *s, const struct volume 
 					   "uid", o ? o->uid : "", "resourceVersion", o ? o->resource_version : "",
 					   "synced", report_time(entry ? entry->synced_usec : 0));
 
-		if (json_array_append_new(sources, source) < 0 || report_source_state(source, spec, entry) < 0)
+		if (json_array_append_new(sources, source) < 0 ||
+		    (with_keys && report_source_keys(source, spec, entry) < 0) ||
+		    (entry && report_source_state(source, entry) < 0))
 			return NULL;
 	}
 	return TAKE_PTR(sources);
@@ -166,7 +177,7 @@ static json_t *report_cached(const struct volume *v)
 	return report_time(oldest);
 }
 
-static json_t *report_volume(const struct report_state *s, const struct volume *v)
+static json_t *report_volume(const struct report_state *s, const struct volume *v, bool with_keys)
 {
 	cleanup_free char *path =
 		str_format("%s/%s/volumes/%s/%s", s->pods_dir, v->pod->uid, pod_volume_plugin(v->spec), v->spec->name);
@@ -177,12 +188,13 @@ static json_t *report_volume(const struct report_state *s, const struct volume *
 		return NULL;
 	return json_pack("{s:s, s:s, s:s*, s:o*, s:o, s:o, s:o, s:s, s:s, s:s, s:o, s:o, s:I, s:I, s:o, s:s, s:o, s:o}",
 			 "name", v->spec->name, "type", pod_volume_type(v->spec), "secret", only ? only->name : NULL,
-			 "optional", only ? json_boolean(only->optional) : NULL, "sources", report_sources(s, v),
-			 "path", json_text(path), "live", report_live(s, v), "state", condition_name(v->condition),
-			 "resourceVersion", v->resource_version ? v->resource_version : "", "version", v->version,
-			 "updated", report_updated(v), "ageSeconds", report_age(v), "files", (json_int_t)v->n_files,
-			 "bytes", (json_int_t)v->n_bytes, "error", json_text(v->error), "reason",
-			 reason_name(v->reason), "errorSince", report_time(v->error_usec), "cached", report_cached(v));
+			 "optional", only ? json_boolean(only->optional) : NULL, "sources",
+			 report_sources(s, v, with_keys), "path", json_text(path), "live", report_live(s, v), "state",
+			 condition_name(v->condition), "resourceVersion",
+			 v->resource_version ? v->resource_version : "", "version", v->version, "updated",
+			 report_updated(v), "ageSeconds", report_age(v), "files", (json_int_t)v->n_files, "bytes",
+			 (json_int_t)v->n_bytes, "error", json_text(v->error), "reason", reason_name(v->reason),
+			 "errorSince", report_time(v->error_usec), "cached", report_cached(v));
 }
 
 static json_t *report_mistakes(const struct pod *pod)
@@ -243,12 +255,12 @@ static json_t *report_containers(const struct pod *pod)
 	return TAKE_PTR(containers);
 }
 
-json_t *report_pod(const struct report_state *s, const struct pod_state *pod)
+static json_t *report_one(const struct report_state *s, const struct pod_state *pod, bool with_keys)
 {
 	cleanup_json json_t *volumes = json_array();
 
 	for (size_t i = 0; i < pod->n_volumes; i++) {
-		if (json_array_append_new(volumes, report_volume(s, &pod->volumes[i])) < 0)
+		if (json_array_append_new(volumes, report_volume(s, &pod->volumes[i], with_keys)) < 0)
 			return NULL;
 	}
 	return json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:o, s:o, s:o, s:O}", "namespace", pod->pod->ns,
@@ -257,6 +269,11 @@ json_t *report_pod(const struct report_state *s, const struct pod_state *pod)
 			 pod->pod->deleting, "cached", pod->cached, "postponed", pod->next != NULL, "since",
 			 report_time(pod->since_usec), "mistakes", report_mistakes(pod->pod), "containers",
 			 report_containers(pod->pod), "volumes", volumes);
+}
+
+json_t *report_pod(const struct report_state *s, const struct pod_state *pod)
+{
+	return report_one(s, pod, true);
 }
 
 /* Whether the source has told of all pods of the node yet: until then something may be missing. */
@@ -273,7 +290,7 @@ json_t *report_pods(const struct report_state *s)
 	cleanup_json json_t *pods = json_array();
 
 	for (size_t i = 0; i < pods_count(s->pods); i++) {
-		if (json_array_append_new(pods, report_pod(s, pods_at(s->pods, i))) < 0)
+		if (json_array_append_new(pods, report_one(s, pods_at(s->pods, i), false)) < 0)
 			return NULL;
 	}
 	return json_pack("{s:O, s:b}", "pods", pods, "synced", is_synced(s));

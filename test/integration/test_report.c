@@ -187,6 +187,60 @@ static void what_is_wrong_is_a_problem(void **state)
 	assert_string_equal(problems(), "2 volumes wait\nno publisher is running\n");
 }
 
+/* "s", with so many keys, all empty. */
+static void secret_on_loop(struct rig *rig, void *arg)
+{
+	cleanup_secret_object struct secret *secret = NULL;
+	cleanup_json json_t *j =
+		json_pack("{s:s, s:s, s:{s:s, s:s, s:s, s:s}, s:{}}", "apiVersion", "v1", "kind", "Secret", "metadata",
+			  "name", "s", "namespace", "ns", "uid", "u", "resourceVersion", "1", "data");
+	char name[16];
+
+	for (int i = 0; i < *(const int *)arg; i++) {
+		snprintf(name, sizeof(name), "key-%d", i);
+		json_object_set_new(json_object_get(j, "data"), name, json_string(""));
+	}
+	assert(codec_secret(j, &secret, NULL) == 0);
+	store_object_changed(f.store, OBJECT_SECRET, "ns", "s", secret);
+}
+
+static void pod_report_on_loop(struct rig *rig, void *arg)
+{
+	json_decref(f.json);
+	f.json = report_pod(&f.report, pods_find(f.pods, arg));
+}
+
+/* Of the pod's first volume the first source. */
+static const json_t *first_source(const json_t *pod)
+{
+	const json_t *volume = json_array_get(json_object_get(pod, "volumes"), 0);
+
+	return json_array_get(json_object_get(volume, "sources"), 0);
+}
+
+/* A Secret may have many keys, and many volumes may show it. */
+static void names_of_keys_are_told_of_one_pod_and_not_all(void **state)
+{
+	static struct {
+		int n_keys;
+		size_t n_told;
+	} cases[] = { { 3, 3 }, { 5000, 100 } };
+	const json_t *source;
+
+	say_pod("a", "Running");
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		rig_call(f.rig, secret_on_loop, &cases[i].n_keys);
+		rig_call(f.rig, pod_report_on_loop, (char[]){ "uid-a" });
+		source = first_source(f.json);
+		assert_int_equal(json_array_size(json_object_get(source, "keys")), cases[i].n_told);
+		rig_call(f.rig, pods_on_loop, NULL);
+		source = first_source(json_array_get(json_object_get(f.json, "pods"), 0));
+		assert_string_equal(json_string_value(json_object_get(source, "state")), "present");
+		assert_null(json_object_get(source, "keys"));
+		assert_null(json_object_get(source, "asked"));
+	}
+}
+
 static int64_t pods_member(const char *name)
 {
 	return json_integer_value(json_object_get(json_object_get(status(), "pods"), name));
@@ -328,11 +382,9 @@ int main(void)
 {
 #define REPORT(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		REPORT(what_is_wrong_is_a_problem),
-		REPORT(metrics_say_what_there_is),
-		REPORT(what_is_not_ready_says_why),
-		REPORT(finished_pods_are_counted_apart),
-		REPORT(texts_that_are_no_utf8_are_shown_as_well_as_can_be),
+		REPORT(what_is_wrong_is_a_problem),	 REPORT(names_of_keys_are_told_of_one_pod_and_not_all),
+		REPORT(metrics_say_what_there_is),	 REPORT(what_is_not_ready_says_why),
+		REPORT(finished_pods_are_counted_apart), REPORT(texts_that_are_no_utf8_are_shown_as_well_as_can_be),
 		REPORT(members_are_what_scripts_know),
 	};
 
