@@ -25,9 +25,10 @@ static void offer_text(const struct completion *c, const char *text, size_t len,
 {
 	size_t n = strlen(c->word);
 	cleanup_free char *candidate = strndup(text, len), *escaped = candidate ? table_escape(candidate) : NULL;
+	cleanup_free char *escaped_help = table_escape(help); /* it may be a Secret's type */
 
-	if (escaped && strncmp(escaped, c->word, n) == 0)
-		printf("%.*s%s\t%s\n", (int)c->prefix_len, c->prefix, escaped, help);
+	if (escaped && escaped_help && strncmp(escaped, c->word, n) == 0)
+		printf("%.*s%s\t%s\n", (int)c->prefix_len, c->prefix, escaped, escaped_help);
 }
 
 static void offer(const struct completion *c, const char *text, const char *help)
