@@ -780,8 +780,13 @@ static int agent_start_listeners(struct agent *a, struct err *e)
 		int r = a->listening[i] < 0 ? 0
 					    : listener_new(a->loop, TAKE_FD(a->listening[i]), &o, &a->listeners[i], e);
 
-		if (r < 0)
+		if (r < 0 && !a->begun)
 			return r;
+		if (r < 0) {
+			log_error(NULL, "%s: goes on without", err_text(e));
+			a->unserved = *e;
+			*e = ERR_INIT;
+		}
 	}
 	return 0;
 }
