@@ -2,6 +2,7 @@
 # timeout: 600
 # Deaths at chosen moments: the agent and the publisher are killed at each system call of an update in turn, and a request
 # kills every agent that answers it. strace(1) does the killing.
+# It takes long.
 set -u
 here=$(dirname "$(realpath "$0")")
 # shellcheck source=../lib/tap.sh

@@ -2,6 +2,7 @@
 # timeout: 300
 # secretlet explain: each reason that the agent can give, with its code and its advice; where the daemon is not there, too. Runs
 # in a private mount namespace (test/run sees to it).
+# It takes long.
 set -u
 here=$(dirname "$(realpath "$0")")
 # shellcheck source=../lib/tap.sh

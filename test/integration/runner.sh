@@ -2,6 +2,7 @@
 # timeout: 300
 # The test runner itself: all the ways in which a test can go wrong count as failures. Its "programs" are scripts in a
 # tree of their own.
+# It takes long.
 set -u
 here=$(dirname "$(realpath "$0")")
 # shellcheck source=../lib/tap.sh
