@@ -39,8 +39,8 @@ static const struct command commands[] = {
 	{ "run", cli_run, OPTIONS_RUN, 0, 0, "[OPTION...]", "run the daemon, in the foreground",
 	  "One of --kubeconfig and --manifests is needed, here or in the configuration; in a pod with\n"
 	  "neither, its service account is used. What the command line says wins over the configuration." },
-	{ "status", cli_status, OPTIONS_WATCH, 0, 0, "[OPTION...]", "show the daemon's health, source and counts",
-	  "Exits 0 only if all is well." },
+	{ "status", cli_status, OPTIONS_WATCH | OPTION_BIT(OPTION_READY), 0, 0, "[OPTION...]",
+	  "show the daemon's health, source and counts", "Exits 0 only if all is well; with --ready, if it serves." },
 	{ "pods", cli_pods, OPTIONS_WATCH, 0, 1, "[OPTION...] [NAMESPACE/POD]", "list the pods of this node", NULL },
 	{ "volumes", cli_volumes, OPTIONS_WATCH, 0, 1, "[OPTION...] [NAMESPACE/POD]",
 	  "list the volumes: state, revision, last error", NULL },

@@ -74,6 +74,8 @@ static const struct option_spec {
 			   .expected = "auto, always or never" },
 	[OPTION_WATCH] = { "watch", 'w', NULL, "stay, and show what changes", set_flag,
 			   offsetof(struct options, watch) },
+	[OPTION_READY] = { "ready", 'R', NULL, "show whether it serves, as /readyz does: volumes may wait", set_flag,
+			   offsetof(struct options, ready) },
 	[OPTION_NULL] = { "null", '0', NULL, "the same as --output null: NUL behind each variable", set_null },
 	[OPTION_BATCH] = { "batch", 'b', NULL, "print it once, as text, as where stdout is no terminal", set_flag,
 			   offsetof(struct options, batch) },

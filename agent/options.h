@@ -22,6 +22,7 @@ enum option_id {
 	OPTION_ENV_OUTPUT,
 	OPTION_COLOR,
 	OPTION_WATCH,
+	OPTION_READY,
 	OPTION_BATCH,
 	OPTION_NULL,
 	OPTION_TIMEOUT,
@@ -51,7 +52,7 @@ struct options {
 	enum options_output output; /* the option's default, if it is allowed and not given */
 	enum table_colour colour;
 	uint64_t timeout_usec;
-	bool quiet, watch, batch, help;
+	bool quiet, watch, ready, batch, help;
 	char *const *args; /* the words that are no options */
 	size_t n_args;
 };

@@ -120,13 +120,17 @@ exec 9>&-
 check "it is ready" eventually 10 "[ \$(page_status readyz) = 200 ]"
 check_equal "readyz" "$(page readyz)" "ok"
 check_equal "healthz?verbose" "$(page 'healthz?verbose')" $'[+]loop ok\n[+]mount ok\nhealthz check passed'
-kill -STOP "$server"
-check_equal "an API server that does not answer: still ready" "$(page readyz)" "ok"
-kill -CONT "$server"
+api POST pods "$(pod waits nothing)"
+check "a volume waits" eventually 10 "page metrics | grep -qxF 'secretlet_volumes{state=\"waiting\"} 1'"
+check_equal "it is ready all the same" "$(ask status --ready; echo $?)" $'[+]loop ok\n[+]mount ok\n[+]publisher ok\n[+]sync ok\nreadyz check passed\n0'
+check_equal "though not healthy" "$(ask status >/dev/null; echo $?)" 1
 kill -9 "$server"
+check "the API server has gone" eventually 30 "page metrics | grep -qxF 'secretlet_source_connected{source=\"api-server\"} 0'"
+check_equal "and it is still ready" "$(page readyz)" "ok"
 kill -9 "$(agent)"
 check "an agent that has not heard of its pods is not ready" eventually 10 "[ \$(page_status readyz) = 500 ]"
 check_contains "and says why" "$(page readyz)" "[-]sync failed: the first list of pods has not arrived"
+check_equal "nor is it for a probe" "$(ask status --ready >/dev/null; echo $?)" 1
 check_equal "but it is alive" "$(page healthz)" "ok"
 check_equal "and serves" "$(value)" "$canary-2"
 check "requests without an answer are counted" eventually 10 \
