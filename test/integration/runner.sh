@@ -124,6 +124,9 @@ counts "a script that prints results and no plan" "1 passed, 1 failed, 0 skipped
 script skipped <<<'echo "there is no moon tonight"; exit 77'
 counts "a script that skips itself" "0 passed, 0 failed, 1 skipped" e2e
 check "a script that skips itself: says why" grep -q "skipped: there is no moon tonight" "$TEST_DIR/out"
+script skipped <<<'echo "ok 1 - a"; echo "and no stars"; exit 77'
+counts "a script that skips its rest" "1 passed, 0 failed, 1 skipped" e2e
+check "a script that skips its rest: says why" grep -q "skipped: and no stars" "$TEST_DIR/out"
 script log <<<'echo "x.c:1:2: runtime error: signed integer overflow" >"$TEST_DIR/agent.log"; echo "ok 1 - a"; echo 1..1'
 counts "a sanitizer's report in a log" "1 passed, 1 failed, 0 skipped" e2e
 script mount <<<'mount -t tmpfs none "$TEST_DIR" && echo "ok 1 - a"; echo 1..1'
