@@ -17,7 +17,7 @@ vol=$pods/by-name/default/app/volumes/kubernetes.io~secret/creds
 
 # --- two packages: of what was built here, and that with another number
 old=$(cat "$root/VERSION") new=9${old:1} next=$TEST_DIR/next deb=$sd/files/srv/old.deb
-mkdir -p "$sd/files/srv" "$sd/files/usr/bin" "$sd/files/usr/local/bin"
+mkdir -p "$sd/files/srv" "$sd/files/usr/sbin" "$sd/files/usr/local/bin"
 if ! DEB_BUILD_OPTIONS=noautodbgsym env -u MAKEFLAGS -u MAKELEVEL "$root/deploy/mkdeb" --build "$TEST_BUILD_DIR" --out "$TEST_DIR/deb" \
 	>"$TEST_DIR/deb.out" 2>&1; then
 	tap_result "not ok" "a package is built" "$(tail -n 40 "$TEST_DIR/deb.out")"
@@ -47,8 +47,8 @@ check_equal "it has what make install installs, and its own" "$(listed)" \
 check_equal "manifests are root's alone" "$(dpkg-deb -c "$deb" | awk '$6 == "./etc/secretlet/manifests/" { print $1, $2 }')" "drwx------ root/root"
 
 # --- the machine
-printf '#!/bin/sh\nexit 0\n' >"$sd/files/usr/bin/policy-rc.d" # an image for containers forbids to start anything
-chmod 755 "$sd/files/usr/bin/policy-rc.d"
+printf '#!/bin/sh\nexit 0\n' >"$sd/files/usr/sbin/policy-rc.d" # an image for containers forbids to start anything
+chmod 755 "$sd/files/usr/sbin/policy-rc.d"
 # A container's view, see systemd.sh: by name, from the caches and not from them, and a file that is held open.
 cat >"$sd/files/usr/local/bin/reader" <<-'R'
 	#!/bin/bash
