@@ -84,8 +84,8 @@ secret db Opaque password one | post secrets
 secret pull kubernetes.io/dockerconfigjson .dockerconfigjson '{\"auths\":{\"r.example\":{\"auth\":\"YTpi\"}}}' | post secrets
 printf '{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"settings"},"data":{"DIR":"web"}}' | post configmaps
 pod app | post pods
-simple waits '{}' '"secret":{"secretName":"nothing"}' | post pods
-simple lacks '{}' '"secret":{"secretName":"db","items":[{"key":"other","path":"o"}]}' | post pods
+simple absent '{}' '"secret":{"secretName":"nothing"}' | post pods
+simple waits '{}' '"secret":{"secretName":"db","items":[{"key":"other","path":"o"}]}' | post pods
 simple bad '{"secretlet.dev/volumes":"v: {mode: 9}"}' '"secret":{"secretName":"db"}' | post pods
 simple token '{}' '"projected":{"sources":[{"serviceAccountToken":{"path":"t","audience":"vault"}}]}' | post pods
 pod app >"$TEST_DIR/manifests/app.json"
