@@ -85,6 +85,8 @@ test_runtime() {
 		tap_skip "$runtime" "it starts no container here: $reason"
 		return
 	fi
+	# one that is late would be these containers'
+	check "$runtime: no signal is on its way" eventually 30 '[ "$(status .signals.pending)" = 0 ]'
 	sent=$(status .signals.sent)
 	start "$runtime-main" main .
 	start "$runtime-side" side .
