@@ -51,8 +51,10 @@ static const char *state_name(enum store_state state)
 	return names[state];
 }
 
-/* An object may have many keys with long names, and many volumes may show it. */
-#define KEYS_TOLD_MAX 100
+/* An object may have many keys with long names, and many volumes may show it; a thousand containers may have a thousand mounts
+ * each. So this much is told in the answer about one pod, and nothing of it in the list of all. */
+#define KEYS_TOLD_MAX	100 /* in a list of a source's */
+#define MOUNTS_TOLD_MAX 1000 /* of a pod */
 
 /* What this source asks for by name: all of it; or, of a known object, what is there and what is not. */
 enum asked { ASKED_ALL, ASKED_THERE, ASKED_MISSING };
@@ -224,11 +226,11 @@ static const char *container_kind_name(enum pod_container_kind kind)
 	return names[kind];
 }
 
-static json_t *report_container_mounts(const struct pod_container *c)
+static json_t *report_container_mounts(const struct pod_container *c, size_t *n_left)
 {
 	cleanup_json json_t *mounts = json_array();
 
-	for (size_t i = 0; i < c->n_mounts; i++) {
+	for (size_t i = 0; i<c->n_mounts && * n_left> 0; i++, (*n_left)--) {
 		const struct pod_mount *m = &c->mounts[i];
 		const char *sub_path = m->sub_path ?: m->sub_path_expr;
 
@@ -243,32 +245,34 @@ static json_t *report_container_mounts(const struct pod_container *c)
 static json_t *report_containers(const struct pod *pod)
 {
 	cleanup_json json_t *containers = json_array();
+	size_t n_left = MOUNTS_TOLD_MAX;
 
 	for (size_t i = 0; i < pod->n_containers; i++) {
 		const struct pod_container *c = &pod->containers[i];
 
 		if (json_array_append_new(containers, json_pack("{s:o, s:s, s:o}", "name", json_text(c->name), "kind",
 								container_kind_name(c->kind), "mounts",
-								report_container_mounts(c))) < 0)
+								report_container_mounts(c, &n_left))) < 0)
 			return NULL;
 	}
 	return TAKE_PTR(containers);
 }
 
-static json_t *report_one(const struct report_state *s, const struct pod_state *pod, bool with_keys)
+static json_t *report_one(const struct report_state *s, const struct pod_state *pod, bool whole)
 {
 	cleanup_json json_t *volumes = json_array();
 
 	for (size_t i = 0; i < pod->n_volumes; i++) {
-		if (json_array_append_new(volumes, report_volume(s, &pod->volumes[i], with_keys)) < 0)
+		if (json_array_append_new(volumes, report_volume(s, &pod->volumes[i], whole)) < 0)
 			return NULL;
 	}
-	return json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:o, s:o, s:o, s:O}", "namespace", pod->pod->ns,
-			 "name", pod->pod->name, "uid", pod->uid, "phase", pod->pod->phase ? pod->pod->phase : "",
-			 "ready", pod_state_is_ready(pod), "finished", pod_is_finished(pod->pod), "deleting",
-			 pod->pod->deleting, "cached", pod->cached, "postponed", pod->next != NULL, "since",
-			 report_time(pod->since_usec), "mistakes", report_mistakes(pod->pod), "containers",
-			 report_containers(pod->pod), "volumes", volumes);
+	return json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:o, s:o, s:o*, s:O}", "namespace",
+			 pod->pod->ns, "name", pod->pod->name, "uid", pod->uid, "phase",
+			 pod->pod->phase ? pod->pod->phase : "", "ready", pod_state_is_ready(pod), "finished",
+			 pod_is_finished(pod->pod), "deleting", pod->pod->deleting, "cached", pod->cached, "postponed",
+			 pod->next != NULL, "since", report_time(pod->since_usec), "mistakes",
+			 report_mistakes(pod->pod), "containers", whole ? report_containers(pod->pod) : NULL, "volumes",
+			 volumes);
 }
 
 json_t *report_pod(const struct report_state *s, const struct pod_state *pod)

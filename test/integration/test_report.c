@@ -233,7 +233,9 @@ static void names_of_keys_are_told_of_one_pod_and_not_all(void **state)
 		rig_call(f.rig, pod_report_on_loop, (char[]){ "uid-a" });
 		source = first_source(f.json);
 		assert_int_equal(json_array_size(json_object_get(source, "keys")), cases[i].n_told);
+		assert_int_equal(json_array_size(json_object_get(f.json, "containers")), 1);
 		rig_call(f.rig, pods_on_loop, NULL);
+		assert_null(json_object_get(json_array_get(json_object_get(f.json, "pods"), 0), "containers"));
 		source = first_source(json_array_get(json_object_get(f.json, "pods"), 0));
 		assert_string_equal(json_string_value(json_object_get(source, "state")), "present");
 		assert_null(json_object_get(source, "keys"));
