@@ -31,7 +31,7 @@ DEPS_BUILD := gcc libc6-dev make pkg-config libfuse3-dev libcurl4-openssl-dev li
 DEPS_DEB := build-essential debhelper dpkg-dev
 DEPS_TEST := libcmocka-dev libseccomp-dev mandoc jq curl openssl ca-certificates util-linux procps psmisc inotify-tools \
 	attr nghttp2-proxy strace crun runc podman conmon containerd busybox-static python3 git clang-format fuse3 systemd clang-14 \
-	libclang-rt-14-dev prometheus python3-yaml python3-jsonschema zsh fish $(DEPS_DEB) lintian
+	libclang-rt-14-dev prometheus python3-yaml python3-jsonschema python3-rich zsh fish $(DEPS_DEB) lintian
 # what `make lint` and `make valgrind` need beside; not for `make test`, it is half a gigabyte
 DEPS_LINT := clang clang-tidy clang-tools cppcheck shellcheck pyflakes3 valgrind
 
@@ -88,7 +88,7 @@ TOOLS := $(patsubst %.c,$(B)/%,$(wildcard test/tools/*.c)) $(patsubst %.c,$(B)/%
 PRELOADS := $(patsubst %.c,$(B)/%.so,$(wildcard test/preload/*.c))
 
 .DEFAULT_GOAL := all
-.PHONY: help all deps test test-run e2e e2e-run long long-run soak soak-run bench bench-run chaos chaos-run canary canary-run demo demo-run tools \
+.PHONY: help all deps test test-run e2e e2e-run long long-run soak soak-run bench bench-run chaos chaos-run canary canary-run demo demo-run picture tools \
 	fuzz fuzz-run fuzz-build install uninstall deb \
 	clean layers headers format format-check man-check check deps-lint lint lint-run valgrind valgrind-run \
 	tsan threaded-build
@@ -172,6 +172,9 @@ fuzz-run:
 	$(Q)test/fuzz/run --build build/fuzz $(if $(CPU),--cpu $(CPU),--seconds $(or $(SECONDS),1800)) $(FUZZ)
 
 fuzz-build: $(if $(FUZZ),$(patsubst %,$(B)/test/fuzz/fuzz_%,$(FUZZ)),$(FUZZERS))
+
+picture: all ## README's picture, from a real session (KUBEBUILDER_ASSETS with kubectl)
+	$(Q)test/picture --build $(B)
 
 demo: deps ## show the main job on the examples: tree, live rotation, timing (KEEP=1 leaves it running)
 	$(Q)$(MAKE) --no-print-directory demo-run
