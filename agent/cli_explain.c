@@ -85,6 +85,12 @@ static void print_line(const char *before, const char *text, const char *after)
 	printf("%s%s%s\n", before, escaped ?: "out of memory", after);
 }
 
+static void print_words(size_t indent, const char *text)
+{
+	if (table_print_words(stdout, indent, table_terminal_width(stdout), text) < 0)
+		puts("out of memory");
+}
+
 static void print_lines(const char *before, const json_t *lines)
 {
 	const json_t *line;
@@ -116,9 +122,11 @@ static void print_finding(const json_t *f, bool coloured)
 	print_subject(f);
 	what = str_format("%s: %s%s%s%s", cli_str(f, "code"), cli_str(f, "message"), *since ? " (for " : "",
 			  *since ? cli_since(since, age) : "", *since ? ")" : "");
-	printf("  %s", colour(cli_str(f, "level"), coloured));
-	print_line("", what ?: "out of memory", coloured ? "\033[0m" : "");
-	print_line("    ", cli_str(f, "advice"), "");
+	fputs(colour(cli_str(f, "level"), coloured), stdout);
+	print_words(2, what ?: "out of memory");
+	if (coloured)
+		fputs("\033[0m", stdout);
+	print_words(4, cli_str(f, "advice"));
 	print_lines("    ", json_object_get(f, "details"));
 	print_lines("    $ ", json_object_get(f, "commands"));
 }

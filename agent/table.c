@@ -5,6 +5,7 @@
 #include "agent/table.h"
 
 #include <stdarg.h>
+#include <sys/ioctl.h>
 
 #include "common/buf.h"
 #include "common/str.h"
@@ -244,6 +245,34 @@ int table_measure_row(const struct table *t, size_t row, size_t *widths)
 void table_print_row(const struct table *t, size_t row, const size_t *widths, FILE *f, bool colour)
 {
 	row_print(t, t->cells + row * t->n_columns, widths, f, colour);
+}
+
+size_t table_terminal_width(FILE *f)
+{
+	struct winsize w;
+
+	return isatty(fileno(f)) && ioctl(fileno(f), TIOCGWINSZ, &w) == 0 ? w.ws_col : 0;
+}
+
+int table_print_words(FILE *f, size_t indent, size_t width, const char *text)
+{
+	cleanup_free char *escaped = table_escape(text);
+	size_t column = 0; /* 0: the line is empty */
+
+	if (!escaped)
+		return -ENOMEM;
+	for (char *rest = escaped, *word; (word = strsep(&rest, width > 0 ? " " : "")) != NULL;) {
+		size_t w = text_width(word);
+
+		if (column > 0 && column + 1 + w > width) {
+			fputc('\n', f);
+			column = 0;
+		}
+		column += fprintf(f, "%*s", (int)(column == 0 ? indent : 1), "") + w;
+		fputs(word, f);
+	}
+	fputc('\n', f);
+	return 0;
 }
 
 int table_colour_parse(const char *name, enum table_colour *ret)

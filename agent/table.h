@@ -34,6 +34,11 @@ void table_print_row(const struct table *t, size_t row, const size_t *widths, FI
 
 /* The text with control characters (C0, DEL, C1) as \xNN; what is not UTF-8 too. NULL: out of memory. */
 char *table_escape(const char *text);
+/* A text of words, escaped, as lines that begin with indent spaces and have at most width characters (0: one line); a word that
+ * is longer has a line of its own. -ENOMEM. */
+int table_print_words(FILE *f, size_t indent, size_t width, const char *text);
+/* Characters in a line of the terminal that f is; 0: it is none, or does not say. */
+size_t table_terminal_width(FILE *f);
 
 /* When there are colours: AUTO means on a terminal that is not dumb and whose user does not ask for none (NO_COLOR). */
 enum table_colour { TABLE_COLOUR_AUTO, TABLE_COLOUR_ALWAYS, TABLE_COLOUR_NEVER };

@@ -188,6 +188,39 @@ static void single_rows_keep_the_widths_that_were(void **state)
 	assert_string_equal(text, "A     B\na     \\x1b\nlonger  b\n");
 }
 
+/* As table_print_words() prints it. */
+static void words_are(size_t indent, size_t width, const char *text, const char *expected)
+{
+	cleanup_free char *printed = NULL;
+	cleanup_file FILE *f = NULL;
+	size_t len;
+
+	f = open_memstream(&printed, &len);
+	assert_non_null(f);
+	assert_int_equal(table_print_words(f, indent, width, text), 0);
+	fflush(f);
+	assert_string_equal(printed, expected);
+}
+
+static void words_fill_lines_of_a_width(void **state)
+{
+	words_are(2, 0, "one two  three", "  one two  three\n");
+	words_are(2, 9, "one two three", "  one two\n  three\n");
+	words_are(2, 8, "one two three", "  one\n  two\n  three\n");
+	words_are(0, 4, "1234 123456 1", "1234\n123456\n1\n");
+	words_are(4, 3, "word w", "    word\n    w\n");
+	words_are(1, 4, "\xc3\xa4\xc3\xa4 \xc3\xa4 \033", " \xc3\xa4\xc3\xa4\n \xc3\xa4\n \\x1b\n");
+	words_are(1, 9, "", " \n");
+}
+
+static void a_file_is_no_terminal(void **state)
+{
+	cleanup_file FILE *f = tmpfile();
+
+	assert_non_null(f);
+	assert_int_equal(table_terminal_width(f), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -200,6 +233,8 @@ int main(void)
 		cmocka_unit_test(a_text_without_an_end_is_cut),
 		cmocka_unit_test(a_file_is_coloured_only_if_that_is_asked_for),
 		cmocka_unit_test(single_rows_keep_the_widths_that_were),
+		cmocka_unit_test(words_fill_lines_of_a_width),
+		cmocka_unit_test(a_file_is_no_terminal),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
