@@ -11,13 +11,16 @@ PREFIX ?= /usr
 BINDIR ?= $(PREFIX)/bin
 MANDIR ?= $(PREFIX)/share/man
 DOCDIR ?= $(PREFIX)/share/doc/secretlet
+DATADIR ?= $(PREFIX)/share/secretlet
+# compiled in as well: the program reads SYSCONFDIR/secretlet/secretlet.yaml
 SYSCONFDIR ?= /etc
 UNITDIR ?= $(or $(shell pkg-config --variable=systemdsystemunitdir systemd 2>/dev/null),/lib/systemd/system)
 BASHCOMPDIR ?= $(PREFIX)/share/bash-completion/completions
 ZSHCOMPDIR ?= $(PREFIX)/share/zsh/vendor-completions
 FISHCOMPDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 SYSUSERSDIR ?= $(or $(shell pkg-config --variable=sysusersdir systemd 2>/dev/null),/usr/lib/sysusers.d)
-OCIHOOKSDIR ?= $(PREFIX)/share/containers/oci/hooks.d
+# where podman looks (oci-hooks(5)), whatever PREFIX is
+OCIHOOKSDIR ?= /usr/share/containers/oci/hooks.d
 DESTDIR ?=
 INSTALL ?= install
 
@@ -63,7 +66,7 @@ HARDEN := -fstack-protector-strong -fstack-clash-protection -fPIE $(if $(SANITIZ
 	$(call accepts,-ftrivial-auto-var-init=zero) $(if $(findstring x86_64,$(shell uname -m)),-fcf-protection)
 WARN := -Wall -Wextra -Wformat -Wformat-security -Wno-unused-parameter -Wno-missing-field-initializers -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
 	-Wwrite-strings -Wundef $(if $(DEVELOPER),-Werror -Wshadow -Wimplicit-fallthrough -Wvla -Wcast-qual)
-CPP_FLAGS = -std=gnu17 -D_GNU_SOURCE -DSECRETLET_VERSION='"$(VERSION)"' -I. $(LIB_CFLAGS)
+CPP_FLAGS = -std=gnu17 -D_GNU_SOURCE -I. -I$(B)/include $(LIB_CFLAGS)
 ALL_CFLAGS = $(CPP_FLAGS) -MMD -MP $(OPT) $(HARDEN) $(WARN) \
 	$(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer) \
 	$(if $(LIBFUZZER),-fsanitize=fuzzer-no-link) $(CFLAGS)
@@ -78,6 +81,8 @@ FUSEFS := $(call obj,$(wildcard fusefs/*.c))
 AGENT := $(call obj,$(filter-out agent/main.c,$(wildcard agent/*.c)))
 APISERVER := $(call obj,$(filter-out test/apiserver/main.c,$(wildcard test/apiserver/*.c)))
 TESTLIB := $(call obj,$(wildcard test/lib/*.c))
+# what the build tells the program: a header for each, so that a change compiles what contains it and nothing else
+TOLD := $(B)/include/common/version.h $(B)/include/common/sysconfdir.h
 UNIT := $(patsubst %.c,$(B)/%,$(wildcard test/unit/test_*.c))
 # what a sanitizer calls when a process ends is on no list of test_sandbox's and test_signaller's; and some are in `make long`
 UNSANITIZED := test/integration/test_sandbox.c test/integration/test_signaller.c \
@@ -91,7 +96,7 @@ PRELOADS := $(patsubst %.c,$(B)/%.so,$(wildcard test/preload/*.c))
 .PHONY: help all deps test test-run e2e e2e-run long long-run soak soak-run bench bench-run chaos chaos-run canary canary-run demo demo-run picture tools \
 	fuzz fuzz-run fuzz-build install uninstall deb \
 	clean layers headers format format-check man-check check deps-lint lint lint-run valgrind valgrind-run \
-	tsan threaded-build
+	tsan threaded-build always
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -184,6 +189,12 @@ demo-run: all
 
 tools: $(TOOLS) $(PRELOADS) $(B)/apiserver ## the test API server and the test tools
 
+$(B)/include/common/version.h: TEXT = \#define SECRETLET_VERSION "$(VERSION)"
+$(B)/include/common/sysconfdir.h: TEXT = \#define SECRETLET_SYSCONFDIR "$(SYSCONFDIR)"
+$(TOLD): always
+	@mkdir -p $(@D) && printf '#pragma once\n%s\n' '$(TEXT)' | cmp -s - $@ || printf '#pragma once\n%s\n' '$(TEXT)' >$@
+always:
+
 # what is loaded later calls the program's own (common/wipe_http2.c)
 EXPORTED := nghttp2_session_callbacks_set_on_data_chunk_recv_callback nghttp2_session_mem_recv nghttp2_session_del
 $(B)/secretlet: $(B)/agent/main.o $(AGENT) $(FUSEFS) $(COMMON) $(WIPE)
@@ -214,13 +225,13 @@ $(B)/test/tools/attack: $(B)/test/tools/attack.o
 $(filter-out %/attack,$(TOOLS)): $(B)/%: $(B)/%.o $(COMMON)
 	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
-$(PRELOADS): $(B)/%.so: %.c
+$(PRELOADS): $(B)/%.so: %.c | $(TOLD)
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) -fPIC -shared -o $@ $< -ldl
 
 # the tests themselves, half of all lines, are not what has to be fast
 $(B)/test/unit/%.o $(B)/test/integration/%.o: OPT := $(if $(SANITIZE),$(OPT),-O1 -g)
-$(B)/%.o: %.c
+$(B)/%.o: %.c | $(TOLD)
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
@@ -232,7 +243,7 @@ layers: ## no include against the direction common <- fusefs <- agent <- test
 ALONE := $(patsubst %,%.alone,$(wildcard common/*.h fusefs/*.h agent/*.h test/*/*.h))
 headers: $(ALONE) ## every header compiles alone
 .PHONY: $(ALONE)
-$(ALONE): %.alone: %
+$(ALONE): %.alone: % | $(TOLD)
 	$(Q)$(CC) $(filter-out -MMD -MP,$(ALL_CFLAGS)) -fsyntax-only -include $< -x c /dev/null
 
 C_FILES = $(wildcard common/*.[ch] fusefs/*.[ch] agent/*.[ch] test/*/*.[ch])
@@ -243,7 +254,7 @@ deps-lint: deps ## install (apt-get) what lint and valgrind need beside; half a 
 lint: deps-lint ## static analysis, any finding fails: LINT=TOOL[,TOOL...] T=PATH (test/lint/run names the tools)
 	$(Q)$(MAKE) --no-print-directory lint-run
 
-lint-run:
+lint-run: $(TOLD)
 	$(Q)test/lint/run $(if $(LINT),--only '$(LINT)') $(if $(T),--match '$(T)') -- $(CPP_FLAGS)
 
 valgrind: deps-lint ## the unit tests under memcheck, T=NAME: any error and any leak fails
@@ -272,25 +283,33 @@ format-check: ## fails where clang-format would change something
 man-check: ## mandoc's lint over the manual
 	$(Q)if command -v mandoc >/dev/null; then mandoc -T lint -W warning man/*.[1-9]; fi
 
+# below DOCDIR, and below DATADIR what is used as it is; by their names there
+DOCS = README.md SECURITY.md CHANGELOG.md $(wildcard docs/*.md) $(shell find examples -type f) podman/web.container
+DATA = openapi.yaml oci/secretlet-precreate.json $(addprefix prometheus/,alerts.yaml alerts_test.yaml scrape.yaml) grafana/secretlet.json
+# a file that names the program, or its configuration
+with_places = $(INSTALL) -D -m 0644 /dev/null $(DESTDIR)$(2) && \
+	sed 's\#/usr/bin/secretlet\#$(BINDIR)/secretlet\#g; s\#/etc/secretlet\#$(SYSCONFDIR)/secretlet\#g' $(1) >$(DESTDIR)$(2)
+
 # The configuration is the administrator's: neither of the two touches it.
-install: all ## into $(DESTDIR)$(PREFIX): BINDIR= MANDIR= DOCDIR= UNITDIR= SYSUSERSDIR= SYSCONFDIR= and others
+install: all ## into $(DESTDIR)$(PREFIX): BINDIR= MANDIR= DOCDIR= DATADIR= UNITDIR= SYSUSERSDIR= SYSCONFDIR= and others
 	$(INSTALL) -D -m 0755 $(B)/secretlet $(DESTDIR)$(BINDIR)/secretlet
-	for p in man/*.[1-9]; do $(INSTALL) -D -m 0644 $$p $(DESTDIR)$(MANDIR)/man$${p##*.}/$${p##*/} || exit 1; done
-	$(INSTALL) -d -m 0755 $(DESTDIR)$(UNITDIR) $(DESTDIR)$(OCIHOOKSDIR) $(DESTDIR)$(DOCDIR)/oci
-	$(call with_program,deploy/secretlet.service,$(UNITDIR)/secretlet.service)
-	$(call with_program,deploy/systemd/secretlet-wait@.service,$(UNITDIR)/secretlet-wait@.service)
-	$(call with_program,deploy/oci/secretlet.json,$(OCIHOOKSDIR)/secretlet.json)
-	$(call with_program,deploy/oci/secretlet-precreate.json,$(DOCDIR)/oci/secretlet-precreate.json)
+	for p in man/*.[1-9]; do $(call with_places,$$p,$(MANDIR)/man$${p##*.}/$${p##*/}) || exit 1; done
+	$(call with_places,deploy/secretlet.service,$(UNITDIR)/secretlet.service)
+	$(call with_places,deploy/systemd/secretlet-wait@.service,$(UNITDIR)/secretlet-wait@.service)
+	$(call with_places,deploy/oci/secretlet.json,$(OCIHOOKSDIR)/secretlet.json)
 	$(INSTALL) -D -m 0644 deploy/secretlet.sysusers $(DESTDIR)$(SYSUSERSDIR)/secretlet.conf
 	$(INSTALL) -D -m 0644 deploy/completion/secretlet.bash $(DESTDIR)$(BASHCOMPDIR)/secretlet
 	$(INSTALL) -D -m 0644 deploy/completion/_secretlet $(DESTDIR)$(ZSHCOMPDIR)/_secretlet
 	$(INSTALL) -D -m 0644 deploy/completion/secretlet.fish $(DESTDIR)$(FISHCOMPDIR)/secretlet.fish
-	for f in README.md SECURITY.md CHANGELOG.md $$(find docs examples -type f) $$(cd deploy && find podman prometheus grafana -type f); do \
-		from=$$f; [ -e $$f ] || from=deploy/$$f; $(INSTALL) -D -m 0644 $$from $(DESTDIR)$(DOCDIR)/$$f || exit 1; done
+	for to in $(DOCS); do from=$$to; [ -e $$from ] || from=deploy/$$to; \
+		$(INSTALL) -D -m 0644 $$from $(DESTDIR)$(DOCDIR)/$$to || exit 1; done
+	for to in $(DATA); do from=docs/$$to; [ -e $$from ] || from=deploy/$$to; \
+		$(call with_places,$$from,$(DATADIR)/$$to) || exit 1; done
 	$(INSTALL) -d -m 0755 $(DESTDIR)$(SYSCONFDIR)/secretlet
 
-# a file that names the program
-with_program = sed 's\#/usr/bin/secretlet\#$(BINDIR)/secretlet\#' $(1) >$(DESTDIR)$(2) && chmod 0644 $(DESTDIR)$(2)
+# files of a folder of ours, and the folders that are empty then; what somebody else has put there stays
+remove = for f in $(2); do rm -f $(DESTDIR)$(1)/$$f || exit 1; done; \
+	for d in $$(printf '%s\n' $(dir $(2)) | LC_ALL=C sort -ru); do rmdir $(DESTDIR)$(1)/$${d%./} 2>/dev/null || true; done
 
 uninstall: ## removes what install put there (not the configuration); the same variables
 	rm -f $(DESTDIR)$(BINDIR)/secretlet
@@ -298,7 +317,8 @@ uninstall: ## removes what install put there (not the configuration); the same v
 	rm -f $(DESTDIR)$(UNITDIR)/secretlet.service $(DESTDIR)$(UNITDIR)/secretlet-wait@.service
 	rm -f $(DESTDIR)$(SYSUSERSDIR)/secretlet.conf $(DESTDIR)$(OCIHOOKSDIR)/secretlet.json
 	rm -f $(DESTDIR)$(BASHCOMPDIR)/secretlet $(DESTDIR)$(ZSHCOMPDIR)/_secretlet $(DESTDIR)$(FISHCOMPDIR)/secretlet.fish
-	rm -rf $(DESTDIR)$(DOCDIR)
+	$(call remove,$(DOCDIR),$(DOCS))
+	$(call remove,$(DATADIR),$(DATA))
 
 deb: ## build/deb/secretlet_VERSION_ARCH.deb, a Debian package
 	$(Q)test/deps $(DEPS_BUILD) $(DEPS_DEB)

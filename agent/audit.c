@@ -32,6 +32,7 @@
 #include "common/loop.h"
 #include "common/map.h"
 #include "common/str.h"
+#include "common/version.h"
 
 #define EVENTS_BYTES	3072 /* of one read: 64 events or more, and two descriptors for each */
 #define WAITING_MAX	4096 /* records that wait for a name */

@@ -4,6 +4,7 @@
 #include <sodium.h>
 
 #include "agent/cache_set.h"
+#include "agent/config_path.h"
 #include "agent/listing.h"
 #include "common/file.h"
 #include "common/log.h"

@@ -11,6 +11,7 @@
 #include "agent/agent.h"
 #include "agent/audit.h"
 #include "agent/cache_io.h"
+#include "agent/config_path.h"
 #include "agent/keeper.h"
 #include "agent/signaller.h"
 #include "common/file.h"

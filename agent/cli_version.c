@@ -1,6 +1,7 @@
 /* secretlet version */
 
 #include "agent/cli.h"
+#include "common/version.h"
 
 int cli_version(const struct options *o, char *const *words)
 {

@@ -14,6 +14,7 @@
 
 #include "agent/audit.h"
 #include "agent/bind_address.h"
+#include "agent/config_path.h"
 #include "agent/kubeconfig.h"
 #include "agent/yaml.h"
 #include "agent/yaml_scalar.h"

@@ -7,10 +7,9 @@
 #include "common/err.h"
 #include "common/log.h"
 
-#define CONFIG_DEFAULT_PATH "/etc/secretlet/secretlet.yaml"
-#define CONFIG_API_VERSION  "secretlet.config/v1alpha1"
-#define CONFIG_BYTES_MAX    ((size_t)(1024 * 1024))
-#define CONFIG_KIND	    "SecretletConfiguration"
+#define CONFIG_API_VERSION "secretlet.config/v1alpha1"
+#define CONFIG_BYTES_MAX   ((size_t)(1024 * 1024))
+#define CONFIG_KIND	   "SecretletConfiguration"
 
 enum config_lock {
 	CONFIG_LOCK_UNSET,

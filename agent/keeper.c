@@ -36,6 +36,7 @@
 #include "common/log.h"
 #include "common/loop.h"
 #include "common/str.h"
+#include "common/version.h"
 #include "fusefs/session.h"
 
 #define KEEPER_FILES	 512 /* what each process may have open, at least */

@@ -6,6 +6,7 @@
 
 #include <getopt.h>
 
+#include "agent/config_path.h"
 #include "agent/secret.h"
 #include "common/str.h"
 
@@ -46,7 +47,7 @@ static const struct option_spec {
 	unsigned formats; /* else these, of which one is the default */
 	enum options_output output;
 } specs[OPTIONS_N] = {
-	[OPTION_CONFIG] = { "config", 'c', "FILE", "configuration; default: /etc/secretlet/secretlet.yaml if it exists",
+	[OPTION_CONFIG] = { "config", 'c', "FILE", "configuration; default: " CONFIG_DEFAULT_PATH " if it exists",
 			    set_text, offsetof(struct options, config) },
 	[OPTION_KUBECONFIG] = { "kubeconfig", 'k', "FILE", "credentials and address of the API server", set_text,
 				offsetof(struct options, kubeconfig) },

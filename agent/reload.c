@@ -2,6 +2,7 @@
  * that differs in what cannot be changed while the daemon runs is taken for the rest, and those fields are named. */
 #include "agent/reload.h"
 
+#include "agent/config_path.h"
 #include "common/file.h"
 #include "common/log.h"
 #include "common/str.h"

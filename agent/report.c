@@ -8,6 +8,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/str.h"
+#include "common/version.h"
 
 #define UNANSWERED_USEC_MAX (10 * USEC_PER_SEC)
 

@@ -3,6 +3,7 @@
 
 #include "agent/metrics.h"
 #include "common/log.h"
+#include "common/version.h"
 #include "fusefs/tree.h"
 
 #define ONE(name, value) METRIC_LABELS({ name, value })

@@ -11,6 +11,7 @@
 
 #include "common/log.h"
 #include "common/str.h"
+#include "common/version.h"
 
 enum {
 	REFUSALS_BURST = 20, /* lines of log about refused objects in REFUSALS_WINDOW_USEC */

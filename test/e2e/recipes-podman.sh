@@ -56,7 +56,7 @@ check_contains "the reason is said" "$out" "has no container other"
 
 # --- precreate
 mkdir -p /run/precreate
-cp /usr/share/doc/secretlet/oci/secretlet-precreate.json /run/precreate/secretlet.json
+cp /usr/share/secretlet/oci/secretlet-precreate.json /run/precreate/secretlet.json
 precreate() { inside podman --hooks-dir /run/precreate run --annotation secretlet.dev/pod=default/web "$@"; }
 precreate --detach --name web --annotation secretlet.dev/container=nginx localhost/web:latest >"$TEST_DIR/out" 2>&1
 check_equal "precreate: the container is started" "$? $(grep -i error "$TEST_DIR/out")" "0 "
