@@ -6,12 +6,14 @@
 #include <stdarg.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <systemd/sd-daemon.h>
 #include <time.h>
 
 #include "agent/yaml_emit.h"
 #include "common/str.h"
 
 #define REQUEST_USEC (10 * USEC_PER_SEC)
+#define RETRY_SEC    5
 
 struct command {
 	const char *name;
@@ -235,9 +237,20 @@ static int dispatch(int argc, char **argv)
 	return command_run(c, argc - 1, argv + 1);
 }
 
+/* The unit does not start anew what cannot work (RestartPreventExitStatus=). With a unit that has failed the service manager
+ * forgets what it has stored, and all mounts end; who has been handed that is started again, but not ten times a second. */
+static int keep_mounts(int status)
+{
+	if ((status != CLI_USAGE && status != CLI_CONFIG) || sd_listen_fds(0) <= 0)
+		return status;
+	say("what is mounted is kept meanwhile: tried again in %d seconds", RETRY_SEC);
+	sleep(RETRY_SEC);
+	return CLI_FAILED;
+}
+
 int cli_main(int argc, char **argv)
 {
-	int status = dispatch(argc, argv);
+	int status = keep_mounts(dispatch(argc, argv));
 
 	if (fflush(stdout) < 0 || ferror(stdout)) {
 		/* whoever has read enough wants no sentence */

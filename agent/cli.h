@@ -13,6 +13,7 @@ enum cli_status {
 	CLI_FAILED = 1, /* also: not healthy, not ready */
 	CLI_USAGE = 2,
 	CLI_UNREACHABLE = 3, /* no daemon answers */
+	CLI_CONFIG = 78, /* sysexits.h's EX_CONFIG: the daemon's configuration is wrong */
 };
 
 /* main() without the process's set-up. */

@@ -153,7 +153,7 @@ static int begin(const char *program, const struct options *o, struct config **r
 		r = keep_config(text, len, ret_kept, &e);
 	if (r < 0) {
 		log_error(NULL, "%s", err_text(&e));
-		return CLI_FAILED;
+		return ret_kept && r != -ENOMEM ? CLI_CONFIG : CLI_FAILED;
 	}
 	assert(*ret_c);
 	log_set_level((*ret_c)->log_level);

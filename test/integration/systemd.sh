@@ -181,6 +181,40 @@ check "start after a stop" unit start secretlet
 check "start after a stop: it serves" serves two
 check_equal "start after a stop: one mount" "$(inside grep -c " $pods " /proc/self/mountinfo)" 1
 
+# --- a configuration that is wrong: whoever has a mount keeps it, and is not started ten times a second for that
+config=/etc/secretlet/secretlet.yaml
+n_started() { inside journalctl -q -u secretlet | grep -c "secretlet.yaml:.*noSuchField"; }
+inside sh -c "cp $config /run/good.yaml; echo 'noSuchField: 1' >>$config"
+begun=$SECONDS
+check "a restart with a wrong configuration fails" not unit restart secretlet
+check "it is tried again" eventually 60 "[ \$(n_started) -ge 3 ]"
+n=$(n_started)
+check "not more often than every 5 seconds ($n)" test "$n" -le $(((SECONDS - begun) / 5 + 1))
+check_equal "what is stored stays so" "$(n_stored)" "$stored"
+check_equal "the mount too" "$(inside grep -c " $pods " /proc/self/mountinfo)" 1
+check_equal "what is cached can be read" "$(inside timeout 20 cat "$vol/a")" two
+inside cp /run/good.yaml $config
+check "once it is right it runs by itself" eventually 60 active
+check "and serves" serves two
+inside kill -9 "$(main_pid)"
+check "and is started again at once when it is killed" eventually 30 "[ \$(main_pid) != 0 ] && serves two"
+unit stop secretlet
+fails_for_good() { # fails_for_good WHAT STATUS
+	check "$1, without a mount: it fails" not unit start secretlet
+	check "$1: for good" eventually 20 '[ "$(unit is-failed secretlet)" = failed ]'
+	check_equal "$1: with this status, and no other start" "$(unit show -P ExecMainStatus secretlet) $(unit show -P NRestarts secretlet)" "$2 0"
+}
+inside sh -c "echo 'noSuchField: 1' >>$config"
+fails_for_good "a wrong configuration" 78
+inside sh -c "cp /run/good.yaml $config; mkdir -p /run/systemd/system/secretlet.service.d
+	printf '[Service]\nExecStart=\nExecStart=/usr/bin/secretlet run --no-such-option\n' >/run/systemd/system/secretlet.service.d/wrong.conf"
+unit daemon-reload
+fails_for_good "a wrong command line" 2
+inside rm /run/systemd/system/secretlet.service.d/wrong.conf
+unit daemon-reload
+check "then it is started" unit start secretlet
+check "and serves again" serves two
+
 # --- a mount that somebody has taken away
 inside umount -l "$pods"
 unit restart secretlet

@@ -15,6 +15,7 @@
 
 #include "agent/yaml.h"
 #include "common/str.h"
+#include "common/version.h"
 #include "test/lib/program.h"
 #include "test/lib/served.h"
 
@@ -226,7 +227,7 @@ static void a_wrong_configuration_is_said_by_run(void **state)
 {
 	cleanup_program_result struct program_result r = RUN_ALONE("run", "--config", "/nonexistent/x.yaml");
 
-	assert_int_equal(r.status, 1);
+	assert_int_equal(r.status, 78);
 	assert_non_null(strstr(r.err, "open /nonexistent/x.yaml: No such file or directory"));
 	assert_non_null(strstr(r.err, "error keeper: "));
 }
