@@ -21,6 +21,7 @@ FISHCOMPDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 SYSUSERSDIR ?= $(or $(shell pkg-config --variable=sysusersdir systemd 2>/dev/null),/usr/lib/sysusers.d)
 # where podman looks (oci-hooks(5)), whatever PREFIX is
 OCIHOOKSDIR ?= /usr/share/containers/oci/hooks.d
+TMPFILESDIR ?= $(or $(shell pkg-config --variable=tmpfilesdir systemd 2>/dev/null),/usr/lib/tmpfiles.d)
 DESTDIR ?=
 INSTALL ?= install
 
@@ -34,7 +35,7 @@ DEPS_BUILD := gcc libc6-dev make pkg-config libfuse3-dev libcurl4-openssl-dev li
 DEPS_DEB := build-essential debhelper dpkg-dev
 DEPS_TEST := libcmocka-dev libseccomp-dev mandoc jq curl openssl ca-certificates util-linux procps psmisc inotify-tools \
 	attr nghttp2-proxy strace crun runc podman conmon containerd busybox-static python3 git clang-format fuse3 systemd clang-14 \
-	libclang-rt-14-dev prometheus python3-yaml python3-jsonschema python3-rich zsh fish $(DEPS_DEB) lintian
+	libclang-rt-14-dev prometheus python3-yaml python3-jsonschema python3-rich zsh fish $(DEPS_DEB) lintian debootstrap
 # what `make lint` and `make valgrind` need beside; not for `make test`, it is half a gigabyte
 DEPS_LINT := clang clang-tidy clang-tools cppcheck shellcheck pyflakes3 valgrind
 
@@ -291,13 +292,14 @@ with_places = $(INSTALL) -D -m 0644 /dev/null $(DESTDIR)$(2) && \
 	sed 's\#/usr/bin/secretlet\#$(BINDIR)/secretlet\#g; s\#/etc/secretlet\#$(SYSCONFDIR)/secretlet\#g' $(1) >$(DESTDIR)$(2)
 
 # The configuration is the administrator's: neither of the two touches it.
-install: all ## into $(DESTDIR)$(PREFIX): BINDIR= MANDIR= DOCDIR= DATADIR= UNITDIR= SYSUSERSDIR= SYSCONFDIR= and others
+install: all ## into $(DESTDIR)$(PREFIX): BINDIR= MANDIR= DOCDIR= DATADIR= UNITDIR= SYSUSERSDIR= TMPFILESDIR= SYSCONFDIR= and others
 	$(INSTALL) -D -m 0755 $(B)/secretlet $(DESTDIR)$(BINDIR)/secretlet
 	for p in man/*.[1-9]; do $(call with_places,$$p,$(MANDIR)/man$${p##*.}/$${p##*/}) || exit 1; done
 	$(call with_places,deploy/secretlet.service,$(UNITDIR)/secretlet.service)
 	$(call with_places,deploy/systemd/secretlet-wait@.service,$(UNITDIR)/secretlet-wait@.service)
 	$(call with_places,deploy/oci/secretlet.json,$(OCIHOOKSDIR)/secretlet.json)
 	$(INSTALL) -D -m 0644 deploy/secretlet.sysusers $(DESTDIR)$(SYSUSERSDIR)/secretlet.conf
+	$(INSTALL) -D -m 0644 deploy/secretlet.tmpfiles $(DESTDIR)$(TMPFILESDIR)/secretlet.conf
 	$(INSTALL) -D -m 0644 deploy/completion/secretlet.bash $(DESTDIR)$(BASHCOMPDIR)/secretlet
 	$(INSTALL) -D -m 0644 deploy/completion/_secretlet $(DESTDIR)$(ZSHCOMPDIR)/_secretlet
 	$(INSTALL) -D -m 0644 deploy/completion/secretlet.fish $(DESTDIR)$(FISHCOMPDIR)/secretlet.fish
@@ -315,7 +317,7 @@ uninstall: ## removes what install put there (not the configuration); the same v
 	rm -f $(DESTDIR)$(BINDIR)/secretlet
 	for p in man/*.[1-9]; do rm -f $(DESTDIR)$(MANDIR)/man$${p##*.}/$${p##*/}; done
 	rm -f $(DESTDIR)$(UNITDIR)/secretlet.service $(DESTDIR)$(UNITDIR)/secretlet-wait@.service
-	rm -f $(DESTDIR)$(SYSUSERSDIR)/secretlet.conf $(DESTDIR)$(OCIHOOKSDIR)/secretlet.json
+	rm -f $(DESTDIR)$(SYSUSERSDIR)/secretlet.conf $(DESTDIR)$(TMPFILESDIR)/secretlet.conf $(DESTDIR)$(OCIHOOKSDIR)/secretlet.json
 	rm -f $(DESTDIR)$(BASHCOMPDIR)/secretlet $(DESTDIR)$(ZSHCOMPDIR)/_secretlet $(DESTDIR)$(FISHCOMPDIR)/secretlet.fish
 	$(call remove,$(DOCDIR),$(DOCS))
 	$(call remove,$(DATADIR),$(DATA))

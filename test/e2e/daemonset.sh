@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# timeout: 600
+# timeout: 900
 # The DaemonSet's container, under crun and runc, as its manifest says it (test/lib/pods.py translates), out of the image that the
 # Containerfile describes, against a real API server: other containers see the files and their updates, whatever dies in it, and
 # what the end of the container means for them. Its network is this machine's, for the API server is there; all else is the
@@ -16,7 +16,8 @@ if mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi
 # the node's file system, in which a mount of one namespace is seen in the others
 host=$TEST_DIR/host image=$TEST_DIR/image box=$TEST_DIR/box
 mkdir -p "$host" "$image" "$box"/{bin,dev,proc,sys,tmp,creds,state}
-{ mount --bind "$host" "$host" && mount --make-rshared "$host"; } || bail "a shared mount"
+# what is immutable in it is gone with it
+{ mount -t tmpfs none "$host" && mount --make-rshared "$host"; } || bail "a shared mount"
 state=$host/var/lib/secretlet
 cp "$(command -v busybox)" "$box/bin/busybox"
 for applet in sh cat sleep usleep; do ln -s busybox "$box/bin/$applet"; done
@@ -27,7 +28,7 @@ chroot "$box" /bin/sh -c true || skip_all "busybox does not run without librarie
 containerfile=$deploy/Containerfile
 make_variable() { sed -n "/^$1 :=/,/[^\\\\]\$/p" "$lib_here/../../Makefile" | sed 's/.*:=//; s/\\$//' | xargs -n 1 | sort; }
 check_equal "the build stage has what the Makefile asks for" "$("$lib_here/../lib/image.py" packages build "$containerfile")" "$(make_variable DEPS_BUILD)"
-check_equal "the last stage has what the binary needs" "$("$lib_here/../lib/image.py" packages last "$containerfile" | grep -v ca-certificates)" \
+check_equal "the last stage has what the binary needs" "$("$lib_here/../lib/image.py" packages last "$containerfile" | grep -vxE 'ca-certificates|e2fsprogs')" \
 	"$("$lib_here/../lib/image.py" needed "$secretlet" "$lib_here"/../../agent/lib_*.c | grep -v '^libc6$')"
 require "$TEST_DIR/image.out" "it can be made of these" eval '"$lib_here/../lib/image.py" rootfs "$containerfile" "$secretlet" "$image" >"$TEST_DIR/image.out" 2>&1'
 check_equal "nothing that builds is in it" "$(find "$image" -name 'gcc*' -o -name make -o -name 'cc1*' -o -name '*.h' | head -n 3)" ""
@@ -50,6 +51,7 @@ rotate() { # the next value
 }
 rotate
 put_pod web '{"creds": {"secretName": "db"}}'
+pod_uid=$(api GET $core/namespaces/default/pods/web | jq -r .metadata.uid)
 
 oci() {
 	# shellcheck disable=SC2086
@@ -70,18 +72,43 @@ usable() { # does this runtime start anything here? Then its options are in $opt
 	return 1
 }
 
+# guard: the DaemonSet's init container; says what is in its log
+guard() {
+	local bundle=$TEST_DIR/guard
+	rm -rf "$bundle"
+	mkdir -p "$bundle"
+	(cd "$bundle" && "$runtime" spec && mv config.json spec.json) || return 1
+	"$lib_here/../lib/pods.py" bundle --init --spec "$bundle/spec.json" --rootfs "$image" --host "$host" --node node-1 \
+		--account "$TEST_DIR/account" --work "$TEST_DIR" --all-capabilities "$(all_capabilities)" \
+		<"$TEST_DIR/objects.json" >"$bundle/config.json" || return 1
+	oci run --bundle "$bundle" "guard-$runtime-$$-$((n_guards += 1))" 2>&1 </dev/null
+}
+n_guards=0
+all_capabilities() {
+	setpriv --dump | sed -n 's/^Capability bounding set: //p' | tr '[:lower:]' '[:upper:]' | sed 's/\([^,]*\)/CAP_\1/g'
+}
+# too_early NAME: a container of a pod that is started while nothing is mounted. The kubelet makes what subPathExpr says, and the runtime
+# mounts it; both refuse.
+too_early() {
+	local path=$state/pods/$pod_uid/$secret_volumes/creds
+	check "$runtime: $1: the kubelet cannot make a folder in its place" not mkdir -p "$path"
+	reader "early" "$path" /creds /creds/password
+	wait $!
+	check "$runtime: $1: the container is not started" test $? != 0
+	check "$runtime: $1: and nothing of it ran" not grep -q '^error: cat\|^[0-9][0-9]*$' "$TEST_DIR/$runtime-early.out"
+	oci delete --force "reader-early-$runtime-$$" >>"$TEST_DIR/delete.out" 2>&1
+}
 n_started=0
 # daemon_start_once [CAPABILITIES]: the DaemonSet's container, which is what is in $daemon; with what privileged is here, or with these
 daemon_start_once() {
-	local bundle=$TEST_DIR/bundle all
-	all=$(setpriv --dump | sed -n 's/^Capability bounding set: //p' | tr '[:lower:]' '[:upper:]' | sed 's/\([^,]*\)/CAP_\1/g')
+	local bundle=$TEST_DIR/bundle
 	n_started=$((n_started + 1))
 	daemon=secretlet-$runtime-$n_started-$$
 	rm -rf "$bundle"
 	mkdir -p "$bundle"
 	(cd "$bundle" && "$runtime" spec && mv config.json spec.json) || return 1
 	"$lib_here/../lib/pods.py" bundle --spec "$bundle/spec.json" --rootfs "$image" --host "$host" --node node-1 \
-		--account "$TEST_DIR/account" --work "$TEST_DIR" --all-capabilities "${1:-$all}" --env KUBERNETES_SERVICE_HOST=127.0.0.1 \
+		--account "$TEST_DIR/account" --work "$TEST_DIR" --all-capabilities "${1:-$(all_capabilities)}" --env KUBERNETES_SERVICE_HOST=127.0.0.1 \
 		--env KUBERNETES_SERVICE_PORT="$kube_port" <"$TEST_DIR/objects.json" >"$bundle/config.json" || return 1
 	oci run --bundle "$bundle" "$daemon" </dev/null >>"$log" 2>&1 &
 	daemon_job=$!
@@ -150,6 +177,9 @@ test_runtime() {
 		tap_skip "$runtime" "it starts no container here: $reason"
 		return
 	fi
+	check_equal "$runtime: before it there is no folder, which hostPath's type refuses" "$(ls "$state" 2>/dev/null)" ""
+	check_equal "$runtime: the guard says nothing" "$(guard; echo $?)" 0
+	too_early "before the first start"
 	require "$log" "$runtime: the container starts and is ready" daemon_start
 	check_equal "$runtime: its mount is the node's" "$(fuse_on_node)" 1
 	check "$runtime: the node can ask it" on_node wait --quiet --timeout 20s default/web
@@ -178,6 +208,8 @@ test_runtime() {
 	check "$runtime: it ends within terminationGracePeriodSeconds" daemon_end TERM
 	check_equal "$runtime: and its mount with it" "$(fuse_on_node)" 0
 	check_equal "$runtime: nothing but empty folders is left on the node" "$(find "$state" "$host/run/secretlet" ! -type d)" ""
+	too_early "between two"
+	check_equal "$runtime: the guard is there already" "$(guard; echo $?)" 0
 	rotate
 	require "$log" "$runtime: another pod starts" daemon_start
 	check "$runtime: the container with the state goes on" sees state
@@ -189,6 +221,8 @@ test_runtime() {
 	# --- it is killed: what is mounted is dead, and in nobody's way
 	check "$runtime: it is killed" daemon_end KILL
 	check_contains "$runtime: a dead mount is left on the node" "$(stat "$state/pods" 2>&1)" "Transport endpoint is not connected"
+	too_early "after a death"
+	check_equal "$runtime: the guard leaves a dead mount alone" "$(guard; echo $?)" 0
 	rotate
 	require "$log" "$runtime: the next one clears it" daemon_start
 	check_equal "$runtime: there is one mount" "$(fuse_on_node)" 1
@@ -204,6 +238,9 @@ test_runtime() {
 	check "$runtime: also after a death" sees state
 	daemon_end TERM
 	end_readers
+	# it is the guard that does it; and the next runtime begins anew
+	check "$runtime: without the guard the folder would be made" eval 'chattr -i "$state/pods" && mkdir -p "$state/pods/x/y"'
+	rm -r "$state"
 }
 # of this machine's, those that stand in the comment at privileged
 capabilities=$(sed -n '/What the keeper uses of it/,/privileged: true/p' "$deploy/daemonset.yaml" |

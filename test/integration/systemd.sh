@@ -107,6 +107,13 @@ check "the unit is valid" inside systemd-analyze verify /etc/systemd/system/secr
 check "the agent's user is made" inside systemd-sysusers
 check_contains "its exposure is not above 4.7" "$(inside systemd-analyze security --offline=yes --threshold=47 --no-pager \
 	/etc/systemd/system/secretlet.service 2>&1 && echo "exit 0")" "exit 0"
+refused() { # the unit with the volume: it is forked, and ends with 226 (NAMESPACE)
+	unit start app
+	eventually 20 '[ "$(unit is-failed app)" = failed ]' && unit reset-failed app
+}
+check_contains "before the first start nothing can be made where the mount will be" "$(inside mkdir -p "$vol" 2>&1)" "Operation not permitted"
+check "a unit that needs a volume is refused then" refused
+check_equal "and has not made it" "$(inside find $pods -mindepth 1)" ""
 check "it starts" unit start secretlet
 check "it serves" serves one
 check_equal "the agent is user secretlet" "$(inside stat -c %U "/proc/$(child agent)")" secretlet
@@ -175,6 +182,8 @@ check_equal "the reader saw no error" "$(inside cat /run/reader.result; head -n 
 
 # --- stop, and start
 unit stop secretlet
+check "stop: nothing can be made where the mount was" not inside mkdir -p "$vol"
+check "stop: a unit that needs the volume is refused" refused
 check "stop: no process" test -z "$(inside pgrep -f '^secretlet' || true)"
 check_equal "stop: nothing is stored" "$(n_stored)" 0
 check "start after a stop" unit start secretlet

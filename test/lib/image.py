@@ -3,8 +3,8 @@
 
     image.py packages STAGE CONTAINERFILE          the packages that a stage (build, or last) installs, one a line
     image.py needed BINARY SOURCE...               those that a binary needs: linked, or named in the sources for dlopen(3)
-    image.py rootfs CONTAINERFILE BINARY DIR       the root folder: the packages with all that they depend on, and nothing else of
-                                                   Debian, the stage's own steps, and the binary"""
+    image.py rootfs CONTAINERFILE BINARY DIR       the root folder: the packages with all that they depend on, of Debian's essential
+                                                   ones a shell and its tools, the stage's own steps, and the binary"""
 import glob
 import os
 import re
@@ -12,6 +12,8 @@ import shutil
 import subprocess
 import sys
 
+# nothing depends on them, since they are always there
+ESSENTIAL = ["coreutils", "dash"]
 # what nothing reads that runs
 LEFT_OUT = re.compile(r"/usr/share/(doc|man|locale|info|lintian|bug)/")
 
@@ -118,7 +120,7 @@ def rootfs(containerfile, binary, root):
         os.makedirs(f"{root}/{name}", exist_ok=True)
     if not os.path.lexists(f"{root}/var/run"):
         os.symlink("/run", f"{root}/var/run")
-    for package in sorted(closure(packages(containerfile, "last"))):
+    for package in sorted(closure([*packages(containerfile, "last"), *ESSENTIAL])):
         for file in package_list(package):
             copy(file, root)
     for name in ("passwd", "group"):

@@ -4,7 +4,7 @@
     pods.py objects FILE...           all objects of these YAML files, as a JSON array
     pods.py bundle OPTION... <OBJECTS the one container of the DaemonSet among them, as an OCI bundle's config.json
 
-bundle's options: --spec FILE (the runtime's own `spec`), --rootfs DIR, --host DIR (where the node's hostPaths are; devices are this
+bundle's options: --init (its one init container instead), --spec FILE (the runtime's own `spec`), --rootfs DIR, --host DIR (where the node's hostPaths are; devices are this
 machine's), --node NAME, --account DIR (what the kubelet mounts of the ServiceAccount), --work DIR (for what it makes), --env
 NAME=VALUE (what it adds), --all-capabilities NAME,... (what privileged means here)."""
 import argparse
@@ -118,19 +118,21 @@ def make_privileged(spec, args):
 def bundle(among, args):
     pod = only("DaemonSet", among)["spec"]["template"]["spec"]
     known("pod", pod, ("serviceAccountName", "automountServiceAccountToken", "priorityClassName", "nodeSelector", "tolerations",
-                       "terminationGracePeriodSeconds", "containers", "volumes"))
-    container, = pod["containers"]
-    known("container", container, ("name", "image", "args", "env", "securityContext", "resources", "readinessProbe",
-                                   "volumeMounts"))
+                       "terminationGracePeriodSeconds", "initContainers", "containers", "volumes"))
+    container, = pod["initContainers" if args.init else "containers"]
+    known("container", container, ("name", "image", "command" if args.init else "args", "env", "securityContext", "resources",
+                                   "readinessProbe", "volumeMounts"))
     security = container["securityContext"]
     known("securityContext", security, ("privileged", "runAsUser", "runAsGroup", "readOnlyRootFilesystem"))
     with open(args.spec, encoding="utf-8") as f:
         spec = json.load(f)
     env = environment(container, args)
-    words = [re.sub(r"\$\((\w+)\)", lambda m: env[m[1]], a) for a in container["args"]]
+    # else the image's entry point
+    words = container.get("command", ["/usr/bin/secretlet"]) + container.get("args", [])
+    words = [re.sub(r"\$\((\w+)\)", lambda m: env[m[1]], a) for a in words]
     spec["root"] = {"path": args.rootfs, "readonly": security["readOnlyRootFilesystem"]}
-    # the image's entry point; the network is this machine's, for the API server is there
-    spec["process"].update(terminal=False, args=["/usr/bin/secretlet"] + words, cwd="/", rlimits=[],
+    # the network is this machine's, for the API server is there
+    spec["process"].update(terminal=False, args=words, cwd="/", rlimits=[],
                            env=[f"{k}={v}" for k, v in env.items()],
                            user={"uid": security["runAsUser"], "gid": security["runAsGroup"]})
     spec["linux"]["namespaces"] = [{"type": t} for t in ("pid", "ipc", "uts", "mount")]
@@ -149,6 +151,7 @@ def main():
     command = commands.add_parser("bundle")
     for option in ("spec", "rootfs", "host", "node", "account", "work", "all-capabilities"):
         command.add_argument("--" + option, required=True)
+    command.add_argument("--init", action="store_true")
     command.add_argument("--env", action="append", default=[])
     args = parser.parse_args()
     made = objects(args.files) if args.command == "objects" else bundle(json.load(sys.stdin), args)
