@@ -40,10 +40,25 @@ static void ask_again_later(struct source_api *s, const char *key, const char *w
 	loop_timer_set(s->doubt.timer, backoff_next(&s->doubt.backoff, loop_now(s->loop), random01()));
 }
 
+static const char *meta(const json_t *obj, const char *key)
+{
+	return json_string_value(json_object_get(json_object_get(obj, "metadata"), key));
+}
+
+/* A 200 with anything else, as a page in JSON or a Status, says nothing of the pod. */
+static bool is_of_that_name(const struct known_pod *k, const json_t *obj)
+{
+	const char *ns = meta(obj, "namespace"), *name = meta(obj, "name"), *uid = meta(obj, "uid");
+	size_t len = ns ? strlen(ns) : 0;
+
+	return str_eq(json_string_value(json_object_get(obj, "kind")), "Pod") && uid && *uid && ns && name &&
+	       strncmp(k->key, ns, len) == 0 && k->key[len] == '/' && str_eq(k->key + len + 1, name);
+}
+
 /* The pod is there, with the uid that we know, on our node. */
 static bool is_the_same(const struct source_api *s, const struct known_pod *k, const json_t *obj)
 {
-	const char *uid = json_string_value(json_object_get(json_object_get(obj, "metadata"), "uid"));
+	const char *uid = meta(obj, "uid");
 	const char *node = json_string_value(json_object_get(json_object_get(obj, "spec"), "nodeName"));
 
 	return str_eq(uid, k->uid) && str_eq(node, s->node_name);
@@ -77,6 +92,8 @@ static void answered(struct source_api *s, struct known_pod *k, const struct htt
 		refused(s, k, result->status, body);
 	} else if (json_parse(body->len ? body->data : "", body->len, &obj, &e) < 0) {
 		ask_again_later(s, k->key, err_text(&e));
+	} else if (!is_of_that_name(k, obj)) {
+		ask_again_later(s, k->key, "the answer is not that pod");
 	} else if (is_the_same(s, k, obj)) {
 		ask_again_later(s, k->key, "it is there");
 		follower_do_later(&s->pods, TODO_REFRESH);
@@ -150,12 +167,26 @@ static void ask_next(struct source_api *s)
 		ask(s, k);
 }
 
+/* Another has come: a list has pods again, and says which of the others are gone to whoever cannot ask for them. */
+static bool is_populated(struct source_api *s)
+{
+	const struct known_pod *k;
+
+	for (size_t it = 0; (k = map_next(&s->known_pods, &it));)
+		if (k->uid && !k->in_doubt)
+			return true;
+	return false;
+}
+
 static void on_timer(struct loop_source *source, void *userdata)
 {
 	struct source_api *s = userdata;
 
-	if (!s->doubt.request)
-		ask_next(s);
+	if (s->doubt.request)
+		return;
+	if (is_populated(s))
+		follower_do_later(&s->pods, TODO_REFRESH);
+	ask_next(s);
 }
 
 void api_doubt_begin(struct source_api *s)

@@ -568,6 +568,65 @@ static void empty_list_and_a_404_that_is_no_status(void **state)
 	eventually(t, t->n_pods == 0);
 }
 
+/* Nor is a 200 that has anything but the pod. */
+static char OK_NOTHING[] = "{}";
+static char OK_STATUS[] =
+	"{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"status\":\"Failure\",\"reason\":\"NotFound\",\"code\":404}";
+static char OK_LIST[] = "{\"kind\":\"PodList\",\"apiVersion\":\"v1\",\"metadata\":{},\"items\":[]}";
+static char OK_SECRET[] = "{\"kind\":\"Secret\",\"metadata\":{\"namespace\":\"ns\",\"name\":\"a\",\"uid\":\"u\"}}";
+static char OK_ANOTHER[] = "{\"kind\":\"Pod\",\"metadata\":{\"namespace\":\"ns\",\"name\":\"b\",\"uid\":\"u\"}}";
+static char OK_ELSEWHERE[] = "{\"kind\":\"Pod\",\"metadata\":{\"namespace\":\"n\",\"name\":\"a\",\"uid\":\"u\"}}";
+static char OK_NO_UID[] = "{\"kind\":\"Pod\",\"metadata\":{\"namespace\":\"ns\",\"name\":\"a\"}}";
+
+static void empty_list_and_an_answer_that_is_not_the_pod(void **state)
+{
+	struct rig *t = *state;
+
+	put_pod(t, "a", "s");
+	eventually(t, t->n_pods == 1);
+	apiserver_fail(t->server, "/pods/a", 200, t->answer, -1, -1);
+	empty_lists(t, -1);
+	eventually(t, strstr(health(t).last_error, "whether pod ns/a is gone is not certain: the answer is not"));
+	settle(t);
+	assert_int_equal(t->n_pods, 1);
+}
+
+static void empty_list_and_another_pod_under_the_name_is_believed(void **state)
+{
+	struct rig *t = *state;
+
+	put_pod(t, "a", "s");
+	eventually(t, t->n_pods == 1);
+	apiserver_fail(t->server, "/pods/a", 200,
+		       "{\"kind\":\"Pod\",\"metadata\":{\"namespace\":\"ns\",\"name\":\"a\",\"uid\":\"another\"}}", -1,
+		       -1);
+	empty_lists(t, -1);
+	eventually(t, t->n_pods == 0);
+}
+
+/* Without the right to ask it is a list with pods that says so, and there is one as soon as a pod comes. */
+static void doubt_that_nobody_answers_ends_with_the_next_pod(void **state)
+{
+	struct rig *t = *state;
+
+	put_pod(t, "a", "s");
+	eventually(t, t->n_pods == 1);
+	apiserver_fail(t->server, "/pods/a", 403, NULL, -1, -1);
+	empty_lists(t, 1);
+	eventually(t, strstr(health(t).last_error, "403"));
+	assert_int_equal(t->n_pods, 1);
+	/* it watches from a revision that is far off, and hears of none of these */
+	apiserver_delete(t->server, "Pod", "ns", "a");
+	put_pod(t, "b", "s");
+	settle(t);
+	assert_int_equal(t->n_pods, 1);
+	reach(t,
+	      apiserver_inject(t->server, "Pod",
+			       "{\"type\":\"ADDED\",\"object\":" POD_ON("c", "u-c", "\"nodeName\":\"node-1\",") "}\n"));
+	eventually(t, t->n_pods == 1 && str_eq(t->pods[0]->name, "b"));
+	eventually(t, !*health(t).last_error);
+}
+
 static void pods_that_are_all_gone_are_asked_for_and_removed(void **state)
 {
 	struct rig *t = *state;
@@ -1478,6 +1537,10 @@ int main(void)
 	{                                                                                                              \
 		test, empty_list_and_a_404_that_is_no_status, setup, teardown, answer                                  \
 	}
+#define NOT_THE_POD(test, answer)                                                                                      \
+	{                                                                                                              \
+		test, empty_list_and_an_answer_that_is_not_the_pod, setup, teardown, answer                            \
+	}
 	const struct CMUnitTest tests[] = {
 		TEST(pods_of_this_node_come_and_go),
 		BARE(pods_of_other_nodes_in_a_list_are_passed_over),
@@ -1492,6 +1555,15 @@ int main(void)
 		NO_STATUS("empty_list_and_a_404_without_a_body_take_no_pod", NOT_FOUND_NOTHING),
 		NO_STATUS("empty_list_and_a_404_of_no_kind_take_no_pod", NOT_FOUND_OBJECT),
 		NO_STATUS("empty_list_and_a_404_of_another_reason_take_no_pod", NOT_FOUND_FORBIDDEN),
+		NOT_THE_POD("empty_list_and_a_200_with_nothing_take_no_pod", OK_NOTHING),
+		NOT_THE_POD("empty_list_and_a_200_with_a_status_take_no_pod", OK_STATUS),
+		NOT_THE_POD("empty_list_and_a_200_with_a_list_take_no_pod", OK_LIST),
+		NOT_THE_POD("empty_list_and_a_200_with_a_secret_take_no_pod", OK_SECRET),
+		NOT_THE_POD("empty_list_and_a_200_with_a_pod_of_another_name_take_no_pod", OK_ANOTHER),
+		NOT_THE_POD("empty_list_and_a_200_with_a_pod_of_another_namespace_take_no_pod", OK_ELSEWHERE),
+		NOT_THE_POD("empty_list_and_a_200_with_a_pod_without_uid_take_no_pod", OK_NO_UID),
+		TEST(empty_list_and_another_pod_under_the_name_is_believed),
+		TEST(doubt_that_nobody_answers_ends_with_the_next_pod),
 		TEST(pods_that_are_all_gone_are_asked_for_and_removed),
 		TEST(relist_tells_no_pod_again),
 		TEST(refused_pod_leaves_the_others_and_its_last_state),
