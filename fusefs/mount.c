@@ -1,25 +1,19 @@
 /* Mount: by the new mount calls, which need no path but the mount point's and name what they refuse in a log of their
  * own. glibc 2.36 has wrappers for all of them. Which mounts are there is read from mountinfo (proc_pid_mountinfo(5)).
- *
- * A dead mount and one whose daemon hangs look alike from outside, except that statfs(2) on a dead one fails at once;
- * it is asked by a child, because on a hanging one it would never return. */
+ */
 #include "fusefs/mount.h"
 
 #include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
 #include <sys/mount.h>
 #include <sys/statvfs.h>
-#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
-#include <sys/wait.h>
 
 #include "common/file.h"
+#include "fusefs/probe.h"
 
-#define MOUNTINFO_MAX	   (64u << 20)
-#define PROBE_TIMEOUT_MSEC 1000
-#define MOUNTS_MAX	   64 /* stacked on one path; more is a loop of somebody's */
+#define MOUNTINFO_MAX (64u << 20)
+#define MOUNTS_MAX    64 /* stacked on one path; more is a loop of somebody's */
 
 /* --- mountinfo --- */
 
@@ -97,43 +91,7 @@ static bool is_ours(const char *fstype)
 	return str_eq(fstype, MOUNT_FSTYPE);
 }
 
-/* --- alive or dead --- */
-
-static bool is_dead_errno(int error)
-{
-	return error == ENOTCONN || error == ECONNABORTED;
-}
-
-/* Whether statfs(2) says that the daemon is gone. No answer in time: it hangs, which is not dead. */
-static int probe_dead(const char *path, bool *ret_dead)
-{
-	cleanup_fd int pidfd = -1;
-	struct pollfd p;
-	int status = 0;
-	pid_t pid = fork();
-
-	if (pid < 0)
-		return -errno;
-	if (pid == 0) {
-		struct statfs st;
-
-		/* it may outlive us: our lock must not live on with it, nor a connection */
-		close_range(STDERR_FILENO + 1, ~0U, 0);
-		_exit(statfs(path, &st) < 0 && is_dead_errno(errno) ? 1 : 0);
-	}
-	pidfd = syscall(SYS_pidfd_open, pid, 0);
-	p = (struct pollfd){ .fd = pidfd, .events = POLLIN };
-	if (pidfd >= 0 && poll(&p, 1, PROBE_TIMEOUT_MSEC) == 1) {
-		waitpid(pid, &status, 0);
-	} else {
-		/* a child that waits for a hanging daemon may not even be killable: it is reaped if it is gone, and left
-		 * to whoever reaps this process's orphans if it is not */
-		kill(pid, SIGKILL);
-		waitpid(pid, NULL, WNOHANG);
-	}
-	*ret_dead = WIFEXITED(status) && WEXITSTATUS(status) == 1;
-	return 0;
-}
+/* --- those of an earlier run --- */
 
 int mount_probe(const char *pods_dir, enum mount_state *ret_state, char *ret_fstype, size_t fstype_size, struct err *e)
 {
@@ -150,9 +108,9 @@ int mount_probe(const char *pods_dir, enum mount_state *ret_state, char *ret_fst
 	} else if (!is_ours(fstype)) {
 		*ret_state = MOUNT_FOREIGN;
 	} else {
-		r = probe_dead(pods_dir, &dead);
+		r = probe_dead(pods_dir, &dead, e);
 		if (r < 0)
-			return err_set(e, r, "cannot ask whether %s is alive: %s", pods_dir, strerror(-r));
+			return r;
 		*ret_state = dead ? MOUNT_DEAD : MOUNT_ALIVE;
 	}
 	if (ret_fstype)

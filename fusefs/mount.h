@@ -16,7 +16,7 @@ enum mount_state {
 };
 
 /* What is mounted on exactly this (absolute, resolved) path, from /proc/self/mountinfo; whether one of ours is alive
- * is asked with statfs(2) in a child process with a time limit. ret_fstype (at least 64 bytes) may be NULL. */
+ * is for probe.h to find out. ret_fstype (at least 64 bytes) may be NULL. */
 int mount_probe(const char *pods_dir, enum mount_state *ret_state, char *ret_fstype, size_t fstype_size, struct err *e);
 /* umount2(MNT_DETACH) of everything of ours on this path. With `abort` the connection ends at once, whoever still has its
  * fd: whatever waits for an answer gets an error. */

@@ -10,11 +10,34 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 
 #include <cmocka.h>
 
+#include "common/clock.h"
 #include "test/lib/rig.h"
+
+/* What keeps a child that asks from getting on: it has no processor, or sleeps before it has asked at all. */
+static enum { KEPT_BY_NOTHING, KEPT_BY_WORK, KEPT_BY_SLEEP } kept;
+static const uint64_t KEPT_USEC = 4500 * USEC_PER_MSEC; /* longer than one that sleeps in the call is watched */
+
+int statfs(const char *path, struct statfs *st)
+{
+	uint64_t until = clock_monotonic_usec() + KEPT_USEC;
+
+	while (kept == KEPT_BY_WORK && clock_monotonic_usec() < until)
+		;
+	return syscall(SYS_statfs, path, st);
+}
+
+int close_range(unsigned first, unsigned last, int flags)
+{
+	if (kept == KEPT_BY_SLEEP)
+		usleep(KEPT_USEC);
+	return syscall(SYS_close_range, first, last, flags);
+}
 
 #define BASE "/mnt" /* hidden by a tmpfs, in this process's mount namespace alone */
 
@@ -153,6 +176,41 @@ static void a_server_that_hangs_is_not_dead(void **state)
 		;
 }
 
+static void a_probe_that_gets_no_processor_finds_a_dead_mount_dead(void **state)
+{
+	make_dir(BASE "/slow");
+	mount_dead(BASE "/slow");
+	for (kept = KEPT_BY_WORK; kept <= KEPT_BY_SLEEP; kept++) {
+		enum mount_state found;
+
+		assert_int_equal(mount_probe(BASE "/slow", &found, NULL, 0, NULL), 0);
+		assert_int_equal(found, MOUNT_DEAD);
+	}
+	kept = KEPT_BY_NOTHING;
+	clear(BASE "/slow");
+}
+
+/* As the agent of a keeper that was killed: it is about to go. */
+static void a_server_that_ends_while_it_is_asked_is_dead(void **state)
+{
+	enum mount_state found;
+	pid_t pid, killer;
+
+	make_dir(BASE "/ends");
+	pid = serve_nothing(BASE "/ends");
+	killer = fork();
+	assert_true(killer >= 0);
+	if (killer == 0) {
+		usleep(1300 * USEC_PER_MSEC);
+		_exit(kill(pid, SIGKILL));
+	}
+	assert_int_equal(mount_probe(BASE "/ends", &found, NULL, 0, NULL), 0);
+	assert_int_equal(found, MOUNT_DEAD);
+	while (waitpid(-1, NULL, 0) > 0)
+		;
+	clear(BASE "/ends");
+}
+
 static void another_file_system_is_foreign_and_stays(void **state)
 {
 	make_dir(BASE "/foreign");
@@ -270,6 +328,8 @@ int main(void)
 		cmocka_unit_test(a_plain_folder_is_no_mount),
 		cmocka_unit_test(a_killed_server_leaves_a_dead_mount),
 		cmocka_unit_test(a_server_that_hangs_is_not_dead),
+		cmocka_unit_test(a_probe_that_gets_no_processor_finds_a_dead_mount_dead),
+		cmocka_unit_test(a_server_that_ends_while_it_is_asked_is_dead),
 		cmocka_unit_test(another_file_system_is_foreign_and_stays),
 		cmocka_unit_test(of_stacked_mounts_the_topmost_counts),
 		cmocka_unit_test(strange_paths_are_found),
