@@ -269,10 +269,8 @@ static int build_update(struct plan *p, struct node *vol)
 	r = settle_live(p, version);
 	r = r ?: add_live(p, version);
 	r = r ?: switch_links(p, vol, version);
-	if (r == 0 && old) {
-		tree_retire(p->tree, old);
+	if (r == 0 && old)
 		r = unlink_files(p, old);
-	}
 	r = r ?: remove_stale_versions(p, vol);
 	r = r ?: remove_mount_dirs(p, vol);
 	return r ?: warm_update(p, vol, version);

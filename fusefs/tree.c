@@ -1416,11 +1416,15 @@ void tree_retire(struct tree *t, struct node *version)
 
 /* --- commits --- */
 
+static struct node *version_of(const struct tree *t, const struct node *vol, const struct node *data)
+{
+	return data && data->kind == NODE_LINK ? tree_find(t, vol, data->target) : NULL;
+}
+
 /* The volume shows the version that its link leads to from now on. */
 static void version_is_shown(struct tree *t, const struct node *vol)
 {
-	const struct node *data = tree_find(t, vol, TREE_DATA_LINK);
-	struct node *version = data && data->kind == NODE_LINK ? tree_find(t, vol, data->target) : NULL;
+	struct node *version = version_of(t, vol, tree_find(t, vol, TREE_DATA_LINK));
 
 	if (version)
 		tree_note_shown(t, version, t->now_usec);
@@ -1494,7 +1498,7 @@ static void children_move(struct node *n, struct node *to, uint64_t cookie)
 
 int tree_commit_rename(struct tree *t, struct node *parent, const char *name, struct node *to, const char *to_name)
 {
-	struct node *n = tree_find(t, parent, name), *old;
+	struct node *n = tree_find(t, parent, name), *old, *before;
 	bool is_data = str_eq(to_name, TREE_DATA_LINK); /* asked now: the name may be the node's own, which goes */
 	struct entry *final, *own;
 	uint64_t cookie;
@@ -1507,6 +1511,7 @@ int tree_commit_rename(struct tree *t, struct node *parent, const char *name, st
 	if (old && (n->kind == NODE_DIR || old->kind == NODE_DIR))
 		return n->kind == NODE_DIR ? -EEXIST : -EISDIR;
 
+	before = is_data ? version_of(t, parent, old) : NULL;
 	final = final_take(t, n);
 	rename_store(n, to);
 	own = n->entry;
@@ -1526,6 +1531,8 @@ int tree_commit_rename(struct tree *t, struct node *parent, const char *name, st
 		node_touch(t, n);
 	node_touch(t, parent);
 	node_touch(t, to);
+	if (before && before != version_of(t, parent, n))
+		tree_retire(t, before);
 	if (is_data)
 		version_is_shown(t, parent);
 	return 0;

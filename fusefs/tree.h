@@ -161,7 +161,8 @@ int tree_fill_copy(struct tree *t, struct node *dir, const struct node *src, str
 void tree_hide(struct tree *t, struct node *n);
 /* Takes the hidden children of a folder out of it for good. */
 void tree_drop_hidden(struct tree *t, struct node *dir);
-/* From now on unlinks inside this version folder hide instead of removing. */
+/* From now on unlinks inside this version folder hide instead of removing: as of one that was shown until a rename of the
+ * volume's TREE_DATA_LINK was committed. */
 void tree_retire(struct tree *t, struct node *version);
 
 /* A live file's content is about to change; then: the kernel has no page of before any more; then: nor attributes. Survives

@@ -342,6 +342,32 @@ static void a_retired_version_hides_what_is_unlinked(void **state)
 	assert_int_equal(tree_stats(t).content_bytes, 0);
 }
 
+/* Not before: an update may come to nothing until then. */
+static void the_switch_retires_the_version_before(void **state)
+{
+	cleanup_tree struct tree *t = tree_make();
+	struct node *root = root_of(t), *vol, *one, *two, *a, *b, *n;
+
+	assert_int_equal(tree_stage_dir(t, root, "vol", 0755, 0, &vol), 0);
+	assert_int_equal(tree_fill_dir(t, vol, "..1", 0755, 0, &one), 0);
+	a = fill_file(t, one, "a", "1");
+	b = fill_file(t, one, "b", "1");
+	assert_int_equal(tree_fill_link(t, vol, TREE_DATA_LINK, "..1", &n), 0);
+	assert_int_equal(tree_commit_mkdir(t, root, "vol", &n), 0);
+
+	assert_int_equal(tree_stage_dir(t, vol, "..2", 0755, 0, &two), 0);
+	assert_int_equal(tree_commit_mkdir(t, vol, "..2", &n), 0);
+	assert_int_equal(tree_stage_link(t, vol, "..data_tmp", "..2", TREE_DATA_LINK, &n), 0);
+	assert_int_equal(tree_commit_symlink(t, vol, "..data_tmp", "..2", &n), 0);
+	tree_stage_removal(t, a);
+	assert_int_equal(tree_commit_unlink(t, one, "a"), 0);
+	assert_null(find(t, one, "a"));
+	assert_int_equal(tree_commit_rename(t, vol, "..data_tmp", vol, TREE_DATA_LINK), 0);
+	tree_stage_removal(t, b);
+	assert_int_equal(tree_commit_unlink(t, one, "b"), 0);
+	assert_true(is_hidden(t, one, "b"));
+}
+
 static void hidden_copies_are_found_and_not_listed(void **state)
 {
 	cleanup_tree struct tree *t = tree_make();
@@ -653,6 +679,7 @@ int main(void)
 		cmocka_unit_test(a_detached_subtree_lives_until_it_is_forgotten),
 		cmocka_unit_test(forgetting_what_is_not_known_is_harmless),
 		cmocka_unit_test(a_retired_version_hides_what_is_unlinked),
+		cmocka_unit_test(the_switch_retires_the_version_before),
 		cmocka_unit_test(hidden_copies_are_found_and_not_listed),
 		cmocka_unit_test(listings_go_on_where_they_were_while_the_folder_changes),
 		cmocka_unit_test(attributes_say_what_the_node_is),
