@@ -83,6 +83,7 @@ bool plan_live_is_whole(const struct plan *p, bool wanted);
 /* Removes old_version, whose files are unlinked already. */
 int plan_expire(struct plan *p);
 
+bool step_removes(const struct step *s);
 /* The step makes or removes a node, and the tree shows that it has come or gone. */
 bool step_is_done(const struct plan *p, const struct step *s);
 bool plan_is_switched(const struct plan *p);

@@ -330,7 +330,7 @@ struct node *plan_find(const struct plan *p, const char *path)
 	return node_below(p, tree_node(p->tree, TREE_ROOT_ID), path);
 }
 
-static bool step_removes(const struct step *s)
+bool step_removes(const struct step *s)
 {
 	return s->op == ORDER_UNLINK || s->op == ORDER_RMDIR;
 }
@@ -340,9 +340,13 @@ bool step_is_done(const struct plan *p, const struct step *s)
 	const struct node *n;
 
 	if (step_removes(s)) {
-		/* its name may be another's by now */
+		/* its name may be another's by now; it may also have gone with a folder that it was in */
 		n = tree_node(p->tree, s->node_id);
-		return !n || !node_parent(n) || node_is_hidden(n);
+		if (!n || node_is_hidden(n))
+			return true;
+		while (node_parent(n))
+			n = node_parent(n);
+		return node_id(n) != TREE_ROOT_ID;
 	}
 	if (!s->node)
 		return false;

@@ -358,10 +358,23 @@ static int job_plan(struct publish *p, struct job *j)
 
 /* --- running a job --- */
 
-static void job_fail(struct publish *p, struct job *j, int r)
+/* What has failed is what is told. What could not be taken back stays, and is in nobody's way. */
+static void job_cleaned(struct publish *p, struct job *j)
+{
+	plan_roll_back(&j->plan);
+	job_finish(p, j, j->r);
+}
+
+static void job_fail(struct publish *p, struct job *j, int r, const struct err *why)
 {
 	struct volume *v = map_get_str(&p->volumes, j->path ?: "");
 
+	if (j->cleaning) {
+		log_warning(LOG_F({ "path", j->path }), "take back what was made: %s", err_text(why));
+		job_cleaned(p, j);
+		return;
+	}
+	j->err = *why;
 	if (j->kind == JOB_VOLUME && v && plan_is_switched(&j->plan))
 		v->good = false;
 	if (j->kind == JOB_REMOVE_VOLUME || j->kind == JOB_REMOVE_POD)
@@ -483,25 +496,36 @@ static void volume_healed(struct publish *p, struct job *j)
 		p->healed(p->healed_userdata, j->uid, node_name(s.vol));
 }
 
-static void job_done(struct publish *p, struct job *j)
+/* A publisher is believed as far as the tree shows what it has done. */
+static int job_check(const struct job *j, struct err *e)
 {
 	bool removes = j->kind == JOB_REMOVE_VOLUME || j->kind == JOB_REMOVE_POD;
 
-	if (j->cleaning) {
-		job_finish(p, j, j->r);
-		return;
-	}
-	if (removes && plan_find(&j->plan, j->path)) {
-		err_set(&j->err, -EIO, "the publisher did not remove %s", j->path);
-		job_fail(p, j, -EIO);
-		return;
-	}
+	if (removes && !j->cleaning && plan_find(&j->plan, j->path))
+		return err_set(e, -EIO, "the publisher did not remove %s", j->path);
 	for (size_t i = 0; i < j->plan.n_steps; i++) {
-		if (j->plan.steps[i].node && !step_is_done(&j->plan, &j->plan.steps[i])) {
-			err_set(&j->err, -EIO, "the publisher did not make %s", j->plan.steps[i].path);
-			job_fail(p, j, -EIO);
-			return;
-		}
+		const struct step *s = &j->plan.steps[i];
+
+		if ((s->node || step_removes(s)) && !step_is_done(&j->plan, s))
+			return err_set(e, -EIO, "the publisher did not %s %s", step_removes(s) ? "remove" : "make",
+				       s->path);
+	}
+	return 0;
+}
+
+static void job_done(struct publish *p, struct job *j)
+{
+	struct err e = ERR_INIT;
+	int r;
+
+	r = job_check(j, &e);
+	if (r < 0) {
+		job_fail(p, j, r, &e);
+		return;
+	}
+	if (j->cleaning) {
+		job_cleaned(p, j);
+		return;
 	}
 	switch (j->kind) {
 	case JOB_VOLUME:
@@ -629,6 +653,7 @@ static int job_send(struct publish *p, struct job *j)
 static void job_continue(struct publish *p)
 {
 	struct job *j = p->current;
+	struct err e = ERR_INIT;
 	int r;
 
 	if (j->n_done == j->plan.n_steps) {
@@ -639,13 +664,8 @@ static void job_continue(struct publish *p)
 		r = job_send(p, j);
 		if (r != -ENOMEM && r != -ENOBUFS)
 			return;
-		if (j->cleaning) {
-			plan_roll_back(&j->plan);
-			job_finish(p, j, j->r);
-			return;
-		}
-		err_set(&j->err, r, "publish %s: %s", j->path, strerror(-r));
-		job_fail(p, j, r);
+		err_set(&e, r, "publish %s: %s", j->path, strerror(-r));
+		job_fail(p, j, r, &e);
 		j = p->current;
 	}
 }
@@ -681,6 +701,7 @@ static void finish_unchanged(struct publish *p, struct job *j)
 static void job_begin(struct publish *p)
 {
 	struct job *j = list_first(&p->queue, struct job, link);
+	struct err e = ERR_INIT;
 	int r;
 
 	if (!j)
@@ -696,8 +717,8 @@ static void job_begin(struct publish *p)
 	p->current = j;
 	r = job_plan(p, j);
 	if (r < 0) {
-		err_set(&j->err, r, "publish %s: %s", j->path, strerror(-r));
-		job_fail(p, j, r);
+		err_set(&e, r, "publish %s: %s", j->path, strerror(-r));
+		job_fail(p, j, r, &e);
 	}
 	if (p->current)
 		job_continue(p);
@@ -783,6 +804,7 @@ static void job_settle(struct publish *p, struct job *j)
 static void answered(struct publish *p, const struct order_answer *a)
 {
 	struct job *j = p->current;
+	struct err e = ERR_INIT;
 
 	if (!j || a->id != j->order_id)
 		return;
@@ -796,8 +818,8 @@ static void answered(struct publish *p, const struct order_answer *a)
 
 		if (r == -EROFS && wait_for_writable(p, j))
 			return;
-		err_set(&j->err, r, "%s %s: %s", op_name(s->op), s->path, strerror(-r));
-		job_fail(p, j, r);
+		err_set(&e, r, "%s %s: %s", op_name(s->op), s->path, strerror(-r));
+		job_fail(p, j, r, &e);
 	} else {
 		job_settle(p, j);
 		j->n_done = j->n_sent;

@@ -357,6 +357,70 @@ static void a_failure_while_it_is_taken_back_is_healed_by_the_next_update(void *
 	}
 }
 
+static void what_has_failed_first_is_what_is_told(void **state)
+{
+	struct result res;
+
+	assert_int_equal(publish("gone=1 kept=1 sub/y=1", NULL), 0);
+	f.n_fail = 1;
+	f.later_errno = EACCES;
+	for (int step = 2; step <= 4; step++) {
+		f.fail_at = f.n_changes + step;
+		assert_int_equal(publish("kept=2 new/z=2 sub/y=2", &res), -ENOSPC);
+		assert_non_null(strstr(res.error, strerror(ENOSPC)));
+		assert_null(strstr(res.error, "rmdir"));
+		assert_nothing_may_go(resolve(V, strlen(V)));
+		/* it is still to be had */
+		assert_int_equal(publish("gone=1 kept=1 sub/y=1", NULL), PUBLISH_UNCHANGED);
+	}
+}
+
+static void a_removal_that_has_not_come_is_no_success(void **state)
+{
+	struct result res = { 0 };
+
+	assert_int_equal(publish("gone=1 kept=1 sub/y=1", NULL), 0);
+	f.lies_of_removals = true;
+	assert_int_equal(publish("kept=2 new/z=2 sub/y=2", &res), -EIO);
+	assert_non_null(strstr(res.error, "the publisher did not remove " V "/gone"));
+	assert_nothing_may_go(resolve(V, strlen(V)));
+	f.lies_of_removals = false;
+	assert_int_equal(publish("kept=2 new/z=2 sub/y=2", NULL), 0);
+	settle();
+	assert_shown(V, after_update);
+}
+
+/* Nor where it takes something back: what is told is what has failed before. */
+static void what_is_not_taken_back_may_not_go_later(void **state)
+{
+	struct result res = { 0 };
+
+	assert_int_equal(publish("gone=1 kept=1 sub/y=1", NULL), 0);
+	f.lies_of_removals = true;
+	f.fail_at = f.n_changes + 4;
+	assert_int_equal(publish("kept=2 new/z=2 sub/y=2", &res), -ENOSPC);
+	assert_nothing_may_go(resolve(V, strlen(V)));
+	f.lies_of_removals = false;
+	f.fail_at = 0;
+	assert_int_equal(publish("kept=2 new/z=2 sub/y=2", NULL), 0);
+	settle();
+	assert_shown(V, after_update);
+}
+
+/* The grace of the version before is over, but it stays where it is: the next update takes it away. */
+static void a_version_that_does_not_expire_goes_with_the_next_update(void **state)
+{
+	assert_int_equal(publish("a=1", NULL), 0);
+	assert_int_equal(publish("a=2", NULL), 0);
+	f.lies_of_removals = true;
+	settle();
+	assert_nothing_may_go(resolve(V, strlen(V)));
+	f.lies_of_removals = false;
+	assert_int_equal(publish("a=3", NULL), 0);
+	settle();
+	assert_shown(V, "..data>..v ..v/ ..v/a=3 a>..data/a ");
+}
+
 static void a_name_that_could_not_be_taken_back_is_in_nobodys_way(void **state)
 {
 	struct result res = { 0 };
@@ -676,6 +740,10 @@ int main(void)
 		TEST(a_publisher_may_die_in_a_new_volume),
 		TEST(a_failure_and_a_death_while_it_is_taken_back),
 		TEST(a_failure_while_it_is_taken_back_is_healed_by_the_next_update),
+		TEST(what_has_failed_first_is_what_is_told),
+		TEST(a_removal_that_has_not_come_is_no_success),
+		TEST(what_is_not_taken_back_may_not_go_later),
+		TEST(a_version_that_does_not_expire_goes_with_the_next_update),
 		TEST(a_name_that_could_not_be_taken_back_is_in_nobodys_way),
 		TEST(long_orders_are_cut_into_messages),
 		TEST(waiting_payloads_are_overtaken),
