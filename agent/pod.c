@@ -242,3 +242,43 @@ const char *pod_display(const struct pod *p)
 		made->display = str_format("%s/%s", p->ns ? p->ns : "", p->name ? p->name : "");
 	return made->display ? made->display : p->name ? p->name : "";
 }
+
+/* ---- weight ---- */
+
+/* With the state that is kept of each; strings are short, where nothing is said of them. */
+enum { WEIGHT_POD = 4096, WEIGHT_VOLUME = 2048, WEIGHT_SOURCE = 512, WEIGHT_PART = 256 };
+
+static size_t text_weight(const char *s)
+{
+	return s ? strlen(s) : 0;
+}
+
+static size_t pairs_weight(const struct pairs *p)
+{
+	size_t sum = p->n * sizeof(*p->all);
+
+	for (size_t i = 0; i < p->n; i++)
+		sum += text_weight(p->all[i].key) + text_weight(p->all[i].value);
+	return sum;
+}
+
+static size_t volume_weight(const struct pod_volume *v)
+{
+	size_t sum = v->kind == POD_VOLUME_OTHER ? WEIGHT_PART : WEIGHT_VOLUME;
+
+	for (size_t i = 0; i < v->n_sources; i++)
+		sum += WEIGHT_SOURCE + v->sources[i].n_items * WEIGHT_PART;
+	return sum + v->n_keys * WEIGHT_PART;
+}
+
+size_t pod_weight(const struct pod *p)
+{
+	size_t sum = WEIGHT_POD + pairs_weight(&p->labels) + pairs_weight(&p->annotations) + p->volume_options_len;
+
+	for (size_t i = 0; i < p->n_volumes; i++)
+		sum += volume_weight(&p->volumes[i]);
+	for (size_t i = 0; i < p->n_containers; i++)
+		sum += WEIGHT_SOURCE + p->containers[i].n_mounts * WEIGHT_PART + text_weight(p->containers[i].env) +
+		       pairs_weight(&p->containers[i].limits) + pairs_weight(&p->containers[i].requests);
+	return sum + (p->pull_secrets.n + p->n_mistakes) * WEIGHT_PART;
+}

@@ -135,5 +135,10 @@ bool pod_mounts_volume(const struct pod *p, const char *volume);
 bool pod_common_user(const struct pod *p, uid_t *ret_user);
 /* phase Succeeded or Failed: takes no volumes any more. */
 bool pod_is_finished(const struct pod *p);
+/* About how much memory there is for its sake, that of its objects' contents left out: its own, and what pods.c and publish.c
+ * keep for its volumes. */
+size_t pod_weight(const struct pod *p);
+/* Of all pods of a node together; a thousand of a hundred volumes each are as much. */
+#define PODS_WEIGHT_MAX ((size_t)256 << 20)
 /* "default/web", for messages; lives as long as p. */
 const char *pod_display(const struct pod *p);

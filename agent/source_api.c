@@ -117,6 +117,7 @@ static void api_health(const struct source *source, struct source_health *ret)
 	snprintf(ret->last_error, sizeof(ret->last_error), "%s",
 		 s->pods_failure    ? s->pods_failure
 		 : s->doubt.failure ? s->doubt.failure
+		 : s->no_room	    ? s->no_room
 				    : "");
 	if (s->pods_failure) {
 		ret->reason = s->pods_reason;

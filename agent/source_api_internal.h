@@ -65,6 +65,8 @@ struct known_pod {
 	char *rejected;
 	bool rejected_said; /* in the log */
 	uint64_t generation; /* of the last list that had it */
+	size_t weight; /* as told */
+	bool no_room; /* why it was refused last */
 	bool in_doubt; /* a list without any pod says that it is gone */
 };
 
@@ -86,6 +88,9 @@ struct source_api {
 
 	struct follower pods;
 	struct map known_pods;
+	size_t pods_weight; /* of all of them; PODS_WEIGHT_MAX */
+	size_t n_no_room;
+	char *no_room; /* what was said of one of these; NULL: there is none */
 	uint64_t generation;
 	bool pods_told; /* pods_synced() */
 	size_t n_listed; /* in the list that comes */

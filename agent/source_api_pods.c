@@ -41,6 +41,25 @@ static int find_or_add_pod(struct source_api *s, const char *key, struct known_p
 	return 0;
 }
 
+static void pod_weigh(struct source_api *s, struct known_pod *k, size_t weight)
+{
+	bool less = weight < k->weight;
+
+	s->pods_weight += weight - k->weight;
+	k->weight = weight;
+	/* who was refused for want of room is told again by a list */
+	if (less && s->n_no_room > 0)
+		follower_do_later(&s->pods, TODO_REFRESH);
+}
+
+static void pod_note_room(struct source_api *s, struct known_pod *k, bool no_room)
+{
+	s->n_no_room += no_room - k->no_room;
+	k->no_room = no_room;
+	if (s->n_no_room == 0)
+		api_keep_text(&s->no_room, NULL);
+}
+
 static void pod_accepted(struct source_api *s, struct known_pod *k)
 {
 	if (!k->rejected)
@@ -62,6 +81,8 @@ static void pod_refused(struct source_api *s, struct known_pod *k, const struct 
 	k->rejected_said |= api_warn_of_refusal(s, LOG_F({ "pod", k->key }), err_text(&e));
 	s->n_rejected += !k->rejected;
 	api_keep_text(&k->rejected, err_text(&e));
+	if (k->no_room)
+		api_keep_text(&s->no_room, err_text(&e));
 	if (!k->uid && s->n_rejected > REFUSED_MAX)
 		api_pod_gone(s, k);
 }
@@ -70,6 +91,8 @@ void api_pod_gone(struct source_api *s, struct known_pod *k)
 {
 	map_remove_str(&s->known_pods, k->key);
 	s->n_rejected -= !!k->rejected;
+	pod_note_room(s, k, false);
+	pod_weigh(s, k, 0);
 	if (k->uid)
 		s->sink->pod_removed(s->userdata, k->uid);
 	known_pod_free(k);
@@ -106,16 +129,39 @@ static void pod_replaced(struct source_api *s, struct known_pod *k, const char *
 		return;
 	old_uid = TAKE_PTR(k->uid);
 	api_keep_text(&k->version, NULL);
+	pod_weigh(s, k, 0);
 	s->sink->pod_removed(s->userdata, old_uid);
+}
+
+/* What was told of it before stays as it was. */
+static bool pod_has_room(struct source_api *s, struct known_pod *k, const struct pod *pod, struct json_issue *issue)
+{
+	size_t weight = pod_weight(pod), others = s->pods_weight - k->weight;
+	const struct json_at all = JSON_ROOT;
+
+	if (weight > k->weight && weight > PODS_WEIGHT_MAX - MIN(others, PODS_WEIGHT_MAX)) {
+		json_issue_set(issue, &all,
+			       "no room for it: it would take %zu KiB with its %zu volumes, and all pods of the node "
+			       "may take %zu KiB",
+			       weight >> 10, pod->n_volumes, PODS_WEIGHT_MAX >> 10);
+		return false;
+	}
+	pod_weigh(s, k, weight);
+	return true;
 }
 
 static void pod_decode(struct source_api *s, struct known_pod *k, const json_t *obj)
 {
 	cleanup_pod struct pod *pod = NULL;
 	struct json_issue issue = { .reason = "" };
+	bool no_room;
+	int r;
 
 	pod_replaced(s, k, meta_str(obj, "uid"));
-	if (codec_pod(obj, &pod, &issue) < 0)
+	r = codec_pod(obj, &pod, &issue);
+	no_room = r == 0 && !pod_has_room(s, k, pod, &issue);
+	pod_note_room(s, k, no_room);
+	if (r < 0 || no_room)
 		pod_refused(s, k, &issue);
 	else
 		pod_there(s, k, pod);
@@ -258,4 +304,5 @@ void api_pods_deinit(struct source_api *s)
 	map_deinit(&s->known_pods);
 	free(s->pods_failure);
 	free(s->pods_said.text);
+	free(s->no_room);
 }

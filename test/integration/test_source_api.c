@@ -21,7 +21,7 @@
 
 #define PATIENCE_USEC (20 * USEC_PER_SEC)
 #define SECRETS_MAX   512
-#define PODS_MAX      64
+#define PODS_MAX      256
 
 /* What was told of one Secret. */
 struct told_secret {
@@ -740,6 +740,74 @@ static void flood_of_refused_pods_has_bounds(void **state)
 	close_fd(fd);
 	assert_int_equal(health(t).n_rejected, REFUSED);
 	assert_in_range(lines_in(t, "log"), 1, LINES_MAX);
+}
+
+/* A pod of a thousand volumes. */
+static void put_heavy_pod(struct rig *t, unsigned i)
+{
+	cleanup_buf struct buf text = BUF_INIT(1 << 20);
+
+	assert_int_equal(
+		buf_printf(&text,
+			   "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"namespace\":\"ns\",\"name\":"
+			   "\"heavy-%u\"},\"spec\":{\"nodeName\":\"node-1\",\"containers\":[],\"volumes\":[",
+			   i),
+		0);
+	for (unsigned v = 0; v < 1000; v++)
+		assert_int_equal(
+			buf_printf(&text, "%s{\"name\":\"v%u\",\"secret\":{\"secretName\":\"s\"}}", v ? "," : "", v),
+			0);
+	assert_int_equal(buf_add_str(&text, "]}}"), 0);
+	apiserver_put_text(t->server, text.data);
+}
+
+static bool has_pod(const struct rig *t, const char *name)
+{
+	for (size_t i = 0; i < t->n_pods; i++)
+		if (str_eq(t->pods[i]->name, name))
+			return true;
+	return false;
+}
+
+static const char *told_pod_secret(const struct rig *t, const char *name)
+{
+	for (size_t i = 0; i < t->n_pods; i++)
+		if (str_eq(t->pods[i]->name, name))
+			return t->pods[i]->volumes[0].sources[0].name;
+	return NULL;
+}
+
+/* What is told is kept; what is too much is named, and comes when there is room. */
+static void pods_that_are_too_much_together_are_refused_and_come_later(void **state)
+{
+	enum { HEAVY = 120, GONE = 30 };
+	struct rig *t = *state;
+	size_t n_told, n_rejected;
+	char name[32];
+
+	put_pod(t, "a", "s");
+	for (unsigned i = 0; i < HEAVY; i++)
+		put_heavy_pod(t, i);
+	eventually(t, has_pod(t, "a") && t->n_pods + health(t).n_rejected == HEAVY + 1);
+	n_told = t->n_pods;
+	n_rejected = health(t).n_rejected;
+	assert_in_range(n_rejected, 1, GONE);
+	assert_non_null(strstr(health(t).last_error, "pod ns/heavy-"));
+	assert_non_null(strstr(health(t).last_error, ": no room for it: it would take "));
+	/* the others are followed */
+	put_pod(t, "a", "s2");
+	eventually(t, str_eq(told_pod_secret(t, "a"), "s2"));
+	assert_int_equal(t->n_pods, n_told);
+	for (unsigned i = 0, gone = 0; gone < n_rejected; i++) {
+		snprintf(name, sizeof(name), "heavy-%u", i);
+		if (!has_pod(t, name))
+			continue;
+		assert_true(apiserver_delete(t->server, "Pod", "ns", name));
+		gone++;
+	}
+	eventually(t, health(t).n_rejected == 0 && t->n_pods == n_told);
+	assert_true(has_pod(t, "a"));
+	assert_string_equal(health(t).last_error, "");
 }
 
 /* ---- secrets ---- */
@@ -1569,6 +1637,7 @@ int main(void)
 		TEST(refused_pod_leaves_the_others_and_its_last_state),
 		TEST(refused_pod_in_place_of_another_ends_that_one),
 		TEST(flood_of_refused_pods_has_bounds),
+		TEST(pods_that_are_too_much_together_are_refused_and_come_later),
 		TEST(secret_is_told_with_each_change_and_its_end),
 		TEST(config_map_is_followed_as_a_secret_is),
 		TEST(token_is_asked_for_once_while_it_lives),
