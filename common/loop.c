@@ -291,9 +291,28 @@ int loop_add_defer(struct loop *l, loop_fn fn, void *userdata, struct loop_sourc
 	return 0;
 }
 
+/* One of sd-event's is pending from its making on, and who is pending longest comes first: ahead of all timers and fds, however
+ * often it is set again. So it is made anew, and waits like everybody else. Without memory it does not. */
 int loop_defer_set(struct loop_source *s)
 {
-	return sd_event_source_set_enabled(s->source, SD_EVENT_ONESHOT);
+	sd_event_source *fresh = NULL;
+	int64_t priority = 0;
+	int enabled, r;
+
+	r = sd_event_source_get_enabled(s->source, &enabled);
+	if (r < 0 || enabled != SD_EVENT_OFF)
+		return r < 0 ? r : 0;
+	r = sd_event_source_get_priority(s->source, &priority);
+	r = r < 0 ? r : sd_event_add_defer(sd_event_source_get_event(s->source), &fresh, on_defer, s);
+	if (r >= 0 && priority != 0)
+		r = sd_event_source_set_priority(fresh, priority);
+	if (r < 0) {
+		sd_event_source_disable_unref(fresh);
+		return sd_event_source_set_enabled(s->source, SD_EVENT_ONESHOT);
+	}
+	sd_event_source_disable_unref(s->source);
+	s->source = fresh;
+	return 0;
 }
 
 int loop_source_set_priority(struct loop_source *s, int64_t priority)

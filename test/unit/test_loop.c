@@ -343,6 +343,38 @@ static void deferred_call_runs_once_per_set(void **state)
 	loop_source_free(defer);
 }
 
+static void on_call_for_ever(struct loop_source *s, void *userdata)
+{
+	assert_int_equal(loop_defer_set(s), 0);
+}
+
+/* Nor do two that set each other, nor one that was there before. */
+static void deferred_call_that_sets_itself_starves_nobody(void **state)
+{
+	struct loop_source *again[2], *timer, *call;
+	struct seen *seen = *state;
+
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(loop_add_defer(seen->loop, on_call_for_ever, NULL, &again[i]), 0);
+		assert_int_equal(loop_source_set_priority(again[i], 0), 0);
+		assert_int_equal(loop_defer_set(again[i]), 0);
+	}
+	assert_int_equal(loop_add_timer(seen->loop, on_call, seen, &timer), 0);
+	loop_timer_set(timer, 0);
+	for (int i = 0; i < 1000 && seen->n == 0; i++)
+		assert_true(loop_run_once(seen->loop, 0) >= 0);
+	assert_int_equal(seen->n, 1);
+	assert_int_equal(loop_add_defer(seen->loop, on_call, seen, &call), 0);
+	assert_int_equal(loop_defer_set(call), 0);
+	for (int i = 0; i < 10 && seen->n == 1; i++)
+		assert_true(loop_run_once(seen->loop, 0) >= 0);
+	assert_int_equal(seen->n, 2);
+	for (int i = 0; i < 2; i++)
+		loop_source_free(again[i]);
+	loop_source_free(timer);
+	loop_source_free(call);
+}
+
 static void callback_may_free_its_own_deferred_call(void **state)
 {
 	struct seen *seen = *state;
@@ -540,6 +572,7 @@ int main(void)
 		with_loop(callback_may_free_its_own_timer),
 		with_loop(deferred_call_runs_once_per_set),
 		with_loop(callback_may_free_its_own_deferred_call),
+		with_loop(deferred_call_that_sets_itself_starves_nobody),
 		with_loop(signal_is_taken_from_the_loop),
 		with_loop(second_source_of_a_signal_is_refused),
 		with_loop(child_that_exits_is_reported_and_reaped),
