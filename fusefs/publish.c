@@ -20,6 +20,8 @@
 #define RETIRED_MAX	  64
 #define RETIRED_BYTES_MAX (1u << 20)
 
+#define TOLD_MAX 1024 /* results in one turn: more than can have been overtaken in one of somebody else's */
+
 #define READ_ONLY_MAX 3 /* times that a job waits for a file system that was made read-only */
 
 #define ERRNO_MAX 4095 /* the kernel's */
@@ -89,6 +91,7 @@ struct publish {
 	void *read_only_userdata;
 	publish_healed_fn healed;
 	void *healed_userdata;
+	bool *freed; /* while results are told: somebody's mark for publish_free() */
 	uint64_t n_answers;
 	uint64_t last_order_id, sent_usec; /* sent: when the order went out that has no answer yet; 0: none */
 	struct publish_stats stats;
@@ -279,6 +282,8 @@ static void job_finish(struct publish *p, struct job *j, int r)
 	p->stats.n_queued--;
 	j->r = r;
 	plan_clear(&j->plan);
+	/* results may be many, where payloads are overtaken: they hold no locked memory */
+	payload_free(TAKE_PTR(j->payload));
 	if (r == PUBLISH_UNCHANGED)
 		p->stats.n_unchanged++;
 	else if (r == 0 && j->kind == JOB_VOLUME)
@@ -724,26 +729,34 @@ static void job_begin(struct publish *p)
 		job_continue(p);
 }
 
-/* One result is delivered per turn, as the last act: the callback may do anything, publish_free() included. */
+static void job_tell(struct job *take_j)
+{
+	cleanup_job struct job *j = take_j;
+	struct publish_result res = { .version = j->plan.version, .realtime_usec = j->realtime_usec, .flat = j->flat };
+
+	list_remove(&j->link);
+	if (j->fn)
+		j->fn(j->userdata, j->r, j->r >= 0 ? &res : NULL, &j->err);
+}
+
+/* A callback may do anything, publish_free() included. */
 static void publish_turn(struct loop_source *s, void *userdata)
 {
-	cleanup_job struct job *j = NULL;
 	struct publish *p = userdata;
-	struct publish_result res;
+	bool freed = false;
+	struct job *j;
+	int n_told = 0;
 
 	if (!p->current)
 		job_begin(p);
-	j = list_first(&p->done, struct job, link);
-	if (!j)
+	p->freed = &freed;
+	for (; n_told < TOLD_MAX && !freed && (j = list_first(&p->done, struct job, link)); n_told++)
+		job_tell(j);
+	if (freed)
 		return;
-	list_remove(&j->link);
-	if (!list_empty(&p->done) || (!p->current && !list_empty(&p->queue)))
+	p->freed = NULL;
+	if (!list_empty(&p->done) || (n_told > 0 && !p->current && !list_empty(&p->queue)))
 		publish_wake(p);
-
-	if (!j->fn)
-		return;
-	res = (struct publish_result){ .version = j->plan.version, .realtime_usec = j->realtime_usec, .flat = j->flat };
-	j->fn(j->userdata, j->r, j->r >= 0 ? &res : NULL, &j->err);
 }
 
 static void publisher_lost(struct publish *p)
@@ -1147,6 +1160,8 @@ void publish_free(struct publish *p)
 
 	if (!p)
 		return;
+	if (p->freed)
+		*p->freed = true;
 	publish_detach(p);
 	loop_source_free(p->turn);
 	loop_source_free(p->timer);
