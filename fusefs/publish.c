@@ -20,7 +20,7 @@
 #define RETIRED_MAX	  64
 #define RETIRED_BYTES_MAX (1u << 20)
 
-#define TOLD_MAX 1024 /* results in one turn: more than can have been overtaken in one of somebody else's */
+#define TOLD_MAX 16384 /* results in one turn: more than are overtaken between two turns */
 
 #define READ_ONLY_MAX 3 /* times that a job waits for a file system that was made read-only */
 

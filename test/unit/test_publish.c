@@ -482,6 +482,21 @@ static void waiting_payloads_are_overtaken(void **state)
 		assert_int_equal(res[i].n, i == 0 ? 2 : 1);
 }
 
+/* However many there are before anybody has been told. */
+static void overtaken_payloads_hold_no_memory(void **state)
+{
+	enum { N = 3000 };
+	struct result res = { 0 };
+
+	for (int i = 0; i < N; i++)
+		assert_int_equal(publish_volume(f.publish, &AT, payload_make("a=1"), result_fn, &res), 0);
+	assert_in_range(secmem_stats().n_blocks, 1, 2);
+	run();
+	assert_int_equal(res.n, N);
+	assert_int_equal(res.r, 0);
+	assert_shown(V, "..data>..v ..v/ ..v/a=1 a>..data/a ");
+}
+
 static void names_come_and_go_with_their_pods(void **state)
 {
 	struct result res = { 0 };
@@ -747,6 +762,7 @@ int main(void)
 		TEST(a_name_that_could_not_be_taken_back_is_in_nobodys_way),
 		TEST(long_orders_are_cut_into_messages),
 		TEST(waiting_payloads_are_overtaken),
+		TEST(overtaken_payloads_hold_no_memory),
 		TEST(names_come_and_go_with_their_pods),
 		TEST(what_is_under_way_ends_with_publish),
 		TEST(strange_answers_are_harmless),
