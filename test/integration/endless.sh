@@ -146,6 +146,7 @@ n=0
 for endless in pods wild "pods wild"; do
 	echo "$endless" >"$TEST_DIR/endless"
 	before=$(value wild)
+	export before
 	[ "$endless" = pods ] || check "$endless: the endless one is followed" eventually 60 '[ "$(value wild)" != "$before" ]'
 	sleep 5 # for what grows to grow
 	full=$(memory)
