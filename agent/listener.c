@@ -1,6 +1,9 @@
 /* Listener: each connection is for one request, and has to be through with it in time, whether it asks slowly, reads slowly or
  * does nothing: libmicrohttpd's own limit begins anew with each byte. Where as many as there may be do that, others wait in
- * the kernel's queue; the agent itself waits for nobody. */
+ * the kernel's queue; the agent itself waits for nobody.
+ *
+ * A page is made on the agent's loop, where readers wait meanwhile. So however often it is asked for, it is made once in
+ * FRESH_USEC, and all who ask within that time share the one text. */
 #include "agent/listener.h"
 
 #include <sys/socket.h>
@@ -11,14 +14,23 @@
 #define CONNECTIONS_MAX	  16
 #define CONNECTION_MEMORY ((size_t)8 * 1024)
 #define LIFE_USEC	  (10 * USEC_PER_SEC)
+#define FRESH_USEC	  USEC_PER_SEC
 #define BODY_MAX	  ((size_t)4 * 1024)
 #define BACKLOG		  64
 #define SEND_BUFFER	  (64 * 1024) /* that a connection may fill and nobody read */
+
+/* A page as it was made last. */
+struct kept {
+	struct MHD_Response *response; /* NULL: never */
+	unsigned status;
+	uint64_t made_usec;
+};
 
 struct listener {
 	struct loop *loop;
 	struct httpd httpd;
 	struct listener_options options;
+	struct kept kept[PAGES_N][2]; /* and verbose */
 };
 
 struct visitor {
@@ -52,22 +64,39 @@ int listener_open(const struct bind_address *address, int *ret_fd, struct err *e
 	return 0;
 }
 
-/* text: taken (its memory, not the struct). */
-static enum MHD_Result reply(struct MHD_Connection *connection, unsigned status, const char *type,
-			     struct buf *take_text)
+/* text: taken (its memory, not the struct). NULL: out of memory. */
+static struct MHD_Response *make_response(const char *type, struct buf *take_text)
 {
 	size_t len = take_text->len;
 	char *text = buf_take(take_text);
 	struct MHD_Response *response = text ? MHD_create_response_from_buffer(len, text, MHD_RESPMEM_MUST_FREE) : NULL;
-	enum MHD_Result ok;
 
 	if (!response) {
 		free(text);
-		return MHD_NO;
+		return NULL;
 	}
 	MHD_add_response_header(response, "Content-Type", type);
 	MHD_add_response_header(response, "Cache-Control", "no-store");
 	MHD_add_response_header(response, "Connection", "close");
+	return response;
+}
+
+static struct MHD_Response *make_sentence(const char *sentence)
+{
+	cleanup_buf struct buf text = BUF_INIT(256);
+
+	if (buf_printf(&text, "%s\n", sentence) < 0)
+		return NULL;
+	return make_response("text/plain; charset=utf-8", &text);
+}
+
+static enum MHD_Result refuse(struct MHD_Connection *connection, unsigned status, const char *sentence)
+{
+	struct MHD_Response *response = make_sentence(sentence);
+	enum MHD_Result ok;
+
+	if (!response)
+		return MHD_NO;
 	if (status == MHD_HTTP_METHOD_NOT_ALLOWED)
 		MHD_add_response_header(response, "Allow", "GET, HEAD");
 	ok = MHD_queue_response(connection, status, response);
@@ -75,30 +104,41 @@ static enum MHD_Result reply(struct MHD_Connection *connection, unsigned status,
 	return ok;
 }
 
-static enum MHD_Result refuse(struct MHD_Connection *connection, unsigned status, const char *sentence)
+static void kept_drop(struct kept *k)
 {
-	cleanup_buf struct buf text = BUF_INIT(256);
+	if (k->response)
+		MHD_destroy_response(
+			TAKE_PTR(k->response)); /* connections that still send it have references of their own */
+}
 
-	if (buf_printf(&text, "%s\n", sentence) < 0)
-		return MHD_NO;
-	return reply(connection, status, "text/plain; charset=utf-8", &text);
+/* One that could not be made is kept, too: to try again costs as much. */
+static void kept_make(struct kept *k, struct listener *l, enum page page, bool verbose)
+{
+	cleanup_buf struct buf text = BUF_INIT(PAGE_BYTES_MAX);
+	int r = l->options.page(l->options.userdata, page, verbose, &text);
+
+	kept_drop(k);
+	k->made_usec = loop_now(l->loop);
+	k->status = r < 0 ? MHD_HTTP_INTERNAL_SERVER_ERROR : (unsigned)r;
+	k->response = r < 0 ? make_sentence(strerror(-r)) : make_response(page_type(page), &text);
 }
 
 static enum MHD_Result answer(struct listener *l, struct MHD_Connection *connection, const char *url,
 			      const char *method)
 {
-	cleanup_buf struct buf text = BUF_INIT(PAGE_BYTES_MAX);
+	bool verbose = httpd_has_argument(connection, "verbose");
 	enum page page = page_find(url);
-	int r;
+	struct kept *k;
 
 	if (page == PAGES_N || !(l->options.pages & 1U << page))
 		return refuse(connection, MHD_HTTP_NOT_FOUND, "no such path");
 	if (!str_eq(method, MHD_HTTP_METHOD_GET) && !str_eq(method, MHD_HTTP_METHOD_HEAD))
 		return refuse(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET is possible here");
-	r = l->options.page(l->options.userdata, page, httpd_has_argument(connection, "verbose"), &text);
-	if (r < 0)
-		return refuse(connection, MHD_HTTP_INTERNAL_SERVER_ERROR, strerror(-r));
-	return reply(connection, (unsigned)r, page_type(page), &text);
+	/* metrics are never verbose */
+	k = &l->kept[page][verbose && page != PAGE_METRICS];
+	if (!k->response || loop_now(l->loop) - k->made_usec >= l->options.fresh_usec)
+		kept_make(k, l, page, verbose);
+	return k->response ? MHD_queue_response(connection, k->status, k->response) : MHD_NO;
 }
 
 /* libmicrohttpd calls it once for the head, for each piece of a body, and at the end. */
@@ -190,6 +230,7 @@ int listener_new(struct loop *l, int take_fd, const struct listener_options *o, 
 	listener->loop = l;
 	listener->options = *o;
 	listener->options.life_usec = o->life_usec ?: LIFE_USEC;
+	listener->options.fresh_usec = o->fresh_usec ?: FRESH_USEC;
 	r = httpd_start(&listener->httpd, l, take_fd,
 			&(struct httpd_options){ .what = "listener",
 						 .connections_max = CONNECTIONS_MAX,
@@ -211,5 +252,8 @@ void listener_free(struct listener *l)
 	if (!l)
 		return;
 	httpd_stop(&l->httpd);
+	for (size_t i = 0; i < PAGES_N; i++)
+		for (size_t j = 0; j < ARRAY_SIZE(l->kept[i]); j++)
+			kept_drop(&l->kept[i][j]);
 	free(l);
 }

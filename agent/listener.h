@@ -17,6 +17,7 @@ struct listener_options {
 	page_fn page;
 	void *userdata;
 	uint64_t life_usec; /* of a connection, from its beginning to its end; 0: 10 s */
+	uint64_t fresh_usec; /* for so long a page is told again as it was made; 0: 1 s */
 };
 int listener_new(struct loop *l, int take_fd, const struct listener_options *o, struct listener **ret_l, struct err *e);
 void listener_free(struct listener *l);

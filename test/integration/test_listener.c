@@ -9,6 +9,7 @@
 #include <cmocka.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
@@ -16,6 +17,7 @@
 
 #define LIFE_USEC     (400 * USEC_PER_MSEC)
 #define PATIENCE_MSEC 20000
+#define FOR_EVER      (3600 * USEC_PER_SEC)
 #define CONNECTIONS   16 /* as many as it takes at the same time */
 
 static struct fixture {
@@ -26,12 +28,17 @@ static struct fixture {
 	int stop; /* eventfd */
 	pthread_t thread;
 	size_t page_len;
+	atomic_uint n_made[PAGES_N];
+	atomic_int failure; /* of a page; 0: none */
 } f;
 
 static int fake_page(void *userdata, enum page page, bool verbose, struct buf *text)
 {
 	char *room;
 
+	f.n_made[page]++;
+	if (f.failure)
+		return f.failure;
 	if (page == PAGE_READYZ)
 		return PAGE_BAD;
 	if (page == PAGE_METRICS && f.page_len > 0) {
@@ -56,9 +63,11 @@ static void *thread_main(void *userdata)
 	return NULL;
 }
 
-static void start(unsigned pages)
+static void start_with(unsigned pages, uint64_t life_usec, uint64_t fresh_usec)
 {
-	const struct listener_options o = { .pages = pages, .page = fake_page, .life_usec = LIFE_USEC };
+	const struct listener_options o = {
+		.pages = pages, .page = fake_page, .life_usec = life_usec, .fresh_usec = fresh_usec
+	};
 	struct err e = ERR_INIT;
 	int fd = -1;
 
@@ -75,9 +84,29 @@ static void start(unsigned pages)
 	assert_int_equal(pthread_create(&f.thread, NULL, thread_main, NULL), 0);
 }
 
+static void start(unsigned pages)
+{
+	start_with(pages, LIFE_USEC, 0);
+}
+
+#define ALL_PAGES (1U << PAGE_METRICS | 1U << PAGE_HEALTHZ | 1U << PAGE_READYZ)
 static int setup(void **state)
 {
-	start(1U << PAGE_METRICS | 1U << PAGE_HEALTHZ | 1U << PAGE_READYZ);
+	start(ALL_PAGES);
+	return 0;
+}
+
+/* A page is good for as long as any test takes. */
+static int setup_for_ever(void **state)
+{
+	start_with(ALL_PAGES, FOR_EVER, FOR_EVER);
+	return 0;
+}
+
+/* A page is never good twice. */
+static int setup_fleeting(void **state)
+{
+	start_with(ALL_PAGES, FOR_EVER, 1);
 	return 0;
 }
 
@@ -317,6 +346,72 @@ static void the_end_with_connections_open_is_clean(void **state)
 	assert_int_equal(get("/healthz", answer, sizeof(answer)), 200);
 }
 
+static void a_page_is_made_once_however_often_it_is_asked_for(void **state)
+{
+	char answer[4096];
+
+	for (int i = 0; i < 10 * CONNECTIONS; i++) {
+		assert_int_equal(get("/metrics?verbose", answer, sizeof(answer)), 200);
+		assert_int_equal(get("/metrics", answer, sizeof(answer)), 200);
+		assert_int_equal(ask("HEAD /metrics HTTP/1.1\r\nHost: x\r\n\r\n", answer, sizeof(answer)), 200);
+		assert_int_equal(get("/readyz", answer, sizeof(answer)), 500);
+	}
+	assert_int_equal(f.n_made[PAGE_METRICS], 1);
+	assert_int_equal(f.n_made[PAGE_READYZ], 1);
+	/* another text is another page */
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(get("/healthz", answer, sizeof(answer)), 200);
+		assert_string_equal(body_of(answer), "healthz");
+		assert_int_equal(get("/healthz?verbose", answer, sizeof(answer)), 200);
+		assert_string_equal(body_of(answer), "healthz verbose");
+	}
+	assert_int_equal(f.n_made[PAGE_HEALTHZ], 2);
+}
+
+/* All of them send the same text, in pieces, while it is replaced and when the listener goes. */
+static void a_page_that_is_being_sent_may_be_replaced(void **state)
+{
+	char answer[8192];
+	int slow[CONNECTIONS / 2];
+
+	f.page_len = PAGE_BYTES_MAX - 4096;
+	for (size_t i = 0; i < ARRAY_SIZE(slow); i++) {
+		slow[i] = visit();
+		say(slow[i], "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+		assert_int_equal(recv(slow[i], answer, 1, MSG_PEEK), 1);
+	}
+	assert_int_equal(get("/metrics", answer, sizeof(answer)), 200);
+	assert_int_equal(f.n_made[PAGE_METRICS], ARRAY_SIZE(slow) + 1);
+	for (size_t i = 0; i < ARRAY_SIZE(slow); i++) {
+		assert_true(hear(slow[i], answer, sizeof(answer)) > f.page_len);
+		close(slow[i]);
+	}
+}
+
+static void a_page_that_cannot_be_made_is_not_tried_for_each_who_asks(void **state)
+{
+	char answer[4096];
+
+	f.failure = -ENOMEM;
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(get("/metrics", answer, sizeof(answer)), 500);
+		assert_string_equal(body_of(answer), "Cannot allocate memory\n");
+	}
+	assert_int_equal(f.n_made[PAGE_METRICS], 1);
+}
+
+static void a_page_that_is_old_is_made_anew(void **state)
+{
+	char answer[4096];
+
+	f.failure = -ENOMEM;
+	assert_int_equal(get("/metrics", answer, sizeof(answer)), 500);
+	f.failure = 0;
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(get("/metrics", answer, sizeof(answer)), 200);
+	assert_int_equal(f.n_made[PAGE_METRICS], 4);
+}
+
 static void a_port_that_is_taken_is_an_error(void **state)
 {
 	struct err e = ERR_INIT;
@@ -329,7 +424,9 @@ static void a_port_that_is_taken_is_an_error(void **state)
 
 int main(void)
 {
-#define LISTENING(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
+#define LISTENING(t)	  cmocka_unit_test_setup_teardown(t, setup, teardown)
+#define FOR_EVER_FRESH(t) cmocka_unit_test_setup_teardown(t, setup_for_ever, teardown)
+#define FLEETING(t)	  cmocka_unit_test_setup_teardown(t, setup_fleeting, teardown)
 	const struct CMUnitTest tests[] = {
 		LISTENING(pages_are_answered_and_nothing_else),
 		LISTENING(only_get_and_head_are_possible),
@@ -341,6 +438,10 @@ int main(void)
 		LISTENING(idle_connections_only_delay_the_others),
 		LISTENING(who_leaves_gives_his_place_back),
 		LISTENING(the_end_with_connections_open_is_clean),
+		FOR_EVER_FRESH(a_page_is_made_once_however_often_it_is_asked_for),
+		FOR_EVER_FRESH(a_page_that_cannot_be_made_is_not_tried_for_each_who_asks),
+		FLEETING(a_page_that_is_old_is_made_anew),
+		FLEETING(a_page_that_is_being_sent_may_be_replaced),
 		LISTENING(a_port_that_is_taken_is_an_error),
 	};
 
