@@ -23,7 +23,8 @@ static const int SIGNALS[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGCON
 struct screen {
 	int signals; /* signalfd */
 	sigset_t mask_before;
-	bool has_keys, taken; /* the terminal's mode was changed; it shows our screen */
+	bool has_modes; /* stdin is a terminal, whose modes are changed and put back, even if no key comes from it any more */
+	bool has_keys, taken; /* keys come; the terminal shows our screen */
 	struct termios before;
 	size_t columns, rows;
 	int signo; /* that has ended it */
@@ -129,6 +130,9 @@ static int write_all(const char *text, size_t len)
 
 		if (n < 0 && errno == EINTR)
 			continue;
+		/* whoever shares the terminal may have made it so, for all */
+		if (n < 0 && errno == EAGAIN && poll(&(struct pollfd){ STDOUT_FILENO, POLLOUT, 0 }, 1, -1) >= 0)
+			continue;
 		if (n < 0)
 			return -EIO;
 		text += n;
@@ -156,7 +160,7 @@ static int take(struct screen *s)
 	raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
 	raw.c_cc[VMIN] = 1;
 	raw.c_cc[VTIME] = 0;
-	if (s->has_keys && tcsetattr(STDIN_FILENO, TCSADRAIN, &raw) < 0)
+	if (s->has_modes && tcsetattr(STDIN_FILENO, TCSADRAIN, &raw) < 0)
 		return -errno;
 	s->taken = true;
 	return write_all(OTHER_SCREEN, strlen(OTHER_SCREEN));
@@ -168,7 +172,7 @@ static void give_back(struct screen *s)
 		return;
 	s->taken = false;
 	write_all(OWN_SCREEN, strlen(OWN_SCREEN));
-	if (s->has_keys)
+	if (s->has_modes)
 		tcsetattr(STDIN_FILENO, TCSADRAIN, &s->before);
 }
 
@@ -188,7 +192,7 @@ int screen_open(struct screen **ret_s, struct err *e)
 	s->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (s->signals < 0)
 		return err_set(e, -errno, "signalfd: %m");
-	s->has_keys = isatty(STDIN_FILENO) && tcgetattr(STDIN_FILENO, &s->before) == 0;
+	s->has_modes = s->has_keys = isatty(STDIN_FILENO) && tcgetattr(STDIN_FILENO, &s->before) == 0;
 	r = take(s);
 	if (r < 0)
 		return err_set(e, r, "terminal: %s", strerror(-r));
@@ -260,6 +264,8 @@ static enum screen_event read_signal(struct screen *s)
 		stop(s);
 		return SCREEN_CHANGED;
 	case SIGCONT:
+		/* SIGSTOP was not told, and whoever had the terminal meanwhile has put it right for himself */
+		take(s);
 		return SCREEN_CHANGED;
 	default:
 		s->signo = (int)info.ssi_signo;
@@ -275,6 +281,7 @@ enum screen_event screen_wait(struct screen *s, uint64_t timeout_usec, char *ret
 		struct pollfd fds[] = { { s->signals, POLLIN, 0 }, { s->has_keys ? STDIN_FILENO : -1, POLLIN, 0 } };
 		uint64_t now = clock_monotonic_usec();
 		enum screen_event event;
+		ssize_t len;
 		int n;
 
 		n = poll(fds, ARRAY_SIZE(fds), now < end_usec ? (int)((end_usec - now + 999) / USEC_PER_MSEC) : 0);
@@ -285,9 +292,11 @@ enum screen_event screen_wait(struct screen *s, uint64_t timeout_usec, char *ret
 			return event;
 		if (!fds[1].revents)
 			continue;
-		if (read(STDIN_FILENO, ret_key, 1) == 1)
+		len = read(STDIN_FILENO, ret_key, 1);
+		if (len == 1)
 			return SCREEN_KEY;
-		s->has_keys = false; /* it has been closed */
+		/* EAGAIN: somebody else has got the key. Otherwise it has been closed */
+		s->has_keys = len < 0 && (errno == EAGAIN || errno == EINTR);
 	}
 }
 

@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <termios.h>
 
 #include "common/clock.h"
@@ -376,6 +377,39 @@ static void when_it_is_stopped_the_terminal_is_given_back(void **state)
 	assert_int_equal(running_end(&p, SIGINT), 128 + SIGINT);
 }
 
+/* Which nobody is told of: the shell has its terminal back, with its own modes. */
+static void after_a_sigstop_the_terminal_is_taken_again(void **state)
+{
+	struct fixture *f = *state;
+	cleanup_running struct running p;
+	struct termios shell, during;
+	int status;
+
+	start(&p, f, "xterm");
+	running_until(&p, p.text, "ERROR");
+	kill(p.pid, SIGSTOP);
+	assert_int_equal(waitpid(p.pid, &status, WUNTRACED), p.pid);
+	assert_true(WIFSTOPPED(status));
+	assert_int_equal(tcgetattr(p.out, &shell), 0);
+	shell.c_lflag |= ICANON | ECHO;
+	assert_int_equal(tcsetattr(p.out, TCSANOW, &shell), 0);
+	while (strstr(p.text, "ERROR")) { /* what was on its way */
+		running_forget(&p);
+		running_read(&p);
+	}
+	running_forget(&p);
+	kill(p.pid, SIGCONT);
+	running_until(&p, p.text, OTHER_SCREEN HOME);
+	assert_int_equal(tcgetattr(p.out, &during), 0);
+	assert_int_equal(during.c_lflag & (ICANON | ECHO), 0);
+	running_until(&p, p.text, "ERROR");
+	assert_int_equal(write(p.out, "q", 1), 1);
+	running_until(&p, p.text, OWN_SCREEN);
+	assert_int_equal(running_end(&p, 0), 0);
+	assert_int_equal(tcgetattr(p.out, &during), 0);
+	assert_int_equal(during.c_lflag, shell.c_lflag);
+}
+
 static void the_daemon_may_be_restarted(void **state)
 {
 	struct fixture *f = *state;
@@ -407,6 +441,7 @@ int main(void)
 		SERVED(it_fits_the_terminal),
 		SERVED(the_terminal_is_left_as_it_was),
 		SERVED(when_it_is_stopped_the_terminal_is_given_back),
+		SERVED(after_a_sigstop_the_terminal_is_taken_again),
 		SERVED(the_daemon_may_be_restarted),
 	};
 
