@@ -478,7 +478,6 @@ static void agent_attach_publisher(struct agent *a, const struct link_message *m
 	/* for a successor, which may have to finish what this publisher has begun */
 	arena_connection(a->arena)->publisher = m->value;
 	a->publisher_hangs = false;
-	a->report.n_attached[REPORT_PUBLISHER]++;
 	r = publish_attach(a->publish, take_fd, m->value, NULL, NULL);
 	if (r < 0)
 		log_error(NULL, "attach the publisher (pid %d): %s", m->value, strerror(-r));
@@ -507,7 +506,7 @@ static void agent_attach_signaller(struct agent *a, int take_fd)
 {
 	int r = take_fd < 0 ? -EBADMSG : signals_attach(a->signals, take_fd);
 
-	a->report.n_attached[REPORT_SIGNALLER]++;
+	a->report.n_signallers++;
 	if (r < 0)
 		log_error(NULL, "connect with the signaller: %s", strerror(-r));
 }
@@ -603,9 +602,15 @@ static void agent_link_readable(struct loop_source *s, int fd, uint32_t revents,
 			agent_attach_audit(a, with);
 			break;
 		case LINK_CACHE:
-			a->report.n_attached[REPORT_CACHE]++;
+			a->report.n_caches++;
 			if (with >= 0)
 				offline_replace_process(a->offline, with);
+			break;
+		case LINK_RESTARTS:
+			close_fd(with);
+			a->report.restarts.told = true;
+			a->report.restarts.n_agents = m.id;
+			a->report.restarts.n_publishers = (uint32_t)m.value;
 			break;
 		case LINK_SIGNALLER:
 			agent_attach_signaller(a, with);

@@ -35,7 +35,12 @@ int audit_names_new(struct loop *l, const struct tree *t, const struct pods *pod
 
 	if (!a)
 		return -ENOMEM;
-	*a = (struct audit_names){ .loop = l, .tree = t, .pods = pods, .publish = publish, .socket = -1 };
+	*a = (struct audit_names){ .loop = l,
+				   .tree = t,
+				   .pods = pods,
+				   .publish = publish,
+				   .socket = -1,
+				   .state.absent_since_usec = loop_now(l) };
 	*ret_a = a;
 	return 0;
 }
@@ -44,6 +49,8 @@ static void let_go(struct audit_names *a)
 {
 	loop_source_free(TAKE_PTR(a->source));
 	a->socket = close_fd(a->socket);
+	if (a->state.attached)
+		a->state.absent_since_usec = loop_now(a->loop);
 	a->state.attached = false;
 }
 
@@ -217,7 +224,7 @@ static int handle(struct audit_names *a, const struct audit_ask *ask, size_t len
 			r = answer(a, ask->nodes[i]);
 		return r;
 	case AUDIT_ASK_TELL:
-		a->state.attached = true;
+		a->state.attached = a->state.told = true;
 		a->state.counts = ask->tell.counts;
 		memcpy(a->state.error, ask->tell.error, sizeof(a->state.error));
 		a->state.error[sizeof(a->state.error) - 1] = '\0';

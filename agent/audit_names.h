@@ -47,6 +47,8 @@ struct audit_names;
 
 struct audit_state {
 	bool attached; /* an audit process is there and writes */
+	uint64_t absent_since_usec; /* CLOCK_MONOTONIC since when none is */
+	bool told; /* one has told its counts to this agent */
 	struct audit_counts counts; /* as it has told them last */
 	char error[AUDIT_ERROR_MAX]; /* why records are not written; "": they are */
 };

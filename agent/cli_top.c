@@ -63,20 +63,31 @@ static void add_sample(struct top *t)
 	t->samples[t->n_samples++] = s;
 }
 
-/* "secretlet_event_visible_seconds_bucket{le="0.001"} 12" */
+/* "secretlet_event_visible_seconds_bucket{type="secret",le="0.001"} 12": all types have the same bounds. */
 static void read_bucket(struct propagation *p, const char *line)
 {
 	static const char prefix[] = "secretlet_event_visible_seconds_bucket{";
 	const char *le, *value;
+	double bound;
+	size_t i = 0;
 
-	if (!str_starts(line, prefix) || p->n == BUCKETS_MAX)
+	if (!str_starts(line, prefix))
 		return;
 	le = strstr(line, "le=\"");
 	value = strstr(line, "} ");
 	if (!le || !value)
 		return;
-	p->bounds[p->n] = strtod(le + strlen("le=\""), NULL);
-	p->counts[p->n++] = strtoull(value + 2, NULL, 10);
+	bound = strtod(le + strlen("le=\""), NULL);
+	while (i < p->n && p->bounds[i] < bound)
+		i++;
+	if (i == BUCKETS_MAX)
+		return;
+	if (i == p->n) {
+		p->bounds[i] = bound;
+		p->counts[i] = 0;
+		p->n++;
+	}
+	p->counts[i] += strtoull(value + 2, NULL, 10);
 }
 
 /* A daemon without metrics has no such path. */

@@ -82,6 +82,7 @@ struct keeper {
 	bool ready_once; /* some agent has been ready, or an earlier keeper's was */
 	enum agent_stage stage; /* of the present agent, or the next one */
 	bool publisher_let_go; /* its agent has gone: we have killed it */
+	unsigned n_publisher_deaths; /* its agent has not gone with it */
 	unsigned n_start_hangs; /* agents that hung before they were ready, in a row */
 	unsigned n_reload_tries; /* agents that were told of the reload that is under way; 0: none is */
 	bool stopping;
@@ -239,6 +240,14 @@ static void keeper_exit_if_stopped(struct keeper *k)
 static void keeper_publisher_died(struct loop_source *s, pid_t pid, int code, int status, void *userdata);
 static void keeper_agent_died(struct loop_source *s, pid_t pid, int code, int status, void *userdata);
 
+/* For its metrics: it cannot know of those that were before it. */
+static void keeper_tell_restarts(struct keeper *k)
+{
+	unsigned n_agents = k->agent.n_starts > 0 ? k->agent.n_starts - 1 : 0;
+
+	(void)link_send(k->link, LINK_RESTARTS, n_agents, (int32_t)k->n_publisher_deaths, NULL, -1);
+}
+
 static int keeper_start_publisher(struct keeper *k, struct err *e)
 {
 	static char program[] = "secretlet-publisher", command[] = "internal-publisher";
@@ -254,6 +263,7 @@ static int keeper_start_publisher(struct keeper *k, struct err *e)
 			keeper_publisher_died, k, e);
 	if (r < 0)
 		return r;
+	keeper_tell_restarts(k);
 	r = link_send(k->link, LINK_PUBLISHER, 0, k->publisher.pid, NULL, ours);
 	if (r < 0) {
 		/* not waited for: the agent may have to answer it first. Its death starts another */
@@ -294,6 +304,7 @@ static void keeper_publisher_died(struct loop_source *s, pid_t pid, int code, in
 	keeper_note_publisher(k);
 	if (k->stopping)
 		return;
+	k->n_publisher_deaths += !k->publisher_let_go;
 	delay = k->publisher_let_go
 			? 0
 			: child_delay(&k->world, &k->publisher, code != CLD_EXITED || status == EXIT_SUCCESS);
@@ -556,6 +567,7 @@ static void keeper_ready(struct keeper *k)
 {
 	keeper_serves(k);
 	k->stage = STAGE_READY;
+	keeper_tell_restarts(k);
 	k->n_start_hangs = 0;
 	if (!k->ready_once)
 		log_info(LOG_F({ "version", SECRETLET_VERSION }, { "node", k->config->node_name },

@@ -21,6 +21,7 @@ enum link_type {
 	LINK_OPENED, /* value: 0 with an fd, or negative errno */
 	LINK_PUBLISHER, /* value: the publisher's pid; with the agent's end of its socket */
 	LINK_WRITABLE, /* it was made writable again, or could not be: the log has it */
+	LINK_RESTARTS, /* id, value: agents and publishers after the first, those that their agent has taken along left out */
 	LINK_STOP, /* finish */
 	LINK_RELOAD, /* read the configuration again; answered by LINK_RELOADED */
 	LINK_AUDIT, /* one end each of a socket between the agent and the audit process, which asks for it with the same */

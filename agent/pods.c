@@ -244,8 +244,8 @@ static void volume_measure(struct volume *v, const struct volume_flight *f)
 	uint64_t now = clock_monotonic_usec();
 
 	histogram_observe(&times->publish, now - f->begun_usec);
-	if (v->event_usec && v->updated_usec)
-		histogram_observe(&times->visible, now - v->event_usec);
+	if (v->event_usec && v->updated_usec && v->spec->kind < POD_VOLUME_OTHER)
+		histogram_observe(&times->visible[v->spec->kind], now - v->event_usec);
 }
 
 static void volume_flight_landed(void *userdata, int r, const struct publish_result *res, const struct err *e)

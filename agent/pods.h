@@ -105,7 +105,8 @@ void pods_object_fresh(struct pods *p, const struct store_entry *entry);
 /* How long things have taken. */
 struct pods_times {
 	struct histogram publish; /* from the order until it is readable */
-	struct histogram visible; /* from an object's change until a volume that was readable before shows it */
+	/* from an object's change until a volume that was readable before shows it; by the volume's kind */
+	struct histogram visible[POD_VOLUME_OTHER];
 };
 const struct pods_times *pods_times(const struct pods *p);
 

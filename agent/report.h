@@ -14,8 +14,15 @@
 #include "fusefs/publish.h"
 #include "fusefs/session.h"
 
-/* Those that the agent is connected with. */
-enum report_process { REPORT_PUBLISHER, REPORT_AUDIT, REPORT_SIGNALLER, REPORT_CACHE, REPORT_PROCESSES_N };
+/* Itself, and those that the agent is connected with. */
+enum report_process {
+	REPORT_AGENT,
+	REPORT_PUBLISHER,
+	REPORT_AUDIT,
+	REPORT_SIGNALLER,
+	REPORT_CACHE,
+	REPORT_PROCESSES_N
+};
 
 struct report_state {
 	const struct config *config;
@@ -33,7 +40,12 @@ struct report_state {
 	uint64_t started_usec; /* CLOCK_MONOTONIC */
 	uint64_t started_realtime_usec;
 	const char *unserved; /* why metrics or health are not on their port; "" or NULL: they are */
-	uint64_t n_attached[REPORT_PROCESSES_N]; /* processes that the keeper has connected it with */
+	/* agents and publishers after the first, since the daemon was started */
+	struct {
+		bool told; /* by the keeper */
+		uint64_t n_agents, n_publishers;
+	} restarts;
+	uint64_t n_signallers, n_caches; /* that the keeper has connected this agent with */
 };
 
 /* Each returns NULL when out of memory. */

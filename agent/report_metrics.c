@@ -1,4 +1,6 @@
-/* Report metrics: plain translation, as report.c. What there is none of (no API server, no audit) has no samples. */
+/* Report metrics: plain translation, as report.c. What there is none of (no API server, no audit) has no samples, nor has what
+ * is counted elsewhere and not told yet: a counter that comes back from 0 to what it was looks as if all of it had happened
+ * now. */
 #include "agent/report_metrics.h"
 
 #include "agent/metrics.h"
@@ -8,41 +10,54 @@
 
 #define ONE(name, value) METRIC_LABELS({ name, value })
 
-/* The first one is none. The offline cache's is forked by the agent itself, and the audit processes count themselves, for they
- * are connected with the agent more often than they are started. */
-static uint64_t restarts(const struct report_state *s, enum report_process process)
+/* The first one is none. The keeper counts agents and publishers; the offline cache's is forked by the agent itself, and the
+ * audit processes count themselves, for they are connected with the agent more often than they are started. false: nobody
+ * knows yet. */
+static bool count_restarts(const struct report_state *s, enum report_process process, uint64_t *ret_n)
 {
-	uint64_t n = s->n_attached[process];
-	struct audit_state a;
+	struct audit_state a = { .attached = false };
 
-	if (process == REPORT_CACHE)
-		return n;
-	if (process != REPORT_AUDIT)
-		return n > 0 ? n - 1 : 0;
-	audit_names_state(s->audit, &a);
-	return a.counts.n_gaps;
+	switch (process) {
+	case REPORT_AGENT:
+		*ret_n = s->restarts.n_agents;
+		return s->restarts.told;
+	case REPORT_PUBLISHER:
+		*ret_n = s->restarts.n_publishers;
+		return s->restarts.told;
+	case REPORT_AUDIT:
+		audit_names_state(s->audit, &a);
+		*ret_n = a.counts.n_gaps;
+		return a.told;
+	case REPORT_CACHE:
+		*ret_n = s->n_caches;
+		return true;
+	default:
+		*ret_n = s->n_signallers > 0 ? s->n_signallers - 1 : 0;
+		return true;
+	}
 }
 
 static void tell_process(struct exposition *x, const struct report_state *s)
 {
 	static const char *const names[] = {
-		[REPORT_PUBLISHER] = "publisher",
-		[REPORT_AUDIT] = "audit",
-		[REPORT_SIGNALLER] = "signaller",
-		[REPORT_CACHE] = "offline-cache",
+		[REPORT_AGENT] = "agent",	  [REPORT_PUBLISHER] = "publisher", [REPORT_AUDIT] = "audit",
+		[REPORT_SIGNALLER] = "signaller", [REPORT_CACHE] = "offline-cache",
 	};
 	const bool runs[] = {
+		[REPORT_AGENT] = true,
 		[REPORT_PUBLISHER] = true,
 		[REPORT_AUDIT] = s->config->audit_log != NULL,
 		[REPORT_SIGNALLER] = s->config->signal_containers,
 		[REPORT_CACHE] = s->offline != NULL,
 	};
 
+	uint64_t n;
+
 	exposition_count(x, METRIC_BUILD_INFO, ONE("version", SECRETLET_VERSION), 1);
 	exposition_usec(x, METRIC_AGENT_START, NULL, s->started_realtime_usec);
 	for (enum report_process i = 0; i < REPORT_PROCESSES_N; i++)
-		if (runs[i])
-			exposition_count(x, METRIC_PROCESS_RESTARTS, ONE("process", names[i]), restarts(s, i));
+		if (runs[i] && count_restarts(s, i, &n))
+			exposition_count(x, METRIC_PROCESS_RESTARTS, ONE("process", names[i]), n);
 }
 
 enum pod_count { POD_READY, POD_WAITING, POD_FINISHED, POD_COUNTS_N };
@@ -85,7 +100,10 @@ static void tell_pods(struct exposition *x, const struct pods *pods)
 	for (size_t i = 0; i < VOLUME_COUNTS_N; i++)
 		exposition_count(x, METRIC_VOLUMES, ONE("state", volume_states[i]), n_volumes[i]);
 	exposition_histogram(x, METRIC_PUBLISH_DURATION, NULL, &pods_times(pods)->publish);
-	exposition_histogram(x, METRIC_EVENT_VISIBLE, NULL, &pods_times(pods)->visible);
+	for (enum pod_volume_kind i = 0; i < POD_VOLUME_OTHER; i++)
+		exposition_histogram(x, METRIC_EVENT_VISIBLE,
+				     ONE("type", pod_volume_type(&(struct pod_volume){ .kind = i })),
+				     &pods_times(pods)->visible[i]);
 }
 
 static void tell_publisher(struct exposition *x, const struct report_state *s, const struct offline_stats *offline)
@@ -97,6 +115,7 @@ static void tell_publisher(struct exposition *x, const struct report_state *s, c
 	exposition_count(x, METRIC_PUBLISHES, ONE("result", "failed"), st.n_failed);
 	exposition_count(x, METRIC_REMOVALS, NULL, st.n_removed);
 	exposition_count(x, METRIC_PUBLISH_QUEUE, NULL, st.n_queued);
+	exposition_usec(x, METRIC_INFLIGHT_AGE, ONE("process", "agent"), session_waiting_usec(s->session));
 	exposition_usec(x, METRIC_INFLIGHT_AGE, ONE("process", "publisher"), st.unanswered_usec);
 	if (offline->dir)
 		exposition_usec(x, METRIC_INFLIGHT_AGE, ONE("process", "offline-cache"), offline->cache.busy_usec);
@@ -194,6 +213,8 @@ static void tell_audit(struct exposition *x, const struct report_state *s)
 	if (!s->config->audit_log)
 		return;
 	audit_names_state(s->audit, &a);
+	if (!a.told)
+		return;
 	exposition_count(x, METRIC_AUDIT_OPENS, NULL, a.counts.n_opens);
 	exposition_count(x, METRIC_AUDIT_WRITTEN, NULL, a.counts.n_written);
 	exposition_count(x, METRIC_AUDIT_DROPPED, ONE("reason", "write_failed"), a.counts.n_failed);

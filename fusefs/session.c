@@ -10,6 +10,7 @@
 
 #include <fcntl.h>
 #include <linux/fuse.h>
+#include <poll.h>
 #include <stdatomic.h>
 #include <sys/uio.h>
 
@@ -57,6 +58,7 @@ struct session {
 	struct fuse_session *fuse;
 	int fd; /* libfuse's, closed by it */
 	struct arena_connection *connection, *own; /* own: if nothing is kept */
+	uint64_t drained_usec; /* CLOCK_MONOTONIC: no request was left then */
 	uint64_t init_unique;
 	struct init_reply init_reply;
 	size_t init_reply_len;
@@ -408,6 +410,8 @@ static void session_readable(struct loop_source *source, int fd, uint32_t revent
 
 		slot_begin(slot);
 		n = read(fd, slot->request, sizeof slot->request);
+		if (n < 0 && errno == EAGAIN)
+			s->drained_usec = clock_monotonic_usec();
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			return;
 		if (n < 0 && errno == ENOENT) /* the caller gave up before we had read it */
@@ -525,6 +529,7 @@ int session_new(struct loop *l, int take_fuse_fd, struct tree *t, struct publish
 			return err_set(e, -ENOMEM, "out of memory");
 	}
 	s->connection = c ?: s->own;
+	s->drained_usec = clock_monotonic_usec();
 	s->ops.tree = t;
 	s->ops.publish = p;
 	s->ops.slot = &s->connection->slot;
@@ -600,6 +605,13 @@ void session_free(struct session *s)
 const struct session_stats *session_stats(const struct session *s)
 {
 	return &s->stats;
+}
+
+uint64_t session_waiting_usec(const struct session *s)
+{
+	struct pollfd p = { .fd = s->fd, .events = POLLIN };
+
+	return poll(&p, 1, 0) == 1 && p.revents & POLLIN ? clock_monotonic_usec() - s->drained_usec : 0;
 }
 
 const char *const *session_missing(const struct session *s)

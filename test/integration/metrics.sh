@@ -77,12 +77,12 @@ check_contains "the type of the text" \
 # --- the numbers
 check_equal "a volume is ready" "$(sample 'secretlet_volumes{state="ready"}')" 1
 check_equal "a Secret is there" "$(sample 'secretlet_source_objects{kind="secret",state="synced"}')" 1
-check_equal "no update was seen" "$(sample secretlet_event_visible_seconds_count)" 0
+check_equal "no update was seen" "$(sample 'secretlet_event_visible_seconds_count{type="secret"}')" 0
 check_equal "one volume was published" "$(sample 'secretlet_publishes_total{result="published"}')" 1
 check_equal "what is served has its length" "$(sample secretlet_arena_content_bytes)" "$((${#canary} + 2))"
 api PUT secrets/db "$(secret "$canary-2")"
 check "an update" eventually 10 "[ \"\$(value)\" = '$canary-2' ]"
-check "is measured" eventually 10 "[ \"\$(sample secretlet_event_visible_seconds_count)\" = 1 ]"
+check "is measured" eventually 10 "[ \"\$(sample 'secretlet_event_visible_seconds_count{type=\"secret\"}')\" = 1 ]"
 check_equal "and its publishing" "$(sample secretlet_publish_duration_seconds_count)" 2
 api POST pods "$(pod waits nothing)"
 check "a volume that waits" eventually 10 "[ \"\$(sample 'secretlet_volumes{state=\"waiting\"}')\" = 1 ]"
@@ -108,10 +108,18 @@ publisher=$(pgrep -P "$keeper" -f '^secretlet-publisher')
 kill -9 "$publisher"
 check "another publisher is counted" eventually 10 \
 	"[ \"\$(sample 'secretlet_process_restarts_total{process=\"publisher\"}')\" = 1 ]"
+opens=$(sample secretlet_audit_opens_total)
+check "opens were counted" test "$opens" -ge 1
 kill -9 "$(agent)"
 check "another agent has another start" eventually 10 "page metrics >'$TEST_DIR/page' &&
+	sample secretlet_audit_opens_total >>'$TEST_DIR/opens' &&
 	[ \"\$(sample secretlet_agent_start_time_seconds)\" != none ] &&
 	[ \"\$(sample secretlet_agent_start_time_seconds)\" != '$first' ]"
+check "it is told of its own restart" eventually 10 "sample secretlet_audit_opens_total >>'$TEST_DIR/opens' &&
+	[ \"\$(sample 'secretlet_process_restarts_total{process=\"agent\"}')\" = 1 ]"
+check "and of what the audit process has counted" eventually 10 "sample secretlet_audit_opens_total | tee -a '$TEST_DIR/opens' | grep -q '[0-9]'"
+check_equal "which was never less than before" "$(awk -v n="$opens" '$1 != "none" && $1 < n' "$TEST_DIR/opens")" ""
+check_equal "the publisher that went with its agent is not counted" "$(sample 'secretlet_process_restarts_total{process="publisher"}')" 1
 
 check "which listens again" eventually 10 "[ \"\$(curl -sS 'http://$address/healthz')\" = ok ]"
 exec 9>&-

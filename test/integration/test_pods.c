@@ -1344,7 +1344,7 @@ static struct pods_times times(void)
 
 static bool is_updated_twice(struct rig *rig, void *arg)
 {
-	return histogram_count(&pods_times(f.pods)->visible) == 2;
+	return histogram_count(&pods_times(f.pods)->visible[POD_VOLUME_SECRET]) == 2;
 }
 
 /* The first time is none: nobody has waited for it from the change on. */
@@ -1357,19 +1357,19 @@ static void how_long_a_change_takes_is_measured(void **state)
 	expect_condition("ns/web", VOLUME_READY);
 	t = times();
 	assert_int_equal(histogram_count(&t.publish), 1);
-	assert_int_equal(histogram_count(&t.visible), 0);
+	assert_int_equal(histogram_count(&t.visible[POD_VOLUME_SECRET]), 0);
 
 	say_secret("s", "2", TWO);
 	expect_condition("ns/web", VOLUME_READY);
 	t = times();
 	assert_int_equal(histogram_count(&t.publish), 2);
-	assert_int_equal(histogram_count(&t.visible), 1);
+	assert_int_equal(histogram_count(&t.visible[POD_VOLUME_SECRET]), 1);
 
 	/* what changes nothing that can be read is none */
 	say_secret("s", "3", TWO);
 	expect_condition("ns/web", VOLUME_READY);
 	t = times();
-	assert_int_equal(histogram_count(&t.visible), 1);
+	assert_int_equal(histogram_count(&t.visible[POD_VOLUME_SECRET]), 1);
 
 	/* an error in between is no change */
 	say_secret_failed("s", "unreadable");

@@ -1,11 +1,17 @@
 /* The report of a daemon's state: what its JSON has, and what makes it unhealthy. */
 #include "agent/report.h"
 
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 
 #include <cmocka.h>
+#include <pthread.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include "agent/audit_names.h"
 #include "agent/codec.h"
 #include "agent/pages.h"
 #include "agent/report_health.h"
@@ -21,6 +27,11 @@ static struct fixture {
 	struct source_health health;
 	struct config config;
 	struct report_state report;
+	struct audit_names *audit;
+	struct signals *signals;
+	int process; /* the other end of the last socket that one was attached with */
+	uint64_t audit_since_usec; /* since when there was none at first */
+	uint64_t now_usec; /* of the next report */
 	json_t *json;
 	const char *text;
 } f;
@@ -76,6 +87,8 @@ static void make_on_loop(struct rig *rig, void *arg)
 
 static void free_on_loop(struct rig *rig, void *arg)
 {
+	audit_names_free(f.audit);
+	signals_free(f.signals);
 	pods_free(f.pods);
 	store_free(f.store);
 }
@@ -130,7 +143,7 @@ static void failed_on_loop(struct rig *rig, void *arg)
 static void status_on_loop(struct rig *rig, void *arg)
 {
 	json_decref(f.json);
-	f.json = report_status(&f.report, 0);
+	f.json = report_status(&f.report, f.now_usec);
 }
 
 static void pods_on_loop(struct rig *rig, void *arg)
@@ -263,6 +276,16 @@ static void expect_sample(const char *line)
 		fail_msg("no '%s' in\n%s", line, text.data);
 }
 
+static void expect_no_sample(const char *start)
+{
+	cleanup_buf struct buf text = BUF_INIT(PAGE_BYTES_MAX);
+	cleanup_free char *begin = str_format("\n%s", start);
+
+	rig_call(f.rig, metrics_on_loop, &text);
+	if (strstr(text.data, begin))
+		fail_msg("'%s' in\n%s", start, text.data);
+}
+
 static void metrics_say_what_there_is(void **state)
 {
 	say_pod("a", "Running");
@@ -280,9 +303,122 @@ static void metrics_say_what_there_is(void **state)
 	expect_sample("secretlet_source_objects{kind=\"secret\",state=\"synced\"} 2");
 	expect_sample("secretlet_source_objects{kind=\"secret\",state=\"unsynced\"} 1");
 	expect_sample("secretlet_source_rejected_objects{source=\"manifests\"} 4");
-	expect_sample("secretlet_process_restarts_total{process=\"publisher\"} 0");
-	f.report.n_attached[REPORT_PUBLISHER] = 3;
+	expect_no_sample("secretlet_process_restarts_total");
+	f.report.restarts.told = true;
+	f.report.restarts.n_publishers = 2;
+	expect_sample("secretlet_process_restarts_total{process=\"agent\"} 0");
 	expect_sample("secretlet_process_restarts_total{process=\"publisher\"} 2");
+	expect_sample("secretlet_event_visible_seconds_count{type=\"projected\"} 0");
+}
+
+/* ---- what is there beside the agent ---- */
+
+static void want_on_loop(struct rig *rig, void *arg)
+{
+	static char log[] = "/l";
+	struct audit_state a;
+
+	assert(audit_names_new(rig_loop(rig), rig_tree(rig), f.pods, rig_publisher(rig), &f.audit) == 0);
+	assert(signals_new(rig_loop(rig), f.pods, true, &f.signals) == 0);
+	f.config.audit_log = log;
+	f.report.audit = f.audit;
+	f.report.signals = f.signals;
+	audit_names_state(f.audit, &a);
+	f.audit_since_usec = a.absent_since_usec;
+}
+
+static void attach_on_loop(struct rig *rig, void *arg)
+{
+	int pair[2];
+
+	assert(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0);
+	assert((arg ? audit_names_attach(f.audit, pair[0]) : signals_attach(f.signals, pair[0])) == 0);
+	f.process = pair[1];
+}
+
+static bool audit_has_told(struct rig *rig, void *arg)
+{
+	struct audit_state a;
+
+	audit_names_state(f.audit, &a);
+	return a.told;
+}
+
+static bool audit_is_absent(struct rig *rig, void *arg)
+{
+	struct audit_state a;
+
+	audit_names_state(f.audit, &a);
+	return !a.attached;
+}
+
+/* As an audit process says what it has counted. */
+static void tell_counts(uint64_t n_opens, uint64_t n_lost)
+{
+	const struct audit_ask ask = { .kind = AUDIT_ASK_TELL,
+				       .tell.counts = { .n_opens = n_opens, .n_written = n_opens, .n_lost = n_lost } };
+
+	assert_int_equal(send(f.process, &ask, sizeof(ask), 0), sizeof(ask));
+	assert_true(rig_until(f.rig, audit_has_told, NULL));
+}
+
+/* An agent's successor hears of what was counted before it from the audit process: 0 until then would be a reset, and what
+ * comes after it an increase of all there ever was. */
+static void what_the_audit_process_has_not_told_yet_is_not_0(void **state)
+{
+	rig_call(f.rig, want_on_loop, NULL);
+	expect_no_sample("secretlet_audit");
+	expect_no_sample("secretlet_process_restarts_total{process=\"audit\"}");
+	rig_call(f.rig, attach_on_loop, &f);
+	expect_no_sample("secretlet_audit");
+	tell_counts(1000, 3);
+	expect_sample("secretlet_audit_opens_total 1000");
+	expect_sample("secretlet_audit_records_dropped_total{reason=\"process_ended\"} 3");
+	expect_sample("secretlet_process_restarts_total{process=\"audit\"} 0");
+	/* it stays what it was while there is none */
+	close(f.process);
+	assert_true(rig_until(f.rig, audit_is_absent, NULL));
+	expect_sample("secretlet_audit_opens_total 1000");
+}
+
+static struct unread {
+	char path[PATH_MAX];
+	pthread_t thread;
+} unread;
+
+static void *unread_main(void *userdata)
+{
+	struct stat st;
+
+	assert(stat(unread.path, &st) < 0);
+	return NULL;
+}
+
+/* The loop is here and reads no request. */
+static void keep_waiting_on_loop(struct rig *rig, void *arg)
+{
+	uint64_t first;
+
+	assert(session_waiting_usec(rig_session(rig)) == 0);
+	assert(pthread_create(&unread.thread, NULL, unread_main, NULL) == 0);
+	while ((first = session_waiting_usec(rig_session(rig))) == 0)
+		usleep(1000);
+	usleep(1000);
+	assert(session_waiting_usec(rig_session(rig)) > first);
+}
+
+static bool nobody_waits(struct rig *rig, void *arg)
+{
+	return session_waiting_usec(rig_session(rig)) == 0;
+}
+
+static void a_request_that_nobody_has_read_has_an_age(void **state)
+{
+	snprintf(unread.path, sizeof(unread.path), "%s/nobody-is-called-so", rig_dir(f.rig));
+	rig_call(f.rig, keep_waiting_on_loop, NULL);
+	pthread_join(unread.thread, NULL);
+	assert_true(rig_until(f.rig, nobody_waits, NULL));
+	expect_sample("secretlet_inflight_age_seconds{process=\"agent\"} 0");
 }
 
 /* What a check fails with; "": none does. */
@@ -384,10 +520,15 @@ int main(void)
 {
 #define REPORT(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		REPORT(what_is_wrong_is_a_problem),	 REPORT(names_of_keys_are_told_of_one_pod_and_not_all),
-		REPORT(metrics_say_what_there_is),	 REPORT(what_is_not_ready_says_why),
-		REPORT(finished_pods_are_counted_apart), REPORT(texts_that_are_no_utf8_are_shown_as_well_as_can_be),
+		REPORT(what_is_wrong_is_a_problem),
+		REPORT(names_of_keys_are_told_of_one_pod_and_not_all),
+		REPORT(metrics_say_what_there_is),
+		REPORT(what_is_not_ready_says_why),
+		REPORT(finished_pods_are_counted_apart),
+		REPORT(texts_that_are_no_utf8_are_shown_as_well_as_can_be),
 		REPORT(members_are_what_scripts_know),
+		REPORT(what_the_audit_process_has_not_told_yet_is_not_0),
+		REPORT(a_request_that_nobody_has_read_has_an_age),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

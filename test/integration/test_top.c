@@ -174,6 +174,13 @@ static void how_long_things_take_is_in_the_metrics(void **state)
 		  "secretlet_event_visible_seconds_bucket{le=\"+Inf\"} 100\n"
 		  "secretlet_event_visible_seconds_count 100\n",
 		  "\npropagation  half within 1ms, 99% within 2.5s, of 100\n" },
+		{ "secretlet_event_visible_seconds_bucket{type=\"secret\",le=\"0.001\"} 30\n"
+		  "secretlet_event_visible_seconds_bucket{type=\"secret\",le=\"1\"} 60\n"
+		  "secretlet_event_visible_seconds_bucket{type=\"secret\",le=\"+Inf\"} 60\n"
+		  "secretlet_event_visible_seconds_bucket{type=\"projected\",le=\"0.001\"} 20\n"
+		  "secretlet_event_visible_seconds_bucket{type=\"projected\",le=\"1\"} 40\n"
+		  "secretlet_event_visible_seconds_bucket{type=\"projected\",le=\"+Inf\"} 40\n",
+		  "\npropagation  half within 1ms, 99% within 1s, of 100\n" },
 		{ "secretlet_event_visible_seconds_bucket{le=\"60\"} 1\n"
 		  "secretlet_event_visible_seconds_bucket{le=\"+Inf\"} 3\n",
 		  "\npropagation  half over 60s, 99% over 60s, of 3\n" },
