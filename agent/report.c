@@ -11,6 +11,8 @@
 #include "common/version.h"
 
 #define UNANSWERED_USEC_MAX (10 * USEC_PER_SEC)
+#define ORDER_USEC_MAX	    (3 * USEC_PER_SEC) /* of a publisher's, which takes milliseconds; it is killed later on */
+#define STARTING_USEC_MAX   (10 * USEC_PER_SEC) /* that a process may take to begin, or to begin anew */
 
 /* RFC 3339, or null for never */
 static json_t *report_time(uint64_t realtime_usec)
@@ -366,7 +368,11 @@ static void report_offline_problems(json_t **problems, const struct offline *off
 			    (unsigned long long)(o.cache.busy_usec / USEC_PER_SEC));
 }
 
-/* The process has a moment to begin. */
+static bool is_starting(bool running, uint64_t absent_since_usec, uint64_t now_usec)
+{
+	return !running && now_usec < absent_since_usec + STARTING_USEC_MAX;
+}
+
 static void report_audit_problems(json_t **problems, const struct report_state *s, uint64_t now_usec)
 {
 	struct audit_state a;
@@ -374,7 +380,7 @@ static void report_audit_problems(json_t **problems, const struct report_state *
 	if (!s->config->audit_log)
 		return;
 	audit_names_state(s->audit, &a);
-	if (!a.attached && now_usec - s->started_usec > UNANSWERED_USEC_MAX)
+	if (!a.attached && !is_starting(a.attached, a.absent_since_usec, now_usec))
 		problem_add(problems, "opens are not recorded: no audit process is running");
 	else if (a.error[0])
 		problem_add(problems, "opens are not recorded: %s", a.error);
@@ -382,7 +388,8 @@ static void report_audit_problems(json_t **problems, const struct report_state *
 
 static void report_signal_problems(json_t **problems, const struct report_state *s, uint64_t now_usec)
 {
-	if (s->signals && !signals_is_running(s->signals) && now_usec - s->started_usec > UNANSWERED_USEC_MAX)
+	if (s->signals && !signals_is_running(s->signals) &&
+	    !is_starting(false, signals_absent_since(s->signals), now_usec))
 		problem_add(problems, "containers get no signals: their process is not running");
 }
 
@@ -406,7 +413,7 @@ static json_t *report_problems(const struct report_state *s, const struct totals
 		      "volumes show their last good content");
 	if (!publish.attached)
 		problem_add(&problems, "no publisher is running");
-	if (publish.unanswered_usec > UNANSWERED_USEC_MAX)
+	if (publish.unanswered_usec > ORDER_USEC_MAX)
 		problem_add(&problems, "the publisher hangs: one order takes %llu seconds already",
 			    (unsigned long long)(publish.unanswered_usec / USEC_PER_SEC));
 	report_offline_problems(&problems, s->offline);
@@ -455,10 +462,11 @@ static json_t *report_publisher(const struct publish *publish)
 {
 	struct publish_stats st = publish_stats(publish);
 
-	return json_pack("{s:b, s:I, s:I, s:I, s:I, s:I}", "attached", st.attached, "published",
-			 (json_int_t)st.n_published, "unchanged", (json_int_t)st.n_unchanged, "failed",
-			 (json_int_t)st.n_failed, "removed", (json_int_t)st.n_removed, "queued",
-			 (json_int_t)st.n_queued);
+	return json_pack("{s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I}", "attached", st.attached, "hangs",
+			 st.unanswered_usec > ORDER_USEC_MAX, "unansweredSeconds",
+			 (json_int_t)(st.unanswered_usec / USEC_PER_SEC), "published", (json_int_t)st.n_published,
+			 "unchanged", (json_int_t)st.n_unchanged, "failed", (json_int_t)st.n_failed, "removed",
+			 (json_int_t)st.n_removed, "queued", (json_int_t)st.n_queued);
 }
 
 /* NULL: there is none. */
@@ -478,7 +486,7 @@ static json_t *report_offline(const struct offline *offline)
 }
 
 /* NULL: it is off. */
-static json_t *report_audit(const struct report_state *s)
+static json_t *report_audit(const struct report_state *s, uint64_t now_usec)
 {
 	struct audit_state a;
 
@@ -486,11 +494,22 @@ static json_t *report_audit(const struct report_state *s)
 		return NULL;
 	audit_names_state(s->audit, &a);
 	return json_pack(
-		"{s:o, s:b, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "log", json_text(s->config->audit_log),
-		"running", a.attached, "since", report_time(a.counts.since_usec), "opens", (json_int_t)a.counts.n_opens,
-		"written", (json_int_t)a.counts.n_written, "unnamed", (json_int_t)a.counts.n_unnamed, "unwritten",
+		"{s:o, s:b, s:b, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "log", json_text(s->config->audit_log),
+		"running", a.attached, "starting", is_starting(a.attached, a.absent_since_usec, now_usec), "since",
+		report_time(a.counts.since_usec), "opens", (json_int_t)a.counts.n_opens, "written",
+		(json_int_t)a.counts.n_written, "unnamed", (json_int_t)a.counts.n_unnamed, "unwritten",
 		(json_int_t)a.counts.n_failed, "lost", (json_int_t)a.counts.n_lost, "queueFull",
 		(json_int_t)a.counts.n_overflows, "gaps", (json_int_t)a.counts.n_gaps, "error", json_text(a.error));
+}
+
+static json_t *report_signals(const struct signals *signals, uint64_t now_usec)
+{
+	cleanup_json json_t *json = signals ? signals_report(signals) : NULL;
+	bool starting = signals && is_starting(signals_is_running(signals), signals_absent_since(signals), now_usec);
+
+	if (!json || json_object_set_new(json, "starting", json_boolean(starting)) < 0)
+		return NULL;
+	return TAKE_PTR(json);
 }
 
 /* NULL: there is no API server. Nothing of it makes the daemon unhealthy: the log and the volumes' states say the same. */
@@ -541,8 +560,8 @@ json_t *report_status(const struct report_state *s, uint64_t now_usec)
 		(json_int_t)tree_stats(s->tree).n_detached, "contentBytes",
 		(json_int_t)tree_stats(s->tree).content_bytes, "fuse", report_fuse(s->session), "publisher",
 		report_publisher(s->publish), "log", "dropped", (json_int_t)log_dropped(), "sandbox", report_sandbox(),
-		"offlineCache", report_offline(s->offline), "audit", report_audit(s), "events",
-		report_events(s->events), "signals", s->signals ? signals_report(s->signals) : NULL);
+		"offlineCache", report_offline(s->offline), "audit", report_audit(s, now_usec), "events",
+		report_events(s->events), "signals", report_signals(s->signals, now_usec));
 }
 
 /* ---- Secrets ---- */

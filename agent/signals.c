@@ -35,6 +35,7 @@ struct signals {
 	const struct pods *pods;
 	bool enabled;
 	int socket; /* -1: there is no signaller */
+	uint64_t absent_since_usec;
 	struct loop_source *source, *look;
 	struct map askers;
 	struct list untold, told, gone;
@@ -60,6 +61,8 @@ static void let_go(struct signals *s)
 	struct asker *a;
 
 	loop_source_free(TAKE_PTR(s->source));
+	if (s->socket >= 0)
+		s->absent_since_usec = loop_now(s->loop);
 	s->socket = close_fd(s->socket);
 	/* the next one is told all of it */
 	list_for_each (a, &s->told, link) {
@@ -288,7 +291,12 @@ int signals_new(struct loop *l, const struct pods *pods, bool enabled, struct si
 
 	if (!s)
 		return -ENOMEM;
-	*s = (struct signals){ .loop = l, .pods = pods, .enabled = enabled, .socket = -1, .askers = MAP_INIT };
+	*s = (struct signals){ .loop = l,
+			       .pods = pods,
+			       .enabled = enabled,
+			       .socket = -1,
+			       .absent_since_usec = loop_now(l),
+			       .askers = MAP_INIT };
 	list_init(&s->untold);
 	list_init(&s->told);
 	list_init(&s->gone);
@@ -321,6 +329,11 @@ void signals_free(struct signals *s)
 bool signals_is_running(const struct signals *s)
 {
 	return !s->enabled || s->socket >= 0;
+}
+
+uint64_t signals_absent_since(const struct signals *s)
+{
+	return s->absent_since_usec;
 }
 
 static json_t *report_recent(const struct recent *r)

@@ -22,5 +22,7 @@ int signals_attach(struct signals *s, int take_fd);
 
 /* The signaller is there; true also if it is not wanted. */
 bool signals_is_running(const struct signals *s);
+/* CLOCK_MONOTONIC since when it is not; of use while it is not. */
+uint64_t signals_absent_since(const struct signals *s);
 /* As it stands in the status. NULL: out of memory. */
 json_t *signals_report(const struct signals *s);

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 #include <pthread.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -352,6 +353,16 @@ static bool audit_is_absent(struct rig *rig, void *arg)
 	return !a.attached;
 }
 
+static bool signaller_is_absent(struct rig *rig, void *arg)
+{
+	return !signals_is_running(f.signals);
+}
+
+static bool says(const char *object, const char *member)
+{
+	return json_is_true(json_object_get(json_object_get(status(), object), member));
+}
+
 /* As an audit process says what it has counted. */
 static void tell_counts(uint64_t n_opens, uint64_t n_lost)
 {
@@ -379,6 +390,77 @@ static void what_the_audit_process_has_not_told_yet_is_not_0(void **state)
 	close(f.process);
 	assert_true(rig_until(f.rig, audit_is_absent, NULL));
 	expect_sample("secretlet_audit_opens_total 1000");
+}
+
+static const struct {
+	const char *member, *problem;
+} MOMENTS[] = {
+	{ "audit", "opens are not recorded: no audit process is running\n" },
+	{ "signals", "containers get no signals: their process is not running\n" },
+};
+
+/* Whether that process, which is away since then, is a problem. */
+static void assert_away(size_t i, uint64_t since_usec)
+{
+	f.now_usec = since_usec + 9 * USEC_PER_SEC;
+	assert_null(strstr(problems(), MOMENTS[i].problem));
+	assert_true(says(MOMENTS[i].member, "starting"));
+	f.now_usec = since_usec + 11 * USEC_PER_SEC;
+	assert_non_null(strstr(problems(), MOMENTS[i].problem));
+	assert_false(says(MOMENTS[i].member, "starting"));
+}
+
+static void a_process_has_a_moment_to_begin_and_to_begin_anew(void **state)
+{
+	struct audit_state a;
+
+	rig_call(f.rig, want_on_loop, NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(MOMENTS); i++)
+		assert_away(i, i ? signals_absent_since(f.signals) : f.audit_since_usec);
+
+	rig_call(f.rig, attach_on_loop, &f);
+	tell_counts(0, 0);
+	assert_null(strstr(problems(), MOMENTS[0].problem));
+	close(f.process);
+	assert_true(rig_until(f.rig, audit_is_absent, NULL));
+	audit_names_state(f.audit, &a);
+	assert_true(a.absent_since_usec > f.audit_since_usec);
+	assert_away(0, a.absent_since_usec);
+
+	rig_call(f.rig, attach_on_loop, NULL);
+	assert_null(strstr(problems(), MOMENTS[1].problem));
+	close(f.process);
+	assert_true(rig_until(f.rig, signaller_is_absent, NULL));
+	assert_true(signals_absent_since(f.signals) > f.audit_since_usec);
+	assert_away(1, signals_absent_since(f.signals));
+}
+
+static bool is_said_to_hang(struct rig *rig, void *arg)
+{
+	json_decref(f.json);
+	f.json = report_status(&f.report, 0);
+	return json_is_true(json_object_get(json_object_get(f.json, "publisher"), "hangs"));
+}
+
+/* It is there, and its socket is open: only what it has been asked tells. */
+static void a_publisher_that_is_stopped_is_said_to_hang(void **state)
+{
+	struct rig_wait w = { .done = false };
+	bool said, attached, is_problem;
+
+	assert_false(says("publisher", "hangs"));
+	kill(rig_publisher_pid(f.rig), SIGSTOP);
+	rig_publish_start(f.rig, "uid-x", "v", rig_payload(f.rig, (struct rig_file[]){ { "k", "v" }, { 0 } }, -1, NULL),
+			  &w);
+	said = rig_until(f.rig, is_said_to_hang, NULL);
+	attached = says("publisher", "attached");
+	is_problem = str_starts(problems(), "the publisher hangs: one order takes ");
+	kill(rig_publisher_pid(f.rig), SIGCONT);
+	assert_int_equal(rig_wait(f.rig, &w, NULL), 0);
+	assert_true(said);
+	assert_true(attached);
+	assert_true(is_problem);
+	assert_false(says("publisher", "hangs"));
 }
 
 static struct unread {
@@ -528,6 +610,8 @@ int main(void)
 		REPORT(texts_that_are_no_utf8_are_shown_as_well_as_can_be),
 		REPORT(members_are_what_scripts_know),
 		REPORT(what_the_audit_process_has_not_told_yet_is_not_0),
+		REPORT(a_process_has_a_moment_to_begin_and_to_begin_anew),
+		REPORT(a_publisher_that_is_stopped_is_said_to_hang),
 		REPORT(a_request_that_nobody_has_read_has_an_age),
 	};
 
