@@ -49,6 +49,16 @@ static const struct advice table[] = {
 	  "Service account tokens are made by an API server, and here a folder of manifests takes its place. Take the "
 	  "serviceAccountToken out of the projected volume, or run secretlet with a kubeconfig.",
 	  { NULL } },
+	{ "TokenForbidden",
+	  "The API server knows {user} and does not let it make a token of ServiceAccount {ns}/{account}: that takes "
+	  "the verb create on serviceaccounts/token. The Node authorizer allows it only while a pod of that "
+	  "ServiceAccount is bound to {node}; any other identity needs a Role with it. It is tried again by itself.",
+	  { "kubectl auth can-i create serviceaccounts/{account} --subresource=token -n {ns} {as}",
+	    "kubectl -n {ns} get pod {pod} -o jsonpath={{.spec.nodeName}" } },
+	{ "ServiceAccountNotFound",
+	  "A token is made of the pod's ServiceAccount, and {ns}/{account} does not exist. Create it, or correct "
+	  "serviceAccountName in the pod's template. " BY_ITSELF,
+	  { "kubectl -n {ns} get serviceaccount {account}", "kubectl -n {ns} create serviceaccount {account}" } },
 	{ "ObjectInvalid",
 	  "The API server holds something that cannot be shown as files; the message names the field. What was shown "
 	  "before stays until it is corrected.",
@@ -100,13 +110,20 @@ static const struct advice table[] = {
 	  "or was revoked. New credentials are read from the same files by themselves.",
 	  { "openssl x509 -noout -enddate -subject -in CLIENT-CERTIFICATE", "timedatectl" } },
 	{ "Forbidden",
-	  "The API server knows this node and does not let it read this. The Node authorizer allows an object only "
+	  "The API server knows {user} and does not let it read {Kind} {ns}/{name}. The Node authorizer allows an "
+	  "object only "
 	  "while a "
 	  "pod that is bound to {node} refers to it; any other identity needs a Role with get, list and watch. It is "
 	  "tried "
 	  "again by itself.",
-	  { "kubectl auth can-i get {kinds}/{name} -n {ns} --as=system:node:{node} --as-group=system:nodes",
+	  { "kubectl auth can-i get {kinds}/{name} -n {ns} {as}",
 	    "kubectl -n {ns} get pod {pod} -o jsonpath={{.spec.nodeName}" } },
+	{ "ForbiddenPods",
+	  "The API server knows {user} and does not let it list the pods of node {node}, and so no pod is known. The "
+	  "Node authorizer allows that to the user system:node:{node} of the group system:nodes; any other identity "
+	  "needs a ClusterRole with get, list and watch on pods. It is tried again by itself.",
+	  { "kubectl auth can-i list pods --all-namespaces {as}", "kubectl auth can-i watch pods --all-namespaces {as}",
+	    LOG } },
 	{ "NotFoundAtServer",
 	  "Whoever answers at {server} knows no such path: it is no Kubernetes API server, or a proxy in between.",
 	  { "curl -sk {server}/version" } },
@@ -234,6 +251,21 @@ static const struct advice table[] = {
 	  "node's). "
 	  "{known}",
 	  { "secretlet check {location}" } },
+	{ "PodRefused",
+	  "The API server has it, and it cannot be set up as it is; the message names the field. A pod can hardly be "
+	  "changed: correct the template, and make the pod anew.",
+	  { "kubectl -n {podns} get pod {pod} -o yaml" },
+	  "A manifest has it and is refused; the message has file, line and column. It is read again as soon as it is "
+	  "changed.",
+	  { "secretlet check {file}" } },
+	{ "PodRevisionRefused",
+	  "What is shown is as the revision before has it, and stays until the newest one makes sense; the message "
+	  "names "
+	  "the field.",
+	  { "kubectl -n {podns} get pod {pod} -o yaml" },
+	  "What is shown is as the manifest had it before, and stays until the manifest is corrected; the message has "
+	  "file, line and column.",
+	  { "secretlet check {file}" } },
 	{ "PodsNotKnown",
 	  "The pods of this node have not been listed yet since the daemon was started. What was shown before stays "
 	  "until "
@@ -245,6 +277,11 @@ static const struct advice table[] = {
 	  "until it "
 	  "is back.",
 	  { LOG } },
+	{ "PublisherHangs",
+	  "The process that puts volumes into the tree is there and does not answer: it was stopped, or waits for "
+	  "something. What is shown can be read; changes wait. It is ended and replaced when it has not answered for "
+	  "agentHangTimeout.",
+	  { "ps -o pid,stat,wchan:32,args -C secretlet", LOG } },
 	{ "MemoryNotLocked",
 	  "Secrets could be written to swap. Raise LimitMEMLOCK of the unit above secretMemoryLimit, and restart the "
 	  "daemon.",

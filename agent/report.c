@@ -58,6 +58,7 @@ static const char *state_name(enum store_state state)
  * each. So this much is told in the answer about one pod, and nothing of it in the list of all. */
 #define KEYS_TOLD_MAX	100 /* in a list of a source's */
 #define MOUNTS_TOLD_MAX 1000 /* of a pod */
+#define REFUSED_MAX	100 /* pods in the list of all */
 
 /* What this source asks for by name: all of it; or, of a known object, what is there and what is not. */
 enum asked { ASKED_ALL, ASKED_THERE, ASKED_MISSING };
@@ -131,10 +132,12 @@ static json_t *report_sources(const struct report_state *s, const struct volume 
 		const struct store_entry *entry = i < v->n_sources ? v->entries[i] : NULL;
 		const struct pod_volume_source *spec = &v->spec->sources[i];
 		const struct origin *o = source_shown(v, i, shown);
-		json_t *source = json_pack("{s:s, s:s*, s:s*, s:b, s:s, s:s, s:o}", "type", pod_source_type(spec),
-					   "audience", spec->audience, "name", spec->name, "optional", spec->optional,
-					   "uid", o ? o->uid : "", "resourceVersion", o ? o->resource_version : "",
-					   "synced", report_time(entry ? entry->synced_usec : 0));
+		json_t *source =
+			json_pack("{s:s, s:s*, s:s*, s:s*, s:b, s:s, s:s, s:o}", "type", pod_source_type(spec),
+				  "audience", spec->audience, "serviceAccount",
+				  spec->kind == POD_SOURCE_TOKEN ? v->pod->pod->service_account : NULL, "name",
+				  spec->name, "optional", spec->optional, "uid", o ? o->uid : "", "resourceVersion",
+				  o ? o->resource_version : "", "synced", report_time(entry ? entry->synced_usec : 0));
 
 		if (json_array_append_new(sources, source) < 0 ||
 		    (with_keys && report_source_keys(source, spec, entry) < 0) ||
@@ -261,6 +264,37 @@ static json_t *report_containers(const struct pod *pod)
 	return TAKE_PTR(containers);
 }
 
+struct refused {
+	const char *ns, *name; /* only of this pod; NULL: of all */
+	json_t *all; /* NULL: out of memory */
+};
+
+static void refused_add(void *userdata, const struct source_refusal *r)
+{
+	struct refused *refused = userdata;
+	json_t *one;
+
+	if (!refused->all || json_array_size(refused->all) == REFUSED_MAX ||
+	    (refused->name && (!str_eq(r->ns, refused->ns) || !str_eq(r->name, refused->name))))
+		return;
+	one = json_pack("{s:o, s:o, s:o, s:I, s:I, s:o}", "namespace", json_text(r->ns), "name", json_text(r->name),
+			"file", *r->file ? json_text(r->file) : json_null(), "line", (json_int_t)r->line, "column",
+			(json_int_t)r->column, "error", json_text(r->error));
+	if (json_array_append_new(refused->all, one) == 0)
+		return;
+	json_decref(refused->all);
+	refused->all = NULL;
+}
+
+/* What the source refuses of a pod; NULL: of all pods. */
+static json_t *report_refused(const struct report_state *s, const struct pod *pod)
+{
+	struct refused r = { .ns = pod ? pod->ns : NULL, .name = pod ? pod->name : NULL, .all = json_array() };
+
+	source_refusals(s->source, refused_add, &r);
+	return r.all;
+}
+
 static json_t *report_one(const struct report_state *s, const struct pod_state *pod, bool whole)
 {
 	cleanup_json json_t *volumes = json_array();
@@ -269,13 +303,13 @@ static json_t *report_one(const struct report_state *s, const struct pod_state *
 		if (json_array_append_new(volumes, report_volume(s, &pod->volumes[i], whole)) < 0)
 			return NULL;
 	}
-	return json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:o, s:o, s:o*, s:O}", "namespace",
+	return json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:o, s:o, s:o*, s:o*, s:O}", "namespace",
 			 pod->pod->ns, "name", pod->pod->name, "uid", pod->uid, "phase",
 			 pod->pod->phase ? pod->pod->phase : "", "ready", pod_state_is_ready(pod), "finished",
 			 pod_is_finished(pod->pod), "deleting", pod->pod->deleting, "cached", pod->cached, "postponed",
 			 pod->next != NULL, "since", report_time(pod->since_usec), "mistakes",
-			 report_mistakes(pod->pod), "containers", whole ? report_containers(pod->pod) : NULL, "volumes",
-			 volumes);
+			 report_mistakes(pod->pod), "containers", whole ? report_containers(pod->pod) : NULL, "refused",
+			 whole ? report_refused(s, pod->pod) : NULL, "volumes", volumes);
 }
 
 json_t *report_pod(const struct report_state *s, const struct pod_state *pod)
@@ -300,7 +334,7 @@ json_t *report_pods(const struct report_state *s)
 		if (json_array_append_new(pods, report_one(s, pods_at(s->pods, i), false)) < 0)
 			return NULL;
 	}
-	return json_pack("{s:O, s:b}", "pods", pods, "synced", is_synced(s));
+	return json_pack("{s:O, s:o, s:b}", "pods", pods, "refused", report_refused(s, NULL), "synced", is_synced(s));
 }
 
 struct totals {

@@ -75,6 +75,15 @@ struct source_health {
 	uint64_t n_reconnects; /* how often it has answered again after it had not */
 };
 
+/* Why a pod is refused; what was good of it before, if anything was, stays. */
+struct source_refusal {
+	const char *ns, *name; /* "": of a manifest of which nobody can say what is in it */
+	const char *file; /* that says so; "": the API server does */
+	size_t line, column; /* in it; 0: all of it */
+	const char *error; /* the whole sentence, file and line included */
+};
+typedef void (*source_refusal_fn)(void *userdata, const struct source_refusal *r);
+
 /* What is fetched once, for somebody who hands it on and keeps nothing. */
 enum source_thing { SOURCE_SECRET, SOURCE_CONFIG_MAP, SOURCE_ACCOUNT };
 struct source_fetched {
@@ -104,6 +113,7 @@ struct source_vtable {
 	void (*unfetch)(struct source *s, struct source_fetch *f);
 	void (*slept)(struct source *s); /* NULL: that is nothing to it */
 	void (*health)(const struct source *s, struct source_health *ret);
+	void (*refusals)(const struct source *s, source_refusal_fn fn, void *userdata); /* NULL: it refuses nothing */
 	void (*free)(struct source *s);
 };
 struct source {
@@ -185,6 +195,12 @@ static inline void source_slept(struct source *s)
 static inline void source_health(const struct source *s, struct source_health *ret)
 {
 	s->vtable->health(s, ret);
+}
+/* The pods that are refused at the moment, in no order. fn: may not change anything. */
+static inline void source_refusals(const struct source *s, source_refusal_fn fn, void *userdata)
+{
+	if (s->vtable->refusals)
+		s->vtable->refusals(s, fn, userdata);
 }
 static inline void source_free(struct source *s)
 {

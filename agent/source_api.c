@@ -201,6 +201,7 @@ static const struct source_vtable VTABLE = {
 	.unfetch = api_unfetch,
 	.slept = api_slept,
 	.health = api_health,
+	.refusals = api_pod_refusals,
 	.free = api_free,
 };
 

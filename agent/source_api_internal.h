@@ -172,6 +172,7 @@ void api_pods_init(struct source_api *s);
 void api_pods_deinit(struct source_api *s);
 /* Forgets it, and tells; k is gone afterwards. */
 void api_pod_gone(struct source_api *s, struct known_pod *k);
+void api_pod_refusals(const struct source *source, source_refusal_fn fn, void *userdata);
 /* A complete list of pods has been told. */
 void api_pods_told(struct source_api *s);
 int api_expect_pod(struct source *source, const char *ns, const char *name, const char *uid);

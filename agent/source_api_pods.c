@@ -98,6 +98,21 @@ void api_pod_gone(struct source_api *s, struct known_pod *k)
 	known_pod_free(k);
 }
 
+void api_pod_refusals(const struct source *source, source_refusal_fn fn, void *userdata)
+{
+	const struct source_api *s = api_of(source);
+	const struct known_pod *k;
+
+	for (size_t it = 0; (k = map_next(&s->known_pods, &it));) {
+		const char *slash = strchr(k->key, '/');
+		cleanup_free char *ns = k->rejected && slash ? strndup(k->key, (size_t)(slash - k->key)) : NULL;
+
+		if (ns)
+			fn(userdata,
+			   &(struct source_refusal){ .ns = ns, .name = slash + 1, .file = "", .error = k->rejected });
+	}
+}
+
 static void pod_there(struct source_api *s, struct known_pod *k, struct pod *pod)
 {
 	pod_accepted(s, k);

@@ -17,6 +17,7 @@ enum {
 	STATUS_OK = 200,
 	STATUS_CREATED = 201,
 	STATUS_UNAUTHORISED = 401,
+	STATUS_FORBIDDEN = 403,
 };
 static const uint64_t TIMEOUT_USEC = 30 * USEC_PER_SEC;
 /* The refresh is due by the clock on the wall, which may be set. */
@@ -76,6 +77,14 @@ static void on_token_time(struct loop_source *source, void *userdata)
 
 /* ---- answers ---- */
 
+/* Asking for a token is the one thing that takes create on serviceaccounts/token. */
+static enum reason reason_of_refusal(int status, const struct err *why)
+{
+	return status == STATUS_FORBIDDEN ? REASON_TOKEN_FORBIDDEN
+	       : why->reason		  ? (enum reason)why->reason
+					  : reason_of_answer(status, why);
+}
+
 static void token_failed(struct wanted_token *w, int status, int64_t retry_after_sec, const struct err *why)
 {
 	struct source_api *s = w->source;
@@ -85,10 +94,10 @@ static void token_failed(struct wanted_token *w, int status, int64_t retry_after
 
 	err_set(&e, why->code, has_one ? "failed to refresh a token: %s" : "failed to fetch a token: %s",
 		err_text(why));
-	e.reason = reason_of_answer(status, why);
+	e.reason = reason_of_refusal(status, why);
 	if (status == STATUS_UNAUTHORISED)
 		(void)credentials_doubt(s->credentials);
-	is_fresh &= status == 403 || status == 404 || why->code == -ECONNREFUSED;
+	is_fresh &= status == STATUS_FORBIDDEN || status == 404 || why->code == -ECONNREFUSED;
 	w->n_fresh += is_fresh;
 	delay = backoff_next(is_fresh ? &w->fresh : &w->backoff, now, random01());
 	wished = retry_after_sec > 0 ? (uint64_t)retry_after_sec * USEC_PER_SEC : 0;
@@ -96,7 +105,7 @@ static void token_failed(struct wanted_token *w, int status, int64_t retry_after
 	be_due_in(w, MAX(delay, wished));
 	if (str_eq(w->failure, err_text(&e)) && !w->answer_due)
 		return;
-	log_write(status == 403 ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING,
+	log_write(status == STATUS_FORBIDDEN ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING,
 		  LOG_F({ "namespace", w->ns }, { "token", w->name }), "%s", err_text(&e));
 	api_keep_text(&w->failure, err_text(&e));
 	w->answer_due = false;
@@ -171,6 +180,17 @@ static void on_body(void *userdata, const char *data, size_t len)
 	w->too_long |= buf_add(&w->body, data, len) < 0;
 }
 
+/* The API server's own word, and not that of somebody who knows no such path. */
+static bool has_no_account(const struct wanted_token *w, int status, const struct buf *body)
+{
+	char room[TOKEN_NAME_MAX];
+	struct token_parts parts;
+
+	return token_parse_name(w->name, room, &parts) == 0 &&
+	       api_says_absent(&(struct api_resource){ .plural = "serviceaccounts", .field_value = parts.account },
+			       status, body->data ?: "", body->len);
+}
+
 static void on_done(void *userdata, const struct http_result *result)
 {
 	struct wanted_token *w = userdata;
@@ -189,6 +209,8 @@ static void on_done(void *userdata, const struct http_result *result)
 		take_answer(w, &body);
 	} else {
 		api_failure_from_body(result->status, body.data ?: "", body.len, &f);
+		if (has_no_account(w, result->status, &body))
+			f.err.reason = REASON_ACCOUNT_NOT_FOUND;
 		token_failed(w, result->status, MAX(result->retry_after_sec, f.retry_after_sec), &f.err);
 	}
 }

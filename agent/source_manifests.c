@@ -787,6 +787,36 @@ static void manifests_health(const struct source *s, struct source_health *ret)
 	ret->reason = *stats.last_error ? REASON_MANIFEST_INVALID : REASON_NONE;
 }
 
+struct refusals {
+	source_refusal_fn fn;
+	void *userdata;
+};
+
+/* Pods, and files that cannot be read at all, in which there may be some. */
+static void tell_refusal(void *userdata, const struct finding *f)
+{
+	const struct refusals *r = userdata;
+	const char *ref = f->object && str_starts(f->object, "pod ") ? f->object + strlen("pod ") : NULL;
+	const char *slash = ref ? strchr(ref, '/') : NULL;
+	cleanup_free char *ns = slash ? strndup(ref, (size_t)(slash - ref)) : NULL;
+
+	if (f->level != FINDING_ERROR || (f->object && !ns))
+		return;
+	r->fn(r->userdata, &(struct source_refusal){ .ns = ns ?: "",
+						     .name = slash ? slash + 1 : "",
+						     .file = f->file,
+						     .line = f->line,
+						     .column = f->column,
+						     .error = f->text });
+}
+
+static void manifests_refusals(const struct source *s, source_refusal_fn fn, void *userdata)
+{
+	struct refusals r = { .fn = fn, .userdata = userdata };
+
+	manifest_set_findings(manifests_of(s)->set, tell_refusal, &r);
+}
+
 static void manifests_free(struct source *s)
 {
 	struct manifests *m = manifests_of(s);
@@ -826,6 +856,7 @@ static const struct source_vtable manifests_vtable = {
 	.fetch = manifests_fetch,
 	.unfetch = manifests_unfetch,
 	.health = manifests_health,
+	.refusals = manifests_refusals,
 	.free = manifests_free,
 };
 

@@ -88,6 +88,9 @@ simple absent '{}' '"secret":{"secretName":"nothing"}' | post pods
 simple waits '{}' '"secret":{"secretName":"db","items":[{"key":"other","path":"o"}]}' | post pods
 simple bad '{"secretlet.dev/volumes":"v: {mode: 9}"}' '"secret":{"secretName":"db"}' | post pods
 simple token '{}' '"projected":{"sources":[{"serviceAccountToken":{"path":"t","audience":"vault"}}]}' | post pods
+refused='{"apiVersion":"v1","kind":"Pod","metadata":{"name":"refused"},"spec":{"nodeName":"node-1","volumes":"none"}}'
+post pods <<<"$refused"
+printf '%s' "$refused" >"$TEST_DIR/manifests/refused.json"
 pod app >"$TEST_DIR/manifests/app.json"
 secret db Opaque password one >"$TEST_DIR/manifests/db.json"
 printf '{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"settings"},"data":{"DIR":"web"}}' >"$TEST_DIR/manifests/settings.json"
