@@ -25,6 +25,7 @@ struct explain {
 /* What makes a finding. */
 struct remark {
 	const char *level, *code, *volume, *object, *since, *message;
+	const char *advice; /* the code that has it; NULL: that one */
 	json_t *words; /* borrowed; NULL: only the common ones */
 	json_t *details; /* taken; NULL: none */
 };
@@ -75,6 +76,36 @@ static char *host_and_port(const char *url)
 static int word_set(json_t *words, const char *name, const char *value)
 {
 	return str_empty(value) ? 0 : json_object_set_new(words, name, json_text(value));
+}
+
+/* Kubernetes' own words of a refusal have it: 'User "system:node:n" cannot get resource ...'. NULL: these do not. */
+static char *refused_user(const char *text)
+{
+	static const char before[] = "User \"", after[] = "\" cannot ";
+	const char *begin = strstr(text, before), *end = begin ? strstr(begin, after) : NULL;
+
+	if (!end)
+		return NULL;
+	begin += strlen(before);
+	return strndup(begin, (size_t)(end - begin));
+}
+
+/* Who was refused, and how kubectl asks in his name: whom the refusal names, or else the node. */
+static int words_of_refusal(const struct explain *x, json_t *words, const char *text)
+{
+	const char *node = text_of(x->status, "nodeName");
+	cleanup_free char *named = refused_user(text);
+	cleanup_free char *user = named ? TAKE_PTR(named) : str_format("system:node:%s", node);
+	cleanup_free char *as = user ? str_format("--as=%s", user) : NULL;
+	cleanup_json json_t *options = json_array();
+	int r = as && options ? word_set(words, "user", user) : -ENOMEM;
+
+	if (r == 0)
+		r = json_array_append_new(options, json_text(as));
+	/* of others the API server knows the groups, or has none */
+	if (r == 0 && str_starts(user, "system:node:"))
+		r = json_array_append_new(options, json_string("--as-group=system:nodes"));
+	return r < 0 ? -ENOMEM : json_object_set(words, "as", options);
 }
 
 /* "default/web" -> ns and name; a UID is the name. */
@@ -163,7 +194,7 @@ static json_t *text_or_null(const char *text)
 /* words: all of them. */
 static json_t *make_finding(const struct explain *x, const struct remark *f, const json_t *words)
 {
-	const struct advice *a = advice_find(f->code) ?: advice_find("Other");
+	const struct advice *a = advice_find(f->advice ?: f->code) ?: advice_find("Other");
 	bool instead = is_manifests(x) && (a->manifests_text || a->manifests_commands[0]);
 	cleanup_free char *text =
 		advice_expand(instead && a->manifests_text ? a->manifests_text : a->text, words, false);
@@ -314,7 +345,7 @@ static json_t *from_files(const json_t *keys)
 	return TAKE_PTR(words);
 }
 
-static json_t *words_of_source(const json_t *pod, const json_t *source)
+static json_t *words_of_source(const struct explain *x, const json_t *pod, const json_t *source)
 {
 	const char *kind = kind_of_source(source);
 	const json_t *asked = json_object_get(source, "asked");
@@ -335,6 +366,8 @@ static json_t *words_of_source(const json_t *pod, const json_t *source)
 				str_eq(kind, "token")	 ? "serviceaccounts"
 				: str_eq(kind, "Secret") ? "secrets"
 							 : "configmaps");
+	r = r ?: word_set(words, "account", text_of(source, "serviceAccount"));
+	r = r ?: words_of_refusal(x, words, text_of(source, "error"));
 	r = r ?: word_set(words, "missing", missing);
 	r = r ?: word_set(words, "available", available);
 	r = r ?: json_object_set_new(words, "files", from_files(asked));
@@ -403,7 +436,7 @@ static bool explain_sources(struct explain *x, const json_t *pod, const json_t *
 	size_t i;
 
 	json_array_foreach (json_object_get(volume, "sources"), i, source) {
-		cleanup_json json_t *words = words_of_source(pod, source);
+		cleanup_json json_t *words = words_of_source(x, pod, source);
 		cleanup_free char *object = object_of_source(pod, source);
 		struct trouble t = trouble_of_source(source);
 
@@ -655,6 +688,29 @@ static void explain_pod_state(struct explain *x, const json_t *pod, const char *
 						.words = words });
 }
 
+/* The words for a manifest that is refused. */
+static int words_of_refused(const struct explain *x, const json_t *refused, json_t *words)
+{
+	const char *file = text_of(refused, "file"), *dir = text_of(json_object_get(x->status, "source"), "location");
+	cleanup_free char *path = *file == '/' ? strdup(file) : str_format("%s/%s", dir, file);
+
+	return path ? word_set(words, "file", path) : -ENOMEM;
+}
+
+static void explain_refused(struct explain *x, const char *code, const json_t *refused, const char *object,
+			    json_t *words)
+{
+	if (words_of_refused(x, refused, words) < 0) {
+		x->failed = true;
+		return;
+	}
+	remark_add(x, &(struct remark){ .level = "problem",
+					.code = code,
+					.object = object,
+					.message = text_of(refused, "error"),
+					.words = words });
+}
+
 void explain_pod(struct explain *x, const json_t *pod, const char *volume)
 {
 	cleanup_free char *object = str_format("pod %s/%s", text_of(pod, "namespace"), text_of(pod, "name"));
@@ -667,12 +723,52 @@ void explain_pod(struct explain *x, const json_t *pod, const char *volume)
 		return;
 	}
 	explain_pod_state(x, pod, object, words);
+	json_array_foreach (json_object_get(pod, "refused"), i, one)
+		explain_refused(x, "PodRevisionRefused", one, object, words);
 	if (volume && !find_volume(pod, volume) && !is_true(pod, "finished"))
 		explain_unknown_volume(x, pod, volume, words);
 	json_array_foreach (json_object_get(pod, "volumes"), i, one)
 		if (!volume || str_eq(text_of(one, "name"), volume))
 			explain_volume(x, pod, one);
 	explain_mistakes(x, pod, words);
+}
+
+/* Returns whether it is there and refused. */
+static bool explain_refused_pod(struct explain *x, const json_t *pods)
+{
+	const char *ref = text_of(x->words, "ref");
+	cleanup_free char *object = str_format("pod %s", ref);
+	cleanup_json json_t *words = json_object();
+	const json_t *one;
+	bool found = false;
+	size_t i;
+
+	if (!object || !words) {
+		x->failed = true;
+		return false;
+	}
+	json_array_foreach (json_object_get(pods, "refused"), i, one) {
+		cleanup_free char *name = str_format("%s/%s", text_of(one, "namespace"), text_of(one, "name"));
+
+		if (!str_eq(name, ref))
+			continue;
+		explain_refused(x, "PodRefused", one, object, words);
+		found = true;
+	}
+	return found;
+}
+
+/* Manifests that may have it, and nobody can say. */
+static json_t *unreadable_manifests(const json_t *pods)
+{
+	cleanup_json json_t *lines = json_array();
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach (json_object_get(pods, "refused"), i, one)
+		if (!*text_of(one, "name") && json_array_append_new(lines, json_text(text_of(one, "error"))) < 0)
+			return NULL;
+	return TAKE_PTR(lines);
 }
 
 void explain_unknown_pod(struct explain *x, const json_t *pods)
@@ -683,7 +779,7 @@ void explain_unknown_pod(struct explain *x, const json_t *pods)
 	const char *near = nearest(names, ref);
 
 	/* then that is what is wrong, and explain_daemon() says it */
-	if (!is_true(json_object_get(x->status, "source"), "podsSynced"))
+	if (!is_true(json_object_get(x->status, "source"), "podsSynced") || explain_refused_pod(x, pods))
 		return;
 	known = json_array_size(names) ? str_format("Known here: %s.", list ?: "") : strdup("No pod is known here.");
 	object = str_format("pod %s", ref);
@@ -696,7 +792,8 @@ void explain_unknown_pod(struct explain *x, const json_t *pods)
 					.code = "PodUnknown",
 					.object = object,
 					.message = message,
-					.words = words });
+					.words = words,
+					.details = unreadable_manifests(pods) });
 }
 
 /* ---- the daemon ---- */
@@ -707,24 +804,51 @@ static void explain_source(struct explain *x)
 	const char *reason = text_of(source, "reason"), *since = text_of(source, "errorSince");
 	const char *error = text_of(source, "lastError"), *location = text_of(source, "location");
 	bool connected = is_true(source, "connected"), synced = is_true(source, "podsSynced");
+	cleanup_json json_t *words = json_object();
 
+	if (!words || words_of_refusal(x, words, error) < 0) {
+		x->failed = true;
+		return;
+	}
 	if (!synced)
 		remark_add(x, &(struct remark){ .level = "problem",
 						.code = "PodsNotKnown",
 						.object = location,
 						.message = "the pods of this node are not known yet" });
 	if (*reason)
-		remark_add(x, &(struct remark){ .level = "problem",
-						.code = reason,
-						.object = location,
-						.since = *since ? since : text_of(source, "lastContact"),
-						.message = error });
+		remark_add(x, &(struct remark){
+				      .level = "problem",
+				      .code = reason,
+				      .advice = str_eq(reason, reason_name(REASON_FORBIDDEN)) ? "ForbiddenPods" : NULL,
+				      .words = words,
+				      .object = location,
+				      .since = *since ? since : text_of(source, "lastContact"),
+				      .message = error });
 	else if (!connected)
 		remark_add(x, &(struct remark){ .level = "problem",
 						.code = "Disconnected",
 						.object = location,
 						.since = text_of(source, "lastContact"),
 						.message = "no connection at the moment" });
+}
+
+static void explain_publisher(struct explain *x)
+{
+	const json_t *publisher = json_object_get(x->status, "publisher");
+	char message[ERR_TEXT_MAX];
+
+	snprintf(message, sizeof(message), "one order takes %lld s already",
+		 (long long)number_of(publisher, "unansweredSeconds"));
+	if (!is_true(publisher, "attached"))
+		explain_add(x, "PublisherNotRunning", "publisher", "no publisher is running");
+	else if (is_true(publisher, "hangs"))
+		explain_add(x, "PublisherHangs", "publisher", message);
+}
+
+/* One that has just been started, or has just ended, has a moment. */
+static bool is_gone(const json_t *process)
+{
+	return !is_true(process, "running") && !is_true(process, "starting");
 }
 
 static void explain_missing(struct explain *x)
@@ -744,15 +868,15 @@ void explain_daemon(struct explain *x)
 	const json_t *signals = json_object_get(x->status, "signals");
 
 	explain_source(x);
-	if (!is_true(json_object_get(x->status, "publisher"), "attached"))
-		explain_add(x, "PublisherNotRunning", "publisher", "no publisher is running");
+	explain_publisher(x);
 	if (!is_true(json_object_get(x->status, "secretMemory"), "locked"))
 		explain_add(x, "MemoryNotLocked", "daemon", "secret memory is not locked");
 	if (*text_of(offline, "error"))
 		explain_add(x, "OfflineCacheFailed", text_of(offline, "dir"), text_of(offline, "error"));
-	if (audit && (!is_true(audit, "running") || *text_of(audit, "error")))
-		explain_add(x, "AuditNotRunning", text_of(audit, "log"), text_of(audit, "error"));
-	if (is_true(signals, "enabled") && !is_true(signals, "running"))
+	if (audit && (is_gone(audit) || *text_of(audit, "error")))
+		explain_add(x, "AuditNotRunning", text_of(audit, "log"),
+			    is_gone(audit) ? "no audit process is running" : text_of(audit, "error"));
+	if (is_true(signals, "enabled") && is_gone(signals))
 		explain_add(x, "SignalsNotRunning", "signaller",
 			    "containers get no signals: their process is not running");
 	explain_missing(x);

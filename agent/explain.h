@@ -1,5 +1,6 @@
 /* Explain: from what the daemon tells of itself and of a pod (the JSON of the control API), what is right and what is wrong
- * with its volumes, and what one does about it. Pure: asks nobody, and goes by reasons, never by sentences.
+ * with its volumes, and what one does about it. Pure: asks nobody, and goes by reasons, never by sentences; a refusal's
+ * sentence is only looked at for whom it names.
  *
  * What comes out is an array of findings: {"level": "ok", "note" or "problem", "code": "KeyNotFound", "volume": "creds" or null,
  * "object": "Secret default/db", "since": RFC 3339 or null, "message": what is said of it, "advice": what to do,

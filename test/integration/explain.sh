@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# timeout: 300
+# timeout: 600
 # secretlet explain: each reason that the agent can give, with its code and its advice; where the daemon is not there, too. Runs
 # in a private mount namespace (test/run sees to it).
 # It takes long.
@@ -68,9 +68,11 @@ port=$(free_port) server_port=$(free_port)
 cat >"$TEST_DIR/between.py" <<'P'
 import http.client, http.server, json, sys, threading
 server_port, faults = int(sys.argv[2]), sys.argv[3]
-def status(code, reason):
+def status(code, reason, message=None, details=None):
 	return json.dumps({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason,
-		"message": reason + " it is"}).encode()
+		"message": message or reason + " it is", "details": details or {}}).encode()
+def refuses(what):
+	return status(403, "Forbidden", what.split()[-1] + ' is forbidden: User "system:node:another" cannot ' + what)
 ANSWERS = {
 	"forbidden": (403, status(403, "Forbidden")),
 	"unauthorized": (401, status(401, "Unauthorized")),
@@ -78,6 +80,11 @@ ANSWERS = {
 	"broken": (500, status(500, "InternalError")),
 	"nowhere": (404, b"404 page not found"),
 	"odd": (200, b"<html>Please log in</html>"),
+}
+# by account, as kube-apiserver puts it
+TOKENS = {
+	"unallowed": (403, refuses("create resource serviceaccounts/token")),
+	"nobody": (404, status(404, "NotFound", 'serviceaccounts "nobody" not found', {"kind": "serviceaccounts", "name": "nobody"})),
 }
 class Handler(http.server.BaseHTTPRequestHandler):
 	protocol_version = "HTTP/1.1"
@@ -88,13 +95,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
 				wrong = f.read().split()
 		except OSError:
 			wrong = []
-		for name, (code, text) in ANSWERS.items():
-			if "secrets" in self.path and (name in self.path or name in wrong):
-				self.send_response(code)
-				self.send_header("Content-Length", str(len(text)))
-				self.end_headers()
-				self.wfile.write(text)
-				return
+		found = [a for name, a in ANSWERS.items() if "secrets" in self.path and (name in self.path or name in wrong)]
+		found += [a for name, a in TOKENS.items() if f"/serviceaccounts/{name}/token" in self.path]
+		found += [(403, refuses("list pods"))] if "nopods" in wrong and "/api/v1/pods" in self.path else []
+		for code, text in found[:1]:
+			self.send_response(code)
+			self.send_header("Content-Length", str(len(text)))
+			self.end_headers()
+			self.wfile.write(text)
+			return
 		try:
 			c = http.client.HTTPConnection("127.0.0.1", server_port)
 			c.request(self.command, self.path, body or None, {"Content-Type": "application/json"})
@@ -160,6 +169,9 @@ pod configmap '[{"name": "v", "configMap": {"name": "app"}}]'
 for fault in forbidden unauthorized toomany broken nowhere odd; do pod "$fault" "$(volume "$fault")"; done
 pod invalid "$(volume invalid)"
 pod token "$(projected '{"serviceAccountToken": {"path": "t"}}')"
+pod tokenrefused "$(projected '{"serviceAccountToken": {"path": "t"}}')" '{"spec": {"serviceAccountName": "unallowed"}}'
+pod tokenless "$(projected '{"serviceAccountToken": {"path": "t"}}')" '{"spec": {"serviceAccountName": "nobody"}}'
+pod refused "$(volume db)" '{"spec": {"volumes": "none"}}'
 pod option "$(volume db)" "$(options $'v:\n  layout: round')"
 pod signal "$(volume db)" "$(options $'v:\n  onChange: SIGNOTHING')"
 pod layout "$(volume db)"
@@ -200,6 +212,14 @@ says "404 of somebody else" nowhere NotFoundAtServer .object "Secret default/now
 says "a login page" odd AnswerInvalid .advice "does not speak as an API server"
 says "a Secret that cannot be" invalid ObjectInvalid .message "data.k"
 says "a token that nobody makes" token NotFoundAtServer .object "token of pod default/token"
+says "403 of a token, and what it takes" tokenrefused TokenForbidden .advice \
+	"system:node:another and does not let it make a token of ServiceAccount default/unallowed: that takes the verb create on serviceaccounts/token"
+says "and how to look into it" tokenrefused TokenForbidden '.commands[0]' \
+	"kubectl auth can-i create serviceaccounts/unallowed --subresource=token -n default --as=system:node:another --as-group=system:nodes"
+says "404 of a token" tokenless ServiceAccountNotFound .message 'serviceaccounts "nobody" not found'
+says "and how to end it" tokenless ServiceAccountNotFound '.commands[1]' "kubectl -n default create serviceaccount nobody"
+says "a pod that is refused is not unknown" refused PodRefused .message "pod default/refused: spec.volumes: "
+check_equal "and not called so" "$(finding PodUnknown .code)" null
 says "an option that is wrong" option VolumeOptionInvalid .message "v.layout"
 says "an option that is wrong, and its place" option AnnotationInvalid .object "annotation secretlet.dev/volumes:2:"
 says "a signal that there is not" signal VolumeOptionInvalid .message "v.onChange"
@@ -248,6 +268,40 @@ check_contains "and what is shown meanwhile" "$(finding ApiServerUnreachable .ad
 between_start
 recovered() { explain default/healthy; }
 check "a server that is back is no trouble any more" eventually 60 recovered
+
+# --- pods that may not be listed
+echo nopods >"$TEST_DIR/faults"
+end "$between"
+between_start
+says "403 of the pods" healthy Forbidden .object "http://127.0.0.1:$port" # once as what is wrong with the source
+check_equal "names who asked, and nothing is to be filled in" "$(finding Forbidden '.commands[0]')" \
+	"kubectl auth can-i list pods --all-namespaces --as=system:node:another --as-group=system:nodes"
+check_contains "and the node" "$(finding Forbidden .advice)" "list the pods of node node-1"
+check_equal "in any of it" "$("$secretlet" explain --runtime-dir "$run" default/healthy | grep -E '\b(KINDS?|NAME|NS|NODE|USER|AS)\b')" ""
+rm "$TEST_DIR/faults"
+end "$between"
+between_start
+check "and no trouble when they may be" eventually 60 recovered
+
+# --- a revision that is refused
+pod healthy "$(volume db)" '{"spec": {"volumes": "none"}}'
+curl -sf -o /dev/null -X PUT -H 'Content-Type: application/json' --data-binary "@$objects/pod-healthy.json" \
+	"http://127.0.0.1:$port/api/v1/namespaces/default/pods/healthy"
+says "a newer revision that is refused" healthy PodRevisionRefused .message "spec.volumes"
+says "takes nothing away" healthy Ready .message "2 files"
+pod healthy "$(volume db)"
+curl -sf -o /dev/null -X PUT -H 'Content-Type: application/json' --data-binary "@$objects/pod-healthy.json" \
+	"http://127.0.0.1:$port/api/v1/namespaces/default/pods/healthy"
+check "one that makes sense again" eventually 20 recovered
+
+# --- a publisher that is stopped has its socket open, and says nothing
+publisher=$(pgrep -P "$keeper" -f '^secretlet-publisher')
+kill -STOP "$publisher"
+pod later "$(volume db)"
+curl -sf -o /dev/null -X POST -H 'Content-Type: application/json' --data-binary "@$objects/pod-later.json" \
+	"http://127.0.0.1:$port/api/v1/namespaces/default/pods"
+says "a publisher that hangs" later PublisherHangs .message "one order takes"
+check "is replaced, and its order done" eventually 60 "'$secretlet' explain --runtime-dir '$run' default/later"
 
 # --- the mount, and who may ask
 unshare -m bash -c "umount -l '$pods'; '$secretlet' explain -o json --runtime-dir '$run' default/healthy" >"$TEST_DIR/findings.json"
@@ -370,6 +424,13 @@ says "manifests: an absent Secret" absent SecretNotFound .advice "No manifest in
 says "manifests: what to look at" absent SecretNotFound '.commands[0]' "secretlet check $manifests"
 says "manifests: a value that is sealed to another key" sealed SealedValueUnreadable .advice "sealed to another key"
 says "manifests: no tokens" token NoTokens .advice "made by an API server"
+printf 'apiVersion: v1\nkind: Pod\nmetadata: {name: refused}\nspec:\n  volumes: [{name: v, secret: {secretName: absent}, emptyDir: {}}]\n  containers: [{name: c, volumeMounts: [{name: v, mountPath: /v}]}]\n' \
+	>"$manifests/refused.yaml"
+says "manifests: a pod that is refused, and where" refused PodRefused .message "refused.yaml:5:"
+check_equal "manifests: and what to look at" "$(finding PodRefused '.commands[0]')" "secretlet check $manifests/refused.yaml"
+printf 'a: [\n' >"$manifests/torn.yaml"
+says "manifests: one of which nobody can say what is in it" elsewhere PodUnknown '.details | join("; ")' "torn.yaml:"
+rm "$manifests/refused.yaml" "$manifests/torn.yaml"
 printf 'apiVersion: v1\nkind: Secret\nmetadata: {name: absent}\ndata: {k: "%%%%"}\n' >"$manifests/wrong.yaml"
 says "manifests: one that is refused, and where" absent ManifestInvalid .message "wrong.yaml:4:"
 end "$keeper"

@@ -285,6 +285,94 @@ static void a_refusal_names_the_identity_and_the_object(void **state)
 			    "--as-group=system:nodes");
 }
 
+/* Another identity than the node's: asking in the node's name would be answered yes. */
+static void a_refusal_goes_by_whom_it_names(void **state)
+{
+	cleanup_free char *pod = str_format(POD(VOLUME("waiting", "Forbidden", "no",
+						       "{'type': 'secret', 'name': 'db', 'state': 'unknown', 'reason': "
+						       "'Forbidden', 'error': \"%s\"}")),
+					    "User \\\"system:serviceaccount:kube-system:secretlet\\\" cannot get it");
+	cleanup_json json_t *findings = findings_of(HEALTHY, pod, NULL);
+	const json_t *f = find(findings, "Forbidden");
+
+	assert_has(text(f, "advice"),
+		   "knows system:serviceaccount:kube-system:secretlet and does not let it read Secret "
+		   "default/db");
+	assert_string_equal(command(f, 0), "kubectl auth can-i get secrets/db -n default "
+					   "--as=system:serviceaccount:kube-system:secretlet");
+}
+
+#define TOKEN(reason, error)                                                                                           \
+	POD(VOLUME(                                                                                                    \
+		"waiting", reason, error,                                                                              \
+		"{'type': 'serviceAccountToken', 'serviceAccount': 'builder', 'optional': false, 'state': 'unknown',"  \
+		" 'reason': '" reason "', 'error': '" error "'}"))
+
+static void a_token_that_may_not_be_made_says_what_that_takes(void **state)
+{
+	cleanup_json json_t *findings = findings_of(HEALTHY, TOKEN("TokenForbidden", "no"), NULL);
+	const json_t *f = find(findings, "TokenForbidden");
+
+	assert_int_equal(json_array_size(findings), 1);
+	assert_has(text(f, "advice"), "a token of ServiceAccount default/builder: that takes the verb create on "
+				      "serviceaccounts/token");
+	assert_has(text(f, "advice"), "bound to node-1");
+	assert_string_equal(command(f, 0), "kubectl auth can-i create serviceaccounts/builder --subresource=token "
+					   "-n default --as=system:node:node-1 --as-group=system:nodes");
+}
+
+static void a_service_account_that_is_missing_is_named(void **state)
+{
+	cleanup_json json_t *findings = findings_of(HEALTHY, TOKEN("ServiceAccountNotFound", "not found"), NULL);
+	const json_t *f = find(findings, "ServiceAccountNotFound");
+
+	assert_has(text(f, "advice"), "default/builder does not exist");
+	assert_string_equal(command(f, 1), "kubectl -n default create serviceaccount builder");
+}
+
+/* A placeholder is a word in capitals. */
+static void assert_no_placeholder(const char *what)
+{
+	static const char *const words[] = { "KIND", "NAME", "NS", "PODNS", "NODE", "USER", "AS", "FILE", "ACCOUNT" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		for (const char *at = what; (at = strstr(at, words[i])); at++)
+			fail_msg("%s in '%s'", words[i], what);
+}
+
+static void pods_that_may_not_be_listed_name_the_node_and_who_asked(void **state)
+{
+	static const struct {
+		const char *error, *user, *as;
+	} cases[] = {
+		{ "no", "system:node:node-1", "--as=system:node:node-1 --as-group=system:nodes" },
+		{ "pods is forbidden: User \\\"system:node:other\\\" cannot list resource", "system:node:other",
+		  "--as=system:node:other --as-group=system:nodes" },
+		{ "pods is forbidden: User \\\"jane doe\\\" cannot list resource", "jane doe", "'--as=jane doe'" },
+		{ "User \\\"never ends", "system:node:node-1", "--as=system:node:node-1 --as-group=system:nodes" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		cleanup_free char *status = str_format(
+			"{'nodeName': 'node-1', 'publisher': {'attached': true}, 'secretMemory': {'locked': true},"
+			" 'source': {'kind': 'api-server', 'location': 'https://a', 'connected': true, 'podsSynced': "
+			"true,"
+			" 'reason': 'Forbidden', 'lastError': \"%s\"}}",
+			cases[i].error);
+		cleanup_free char *expected =
+			str_format("kubectl auth can-i list pods --all-namespaces %s", cases[i].as);
+		cleanup_json json_t *findings = findings_of(status, NULL, NULL);
+		const json_t *f = find(findings, "Forbidden");
+
+		assert_string_equal(command(f, 0), expected);
+		assert_has(text(f, "advice"), cases[i].user);
+		assert_has(text(f, "advice"), "list the pods of node node-1");
+		assert_no_placeholder(text(f, "advice"));
+		for (size_t k = 0; k < json_array_size(json_object_get(f, "commands")); k++)
+			assert_no_placeholder(command(f, k));
+	}
+}
+
 static void a_later_daemons_reason_is_shown_as_it_is(void **state)
 {
 	cleanup_json json_t *findings =
@@ -312,6 +400,46 @@ static void the_daemons_troubles_are_told(void **state)
 	assert_string_equal(text(find(findings, "KernelLacks"), "level"), "note");
 	assert_string_equal(text(find(findings, "CertificateExpired"), "since"), "T");
 	assert_has(command(find(findings, "CertificateExpired"), 0), "-connect '[::1]:443'");
+}
+
+static void a_publisher_that_hangs_is_told(void **state)
+{
+	cleanup_json json_t *findings =
+		findings_of("{'publisher': {'attached': true, 'hangs': true, 'unansweredSeconds': 4},"
+			    " 'secretMemory': {'locked': true}, 'source': {'connected': true, 'podsSynced': true}}",
+			    NULL, NULL);
+
+	assert_int_equal(json_array_size(findings), 1);
+	assert_string_equal(text(find(findings, "PublisherHangs"), "message"), "one order takes 4 s already");
+	assert_string_equal(text(find(findings, "PublisherHangs"), "level"), "problem");
+}
+
+static void processes_that_have_just_been_started_are_not_missing(void **state)
+{
+	static const struct {
+		const char *audit, *signals;
+		size_t n;
+	} cases[] = {
+		{ "'running': false, 'starting': true, 'error': ''", "'running': false, 'starting': true", 0 },
+		{ "'running': false, 'starting': false, 'error': ''", "'running': false, 'starting': false", 2 },
+		{ "'running': false, 'error': ''", "'running': false", 2 }, /* of an earlier version */
+		{ "'running': true, 'starting': false, 'error': ''", "'running': true, 'starting': false", 0 },
+		{ "'running': true, 'starting': false, 'error': 'disk'", "'running': true, 'starting': false", 1 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		cleanup_free char *status =
+			str_format("{'publisher': {'attached': true}, 'secretMemory': {'locked': true},"
+				   " 'source': {'connected': true, 'podsSynced': true},"
+				   " 'audit': {'log': '/l', %s}, 'signals': {'enabled': true, %s}}",
+				   cases[i].audit, cases[i].signals);
+		cleanup_json json_t *findings = findings_of(status, NULL, NULL);
+
+		assert_int_equal(json_array_size(findings), cases[i].n);
+		if (cases[i].n == 2)
+			assert_string_equal(text(find(findings, "AuditNotRunning"), "message"),
+					    "no audit process is running");
+	}
 }
 
 static void a_connection_that_is_made_anew_is_told(void **state)
@@ -383,6 +511,67 @@ static void a_pod_nobody_knows_has_a_neighbour(void **state)
 	}
 }
 
+#define REFUSED(ns, name, file, error)                                                                                 \
+	"{'namespace': '" ns "', 'name': '" name "', 'file': " file ", 'line': 7, 'column': 3, 'error': '" error "'}"
+
+static json_t *findings_without_pod(const char *status, const char *pods)
+{
+	cleanup(explain_freep) struct explain *x = NULL;
+	cleanup_json json_t *s = parse(status), *p = parse(pods);
+	json_t *findings = NULL;
+
+	assert_int_equal(explain_new(s, "default/web", &x), 0);
+	explain_unknown_pod(x, p);
+	assert_true(explain_has_problem(x));
+	assert_int_equal(explain_findings(x, &findings), 0);
+	return findings;
+}
+
+static void a_pod_that_is_refused_is_not_unknown(void **state)
+{
+	static const char manifests[] = "{'nodeName': 'n', 'source': {'kind': 'manifests', 'location': '/etc/m', "
+					"'podsSynced': true}}";
+	cleanup_json json_t *of_manifest = findings_without_pod(
+		manifests, "{'pods': [], 'refused': [" REFUSED("other", "web", "'b.yaml'", "no") "," REFUSED(
+				   "default", "web", "'a.yaml'",
+				   "a.yaml:7:3: pod default/web: spec.volumes[0].nfs: not supported") "]}");
+	cleanup_json json_t *of_server = findings_without_pod(
+		HEALTHY, "{'pods': [], 'refused': [" REFUSED("default", "web", "null", "pod default/web: no") "]}");
+	const json_t *f = find(of_manifest, "PodRefused");
+
+	assert_int_equal(json_array_size(of_manifest), 1);
+	assert_string_equal(text(f, "object"), "pod default/web");
+	assert_has(text(f, "message"), "a.yaml:7:3: pod default/web: spec.volumes[0].nfs");
+	assert_string_equal(command(f, 0), "secretlet check /etc/m/a.yaml");
+	f = find(of_server, "PodRefused");
+	assert_int_equal(json_array_size(of_server), 1);
+	assert_string_equal(text(f, "message"), "pod default/web: no");
+	assert_string_equal(command(f, 0), "kubectl -n default get pod web -o yaml");
+}
+
+static void a_manifest_that_nobody_can_read_may_have_the_pod(void **state)
+{
+	cleanup_json json_t *findings = findings_without_pod(
+		HEALTHY, "{'pods': [], 'refused': [" REFUSED("", "", "'c.yaml'", "c.yaml:7:3: tab") "]}");
+	const json_t *f = find(findings, "PodUnknown");
+
+	assert_string_equal(json_string_value(json_array_get(json_object_get(f, "details"), 0)), "c.yaml:7:3: tab");
+}
+
+static void a_revision_that_is_refused_is_told_beside_what_is_shown(void **state)
+{
+	cleanup_json json_t *findings =
+		findings_of(HEALTHY,
+			    "{'namespace': 'default', 'name': 'web', 'refused': [" REFUSED(
+				    "default", "web", "null",
+				    "pod default/web: no") "], 'volumes': [" VOLUME("ready", "", "", "") "]}",
+			    NULL);
+
+	assert_int_equal(json_array_size(findings), 2);
+	assert_string_equal(text(find(findings, "PodRevisionRefused"), "level"), "problem");
+	assert_string_equal(text(find(findings, "PodRevisionRefused"), "message"), "pod default/web: no");
+}
+
 static void before_the_first_list_no_pod_is_said_to_be_unknown(void **state)
 {
 	cleanup(explain_freep) struct explain *x = NULL;
@@ -446,7 +635,16 @@ int main(void)
 		cmocka_unit_test(what_is_from_the_offline_cache_says_so),
 		cmocka_unit_test(what_is_on_its_way_is_not_there),
 		cmocka_unit_test(a_refusal_names_the_identity_and_the_object),
+		cmocka_unit_test(a_refusal_goes_by_whom_it_names),
+		cmocka_unit_test(a_token_that_may_not_be_made_says_what_that_takes),
+		cmocka_unit_test(a_service_account_that_is_missing_is_named),
+		cmocka_unit_test(pods_that_may_not_be_listed_name_the_node_and_who_asked),
 		cmocka_unit_test(a_later_daemons_reason_is_shown_as_it_is),
+		cmocka_unit_test(a_publisher_that_hangs_is_told),
+		cmocka_unit_test(processes_that_have_just_been_started_are_not_missing),
+		cmocka_unit_test(a_pod_that_is_refused_is_not_unknown),
+		cmocka_unit_test(a_manifest_that_nobody_can_read_may_have_the_pod),
+		cmocka_unit_test(a_revision_that_is_refused_is_told_beside_what_is_shown),
 		cmocka_unit_test(the_daemons_troubles_are_told),
 		cmocka_unit_test(a_connection_that_is_made_anew_is_told),
 		cmocka_unit_test(pods_that_are_over_say_so),
