@@ -295,3 +295,13 @@ int hook_target_place(const struct hook_target *t, int root, int mount, const ch
 		return err_set(e, -errno, "mountPath %.256s: mount: %m", destination);
 	return 0;
 }
+
+void hook_target_take_back(const struct hook_target *t, int mount)
+{
+	char path[64];
+
+	/* the mount has no other name that a link could not lead elsewhere */
+	snprintf(path, sizeof(path), "self/fd/%d", mount);
+	if (fchdir(t->proc) == 0)
+		umount2(path, MNT_DETACH);
+}

@@ -27,3 +27,5 @@ int hook_source_check(const char *path, struct err *e);
 int hook_target_enter(const struct hook_target *t, struct err *e);
 /* Attaches the mount at `destination` in the root filesystem; makes the mount point if there is none. */
 int hook_target_place(const struct hook_target *t, int root, int mount, const char *destination, struct err *e);
+/* Ends what hook_target_place() has attached. */
+void hook_target_take_back(const struct hook_target *t, int mount);
