@@ -11,7 +11,6 @@
 
 #define MOUNTS_MAX	1000
 #define INTEGER_DIGITS	18 /* so many fit an int64_t, whatever they are */
-#define POD_TEXT_MAX	512
 #define PATH_BYTES_MAX	4095
 #define INSERTED_MAX	((size_t)16 << 20)
 #define MOUNT_ID_DIGITS 20
@@ -24,15 +23,22 @@ static bool is_option(const char *key)
 	return str_eq(key, POD_OPTION_LIVE) || str_eq(key, POD_OPTION_VOLUMES);
 }
 
-static int take_annotation(const char *key, const char *value, struct hook_request *req, struct err *e)
+/* What is said with these annotations; NULL: it is not. */
+struct words {
+	const char *pod, *container;
+	uint64_t timeout_usec;
+	bool asked;
+};
+
+static int take_annotation(const char *key, const char *value, struct words *w, struct err *e)
 {
 	if (str_eq(key, HOOK_POD)) {
-		req->pod = value;
+		w->pod = value;
 	} else if (str_eq(key, HOOK_CONTAINER)) {
-		req->container = value;
+		w->container = value;
 	} else if (str_eq(key, HOOK_TIMEOUT)) {
-		if (str_parse_duration(value, &req->timeout_usec) < 0 || req->timeout_usec == 0 ||
-		    req->timeout_usec > HOOK_WAIT_MAX_USEC)
+		if (str_parse_duration(value, &w->timeout_usec) < 0 || w->timeout_usec == 0 ||
+		    w->timeout_usec > HOOK_WAIT_MAX_USEC)
 			return err_set(e, -EINVAL,
 				       "annotation " HOOK_TIMEOUT ": '%.64s' is no duration like 30s, at most 10m",
 				       value);
@@ -42,6 +48,156 @@ static int take_annotation(const char *key, const char *value, struct hook_reque
 			       " and " HOOK_TIMEOUT,
 			       key);
 	}
+	w->asked |= !is_option(key);
+	return 0;
+}
+
+/* Without an end within it a text would be another one here than in the daemon. */
+static bool is_text(const json_t *value)
+{
+	return json_is_string(value) && strlen(json_string_value(value)) == json_string_length(value);
+}
+
+static int read_words(json_t *annotations, struct words *ret, struct err *e)
+{
+	struct words w = { .pod = NULL };
+	const char *key;
+	json_t *value;
+	int r;
+
+	json_object_foreach (annotations, key, value) {
+		if (!str_starts(key, POD_OPTION_PREFIX))
+			continue;
+		if (!is_text(value))
+			return err_set(e, -EINVAL, "annotation %.128s is no text", key);
+		r = take_annotation(key, json_string_value(value), &w, e);
+		if (r < 0)
+			return r;
+	}
+	*ret = w;
+	return 0;
+}
+
+/* --- whose container a CRI says it is --- */
+
+/* containerd has names of its own (its pkg/cri/annotations); CRI-O hands on the labels that the kubelet gives each
+ * container, after the pod's annotations, which so cannot replace them. What CRI-O has under names of its own beside the
+ * type may be a pod's annotation, and is not read. */
+static const struct cri_names {
+	const char *ns, *name, *uid, *container, *type, *sandbox;
+} CRI[] = {
+	{ "io.kubernetes.cri.sandbox-namespace", "io.kubernetes.cri.sandbox-name", "io.kubernetes.cri.sandbox-uid",
+	  "io.kubernetes.cri.container-name", "io.kubernetes.cri.container-type", "io.kubernetes.cri.sandbox-id" },
+	{ "io.kubernetes.pod.namespace", "io.kubernetes.pod.name", "io.kubernetes.pod.uid",
+	  "io.kubernetes.container.name", "io.kubernetes.cri-o.ContainerType", "io.kubernetes.cri-o.SandboxID" },
+};
+
+/* podman says so, and has a type and a sandbox for each container of its pods, which are not Kubernetes' */
+#define MANAGER	       "io.container.manager"
+#define MANAGER_PODMAN "libpod"
+
+struct cri {
+	const char *ns, *name, *uid, *container;
+	const struct cri_names *names; /* NULL: no CRI */
+};
+
+static const char *annotation(const json_t *annotations, const char *key)
+{
+	return json_string_value(json_object_get(annotations, key));
+}
+
+static bool is_sandbox(const json_t *annotations)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(CRI); i++)
+		if (str_eq(annotation(annotations, CRI[i].type), "sandbox"))
+			return true;
+	return false;
+}
+
+/* The first of them that is there; NULL: this CRI is not the one. */
+static const char *find_cri(const json_t *annotations, const struct cri_names *n)
+{
+	const char *const keys[] = { n->ns, n->name, n->uid, n->container, n->type, n->sandbox };
+	bool is_podman = str_eq(annotation(annotations, MANAGER), MANAGER_PODMAN);
+
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		if (is_podman && (keys[i] == n->type || keys[i] == n->sandbox))
+			continue;
+		if (json_object_get(annotations, keys[i]))
+			return keys[i];
+	}
+	return NULL;
+}
+
+static int read_cri(const json_t *annotations, const struct cri_names *n, struct cri *ret, struct err *e)
+{
+	const char *found = find_cri(annotations, n);
+	const struct {
+		const char *key, **value;
+	} wanted[] = { { n->ns, &ret->ns }, { n->name, &ret->name }, { n->container, &ret->container } };
+
+	if (!found)
+		return 0;
+	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++) {
+		const json_t *value = json_object_get(annotations, wanted[i].key);
+
+		if (!value)
+			return err_set(
+				e, -EINVAL,
+				"annotation %s is missing beside %s: whose container is this? The CRI has to say",
+				wanted[i].key, found);
+		if (!is_text(value) || !json_string_length(value))
+			return err_set(e, -EINVAL, "annotation %s is no name", wanted[i].key);
+		*wanted[i].value = json_string_value(value);
+	}
+	if (!str_is_dns_label(ret->container))
+		return err_set(e, -EINVAL, "annotation %s: '%.64s' cannot be a container's name", n->container,
+			       ret->container);
+	ret->uid = annotation(annotations, n->uid);
+	if (str_empty(ret->uid))
+		ret->uid = NULL;
+	ret->names = n;
+	return 0;
+}
+
+/* Where two say it, and one of them may be a pod's own annotation, they say the same. */
+static int check_same(const struct cri *a, const struct cri *b, struct err *e)
+{
+	const struct {
+		const char *a_key, *b_key, *a, *b;
+	} pairs[] = {
+		{ a->names->ns, b->names->ns, a->ns, b->ns },
+		{ a->names->name, b->names->name, a->name, b->name },
+		{ a->names->uid, b->names->uid, a->uid ?: b->uid, b->uid ?: a->uid },
+		{ a->names->container, b->names->container, a->container, b->container },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(pairs); i++)
+		if (!str_eq(pairs[i].a ?: "", pairs[i].b ?: ""))
+			return err_set(e, -EACCES, "annotation %s says %.128s, but %s says %.128s", pairs[i].a_key,
+				       pairs[i].a, pairs[i].b_key, pairs[i].b);
+	return 0;
+}
+
+static int find_pod(const json_t *annotations, struct cri *ret, struct err *e)
+{
+	struct cri all = { .names = NULL };
+	int r;
+
+	for (size_t i = 0; i < ARRAY_SIZE(CRI); i++) {
+		struct cri one = { .names = NULL };
+
+		r = read_cri(annotations, &CRI[i], &one, e);
+		if (r >= 0 && one.names && all.names)
+			r = check_same(&all, &one, e);
+		if (r < 0)
+			return r;
+		if (!all.names)
+			all = one;
+		else if (!all.uid)
+			all.uid = one.uid;
+	}
+	*ret = all;
 	return 0;
 }
 
@@ -53,82 +209,87 @@ static bool is_name_of(const char *pod, const char *ns, const char *name)
 	return strncmp(pod, ns, len) == 0 && pod[len] == '/' && str_eq(pod + len + 1, name);
 }
 
-/* The names under which CRI runtimes say themselves, and over what a pod says, whose container it is. */
-static const struct cri_names {
-	const char *ns, *name, *uid, *container;
-} CRI[] = {
-	{ "io.kubernetes.cri.sandbox-namespace", "io.kubernetes.cri.sandbox-name", "io.kubernetes.cri.sandbox-uid",
-	  "io.kubernetes.cri.container-name" },
-	{ "io.kubernetes.pod.namespace", "io.kubernetes.pod.name", "io.kubernetes.pod.uid",
-	  "io.kubernetes.container.name" },
-};
-
-/* Under the Kubernetes CRI a pod's author may write annotations, and nobody else's pod is his to name. */
-static int check_cri(const json_t *annotations, const struct cri_names *cri, const struct hook_request *req,
-		     struct err *e)
+/* Under the Kubernetes CRI a pod's author may write annotations, and nobody else's pod is his to name. They reach all of
+ * the pod's containers, so which one this is can be the CRI's word alone. */
+static int take_cri(const struct words *w, const struct cri *cri, struct hook_request *req, struct err *e)
 {
-	const char *ns = json_string_value(json_object_get(annotations, cri->ns));
-	const char *name = json_string_value(json_object_get(annotations, cri->name));
-	const char *uid = json_string_value(json_object_get(annotations, cri->uid));
-	const char *container = json_string_value(json_object_get(annotations, cri->container));
-
-	if ((ns || name || uid) && !(ns && name && is_name_of(req->pod, ns, name)) && !(uid && str_eq(req->pod, uid)))
+	if (!str_eq(w->pod, HOOK_POD_SELF) && !is_name_of(w->pod, cri->ns, cri->name) &&
+	    !(cri->uid && str_eq(w->pod, cri->uid)))
 		return err_set(e, -EACCES,
-			       "annotation " HOOK_POD " says %.128s, but this is a container of %.128s/%.128s",
-			       req->pod, ns ?: "?", name ?: "?");
-	if (container && !str_eq(req->container, container))
-		return err_set(e, -EACCES, "annotation " HOOK_CONTAINER " says %.64s, but this is container %.128s",
-			       req->container, container);
+			       "annotation " HOOK_POD " says %.128s, but this is a container of %.128s/%.128s", w->pod,
+			       cri->ns, cri->name);
+	if (snprintf(req->pod, sizeof(req->pod), "%s/%s", cri->ns, cri->name) > HOOK_POD_MAX)
+		return err_set(e, -EINVAL, "annotation %s: it is too long", cri->names->name);
+	req->ns = cri->ns;
+	req->name = cri->name;
+	req->uid = cri->uid;
+	req->container = cri->container;
 	return 0;
 }
 
-static int check_request(const json_t *annotations, const struct hook_request *req, struct err *e)
+static int take_words(const struct words *w, struct hook_request *req, struct err *e)
 {
-	int r = 0;
-
-	if (!req->pod)
-		return err_set(e, -EINVAL, "annotation " HOOK_POD " is missing beside the others: NAMESPACE/POD");
-	if (!*req->pod || strlen(req->pod) > POD_TEXT_MAX)
-		return err_set(e, -EINVAL, "annotation " HOOK_POD ": NAMESPACE/POD or a UID is expected");
-	if (!req->container)
+	if (str_eq(w->pod, HOOK_POD_SELF))
+		return err_set(e, -EINVAL,
+			       "annotation " HOOK_POD " says " HOOK_POD_SELF
+			       ", but no CRI says which pod this is: NAMESPACE/POD is expected");
+	if (!w->container)
 		return err_set(e, -EINVAL, "annotation " HOOK_CONTAINER " is missing: which container of %s is this?",
-			       req->pod);
-	if (!str_is_dns_label(req->container))
+			       w->pod);
+	if (!str_is_dns_label(w->container))
 		return err_set(e, -EINVAL, "annotation " HOOK_CONTAINER ": '%.64s' cannot be a container's name",
-			       req->container);
-	for (size_t i = 0; i < ARRAY_SIZE(CRI) && r == 0; i++)
-		r = check_cri(annotations, &CRI[i], req, e);
-	return r;
+			       w->container);
+	snprintf(req->pod, sizeof(req->pod), "%s", w->pod);
+	req->container = w->container;
+	return 0;
 }
 
 int hook_request_read(const json_t *doc, struct hook_request *ret, struct err *e)
 {
-	json_t *annotations = json_object_get(doc, "annotations"), *value;
-	struct hook_request req = { .pod = NULL };
-	bool asked = false;
-	const char *key;
+	json_t *annotations = json_object_get(doc, "annotations");
+	struct hook_request req = { .container = NULL };
+	struct words w = { .pod = NULL };
+	struct cri cri = { .names = NULL };
 	int r;
 
 	if (!json_is_object(doc))
 		return err_set(e, -EINVAL, "what came on the standard input is no JSON object");
 	if (annotations && !json_is_object(annotations) && !json_is_null(annotations))
 		return err_set(e, -EINVAL, "annotations is no object");
-	json_object_foreach (annotations, key, value) {
-		if (!str_starts(key, POD_OPTION_PREFIX))
-			continue;
-		if (!json_is_string(value) || strlen(json_string_value(value)) != json_string_length(value))
-			return err_set(e, -EINVAL, "annotation %.128s is no text", key);
-		r = take_annotation(key, json_string_value(value), &req, e);
-		if (r < 0)
-			return r;
-		asked |= !is_option(key);
-	}
-	if (!asked)
+	if (is_sandbox(annotations))
 		return HOOK_NOT_ASKED;
-	r = check_request(annotations, &req, e);
+	r = read_words(annotations, &w, e);
 	if (r < 0)
 		return r;
+	if (!w.asked)
+		return HOOK_NOT_ASKED;
+	if (!w.pod)
+		return err_set(e, -EINVAL, "annotation " HOOK_POD " is missing beside the others: NAMESPACE/POD");
+	if (!*w.pod || strlen(w.pod) > HOOK_POD_MAX)
+		return err_set(e, -EINVAL, "annotation " HOOK_POD ": NAMESPACE/POD or a UID is expected");
+	r = find_pod(annotations, &cri, e);
+	if (r >= 0)
+		r = cri.names ? take_cri(&w, &cri, &req, e) : take_words(&w, &req, e);
+	if (r < 0)
+		return r;
+	req.timeout_usec = w.timeout_usec;
 	*ret = req;
+	return 0;
+}
+
+const char *hook_request_ref(const struct hook_request *req)
+{
+	return req->uid ?: req->pod;
+}
+
+int hook_request_check(const struct hook_request *req, const json_t *pod, struct err *e)
+{
+	const char *ns = json_string_value(json_object_get(pod, "namespace")),
+		   *name = json_string_value(json_object_get(pod, "name"));
+
+	if (req->ns && (!str_eq(ns, req->ns) || !str_eq(name, req->name)))
+		return err_set(e, -EACCES, "the pod with UID %.64s is %.128s/%.128s, and not %.128s/%.128s",
+			       req->uid ?: "?", ns ?: "?", name ?: "?", req->ns, req->name);
 	return 0;
 }
 

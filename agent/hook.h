@@ -11,18 +11,27 @@
 #define HOOK_WAIT_MAX_USEC (600 * USEC_PER_SEC)
 
 #define HOOK_POD       "secretlet.dev/pod"
+#define HOOK_POD_SELF  "self" /* its value: the pod that the CRI says this is */
+#define HOOK_POD_MAX   512
 #define HOOK_CONTAINER "secretlet.dev/container"
 #define HOOK_TIMEOUT   "secretlet.dev/timeout"
 
-/* What the annotations ask for; borrowed from them. */
+/* What the annotations ask for; what is pointed to is borrowed from them. */
 struct hook_request {
-	const char *pod, *container; /* NAMESPACE/POD or a UID */
+	char pod[HOOK_POD_MAX + 1]; /* NAMESPACE/POD or a UID */
+	const char *container;
+	const char *ns, *name, *uid; /* of the pod, as the CRI has it; ns NULL: no CRI, uid NULL: it does not say */
 	uint64_t timeout_usec; /* 0: they do not say */
 };
-/* Of the member `annotations` of a state or a configuration. HOOK_NOT_ASKED: none of them is for us. -EINVAL: half of a
- * request, a name below secretlet.dev/ that there is not, or not the pod that the CRI says this is. */
+/* Of the member `annotations` of a state or a configuration. HOOK_NOT_ASKED: none of them is for us, or it is a pod's
+ * sandbox. -EINVAL: half of a request, a name below secretlet.dev/ that there is not, or a CRI that does not say whose
+ * container it is. -EACCES: not the pod that the CRI says this is. */
 enum { HOOK_NOT_ASKED = 1 };
 int hook_request_read(const json_t *doc, struct hook_request *ret, struct err *e);
+/* What the daemon is to be asked for: by UID where it is known, since another pod may have the name by now. */
+const char *hook_request_ref(const struct hook_request *req);
+/* -EACCES: the pod that the daemon has found is not the one that the CRI names. */
+int hook_request_check(const struct hook_request *req, const json_t *pod, struct err *e);
 
 /* A container that is being created; borrowed from the document. */
 struct hook_state {

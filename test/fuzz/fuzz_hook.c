@@ -7,7 +7,7 @@
 
 static void try_state(const char *text, size_t len)
 {
-	struct hook_request req = { .pod = NULL };
+	struct hook_request req = { .container = NULL };
 	cleanup_json json_t *doc = NULL;
 	struct err e = ERR_INIT;
 	struct hook_state s;
@@ -18,7 +18,8 @@ static void try_state(const char *text, size_t len)
 	r = hook_request_read(doc, &req, &e);
 	FUZZ_CHECK(r == 0 || r == HOOK_NOT_ASKED || *err_text(&e));
 	if (r == 0)
-		FUZZ_CHECK(*req.pod && str_is_dns_label(req.container) && req.timeout_usec <= HOOK_WAIT_MAX_USEC);
+		FUZZ_CHECK(*req.pod && *hook_request_ref(&req) && str_is_dns_label(req.container) &&
+			   req.timeout_usec <= HOOK_WAIT_MAX_USEC && !req.ns == !req.name && (req.ns || !req.uid));
 	if (hook_state_read(doc, &s, &e) == 0)
 		FUZZ_CHECK(*s.id && s.bundle[0] == '/' && s.pid > 1);
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # timeout: 600
 # secretlet hook, started by crun and runc for real containers: what it mounts, that a container is not started without it,
-# and what an image, an annotation or a daemon that lies cannot make of it. The mount namespace is private, which crun 1.8
+# and what an image, an annotation, a CRI, a daemon that lies or a file system that hangs cannot make of it. The mount namespace is private, which crun 1.8
 # needs on a hybrid cgroup hierarchy.
 set -u
 here=$(dirname "$(realpath "$0")")
@@ -46,6 +46,13 @@ cat >"$manifests/pod.yaml" <<-Y
 	  - {name: file, image: none, volumeMounts: [{name: creds, mountPath: /etc/file}]}
 	  - {name: folder, image: none, volumeMounts: [{name: creds, mountPath: /etc, subPath: password}]}
 	  - {name: hides, image: none, volumeMounts: [{name: creds, mountPath: /dev}]}
+	  - name: half
+	    image: none
+	    volumeMounts:
+	    - {name: creds, mountPath: /creds}
+	    - {name: closed, mountPath: /creds/sub}
+	    - {name: closed, mountPath: /made/for/it}
+	    - {name: creds, mountPath: /etc/file}
 	  - {name: nokey, image: none, volumeMounts: [{name: creds, mountPath: /creds, subPath: nokey}]}
 	---
 	apiVersion: v1
@@ -82,6 +89,22 @@ container() {
 		'"$change" "$bundle/config.json" >"$bundle/new" && mv "$bundle/new" "$bundle/config.json" || return 1
 	# shellcheck disable=SC2086
 	"$runtime" $options --root "$TEST_DIR/state-$runtime" run --bundle "$bundle" "$1-$$" </dev/null 2>&1
+}
+# What the CRIs say of a container, as in their sources and as their recipes' tests have it.
+cri() { # cri containerd|crio container|sandbox NAMESPACE POD CONTAINER UID: JSON
+	local prefix=io.kubernetes.cri.sandbox-
+	case "$1$2" in
+	containerdsandbox) echo "{\"io.kubernetes.cri.container-type\": \"sandbox\", \"io.kubernetes.cri.sandbox-id\": \"5f1e\",
+		\"${prefix}namespace\": \"$3\", \"${prefix}name\": \"$4\", \"${prefix}uid\": \"$6\", \"${prefix}log-directory\": \"/x\"}" ;;
+	containerdcontainer) echo "{\"io.kubernetes.cri.container-type\": \"container\", \"io.kubernetes.cri.sandbox-id\": \"5f1e\",
+		\"${prefix}namespace\": \"$3\", \"${prefix}name\": \"$4\", \"${prefix}uid\": \"$6\",
+		\"io.kubernetes.cri.container-name\": \"$5\", \"io.kubernetes.cri.image-name\": \"localhost/web:latest\"}" ;;
+	criosandbox) echo "{\"io.kubernetes.cri-o.ContainerType\": \"sandbox\", \"io.kubernetes.cri-o.SandboxID\": \"5f1e\",
+		\"io.kubernetes.cri-o.KubeName\": \"$4\", \"io.kubernetes.cri-o.Namespace\": \"$3\", \"io.container.manager\": \"cri-o\"}" ;;
+	criocontainer) echo "{\"io.kubernetes.cri-o.ContainerType\": \"container\", \"io.kubernetes.cri-o.SandboxID\": \"5f1e\",
+		\"io.kubernetes.pod.namespace\": \"$3\", \"io.kubernetes.pod.name\": \"$4\", \"io.kubernetes.pod.uid\": \"$6\",
+		\"io.kubernetes.container.name\": \"$5\", \"io.container.manager\": \"cri-o\"}" ;;
+	esac
 }
 asks() { # asks CONTAINER [POD]: the JQ of its annotations
 	echo ".annotations += {\"secretlet.dev/pod\": \"${2:-default/web}\", \"secretlet.dev/container\": \"$1\"}"
@@ -147,6 +170,19 @@ test_runtime() {
 	wait "$watcher"
 	check_equal "$runtime: it sees the update, in the sub path too" "$(tail -n 1 "$TEST_DIR/$runtime.out")" seen
 
+	# --- a pod of a CRI: its annotations reach all of its containers
+	for cri in containerd crio; do
+		check_equal "$runtime, $cri: each container has its own mounts, whoever the pod's annotation names" \
+			"$(container cri "$(asks main) | .annotations += $(cri $cri container default web link "$uid")" \
+				"cat '$victim/creds/password'; ls /creds")" second
+		rmdir "$rootfs$victim/creds"
+		check_equal "$runtime, $cri: it says which pod it is, to a pod that does not know its name" \
+			"$(container cri "$(asks main self) | .annotations += $(cri $cri container default web main "$uid")" \
+				'cat /creds/password')" second
+		check_equal "$runtime, $cri: a sandbox is left alone" "$(container cri "$(asks main) | .annotations += \
+			$(cri $cri sandbox default web "" "$uid") | .annotations[\"secretlet.dev/typo\"] = \"x\"" 'ls /creds; echo "$?"')" 0
+	done
+
 	# --- what an image would like
 	check_equal "$runtime: a link in the image leads to a place in the image" \
 		"$(container link "$(asks link)" "cat '$victim/creds/password'")" second
@@ -172,7 +208,13 @@ test_runtime() {
 	refused "no such key" nokey "the volume has no such file"
 	refused "no such pod" main "default/nobody" default/nobody '.annotations["secretlet.dev/timeout"] = "200ms"'
 	refused "another one's pod" main "this is a container of mine/web" default/web \
-		'.annotations += {"io.kubernetes.cri.sandbox-namespace": "mine", "io.kubernetes.cri.sandbox-name": "web"}'
+		".annotations += $(cri containerd container mine web main 1-2)"
+	refused "another one's pod by its UID" main "is default/web, and not mine/web" self \
+		".annotations += $(cri crio container mine web main "$uid")"
+	refused "no UID of a pod" main "00000000-0000-4000-8000-000000000000" self ".annotations += \
+		$(cri containerd container default web main 00000000-0000-4000-8000-000000000000) | .annotations[\"secretlet.dev/timeout\"] = \"200ms\""
+	refused "a CRI that does not say whose it is" main "io.kubernetes.cri.sandbox-name is missing" default/web \
+		".annotations += $(cri containerd container default web main 1-2) | del(.annotations[\"io.kubernetes.cri.sandbox-name\"])"
 	refused "half a request" main "is not known" default/web '.annotations["secretlet.dev/contaner"] = "x"'
 
 	# --- a pod that is not ready yet
@@ -216,13 +258,22 @@ test_precreate() {
 	check_contains "precreate: what has no end is refused" "$(cat "$TEST_DIR/err")" "is larger than"
 
 	# a daemon that was taken over would like to have a file of the host mounted
-	lying=$TEST_DIR/lying
-	mkdir -p "$lying"
-	python3 - "$lying/control.sock" <<-'P' &
-		import http.server, socketserver, sys
+	lie "$TEST_DIR/lying" /etc/passwd
+	precreate "$TEST_DIR/lying" <<<"$asked" >"$TEST_DIR/out" 2>"$TEST_DIR/err"
+	check "a source that secretlet does not serve is refused" test $? = 1
+	check_contains "with the reason" "$(cat "$TEST_DIR/err")" "not on one of secretlet"
+	check_equal "and without an answer" "$(cat "$TEST_DIR/out")" ""
+	kill "$liar"
+	wait "$liar" 2>/dev/null
+}
+lie() { # lie DIR SOURCE: a control socket in it whose pods are ready and mount that; its pid is $liar
+	mkdir -p "$1"
+	python3 - "$1/control.sock" "$2" <<-'P' &
+		import http.server, json, socketserver, sys
 		class Lies(http.server.BaseHTTPRequestHandler):
 		    def do_GET(self):
-		        body = b'[{"destination": "/x", "type": "bind", "source": "/etc/passwd"}]' if b"mounts" in self.path.encode() else b"{}"
+		        mounts = [{"destination": "/creds", "type": "bind", "source": sys.argv[2]}]
+		        body = json.dumps(mounts if "mounts" in self.path else {}).encode()
 		        self.send_response(200)
 		        self.send_header("Content-Length", str(len(body)))
 		        self.end_headers()
@@ -232,12 +283,107 @@ test_precreate() {
 		socketserver.UnixStreamServer(sys.argv[1], Lies).serve_forever()
 	P
 	liar=$!
-	eventually 60 "[ -S '$lying/control.sock' ]"
-	precreate "$lying" <<<"$asked" >"$TEST_DIR/out" 2>"$TEST_DIR/err"
-	check "a source that secretlet does not serve is refused" test $? = 1
-	check_contains "with the reason" "$(cat "$TEST_DIR/err")" "not on one of secretlet"
-	kill "$liar"
-	wait "$liar" 2>/dev/null
+	eventually 60 "[ -S '$1/control.sock' ]"
+}
+
+# --- createRuntime without a runtime: its container is a process in a mount namespace that outlives the hook
+by_hand() { # by_hand CONTAINER RUNTIME-DIR [COMMAND...]: the hook's exit status; its words in $TEST_DIR/by-hand.err
+	local container=$1 dir=$2
+	shift 2
+	mkdir -p "$TEST_DIR/by-hand"
+	jq -n --arg rootfs "$rootfs" '{root: {path: $rootfs}, mounts: []}' >"$TEST_DIR/by-hand/config.json"
+	jq -n --arg bundle "$TEST_DIR/by-hand" --arg container "$container" --argjson pid "$init" '{id: "by-hand", status: "creating",
+		pid: $pid, bundle: $bundle, annotations: {"secretlet.dev/pod": "default/web", "secretlet.dev/container": $container}}' |
+		"$@" "$secretlet" hook --timeout 1s --runtime-dir "$dir" createRuntime 2>"$TEST_DIR/by-hand.err"
+}
+mounted() { awk -v root="$rootfs/" 'index($5, root) == 1 { print substr($5, length(root)) }' "/proc/$init/mountinfo" | xargs; }
+test_by_hand() {
+	unshare --mount --propagation private sleep 1000 &
+	init=$!
+	eventually 60 "[ \"\$(readlink /proc/$init/ns/mnt)\" != \"\$(readlink /proc/$$/ns/mnt)\" ] && grep -q sleep /proc/$init/comm"
+	by_hand half "$run"
+	check "a container whose last mount fails is refused" test $? = 1
+	check_contains "and the reason is said" "$(cat "$TEST_DIR/by-hand.err")" "mountPath /etc/file: the volume has a folder"
+	check_equal "none of its other mounts is left in its mount namespace" "$(mounted)" ""
+	by_hand main "$run"
+	check_equal "as a container has them that gets all" "$? $(mounted)" "0 /creds /one/password /made/for/it"
+	kill "$init"
+	wait "$init" 2>/dev/null
+}
+
+# --- a file system that takes a request and never answers: nothing ends who waits for it, not even SIGKILL
+hang() { # hang DIR: mounts one there; its pid is $hanging
+	mkdir -p "$1"
+	python3 - "$1" <<-'P' &
+		import ctypes, os, struct, sys
+		fd = os.open("/dev/fuse", os.O_RDWR)
+		libc = ctypes.CDLL(None, use_errno=True)
+		options = f"fd={fd},rootmode=40000,user_id=0,group_id=0,allow_other".encode()
+		if libc.mount(b"hang", sys.argv[1].encode(), b"fuse.hang", 0, options) < 0:
+		    sys.exit(os.strerror(ctypes.get_errno()))
+		while True:
+		    request = os.read(fd, 1 << 20)
+		    opcode, unique = struct.unpack_from("<IQ", request, 4)
+		    if opcode == 26:  # FUSE_INIT: 7.31, nothing asked for
+		        os.write(fd, struct.pack("<IiQIIIIHHII36x", 80, 0, unique, 7, 31, 4096, 0, 0, 0, 4096, 0))
+	P
+	hanging=$!
+	eventually 60 "grep -qF ' $1 ' /proc/self/mountinfo" # mountpoint(1) would ask it
+}
+# with_log COMMAND...: in a mount namespace whose /dev/log is $TEST_DIR/log, which goes to $TEST_DIR/log.txt
+with_log() {
+	unshare --mount --propagation private bash -c '
+		mkdir -p "$0/dev" && mount --rbind /dev "$0/dev" && mount -t tmpfs none /dev || exit 99
+		ln -s "$0"/dev/* /dev/
+		ln -sfn "$0/log" /dev/log
+		exec "$@"' "$TEST_DIR" "$@"
+}
+start_log() {
+	python3 - "$TEST_DIR/log" >"$TEST_DIR/log.txt" <<-'P' &
+		import socket, sys
+		log = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+		log.bind(sys.argv[1])
+		while True:
+		    print(log.recv(65536).decode(), flush=True)
+	P
+	logging=$!
+	eventually 60 "[ -S '$TEST_DIR/log' ]"
+}
+logged() { # logged NAME WORDS
+	eventually 60 "grep -qF '$2' '$TEST_DIR/log.txt'"
+	check_contains "the system's log has it: $1" "$(cat "$TEST_DIR/log.txt")" "$2"
+}
+start_hanging() {
+	hang "$TEST_DIR/hang"
+	lie "$TEST_DIR/hanging" "$TEST_DIR/hang/creds"
+	unshare --mount --propagation private sleep 1000 &
+	init=$!
+	eventually 60 "grep -q sleep /proc/$init/comm"
+	# who waits for the end of what it says, as a runtime does, sees it, too
+	(by_hand main "$TEST_DIR/hanging" with_log timeout 200; echo "$?") | cat >"$TEST_DIR/hanging.out" &
+	hung=$!
+}
+test_hanging() {
+	wait "$hung"
+	check_equal "a file system that hangs: the hook ends" "$(cat "$TEST_DIR/hanging.out")" 1
+	check_contains "and says where it hung" "$(cat "$TEST_DIR/by-hand.err")" "time is up: open $TEST_DIR/hang/creds"
+	logged "a file system that hangs" "time is up: open $TEST_DIR/hang/creds"
+	kill "$hanging" "$liar" "$init"
+	wait "$hanging" "$liar" "$init" 2>/dev/null
+}
+test_log() {
+	local asks='{"annotations": {"secretlet.dev/pod": "POD", "secretlet.dev/container": "NAME"}}' words
+	words=${asks/POD/default/late}
+	with_log "$secretlet" hook --timeout 200ms --runtime-dir "$run" precreate <<<"${words/NAME/main}" 2>/dev/null
+	logged "why a pod is not ready" 'volume creds: waiting: secret "late" not found'
+	words=${asks/POD/default/nobody}
+	with_log "$secretlet" hook --timeout 200ms --runtime-dir "$run" precreate <<<"${words/NAME/main}" 2>/dev/null
+	logged "that there is no such pod" "default/nobody"
+	words=${asks/POD/default/web}
+	with_log "$secretlet" hook --timeout 200ms --runtime-dir "$run" precreate <<<"${words/NAME/other}" 2>/dev/null
+	logged "that there is no such container" "has no container other"
+	with_log "$secretlet" hook --timeout 200ms --runtime-dir /nowhere precreate <<<"${words/NAME/main}" 2>/dev/null
+	logged "that there is no daemon" "cannot reach secretlet"
 }
 
 "$secretlet" run --manifests "$manifests" --pods-dir "$pods" --runtime-dir "$run" 2>"$log" &
@@ -247,9 +393,16 @@ for stage in createContainer poststop ""; do
 	"$secretlet" hook "$stage" </dev/null >/dev/null 2>"$TEST_DIR/err"
 	check_equal "stage '$stage' is refused" $? 2
 done
+uid=$("$secretlet" pods --runtime-dir "$run" -o json | jq -r '.pods[] | select(.name == "web").uid')
+start_log
+start_hanging # while the rest is tested
+test_log
 test_precreate
 for runtime in crun runc; do test_runtime; done
-kill "$daemon"
+test_hanging
+test_by_hand
+kill "$daemon" "$logging"
+wait "$logging" 2>/dev/null
 wait "$daemon"
 check_equal "the daemon ends" $? 0
 tap_done

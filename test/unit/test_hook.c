@@ -28,7 +28,7 @@ static int request(const char *annotations, struct hook_request *ret, json_t **r
 
 static void a_request_is_read(void **state)
 {
-	struct hook_request req = { .pod = NULL };
+	struct hook_request req = { .container = NULL };
 	cleanup_json json_t *doc = NULL;
 
 	assert_int_equal(
@@ -47,7 +47,7 @@ static void who_does_not_ask_is_left_alone(void **state)
 						   "{\"secretlet.dev/live\":\"*\",\"secretlet.dev/volumes\":\"{}\"}" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(ANNOTATIONS); i++) {
-		struct hook_request req = { .pod = NULL };
+		struct hook_request req = { .container = NULL };
 		cleanup_json json_t *doc = NULL;
 
 		assert_int_equal(request(ANNOTATIONS[i], &req, &doc, NULL), HOOK_NOT_ASKED);
@@ -80,7 +80,7 @@ static void a_request_that_is_wrong_is_refused(void **state)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
-		struct hook_request req = { .pod = NULL };
+		struct hook_request req = { .container = NULL };
 		cleanup_json json_t *doc = NULL;
 		struct err e = ERR_INIT;
 
@@ -90,40 +90,193 @@ static void a_request_that_is_wrong_is_refused(void **state)
 	}
 }
 
-/* What a pod's author may write is not whose container it is. */
-static void a_pod_of_the_cri_is_the_one_that_is_named(void **state)
+/* What containerd's CRI plugin gives a container (pkg/cri/annotations) beside the image's name, and CRI-O (the kubelet's
+ * labels, in internal/factory/container). */
+#define CRI(key)   "\"io.kubernetes.cri." key "\":"
+#define CRIO(key)  "\"io.kubernetes.cri-o." key "\":"
+#define LABEL(key) "\"io.kubernetes." key "\":"
+#define CONTAINERD                                                                                                     \
+	CRI("container-type")                                                                                          \
+	"\"container\"," CRI("sandbox-id") "\"5f1e\"," CRI("sandbox-namespace") "\"a\"," CRI(                          \
+		"sandbox-name") "\"b\"," CRI("sandbox-uid") "\"1-2\"," CRI("container-name") "\"main\""
+#define CRI_O                                                                                                          \
+	CRIO("ContainerType")                                                                                          \
+	"\"container\"," CRIO("SandboxID") "\"5f1e\",\"io.container.manager\":\"cri-o\"," LABEL(                       \
+		"pod.namespace") "\"a\"," LABEL("pod.name") "\"b\"," LABEL("pod.uid") "\"1-2\"," LABEL("container."    \
+												       "name") "\"mai" \
+													       "n\""
+#define SELF "\"secretlet.dev/pod\":\"self\","
+
+/* A pod's annotations reach each of its containers: which one this is says the CRI. */
+static void the_cri_says_whose_container_it_is(void **state)
 {
-#define NS   "\"io.kubernetes.cri.sandbox-namespace\""
-#define NAME "\"io.kubernetes.cri.sandbox-name\""
-#define UID  "\"io.kubernetes.cri.sandbox-uid\""
-	static const struct {
-		const char *annotations;
-		int r;
-	} CASES[] = {
-		{ "{" P C "," NS ":\"a\"," NAME ":\"b\"}", 0 },
-		{ "{\"secretlet.dev/pod\":\"1-2\"," C "," NS ":\"a\"," NAME ":\"b\"," UID ":\"1-2\"}", 0 },
-		{ "{" P C ",\"io.kubernetes.cri.container-name\":\"c\"," NS ":\"a\"," NAME ":\"b\"}", 0 },
-		{ "{" P C "," NS ":\"other\"," NAME ":\"b\"}", -EACCES },
-		{ "{" P C "," NS ":\"a\"," NAME ":\"bb\"}", -EACCES },
-		{ "{" P C "," NS ":\"\"," NAME ":\"b\"}", -EACCES },
-		{ "{" P C "," NS ":\"a\"}", -EACCES },
-		{ "{" P C "," NAME ":\"b\"}", -EACCES },
-		{ "{" P C "," UID ":\"1-2\"}", -EACCES },
-		{ "{\"secretlet.dev/pod\":\"1-3\"," C "," NS ":\"a\"," NAME ":\"b\"," UID ":\"1-2\"}", -EACCES },
-		{ "{\"secretlet.dev/pod\":\"1-2\"," C "," NS ":\"a\"," NAME ":\"b\"}", -EACCES },
-		{ "{" P C ",\"io.kubernetes.cri.container-name\":\"d\"}", -EACCES },
-		{ "{" P C ",\"io.kubernetes.pod.namespace\":\"a\",\"io.kubernetes.pod.name\":\"x\"}", -EACCES },
-		{ "{" P C ",\"io.kubernetes.pod.namespace\":\"a\",\"io.kubernetes.pod.name\":\"b\"}", 0 },
+	static const char *const CASES[] = {
+		"{" SELF CONTAINERD "}",
+		"{" SELF CRI_O "}",
+		"{" SELF CRI_O "," CONTAINERD "}",
+		/* one name for all containers of the pod is one for none of the others */
+		"{" SELF C "," CONTAINERD "}",
+		"{" SELF C "," CRI_O "}",
+		"{" SELF "\"secretlet.dev/container\":\"\"," CONTAINERD "}",
+		"{" P C "," CONTAINERD "}",
+		"{" P CRI_O "}",
+		"{\"secretlet.dev/pod\":\"1-2\"," CONTAINERD "}",
+		/* what only a pod of another CRI would have is a pod's annotation */
+		"{" P CRI_O
+		"," CRIO("Namespace") "\"other\"," CRIO("KubeName") "\"other\"," CRIO("ContainerName") "\"other\"}",
+		"{" P CRI_O "," LABEL("pod.terminationGracePeriod") "\"30\"," LABEL("container.hash") "\"77\"}",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
-		struct hook_request req = { .pod = NULL };
+		struct hook_request req = { .container = NULL };
+		cleanup_json json_t *doc = NULL;
+		struct err e = ERR_INIT;
+
+		if (request(CASES[i], &req, &doc, &e) != 0)
+			fail_msg("%s: %s", CASES[i], err_text(&e));
+		assert_string_equal(req.pod, "a/b");
+		assert_string_equal(req.ns, "a");
+		assert_string_equal(req.name, "b");
+		assert_string_equal(req.container, "main");
+		assert_string_equal(hook_request_ref(&req), "1-2");
+	}
+}
+
+static void who_is_started_by_hand_says_it_himself(void **state)
+{
+	static const char *const CASES[] = {
+		"{" P C "}",
+		/* podman says so of each container of its pods */
+		"{" P C "," CRIO("ContainerType") "\"container\"," CRIO(
+			"SandboxID") "\"5f1e\",\"io.container.manager\":\"libpod\"}",
+		"{" P C "," CRIO("Created") "\"2026\"," CRIO("TTY") "\"false\",\"io.container.manager\":\"libpod\"}",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
+		struct hook_request req = { .container = NULL };
+		cleanup_json json_t *doc = NULL;
+		struct err e = ERR_INIT;
+
+		if (request(CASES[i], &req, &doc, &e) != 0)
+			fail_msg("%s: %s", CASES[i], err_text(&e));
+		assert_string_equal(hook_request_ref(&req), "a/b");
+		assert_string_equal(req.container, "c");
+		assert_null(req.ns);
+	}
+}
+
+/* The pause container mounts nothing, whatever the pod's annotations are. */
+static void a_sandbox_is_not_asked(void **state)
+{
+	static const char *const CASES[] = {
+		"{" P C "," CRI("container-type") "\"sandbox\"," CRI("sandbox-namespace") "\"a\"," CRI(
+			"sandbox-name") "\"b\"," CRI("sandbox-id") "\"5f1e\"}",
+		"{" SELF CRIO("ContainerType") "\"sandbox\"," CRIO("KubeName") "\"b\"}",
+		"{\"secretlet.dev/typo\":\"x\"," CRI("container-type") "\"sandbox\"}",
+		"{\"secretlet.dev/pod\":7," CRIO("ContainerType") "\"sandbox\"}",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
+		struct hook_request req = { .container = NULL };
+		cleanup_json json_t *doc = NULL;
+
+		if (request(CASES[i], &req, &doc, NULL) != HOOK_NOT_ASKED)
+			fail_msg("%s", CASES[i]);
+	}
+}
+
+/* What a pod's author may write is not whose container it is. */
+static void a_pod_of_the_cri_is_the_one_that_is_named(void **state)
+{
+	static const struct {
+		const char *annotations;
+		int r;
+		const char *words;
+	} CASES[] = {
+		{ "{\"secretlet.dev/pod\":\"other/b\"," CONTAINERD "}", -EACCES, "this is a container of a/b" },
+		{ "{\"secretlet.dev/pod\":\"a/bb\"," CRI_O "}", -EACCES, "this is a container of a/b" },
+		{ "{\"secretlet.dev/pod\":\"a\"," CRI_O "}", -EACCES, "this is a container of a/b" },
+		{ "{\"secretlet.dev/pod\":\"1-3\"," C "," CONTAINERD "}", -EACCES, "this is a container of a/b" },
+		{ "{" C "," CONTAINERD "}", -EINVAL, "secretlet.dev/pod is missing" },
+		{ "{" SELF C "}", -EINVAL, "no CRI says which pod this is" },
+		/* where a CRI has a hand in it, it has to say all */
+		{ "{" P C "," CRI("container-type") "\"container\"}", -EINVAL,
+		  "io.kubernetes.cri.sandbox-namespace is missing beside io.kubernetes.cri.container-type" },
+		{ "{" P C "," CRI("sandbox-id") "\"5f1e\"}", -EINVAL,
+		  "io.kubernetes.cri.sandbox-namespace is missing" },
+		{ "{" P C "," CRI("sandbox-namespace") "\"a\"}", -EINVAL, "io.kubernetes.cri.sandbox-name is missing" },
+		{ "{" P C "," CRI("sandbox-name") "\"b\"}", -EINVAL, "io.kubernetes.cri.sandbox-namespace is missing" },
+		{ "{" P C "," CRI("sandbox-uid") "\"1-2\"}", -EINVAL,
+		  "io.kubernetes.cri.sandbox-namespace is missing" },
+		{ "{" P C "," CRI("container-name") "\"c\"}", -EINVAL,
+		  "io.kubernetes.cri.sandbox-namespace is missing" },
+		{ "{" P C "," CRI("sandbox-namespace") "\"a\"," CRI("sandbox-name") "\"b\"}", -EINVAL,
+		  "io.kubernetes.cri.container-name is missing" },
+		{ "{" P C "," CRIO("ContainerType") "\"container\",\"io.container.manager\":\"cri-o\"}", -EINVAL,
+		  "io.kubernetes.pod.namespace is missing beside io.kubernetes.cri-o.ContainerType" },
+		{ "{" P C "," LABEL("pod.namespace") "\"a\"," LABEL("pod.name") "\"b\"}", -EINVAL,
+		  "io.kubernetes.container.name is missing" },
+		/* it is podman's own if it says nothing more */
+		{ "{\"io.container.manager\":\"libpod\"," P C "," LABEL("pod.name") "\"b\"}", -EINVAL,
+		  "io.kubernetes.pod.namespace is missing" },
+		{ "{" P C
+		  "," CRI("sandbox-namespace") "\"\"," CRI("sandbox-name") "\"b\"," CRI("container-name") "\"c\"}",
+		  -EINVAL, "io.kubernetes.cri.sandbox-namespace is no name" },
+		{ "{" P C "," CRI("sandbox-namespace") "7," CRI("sandbox-name") "\"b\"," CRI("container-name") "\"c\"}",
+		  -EINVAL, "io.kubernetes.cri.sandbox-namespace is no name" },
+		{ "{" P C "," CRI("sandbox-namespace") "\"a\"," CRI("sandbox-name") "\"b\\u0000\"," CRI(
+			  "container-name") "\"c\"}",
+		  -EINVAL, "io.kubernetes.cri.sandbox-name is no name" },
+		{ "{" P C
+		  "," CRI("sandbox-namespace") "\"a\"," CRI("sandbox-name") "\"b\"," CRI("container-name") "\"../c\"}",
+		  -EINVAL, "cannot be a container's name" },
+		/* annotations that a pod may have of the other CRI: forged, they say another thing */
+		{ "{" P CONTAINERD "," LABEL("pod.namespace") "\"other\"," LABEL("pod.name") "\"b\"," LABEL(
+			  "container.name") "\"main\"}",
+		  -EACCES, "io.kubernetes.cri.sandbox-namespace says a, but io.kubernetes.pod.namespace says other" },
+		{ "{\"secretlet.dev/pod\":\"a/x\"," CRI_O
+		  "," CRI("sandbox-namespace") "\"a\"," CRI("sandbox-name") "\"x\"," CRI("container-name") "\"main\"}",
+		  -EACCES, "io.kubernetes.cri.sandbox-name says x, but io.kubernetes.pod.name says b" },
+		{ "{" P CRI_O
+		  "," CRI("sandbox-namespace") "\"a\"," CRI("sandbox-name") "\"b\"," CRI("container-name") "\"x\"}",
+		  -EACCES, "io.kubernetes.cri.container-name says x" },
+		{ "{" P CRI_O "," CRI("sandbox-uid") "\"7\"," CRI("sandbox-namespace") "\"a\"," CRI(
+			  "sandbox-name") "\"b\"," CRI("container-name") "\"main\"}",
+		  -EACCES, "io.kubernetes.cri.sandbox-uid says 7" },
+		{ "{\"io.container.manager\":\"libpod\",\"secretlet.dev/pod\":\"a/x\"," C
+		  "," LABEL("pod.namespace") "\"a\"," LABEL("pod.name") "\"b\"," LABEL("container.name") "\"main\"}",
+		  -EACCES, "this is a container of a/b" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
+		struct hook_request req = { .container = NULL };
 		cleanup_json json_t *doc = NULL;
 		struct err e = ERR_INIT;
 
 		if (request(CASES[i].annotations, &req, &doc, &e) != CASES[i].r)
 			fail_msg("%s: %s", CASES[i].annotations, err_text(&e));
+		if (!strstr(err_text(&e), CASES[i].words))
+			fail_msg("%s: %s", CASES[i].annotations, err_text(&e));
 	}
+}
+
+/* A UID may be a pod's annotation under a CRI that has none of its own: what the daemon finds by it is looked at. */
+static void the_pod_that_is_found_is_the_one_that_was_meant(void **state)
+{
+	cleanup_json json_t *right = parse("{\"namespace\":\"a\",\"name\":\"b\",\"uid\":\"1-2\"}");
+	cleanup_json json_t *wrong = parse("{\"namespace\":\"a\",\"name\":\"x\",\"uid\":\"1-2\"}");
+	cleanup_json json_t *none = parse("{}");
+	cleanup_json json_t *by_cri = NULL, *by_hand = NULL;
+	struct hook_request cri = { .container = NULL }, hand = { .container = NULL };
+	struct err e = ERR_INIT;
+
+	assert_int_equal(request("{" SELF CONTAINERD "}", &cri, &by_cri, NULL), 0);
+	assert_int_equal(hook_request_check(&cri, right, NULL), 0);
+	assert_int_equal(hook_request_check(&cri, wrong, &e), -EACCES);
+	assert_non_null(strstr(err_text(&e), "is a/x, and not a/b"));
+	assert_int_equal(hook_request_check(&cri, none, NULL), -EACCES);
+	assert_int_equal(request("{" P C "}", &hand, &by_hand, NULL), 0);
+	assert_int_equal(hook_request_check(&hand, wrong, NULL), 0);
 }
 
 static void a_state_is_read(void **state)
@@ -371,7 +524,11 @@ int main(void)
 		cmocka_unit_test(a_request_is_read),
 		cmocka_unit_test(who_does_not_ask_is_left_alone),
 		cmocka_unit_test(a_request_that_is_wrong_is_refused),
+		cmocka_unit_test(the_cri_says_whose_container_it_is),
+		cmocka_unit_test(who_is_started_by_hand_says_it_himself),
+		cmocka_unit_test(a_sandbox_is_not_asked),
 		cmocka_unit_test(a_pod_of_the_cri_is_the_one_that_is_named),
+		cmocka_unit_test(the_pod_that_is_found_is_the_one_that_was_meant),
 		cmocka_unit_test(a_state_is_read),
 		cmocka_unit_test(a_state_that_is_wrong_is_refused),
 		cmocka_unit_test(the_root_is_beside_the_configuration_or_absolute),
