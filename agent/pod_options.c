@@ -1,6 +1,7 @@
 /* Pod options. An option that nobody knows is a mistake, too: a misspelt one would be missed in silence. */
 #include "agent/pod_options.h"
 
+#include "agent/hook.h"
 #include "agent/volume_options.h"
 #include "common/buf.h"
 #include "common/str.h"
@@ -72,6 +73,12 @@ static int read_live(struct pod *p, const char *key, const char *text)
 	}
 }
 
+/* Under a CRI they are the pod's annotations, too. */
+static bool is_for_the_hook(const char *key)
+{
+	return str_eq(key, HOOK_POD) || str_eq(key, HOOK_CONTAINER) || str_eq(key, HOOK_TIMEOUT);
+}
+
 int pod_options_read(struct pod *p, const json_t *annotations)
 {
 	json_t *all = (json_t *)(uintptr_t)annotations, *value; /* jansson's iterators change nothing */
@@ -87,7 +94,7 @@ int pod_options_read(struct pod *p, const json_t *annotations)
 			r = read_live(p, key, text);
 		else if (str_eq(key, POD_OPTION_VOLUMES))
 			r = volume_options_read(p, text, json_string_length(value));
-		else
+		else if (!is_for_the_hook(key))
 			r = pod_options_complain(p, key, &NOWHERE, "there is no such option");
 		if (r < 0)
 			return r;

@@ -50,6 +50,9 @@ static void volumes_are_chosen_by_name(void **state)
 		{ "{\"secretlet.dev/live\":\" b , a \"}", "a b ", NULL, NULL },
 		{ "{\"secretlet.dev/live\":\"*\"}", "a b ", NULL, NULL },
 		{ "{\"other/live\":\"a\"}", "", NULL, NULL },
+		/* the hook's, under a CRI */
+		{ "{\"secretlet.dev/pod\":\"self\",\"secretlet.dev/container\":\"c\",\"secretlet.dev/timeout\":\"9s\"}",
+		  "", NULL, NULL },
 		{ "{\"secretlet.dev/live\":\"a,c\"}", "a ", "secretlet.dev/live",
 		  "\"c\" is no volume of this pod that is served here" },
 		{ "{\"secretlet.dev/live\":\"tmp,b\"}", "b ", "secretlet.dev/live",
