@@ -11,6 +11,7 @@
 #include <fcntl.h>
 
 #include "agent/hook.h"
+#include "agent/hook_image.h"
 #include "agent/hook_mount.h"
 #include "agent/hook_watch.h"
 #include "common/file.h"
@@ -193,6 +194,28 @@ static int answer(const char *text, size_t len)
 	return cli_fail(CLI_FAILED, &e);
 }
 
+/* What can be known before the runtime mounts them. */
+static int check_all(const struct hook *h, const json_t *config, struct err *e)
+{
+	cleanup_hook_image struct hook_image image = HOOK_IMAGE_INIT;
+	int r;
+
+	r = hook_mounts_check(config, h->mounts, h->n_mounts, e);
+	if (r >= 0)
+		r = hook_image_open(config, &image, e);
+	for (size_t i = 0; r >= 0 && i < h->n_mounts; i++) {
+		bool is_dir = false;
+
+		hook_watch_doing(h->watch, "open %s", h->mounts[i].source);
+		r = hook_source_check(h->mounts[i].source, &is_dir, e);
+		if (r < 0)
+			break;
+		hook_watch_doing(h->watch, "look for %s in the image", h->mounts[i].destination);
+		r = hook_image_check(&image, &h->mounts[i], is_dir, e);
+	}
+	return r;
+}
+
 static int precreate(struct hook *h, const char *text, size_t len, const json_t *config, struct hook_request *req)
 {
 	cleanup_free char *changed = NULL;
@@ -203,9 +226,7 @@ static int precreate(struct hook *h, const char *text, size_t len, const json_t 
 	r = fetch_mounts(h, req);
 	if (r != CLI_OK)
 		return r;
-	r = hook_mounts_check(config, h->mounts, h->n_mounts, &e);
-	for (size_t i = 0; r >= 0 && i < h->n_mounts; i++)
-		r = hook_source_check(h->mounts[i].source, &e);
+	r = check_all(h, config, &e);
 	if (r >= 0)
 		r = hook_config_add(text, len, config, h->mounts, h->n_mounts, &changed, &changed_len, &e);
 	if (r < 0) {

@@ -434,23 +434,6 @@ static const char *next_element(const char *path, size_t *ret_len)
 	}
 }
 
-/* `inner` is a place inside of `outer`, and not the same one. */
-static bool is_beneath(const char *inner, const char *outer)
-{
-	for (;;) {
-		size_t inner_len, outer_len;
-
-		inner = next_element(inner, &inner_len);
-		outer = next_element(outer, &outer_len);
-		if (outer_len == 0)
-			return inner_len > 0;
-		if (inner_len != outer_len || memcmp(inner, outer, inner_len) != 0)
-			return false;
-		inner += inner_len;
-		outer += outer_len;
-	}
-}
-
 /* How deep a path is. */
 static size_t n_elements(const char *path)
 {
@@ -459,6 +442,28 @@ static size_t n_elements(const char *path)
 	for (path = next_element(path, &len); len > 0; path = next_element(path + len, &len))
 		n++;
 	return n;
+}
+
+/* `inner` is a place inside of `outer`, or the same one. */
+static bool is_within(const char *inner, const char *outer)
+{
+	for (;;) {
+		size_t inner_len, outer_len;
+
+		inner = next_element(inner, &inner_len);
+		outer = next_element(outer, &outer_len);
+		if (outer_len == 0)
+			return true;
+		if (inner_len != outer_len || memcmp(inner, outer, inner_len) != 0)
+			return false;
+		inner += inner_len;
+		outer += outer_len;
+	}
+}
+
+static bool is_beneath(const char *inner, const char *outer)
+{
+	return is_within(inner, outer) && n_elements(inner) > n_elements(outer);
 }
 
 /* Outer ones first, else as they came. */
@@ -496,25 +501,74 @@ int hook_mounts_read(const json_t *answer, struct hook_mount **ret, size_t *ret_
 	return 0;
 }
 
+static int check_hidden(const json_t *others, const char *place, const char *destination, struct err *e)
+{
+	const char *hidden = NULL;
+	const json_t *other;
+	size_t i;
+
+	json_array_foreach (others, i, other) {
+		const char *inner = json_string_value(json_object_get(other, "destination"));
+
+		if (inner && is_beneath(inner, place))
+			hidden = inner;
+	}
+	return hidden ? err_set(e, -EINVAL, "mountPath %.200s would hide what is mounted on %.200s", destination,
+				hidden)
+		      : 0;
+}
+
 int hook_mounts_check(const json_t *config, const struct hook_mount *mounts, size_t n, struct err *e)
 {
-	const json_t *others = json_object_get(config, "mounts"), *other;
-	size_t i, j;
+	const json_t *others = json_object_get(config, "mounts");
+	int r = 0;
 
-	for (i = 0; i < n; i++) {
-		const char *hidden = NULL;
+	for (size_t i = 0; i < n && r == 0; i++)
+		r = check_hidden(others, mounts[i].destination, mounts[i].destination, e);
+	return r;
+}
 
-		json_array_foreach (others, j, other) {
-			const char *destination = json_string_value(json_object_get(other, "destination"));
+static bool is_shared(const json_t *mount)
+{
+	const json_t *option;
+	bool shared = false;
+	size_t i;
 
-			if (destination && is_beneath(destination, mounts[i].destination))
-				hidden = destination;
-		}
-		if (hidden)
-			return err_set(e, -EINVAL, "mountPath %.200s would hide what is mounted on %.200s",
-				       mounts[i].destination, hidden);
+	json_array_foreach (json_object_get(mount, "options"), i, option)
+		shared |= str_eq(json_string_value(option), "shared") || str_eq(json_string_value(option), "rshared");
+	return shared;
+}
+
+int hook_place_check(const json_t *others, const char *place, const char *destination, struct err *e)
+{
+	const json_t *other, *cover = NULL;
+	const char *type;
+	size_t i;
+	int r;
+
+	if (n_elements(place) == 0)
+		return err_set(e, -EINVAL, "mountPath %.256s: in the image it is a link to the root folder",
+			       destination);
+	r = check_hidden(others, place, destination, e);
+	if (r < 0)
+		return r;
+	json_array_foreach (others, i, other) {
+		const char *outer = json_string_value(json_object_get(other, "destination"));
+
+		if (outer && is_within(place, outer))
+			cover = other; /* a later one is mounted over the earlier */
 	}
-	return 0;
+	type = json_string_value(json_object_get(cover, "type"));
+	if (str_eq(type, "proc") || str_eq(type, "sysfs") || is_within(place, "/proc") || is_within(place, "/sys"))
+		return err_set(e, -EINVAL, "mountPath %.256s: in the container it leads into /proc or /sys",
+			       destination);
+	if (is_shared(cover))
+		return err_set(
+			e, -EINVAL,
+			"mountPath %.256s: in the container it leads into a shared mount: what is mounted there is "
+			"seen outside of it; make that volume rslave",
+			destination);
+	return cover ? HOOK_COVERED : 0;
 }
 
 /* Where the array that is the member `mounts` ends, and whether it has elements; false: not found. */

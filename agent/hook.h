@@ -54,6 +54,12 @@ struct hook_mount {
 int hook_mounts_read(const json_t *answer, struct hook_mount **ret, size_t *ret_n, struct err *e);
 /* -EINVAL: something that the configuration mounts would be hidden by one of these; e names both. */
 int hook_mounts_check(const json_t *config, const struct hook_mount *mounts, size_t n, struct err *e);
+/* The same of one mount whose place in the image is known: `place` is where its destination leads to there, and those of
+ * `others`, an array of mounts, are such places, too. Also refused is what leads to the root folder, into /proc or /sys, or
+ * into a mount that is shared with the host. HOOK_COVERED: something is mounted over the place, so what the image has there
+ * does not count. */
+enum { HOOK_COVERED = 1 };
+int hook_place_check(const json_t *others, const char *place, const char *destination, struct err *e);
 /* The text with the mounts behind those that it has, and not another byte changed. `config` is what
  * hook_config_parse() made of it. */
 int hook_config_add(const char *text, size_t len, const json_t *config, const struct hook_mount *mounts, size_t n,

@@ -143,13 +143,26 @@ static int source_open(int proc, const char *path, int *ret_fd, struct err *e)
 	return 0;
 }
 
-int hook_source_check(const char *path, struct err *e)
+/* The runtime looks the path up again, and that cannot be taken from it: no file descriptor of ours outlives the hook, and a
+ * path without today's links may be gone with the next update. So who controls what is served could still lead it
+ * elsewhere by a link, which createRuntime does not let him. */
+int hook_source_check(const char *path, bool *ret_is_dir, struct err *e)
 {
 	cleanup_fd int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC), fd = -1;
+	struct stat st;
+	int r;
 
 	if (proc < 0)
 		return err_set(e, -errno, "open /proc: %m");
-	return source_open(proc, path, &fd, e);
+	r = source_open(proc, path, &fd, e);
+	if (r < 0)
+		return r;
+	if (fstat(fd, &st) < 0)
+		return err_set(e, -errno, "%s: %m", path);
+	if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
+		return err_set(e, -EINVAL, "%s is neither a folder nor a file", path);
+	*ret_is_dir = S_ISDIR(st.st_mode);
+	return 0;
 }
 
 static int restrict_mount(int mount, int user)
@@ -190,7 +203,7 @@ int hook_source_open(const struct hook_target *t, const char *path, int *ret_mou
 
 /* --- mount points --- */
 
-static int open_point(int root, const char *path)
+int hook_point_open(int root, const char *path)
 {
 	return open_in(root, path, O_PATH, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
 }
@@ -211,7 +224,7 @@ static int make_element(int parent, const char *name, bool is_dir)
 static int make_point(int root, const char *destination, bool is_dir, int *ret_fd)
 {
 	cleanup_free char *path = strdup(destination);
-	cleanup_fd int parent = open_point(root, "/");
+	cleanup_fd int parent = hook_point_open(root, "/");
 	mode_t mask = umask(0);
 	int r = parent < 0 ? parent : 0;
 
@@ -223,10 +236,10 @@ static int make_point(int root, const char *destination, bool is_dir, int *ret_f
 		int fd;
 
 		*end = '\0';
-		fd = open_point(root, path);
+		fd = hook_point_open(root, path);
 		if (fd == -ENOENT) {
 			r = make_element(parent, name, is_dir || !is_last);
-			fd = r < 0 ? r : open_point(root, path);
+			fd = r < 0 ? r : hook_point_open(root, path);
 		}
 		*end = cut;
 		name = end;
@@ -241,6 +254,17 @@ static int make_point(int root, const char *destination, bool is_dir, int *ret_f
 	return 0;
 }
 
+int hook_point_check_type(mode_t mode, bool is_dir, struct err *e)
+{
+	if (is_dir ? S_ISDIR(mode) : S_ISREG(mode))
+		return 0;
+	return err_set(e, is_dir ? -ENOTDIR : -EINVAL, "the volume has a %s, but in the image it is %s",
+		       is_dir ? "folder" : "file",
+		       S_ISDIR(mode)   ? "a folder"
+		       : S_ISREG(mode) ? "a file"
+				       : "something else");
+}
+
 /* What would break more than this container's view of its volume is refused. */
 static int check_point(const struct hook_target *t, int root, int point, bool is_dir, struct err *e)
 {
@@ -253,12 +277,9 @@ static int check_point(const struct hook_target *t, int root, int point, bool is
 		return err_set(e, -errno, "look at the mount point: %m");
 	if (st.st_dev == root_st.st_dev && st.st_ino == root_st.st_ino)
 		return err_set(e, -EINVAL, "in the image it is a link to the root folder");
-	if (is_dir != S_ISDIR(st.st_mode) || (!is_dir && !S_ISREG(st.st_mode)))
-		return err_set(e, is_dir ? -ENOTDIR : -EINVAL, "the volume has a %s, but in the image it is %s",
-			       is_dir ? "folder" : "file",
-			       S_ISDIR(st.st_mode)   ? "a folder"
-			       : S_ISREG(st.st_mode) ? "a file"
-						     : "something else");
+	r = hook_point_check_type(st.st_mode, is_dir, e);
+	if (r < 0)
+		return r;
 	/* what a container is confined with is told by files in there */
 	if (fs.f_type == PROC_SUPER_MAGIC || fs.f_type == SYSFS_MAGIC)
 		return err_set(e, -EINVAL, "in the container it leads into /proc or /sys");
@@ -281,7 +302,7 @@ int hook_target_place(const struct hook_target *t, int root, int mount, const ch
 
 	if (fstat(mount, &st) < 0)
 		return err_set(e, -errno, "mountPath %.256s: look at the volume: %m", destination);
-	point = open_point(root, destination);
+	point = hook_point_open(root, destination);
 	if (point == -ENOENT)
 		r = make_point(root, destination, S_ISDIR(st.st_mode), &point);
 	if (r < 0 || point < 0)

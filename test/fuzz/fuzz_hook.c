@@ -56,6 +56,7 @@ static void try_config(const char *text, size_t len)
 	if (hook_config_rootfs(before, "/bundle", &rootfs, &e) == 0)
 		FUZZ_CHECK(rootfs[0] == '/');
 	hook_mounts_check(before, &mount, 1, &e);
+	hook_place_check(json_object_get(before, "mounts"), "/a/b", "/a", &e);
 	if (hook_config_add(text, len, before, &mount, 1, &changed, &changed_len, &e) < 0)
 		return;
 	FUZZ_CHECK(hook_config_parse(changed, changed_len, &after, &e) == 0);

@@ -257,6 +257,36 @@ test_precreate() {
 	head -c 17000000 /dev/zero | precreate >/dev/null 2>"$TEST_DIR/err"
 	check_contains "precreate: what has no end is refused" "$(cat "$TEST_DIR/err")" "is larger than"
 
+	# the image is there, its mounts are not
+	in_image() { # in_image CONTAINER [JQ]: the configuration of one in $rootfs
+		jq -n --arg rootfs "$rootfs" --arg container "$1" '{root: {path: $rootfs}, mounts: [{destination: "/proc", type: "proc"}],
+			annotations: {"secretlet.dev/pod": "default/web", "secretlet.dev/container": $container}} | '"${2:-.}"
+	}
+	in_image main | precreate >"$TEST_DIR/out" 2>&1
+	check_equal "precreate: an image that has all, or lets it be made" "$? $(jq '.mounts | length' "$TEST_DIR/out")" "0 4"
+	in_image link | precreate >"$TEST_DIR/out" 2>&1
+	check_equal "precreate: a link in the image leads to a place in the image" $? 0
+	refuses() { # refuses NAME WORDS CONTAINER [JQ]
+		out=$(in_image "$3" "${4:-.}" | precreate 2>"$TEST_DIR/err")
+		check_equal "precreate: $1: it is refused, without an answer" "$? $out" "1 "
+		check_contains "precreate: $1: the reason is said" "$(cat "$TEST_DIR/err")" "$2"
+	}
+	refuses "a link to the root folder" "link to the root folder" rootlink
+	refuses "a link to nothing" "mountPath /dangling/creds: in the image it is a link to nothing" nowhere
+	refuses "a link into /proc" "/proc or /sys" proc
+	refuses "a folder on a file" "in the image it is a file" file
+	refuses "a file on a folder" "in the image it is a folder" folder
+	refuses "what would hide another mount behind a link" "would hide what is mounted on $victim/creds/x" link \
+		".mounts += [{destination: \"$victim/creds/x\", type: \"tmpfs\"}]"
+	refuses "a volume that is shared, behind a link" "shared mount" link \
+		".mounts += [{destination: \"$victim\", type: \"bind\", options: [\"rbind\", \"rshared\"]}]"
+	in_image nowhere '.mounts += [{destination: "/nothing", type: "bind"}]' | precreate >"$TEST_DIR/out" 2>&1
+	check_equal "precreate: a link into what is not mounted yet is left to the runtime" $? 0
+	in_image file '.mounts += [{destination: "/etc", type: "bind"}]' | precreate >"$TEST_DIR/out" 2>&1
+	check_equal "precreate: of what something is mounted over the image says nothing" $? 0
+	in_image rootlink '.root.path = "rootfs"' | precreate >"$TEST_DIR/out" 2>&1
+	check_equal "precreate: an image that is not to be seen is left to the runtime" $? 0
+
 	# a daemon that was taken over would like to have a file of the host mounted
 	lie "$TEST_DIR/lying" /etc/passwd
 	precreate "$TEST_DIR/lying" <<<"$asked" >"$TEST_DIR/out" 2>"$TEST_DIR/err"

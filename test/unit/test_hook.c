@@ -435,6 +435,47 @@ static void what_would_be_hidden_is_refused(void **state)
 	}
 }
 
+static void a_place_in_the_image_is_checked(void **state)
+{
+#define OTHERS                                                                                                         \
+	"[{\"destination\":\"/run/proc\",\"type\":\"proc\"},{\"destination\":\"/run/"                                  \
+	"sys\",\"type\":\"sysfs\"},{\"destination\":\"/"                                                               \
+	"data\",\"type\":\"bind\",\"options\":[\"rbind\",\"rshared\"]},{\"destination\":\"/data/"                      \
+	"slave\",\"options\":[\"rslave\"]},{\"destination\":\"/dev\"},{\"destination\":\"/dev/shm\"},{},7]"
+	static const struct {
+		const char *place;
+		int r;
+		const char *words;
+	} CASES[] = {
+		{ "/creds", 0, "" },
+		{ "/creds/proc", 0, "" },
+		{ "/process", 0, "" },
+		{ "/", -EINVAL, "root folder" },
+		{ "//.", -EINVAL, "root folder" },
+		{ "/proc", -EINVAL, "/proc or /sys" },
+		{ "/proc/sys/kernel", -EINVAL, "/proc or /sys" },
+		{ "/sys/x", -EINVAL, "/proc or /sys" },
+		{ "/run/proc/1", -EINVAL, "/proc or /sys" },
+		{ "/run/sys", -EINVAL, "/proc or /sys" },
+		{ "/run", -EINVAL, "would hide what is mounted on /run/sys" },
+		{ "/dev", -EINVAL, "would hide what is mounted on /dev/shm" },
+		{ "/data/x", -EINVAL, "shared mount" },
+		{ "/data/slave", HOOK_COVERED, "" },
+		{ "/data/slave/x", HOOK_COVERED, "" },
+		{ "/dev/x", HOOK_COVERED, "" },
+	};
+	cleanup_json json_t *others = parse(OTHERS);
+
+	for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
+		struct err e = ERR_INIT;
+		int r = hook_place_check(others, CASES[i].place, "/a", &e);
+
+		if (r != CASES[i].r || (r < 0 && !strstr(err_text(&e), CASES[i].words)))
+			fail_msg("%s: %d %s", CASES[i].place, r, err_text(&e));
+	}
+	assert_int_equal(hook_place_check(NULL, "/a", "/a", NULL), 0);
+}
+
 /* Whatever the configuration has beside its mounts stays as it is, to the byte. */
 static void mounts_are_added_to_the_text(void **state)
 {
@@ -535,6 +576,7 @@ int main(void)
 		cmocka_unit_test(the_daemons_mounts_are_checked),
 		cmocka_unit_test(what_is_nested_comes_last),
 		cmocka_unit_test(what_would_be_hidden_is_refused),
+		cmocka_unit_test(a_place_in_the_image_is_checked),
 		cmocka_unit_test(mounts_are_added_to_the_text),
 		cmocka_unit_test(a_configuration_that_is_not_understood_is_refused),
 		cmocka_unit_test(a_mount_is_found_by_its_id),
