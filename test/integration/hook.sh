@@ -239,7 +239,7 @@ precreate() { "$secretlet" hook --timeout 1s --runtime-dir "${1:-$run}" precreat
 config='{"ociVersion": "1.0", "process": {"rlimits": [{"hard": 18446744073709551615}]}, "annotations": ANNOTATIONS,
  "mounts": [ {"destination": "/proc", "type": "proc", "source": "proc"} ]}'
 test_precreate() {
-	local asked plain out lying
+	local asked plain out
 	asked=${config/ANNOTATIONS/'{"secretlet.dev/pod": "default/web", "secretlet.dev/container": "link"}'}
 	plain=${config/ANNOTATIONS/'{"a": "b"}'}
 	check_equal "precreate: who asks for nothing gets back what he gave" "$(precreate <<<"$plain")" "$plain"
