@@ -68,8 +68,6 @@ static int fetch_mounts(struct hook *h, struct hook_request *req)
 	r = client_pod_path(ref, suffix, &path, &e);
 	if (r >= 0)
 		r = cli_wait_for(&h->options, &reply, &e);
-	if (r >= 0 && reply.status == 200)
-		r = hook_request_check(req, reply.json, &e);
 	if (r < 0) {
 		err_wrap(&e, r, "hook: pod %s", req->pod);
 		return cli_fail(cli_request_status(r), &e);
@@ -83,7 +81,9 @@ static int fetch_mounts(struct hook *h, struct hook_request *req)
 		return cli_fail(CLI_FAILED, &e);
 	}
 	hook_watch_doing(h->watch, "ask for the mounts of pod %s, container %s", req->pod, req->container);
-	r = fetch(h, path, &e);
+	r = hook_request_check(req, reply.json, &e);
+	if (r >= 0)
+		r = fetch(h, path, &e);
 	if (r < 0) {
 		err_wrap(&e, r, "hook: pod %s, container %s", req->pod, req->container);
 		return cli_fail(CLI_FAILED, &e);

@@ -68,10 +68,14 @@ void hook_watch_tell(const char *line)
 static int run_child(const struct watched *p, int output, int lines, int (*work)(struct hook_watch *, void *),
 		     void *arg)
 {
+	struct err e = ERR_INIT;
+
 	/* the runtime has a limit for its hooks, too, and ends the parent alone */
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != p->self || dup2(output, STDOUT_FILENO) < 0 ||
-	    dup2(lines, STDERR_FILENO) < 0 || close_range(STDERR_FILENO + 1, ~0U, 0) < 0)
-		return CLI_FAILED;
+	    dup2(lines, STDERR_FILENO) < 0 || close_range(STDERR_FILENO + 1, ~0U, 0) < 0) {
+		err_set(&e, -errno, "hook: prepare the process that does it: %m");
+		return cli_fail(CLI_FAILED, &e);
+	}
 	return work(p->shared, arg);
 }
 

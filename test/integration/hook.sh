@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# timeout: 600
+# timeout: 900
 # secretlet hook, started by crun and runc for real containers: what it mounts, that a container is not started without it,
 # and what an image, an annotation, a CRI, a daemon that lies or a file system that hangs cannot make of it. The mount namespace is private, which crun 1.8
 # needs on a hybrid cgroup hierarchy.
