@@ -386,6 +386,7 @@ logged() { # logged NAME WORDS
 start_hanging() {
 	hang "$TEST_DIR/hang"
 	lie "$TEST_DIR/hanging" "$TEST_DIR/hang/creds"
+	hanging_liar=$liar
 	unshare --mount --propagation private sleep 1000 &
 	init=$!
 	eventually 60 "grep -q sleep /proc/$init/comm"
@@ -398,8 +399,8 @@ test_hanging() {
 	check_equal "a file system that hangs: the hook ends" "$(cat "$TEST_DIR/hanging.out")" 1
 	check_contains "and says where it hung" "$(cat "$TEST_DIR/by-hand.err")" "time is up: open $TEST_DIR/hang/creds"
 	logged "a file system that hangs" "time is up: open $TEST_DIR/hang/creds"
-	kill "$hanging" "$liar" "$init"
-	wait "$hanging" "$liar" "$init" 2>/dev/null
+	kill "$hanging" "$hanging_liar" "$init"
+	wait "$hanging" "$hanging_liar" "$init" 2>/dev/null
 }
 test_log() {
 	local asks='{"annotations": {"secretlet.dev/pod": "POD", "secretlet.dev/container": "NAME"}}' words
