@@ -148,11 +148,11 @@ DURATION ?= 7200
 soak-run: all
 	$(Q)test/soak/soak.py --build $(B) --duration $(DURATION) $(if $(SEED),--seed $(SEED)) $(if $(SOAK_DIR),--dir '$(SOAK_DIR)')
 
-bench: deps ## figures, as ratios of side-by-side runs (KUBEBUILDER_ASSETS for the propagation figures)
+bench: deps ## figures, side by side with what they are compared to, T=NAME QUICK=1 (KUBEBUILDER_ASSETS as for e2e)
 	$(Q)$(MAKE) --no-print-directory bench-run
 
 bench-run: all tools
-	$(Q)test/bench/run --build $(B)
+	$(Q)test/bench/run --build $(B) $(if $(T),--only '$(T)') $(if $(QUICK),--quick)
 
 chaos: deps ## kill agents and publishers at random moments under load, SEED= KILLS= (1000) SECONDS= (500)
 	$(Q)$(MAKE) --no-print-directory chaos-run
@@ -219,7 +219,7 @@ $(FUZZERS): $(B)/%: $(B)/%.o $(if $(LIBFUZZER),,$(B)/test/fuzz/replay.o) $(B)/pa
 	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
 $(B)/test/bench/resume: $(FUSEFS) $(filter %/wipe_malloc.o,$(WIPE))
-$(B)/test/bench/propagate: LIBS += -lcurl
+$(B)/test/bench/propagate $(B)/test/bench/readpath: LIBS += -lcurl
 # runs where there are no libraries
 $(B)/test/tools/attack: $(B)/test/tools/attack.o
 	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -static-pie -o $@ $^

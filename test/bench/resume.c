@@ -1,19 +1,21 @@
 /* What it costs a new agent to take over what an earlier one has published, by the number of volumes: processor time, which
- * other load changes little, and page faults; and what a page costs here, by a fault and together with others. Each sample
- * is a process of its own, as an agent is. */
+ * other load changes little, and page faults; and what it costs the kernel and the dynamic loader to start PROGRAM. Each
+ * sample is a process of its own, as an agent is. Prints one JSON object for each.
+ *
+ *   resume PROGRAM VOLUMES... */
+#include <fcntl.h>
 #include <stdio.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
+#include "common/str.h"
 #include "fusefs/arena.h"
 #include "fusefs/tree.h"
+#include "test/bench/bench.h"
 
 #define HEAP	  (256u << 20)
 #define ROUNDS	  9
 #define VALUE_LEN 1024
-
-static const unsigned sizes[] = { 10, 100, 1000, 10000 };
 
 static void die(const char *what)
 {
@@ -75,7 +77,7 @@ static double cpu_usec(const struct rusage *u)
 	       (double)(u->ru_utime.tv_usec + u->ru_stime.tv_usec);
 }
 
-static void take_over(int fd, int out)
+static void take_over(int fd, int out, const char *text)
 {
 	struct rusage before, after;
 	struct sample s;
@@ -93,99 +95,90 @@ static void take_over(int fd, int out)
 	_exit(0);
 }
 
-static int compare(const void *x, const void *y)
+/* Runs a sample in a process of its own, which writes it to the fd that it is given. */
+static void sample(struct sample *ret_s, void (*take)(int arg, int out, const char *text), int arg, const char *text)
 {
-	double a = ((const struct sample *)x)->usec, b = ((const struct sample *)y)->usec;
-
-	return a < b ? -1 : a > b;
-}
-
-static struct sample median_of(int fd)
-{
-	struct sample s[ROUNDS];
 	int out[2];
+	pid_t pid;
 
 	if (pipe(out) < 0)
 		die("pipe");
-	for (int i = 0; i < ROUNDS; i++) {
-		pid_t pid = fork();
-
-		if (pid == 0)
-			take_over(fd, out[1]);
-		if (pid < 0 || read(out[0], &s[i], sizeof(s[i])) != sizeof(s[i]) || waitpid(pid, NULL, 0) < 0)
-			die("sample");
-	}
+	pid = fork();
+	if (pid == 0)
+		take(arg, out[1], text);
+	if (pid < 0 || read(out[0], ret_s, sizeof(*ret_s)) != sizeof(*ret_s) || waitpid(pid, NULL, 0) < 0)
+		die("sample");
 	close(out[0]);
 	close(out[1]);
-	qsort(s, ROUNDS, sizeof(s[0]), compare);
-	return s[ROUNDS / 2];
 }
 
-static double page_usec(bool at_once)
+static void start_and_end(int null, int out, const char *program)
 {
-	size_t page = (size_t)sysconf(_SC_PAGESIZE), len = 4096 * page;
-	struct rusage before, after;
-	volatile char *p;
-
-	getrusage(RUSAGE_SELF, &before);
-	p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (p == MAP_FAILED)
-		die("mmap");
-	madvise((void *)(uintptr_t)p, len, MADV_NOHUGEPAGE);
-	if (at_once)
-		madvise((void *)(uintptr_t)p, len, MADV_POPULATE_WRITE);
-	for (size_t i = 0; i < len; i += page)
-		p[i] = 1;
-	getrusage(RUSAGE_SELF, &after);
-	munmap((void *)(uintptr_t)p, len);
-	return (cpu_usec(&after) - cpu_usec(&before)) / 4096;
-}
-
-/* What the kernel and the dynamic loader do before a program's first line. */
-static void start_of(const char *program)
-{
-	const char *base = strrchr(program, '/');
+	struct sample s;
 	struct rusage u;
 	pid_t pid = fork();
 
 	if (pid == 0) {
-		if (!freopen("/dev/null", "w", stdout))
-			_exit(1);
+		dup2(null, STDOUT_FILENO);
 		execl(program, program, "version", (char *)NULL);
-		_exit(1);
+		_exit(127);
 	}
 	if (pid < 0 || wait4(pid, NULL, 0, &u) < 0)
 		die("start a program");
-	printf("Start of %s: %.1f ms cpu, %ld page faults\n", base ? base + 1 : program, cpu_usec(&u) / 1000,
-	       u.ru_minflt);
+	s.usec = cpu_usec(&u);
+	s.faults = u.ru_minflt;
+	if (write(out, &s, sizeof(s)) != sizeof(s))
+		die("write");
+	_exit(0);
+}
+
+static void print_figures(const char *what, uint64_t n_volumes, const struct sample *s)
+{
+	double nsec[ROUNDS], faults[ROUNDS];
+
+	for (size_t i = 0; i < ROUNDS; i++) {
+		nsec[i] = s[i].usec * NSEC_PER_USEC;
+		faults[i] = (double)s[i].faults;
+	}
+	sort_numbers(nsec, ROUNDS);
+	sort_numbers(faults, ROUNDS);
+	printf("{\"bench\": \"resume\", \"case\": \"%s\", \"volumes\": %ju, \"median_ns\": %.0f, \"q1_ns\": %.0f, "
+	       "\"q3_ns\": %.0f, \"max_ns\": %.0f, \"n\": %d, \"page_faults\": %.0f}\n",
+	       what, (uintmax_t)n_volumes, quantile(nsec, ROUNDS, 0.5), quantile(nsec, ROUNDS, 0.25),
+	       quantile(nsec, ROUNDS, 0.75), nsec[ROUNDS - 1], ROUNDS, quantile(faults, ROUNDS, 0.5));
+	fflush(stdout);
 }
 
 int main(int argc, char **argv)
 {
-	for (int i = 1; i < argc; i++)
-		start_of(argv[i]);
-	printf("Taking over an arena (median of %d new processes)\n%8s %9s %9s %12s %8s\n", ROUNDS, "volumes", "ms cpu",
-	       "faults", "us/volume", "slope");
-	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
-		static double before;
-		struct sample s;
+	struct sample s[ROUNDS];
+	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+	if (argc < 3 || null < 0) {
+		fprintf(stderr, "usage: resume PROGRAM VOLUMES...\n");
+		return 2;
+	}
+	for (size_t i = 0; i < ROUNDS; i++)
+		sample(&s[i], start_and_end, null, argv[1]);
+	print_figures("start of a process, processor", 0, s);
+	for (int a = 2; a < argc; a++) {
+		uint64_t n_volumes;
 		pid_t pid;
 		int fd;
 
+		if (str_parse_u64(argv[a], 100000, &n_volumes) < 0)
+			die(argv[a]);
 		if (arena_create(HEAP, &fd, NULL) < 0)
 			die("arena");
 		pid = fork();
 		if (pid == 0)
-			fill(fd, sizes[i]);
+			fill(fd, (unsigned)n_volumes);
 		if (pid < 0 || waitpid(pid, NULL, 0) < 0)
 			die("fork");
-		s = median_of(fd);
+		for (size_t i = 0; i < ROUNDS; i++)
+			sample(&s[i], take_over, fd, NULL);
 		close(fd);
-		printf("%8u %9.2f %9ld %12.2f", sizes[i], s.usec / 1000, s.faults, s.usec / sizes[i]);
-		printf(i > 0 ? " %8.2f\n" : "\n", (s.usec - before) / (sizes[i] - (i > 0 ? sizes[i - 1] : 0)));
-		before = s.usec;
+		print_figures("taking over, processor", n_volumes, s);
 	}
-	printf("A page of memory here: %.2f us by a fault, %.2f us when asked for with others\n", page_usec(false),
-	       page_usec(true));
 	return 0;
 }

@@ -134,8 +134,12 @@ class Daemon:
         return self.pods / f"uid-{pod}" / PLUGIN / name
 
     def children(self):
+        return self.children_of(self.process.pid)
+
+    @staticmethod
+    def children_of(keeper):
         found = {}
-        for pid in pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split():
+        for pid in pathlib.Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split():
             try:
                 name = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode()
             except OSError:
@@ -626,8 +630,8 @@ def chaos(args):
 
 # ---- how long a resume takes
 
-def measure(args, n_volumes):
-    daemon = Daemon(args.build, args.dir / f"volumes-{n_volumes}")
+def start_with(daemon, n_volumes):
+    """Starts it; returns what says whether all its volumes are ready."""
     n_pods = (n_volumes + 9) // 10
     for i in range(n_volumes):
         data = "".join(f"  key-{k}: {base64.b64encode(os.urandom(300)).decode()}\n" for k in range(3))
@@ -643,6 +647,12 @@ def measure(args, n_volumes):
         return status and status["volumes"]["ready"] == n_volumes
 
     daemon.wait("the volumes", is_ready, pause=0.2)
+    return is_ready
+
+
+def measure(args, n_volumes):
+    daemon = Daemon(args.build, args.dir / f"volumes-{n_volumes}")
+    is_ready = start_with(daemon, n_volumes)
     probe, waits = Probe(daemon.volume("p0", "v0") / "key-0"), []
     for _ in range(args.kills):
         time.sleep(STEADY_SEC)
