@@ -220,10 +220,11 @@ $(FUZZERS): $(B)/%: $(B)/%.o $(if $(LIBFUZZER),,$(B)/test/fuzz/replay.o) $(B)/pa
 
 $(B)/test/bench/resume: $(FUSEFS) $(filter %/wipe_malloc.o,$(WIPE))
 $(B)/test/bench/propagate $(B)/test/bench/readpath: LIBS += -lcurl
-# runs where there are no libraries
-$(B)/test/tools/attack: $(B)/test/tools/attack.o
+# run where there are no libraries
+ALONE_TOOLS := $(B)/test/tools/attack $(B)/test/bench/woken
+$(ALONE_TOOLS): $(B)/%: $(B)/%.o
 	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -static-pie -o $@ $^
-$(filter-out %/attack,$(TOOLS)): $(B)/%: $(B)/%.o $(COMMON)
+$(filter-out $(ALONE_TOOLS),$(TOOLS)): $(B)/%: $(B)/%.o $(COMMON)
 	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
 $(PRELOADS): $(B)/%.so: %.c | $(TOLD)

@@ -9,11 +9,15 @@ bench_here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 config=$TEST_DIR/config.yaml
 bench_pids=() # to be killed at the end, beside the daemon and the API server
 
+bench_more() { :; } # what a script has to end beside these
+
 bench_end() {
 	local status=$?
-	[ -z "${secretlet_pid:-}" ] || secretlet_stop || true
-	[ ${#bench_pids[@]} = 0 ] || kill "${bench_pids[@]}" 2>/dev/null || true
-	[ -z "$kube_apiserver_pid" ] || kube_down || true
+	set +e
+	bench_more
+	[ -z "${secretlet_pid:-}" ] || secretlet_stop
+	[ ${#bench_pids[@]} = 0 ] || kill "${bench_pids[@]}" 2>/dev/null
+	[ -z "$kube_apiserver_pid" ] || kube_down
 	return $status
 }
 trap bench_end EXIT

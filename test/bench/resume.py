@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import pathlib
+import re
 import select
 import signal
 import statistics
@@ -25,6 +26,10 @@ import chaos  # noqa: E402
 
 class Daemon(chaos.Daemon):
     def start(self):
+        # the default: with thousands of manifests an agent on a busy machine reads for longer than those of the chaos
+        # tests may
+        config = self.dir / "config.yaml"
+        config.write_text(re.sub("^agentHangTimeout:.*\n", "", config.read_text(), flags=re.MULTILINE))
         self.pid_file = self.dir / "keeper.pid"
         self.process = subprocess.Popen(
             [sys.executable, HERE.parent / "lib" / "manager.py", self.pid_file, self.secretlet, "run", "--config",
@@ -45,6 +50,12 @@ class Daemon(chaos.Daemon):
             raise RuntimeError(f"the daemon has ended with {self.process.returncode}")
         subprocess.run(["umount", "-l", self.pods], check=True)
 
+    def kill(self):
+        """All of it, when something has gone wrong."""
+        os.kill(self.keeper(), signal.SIGKILL)
+        self.process.kill()
+        subprocess.run(["umount", "-l", self.pods], check=False)
+
 
 def kill(victim, others):
     """Returns when it and the others, which die with it, have ended."""
@@ -63,6 +74,14 @@ def kill(victim, others):
 
 def measure(args, n_volumes):
     daemon = Daemon(args.build, args.dir / f"volumes-{n_volumes}")
+    try:
+        measure_kills(args, n_volumes, daemon)
+    except BaseException:
+        daemon.kill()
+        raise
+
+
+def measure_kills(args, n_volumes, daemon):
     is_ready = chaos.start_with(daemon, n_volumes)
     probe = chaos.Probe(daemon.volume("p0", "v0") / "key-0")
     for what in ("agent", "keeper"):
