@@ -9,10 +9,10 @@ set -euo pipefail
 # SECRETSxPODSxVOLUMES:ROUNDS; the volumes are each pod's
 read -ra shapes <<<"$(bench_pick '1x1x1:300 1x100x1:50 1x1000x1:15 1000x100x10:5' '1x1x1:20 1x20x1:5 20x4x5:5')"
 fifo=$TEST_DIR/fifo rootfs=$TEST_DIR/rootfs state=$TEST_DIR/crun
-containers=() crun_options=()
+containers=() crun_pids=() crun_options=()
 
 if [ -n "${KUBEBUILDER_ASSETS:-}" ] || [ -z "$QUICK" ]; then
-	kube_up
+	kube_up || die "kube-apiserver does not start" "$TEST_DIR/apiserver.out"
 	trap bench_end EXIT
 	url=https://127.0.0.1:$kube_port kubeconfig=$kube/node-1.kubeconfig server=kube-apiserver
 	tls=("$kube/ca.crt" "$kube/admin.crt" "$kube/admin.key")
@@ -65,13 +65,15 @@ containers_start() { # containers_start PODS: in at most four of them, spread ov
 		p=$((n == 1 ? 0 : i * ($1 - 1) / (n - 1)))
 		bundle "box-$p" "$("$secretlet" mounts --runtime-dir "$run" "bench/p$p" main)" "$((p * volumes))" /v0 /fifo
 		crun "${crun_options[@]}" run --bundle "$TEST_DIR/box-$p" "box-$p-$$" >>"$TEST_DIR/crun.out" 2>&1 </dev/null &
-		containers+=("box-$p-$$")
+		containers+=("box-$p-$$") crun_pids+=($!)
 	done
 }
 containers_stop() {
 	local c
-	for c in "${containers[@]}"; do crun "${crun_options[@]}" delete --force "$c"; done
-	containers=()
+	for c in "${containers[@]}"; do crun "${crun_options[@]}" kill "$c" KILL || true; done
+	# crun ends with its container, and removes what it has of it
+	[ ${#containers[@]} = 0 ] || wait "${crun_pids[@]}" || true
+	containers=() crun_pids=()
 }
 bench_more() { containers_stop; }
 with_crun=1
