@@ -296,7 +296,8 @@ static void write_all(CURLM *multi, CURL **handles)
 			if (next < n_secrets)
 				write_next(multi, message->easy_handle, &secrets[next++]);
 		}
-		curl_multi_poll(multi, NULL, 0, 1000, NULL);
+		if (done < n_secrets)
+			curl_multi_poll(multi, NULL, 0, 1000, NULL);
 	}
 }
 
