@@ -102,7 +102,7 @@ PRELOADS := $(patsubst %.c,$(B)/%.so,$(wildcard test/preload/*.c))
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-14s %s\n",$$1,$$2}' $(MAKEFILE_LIST)
-	@echo "  variables: V=1 SANITIZE=address,undefined DEVELOPER=1 T=NAME LINT=TOOL KEEP=1 (demo) DURATION= SEED= SOAK_DIR= (soak) FUZZ= SECONDS= CPU= (fuzz) PREFIX= DESTDIR= (install)"
+	@echo "  variables: V=1 SANITIZE=address,undefined DEVELOPER=1 T=NAME LINT=TOOL KEEP=1 (demo) QUICK=1 (bench) DURATION= SEED= SOAK_DIR= (soak) FUZZ= SECONDS= CPU= (fuzz) PREFIX= DESTDIR= (install)"
 
 all: $(B)/secretlet ## build build/secretlet
 

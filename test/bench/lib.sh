@@ -16,7 +16,10 @@ bench_end() {
 	set +e
 	bench_more
 	[ -z "${secretlet_pid:-}" ] || secretlet_stop
-	[ ${#bench_pids[@]} = 0 ] || kill "${bench_pids[@]}" 2>/dev/null
+	if [ ${#bench_pids[@]} -gt 0 ]; then
+		kill "${bench_pids[@]}"
+		wait "${bench_pids[@]}"
+	fi 2>/dev/null
 	[ -z "$kube_apiserver_pid" ] || kube_down
 	return $status
 }

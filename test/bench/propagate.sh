@@ -37,7 +37,7 @@ cp "$TEST_BUILD_DIR/test/bench/woken" "$rootfs/bin/woken"
 # crun 1.8 takes one half of a hybrid hierarchy
 if mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi
 
-# container NAME MOUNTS ARGUMENT...: a bundle in which woken runs
+# bundle NAME MOUNTS ARGUMENT...: $TEST_DIR/NAME, in which woken runs
 bundle() {
 	mkdir -p "$TEST_DIR/$1"
 	rm -f "$TEST_DIR/$1/config.json"
