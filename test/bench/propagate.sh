@@ -7,7 +7,7 @@ set -euo pipefail
 . "$(dirname "$(realpath "$0")")/lib.sh"
 
 # SECRETSxPODSxVOLUMES:ROUNDS; the volumes are each pod's
-read -ra shapes <<<"$(bench_pick '1x1x1:300 1x100x1:50 1x1000x1:15 1000x100x10:5' '1x1x1:20 1x20x1:5 20x4x5:5')"
+read -ra shapes <<<"$(bench_pick '1x1x1:300 1x100x1:50 1x1000x1:15 1000x100x10:5' '1x1x1:10 1x20x1:3 20x4x5:3')"
 fifo=$TEST_DIR/fifo rootfs=$TEST_DIR/rootfs state=$TEST_DIR/crun
 containers=() crun_pids=() crun_options=()
 

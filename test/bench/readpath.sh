@@ -24,13 +24,16 @@ bench_pids+=($!)
 bench_config "$config" "manifestsDir: $manifests" 'secretMemoryLimit: 512Mi'
 secretlet_start --config "$config"
 
+# what is still being published makes requests of its own
+for shape in "${shapes[@]}"; do wait_ready "app-${shape%x*}-${shape#*x}"; done
+eventually 30 '[ "$(status .publisher.queued)" = 0 ]' || die "the publisher does not come to rest" "$log"
+eventually 30 "[ -e $fuse/${shapes[0]} ]" || die "plainfuse does not mount" "$TEST_DIR/plainfuse.err"
+
 # of the pod, wherever its volumes are: secret or projected
 pod_volume() { echo "$pods/by-name/default/$1/volumes/"*"/$2"; }
 for shape in "${shapes[@]}"; do
 	keys=${shape%x*} size=${shape#*x}
 	pod=app-$keys-$size
-	wait_ready "$pod"
-	eventually 10 "[ -e $fuse/$shape ]" || die "plainfuse does not mount" "$TEST_DIR/plainfuse.err"
 	mount --bind "$trees/$shape" "$TEST_DIR/tmpfs"
 	mount --bind "$trees/$shape-control" "$TEST_DIR/control"
 	mount --bind "$(pod_volume "$pod" links)" "$TEST_DIR/links"
