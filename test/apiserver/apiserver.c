@@ -8,6 +8,7 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
+#include "common/clock.h"
 #include "test/apiserver/internal.h"
 #include "test/apiserver/status.h"
 #include "test/apiserver/validate.h"
@@ -115,6 +116,28 @@ static void remember(struct apiserver *a, const char *method, const char *target
 		abort();
 }
 
+/* As the audit log of kube-apiserver, as far as somebody reads it. */
+static void write_down(struct apiserver *a, struct MHD_Connection *connection, const char *method, const char *target)
+{
+	const char *agent = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "User-Agent");
+	uint64_t now = clock_realtime_usec();
+	time_t second = (time_t)(now / USEC_PER_SEC);
+	char when[48];
+	struct tm tm;
+	json_t *line;
+	size_t len;
+
+	if (!a->request_log)
+		return;
+	len = strftime(when, sizeof(when), "%FT%T", gmtime_r(&second, &tm));
+	snprintf(when + len, sizeof(when) - len, ".%06uZ", (unsigned)(now % USEC_PER_SEC));
+	line = must(json_pack("{s:s, s:s, s:s, s:s}", "requestReceivedTimestamp", when, "method", method, "requestURI",
+			      target, "userAgent", agent ? agent : ""));
+	json_dumpf(line, a->request_log, JSON_COMPACT);
+	fputc('\n', a->request_log);
+	json_decref(line);
+}
+
 static enum MHD_Result send_reply(struct MHD_Connection *connection, struct reply *reply)
 {
 	struct MHD_Response *response = reply->stream;
@@ -169,6 +192,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
 
 	lock(a);
 	remember(a, method, request->target);
+	write_down(a, connection, method, request->target);
 	remember_host(a, connection);
 	if (a->stopping)
 		reply.cut = true;
@@ -249,6 +273,10 @@ static int start(struct apiserver *a, struct err *e)
 	socklen_t len = sizeof(addr);
 	int r;
 
+	if (a->options.request_log && !(a->request_log = fopen(a->options.request_log, "ae")))
+		return err_set(e, -errno, "open %s: %m", a->options.request_log);
+	if (a->request_log)
+		setvbuf(a->request_log, NULL, _IOLBF, 0);
 	a->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	a->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (a->epoll_fd < 0 || a->wake_fd < 0 || epoll_ctl(a->epoll_fd, EPOLL_CTL_ADD, a->wake_fd, &event) < 0)
@@ -330,6 +358,8 @@ void apiserver_stop(struct apiserver *a)
 	close_fd(a->holder_fd);
 	close_fd(a->epoll_fd);
 	close_fd(a->wake_fd);
+	if (a->request_log)
+		fclose(a->request_log);
 	pthread_mutex_destroy(&a->lock);
 	free(a->cert);
 	free(a->key);

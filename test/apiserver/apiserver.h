@@ -22,6 +22,7 @@ struct apiserver_options {
 	enum apiserver_watch_list watch_list;
 	bool node_authorizer; /* secrets only one by one and only when a pod names them, events only to be made or changed, as for
 			      * system:node: */
+	const char *request_log; /* file to which each request is appended, a JSON object a line; NULL: none */
 };
 
 int apiserver_start(const struct apiserver_options *o, struct apiserver **ret_a, struct err *e);

@@ -49,6 +49,7 @@ struct apiserver {
 	struct apiserver_counts counts;
 	char **requests;
 	char host[256];
+	FILE *request_log;
 	size_t n_requests, requests_size;
 };
 

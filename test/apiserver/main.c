@@ -28,6 +28,7 @@ static const char usage[] =
 	"  --bookmark-msec N     send watches a bookmark every N milliseconds (default: never)\n"
 	"  --watch-list WHAT     refused (default), served or ignored: what happens to sendInitialEvents=true\n"
 	"  --node-authorizer     answer node identities as the Node authorizer does\n"
+	"  --request-log F       append each request to F as kube-apiserver's audit log has it\n"
 	"  --load DIR            put the objects of all *.json files in DIR, in the order of their names; a file "
 	"holds\n"
 	"                        one object or a List\n"
@@ -116,6 +117,7 @@ enum {
 	OPT_BOOKMARK_MSEC,
 	OPT_WATCH_LIST,
 	OPT_NODE_AUTHORIZER,
+	OPT_REQUEST_LOG,
 	OPT_LOAD,
 	OPT_HELP
 };
@@ -186,6 +188,9 @@ static int apply(struct arguments *args, int option, const char *value, struct e
 	case OPT_NODE_AUTHORIZER:
 		args->options.node_authorizer = true;
 		return 0;
+	case OPT_REQUEST_LOG:
+		args->options.request_log = value;
+		return 0;
 	case OPT_LOAD:
 		args->load = value;
 		return 0;
@@ -208,6 +213,7 @@ static int parse_arguments(int argc, char **argv, struct arguments *args, struct
 		{ "bookmark-msec", required_argument, NULL, OPT_BOOKMARK_MSEC },
 		{ "watch-list", required_argument, NULL, OPT_WATCH_LIST },
 		{ "node-authorizer", no_argument, NULL, OPT_NODE_AUTHORIZER },
+		{ "request-log", required_argument, NULL, OPT_REQUEST_LOG },
 		{ "load", required_argument, NULL, OPT_LOAD },
 		{ "help", no_argument, NULL, OPT_HELP },
 		{ NULL, 0, NULL, 0 },
