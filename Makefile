@@ -219,12 +219,16 @@ $(FUZZERS): $(B)/%: $(B)/%.o $(if $(LIBFUZZER),,$(B)/test/fuzz/replay.o) $(B)/pa
 	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
 $(B)/test/bench/resume: $(FUSEFS) $(filter %/wipe_malloc.o,$(WIPE))
-$(B)/test/bench/propagate $(B)/test/bench/readpath: LIBS += -lcurl
+$(B)/test/bench/propagate $(B)/test/bench/readpath $(B)/test/bench/scale: LIBS += -lcurl
 # run where there are no libraries
 ALONE_TOOLS := $(B)/test/tools/attack $(B)/test/bench/woken
 $(ALONE_TOOLS): $(B)/%: $(B)/%.o
 	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -static-pie -o $@ $^
-$(filter-out $(ALONE_TOOLS),$(TOOLS)): $(B)/%: $(B)/%.o $(COMMON)
+# with parts of the agent; arrival has a loop and an HTTP client of its own
+PART_TOOLS := $(B)/test/bench/arrival $(B)/test/bench/profile
+$(PART_TOOLS): $(B)/%: $(B)/%.o $(B)/parts.a
+	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) $(TEST_LIBS)
+$(filter-out $(ALONE_TOOLS) $(PART_TOOLS),$(TOOLS)): $(B)/%: $(B)/%.o $(COMMON)
 	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
 $(PRELOADS): $(B)/%.so: %.c | $(TOLD)

@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# What a node takes as it has more Secrets, of 1 KiB each, and more pods: the start beside the bare requests of one with the
+# same client library (scale.c), memory, connections, processor time when nothing happens, and a storm in which all
+# Secrets rotate as fast as the server takes them.
+set -euo pipefail
+# shellcheck source=lib.sh
+. "$(dirname "$(realpath "$0")")/lib.sh"
+# shellcheck source=server.sh
+. "$bench_here/server.sh"
+
+read -ra points <<<"$(bench_pick '100x10 1000x10 1000x110 1000x250 10000x250' '12x2 24x4')" # SECRETSxPODS
+idle=$(bench_pick 20 2) storms=$(bench_pick 3 1)
+# the daemon's own limit of requests would be all that is measured
+unlimited=('kubeAPIQPS: 100000' 'kubeAPIBurst: 100000' 'secretMemoryLimit: 512Mi')
+
+look() { "$bench_here/look.py" "$secretlet_pid" "$kube_port"; }
+# spent BEFORE AFTER: what the processes did in between
+spent() {
+	jq -n --argjson a "$1" --argjson b "$2" '{cpu_ms: ($b.cpu_ms | with_entries(.value -= $a.cpu_ms[.key])),
+		wakeups: ($b.wakeups | with_entries(.value -= $a.wakeups[.key]))}'
+}
+# the watches of Secrets that the server itself counts; null: it does not
+streams() {
+	[ "$server" != test ] || { echo null; return; }
+	api GET /metrics | awk '/^apiserver_longrunning_gauge\{/ && /resource="secrets"/ && /verb="WATCH"/ { n += $2 } END { print n + 0 }'
+}
+
+# point SECRETS PODS
+point() {
+	local secrets=$1 pods_n=$2 bare started first rested last storm='[]' round=0 sum
+	as_admin pods "$url" node-1 "$secrets" "$pods_n"
+	bare=$(as_node bare "$url" node-1 "$secrets" </dev/null)
+	eventually 60 '[ "$(streams)" = null ] || [ "$(streams)" = 0 ]' || die "the watches of the bare requests do not end"
+
+	node_start "${unlimited[@]}"
+	started=$("$TEST_BUILD_DIR/test/bench/scale" ready "$run/control.sock" "$secrets" $((secrets + 1))) ||
+		die "$secrets Secrets in $pods_n pods do not become ready" "$log"
+	first=$(look)
+	sleep "$idle"
+	rested=$(look)
+	while [ $((round += 1)) -le "$storms" ]; do
+		sum=$(as_admin storm "$url" "$secrets" "$pods_n" "$((rounds += 1))" "$pods/by-name/default")
+		storm=$(jq -c --argjson one "$sum" '. + [$one]' <<<"$storm")
+	done
+	last=$(look)
+	jq -cn --arg server "$server" --argjson secrets "$secrets" --argjson pods "$pods_n" --argjson bare "$bare" \
+		--argjson started "$started" --argjson rested "$rested" --argjson first "$first" --argjson last "$last" \
+		--argjson idle "$(spent "$first" "$rested")" --argjson rotated "$(spent "$rested" "$last")" --argjson storm "$storm" \
+		--argjson streams "$(streams)" --argjson idle_s "$idle" --argjson used "$(status .secretMemory.usedBytes)" '
+		def median: sort | .[length / 2 | floor];
+		{bench: "scale", server: $server, secrets: $secrets, pods: $pods, value_bytes: 1024} + $bare + $started +
+		{ready_ratio: ($started.ready_ms / $bare.bare_listed_ms), start_cpu_ms: $first.cpu_ms,
+			connections: $first.connections, streams: $streams, secret_memory_bytes: $used,
+			rss: $rested.rss, pss: $rested.pss, pss_total: ($rested.pss | add),
+			beyond_bytes: (($rested.pss | add) - $secrets * 1024), pss_after_storm: ($last.pss | add),
+			idle_s: $idle_s, idle_cpu_ms: $idle.cpu_ms, idle_wakeups: $idle.wakeups,
+			storms: ($storm | length), storm_written_ms: ($storm | map(.storm_written_ms) | median),
+			storm_shown_ms: ($storm | map(.storm_shown_ms) | median),
+			storm_cpu_us_per_update: ($rotated.cpu_ms | map_values(. * 1000 / ($storm | length) / $secrets)),
+			storm_wakeups: $rotated.wakeups}' >>"$OUT/scale.jsonl"
+	node_stop
+}
+
+server_up
+have=0 rounds=0
+for p in "${points[@]}"; do
+	secrets=${p%x*}
+	[ "$secrets" -le "$have" ] || as_admin put "$url" "$have" "$secrets"
+	[ "$secrets" -le "$have" ] || have=$secrets
+	point "$secrets" "${p#*x}"
+done
