@@ -33,7 +33,7 @@ DEPS_BUILD := gcc libc6-dev make pkg-config libfuse3-dev libcurl4-openssl-dev li
 	libjansson-dev libsystemd-dev libmicrohttpd-dev libgnutls28-dev libcap-ng-dev
 # what `make deb` needs beside the build's
 DEPS_DEB := build-essential debhelper dpkg-dev
-DEPS_TEST := libcmocka-dev libseccomp-dev mandoc jq curl openssl ca-certificates util-linux procps psmisc inotify-tools \
+DEPS_TEST := libcmocka-dev libseccomp-dev mandoc jq curl openssl ca-certificates util-linux procps psmisc inotify-tools gnuplot-nox \
 	attr nghttp2-proxy strace crun runc podman conmon containerd busybox-static python3 git clang-format fuse3 systemd clang-14 \
 	libclang-rt-14-dev prometheus python3-yaml python3-jsonschema python3-rich zsh fish $(DEPS_DEB) lintian debootstrap
 # what `make lint` and `make valgrind` need beside; not for `make test`, it is half a gigabyte
