@@ -22,7 +22,7 @@ spent() {
 # the watches of Secrets that the server itself counts; null: it does not
 streams() {
 	[ "$server" != test ] || { echo null; return; }
-	api GET /metrics | awk '/^apiserver_longrunning_gauge\{/ && /resource="secrets"/ && /verb="WATCH"/ { n += $2 } END { print n + 0 }'
+	api GET /metrics | awk '/^apiserver_longrunning_gauge\{/ && /resource="secrets"/ && /scope="namespace"/ && /verb="WATCH"/ { n += $2 } END { print n + 0 }'
 }
 
 # point SECRETS PODS

@@ -1,0 +1,206 @@
+/* What profile.sh counts instructions of: the same thing N times, so that what is counted for more of them less what is
+ * counted for fewer is only their own.
+ *
+ *   profile event N    the watch of a Secret brings N new revisions, and the volume's content is made of each (in the agent: from
+ *                      the bytes of the connection to what is published)
+ *   profile publish N  N revisions of a volume are published: orders, and what becomes of them in the tree. The publisher is
+ *                      in the process, for callgrind knows no mount; so FUSE's part is not in it
+ *
+ * A Secret has one key of 1 KiB. */
+#include "agent/codec.h"
+#include "agent/reflector.h"
+#include "agent/views.h"
+#include "common/b64.h"
+#include "common/secmem.h"
+#include "test/unit/publishing.h"
+
+enum { VALUE_LEN = 1024, SECRET_MEMORY = 16 << 20 };
+
+static _Noreturn void die(const char *what)
+{
+	fprintf(stderr, "profile: %s\n", what);
+	exit(1);
+}
+
+static char *must(char *text)
+{
+	if (!text)
+		die("out of memory");
+	return text;
+}
+
+static void value_make(size_t i, char value[static VALUE_LEN + 1])
+{
+	snprintf(value, VALUE_LEN + 1, "revision-%zu-", i);
+	for (size_t at = strlen(value); at < VALUE_LEN; at++)
+		value[at] = (char)('a' + (at * 7 + i) % 26);
+	value[VALUE_LEN] = 0;
+}
+
+/* ---- events ---- */
+
+static uint64_t env_now(void *userdata)
+{
+	return USEC_PER_SEC;
+}
+
+static double env_random01(void *userdata)
+{
+	return 0.5;
+}
+
+static int env_get(void *userdata, const struct reflector_get *get)
+{
+	return 0;
+}
+
+static void env_nothing(void *userdata)
+{
+}
+
+static void env_wake_after(void *userdata, uint64_t delay_usec)
+{
+}
+
+static const struct reflector_env ENV = { .now = env_now,
+					  .random01 = env_random01,
+					  .get = env_get,
+					  .cancel = env_nothing,
+					  .wake_after = env_wake_after,
+					  .wake_off = env_nothing,
+					  .went_back = env_nothing };
+
+static struct pod *pod;
+static size_t n_made;
+
+static struct pod *pod_make(void)
+{
+	static const char text[] =
+		"{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"p\",\"namespace\":\"default\","
+		"\"uid\":\"u1\"},\"spec\":{\"volumes\":[{\"name\":\"v\",\"secret\":{\"secretName\":\"s\"}}],"
+		"\"containers\":[{\"name\":\"c\",\"volumeMounts\":[{\"name\":\"v\",\"mountPath\":\"/v\"}]}]}}";
+	cleanup_json json_t *doc = NULL;
+	struct json_issue issue = { .path = "" };
+	struct pod *p = NULL;
+
+	if (json_parse(text, strlen(text), &doc, NULL) < 0 || codec_pod(doc, &p, &issue) < 0)
+		die("the pod");
+	return p;
+}
+
+static void on_object(void *userdata, enum reflector_event event, const json_t *obj)
+{
+	struct json_issue issue = { .path = "" };
+	struct secret *secret = NULL;
+	struct view view;
+
+	if (codec_secret(obj, &secret, &issue) < 0)
+		die("a Secret");
+	const struct store_entry entry = {
+		.kind = OBJECT_SECRET, .ns = "default", .name = "s", .state = STORE_PRESENT, .secret = secret
+	};
+
+	if (view_make(pod, pod->volumes, (const struct store_entry *const[]){ &entry }, NULL, &view, NULL) < 0)
+		die("a volume");
+	view_deinit(&view);
+	secret_unref(secret);
+	n_made++;
+}
+
+static void on_failed(void *userdata, const struct err *e, int status)
+{
+	die(err_text(e));
+}
+
+static const struct reflector_handler HANDLER = { .list_begin = env_nothing,
+						  .object = on_object,
+						  .list_end = env_nothing,
+						  .failed = on_failed,
+						  .recovered = env_nothing };
+
+static char *event_text(size_t i)
+{
+	cleanup_free char *encoded = NULL;
+	char value[VALUE_LEN + 1];
+
+	value_make(i, value);
+	if (b64_encode(value, VALUE_LEN, &encoded) < 0)
+		die("out of memory");
+	/* with what kube-apiserver adds */
+	return must(str_format(
+		"{\"type\":\"MODIFIED\",\"object\":{\"kind\":\"Secret\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":"
+		"\"s\","
+		"\"namespace\":\"default\",\"uid\":\"7d9c7a3e-6d1a-4c5e-9c1e-6f6f0f5f3c11\",\"resourceVersion\":\"%"
+		"zu\","
+		"\"creationTimestamp\":\"2026-01-02T03:04:05Z\",\"managedFields\":[{\"manager\":\"curl\",\"operation\":"
+		"\"Update\",\"apiVersion\":\"v1\",\"time\":\"2026-01-02T03:04:05Z\",\"fieldsType\":\"FieldsV1\","
+		"\"fieldsV1\":"
+		"{\"f:data\":{\".\":{},\"f:key\":{}},\"f:type\":{}}}]},\"data\":{\"key\":\"%s\"},\"type\":\"Opaque\"}}"
+		"\n",
+		i + 2, encoded));
+}
+
+static void events(size_t n)
+{
+	static const char list[] =
+		"{\"kind\":\"SecretList\",\"apiVersion\":\"v1\",\"metadata\":{\"resourceVersion\":\"1\"},"
+		"\"items\":[]}";
+	const struct api_resource resource = { .plural = "secrets",
+					       .kind = "Secret",
+					       .list_kind = "SecretList",
+					       .ns = "default",
+					       .field = "metadata.name",
+					       .field_value = "s" };
+	struct server server = { .stream = SERVER_STREAM_REFUSED, .refused_usec = USEC_PER_SEC };
+	cleanup(reflector_freep) struct reflector *r = NULL;
+
+	pod = pod_make();
+	if (secmem_init(SECRET_MEMORY, NULL) < 0 || reflector_new(&resource, &server, &ENV, &HANDLER, NULL, &r) < 0)
+		die("start");
+	reflector_start(r);
+	reflector_head(r, 200);
+	reflector_body(r, list, strlen(list));
+	reflector_done(r, &(struct http_result){ .status = 200, .retry_after_sec = -1 });
+	reflector_head(r, 200);
+	for (size_t i = 0; i < n; i++) {
+		cleanup_free char *text = event_text(i);
+
+		reflector_body(r, text, strlen(text));
+	}
+	if (n_made != n)
+		die("not each event has told of a Secret");
+	pod_unref(pod);
+}
+
+/* ---- volumes ---- */
+
+static void publishes(size_t n)
+{
+	char spec[sizeof("key=") + VALUE_LEN] = "key=";
+
+	setup(NULL);
+	for (size_t i = 0; i < n; i++) {
+		struct result result;
+
+		value_make(i, spec + strlen("key="));
+		if (publish(spec, &result) < 0)
+			die(result.error);
+		f.log.len = 0;
+	}
+	teardown(NULL);
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t n = 0;
+
+	if (argc != 3 || str_parse_u64(argv[2], 1000000, &n) < 0)
+		die("usage: profile event|publish N");
+	if (str_eq(argv[1], "event"))
+		events(n);
+	else if (str_eq(argv[1], "publish"))
+		publishes(n);
+	else
+		die("usage: profile event|publish N");
+	return 0;
+}
