@@ -6,7 +6,7 @@ requests=$TEST_DIR/requests.log # of nodes, a JSON object each, as kube-apiserve
 server_start() { # starts it, or starts it again
 	if [ "$server" = test ]; then
 		"$TEST_BUILD_DIR/apiserver" --port "$kube_port" --cert "$kube/apiserver.crt" --key "$kube/apiserver.key" \
-			--request-log "$requests" --load "$TEST_DIR/objects" >>"$TEST_DIR/apiserver.out" 2>&1 &
+			--request-log "$requests" --bookmark-msec 1000 --load "$TEST_DIR/objects" >>"$TEST_DIR/apiserver.out" 2>&1 &
 		kube_apiserver_pid=$!
 		eventually 30 'api GET /readyz' || die "the test API server does not start" "$TEST_DIR/apiserver.out"
 	else

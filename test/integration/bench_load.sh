@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# timeout: 600
+# takes long
+# The short form of what `make bench` measures of a node's size and of the load on the API server: what must be the same
+# however fast it is, and ratios with generous limits. With the test API server.
+set -u
+here=$(dirname "$(realpath "$0")")
+# shellcheck source=../lib/tap.sh
+. "$here/../lib/tap.sh"
+
+out=$TEST_DIR/out
+bench() { # bench NAME: its figures are in $out/NAME.jsonl
+	env -u KUBEBUILDER_ASSETS "$here/../bench/run" --build "$TEST_BUILD_DIR" --quick --out "$out" --only "$1" >"$TEST_DIR/$1.out" 2>&1
+	local status=$?
+	sed 's/^/# /' "$TEST_DIR/$1.out"
+	return $status
+}
+# every NAME SELECT JQ: there are such figures, and of each it is true; shows those of which it is not
+every() {
+	jq -s -c "map(select($2)) | if length == 0 then \"there are none\" else .[] | select(($3) | not) end" "$out/$1.jsonl" \
+		>"$TEST_DIR/jq.out" || return 1
+	[ ! -s "$TEST_DIR/jq.out" ] || { sed 's/^/# /' "$TEST_DIR/jq.out"; return 1; }
+}
+
+check "the arrival after an outage is simulated" bench arrival
+check "each node has all its watches again" every arrival '.what == "spread" and .who == "secretlet"' '.nodes_not_back == 0'
+check "for which each is begun once, or little more" every arrival '.what == "spread" and .who == "secretlet"' \
+	'.nodes * (.secrets + 1) <= .watches and .watches < 1.5 * .nodes * (.secrets + 1)'
+check "and one list is made of each node" every arrival '.what == "spread" and .who == "secretlet"' '.lists <= 2 * .nodes and .gets == 0'
+check "the histogram has all requests" every arrival '.what == "histogram"' '(.requests | add) > .nodes * .secrets'
+
+check "a node's size is measured" bench scale
+check "the bare requests are one for the pods, and two for each Secret" every scale true '.bare_requests == 2 * .secrets + 1'
+check "a connection for each watch, with HTTP/1.1, and few more" every scale true '.connections > .secrets and .connections < .secrets + 8'
+check "memory for Secrets is less than eight times their bytes" every scale true '.secret_memory_bytes < 8 * .secrets * .value_bytes'
+check "all processes together stay below 64 MiB" every scale true '.pss_total < 64 * 1048576'
+check "at rest they wake up less than fifty times a second" every scale true '(.idle_wakeups | add) < 50 * .idle_s'
+
+check "the API server's load is counted" bench apiload
+ours='.who == "secretlet"'
+check "with Watch, a start is a list and a watch for each Secret" every apiload "$ours and .strategy == \"Watch\" and .phase == \"cold\"" \
+	'.lists == .secrets and .watches == .secrets and .gets == 0'
+check "and nothing at rest" every apiload "$ours and .strategy == \"Watch\" and .phase == \"steady\"" \
+	'.lists + .watches + .gets == 0'
+check "with Cache and Get there is neither list nor watch" every apiload "$ours and .strategy != \"Watch\"" '.lists + .watches == 0'
+check "but a get for each at the start" every apiload "$ours and .strategy != \"Watch\" and .phase == \"cold\"" '.gets >= .secrets'
+check "after a restart of the server all are watched again" every apiload "$ours and .strategy == \"Watch\" and .phase == \"restart\"" \
+	'.watches >= .secrets'
+
+if command -v valgrind >/dev/null; then
+	check "instructions are counted" bench profile
+	check "of an event and of a publication" every profile '.what == "total"' '.each > 10000 and .each < 1500000'
+else
+	tap_skip "instructions are counted" "valgrind is not installed"
+fi
+check "a page can be made of it all" "$here/../bench/report" --in "$out" --out "$TEST_DIR/page"
+tap_done
