@@ -45,7 +45,7 @@ Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2);)
 
 # clean, help and deps work without the libraries
-ifneq ($(filter-out help deps deps-lint deb clean demo test long e2e soak bench chaos fuzz fuzz-run lint valgrind tsan,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out help deps deps-lint deb clean demo test long e2e soak bench bench-report chaos fuzz fuzz-run lint valgrind tsan,$(or $(MAKECMDGOALS),all)),)
 MISSING := $(strip $(foreach p,$(PACKAGES) $(PACKAGES_LOADED),$(shell pkg-config --exists $(p) 2>/dev/null || echo $(p))))
 ifneq ($(MISSING),)
 $(error missing libraries: $(MISSING). `sudo make deps` installs them)
@@ -94,7 +94,7 @@ TOOLS := $(patsubst %.c,$(B)/%,$(wildcard test/tools/*.c)) $(patsubst %.c,$(B)/%
 PRELOADS := $(patsubst %.c,$(B)/%.so,$(wildcard test/preload/*.c))
 
 .DEFAULT_GOAL := all
-.PHONY: help all deps test test-run e2e e2e-run long long-run soak soak-run bench bench-run chaos chaos-run canary canary-run demo demo-run picture tools \
+.PHONY: help all deps test test-run e2e e2e-run long long-run soak soak-run bench bench-run bench-report chaos chaos-run canary canary-run demo demo-run picture tools \
 	fuzz fuzz-run fuzz-build install uninstall deb \
 	clean layers headers format format-check man-check check deps-lint lint lint-run valgrind valgrind-run \
 	tsan threaded-build always
@@ -153,6 +153,9 @@ bench: deps ## figures, side by side with what they are compared to, T=NAME QUIC
 
 bench-run: all tools
 	$(Q)test/bench/run --build $(B) $(if $(T),--only '$(T)') $(if $(QUICK),--quick)
+
+bench-report: ## docs/bench: a page with plots of what `make bench` has measured last
+	$(Q)test/bench/report --in $(B)/bench --out docs/bench
 
 chaos: deps ## kill agents and publishers at random moments under load, SEED= KILLS= (1000) SECONDS= (500)
 	$(Q)$(MAKE) --no-print-directory chaos-run
