@@ -91,7 +91,7 @@ struct publish {
 	void *read_only_userdata;
 	publish_healed_fn healed;
 	void *healed_userdata;
-	bool *freed; /* while results are told: somebody's mark for publish_free() */
+	bool is_telling, is_freed; /* while results are told, publish_free() leaves the memory to who tells them */
 	uint64_t n_answers;
 	uint64_t last_order_id, sent_usec; /* sent: when the order went out that has no answer yet; 0: none */
 	struct publish_stats stats;
@@ -743,18 +743,19 @@ static void job_tell(struct job *take_j)
 static void publish_turn(struct loop_source *s, void *userdata)
 {
 	struct publish *p = userdata;
-	bool freed = false;
 	struct job *j;
 	int n_told = 0;
 
 	if (!p->current)
 		job_begin(p);
-	p->freed = &freed;
-	for (; n_told < TOLD_MAX && !freed && (j = list_first(&p->done, struct job, link)); n_told++)
+	p->is_telling = true;
+	for (; n_told < TOLD_MAX && !p->is_freed && (j = list_first(&p->done, struct job, link)); n_told++)
 		job_tell(j);
-	if (freed)
+	p->is_telling = false;
+	if (p->is_freed) {
+		free(p);
 		return;
-	p->freed = NULL;
+	}
 	if (!list_empty(&p->done) || (n_told > 0 && !p->current && !list_empty(&p->queue)))
 		publish_wake(p);
 }
@@ -1160,8 +1161,6 @@ void publish_free(struct publish *p)
 
 	if (!p)
 		return;
-	if (p->freed)
-		*p->freed = true;
 	publish_detach(p);
 	loop_source_free(p->turn);
 	loop_source_free(p->timer);
@@ -1175,7 +1174,10 @@ void publish_free(struct publish *p)
 		volume_free(v);
 	}
 	map_deinit(&p->volumes);
-	free(p);
+	if (p->is_telling)
+		p->is_freed = true;
+	else
+		free(p);
 }
 
 static void publish_restart(struct publish *p)
