@@ -57,12 +57,12 @@ field() { grep "^$2:" "/proc/$1/status" | cut -f 2; }
 gone() { # gone PID: ended, reaped or not (nobody may be there to reap an orphan)
 	[ ! -d "/proc/$1" ] || [ "$(field "$1" State | cut -c 1)" = Z ]
 }
-refuses() { # refuses NAME WORDS COMMAND...: exit status 1 or 2, the words on stderr, no mount
+refuses() { # refuses NAME WORDS COMMAND...: exit status 1, 2 or 78, the words on stderr, no mount
 	local name=$1 words=$2 out rc
 	shift 2
 	out=$(timeout 20 "$@" 2>&1)
 	rc=$?
-	check "$name: exit status $rc" test "$rc" = 1 -o "$rc" = 2
+	check "$name: exit status $rc" test "$rc" = 1 -o "$rc" = 2 -o "$rc" = 78
 	check_contains "$name: says why" "$out" "$words"
 	check "$name: one line" test "$(printf '%s\n' "$out" | grep -c .)" -le 2
 }

@@ -78,7 +78,7 @@ refuses() { # refuses NAME WORDS [NAME=VALUE...]
 	shift 2
 	out=$(timeout 20 env "$@" "${daemon[@]}" 2>&1)
 	rc=$?
-	check "$name: exit status $rc" test "$rc" = 1 -o "$rc" = 2
+	check "$name: exit status $rc" test "$rc" = 1 -o "$rc" = 2 -o "$rc" = 78
 	check_contains "$name: says why" "$out" "$words"
 }
 health() { "$secretlet" status --runtime-dir "$run" -o json | jq -r "$1"; }
