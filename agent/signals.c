@@ -307,19 +307,24 @@ int signals_new(struct loop *l, const struct pods *pods, bool enabled, struct si
 	return 0;
 }
 
-void signals_free(struct signals *s)
+static void askers_free(struct signals *s, struct list *askers)
 {
-	struct list *const lists[] = { &s->untold, &s->told, &s->gone };
 	struct asker *a;
 
+	while ((a = list_first(askers, struct asker, link)))
+		asker_free(s, a);
+}
+
+void signals_free(struct signals *s)
+{
 	if (!s)
 		return;
 	loop_source_free(s->source);
 	loop_source_free(s->look);
 	close_fd(s->socket);
-	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
-		while ((a = list_first(lists[i], struct asker, link)))
-			asker_free(s, a);
+	askers_free(s, &s->untold);
+	askers_free(s, &s->told);
+	askers_free(s, &s->gone);
 	map_deinit(&s->askers);
 	free(s);
 }
