@@ -293,7 +293,7 @@ man-check: ## mandoc's lint over the manual
 	$(Q)if command -v mandoc >/dev/null; then mandoc -T lint -W warning man/*.[1-9]; fi
 
 # below DOCDIR, and below DATADIR what is used as it is; by their names there
-DOCS = README.md SECURITY.md CHANGELOG.md $(wildcard docs/*.md) $(shell find examples -type f) podman/web.container
+DOCS = README.md SECURITY.md CHANGELOG.md $(wildcard docs/*.md) docs/secretlet.svg $(wildcard docs/bench/*) $(shell find examples -type f) podman/web.container
 DATA = openapi.yaml oci/secretlet-precreate.json $(addprefix prometheus/,alerts.yaml alerts_test.yaml scrape.yaml) grafana/secretlet.json
 # a file that names the program, or its configuration
 with_places = $(INSTALL) -D -m 0644 /dev/null $(DESTDIR)$(2) && \
@@ -311,8 +311,9 @@ install: all ## into $(DESTDIR)$(PREFIX): BINDIR= MANDIR= DOCDIR= DATADIR= UNITD
 	$(INSTALL) -D -m 0644 deploy/completion/secretlet.bash $(DESTDIR)$(BASHCOMPDIR)/secretlet
 	$(INSTALL) -D -m 0644 deploy/completion/_secretlet $(DESTDIR)$(ZSHCOMPDIR)/_secretlet
 	$(INSTALL) -D -m 0644 deploy/completion/secretlet.fish $(DESTDIR)$(FISHCOMPDIR)/secretlet.fish
-	for to in $(DOCS); do from=$$to; [ -e $$from ] || from=deploy/$$to; \
-		$(INSTALL) -D -m 0644 $$from $(DESTDIR)$(DOCDIR)/$$to || exit 1; done
+	for to in $(DOCS); do from=$$to; [ -e $$from ] || from=deploy/$$to; case $$to in \
+		examples/* | podman/*) $(call with_places,$$from,$(DOCDIR)/$$to) ;; \
+		*) $(INSTALL) -D -m 0644 $$from $(DESTDIR)$(DOCDIR)/$$to ;; esac || exit 1; done
 	for to in $(DATA); do from=docs/$$to; [ -e $$from ] || from=deploy/$$to; \
 		$(call with_places,$$from,$(DATADIR)/$$to) || exit 1; done
 	$(INSTALL) -d -m 0755 $(DESTDIR)$(SYSCONFDIR)/secretlet

@@ -58,6 +58,7 @@ check_equal "the unit starts that program" "$(grep ^ExecStart= "$dest/opt/u/secr
 for file in h/secretlet.json a/oci/secretlet-precreate.json; do
 	check_equal "$file too" "$(jq -r .hook.path "$dest/opt/$file")" /opt/x/s/secretlet
 done
+check "nor does an example name another one" not grep -rqE '/usr/bin/secretlet|(^|[^t])/etc/secretlet' "$dest/opt/d/examples"
 check_equal "the manual names the configuration's place, and no other" \
 	"$(grep -rhoE '[a-z/]*/etc/secretlet/secretlet\.yaml' "$dest/opt/m" | sort -u)" /opt/etc/secretlet/secretlet.yaml
 check "make uninstall with them" ours uninstall "${dirs[@]}"
@@ -70,12 +71,22 @@ check "make install with PREFIX" ours install PREFIX=/usr/local UNITDIR=/usr/loc
 check_equal "all but the configuration and the hook follows it: podman looks in one folder" \
 	"$(cd "$dest" && find . -type f ! -path './usr/local/*')" ./usr/share/containers/oci/hooks.d/secretlet.json
 
-# --- what was compiled is compiled again when something else is to be in it: in a copy of the tree, since the build is the others', too
+# --- in a copy of the tree, since tree and build are the others', too: the page of the figures, which `make bench-report` makes
 tree=$TEST_DIR/tree build=$(realpath --relative-to . "$TEST_BUILD_DIR")
 mkdir -p "$tree/$build"
 cp -a Makefile VERSION agent common fusefs man deploy docs examples ./*.md "$tree/"
 cp -a "$build"/{agent,common,fusefs,include,secretlet} "$tree/$build/"
 make_there() { env -u MAKEFLAGS -u MAKELEVEL make -s -C "$tree" B="$build" "$@" >>"$TEST_DIR/make.out" 2>&1; }
+mkdir -p "$tree/docs/bench"
+touch "$tree"/docs/bench/{README.md,read.svg}
+bench=$TEST_DIR/bench/usr/share/doc/secretlet/docs/bench
+make_there -o all install DESTDIR="$TEST_DIR/bench"
+check_equal "what is there of the figures is installed" "$(ls "$bench" | xargs)" "$(ls "$tree/docs/bench" | xargs)"
+make_there -o all uninstall DESTDIR="$TEST_DIR/bench"
+check "and removed" test ! -e "$bench"
+rm -r "$tree/docs/bench"
+
+# --- what was compiled is compiled again when something else is to be in it
 compiled() { # compiled WHAT...: the objects that this makes anew, with make's words for what is to be made
 	touch "$TEST_DIR/before"
 	make_there "$@" || echo failed
