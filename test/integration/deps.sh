@@ -68,10 +68,12 @@ ci() { # ci [VARIABLE=VALUE...]: what it says of e2e and at its end, and what it
 	(cd / && env -u KUBEBUILDER_ASSETS -u KUBE_ASSETS PATH="$bin:$PATH" "$@" "$TEST_DIR/repo/.ci/run") | grep -v '^1 passed' | xargs
 	grep ^e2e "$said"
 }
+ci_status() { PATH=$bin:$PATH env -u KUBEBUILDER_ASSETS -u KUBE_ASSETS "$@" "$TEST_DIR/repo/.ci/run" >/dev/null 2>&1; echo $?; }
 check_equal "CI with a folder" "$(ci KUBEBUILDER_ASSETS="$TEST_DIR/assets" | xargs)" \
 	"5 passed, 0 failed, 0 skipped e2e KUBEBUILDER_ASSETS=$TEST_DIR/assets"
 check_equal "with one that has nothing in it" "$(ci KUBEBUILDER_ASSETS="$TEST_DIR/empty")" \
-	"e2e skipped: KUBEBUILDER_ASSETS: there is no kube-apiserver in $TEST_DIR/empty 4 passed, 0 failed, 1 skipped"
+	"e2e failed: KUBEBUILDER_ASSETS: there is no kube-apiserver in $TEST_DIR/empty 4 passed, 1 failed, 0 skipped"
+check "which is a failure" not test "$(ci_status KUBEBUILDER_ASSETS="$TEST_DIR/empty")" = 0
 check_equal "with none, and no program that makes one" "$(ci nothing=set)" \
 	"e2e skipped: KUBEBUILDER_ASSETS is not set, and there is no ../shared/kube/assets 4 passed, 0 failed, 1 skipped"
 printf '#!/bin/sh\necho %s\n' "$TEST_DIR/assets" >"$TEST_DIR/program"
@@ -80,5 +82,9 @@ check_equal "with such a program" "$(ci KUBE_ASSETS="$TEST_DIR/program" | xargs)
 	"5 passed, 0 failed, 0 skipped e2e KUBEBUILDER_ASSETS=$TEST_DIR/assets"
 printf '#!/bin/sh\nexit 1\n' >"$TEST_DIR/program"
 check_equal "with one that fails" "$(ci KUBE_ASSETS="$TEST_DIR/program")" \
-	"e2e skipped: $TEST_DIR/program makes none 4 passed, 0 failed, 1 skipped"
+	"e2e failed: $TEST_DIR/program makes no folder with kube-apiserver 4 passed, 1 failed, 0 skipped"
+check_equal "with one that is not there" "$(ci KUBE_ASSETS="$TEST_DIR/none" 2>/dev/null)" \
+	"e2e failed: $TEST_DIR/none makes no folder with kube-apiserver 4 passed, 1 failed, 0 skipped"
+check_equal "none of which may pass" "$(ci_status KUBE_ASSETS="$TEST_DIR/program") $(ci_status KUBE_ASSETS="$TEST_DIR/none")" "1 1"
+check_equal "and with none it is skipped" "$(ci_status nothing=set)" 0
 tap_done
