@@ -95,6 +95,7 @@ too_early() {
 	reader "early" "$path" /creds /creds/password
 	wait $!
 	check "$runtime: $1: the container is not started" test $? != 0
+	check_contains "$runtime: $1: because of the volume" "$(cat "$TEST_DIR/$runtime-early.out")" "$path"
 	check "$runtime: $1: and nothing of it ran" not grep -q '^error: cat\|^[0-9][0-9]*$' "$TEST_DIR/$runtime-early.out"
 	oci delete --force "reader-early-$runtime-$$" >>"$TEST_DIR/delete.out" 2>&1
 }
