@@ -34,7 +34,8 @@ check_equal "its version" "$(dpkg-deb -f "$deb" Version)" "$version"
 check_equal "all is root's" "$(dpkg-deb -c "$deb" | awk '{ print $2 }' | sort -u)" root/root
 dpkg-deb -x "$deb" "$TEST_DIR/x"
 check_equal "the program runs" "$("$TEST_DIR/x/usr/bin/secretlet" version)" "secretlet $version"
-check "it has Debian's hardening: full RELRO" grep -q 'BIND_NOW' <<<"$(readelf -d "$TEST_DIR/x/usr/bin/secretlet")"
+check "it is built with Debian's flags" grep -qE -- ' -ffile-prefix-map=.* -o [^ ]*agent/main\.o ' "$tree/build/deb/build.log"
+check "it has full RELRO" grep -q 'BIND_NOW' <<<"$(readelf -d "$TEST_DIR/x/usr/bin/secretlet")"
 check_equal "and no symbols: they are in the other one" "$(readelf -S "$TEST_DIR/x/usr/bin/secretlet" | grep -c '\.symtab\|\.debug_info')" 0
 if command -v lintian >/dev/null; then
 	lintian --allow-root --fail-on error "${packages[@]}" >"$TEST_DIR/lintian.out" 2>&1

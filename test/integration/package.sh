@@ -86,6 +86,9 @@ is() { [ "$(unit is-active)" = "$1" ]; }
 dpkg_() { # dpkg_ ARGUMENT...: as the administrator calls it, but for the index of all manual pages
 	inside env DEBIAN_FRONTEND=noninteractive dpkg --no-triggers "$@" >"$TEST_DIR/dpkg.out" 2>&1 </dev/null || { cat "$TEST_DIR/dpkg.out"; return 1; }
 }
+dpkg_in_time() { # dpkg_in_time SECONDS ARGUMENT...
+	inside timeout -k 1 "$1" dpkg --no-triggers "${@:2}" >"$TEST_DIR/dpkg.out" 2>&1 </dev/null || { cat "$TEST_DIR/dpkg.out"; return 1; }
+}
 put() { # put VALUE: the Secret, as a manifest
 	printf 'apiVersion: v1\nkind: Secret\nmetadata: {name: db}\nstringData: {a: "%s", b: "%s"}\n' "$1" "$1" |
 		inside sh -c "cat >$conf/manifests/.next && mv $conf/manifests/.next $conf/manifests/db.yaml"
@@ -168,6 +171,8 @@ check "the unit does not run" eventually 20 "! is active"
 check "the journal says why" eventually 20 "inside journalctl -q -u secretlet | grep -q 'secretlet.yaml:.*noSuchField'"
 check_equal "the mount is there" "$(mounted)" "$mount"
 check_equal "what is cached can be read" "$(inside timeout 20 cat "$vol/a")" two
+# what a file system has to be asked nobody answers now
+check "dpkg does its work meanwhile, too" dpkg_in_time 60 -i /srv/old.deb
 inside cp /srv/good.yaml $conf/secretlet.yaml
 check "once it is right the unit runs by itself" eventually 20 is active
 check_equal "the mount is the one that it was" "$(mounted)" "$mount"
@@ -206,10 +211,24 @@ inside sh -c "cp /usr/bin/secretlet /usr/local/bin/another; mkdir -p $state /srv
 inside systemd-run -q --unit=another /usr/local/bin/another run --manifests /srv/another --pods-dir $state/pods --runtime-dir /run/another
 another() { [ "$(inside timeout 20 cat $live)" = three ]; }
 check "another instance serves" eventually 30 another
-inside systemctl kill -s STOP another
-check "dpkg --remove while its file system hangs" inside timeout -k 1 240 dpkg --no-triggers -r secretlet
-inside systemctl kill -s CONT another
-check "which is as it was" eventually 30 another
+# elsewhere: one that hangs, and one that is dead; and a dead one below the folder that is not ours
+elsewhere() { inside systemd-run -q --unit="$1" /usr/local/bin/another run --manifests /srv/another --pods-dir "$2" --runtime-dir "/run/$1"; }
+fuse_at() { inside sh -c "grep ' - fuse.secretlet ' /proc/self/mountinfo" | cut -d ' ' -f 5 | sort | xargs -d '\n'; }
+inside mkdir "/srv/hangs" "/srv/dead 1"
+elsewhere hangs "/srv/hangs"
+elsewhere dead1 "/srv/dead 1"
+elsewhere dead2 $state/dead
+check "so do others elsewhere" eventually 30 'inside test -d /srv/hangs/by-name/default/app -a -d "/srv/dead 1/by-name/default/app" -a -d $state/dead/by-name/default/app'
+inside systemctl kill -s KILL dead1 dead2
+inside systemctl kill -s STOP hangs another
+check "dpkg --remove while file systems hang" dpkg_in_time 60 -r secretlet
+check_equal "it names the one that is nobody's, and leaves it" "$(grep 'does not answer' "$TEST_DIR/dpkg.out")" "secretlet: /srv/hangs does not answer and is left as it is"
+check_equal "a dead mount is gone, but for those below another instance's folder" "$(fuse_at)" "/srv/hangs $state/dead $state/pods"
+inside systemctl kill -s CONT another hangs
+check "what hung is as it was" eventually 30 another
+inside systemctl stop hangs
+inside umount -l $state/dead
+inside rm -rf "/srv/dead 1" /srv/hangs $state/dead
 check "dpkg --purge while it is there" dpkg_ -P secretlet
 check "leaves it as it was" eventually 30 another
 check_equal "and what is beside it" "$(there $state/offline/index /var/log/secretlet/audit.jsonl | xargs)" "$state/offline/index /var/log/secretlet/audit.jsonl"
@@ -217,10 +236,14 @@ inside systemctl stop another
 check "installed again" dpkg_ -i /srv/new.deb
 unit stop
 inside sh -c "mkdir $state/held; echo x >$state/held/index; echo x >$state/mine; rm -rf $state/pods"
+# a folder of another program that has a name of ours in it; and names that a script that reads lines would take for two
+inside bash -c "mkdir $state/site $state/\$'x\n'; touch $state/site/{index,index.html} $state/\$'x\n'/index; mkdir -p /srv/y && touch /srv/y/index; mkdir -p $state/\$'x\n/srv/y'"
 inside systemd-run -q --unit=holds flock $state/held sleep 1000
 check "somebody has locked a folder" eventually 20 not inside flock --nonblock $state/held true
 check "dpkg --purge" dpkg_ -P secretlet
-check_equal "what is locked, and what is of nobody's making, stays" "$(inside find $state /var/log/secretlet -type f 2>/dev/null | sort | xargs)" "$state/held/index $state/mine"
+check_equal "what is locked, and what is of nobody's making, stays" "$(inside find $state /var/log/secretlet -type f 2>/dev/null | sort | xargs)" "$state/held/index $state/mine $state/site/index $state/site/index.html"
+check "nor is a folder taken for another one by its name" inside test -e /srv/y/index
+inside rm -r /srv/y
 inside systemctl stop holds
 inside rm -r $state /srv/another /usr/local/bin/another
 check "installed again" dpkg_ -i /srv/new.deb
