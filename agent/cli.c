@@ -3,6 +3,7 @@
 #include "agent/cli.h"
 
 #include <ctype.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -238,19 +239,28 @@ static int dispatch(int argc, char **argv)
 }
 
 /* The unit does not start anew what cannot work (RestartPreventExitStatus=). With a unit that has failed the service manager
- * forgets what it has stored, and all mounts end; who has been handed that is started again, but not ten times a second. */
-static int keep_mounts(int status)
+ * forgets what it has stored, and all mounts end; who has been handed that is started again, but not ten times a second. Nor
+ * is who finds no kubeconfig, which may come later. */
+static int pause_before_restart(int status)
 {
-	if ((status != CLI_USAGE && status != CLI_CONFIG) || sd_listen_fds(0) <= 0)
+	sigset_t none;
+
+	if (status == CLI_LATER)
+		say("tried again in %d seconds", RETRY_SEC);
+	else if ((status == CLI_USAGE || status == CLI_CONFIG) && sd_listen_fds(0) > 0)
+		say("what is mounted is kept meanwhile: tried again in %d seconds", RETRY_SEC);
+	else
 		return status;
-	say("what is mounted is kept meanwhile: tried again in %d seconds", RETRY_SEC);
+	/* the loop, which has gone, has blocked what ends it */
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
 	sleep(RETRY_SEC);
 	return CLI_FAILED;
 }
 
 int cli_main(int argc, char **argv)
 {
-	int status = keep_mounts(dispatch(argc, argv));
+	int status = pause_before_restart(dispatch(argc, argv));
 
 	if (fflush(stdout) < 0 || ferror(stdout)) {
 		/* whoever has read enough wants no sentence */

@@ -14,6 +14,7 @@ enum cli_status {
 	CLI_USAGE = 2,
 	CLI_UNREACHABLE = 3, /* no daemon answers */
 	CLI_CONFIG = 78, /* sysexits.h's EX_CONFIG: the daemon's configuration is wrong */
+	CLI_LATER = 256, /* of run alone, no exit status: CLI_FAILED, once a pause is over */
 };
 
 /* main() without the process's set-up. */

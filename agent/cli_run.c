@@ -136,11 +136,24 @@ static int read_kept_config(char **ret_text, size_t *ret_len, struct err *e)
 	return r;
 }
 
+/* Whether it is the configuration that has to be changed: a lack of memory or of files, and a disk's error, may pass. */
+static bool is_wrong(int r)
+{
+	static const int wrong[] = { EINVAL, EBADMSG, ERANGE, E2BIG,   EFBIG, ENOENT,
+				     EACCES, EPERM,   EISDIR, ENOTDIR, ELOOP, ENAMETOOLONG };
+
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++)
+		if (r == -wrong[i])
+			return true;
+	return false;
+}
+
 /* A daemon's process begins: log, signals, configuration. ret_kept: the keeper's, which keeps what it has read. */
 static int begin(const char *program, const struct options *o, struct config **ret_c, int *ret_kept)
 {
 	cleanup_free char *text = NULL;
 	struct err e = ERR_INIT;
+	bool wrong;
 	size_t len;
 	int r;
 
@@ -149,11 +162,12 @@ static int begin(const char *program, const struct options *o, struct config **r
 	r = ret_kept ? read_config(o, &text, &len, &e) : read_kept_config(&text, &len, &e);
 	if (r == 0)
 		r = parse_config((void *)(uintptr_t)o, o->config ?: CONFIG_DEFAULT_PATH, text, len, ret_c, &e);
+	wrong = ret_kept && is_wrong(r);
 	if (r == 0 && ret_kept)
 		r = keep_config(text, len, ret_kept, &e);
 	if (r < 0) {
 		log_error(NULL, "%s", err_text(&e));
-		return ret_kept && r != -ENOMEM ? CLI_CONFIG : CLI_FAILED;
+		return wrong ? CLI_CONFIG : CLI_FAILED;
 	}
 	assert(*ret_c);
 	log_set_level((*ret_c)->log_level);
@@ -170,6 +184,7 @@ int cli_run(const struct options *o, char *const *words)
 		return r;
 	/* the keeper has the arena, the connection and the private mount: no other root may look into it */
 	cli_hide_memory();
+	static_assert(KEEPER_LATER == CLI_LATER);
 	return keeper_run(c, kept, words);
 }
 

@@ -85,6 +85,7 @@ struct keeper {
 	unsigned n_publisher_deaths; /* its agent has not gone with it */
 	unsigned n_start_hangs; /* agents that hung before they were ready, in a row */
 	unsigned n_reload_tries; /* agents that were told of the reload that is under way; 0: none is */
+	bool refused; /* the first agent has said why it cannot serve */
 	bool stopping;
 };
 
@@ -806,7 +807,8 @@ static void keeper_agent_died(struct loop_source *s, pid_t pid, int code, int st
 	keeper_drop_link(k);
 	if (!k->ready_once) {
 		/* it has said why: bad credentials, an unreadable folder; trying again would not help */
-		if (code != CLD_EXITED)
+		k->refused = code == CLD_EXITED;
+		if (!k->refused)
 			log_error(NULL, "the agent (pid %d) %s before it was ready", (int)pid,
 				  child_end(code, status, end));
 		loop_exit(k->loop, EXIT_FAILURE);
@@ -1093,5 +1095,7 @@ int keeper_run(const struct config *c, int config_text, char *const *args)
 		log_error(NULL, "event loop: %s", strerror(-r));
 	else if (k.ready_once)
 		log_info(NULL, "stopped");
+	if (k.refused && notify_is_open(&k.notify))
+		return KEEPER_LATER;
 	return r == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

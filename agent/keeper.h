@@ -23,7 +23,10 @@ enum {
 /* The agent's exit status when it cannot go on with what is in the arena: it needs a new mount. */
 #define KEEPER_EXIT_REMOUNT 75
 
+/* keeper_run()'s, where a service manager starts it again: nothing is mounted, and an agent has said why it cannot serve. */
+#define KEEPER_LATER 256
+
 /* The whole of `secretlet run`. `args` are the command line's words after "run" (NULL-terminated), given on to the
- * agent, and config_text (borrowed) the file's text. Returns the exit status: 0 after SIGTERM or SIGINT, else 1 and the
- * reason was logged. */
+ * agent, and config_text (borrowed) the file's text. Returns the exit status: 0 after SIGTERM or SIGINT, else 1 (or
+ * KEEPER_LATER) and the reason was logged. */
 int keeper_run(const struct config *c, int config_text, char *const *args);

@@ -215,6 +215,16 @@ fails_for_good() { # fails_for_good WHAT STATUS
 }
 inside sh -c "echo 'noSuchField: 1' >>$config"
 fails_for_good "a wrong configuration" 78
+# what only the agent finds may be mended elsewhere
+inside sh -c "sed 's,^manifestsDir: .*,manifestsDir: /run/later,' /run/good.yaml >$config"
+n_refused() { inside journalctl -q -u secretlet | grep -c 'tried again in 5 seconds$'; }
+n=$(n_refused) begun=$SECONDS
+check "without what the configuration names: it fails" not unit start secretlet
+check "it is tried again" eventually 60 "[ \$((\$(n_refused) - n)) -ge 2 ]"
+check "not more often than every 5 seconds" test "$(unit show -P NRestarts secretlet)" -le $(((SECONDS - begun) / 5 + 1))
+inside install -d -m 755 /run/later
+check "once it is there it runs by itself" eventually 60 active
+unit stop secretlet
 inside sh -c "cp /run/good.yaml $config; mkdir -p /run/systemd/system/secretlet.service.d
 	printf '[Service]\nExecStart=\nExecStart=/usr/bin/secretlet run --no-such-option\n' >/run/systemd/system/secretlet.service.d/wrong.conf"
 unit daemon-reload

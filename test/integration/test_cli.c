@@ -232,6 +232,22 @@ static void a_wrong_configuration_is_said_by_run(void **state)
 	assert_non_null(strstr(r.err, "error keeper: "));
 }
 
+static void a_configuration_that_is_a_folder_is_wrong(void **state)
+{
+	cleanup_program_result struct program_result r = RUN_ALONE("run", "--config", "/");
+
+	assert_int_equal(r.status, 78);
+}
+
+static void one_that_cannot_be_read_now_is_not_wrong(void **state)
+{
+	/* reading from address 0 gives EIO */
+	cleanup_program_result struct program_result r = RUN_ALONE("run", "--config", "/proc/self/mem");
+
+	assert_int_equal(r.status, 1);
+	assert_non_null(strstr(r.err, "read /proc/self/mem: Input/output error"));
+}
+
 static int shell(const char *words)
 {
 	cleanup_free char *line = str_format("%s %s", program_path(), words);
@@ -821,6 +837,8 @@ int main(void)
 		SERVED(without_a_command_the_help_goes_to_stderr),
 		SERVED(version_is_one_line),
 		SERVED(a_wrong_configuration_is_said_by_run),
+		SERVED(a_configuration_that_is_a_folder_is_wrong),
+		SERVED(one_that_cannot_be_read_now_is_not_wrong),
 		SERVED(what_cannot_be_written_is_a_failure),
 		SERVED(whoever_has_read_enough_is_told_nothing),
 		SERVED(closed_standard_fds_do_no_harm),
