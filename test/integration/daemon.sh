@@ -57,12 +57,12 @@ field() { grep "^$2:" "/proc/$1/status" | cut -f 2; }
 gone() { # gone PID: ended, reaped or not (nobody may be there to reap an orphan)
 	[ ! -d "/proc/$1" ] || [ "$(field "$1" State | cut -c 1)" = Z ]
 }
-refuses() { # refuses NAME WORDS COMMAND...: exit status 1, 2 or 78, the words on stderr, no mount
+refuses() { # refuses NAME WORDS COMMAND...: the exit status $status (1), the words on stderr, no mount
 	local name=$1 words=$2 out rc
 	shift 2
 	out=$(timeout 20 "$@" 2>&1)
 	rc=$?
-	check "$name: exit status $rc" test "$rc" = 1 -o "$rc" = 2 -o "$rc" = 78
+	check_equal "$name: exit status" "$rc" "${status:-1}"
 	check_contains "$name: says why" "$out" "$words"
 	check "$name: one line" test "$(printf '%s\n' "$out" | grep -c .)" -le 2
 }
@@ -76,9 +76,9 @@ write_pod
 for_all=$TEST_DIR/secretlet
 install -m 0755 "$secretlet" "$for_all"
 refuses "not root" "must be started by root" setpriv --reuid 65534 --clear-groups "$for_all" "${base[@]}"
-refuses "no source" "--manifests" "$secretlet" run --pods-dir "$pods" --runtime-dir "$run"
-refuses "two sources" "kubeconfig" "$secretlet" "${base[@]}" --kubeconfig /dev/null
-refuses "unknown option" "--frobnicate" "$secretlet" "${base[@]}" --frobnicate
+status=78 refuses "no source" "--manifests" "$secretlet" run --pods-dir "$pods" --runtime-dir "$run"
+status=78 refuses "two sources" "kubeconfig" "$secretlet" "${base[@]}" --kubeconfig /dev/null
+status=2 refuses "unknown option" "--frobnicate" "$secretlet" "${base[@]}" --frobnicate
 touch "$TEST_DIR/file"
 refuses "pods dir is a file" "not a folder" "$secretlet" run --manifests "$manifests" --pods-dir "$TEST_DIR/file" --runtime-dir "$run"
 mkdir "$TEST_DIR/other" && mount -t tmpfs none "$TEST_DIR/other"
@@ -86,17 +86,17 @@ refuses "pods dir is mounted by something else" "already mounted by something el
 	"$secretlet" run --manifests "$manifests" --pods-dir "$TEST_DIR/other" --runtime-dir "$run"
 umount "$TEST_DIR/other"
 refuses "manifests folder missing" "$TEST_DIR/nowhere" "$secretlet" run --manifests "$TEST_DIR/nowhere" --pods-dir "$pods" --runtime-dir "$run"
-refuses "configuration missing" "$TEST_DIR/nowhere.yaml" "$secretlet" "${base[@]}" --config "$TEST_DIR/nowhere.yaml"
+status=78 refuses "configuration missing" "$TEST_DIR/nowhere.yaml" "$secretlet" "${base[@]}" --config "$TEST_DIR/nowhere.yaml"
 printf 'apiVersion: secretlet.config/v1alpha1\nkind: SecretletConfiguration\nnodeNmae: x\n' >"$TEST_DIR/bad.yaml"
-refuses "configuration invalid" "bad.yaml:3:" "$secretlet" "${base[@]}" --config "$TEST_DIR/bad.yaml"
+status=78 refuses "configuration invalid" "bad.yaml:3:" "$secretlet" "${base[@]}" --config "$TEST_DIR/bad.yaml"
 refuses "no such user" "nobody-of-that-name" "$secretlet" "${base[@]}" --user nobody-of-that-name
-refuses "agent as root" "root" "$secretlet" "${base[@]}" --user root
+status=78 refuses "agent as root" "root" "$secretlet" "${base[@]}" --user root
 refuses "too few open files" "the limit of open files is too low: 40" bash -c "ulimit -n 40 && exec '$secretlet' ${base[*]}"
 # without CAP_IPC_LOCK and with a limit that is smaller than secretMemoryLimit
 unlocked() { bash -c 'ulimit -l 64 && exec setpriv --bounding-set -ipc_lock,-sys_resource "$@"' bash "$@"; }
 export -f unlocked
 refuses "memory that cannot be locked" "memoryLock: warn" bash -c 'unlocked "$@"' bash "$secretlet" "${base[@]}"
-refuses "internal commands are not for people" "secretlet run" "$secretlet" internal-agent
+status=2 refuses "internal commands are not for people" "secretlet run" "$secretlet" internal-agent
 # --user fails in the agent, when everything is mounted already
 check "nothing is mounted after a refusal" not mounted
 check "no runtime folder after a refusal" test ! -e "$run"
