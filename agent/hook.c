@@ -106,22 +106,33 @@ static const char *annotation(const json_t *annotations, const char *key)
 	return json_string_value(json_object_get(annotations, key));
 }
 
+static bool is_podman(const json_t *annotations)
+{
+	return str_eq(annotation(annotations, MANAGER), MANAGER_PODMAN);
+}
+
+/* No more than its word: who could forge it, an image of podman's or a pod's author, must not get a container started
+ * without its Secrets. Each container has a name there, and a sandbox none, or POD. */
 static bool is_sandbox(const json_t *annotations)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(CRI); i++)
-		if (str_eq(annotation(annotations, CRI[i].type), "sandbox"))
-			return true;
-	return false;
+	bool said = false;
+
+	for (size_t i = 0; i < ARRAY_SIZE(CRI); i++) {
+		if (str_is_dns_label(annotation(annotations, CRI[i].container) ?: ""))
+			return false;
+		said |= str_eq(annotation(annotations, CRI[i].type), "sandbox");
+	}
+	return said && !is_podman(annotations);
 }
 
 /* The first of them that is there; NULL: this CRI is not the one. */
 static const char *find_cri(const json_t *annotations, const struct cri_names *n)
 {
 	const char *const keys[] = { n->ns, n->name, n->uid, n->container, n->type, n->sandbox };
-	bool is_podman = str_eq(annotation(annotations, MANAGER), MANAGER_PODMAN);
+	bool by_podman = is_podman(annotations);
 
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
-		if (is_podman && (keys[i] == n->type || keys[i] == n->sandbox))
+		if (by_podman && (keys[i] == n->type || keys[i] == n->sandbox))
 			continue;
 		if (json_object_get(annotations, keys[i]))
 			return keys[i];

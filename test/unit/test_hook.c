@@ -174,6 +174,7 @@ static void a_sandbox_is_not_asked(void **state)
 		"{" SELF CRIO("ContainerType") "\"sandbox\"," CRIO("KubeName") "\"b\"}",
 		"{\"secretlet.dev/typo\":\"x\"," CRI("container-type") "\"sandbox\"}",
 		"{\"secretlet.dev/pod\":7," CRIO("ContainerType") "\"sandbox\"}",
+		"{" SELF CRIO("ContainerType") "\"sandbox\"," LABEL("container.name") "\"POD\"}",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
@@ -182,6 +183,28 @@ static void a_sandbox_is_not_asked(void **state)
 
 		if (request(CASES[i], &req, &doc, NULL) != HOOK_NOT_ASKED)
 			fail_msg("%s", CASES[i]);
+	}
+}
+
+/* Where the type is a pod's annotation, or an image's, it switches nothing off. */
+static void a_container_is_no_sandbox(void **state)
+{
+	static const struct {
+		const char *annotations;
+		int r;
+	} CASES[] = {
+		{ "{" P C "," CRIO("ContainerType") "\"sandbox\",\"io.container.manager\":\"libpod\"}", 0 },
+		{ "{" SELF CONTAINERD "," CRIO("ContainerType") "\"sandbox\"}", -EINVAL },
+		{ "{" SELF CRI_O "," CRI("container-type") "\"sandbox\"}", -EINVAL },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
+		struct hook_request req = { .container = NULL };
+		cleanup_json json_t *doc = NULL;
+		struct err e = ERR_INIT;
+
+		if (request(CASES[i].annotations, &req, &doc, &e) != CASES[i].r)
+			fail_msg("%s: %s", CASES[i].annotations, err_text(&e));
 	}
 }
 
@@ -568,6 +591,7 @@ int main(void)
 		cmocka_unit_test(the_cri_says_whose_container_it_is),
 		cmocka_unit_test(who_is_started_by_hand_says_it_himself),
 		cmocka_unit_test(a_sandbox_is_not_asked),
+		cmocka_unit_test(a_container_is_no_sandbox),
 		cmocka_unit_test(a_pod_of_the_cri_is_the_one_that_is_named),
 		cmocka_unit_test(the_pod_that_is_found_is_the_one_that_was_meant),
 		cmocka_unit_test(a_state_is_read),
