@@ -19,8 +19,6 @@ BASHCOMPDIR ?= $(PREFIX)/share/bash-completion/completions
 ZSHCOMPDIR ?= $(PREFIX)/share/zsh/vendor-completions
 FISHCOMPDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 SYSUSERSDIR ?= $(or $(shell pkg-config --variable=sysusersdir systemd 2>/dev/null),/usr/lib/sysusers.d)
-# where podman looks (oci-hooks(5)), whatever PREFIX is
-OCIHOOKSDIR ?= /usr/share/containers/oci/hooks.d
 TMPFILESDIR ?= $(or $(shell pkg-config --variable=tmpfilesdir systemd 2>/dev/null),/usr/lib/tmpfiles.d)
 DESTDIR ?=
 INSTALL ?= install
@@ -294,7 +292,8 @@ man-check: ## mandoc's lint over the manual
 
 # below DOCDIR, and below DATADIR what is used as it is; by their names there
 DOCS = README.md SECURITY.md CHANGELOG.md $(wildcard docs/*.md) docs/secretlet.svg $(wildcard docs/bench/*) $(shell find examples -type f) podman/web.container
-DATA = openapi.yaml oci/secretlet-precreate.json $(addprefix prometheus/,alerts.yaml alerts_test.yaml scrape.yaml) grafana/secretlet.json
+# The hook is not where podman looks by itself: an image's annotations would be asked for as the operator's are
+DATA = openapi.yaml oci/hooks.d/secretlet.json oci/secretlet-precreate.json $(addprefix prometheus/,alerts.yaml alerts_test.yaml scrape.yaml) grafana/secretlet.json
 # a file that names the program, or its configuration
 with_places = $(INSTALL) -D -m 0644 /dev/null $(DESTDIR)$(2) && \
 	sed 's\#/usr/bin/secretlet\#$(BINDIR)/secretlet\#g; s\#/etc/secretlet\#$(SYSCONFDIR)/secretlet\#g' $(1) >$(DESTDIR)$(2)
@@ -305,7 +304,6 @@ install: all ## into $(DESTDIR)$(PREFIX): BINDIR= MANDIR= DOCDIR= DATADIR= UNITD
 	for p in man/*.[1-9]; do $(call with_places,$$p,$(MANDIR)/man$${p##*.}/$${p##*/}) || exit 1; done
 	$(call with_places,deploy/secretlet.service,$(UNITDIR)/secretlet.service)
 	$(call with_places,deploy/systemd/secretlet-wait@.service,$(UNITDIR)/secretlet-wait@.service)
-	$(call with_places,deploy/oci/secretlet.json,$(OCIHOOKSDIR)/secretlet.json)
 	$(INSTALL) -D -m 0644 deploy/secretlet.sysusers $(DESTDIR)$(SYSUSERSDIR)/secretlet.conf
 	$(INSTALL) -D -m 0644 deploy/secretlet.tmpfiles $(DESTDIR)$(TMPFILESDIR)/secretlet.conf
 	$(INSTALL) -D -m 0644 deploy/completion/secretlet.bash $(DESTDIR)$(BASHCOMPDIR)/secretlet
@@ -326,7 +324,7 @@ uninstall: ## removes what install put there (not the configuration); the same v
 	rm -f $(DESTDIR)$(BINDIR)/secretlet
 	for p in man/*.[1-9]; do rm -f $(DESTDIR)$(MANDIR)/man$${p##*.}/$${p##*/}; done
 	rm -f $(DESTDIR)$(UNITDIR)/secretlet.service $(DESTDIR)$(UNITDIR)/secretlet-wait@.service
-	rm -f $(DESTDIR)$(SYSUSERSDIR)/secretlet.conf $(DESTDIR)$(TMPFILESDIR)/secretlet.conf $(DESTDIR)$(OCIHOOKSDIR)/secretlet.json
+	rm -f $(DESTDIR)$(SYSUSERSDIR)/secretlet.conf $(DESTDIR)$(TMPFILESDIR)/secretlet.conf
 	rm -f $(DESTDIR)$(BASHCOMPDIR)/secretlet $(DESTDIR)$(ZSHCOMPDIR)/_secretlet $(DESTDIR)$(FISHCOMPDIR)/secretlet.fish
 	$(call remove,$(DOCDIR),$(DOCS))
 	$(call remove,$(DATADIR),$(DATA))

@@ -41,18 +41,48 @@ for name in podman podman-volume; do
 	check "$name: it sees the update" eventually 60 "reads second"
 	if [ "$name" = podman ]; then
 		inside podman stop -t 0 web >/dev/null 2>&1
-		inside podman start web >/dev/null
+		inside podman --hooks-dir /usr/share/secretlet/oci/hooks.d start web >/dev/null
 		check "$name: started again, it asks again" eventually 60 "reads second"
 	fi
 	remove
 done
 
 # --- refusals
-out=$(inside podman run --rm --annotation secretlet.dev/pod=default/web --annotation secretlet.dev/container=other \
+hooked() { inside podman --hooks-dir /usr/share/secretlet/oci/hooks.d run --rm "$@"; }
+out=$(hooked --annotation secretlet.dev/pod=default/web --annotation secretlet.dev/container=other \
 	localhost/web:latest /bin/echo it runs 2>&1)
 check "without its volumes a container is not started" test $? != 0
 check_equal "nothing of it ran" "$(grep -c "it runs" <<<"$out")" 0
 check_contains "the reason is said" "$out" "has no container other"
+
+# --- an image that would like to be a pod's container: podman hands the annotations of its manifest on
+mkdir -p "$TEST_DIR/evil"
+python3 - "$TEST_DIR/evil" /srv/image.tar <<-'P'
+	import hashlib, json, os, sys
+	out, layer = sys.argv[1], open(sys.argv[2], "rb").read()
+	os.makedirs(out + "/blobs/sha256")
+	def blob(kind, data):
+	    if not isinstance(data, bytes):
+	        data = json.dumps(data).encode()
+	    digest = hashlib.sha256(data).hexdigest()
+	    open(out + "/blobs/sha256/" + digest, "wb").write(data)
+	    return {"mediaType": "application/vnd.oci.image." + kind, "digest": "sha256:" + digest, "size": len(data)}
+	tar = blob("layer.v1.tar", layer)
+	config = blob("config.v1+json", {"architecture": "amd64", "os": "linux", "history": [{}],
+	    "config": {"Cmd": ["/bin/sh"]}, "rootfs": {"type": "layers", "diff_ids": [tar["digest"]]}})
+	manifest = blob("manifest.v1+json", {"schemaVersion": 2, "config": config, "layers": [tar], "annotations": {
+	    "secretlet.dev/pod": "default/web", "secretlet.dev/container": "nginx", "io.kubernetes.cri-o.ContainerType": "sandbox"}})
+	manifest["annotations"] = {"org.opencontainers.image.ref.name": "latest"}
+	json.dump({"schemaVersion": 2, "manifests": [manifest]}, open(out + "/index.json", "w"))
+	json.dump({"imageLayoutVersion": "1.0.0"}, open(out + "/oci-layout", "w"))
+	P
+evil=$(inside podman pull --quiet "oci:$TEST_DIR/evil:latest")
+out=$(inside podman run --rm "$evil" /bin/sh -c 'echo it runs; cat /etc/credentials/password' 2>&1)
+check_contains "an image with annotations runs" "$out" "it runs"
+check_contains "and gets nothing that nobody asked for" "$out" "No such file"
+check_equal "with the hook it has them, and cannot switch it off" "$(hooked "$evil" /bin/cat /etc/credentials/password 2>&1)" second
+out=$(hooked --annotation secretlet.dev/container=other "$evil" /bin/echo it runs 2>&1)
+check_contains "what the command line says wins" "$out" "has no container other"
 
 # --- precreate
 mkdir -p /run/precreate
@@ -76,10 +106,12 @@ quadlet() {
 	awk -F= '/^\[/ { part = $0; next } part != "[Container]" || /^$/ { next }
 		{ key = $1; sub(/^[^=]*=/, ""); value = $0 }
 		key == "ContainerName" { print "--name=" value; next } key == "Annotation" { print "--annotation=" value; next }
+		key == "GlobalArgs" { next } # they go before the others
 		key == "Image" { image = value; next } { print "--unknown-key=" key } END { print image }'
 }
 mapfile -t words < <(recipe "file: /etc/containers/systemd/web.container" | quadlet)
-inside podman run --detach "${words[@]}" >"$TEST_DIR/out" 2>&1
+args=$(recipe "file: /etc/containers/systemd/web.container" | sed -n 's/^GlobalArgs=//p')
+inside podman "$args" run --detach "${words[@]}" >"$TEST_DIR/out" 2>&1
 check_equal "the container of the .container file" "$? $(grep -i error "$TEST_DIR/out")" "0 "
 check "it reads its Secret" eventually 60 "reads third"
 rotate fourth

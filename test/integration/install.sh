@@ -13,22 +13,22 @@ ours() { # ours TARGET [VARIABLE...]
 	env -u MAKEFLAGS -u MAKELEVEL make -s -o all "$1" B="$TEST_BUILD_DIR" DESTDIR="$dest" "${@:2}" >>"$TEST_DIR/make.out" 2>&1
 }
 files() { (cd "$dest" && find . -type f -printf '%m %P\n' | sort -k 2); }
-# what there is to install, below the folders of a variable each: BIN MAN DOC UNIT SYSUSERS OCIHOOKS BASHCOMP ZSHCOMP FISHCOMP DATA TMPFILES
+# what there is to install, below the folders of a variable each: BIN MAN DOC UNIT SYSUSERS BASHCOMP ZSHCOMP FISHCOMP DATA TMPFILES
 expected() {
 	echo "755 $1/secretlet"
 	find man -name '*.[1-9]' -printf '%f\n' | while read -r page; do echo "644 $2/man${page##*.}/$page"; done
 	find README.md SECURITY.md CHANGELOG.md docs examples -type f ! -name openapi.yaml -printf "644 $3/%p\n"
 	(cd deploy && find podman -type f -printf "644 $3/%p\n")
-	(cd deploy && find prometheus grafana oci/secretlet-precreate.json -type f -printf "644 ${10}/%p\n")
-	printf '644 %s\n' "${10}/openapi.yaml" "${11}/secretlet.conf"
-	printf '644 %s\n' "$4/secretlet.service" "$4/secretlet-wait@.service" "$5/secretlet.conf" "$6/secretlet.json" \
-		"$7/secretlet" "$8/_secretlet" "$9/secretlet.fish"
+	(cd deploy && find prometheus grafana oci -type f -printf "644 $9/%p\n")
+	printf '644 %s\n' "$9/openapi.yaml" "${10}/secretlet.conf"
+	printf '644 %s\n' "$4/secretlet.service" "$4/secretlet-wait@.service" "$5/secretlet.conf" \
+		"$6/secretlet" "$7/_secretlet" "$8/secretlet.fish"
 }
 
 dirs=(UNITDIR=/lib/systemd/system SYSUSERSDIR=/usr/lib/sysusers.d TMPFILESDIR=/usr/lib/tmpfiles.d)
 check "make install" ours install "${dirs[@]}"
 check_equal "what is installed, and with which modes" "$(files)" \
-	"$(expected usr/bin usr/share/man usr/share/doc/secretlet lib/systemd/system usr/lib/sysusers.d usr/share/containers/oci/hooks.d \
+	"$(expected usr/bin usr/share/man usr/share/doc/secretlet lib/systemd/system usr/lib/sysusers.d \
 		usr/share/bash-completion/completions usr/share/zsh/vendor-completions usr/share/fish/vendor_completions.d usr/share/secretlet \
 		usr/lib/tmpfiles.d | sort -k 2)"
 check "the program works" test "$("$dest/usr/bin/secretlet" version)" = "$("$TEST_BUILD_DIR/secretlet" version)"
@@ -49,13 +49,13 @@ check_equal "which is as it was" "$(cat "$dest/etc/secretlet/secretlet.yaml")" "
 
 rm -r "$dest"
 dirs=(PREFIX=/opt/x BINDIR=/opt/x/s MANDIR=/opt/m DOCDIR=/opt/d DATADIR=/opt/a UNITDIR=/opt/u SYSUSERSDIR=/opt/y TMPFILESDIR=/opt/t SYSCONFDIR=/opt/etc
-	OCIHOOKSDIR=/opt/h BASHCOMPDIR=/opt/cb ZSHCOMPDIR=/opt/cz FISHCOMPDIR=/opt/cf)
+	BASHCOMPDIR=/opt/cb ZSHCOMPDIR=/opt/cz FISHCOMPDIR=/opt/cf)
 check "make install with all variables" ours install "${dirs[@]}"
-check_equal "all is where they say" "$(files)" "$(expected opt/x/s opt/m opt/d opt/u opt/y opt/h opt/cb opt/cz opt/cf opt/a opt/t | sort -k 2)"
+check_equal "all is where they say" "$(files)" "$(expected opt/x/s opt/m opt/d opt/u opt/y opt/cb opt/cz opt/cf opt/a opt/t | sort -k 2)"
 check "the configuration's folder as well" test -d "$dest/opt/etc/secretlet"
 check_equal "nothing is anywhere else" "$(ls "$dest")" opt
 check_equal "the unit starts that program" "$(grep ^ExecStart= "$dest/opt/u/secretlet.service")" "ExecStart=/opt/x/s/secretlet run"
-for file in h/secretlet.json a/oci/secretlet-precreate.json; do
+for file in a/oci/hooks.d/secretlet.json a/oci/secretlet-precreate.json; do
 	check_equal "$file too" "$(jq -r .hook.path "$dest/opt/$file")" /opt/x/s/secretlet
 done
 check "nor does an example name another one" not grep -rqE '/usr/bin/secretlet|(^|[^t])/etc/secretlet' "$dest/opt/d/examples"
@@ -68,8 +68,8 @@ check_equal "no folder of its own either" "$(ls -d "$dest"/opt/[da] 2>/dev/null)
 rm -r "$dest"
 check "make install with PREFIX" ours install PREFIX=/usr/local UNITDIR=/usr/local/lib/systemd/system SYSUSERSDIR=/usr/local/lib/sysusers.d \
 	TMPFILESDIR=/usr/local/lib/tmpfiles.d
-check_equal "all but the configuration and the hook follows it: podman looks in one folder" \
-	"$(cd "$dest" && find . -type f ! -path './usr/local/*')" ./usr/share/containers/oci/hooks.d/secretlet.json
+check_equal "all but the configuration follows it, and podman finds no hook by itself" \
+	"$(cd "$dest" && find . -type f ! -path './usr/local/*')" ""
 
 # --- in a copy of the tree, since tree and build are the others', too: the page of the figures, which `make bench-report` makes
 tree=$TEST_DIR/tree build=$(realpath --relative-to . "$TEST_BUILD_DIR")
