@@ -12,21 +12,27 @@
 #include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <syslog.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "agent/cli.h"
 #include "common/buf.h"
 #include "common/clock.h"
 #include "common/file.h"
+#include "common/str.h"
 
 #define OUTPUT_MAX ((size_t)64 << 20)
 #define LINES_MAX  ((size_t)64 << 10)
 #define READ_SIZE  ((size_t)64 << 10)
 #define DOING_MAX  512
 #define PREFIX	   "secretlet: " /* of messages; the log has the program's name by itself */
-#define LAST_SEC   5 /* for the reason that the time is up, should even the log not take it */
+#define TELL_SEC   5 /* who does not read a line by then ends us, which the runtime takes for a failure */
+#define LOG_MSEC   1000 /* for a log that is full, once: a reason that is late is worse than one that is lost there */
+#define LOG_TAG	   "secretlet-hook"
 
 struct hook_watch {
 	_Atomic uint64_t end_usec;
@@ -56,11 +62,45 @@ void hook_watch_doing(struct hook_watch *w, const char *fmt, ...)
 	va_end(ap);
 }
 
+/* --- the system's log --- */
+
+static int log_connect(void)
+{
+	const struct sockaddr_un sa = { .sun_family = AF_UNIX, .sun_path = _PATH_LOG };
+	cleanup_fd int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || connect(fd, (const struct sockaddr *)&sa, sizeof(sa)) < 0)
+		return -errno;
+	return TAKE_FD(fd);
+}
+
+/* As syslog(3), which would wait for as long as nobody reads. */
+static void log_line(const char *line)
+{
+	static bool is_full;
+	cleanup_free char *text = NULL;
+	cleanup_fd int fd = log_connect();
+	time_t now = time(NULL);
+	char when[32] = "";
+	struct tm tm;
+
+	if (fd < 0)
+		return;
+	if (localtime_r(&now, &tm))
+		strftime(when, sizeof(when), "%b %e %T ", &tm);
+	text = str_format("<%d>%s" LOG_TAG "[%d]: %s", LOG_DAEMON | LOG_ERR, when, getpid(), line);
+	if (!text || send(fd, text, strlen(text), MSG_NOSIGNAL) >= 0 || errno != EAGAIN || is_full)
+		return;
+	is_full = poll(&(struct pollfd){ .fd = fd, .events = POLLOUT }, 1, LOG_MSEC) <= 0 ||
+		  send(fd, text, strlen(text), MSG_NOSIGNAL) < 0;
+}
+
 void hook_watch_tell(const char *line)
 {
-	openlog("secretlet-hook", LOG_PID, LOG_DAEMON);
-	syslog(LOG_ERR, "%s", str_starts(line, PREFIX) ? line + strlen(PREFIX) : line);
+	alarm(TELL_SEC);
 	fprintf(stderr, "%s\n", line);
+	log_line(str_starts(line, PREFIX) ? line + strlen(PREFIX) : line);
+	alarm(0);
 }
 
 /* --- the child --- */
@@ -189,7 +229,6 @@ static int finish(struct watched *p, int r)
 		if (r == 0)
 			return CLI_OK;
 	}
-	alarm(LAST_SEC);
 	if (r == -ETIMEDOUT)
 		err_set(&e, r, PREFIX "hook: time is up: %.400s: does a file system hang? see `secretlet status`",
 			p->shared->doing);
@@ -199,6 +238,17 @@ static int finish(struct watched *p, int r)
 	if (p->pid > 0)
 		kill(p->pid, SIGKILL);
 	return CLI_FAILED;
+}
+
+/* What a runtime leaves to its hooks is not always what it should: the child's end has to be seen, and alarm() to act. */
+static void reset_signals(void)
+{
+	sigset_t none;
+
+	signal(SIGALRM, SIG_DFL);
+	signal(SIGCHLD, SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
 int hook_watch_run(int (*work)(struct hook_watch *, void *), void *arg, uint64_t limit_usec)
@@ -217,6 +267,7 @@ int hook_watch_run(int (*work)(struct hook_watch *, void *), void *arg, uint64_t
 		return cli_fail_memory();
 	hook_watch_limit(p.shared, limit_usec);
 	fflush(NULL);
+	reset_signals();
 	r = start(&p, work, arg);
 	if (r == 0)
 		r = wait_for(&p);
