@@ -682,3 +682,35 @@ int hook_mountinfo_find(const char *text, uint64_t id, struct hook_mountinfo *re
 	}
 	return -ENOENT;
 }
+
+/* What follows `path` in a field of mountinfo, where white space and the backslash are octal; NULL: another path. */
+static const char *skip_path(const char *field, const char *path)
+{
+	for (; *path; path++) {
+		unsigned c = (unsigned char)*field;
+		int n = 1;
+
+		if (c == '\\' && sscanf(field, "\\%3o%n", &c, &n) != 1)
+			return NULL;
+		if (c != (unsigned char)*path)
+			return NULL;
+		field += n;
+	}
+	return field;
+}
+
+const char *hook_mountinfo_beneath(const char *text, const char *path)
+{
+	for (const char *line = text; *line; line += strcspn(line, "\n"), line += *line == '\n') {
+		const char *field = line;
+
+		for (int i = 0; field && i < 4; i++) {
+			field += strcspn(field, " \n");
+			field = *field == ' ' ? field + 1 : NULL;
+		}
+		field = field ? skip_path(field, path) : NULL;
+		if (field && field[0] == '/' && !strchr(" \n", field[1]))
+			return field + 1;
+	}
+	return NULL;
+}

@@ -72,3 +72,6 @@ struct hook_mountinfo {
 };
 /* -ENOENT: no mount has this id. */
 int hook_mountinfo_find(const char *text, uint64_t id, struct hook_mountinfo *ret);
+/* A mount point beneath the folder `path`, from there on, with mountinfo's escapes; NULL: there is none. Ends at the next
+ * white space. */
+const char *hook_mountinfo_beneath(const char *text, const char *path);

@@ -4,6 +4,7 @@
 #include "agent/hook_mount.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/magic.h>
 #include <linux/openat2.h>
 #include <sched.h>
@@ -90,8 +91,8 @@ static int mount_id(int fd, uint64_t *ret_id)
 	return 0;
 }
 
-/* In the mount namespace that this process is in now. */
-static int mountinfo_of(int proc, int fd, struct hook_mountinfo *ret, struct err *e)
+/* In the mount namespace that this process is in now. *ret_text (NULL: not wanted): all of it. */
+static int mountinfo_of(int proc, int fd, struct hook_mountinfo *ret, char **ret_text, struct err *e)
 {
 	cleanup_free char *text = NULL;
 	uint64_t id = 0;
@@ -105,7 +106,11 @@ static int mountinfo_of(int proc, int fd, struct hook_mountinfo *ret, struct err
 	if (r < 0)
 		return r;
 	r = hook_mountinfo_find(text, id, ret);
-	return r < 0 ? err_set(e, r, "its mount is not in mountinfo") : 0;
+	if (r < 0)
+		return err_set(e, r, "its mount is not in mountinfo");
+	if (ret_text)
+		*ret_text = TAKE_PTR(text);
+	return 0;
 }
 
 static int open_in(int dir, const char *path, uint64_t flags, uint64_t resolve)
@@ -133,7 +138,7 @@ static int source_open(int proc, const char *path, int *ret_fd, struct err *e)
 	if (fd < 0)
 		return err_set(e, fd, "%s: %s%s", path, strerrordesc_np(-fd),
 			       fd == -ENOENT ? ": the volume has no such file" : "");
-	r = mountinfo_of(proc, fd, &info, e);
+	r = mountinfo_of(proc, fd, &info, NULL, e);
 	if (r < 0)
 		return err_wrap(e, r, "%s", path);
 	if (!str_eq(info.fstype, MOUNT_FSTYPE))
@@ -265,10 +270,29 @@ int hook_point_check_type(mode_t mode, bool is_dir, struct err *e)
 				       : "something else");
 }
 
+/* The configuration's mounts were looked at by their names, and a link has another one: here are all, where they are. */
+static int check_beneath(int proc, int point, const char *mountinfo, struct err *e)
+{
+	char name[64], path[PATH_MAX];
+	const char *hidden;
+	ssize_t n;
+
+	snprintf(name, sizeof(name), "self/fd/%d", point);
+	n = readlinkat(proc, name, path, sizeof(path));
+	if (n <= 0 || (size_t)n == sizeof(path) || path[0] != '/')
+		return err_set(e, n < 0 ? -errno : -ENAMETOOLONG, "look for where it is in the container");
+	path[n] = '\0';
+	hidden = hook_mountinfo_beneath(mountinfo, path);
+	return hidden ? err_set(e, -EINVAL, "it would hide what is mounted in it, on %.*s",
+				(int)MIN(strcspn(hidden, " \n"), (size_t)128), hidden)
+		      : 0;
+}
+
 /* What would break more than this container's view of its volume is refused. */
 static int check_point(const struct hook_target *t, int root, int point, bool is_dir, struct err *e)
 {
 	struct hook_mountinfo info = { .shared = false };
+	cleanup_free char *text = NULL;
 	struct stat st, root_st;
 	struct statfs fs;
 	int r;
@@ -283,7 +307,7 @@ static int check_point(const struct hook_target *t, int root, int point, bool is
 	/* what a container is confined with is told by files in there */
 	if (fs.f_type == PROC_SUPER_MAGIC || fs.f_type == SYSFS_MAGIC)
 		return err_set(e, -EINVAL, "in the container it leads into /proc or /sys");
-	r = mountinfo_of(t->proc, point, &info, e);
+	r = mountinfo_of(t->proc, point, &info, &text, e);
 	if (r < 0)
 		return r;
 	if (info.shared)
@@ -291,7 +315,7 @@ static int check_point(const struct hook_target *t, int root, int point, bool is
 			e, -EINVAL,
 			"in the container it leads into a shared mount: what is mounted there is seen outside of it; "
 			"make that volume rslave");
-	return 0;
+	return check_beneath(t->proc, point, text, e);
 }
 
 int hook_target_place(const struct hook_target *t, int root, int mount, const char *destination, struct err *e)

@@ -561,6 +561,28 @@ static void a_configuration_that_is_not_understood_is_refused(void **state)
 	}
 }
 
+static void what_is_mounted_beneath_is_found(void **state)
+{
+	static const char TEXT[] = "12 1 0:5 / / rw shared:1 - ext4 /dev/vda rw\n"
+				   "13 12 0:6 / /a\\040b/c\\134 ro - tmpfs none rw\n"
+				   "14 12 0:7 / /dev rw - tmpfs none rw\n"
+				   "15 14 0:8 / /dev/pts rw - devpts none rw\n"
+				   "16 12 0:8 /x/y /device/pts rw - devpts none rw\n"
+				   "17 12 broken\n";
+	const char *in_dev = hook_mountinfo_beneath(TEXT, "/dev"), *in_a = hook_mountinfo_beneath(TEXT, "/a b");
+
+	assert_non_null(in_dev);
+	assert_memory_equal(in_dev, "pts ", 4);
+	assert_non_null(in_a);
+	assert_memory_equal(in_a, "c\\134 ", 6);
+	assert_null(hook_mountinfo_beneath(TEXT, "/a b/c\\"));
+	assert_null(hook_mountinfo_beneath(TEXT, "/dev/pts"));
+	assert_null(hook_mountinfo_beneath(TEXT, "/a"));
+	assert_null(hook_mountinfo_beneath(TEXT, "/x"));
+	assert_null(hook_mountinfo_beneath(TEXT, "/de"));
+	assert_null(hook_mountinfo_beneath("", "/dev"));
+}
+
 static void a_mount_is_found_by_its_id(void **state)
 {
 	static const char TEXT[] = "12 1 0:5 / / rw shared:1 - ext4 /dev/vda rw\n"
@@ -604,6 +626,7 @@ int main(void)
 		cmocka_unit_test(mounts_are_added_to_the_text),
 		cmocka_unit_test(a_configuration_that_is_not_understood_is_refused),
 		cmocka_unit_test(a_mount_is_found_by_its_id),
+		cmocka_unit_test(what_is_mounted_beneath_is_found),
 	};
 
 	json_setup();
