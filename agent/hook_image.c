@@ -118,7 +118,7 @@ static int find_place(int root, const char *destination, char **ret_place, int *
 }
 
 /* One whose place is not found keeps its destination: the runtime will say what is wrong with it. */
-static int resolve(int root, json_t *mount)
+static int resolve(int root, json_t *mount, struct err *e)
 {
 	const char *destination = json_string_value(json_object_get(mount, "destination"));
 	cleanup_free char *place = NULL;
@@ -127,7 +127,12 @@ static int resolve(int root, json_t *mount)
 
 	if (!destination || find_place(root, destination, &place, &fd, &dangling) < 0)
 		return 0;
-	return json_object_set_new(mount, "destination", json_string(place)) < 0 ? -ENOMEM : 0;
+	if (!str_is_utf8(place, strlen(place)))
+		return err_set(e, -EILSEQ, "the mount on %.256s is in the image a link to a name that is not UTF-8",
+			       destination);
+	if (json_object_set_new(mount, "destination", json_string(place)) < 0)
+		return err_set(e, -ENOMEM, "out of memory");
+	return 0;
 }
 
 int hook_image_open(const json_t *config, struct hook_image *ret, struct err *e)
@@ -141,9 +146,12 @@ int hook_image_open(const json_t *config, struct hook_image *ret, struct err *e)
 	if (path && path[0] == '/')
 		im.root = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	im.mounts = json_deep_copy(json_object_get(config, "mounts"));
-	json_array_foreach (im.mounts, i, mount)
-		if (im.root >= 0 && resolve(im.root, mount) < 0)
-			return err_set(e, -ENOMEM, "out of memory");
+	json_array_foreach (im.mounts, i, mount) {
+		int r = im.root >= 0 ? resolve(im.root, mount, e) : 0;
+
+		if (r < 0)
+			return r;
+	}
 	*ret = im;
 	im = HOOK_IMAGE_INIT;
 	return 0;

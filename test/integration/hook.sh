@@ -45,6 +45,7 @@ cat >"$manifests/pod.yaml" <<-Y
 	  - {name: shared, image: none, volumeMounts: [{name: creds, mountPath: /shared/creds}]}
 	  - {name: file, image: none, volumeMounts: [{name: creds, mountPath: /etc/file}]}
 	  - {name: folder, image: none, volumeMounts: [{name: creds, mountPath: /etc, subPath: password}]}
+	  - {name: hidden, image: none, volumeMounts: [{name: creds, mountPath: /devlink}]}
 	  - {name: hides, image: none, volumeMounts: [{name: creds, mountPath: /dev}]}
 	  - name: half
 	    image: none
@@ -76,6 +77,9 @@ ln -s / "$rootfs/rootlink"
 mkdir -p "$rootfs$victim"
 ln -s /nothing/there "$rootfs/dangling"
 ln -s /proc/sys/kernel "$rootfs/proclink"
+ln -s /dev "$rootfs/devlink"
+mkdir "$rootfs/"$'\xff'
+ln -s $'/\xff' "$rootfs/latin"
 
 # container ID JQ COMMAND: runs it with the hook; JQ changes its configuration. Prints what it prints.
 container() {
@@ -196,6 +200,7 @@ test_runtime() {
 	refused "a folder on a file" file "in the image it is a file"
 	refused "a file on a folder" folder "in the image it is a folder"
 	refused "what would hide another mount" hides "would hide what is mounted on"
+	refused "a link to what has other mounts in it" hidden "mountPath /devlink: it would hide what is mounted in it, on "
 	# what is mounted in a shared mount of the host's would be seen there
 	mount --bind "$TEST_DIR/volume" "$TEST_DIR/volume"
 	mount --make-shared "$TEST_DIR/volume"
@@ -280,6 +285,8 @@ test_precreate() {
 		".mounts += [{destination: \"$victim/creds/x\", type: \"tmpfs\"}]"
 	refuses "a volume that is shared, behind a link" "shared mount" link \
 		".mounts += [{destination: \"$victim\", type: \"bind\", options: [\"rbind\", \"rshared\"]}]"
+	refuses "a mount on a name that is not UTF-8" "the mount on /latin is in the image a link to a name that is not UTF-8" main \
+		'.mounts += [{destination: "/latin", type: "bind"}]'
 	in_image nowhere '.mounts += [{destination: "/nothing", type: "bind"}]' | precreate >"$TEST_DIR/out" 2>&1
 	check_equal "precreate: a link into what is not mounted yet is left to the runtime" $? 0
 	in_image file '.mounts += [{destination: "/etc", type: "bind"}]' | precreate >"$TEST_DIR/out" 2>&1
@@ -360,12 +367,12 @@ hang() { # hang DIR: mounts one there; its pid is $hanging
 	hanging=$!
 	eventually 60 "grep -qF ' $1 ' /proc/self/mountinfo" # mountpoint(1) would ask it
 }
-# with_log COMMAND...: in a mount namespace whose /dev/log is $TEST_DIR/log, which goes to $TEST_DIR/log.txt
+# with_log COMMAND...: in a mount namespace whose /dev/log is $TEST_DIR/log, which goes to $TEST_DIR/log.txt; or it is $LOG
 with_log() {
 	unshare --mount --propagation private bash -c '
 		mkdir -p "$0/dev" && mount --rbind /dev "$0/dev" && mount -t tmpfs none /dev || exit 99
 		ln -s "$0"/dev/* /dev/
-		ln -sfn "$0/log" /dev/log
+		ln -sfn "${LOG:-$0/log}" /dev/log
 		exec "$@"' "$TEST_DIR" "$@"
 }
 start_log() {
@@ -416,6 +423,39 @@ test_log() {
 	with_log "$secretlet" hook --timeout 200ms --runtime-dir /nowhere precreate <<<"${words/NAME/main}" 2>/dev/null
 	logged "that there is no daemon" "cannot reach secretlet"
 }
+# A log that is full, and read by nobody; signals as no runtime should leave them
+test_full_log() {
+	local full
+	python3 - "$TEST_DIR/full" <<-'P' &
+		import os, signal, socket, sys
+		def new():
+		    return socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+		log, senders, sent = new(), [], 1
+		log.bind(sys.argv[1] + ".new")
+		while sent > 0:  # a sender of its own has room of its own: when not even that helps, it is full
+		    sent = 0
+		    senders.append(new())
+		    senders[-1].connect(sys.argv[1] + ".new")
+		    senders[-1].setblocking(False)
+		    try:
+		        while True:
+		            sent += senders[-1].send(b"x")
+		    except BlockingIOError:
+		        pass
+		os.rename(sys.argv[1] + ".new", sys.argv[1])
+		signal.pause()
+	P
+	full=$!
+	eventually 60 "[ -S '$TEST_DIR/full' ]"
+	LOG=$TEST_DIR/full with_log timeout 60 env --ignore-signal=CHLD,ALRM --block-signal=ALRM,CHLD "$secretlet" hook --timeout 200ms \
+		--runtime-dir /nowhere precreate <<<'{"annotations": {"secretlet.dev/pod": "default/web", "secretlet.dev/container": "main"}}' 2>"$TEST_DIR/err"
+	check_equal "a log that is full is not waited for" $? 3
+	check_contains "the reason is on stderr" "$(cat "$TEST_DIR/err")" "cannot reach secretlet"
+	"$secretlet" hook "$(printf 'bad\033[31m')" </dev/null 2>"$TEST_DIR/err"
+	check_contains "nothing reaches a terminal as it is" "$(cat "$TEST_DIR/err")" "'bad?[31m'"
+	kill "$full"
+	wait "$full" 2>/dev/null
+}
 
 "$secretlet" run --manifests "$manifests" --pods-dir "$pods" --runtime-dir "$run" 2>"$log" &
 daemon=$!
@@ -428,6 +468,7 @@ uid=$("$secretlet" pods --runtime-dir "$run" -o json | jq -r '.pods[] | select(.
 start_log
 start_hanging # while the rest is tested
 test_log
+test_full_log
 test_precreate
 for runtime in crun runc; do test_runtime; done
 test_hanging
