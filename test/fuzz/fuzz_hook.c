@@ -48,15 +48,18 @@ static void try_config(const char *text, size_t len)
 	const struct hook_mount mount = { .destination = "/a", .source = "/p" };
 	cleanup_json json_t *before = NULL, *after = NULL;
 	cleanup_free char *changed = NULL, *rootfs = NULL;
-	struct err e = ERR_INIT;
+	struct err e = ERR_INIT, place_e = ERR_INIT;
 	size_t changed_len = 0, n;
+	int r;
 
 	if (hook_config_parse(text, len, &before, &e) < 0)
 		return;
 	if (hook_config_rootfs(before, "/bundle", &rootfs, &e) == 0)
 		FUZZ_CHECK(rootfs[0] == '/');
-	hook_mounts_check(before, &mount, 1, &e);
-	hook_place_check(json_object_get(before, "mounts"), "/a/b", "/a", &e);
+	r = hook_mounts_check(before, &mount, 1, &e);
+	FUZZ_CHECK(r == 0 || (r == -EINVAL && *err_text(&e)));
+	r = hook_place_check(json_object_get(before, "mounts"), "/a/b", "/a", &place_e);
+	FUZZ_CHECK(r == 0 || r == HOOK_COVERED || (r == -EINVAL && *err_text(&place_e)));
 	if (hook_config_add(text, len, before, &mount, 1, &changed, &changed_len, &e) < 0)
 		return;
 	FUZZ_CHECK(hook_config_parse(changed, changed_len, &after, &e) == 0);
@@ -74,9 +77,12 @@ static void try_config(const char *text, size_t len)
 static void try_mountinfo(const char *text)
 {
 	struct hook_mountinfo info;
+	const char *beneath;
 
 	if (hook_mountinfo_find(text, 1, &info) == 0)
 		FUZZ_CHECK(strlen(info.fstype) < sizeof(info.fstype));
+	beneath = hook_mountinfo_beneath(text, "/a b");
+	FUZZ_CHECK(!beneath || (beneath > text && beneath < text + strlen(text) && beneath[-1] == '/'));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
