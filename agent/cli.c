@@ -62,7 +62,8 @@ static const struct command commands[] = {
 	  "[OPTION...] createRuntime|precreate", "be an OCI hook: give a container its volumes",
 	  "A runtime starts it, with the container's state (createRuntime) or configuration (precreate) on\n"
 	  "stdin. The annotations secretlet.dev/pod and secretlet.dev/container say whose volumes; without\n"
-	  "them it does nothing. If it fails, the container is not started. See secretlet-runtimes(7)." },
+	  "them it does nothing. Under the Kubernetes CRI secretlet.dev/pod is self, and the CRI says which\n"
+	  "pod and container it is. If it fails, the container is not started. See secretlet-runtimes(7)." },
 	{ "env", cli_env, OPTIONS_ENV, 2, 2, "[OPTION...] NAMESPACE/POD CONTAINER",
 	  "print a container's environment, values of Secrets included",
 	  "As NAME=VALUE lines, as podman's --env-file reads them; only root may ask, and only where the\n"
@@ -147,7 +148,8 @@ static void help_print(FILE *f)
 	fprintf(f, "  %-11s %s\n\n", "help", "show this help, or that of a command");
 	fputs("`secretlet COMMAND --help` shows a command's options, secretlet(8) says it all.\n\n"
 	      "Exit status: 0 if it worked; 1 if it failed, or is not healthy or not ready; 2 if the command line is\n"
-	      "wrong; 3 if the daemon cannot be reached, or does not answer.\n",
+	      "wrong; 3 if the daemon cannot be reached, or does not answer; 78 if the daemon's configuration is\n"
+	      "wrong.\n",
 	      f);
 }
 
