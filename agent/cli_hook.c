@@ -1,5 +1,5 @@
 /* secretlet hook: an OCI hook. createRuntime gets the container's state, and mounts into the namespace in which its init
- * waits; precreate, of podman and CRI-O, gets config.json and answers with another one. Both wait until the pod is ready.
+ * waits; precreate, of podman, gets config.json and answers with another one. Both wait until the pod is ready.
  * Whatever goes wrong ends with an exit status other than 0, and the runtime starts no container: one without its Secrets
  * is worse than none.
  *
@@ -243,7 +243,7 @@ static int refuse_stage(const char *stage)
 
 	err_set(&e, -EINVAL,
 		"secretlet: hook: '%.64s' is no stage for it: createRuntime (or the older prestart), or precreate of "
-		"podman and CRI-O",
+		"podman",
 		stage);
 	hook_watch_tell(err_text(&e));
 	return CLI_USAGE;
