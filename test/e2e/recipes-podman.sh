@@ -84,6 +84,16 @@ check_equal "with the hook it has them, and cannot switch it off" "$(hooked "$ev
 out=$(hooked --annotation secretlet.dev/container=other "$evil" /bin/echo it runs 2>&1)
 check_contains "what the command line says wins" "$out" "has no container other"
 
+# --- a copy of the hook that matches some pods
+for pod in default/web default/other; do
+	mkdir -p "/run/limited/$pod"
+	jq ". + {$(recipe "file: when" | sed "s|default/web|$pod|")}" /usr/share/secretlet/oci/hooks.d/secretlet.json \
+		>"/run/limited/$pod/secretlet.json"
+done
+limited() { inside podman --hooks-dir "/run/limited/$1" run --rm "$evil" /bin/cat /etc/credentials/password 2>&1; }
+check_equal "a copy of the hook acts for the pod that it matches" "$(limited default/web)" second
+check_contains "and for no other" "$(limited default/other)" "No such file"
+
 # --- precreate
 mkdir -p /run/precreate
 cp /usr/share/secretlet/oci/secretlet-precreate.json /run/precreate/secretlet.json
