@@ -229,13 +229,16 @@ static int remove_stale_versions(struct plan *p, const struct node *vol)
 static int warm_update(struct plan *p, struct node *vol, struct node *version)
 {
 	size_t n_change = p->n_steps;
+	struct node *made;
 	int r;
 
 	r = warm_tree(p, version);
 	r = r ?: step_add_name(p, ORDER_READ_LINK, NULL, vol, PLAN_DATA_LINK, NULL);
-	for (size_t i = p->switch_step + 1; i < n_change && r == 0; i++)
-		if (p->steps[i].node)
-			r = step_add(p, warm_op(p->steps[i].node), p->steps[i].node, NULL);
+	for (size_t i = p->switch_step + 1; i < n_change && r == 0; i++) {
+		made = tree_node(p->tree, p->steps[i].made_id);
+		if (made)
+			r = step_add(p, warm_op(made), made, NULL);
+	}
 	r = r ?: warm_live(p, version);
 	return r ?: step_add(p, ORDER_READ_DIR, vol, NULL);
 }

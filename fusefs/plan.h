@@ -17,7 +17,8 @@ struct step {
 	uint16_t ignored; /* as in struct order_step */
 	bool mark;
 	bool moves; /* the node, which it does not make */
-	struct node *node; /* what the step makes: the tree knows whether it has come */
+	uint64_t
+		made_id; /* what the step makes or moves: the tree knows whether it has come, or gone again; 0: nothing */
 	bool settles; /* the live file node_id: after it the kernel has no page of before (ORDER_INVAL), or nothing at all */
 	uint64_t node_id; /* as in struct order_step. The node may be gone when the step is repeated. */
 	char *path, *path2;

@@ -62,7 +62,7 @@ int step_add_path(struct plan *p, enum order_op op, struct node *made, const cha
 	p->steps[p->n_steps++] = (struct step){
 		.op = op,
 		.ignored = ignored,
-		.node = made,
+		.made_id = made ? node_id(made) : 0,
 		.path = TAKE_PTR(copy),
 		.path2 = TAKE_PTR(copy2),
 	};
@@ -340,18 +340,15 @@ bool step_is_done(const struct plan *p, const struct step *s)
 	const struct node *n;
 
 	if (step_removes(s)) {
-		/* its name may be another's by now; it may also have gone with a folder that it was in */
+		/* its name may be another's by now */
 		n = tree_node(p->tree, s->node_id);
-		if (!n || node_is_hidden(n))
-			return true;
-		while (node_parent(n))
-			n = node_parent(n);
-		return node_id(n) != TREE_ROOT_ID;
+		return !n || node_is_hidden(n);
 	}
-	if (!s->node)
+	n = tree_node(p->tree, s->made_id);
+	if (!n)
 		return false;
 	/* a link that waits for its rename has had its symlink call all the same */
-	return s->op == ORDER_SYMLINK ? node_is_linked(s->node) : node_is_committed(s->node);
+	return s->op == ORDER_SYMLINK ? node_is_linked(n) : node_is_committed(n);
 }
 
 bool plan_is_switched(const struct plan *p)
@@ -369,19 +366,20 @@ void plan_roll_back(struct plan *p)
 	for (size_t i = p->n_steps; i-- > 0;) {
 		struct step *s = &p->steps[i];
 		struct node *stays = step_removes(s) ? tree_node(p->tree, s->node_id) : NULL;
-		bool linked = s->node && node_is_linked(s->node);
+		struct node *made = tree_node(p->tree, s->made_id);
+		bool linked = made && node_is_linked(made);
 
 		if (stays && node_is_linked(stays))
 			tree_unstage(p->tree, stays);
-		if (s->moves)
-			tree_unstage(p->tree, s->node);
-		if (!s->node || (s->op != ORDER_MKDIR && s->op != ORDER_SYMLINK && s->op != ORDER_MKNOD) ||
+		if (made && s->moves)
+			tree_unstage(p->tree, made);
+		if (!made || (s->op != ORDER_MKDIR && s->op != ORDER_SYMLINK && s->op != ORDER_MKNOD) ||
 		    (keep && linked))
 			continue;
-		tree_unstage(p->tree, s->node);
+		tree_unstage(p->tree, made);
 		/* without memory for the step the folder stays, and the next update removes it */
 		if (linked)
-			(void)stage_removal(&undo, s->node);
+			(void)stage_removal(&undo, made);
 	}
 	plan_clear(p);
 	p->steps = undo.steps;

@@ -511,7 +511,7 @@ static int job_check(const struct job *j, struct err *e)
 	for (size_t i = 0; i < j->plan.n_steps; i++) {
 		const struct step *s = &j->plan.steps[i];
 
-		if ((s->node || step_removes(s)) && !step_is_done(&j->plan, s))
+		if ((s->made_id || step_removes(s)) && !step_is_done(&j->plan, s))
 			return err_set(e, -EIO, "the publisher did not %s %s", step_removes(s) ? "remove" : "make",
 				       s->path);
 	}

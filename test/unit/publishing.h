@@ -28,7 +28,7 @@ struct fixture {
 	size_t n_messages, biggest;
 	int n_changes; /* steps so far that change something */
 	int fail_at, die_before, die_after; /* count of such a step; 0: never */
-	bool lies, lies_of_removals; /* says that it has done what it has not */
+	bool lies, lies_of_removals, lies_of_renames; /* says that it has done what it has not */
 	const uint32_t *strange_error; /* what a failed step answers instead of its errno */
 	int n_fail; /* how many more fail after it, */
 	int later_errno; /* with this; 0: as it did */
@@ -191,7 +191,8 @@ static int run_step(const struct order_step *s, const char *path, const char *pa
 	if (changes && f.fail_at && f.n_changes >= f.fail_at && f.n_changes <= f.fail_at + f.n_fail)
 		return f.n_changes > f.fail_at && f.later_errno ? f.later_errno : ENOSPC;
 	log_step(s, path, path2);
-	if (f.lies || (f.lies_of_removals && (s->op == ORDER_UNLINK || s->op == ORDER_RMDIR)))
+	if (f.lies || (f.lies_of_removals && (s->op == ORDER_UNLINK || s->op == ORDER_RMDIR)) ||
+	    (f.lies_of_renames && s->op == ORDER_RENAME))
 		return 0;
 	r = commit(s, path, path2);
 	if (changes && f.n_changes == f.die_after)

@@ -390,6 +390,22 @@ static void a_removal_that_has_not_come_is_no_success(void **state)
 	assert_shown(V, after_update);
 }
 
+/* What should have been moved is gone with the folder that it was in, and nobody looks at it any more. */
+static void a_move_that_has_not_come_is_no_success(void **state)
+{
+	struct result res = { 0 };
+
+	assert_int_equal(publish("FLAT a=1 b/c=1", NULL), 0);
+	f.lies_of_renames = true;
+	assert_int_equal(publish("FLAT a=2 b/c=2 d/e=2", &res), -EIO);
+	assert_non_null(strstr(res.error, "the publisher did not make uid/staging/v/"));
+	assert_shown(V, "a=1 b/ b/c=1 ");
+	assert_nothing_may_go(resolve(V, strlen(V)));
+	f.lies_of_renames = false;
+	assert_int_equal(publish("FLAT a=2 b/c=2 d/e=2", NULL), 0);
+	assert_shown(V, "a=2 b/ b/c=2 d/ d/e=2 ");
+}
+
 /* Nor where it takes something back: what is told is what has failed before. */
 static void what_is_not_taken_back_may_not_go_later(void **state)
 {
@@ -757,6 +773,7 @@ int main(void)
 		TEST(a_failure_while_it_is_taken_back_is_healed_by_the_next_update),
 		TEST(what_has_failed_first_is_what_is_told),
 		TEST(a_removal_that_has_not_come_is_no_success),
+		TEST(a_move_that_has_not_come_is_no_success),
 		TEST(what_is_not_taken_back_may_not_go_later),
 		TEST(a_version_that_does_not_expire_goes_with_the_next_update),
 		TEST(a_name_that_could_not_be_taken_back_is_in_nobodys_way),
