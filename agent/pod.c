@@ -262,12 +262,13 @@ static size_t pairs_weight(const struct pairs *p)
 	return sum;
 }
 
-static size_t volume_weight(const struct pod_volume *v)
+/* There is no state of one that is not set up. */
+static size_t volume_weight(const struct pod_volume *v, bool is_set_up)
 {
-	size_t sum = v->kind == POD_VOLUME_OTHER ? WEIGHT_PART : WEIGHT_VOLUME;
+	size_t sum = is_set_up ? WEIGHT_VOLUME : WEIGHT_PART;
 
 	for (size_t i = 0; i < v->n_sources; i++)
-		sum += WEIGHT_SOURCE + v->sources[i].n_items * WEIGHT_PART;
+		sum += (is_set_up ? WEIGHT_SOURCE : WEIGHT_PART) + v->sources[i].n_items * WEIGHT_PART;
 	return sum + v->n_keys * WEIGHT_PART;
 }
 
@@ -276,7 +277,7 @@ size_t pod_weight(const struct pod *p)
 	size_t sum = WEIGHT_POD + pairs_weight(&p->labels) + pairs_weight(&p->annotations) + p->volume_options_len;
 
 	for (size_t i = 0; i < p->n_volumes; i++)
-		sum += volume_weight(&p->volumes[i]);
+		sum += volume_weight(&p->volumes[i], !pod_is_finished(p) && p->volumes[i].kind != POD_VOLUME_OTHER);
 	for (size_t i = 0; i < p->n_containers; i++)
 		sum += WEIGHT_SOURCE + p->containers[i].n_mounts * WEIGHT_PART + text_weight(p->containers[i].env) +
 		       pairs_weight(&p->containers[i].limits) + pairs_weight(&p->containers[i].requests);

@@ -612,6 +612,28 @@ static void finished_means_succeeded_or_failed(void **state)
 	}
 }
 
+static size_t weight_in_phase(const char *phase)
+{
+	cleanup_free char *text = str_format("{" META ", \"spec\": {\"volumes\": ["
+					     "{\"name\": \"a\", \"secret\": {\"secretName\": \"s\"}},"
+					     "{\"name\": \"b\", \"secret\": {\"secretName\": \"s\"}}]},"
+					     "\"status\": {\"phase\": \"%s\"}}",
+					     phase);
+	cleanup_pod struct pod *p = pod_of(text);
+
+	return pod_weight(p);
+}
+
+static void finished_pods_volumes_weigh_little(void **state)
+{
+	cleanup_pod struct pod *bare = pod_of("{" META ", \"spec\": {}, \"status\": {\"phase\": \"Running\"}}");
+	size_t volumes = weight_in_phase("Running") - pod_weight(bare);
+
+	assert_int_equal(weight_in_phase("Pending"), weight_in_phase("Running"));
+	assert_in_range(weight_in_phase("Succeeded") - pod_weight(bare), 1, volumes / 4);
+	assert_int_equal(weight_in_phase("Failed"), weight_in_phase("Succeeded"));
+}
+
 #define VOLUME(v)    "{" META ", \"spec\": {\"volumes\": [{\"name\": \"ok\"}, " v "]}}"
 #define SECRET(s)    VOLUME("{\"name\": \"v\", \"secret\": " s "}")
 #define PROJECTED(s) VOLUME("{\"name\": \"v\", \"projected\": " s "}")
@@ -848,6 +870,7 @@ int main(void)
 		cmocka_unit_test(the_common_user_is_that_of_all_containers),
 		cmocka_unit_test(smallest_pod_is_read),
 		cmocka_unit_test(finished_means_succeeded_or_failed),
+		cmocka_unit_test(finished_pods_volumes_weigh_little),
 		cmocka_unit_test(refused_pods_and_volumes_name_the_place),
 		cmocka_unit_test(absurdly_long_lists_are_refused),
 		cmocka_unit_test(expected_objects_are_recognised),
