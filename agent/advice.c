@@ -142,6 +142,10 @@ static const struct advice table[] = {
 	  "was "
 	  "asked for. Nothing is taken away meanwhile.",
 	  { "kubectl get pods -A --field-selector spec.nodeName={node}" } },
+	{ "NoRoomForPod",
+	  "The pods of {node} have more volumes than there is room for (see LIMITS in secretlet(8)). The pod comes as "
+	  "soon as others have gone or finished; these stay as they are.",
+	  { "kubectl get pods -A --field-selector spec.nodeName={node}" } },
 	/* of the volume */
 	{ "StaticPod",
 	  "It is the mirror of a static pod of the kubelet's, and those may not refer to Secrets. Make it a pod of a "

@@ -28,6 +28,7 @@ static const char *const NAMES[REASONS_N] = {
 	[REASON_ANSWER_INVALID] = "AnswerInvalid",
 	[REASON_ANSWER_TOO_LARGE] = "AnswerTooLarge",
 	[REASON_LIST_DOUBTED] = "PodListDoubted",
+	[REASON_NO_ROOM_FOR_POD] = "NoRoomForPod",
 	[REASON_STATIC_POD] = "StaticPod",
 	[REASON_VOLUME_INVALID] = "VolumeInvalid",
 	[REASON_OPTION_INVALID] = "VolumeOptionInvalid",

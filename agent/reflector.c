@@ -995,6 +995,12 @@ bool reflector_told_latest(const struct reflector *r)
 	return r->told_latest;
 }
 
+bool reflector_is_listing(const struct reflector *r)
+{
+	return r->state == STATE_LISTING || r->state == STATE_STREAMING ||
+	       (r->state == STATE_WAITING && r->list_admitted);
+}
+
 bool reflector_is_watching(const struct reflector *r)
 {
 	return r->state == STATE_WATCHING && r->status == 200;

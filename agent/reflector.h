@@ -78,5 +78,7 @@ void reflector_wake(struct reflector *r);
 bool reflector_is_synced(const struct reflector *r);
 /* The list that was told last, or is at its list_end(), was asked for as the most recent state. */
 bool reflector_told_latest(const struct reflector *r);
+/* A list is under way, or waits for its turn. */
+bool reflector_is_listing(const struct reflector *r);
 /* A watch runs: the server has answered it. */
 bool reflector_is_watching(const struct reflector *r);

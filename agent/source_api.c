@@ -111,19 +111,22 @@ static void api_health(const struct source *source, struct source_health *ret)
 {
 	const struct source_api *s = api_of(source);
 	const struct http_stats stats = s->http ? http_stats(s->http) : (struct http_stats){ .n_requests = 0 };
+	const char *no_room = api_pod_no_room(s);
 
 	*ret = (struct source_health){ .kind = "api-server" };
 	snprintf(ret->location, sizeof(ret->location), "%s", s->kubeconfig->server);
 	snprintf(ret->last_error, sizeof(ret->last_error), "%s",
 		 s->pods_failure    ? s->pods_failure
 		 : s->doubt.failure ? s->doubt.failure
-		 : s->no_room	    ? s->no_room
+		 : no_room	    ? no_room
 				    : "");
 	if (s->pods_failure) {
 		ret->reason = s->pods_reason;
 		ret->failed_usec = s->pods_failed_usec;
 	} else if (s->doubt.failure) {
 		ret->reason = REASON_LIST_DOUBTED;
+	} else if (no_room) {
+		ret->reason = REASON_NO_ROOM_FOR_POD;
 	}
 	ret->strategy = source_strategy_name(s->tuning.strategy);
 	ret->connected = follower_is_watching(&s->pods);

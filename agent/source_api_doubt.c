@@ -29,6 +29,13 @@ static struct known_pod *next_in_doubt(struct source_api *s)
 
 static void ask_next(struct source_api *s);
 
+/* One that is under way is as good, and would never come to its end if it were begun anew each time. */
+static void list_again(struct source_api *s)
+{
+	if (!follower_is_listing(&s->pods))
+		follower_do_later(&s->pods, TODO_REFRESH);
+}
+
 static void ask_again_later(struct source_api *s, const char *key, const char *why)
 {
 	struct err e = ERR_INIT;
@@ -45,23 +52,27 @@ static const char *meta(const json_t *obj, const char *key)
 	return json_string_value(json_object_get(json_object_get(obj, "metadata"), key));
 }
 
-/* A 200 with anything else, as a page in JSON or a Status, says nothing of the pod. */
-static bool is_of_that_name(const struct known_pod *k, const json_t *obj)
+static const char *node_of(const json_t *obj)
+{
+	return json_string_value(json_object_get(json_object_get(obj, "spec"), "nodeName"));
+}
+
+/* A 200 with anything else, as a page in JSON or a Status, says nothing of the pod. Nor does one with a part of it: a pod that
+ * has been on a node is never on none. */
+static bool is_that_pod(const struct known_pod *k, const json_t *obj)
 {
 	const char *ns = meta(obj, "namespace"), *name = meta(obj, "name"), *uid = meta(obj, "uid");
 	size_t len = ns ? strlen(ns) : 0;
 
 	return str_eq(json_string_value(json_object_get(obj, "kind")), "Pod") && uid && *uid && ns && name &&
-	       strncmp(k->key, ns, len) == 0 && k->key[len] == '/' && str_eq(k->key + len + 1, name);
+	       strncmp(k->key, ns, len) == 0 && k->key[len] == '/' && str_eq(k->key + len + 1, name) &&
+	       (!str_eq(uid, k->uid) || !str_empty(node_of(obj)));
 }
 
 /* The pod is there, with the uid that we know, on our node. */
 static bool is_the_same(const struct source_api *s, const struct known_pod *k, const json_t *obj)
 {
-	const char *uid = meta(obj, "uid");
-	const char *node = json_string_value(json_object_get(json_object_get(obj, "spec"), "nodeName"));
-
-	return str_eq(uid, k->uid) && str_eq(node, s->node_name);
+	return str_eq(meta(obj, "uid"), k->uid) && str_eq(node_of(obj), s->node_name);
 }
 
 /* A proxy has its own 404, and so has a server that knows no such path: it is an API server's word that counts. */
@@ -92,11 +103,11 @@ static void answered(struct source_api *s, struct known_pod *k, const struct htt
 		refused(s, k, result->status, body);
 	} else if (json_parse(body->len ? body->data : "", body->len, &obj, &e) < 0) {
 		ask_again_later(s, k->key, err_text(&e));
-	} else if (!is_of_that_name(k, obj)) {
+	} else if (!is_that_pod(k, obj)) {
 		ask_again_later(s, k->key, "the answer is not that pod");
 	} else if (is_the_same(s, k, obj)) {
 		ask_again_later(s, k->key, "it is there");
-		follower_do_later(&s->pods, TODO_REFRESH);
+		list_again(s);
 	} else {
 		api_pod_gone(s, k);
 		ask_next(s);
@@ -149,18 +160,30 @@ static void ask(struct source_api *s, const struct known_pod *k)
 		ask_again_later(s, k->key, "out of memory");
 }
 
+/* Those of which nothing was ever told have no volumes. Who has come since then is of a later list, or of the watch. */
+static void drop_untold(struct source_api *s)
+{
+	struct known_pod *k;
+
+	for (size_t it = 0; (k = map_next(&s->known_pods, &it));)
+		if (!k->uid && k->generation < s->doubt.generation)
+			api_pod_gone(s, k);
+}
+
 static void ask_next(struct source_api *s)
 {
 	const struct known_pod *k = next_in_doubt(s);
 	uint64_t delay;
 
 	if (!k) {
+		drop_untold(s);
 		api_doubt_end(s);
 		log_info(LOG_F({ "node", s->node_name }), "no pod of this node is left");
 		api_pods_told(s);
 		return;
 	}
-	delay = server_admit(&s->server, loop_now(s->loop));
+	delay = s->doubt.admitted ? 0 : server_admit(&s->server, loop_now(s->loop));
+	s->doubt.admitted = delay > 0;
 	if (delay > 0)
 		loop_timer_set(s->doubt.timer, delay);
 	else
@@ -184,8 +207,8 @@ static void on_timer(struct loop_source *source, void *userdata)
 
 	if (s->doubt.request)
 		return;
-	if (is_populated(s))
-		follower_do_later(&s->pods, TODO_REFRESH);
+	if (!s->doubt.admitted && is_populated(s))
+		list_again(s);
 	ask_next(s);
 }
 
@@ -194,6 +217,7 @@ void api_doubt_begin(struct source_api *s)
 	struct known_pod *k;
 	size_t n = 0;
 
+	s->doubt.generation = s->generation;
 	for (size_t it = 0; (k = map_next(&s->known_pods, &it));) {
 		k->in_doubt = k->uid != NULL;
 		n += k->in_doubt;
@@ -226,7 +250,7 @@ void api_doubt_end(struct source_api *s)
 		loop_timer_off(s->doubt.timer);
 	backoff_reset(&s->doubt.backoff);
 	api_keep_text(&s->doubt.failure, NULL);
-	s->doubt.runs = false;
+	s->doubt.runs = s->doubt.admitted = false;
 }
 
 void api_doubt_init(struct source_api *s)

@@ -397,6 +397,11 @@ void follower_stop(struct follower *f)
 	f->stopped = true;
 }
 
+bool follower_is_listing(const struct follower *f)
+{
+	return f->reflector && reflector_is_listing(f->reflector);
+}
+
 bool follower_is_watching(const struct follower *f)
 {
 	return f->reflector && reflector_is_watching(f->reflector);

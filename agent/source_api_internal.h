@@ -90,7 +90,6 @@ struct source_api {
 	struct map known_pods;
 	size_t pods_weight; /* of all of them; PODS_WEIGHT_MAX */
 	size_t n_no_room;
-	char *no_room; /* what was said of one of these; NULL: there is none */
 	uint64_t generation;
 	bool pods_told; /* pods_synced() */
 	size_t n_listed; /* in the list that comes */
@@ -101,6 +100,8 @@ struct source_api {
 	bool pods_failure_said;
 	struct {
 		bool runs;
+		bool admitted; /* the timer is for a request that has been admitted for when it fires */
+		uint64_t generation; /* of the list that was empty */
 		struct http_request *request;
 		struct loop_source *timer; /* made when it is first needed */
 		struct backoff backoff;
@@ -159,6 +160,7 @@ void follower_deinit(struct follower *f);
 int follower_do_later(struct follower *f, enum todo todo);
 /* Nothing is told any more; what it is goes later. */
 void follower_stop(struct follower *f);
+bool follower_is_listing(const struct follower *f);
 bool follower_is_watching(const struct follower *f);
 void follower_server_answers(struct follower *f, uint64_t within_usec);
 /* The files of the credentials have been read. */
@@ -172,6 +174,8 @@ void api_pods_init(struct source_api *s);
 void api_pods_deinit(struct source_api *s);
 /* Forgets it, and tells; k is gone afterwards. */
 void api_pod_gone(struct source_api *s, struct known_pod *k);
+/* What is said of one of those for which there is no room; NULL: there is none. */
+const char *api_pod_no_room(const struct source_api *s);
 void api_pod_refusals(const struct source *source, source_refusal_fn fn, void *userdata);
 /* A complete list of pods has been told. */
 void api_pods_told(struct source_api *s);

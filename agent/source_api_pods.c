@@ -56,8 +56,6 @@ static void pod_note_room(struct source_api *s, struct known_pod *k, bool no_roo
 {
 	s->n_no_room += no_room - k->no_room;
 	k->no_room = no_room;
-	if (s->n_no_room == 0)
-		api_keep_text(&s->no_room, NULL);
 }
 
 static void pod_accepted(struct source_api *s, struct known_pod *k)
@@ -81,8 +79,6 @@ static void pod_refused(struct source_api *s, struct known_pod *k, const struct 
 	k->rejected_said |= api_warn_of_refusal(s, LOG_F({ "pod", k->key }), err_text(&e));
 	s->n_rejected += !k->rejected;
 	api_keep_text(&k->rejected, err_text(&e));
-	if (k->no_room)
-		api_keep_text(&s->no_room, err_text(&e));
 	if (!k->uid && s->n_rejected > REFUSED_MAX)
 		api_pod_gone(s, k);
 }
@@ -111,6 +107,16 @@ void api_pod_refusals(const struct source *source, source_refusal_fn fn, void *u
 			fn(userdata,
 			   &(struct source_refusal){ .ns = ns, .name = slash + 1, .file = "", .error = k->rejected });
 	}
+}
+
+const char *api_pod_no_room(const struct source_api *s)
+{
+	const struct known_pod *k;
+
+	for (size_t it = 0; s->n_no_room > 0 && (k = map_next(&s->known_pods, &it));)
+		if (k->no_room && k->rejected)
+			return k->rejected;
+	return NULL;
 }
 
 static void pod_there(struct source_api *s, struct known_pod *k, struct pod *pod)
@@ -319,5 +325,4 @@ void api_pods_deinit(struct source_api *s)
 	map_deinit(&s->known_pods);
 	free(s->pods_failure);
 	free(s->pods_said.text);
-	free(s->no_room);
 }
