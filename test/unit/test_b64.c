@@ -86,6 +86,19 @@ static void every_byte_outside_the_alphabet_is_refused(void **state)
 {
 	static const char ALPHABET[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
+	/* at each place of a group that has another behind it; a line end is nowhere refused, and leaves the last one short */
+	for (unsigned c = 0; c < 256; c++) {
+		for (size_t place = 0; place < 4; place++) {
+			char text[] = "AAAAAAAAAAAA";
+			bool fits = c && strchr(ALPHABET, (int)c);
+			uint8_t out[9] = { 0 };
+			size_t len = 4711;
+
+			text[4 + place] = (char)c;
+			assert_int_equal(b64_decode(text, 12, out, sizeof(out), &len), fits ? 0 : -EINVAL);
+			assert_int_equal(len, fits ? 9 : 4711);
+		}
+	}
 	for (unsigned c = 0; c < 256; c++) {
 		char text[4] = { 'A', 'A', 'A', (char)c };
 		const char *at = c ? strchr(ALPHABET, (int)c) : NULL;
@@ -159,6 +172,37 @@ static void encode_and_decode_are_inverse(void **state)
 	}
 }
 
+/* As of base64(1) and of MIME: lines of 76, of which each is of whole groups. */
+static void lines_of_76_are_taken_wherever_the_line_ends(void **state)
+{
+	static const char *const ENDS[] = { "\n", "\r\n", "\n\n" };
+	uint8_t data[300], out[300];
+
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = (uint8_t)(i * 89 + i / 3);
+	for (size_t e = 0; e < ARRAY_SIZE(ENDS); e++) {
+		/* 74 to 77: lines that end within a group, too */
+		for (size_t line = 74; line <= 77; line++) {
+			for (size_t n = sizeof(data) - 3; n <= sizeof(data); n++) {
+				cleanup_free char *text = NULL;
+				char lines[512];
+				size_t at = 0, len = 0;
+
+				assert_int_equal(b64_encode(data, n, &text), 0);
+				for (const char *rest = text; *rest; rest += strnlen(rest, line))
+					at += (size_t)snprintf(lines + at, sizeof(lines) - at, "%.*s%s", (int)line,
+							       rest, ENDS[e]);
+				assert_int_equal(b64_decode(lines, at, out, sizeof(out), &len), 0);
+				assert_int_equal(len, n);
+				assert_memory_equal(out, data, n);
+				/* a bad byte in the second line */
+				lines[line + strlen(ENDS[e]) + 1] = '-';
+				assert_int_equal(b64_decode(lines, at, out, sizeof(out), &len), -EINVAL);
+			}
+		}
+	}
+}
+
 static void absurd_length_is_refused_by_encode(void **state)
 {
 	char *text = NULL;
@@ -177,6 +221,7 @@ int main(void)
 		cmocka_unit_test(too_small_memory_is_said_and_left_clean),
 		cmocka_unit_test(refused_text_leaves_no_bytes_behind),
 		cmocka_unit_test(encode_and_decode_are_inverse),
+		cmocka_unit_test(lines_of_76_are_taken_wherever_the_line_ends),
 		cmocka_unit_test(absurd_length_is_refused_by_encode),
 	};
 

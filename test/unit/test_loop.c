@@ -385,6 +385,63 @@ static void callback_may_free_its_own_deferred_call(void **state)
 	assert_int_equal(seen->n, 1);
 }
 
+static void on_call_sets_and_frees_itself(struct loop_source *s, void *userdata)
+{
+	struct seen *seen = userdata;
+
+	assert_ptr_equal(s, seen->victim);
+	assert_int_equal(loop_defer_set(s), 0);
+	seen_add(seen, 'c');
+}
+
+/* What was set is a source of its own below, with the priority of the one before. */
+static void callback_may_free_its_own_deferred_call_that_is_set_again(void **state)
+{
+	struct seen *seen = *state;
+
+	for (int64_t priority = -5; priority <= 5; priority += 5) {
+		struct loop_source *call;
+		struct seen other = { 0 };
+
+		seen->n = 0;
+		assert_int_equal(loop_add_defer(seen->loop, on_call_sets_and_frees_itself, seen, &seen->victim), 0);
+		assert_int_equal(loop_source_set_priority(seen->victim, priority), 0);
+		assert_int_equal(loop_defer_set(seen->victim), 0);
+		turn(seen);
+		assert_int_equal(seen->n, 1);
+		assert_null(seen->victim);
+		/* nothing of it is in the way of others */
+		assert_int_equal(loop_add_defer(seen->loop, on_call, &other, &call), 0);
+		assert_int_equal(loop_defer_set(call), 0);
+		turn(seen);
+		assert_int_equal(other.n, 1);
+		assert_int_equal(seen->n, 1);
+		loop_source_free(call);
+	}
+}
+
+/* Its place among the others is kept, however often it is set. */
+static void deferred_call_that_is_set_again_keeps_its_priority(void **state)
+{
+	struct loop_source *first, *second;
+	struct seen *seen = *state, early = { 0 }, late = { 0 };
+
+	assert_int_equal(loop_add_defer(seen->loop, on_call, &early, &first), 0);
+	assert_int_equal(loop_add_defer(seen->loop, on_call, &late, &second), 0);
+	assert_int_equal(loop_source_set_priority(first, -5), 0);
+	for (size_t i = 1; i <= 3; i++) {
+		assert_int_equal(loop_defer_set(second), 0);
+		assert_int_equal(loop_defer_set(first), 0);
+		assert_true(loop_run_once(seen->loop, 0) > 0);
+		assert_int_equal(early.n, i);
+		assert_int_equal(late.n, i - 1);
+		turn(seen);
+		assert_int_equal(late.n, i);
+	}
+	loop_source_free(first);
+	loop_source_free(second);
+}
+
 static void signal_is_taken_from_the_loop(void **state)
 {
 	struct seen *seen = *state;
@@ -572,6 +629,8 @@ int main(void)
 		with_loop(callback_may_free_its_own_timer),
 		with_loop(deferred_call_runs_once_per_set),
 		with_loop(callback_may_free_its_own_deferred_call),
+		with_loop(callback_may_free_its_own_deferred_call_that_is_set_again),
+		with_loop(deferred_call_that_is_set_again_keeps_its_priority),
 		with_loop(deferred_call_that_sets_itself_starves_nobody),
 		with_loop(signal_is_taken_from_the_loop),
 		with_loop(second_source_of_a_signal_is_refused),

@@ -472,6 +472,12 @@ static void long_orders_are_cut_into_messages(void **state)
 	assert_true(f.biggest <= ORDER_MAX);
 }
 
+static void turn(int n)
+{
+	for (int i = 0; i < n; i++)
+		assert_true(loop_run_once(f.loop, 0) >= 0);
+}
+
 static void waiting_payloads_are_overtaken(void **state)
 {
 	struct result res[4] = { 0 };
@@ -496,6 +502,45 @@ static void waiting_payloads_are_overtaken(void **state)
 	assert_shown("", "");
 	for (size_t i = 0; i < ARRAY_SIZE(res); i++)
 		assert_int_equal(res[i].n, i == 0 ? 2 : 1);
+}
+
+static void overtaken_payloads_are_all_told_in_one_turn(void **state)
+{
+	struct result res[4] = { 0 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(res); i++)
+		assert_int_equal(publish_volume(f.publish, &AT, payload_make("a=1"), result_fn, &res[i]), 0);
+	turn(1);
+	for (size_t i = 0; i < ARRAY_SIZE(res) - 1; i++) {
+		assert_int_equal(res[i].n, 1);
+		assert_int_equal(res[i].r, -ESTALE);
+	}
+	assert_int_equal(res[3].n, 0);
+	run();
+	assert_int_equal(res[3].n, 1);
+	assert_int_equal(res[3].r, 0);
+}
+
+static void result_that_ends_publishing(void *userdata, int r, const struct publish_result *res, const struct err *e)
+{
+	result_fn(userdata, r, res, e);
+	publish_free(TAKE_PTR(f.publish));
+}
+
+/* Each of the others is told once, and nothing of it is touched afterwards. */
+static void whoever_is_told_may_end_publishing(void **state)
+{
+	struct result res[4] = { 0 };
+
+	assert_int_equal(publish_volume(f.publish, &AT, payload_make("a=0"), result_that_ends_publishing, &res[0]), 0);
+	for (size_t i = 1; i < ARRAY_SIZE(res); i++)
+		assert_int_equal(publish_volume(f.publish, &AT, payload_make("a=1"), result_fn, &res[i]), 0);
+	turn(3);
+	assert_null(f.publish);
+	for (size_t i = 0; i < ARRAY_SIZE(res); i++) {
+		assert_int_equal(res[i].n, 1);
+		assert_int_equal(res[i].r, i == 0 ? -ESTALE : -ECANCELED);
+	}
 }
 
 /* However many there are before anybody has been told. */
@@ -580,12 +625,6 @@ static void strange_answers_are_harmless(void **state)
 	assert_true(publish_is_publisher(f.publish, PID));
 	assert_int_equal(res.n, 1);
 	assert_int_equal(res.r, 0);
-}
-
-static void turn(int n)
-{
-	for (int i = 0; i < n; i++)
-		assert_true(loop_run_once(f.loop, 0) >= 0);
 }
 
 /* An answer to an order that is not the present one says nothing of it, good or bad. */
@@ -779,6 +818,8 @@ int main(void)
 		TEST(a_name_that_could_not_be_taken_back_is_in_nobodys_way),
 		TEST(long_orders_are_cut_into_messages),
 		TEST(waiting_payloads_are_overtaken),
+		TEST(overtaken_payloads_are_all_told_in_one_turn),
+		TEST(whoever_is_told_may_end_publishing),
 		TEST(overtaken_payloads_hold_no_memory),
 		TEST(names_come_and_go_with_their_pods),
 		TEST(what_is_under_way_ends_with_publish),
