@@ -42,7 +42,8 @@ int loop_add_signal(struct loop *l, int signo, loop_signal_fn fn, void *userdata
 /* Waits for the child by pidfd and reaps it. Blocks SIGCHLD in this thread, which sd-event asks for: whoever starts
  * programs resets the signal mask. */
 int loop_add_child(struct loop *l, pid_t pid, loop_child_fn fn, void *userdata, struct loop_source **ret_source);
-/* Runs once per loop_defer_set() before the next wait; off until set. */
+/* Runs once after loop_defer_set(), however often that is called until then; off until set. The loop waits for nothing
+ * meanwhile, but what is ready before it, of the same priority, comes before it. */
 int loop_add_defer(struct loop *l, loop_fn fn, void *userdata, struct loop_source **ret_source);
 int loop_defer_set(struct loop_source *s);
 /* Lower runs first; 0 by default. */

@@ -1,6 +1,5 @@
 /* Mount: by the new mount calls, which need no path but the mount point's and name what they refuse in a log of their
- * own. glibc 2.36 has wrappers for all of them. Which mounts are there is read from mountinfo (proc_pid_mountinfo(5)).
- */
+ * own. glibc 2.36 has wrappers for all of them. Which mounts are there is read from mountinfo (proc_pid_mountinfo(5)). */
 #include "fusefs/mount.h"
 
 #include <fcntl.h>

@@ -23,17 +23,19 @@
 /* The mark that the next thing that it does is the call. */
 enum { BEGUN_FD = STDERR_FILENO + 1 };
 
+enum { EXIT_ALIVE, EXIT_DEAD, EXIT_NOT_ASKED };
+
 /* It may outlive us: our lock must not live on with it, nor a connection. */
 static _Noreturn void child(const char *path, int begun)
 {
 	struct statfs st = { .f_type = 0 };
 
 	if (dup2(begun, BEGUN_FD) < 0)
-		_exit(0);
+		_exit(EXIT_NOT_ASKED);
 	close_range(BEGUN_FD + 1, ~0U, 0);
 	if (write(BEGUN_FD, "", 1) != 1)
-		_exit(0);
-	_exit(statfs(path, &st) < 0 && (errno == ENOTCONN || errno == ECONNABORTED) ? 1 : 0);
+		_exit(EXIT_NOT_ASKED);
+	_exit(statfs(path, &st) < 0 && (errno == ENOTCONN || errno == ECONNABORTED) ? EXIT_DEAD : EXIT_ALIVE);
 }
 
 static int start(const char *path, int *ret_begun, pid_t *ret_pid)
@@ -117,7 +119,11 @@ int probe_dead(const char *path, bool *ret_dead, struct err *e)
 	r = pidfd < 0 ? -errno : wait_for(path, pid, pidfd, begun);
 	if (r == 0) {
 		waitpid(pid, &status, 0);
-		*ret_dead = WIFEXITED(status) && WEXITSTATUS(status) == 1;
+		if (!WIFEXITED(status) || WEXITSTATUS(status) == EXIT_NOT_ASKED)
+			return err_set(e, -EIO,
+				       "cannot find out whether %s is alive: the child that asks has come to no answer",
+				       path);
+		*ret_dead = WIFEXITED(status) && WEXITSTATUS(status) == EXIT_DEAD;
 		return 0;
 	}
 	/* a child that waits for a hanging daemon may not even be killable: it is reaped if it is gone, and left to whoever

@@ -138,8 +138,8 @@ int tree_stage_live(struct tree *t, struct node *parent, const char *name, const
 /* A rename of a file or folder that is there already, or filled, into another folder, under its name. What has that name there
  * then goes, if both are no folders. A folder takes along all that is in it. */
 int tree_stage_move(struct tree *t, struct node *n, struct node *to);
-/* unlink or rmdir of a committed child may come. A folder's whole subtree is detached by its rmdir. With retire, a
- * file's unlink (or a sub folder's rmdir) only hides it until its version folder goes. */
+/* unlink or rmdir of a committed child may come. A folder's whole subtree is detached by its rmdir. In a retired version
+ * (tree_retire()) a file's unlink only hides it, until its folder goes. */
 void tree_stage_removal(struct tree *t, struct node *n);
 /* chmod by the publisher may come (it changes nothing; the kernel's watchers get their ATTRIB). */
 void tree_unstage(struct tree *t, struct node *n);
