@@ -81,7 +81,7 @@ struct keeper {
 	struct log_limit complaints; /* about the agent's messages */
 	bool ready_once; /* some agent has been ready, or an earlier keeper's was */
 	enum agent_stage stage; /* of the present agent, or the next one */
-	bool publisher_let_go; /* its agent has gone: we have killed it */
+	bool publisher_let_go; /* the present one's agent has gone: we have killed it */
 	unsigned n_publisher_deaths; /* its agent has not gone with it */
 	unsigned n_start_hangs; /* agents that hung before they were ready, in a row */
 	unsigned n_reload_tries; /* agents that were told of the reload that is under way; 0: none is */
@@ -264,6 +264,7 @@ static int keeper_start_publisher(struct keeper *k, struct err *e)
 			keeper_publisher_died, k, e);
 	if (r < 0)
 		return r;
+	k->publisher_let_go = false;
 	keeper_tell_restarts(k);
 	r = link_send(k->link, LINK_PUBLISHER, 0, k->publisher.pid, NULL, ours);
 	if (r < 0) {

@@ -120,6 +120,10 @@ check "it is told of its own restart" eventually 10 "sample secretlet_audit_open
 check "and of what the audit process has counted" eventually 10 "sample secretlet_audit_opens_total | tee -a '$TEST_DIR/opens' | grep -q '[0-9]'"
 check_equal "which was never less than before" "$(awk -v n="$opens" '$1 != "none" && $1 < n' "$TEST_DIR/opens")" ""
 check_equal "the publisher that went with its agent is not counted" "$(sample 'secretlet_process_restarts_total{process="publisher"}')" 1
+check "the new agent has a publisher" eventually 10 "[ \$(page_status readyz) = 200 ]"
+kill -9 "$(pgrep -P "$keeper" -f '^secretlet-publisher')"
+check "one that dies later on is counted again" eventually 10 \
+	"[ \"\$(sample 'secretlet_process_restarts_total{process=\"publisher\"}')\" = 2 ]"
 
 check "which listens again" eventually 10 "[ \"\$(curl -sS 'http://$address/healthz')\" = ok ]"
 exec 9>&-
