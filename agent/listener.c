@@ -21,9 +21,9 @@
 
 /* A page as it was made last. */
 struct kept {
-	struct MHD_Response *response; /* NULL: never */
+	struct MHD_Response *response; /* NULL: never, or there was no memory for it */
 	unsigned status;
-	uint64_t made_usec;
+	uint64_t made_usec; /* 0: never */
 };
 
 struct listener {
@@ -136,7 +136,7 @@ static enum MHD_Result answer(struct listener *l, struct MHD_Connection *connect
 		return refuse(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET is possible here");
 	/* metrics are never verbose */
 	k = &l->kept[page][verbose && page != PAGE_METRICS];
-	if (!k->response || loop_now(l->loop) - k->made_usec >= l->options.fresh_usec)
+	if (!k->made_usec || loop_now(l->loop) - k->made_usec >= l->options.fresh_usec)
 		kept_make(k, l, page, verbose);
 	return k->response ? MHD_queue_response(connection, k->status, k->response) : MHD_NO;
 }
