@@ -268,6 +268,9 @@ int table_print_words(FILE *f, size_t indent, size_t width, const char *text)
 			fputc('\n', f);
 			column = 0;
 		}
+		/* one space of many, and no line begins with it */
+		if (column == 0 && !*word)
+			continue;
 		column += fprintf(f, "%*s", (int)(column == 0 ? indent : 1), "") + w;
 		fputs(word, f);
 	}

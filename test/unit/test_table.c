@@ -210,7 +210,10 @@ static void words_fill_lines_of_a_width(void **state)
 	words_are(0, 4, "1234 123456 1", "1234\n123456\n1\n");
 	words_are(4, 3, "word w", "    word\n    w\n");
 	words_are(1, 4, "\xc3\xa4\xc3\xa4 \xc3\xa4 \033", " \xc3\xa4\xc3\xa4\n \xc3\xa4\n \\x1b\n");
-	words_are(1, 9, "", " \n");
+	words_are(2, 9, "one two  three", "  one two\n  three\n");
+	words_are(2, 9, "  one", "  one\n");
+	words_are(0, 3, "one  two", "one\ntwo\n");
+	words_are(1, 9, "", "\n");
 }
 
 static void a_file_is_no_terminal(void **state)
