@@ -50,7 +50,6 @@ static void tell_process(struct exposition *x, const struct report_state *s)
 		[REPORT_SIGNALLER] = s->config->signal_containers,
 		[REPORT_CACHE] = s->offline != NULL,
 	};
-
 	uint64_t n;
 
 	exposition_count(x, METRIC_BUILD_INFO, ONE("version", SECRETLET_VERSION), 1);
