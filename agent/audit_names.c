@@ -40,7 +40,7 @@ int audit_names_new(struct loop *l, const struct tree *t, const struct pods *pod
 				   .pods = pods,
 				   .publish = publish,
 				   .socket = -1,
-				   .state.absent_since_usec = loop_now(l) };
+				   .state.presence.absent_since_usec = loop_now(l) };
 	*ret_a = a;
 	return 0;
 }
@@ -49,8 +49,7 @@ static void let_go(struct audit_names *a)
 {
 	loop_source_free(TAKE_PTR(a->source));
 	a->socket = close_fd(a->socket);
-	if (a->state.attached)
-		a->state.absent_since_usec = loop_now(a->loop);
+	presence_went(&a->state.presence, loop_now(a->loop));
 	a->state.attached = false;
 }
 
@@ -225,6 +224,7 @@ static int handle(struct audit_names *a, const struct audit_ask *ask, size_t len
 		return r;
 	case AUDIT_ASK_TELL:
 		a->state.attached = a->state.told = true;
+		presence_came(&a->state.presence, loop_now(a->loop));
 		a->state.counts = ask->tell.counts;
 		memcpy(a->state.error, ask->tell.error, sizeof(a->state.error));
 		a->state.error[sizeof(a->state.error) - 1] = '\0';

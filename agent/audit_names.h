@@ -5,6 +5,7 @@
 
 #include "agent/audit.h"
 #include "agent/pods.h"
+#include "agent/presence.h"
 #include "common/loop.h"
 #include "fusefs/tree.h"
 
@@ -47,7 +48,7 @@ struct audit_names;
 
 struct audit_state {
 	bool attached; /* an audit process is there and writes */
-	uint64_t absent_since_usec; /* CLOCK_MONOTONIC since when none is */
+	struct presence presence; /* of one that is attached */
 	bool told; /* one has told its counts to this agent */
 	struct audit_counts counts; /* as it has told them last */
 	char error[AUDIT_ERROR_MAX]; /* why records are not written; "": they are */

@@ -12,7 +12,6 @@
 
 #define UNANSWERED_USEC_MAX (10 * USEC_PER_SEC)
 #define ORDER_USEC_MAX	    (3 * USEC_PER_SEC) /* of a publisher's, which takes milliseconds; it is killed later on */
-#define STARTING_USEC_MAX   (10 * USEC_PER_SEC) /* that a process may take to begin, or to begin anew */
 
 /* RFC 3339, or null for never */
 static json_t *report_time(uint64_t realtime_usec)
@@ -402,11 +401,6 @@ static void report_offline_problems(json_t **problems, const struct offline *off
 			    (unsigned long long)(o.cache.busy_usec / USEC_PER_SEC));
 }
 
-static bool is_starting(bool running, uint64_t absent_since_usec, uint64_t now_usec)
-{
-	return !running && now_usec < absent_since_usec + STARTING_USEC_MAX;
-}
-
 static void report_audit_problems(json_t **problems, const struct report_state *s, uint64_t now_usec)
 {
 	struct audit_state a;
@@ -414,7 +408,7 @@ static void report_audit_problems(json_t **problems, const struct report_state *
 	if (!s->config->audit_log)
 		return;
 	audit_names_state(s->audit, &a);
-	if (!a.attached && !is_starting(a.attached, a.absent_since_usec, now_usec))
+	if (!a.attached && !presence_is_starting(&a.presence, now_usec))
 		problem_add(problems, "opens are not recorded: no audit process is running");
 	else if (a.error[0])
 		problem_add(problems, "opens are not recorded: %s", a.error);
@@ -423,7 +417,7 @@ static void report_audit_problems(json_t **problems, const struct report_state *
 static void report_signal_problems(json_t **problems, const struct report_state *s, uint64_t now_usec)
 {
 	if (s->signals && !signals_is_running(s->signals) &&
-	    !is_starting(false, signals_absent_since(s->signals), now_usec))
+	    !presence_is_starting(signals_presence(s->signals), now_usec))
 		problem_add(problems, "containers get no signals: their process is not running");
 }
 
@@ -527,19 +521,20 @@ static json_t *report_audit(const struct report_state *s, uint64_t now_usec)
 	if (!s->config->audit_log)
 		return NULL;
 	audit_names_state(s->audit, &a);
-	return json_pack(
-		"{s:o, s:b, s:b, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "log", json_text(s->config->audit_log),
-		"running", a.attached, "starting", is_starting(a.attached, a.absent_since_usec, now_usec), "since",
-		report_time(a.counts.since_usec), "opens", (json_int_t)a.counts.n_opens, "written",
-		(json_int_t)a.counts.n_written, "unnamed", (json_int_t)a.counts.n_unnamed, "unwritten",
-		(json_int_t)a.counts.n_failed, "lost", (json_int_t)a.counts.n_lost, "queueFull",
-		(json_int_t)a.counts.n_overflows, "gaps", (json_int_t)a.counts.n_gaps, "error", json_text(a.error));
+	return json_pack("{s:o, s:b, s:b, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "log",
+			 json_text(s->config->audit_log), "running", a.attached, "starting",
+			 presence_is_starting(&a.presence, now_usec), "since", report_time(a.counts.since_usec),
+			 "opens", (json_int_t)a.counts.n_opens, "written", (json_int_t)a.counts.n_written, "unnamed",
+			 (json_int_t)a.counts.n_unnamed, "unwritten", (json_int_t)a.counts.n_failed, "lost",
+			 (json_int_t)a.counts.n_lost, "queueFull", (json_int_t)a.counts.n_overflows, "gaps",
+			 (json_int_t)a.counts.n_gaps, "error", json_text(a.error));
 }
 
 static json_t *report_signals(const struct signals *signals, uint64_t now_usec)
 {
 	cleanup_json json_t *json = signals ? signals_report(signals) : NULL;
-	bool starting = signals && is_starting(signals_is_running(signals), signals_absent_since(signals), now_usec);
+	bool starting =
+		signals && !signals_is_running(signals) && presence_is_starting(signals_presence(signals), now_usec);
 
 	if (!json || json_object_set_new(json, "starting", json_boolean(starting)) < 0)
 		return NULL;

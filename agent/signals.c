@@ -35,7 +35,7 @@ struct signals {
 	const struct pods *pods;
 	bool enabled;
 	int socket; /* -1: there is no signaller */
-	uint64_t absent_since_usec;
+	struct presence presence;
 	struct loop_source *source, *look;
 	struct map askers;
 	struct list untold, told, gone;
@@ -61,8 +61,7 @@ static void let_go(struct signals *s)
 	struct asker *a;
 
 	loop_source_free(TAKE_PTR(s->source));
-	if (s->socket >= 0)
-		s->absent_since_usec = loop_now(s->loop);
+	presence_went(&s->presence, loop_now(s->loop));
 	s->socket = close_fd(s->socket);
 	/* the next one is told all of it */
 	list_for_each (a, &s->told, link) {
@@ -165,6 +164,7 @@ int signals_attach(struct signals *s, int take_fd)
 
 	let_go(s);
 	s->socket = take_fd;
+	presence_came(&s->presence, loop_now(s->loop));
 	(void)setsockopt(take_fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
 	r = loop_add_io(s->loop, s->socket, EPOLLIN, on_socket, s, &s->source);
 	if (r < 0) {
@@ -295,7 +295,7 @@ int signals_new(struct loop *l, const struct pods *pods, bool enabled, struct si
 			       .pods = pods,
 			       .enabled = enabled,
 			       .socket = -1,
-			       .absent_since_usec = loop_now(l),
+			       .presence.absent_since_usec = loop_now(l),
 			       .askers = MAP_INIT };
 	list_init(&s->untold);
 	list_init(&s->told);
@@ -336,9 +336,9 @@ bool signals_is_running(const struct signals *s)
 	return !s->enabled || s->socket >= 0;
 }
 
-uint64_t signals_absent_since(const struct signals *s)
+const struct presence *signals_presence(const struct signals *s)
 {
-	return s->absent_since_usec;
+	return &s->presence;
 }
 
 static json_t *report_recent(const struct recent *r)

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "agent/pods.h"
+#include "agent/presence.h"
 #include "agent/signal_order.h"
 #include "common/json.h"
 #include "common/loop.h"
@@ -22,7 +23,7 @@ int signals_attach(struct signals *s, int take_fd);
 
 /* The signaller is there; true also if it is not wanted. */
 bool signals_is_running(const struct signals *s);
-/* CLOCK_MONOTONIC since when it is not; of use while it is not. */
-uint64_t signals_absent_since(const struct signals *s);
+/* Since when it is not. Borrowed. */
+const struct presence *signals_presence(const struct signals *s);
 /* As it stands in the status. NULL: out of memory. */
 json_t *signals_report(const struct signals *s);

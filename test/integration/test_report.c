@@ -31,7 +31,6 @@ static struct fixture {
 	struct audit_names *audit;
 	struct signals *signals;
 	int process; /* the other end of the last socket that one was attached with */
-	uint64_t audit_since_usec; /* since when there was none at first */
 	uint64_t now_usec; /* of the next report */
 	json_t *json;
 	const char *text;
@@ -317,15 +316,11 @@ static void metrics_say_what_there_is(void **state)
 static void want_on_loop(struct rig *rig, void *arg)
 {
 	static char log[] = "/l";
-	struct audit_state a;
-
 	assert(audit_names_new(rig_loop(rig), rig_tree(rig), f.pods, rig_publisher(rig), &f.audit) == 0);
 	assert(signals_new(rig_loop(rig), f.pods, true, &f.signals) == 0);
 	f.config.audit_log = log;
 	f.report.audit = f.audit;
 	f.report.signals = f.signals;
-	audit_names_state(f.audit, &a);
-	f.audit_since_usec = a.absent_since_usec;
 }
 
 static void attach_on_loop(struct rig *rig, void *arg)
@@ -399,6 +394,14 @@ static const struct {
 	{ "signals", "containers get no signals: their process is not running\n" },
 };
 
+static uint64_t away_since(size_t i)
+{
+	struct audit_state a;
+
+	audit_names_state(f.audit, &a);
+	return i == 0 ? a.presence.absent_since_usec : signals_presence(f.signals)->absent_since_usec;
+}
+
 /* Whether that process, which is away since then, is a problem. */
 static void assert_away(size_t i, uint64_t since_usec)
 {
@@ -410,29 +413,49 @@ static void assert_away(size_t i, uint64_t since_usec)
 	assert_false(says(MOMENTS[i].member, "starting"));
 }
 
-static void a_process_has_a_moment_to_begin_and_to_begin_anew(void **state)
+static void attach(size_t i)
 {
-	struct audit_state a;
+	rig_call(f.rig, attach_on_loop, i == 0 ? &f : NULL);
+	if (i == 0)
+		tell_counts(0, 0);
+	assert_null(strstr(problems(), MOMENTS[i].problem));
+	assert_false(says(MOMENTS[i].member, "starting"));
+}
 
+static void a_process_has_a_moment_to_begin_and_none_for_each_of_its_deaths(void **state)
+{
 	rig_call(f.rig, want_on_loop, NULL);
-	for (size_t i = 0; i < ARRAY_SIZE(MOMENTS); i++)
-		assert_away(i, i ? signals_absent_since(f.signals) : f.audit_since_usec);
+	for (size_t i = 0; i < ARRAY_SIZE(MOMENTS); i++) {
+		uint64_t since = away_since(i);
 
-	rig_call(f.rig, attach_on_loop, &f);
-	tell_counts(0, 0);
-	assert_null(strstr(problems(), MOMENTS[0].problem));
-	close(f.process);
-	assert_true(rig_until(f.rig, audit_is_absent, NULL));
-	audit_names_state(f.audit, &a);
-	assert_true(a.absent_since_usec > f.audit_since_usec);
-	assert_away(0, a.absent_since_usec);
+		assert_away(i, since);
+		for (int n = 0; n < 3; n++) {
+			attach(i);
+			close(f.process);
+			assert_true(rig_until(f.rig, i == 0 ? audit_is_absent : signaller_is_absent, NULL));
+			assert_int_equal(away_since(i), since);
+			assert_away(i, since);
+		}
+	}
+}
 
-	rig_call(f.rig, attach_on_loop, NULL);
-	assert_null(strstr(problems(), MOMENTS[1].problem));
-	close(f.process);
-	assert_true(rig_until(f.rig, signaller_is_absent, NULL));
-	assert_true(signals_absent_since(f.signals) > f.audit_since_usec);
-	assert_away(1, signals_absent_since(f.signals));
+static void a_process_that_was_there_has_a_moment_again(void **state)
+{
+	const uint64_t s = USEC_PER_SEC;
+	struct presence p = { .absent_since_usec = 100 * s };
+
+	assert_true(presence_is_starting(&p, 109 * s));
+	assert_false(presence_is_starting(&p, 110 * s));
+	presence_came(&p, 120 * s);
+	assert_false(presence_is_starting(&p, 120 * s));
+	presence_came(&p, 129 * s); /* it says so again */
+	presence_went(&p, 130 * s);
+	presence_went(&p, 131 * s);
+	assert_true(presence_is_starting(&p, 139 * s));
+	assert_false(presence_is_starting(&p, 140 * s));
+	presence_came(&p, 140 * s);
+	presence_went(&p, 149 * s);
+	assert_false(presence_is_starting(&p, 149 * s));
 }
 
 static bool is_said_to_hang(struct rig *rig, void *arg)
@@ -610,7 +633,8 @@ int main(void)
 		REPORT(texts_that_are_no_utf8_are_shown_as_well_as_can_be),
 		REPORT(members_are_what_scripts_know),
 		REPORT(what_the_audit_process_has_not_told_yet_is_not_0),
-		REPORT(a_process_has_a_moment_to_begin_and_to_begin_anew),
+		REPORT(a_process_has_a_moment_to_begin_and_none_for_each_of_its_deaths),
+		REPORT(a_process_that_was_there_has_a_moment_again),
 		REPORT(a_publisher_that_is_stopped_is_said_to_hang),
 		REPORT(a_request_that_nobody_has_read_has_an_age),
 	};
