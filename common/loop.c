@@ -23,6 +23,7 @@ struct loop_source {
 		loop_signal_fn signal;
 		loop_child_fn child;
 	} fn;
+	loop_fn before_wait;
 	void *userdata;
 	bool running; /* its callback is on the stack */
 	bool freed; /* by that callback */
@@ -176,6 +177,25 @@ int loop_add_io(struct loop *l, int fd, uint32_t events, loop_io_fn fn, void *us
 int loop_io_set_events(struct loop_source *s, uint32_t events)
 {
 	return sd_event_source_set_io_events(s->source, events);
+}
+
+static int on_prepare(sd_event_source *source, void *userdata)
+{
+	struct loop_source *s = userdata;
+
+	s->before_wait(s, s->userdata);
+	return 0;
+}
+
+int loop_io_before_wait(struct loop_source *s, loop_fn fn)
+{
+	s->before_wait = fn;
+	return sd_event_source_set_prepare(s->source, on_prepare);
+}
+
+bool loop_source_is_pending(const struct loop_source *s)
+{
+	return sd_event_source_get_pending(s->source) > 0;
 }
 
 int loop_add_timer(struct loop *l, loop_fn fn, void *userdata, struct loop_source **ret_source)

@@ -32,6 +32,10 @@ typedef void (*loop_child_fn)(struct loop_source *s, pid_t pid, int code, int st
 int loop_add_io(struct loop *l, int fd, uint32_t events, loop_io_fn fn, void *userdata,
 		struct loop_source **ret_source);
 int loop_io_set_events(struct loop_source *s, uint32_t events);
+/* Calls fn before each wait of the loop. It frees no source. */
+int loop_io_before_wait(struct loop_source *s, loop_fn fn);
+/* It is ready, and its callback is still to come. */
+bool loop_source_is_pending(const struct loop_source *s);
 /* A timer that is off until loop_timer_set(). One shot: it must be set again from its callback if wanted. */
 int loop_add_timer(struct loop *l, loop_fn fn, void *userdata, struct loop_source **ret_source);
 /* Fires once, `delay_usec` from now, within 1 ms (delays under 1 s) or 5 % (longer ones: so that timers coalesce). */
