@@ -58,7 +58,10 @@ struct session {
 	struct fuse_session *fuse;
 	int fd; /* libfuse's, closed by it */
 	struct arena_connection *connection, *own; /* own: if nothing is kept */
-	uint64_t drained_usec; /* CLOCK_MONOTONIC: no request was left then */
+	struct loop *loop;
+	/* CLOCK_MONOTONIC: what has not been read came later, the loop's waits since then not counted */
+	uint64_t unread_since_usec;
+	uint64_t wait_usec; /* when the loop's last wait began; 0: it is counted */
 	uint64_t init_unique;
 	struct init_reply init_reply;
 	size_t init_reply_len;
@@ -399,10 +402,36 @@ static void slot_end(struct arena_slot *slot)
 	slot->since_usec = 0;
 }
 
+/* The loop does not wait while there is a request: it came when a wait ended, or later. */
+static uint64_t session_unread_since(const struct session *s)
+{
+	uint64_t woke = loop_now(s->loop);
+
+	return s->unread_since_usec + (s->wait_usec && woke > s->wait_usec ? woke - s->wait_usec : 0);
+}
+
+static void session_note_read(struct session *s, uint64_t until_usec)
+{
+	s->unread_since_usec = until_usec;
+	s->wait_usec = 0;
+}
+
+static void session_before_wait(struct loop_source *source, void *userdata)
+{
+	struct session *s = userdata;
+
+	s->unread_since_usec = session_unread_since(s);
+	/* when the last wait ended there was none, or it has had its turn since */
+	if (!loop_source_is_pending(source))
+		s->unread_since_usec = MAX(s->unread_since_usec, loop_now(s->loop));
+	s->wait_usec = clock_monotonic_usec();
+}
+
 static void session_readable(struct loop_source *source, int fd, uint32_t revents, void *userdata)
 {
 	struct session *s = userdata;
 	struct arena_slot *slot = &s->connection->slot;
+	uint64_t begun = clock_monotonic_usec();
 
 	for (int i = 0; i < REQUESTS_PER_TURN; i++) {
 		const struct fuse_in_header *head = (const void *)slot->request;
@@ -411,7 +440,7 @@ static void session_readable(struct loop_source *source, int fd, uint32_t revent
 		slot_begin(slot);
 		n = read(fd, slot->request, sizeof slot->request);
 		if (n < 0 && errno == EAGAIN)
-			s->drained_usec = clock_monotonic_usec();
+			session_note_read(s, clock_monotonic_usec());
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			return;
 		if (n < 0 && errno == ENOENT) /* the caller gave up before we had read it */
@@ -424,6 +453,8 @@ static void session_readable(struct loop_source *source, int fd, uint32_t revent
 		session_process(s, n, head->unique & UNIQUE_RESEND);
 		slot_end(slot);
 	}
+	/* a turn full: of the others it is not known. As long as turns come, nobody waits for them */
+	session_note_read(s, begun);
 }
 
 /* --- resuming --- */
@@ -529,7 +560,8 @@ int session_new(struct loop *l, int take_fuse_fd, struct tree *t, struct publish
 			return err_set(e, -ENOMEM, "out of memory");
 	}
 	s->connection = c ?: s->own;
-	s->drained_usec = clock_monotonic_usec();
+	s->loop = l;
+	session_note_read(s, clock_monotonic_usec());
 	s->ops.tree = t;
 	s->ops.publish = p;
 	s->ops.slot = &s->connection->slot;
@@ -546,6 +578,9 @@ int session_new(struct loop *l, int take_fuse_fd, struct tree *t, struct publish
 		return err_set(e, r, "libfuse does not take /dev/fuse");
 	s->fd = TAKE_FD(fd);
 	r = loop_add_io(l, s->fd, EPOLLIN, session_readable, s, &s->source);
+	if (r < 0)
+		return err_set(e, r, "cannot watch /dev/fuse: %s", strerror(-r));
+	r = loop_io_before_wait(s->source, session_before_wait);
 	if (r < 0)
 		return err_set(e, r, "cannot watch /dev/fuse: %s", strerror(-r));
 	if (s->connection->init_len > 0) {
@@ -611,7 +646,7 @@ uint64_t session_waiting_usec(const struct session *s)
 {
 	struct pollfd p = { .fd = s->fd, .events = POLLIN };
 
-	return poll(&p, 1, 0) == 1 && p.revents & POLLIN ? clock_monotonic_usec() - s->drained_usec : 0;
+	return poll(&p, 1, 0) == 1 && p.revents & POLLIN ? clock_monotonic_usec() - session_unread_since(s) : 0;
 }
 
 const char *const *session_missing(const struct session *s)

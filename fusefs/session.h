@@ -48,7 +48,8 @@ void session_answer(struct session *s);
 void session_free(struct session *s);
 DEFINE_CLEANUP(struct session *, session_free);
 const struct session_stats *session_stats(const struct session *s);
-/* For how long the kernel's oldest request waits at most, if any does that has not been read: none did when we looked last. */
+/* For how long the kernel's oldest request waits at most, if any does that has not been read; where more come than one turn of the
+ * loop reads, since that turn. */
 uint64_t session_waiting_usec(const struct session *s);
 /* "LOOKUP", "READ", ...; NULL for an opcode that has no name. */
 const char *session_opcode_name(unsigned opcode);

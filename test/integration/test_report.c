@@ -17,6 +17,7 @@
 #include "agent/pages.h"
 #include "agent/report_health.h"
 #include "agent/report_metrics.h"
+#include "common/clock.h"
 #include "common/str.h"
 #include "test/lib/rig.h"
 
@@ -499,15 +500,19 @@ static void *unread_main(void *userdata)
 	return NULL;
 }
 
-/* The loop is here and reads no request. */
+#define IDLE_USEC (300 * USEC_PER_MSEC)
+
+/* The loop is here and reads no request. arg: when it was idle, and nobody asked. */
 static void keep_waiting_on_loop(struct rig *rig, void *arg)
 {
+	const uint64_t *idle_since = arg;
 	uint64_t first;
 
 	assert(session_waiting_usec(rig_session(rig)) == 0);
 	assert(pthread_create(&unread.thread, NULL, unread_main, NULL) == 0);
 	while ((first = session_waiting_usec(rig_session(rig))) == 0)
 		usleep(1000);
+	assert(first < clock_monotonic_usec() - *idle_since - IDLE_USEC / 2);
 	usleep(1000);
 	assert(session_waiting_usec(rig_session(rig)) > first);
 }
@@ -519,8 +524,13 @@ static bool nobody_waits(struct rig *rig, void *arg)
 
 static void a_request_that_nobody_has_read_has_an_age(void **state)
 {
+	uint64_t idle_since;
+
 	snprintf(unread.path, sizeof(unread.path), "%s/nobody-is-called-so", rig_dir(f.rig));
-	rig_call(f.rig, keep_waiting_on_loop, NULL);
+	assert_true(rig_until(f.rig, nobody_waits, NULL));
+	idle_since = clock_monotonic_usec();
+	usleep(IDLE_USEC);
+	rig_call(f.rig, keep_waiting_on_loop, &idle_since);
 	pthread_join(unread.thread, NULL);
 	assert_true(rig_until(f.rig, nobody_waits, NULL));
 	expect_sample("secretlet_inflight_age_seconds{process=\"agent\"} 0");

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "common/clock.h"
 #include "fusefs/publish.h"
 
 #define UNIQUE 42
@@ -173,6 +174,43 @@ static struct fuse_attr_out set_mode(struct session *s, uint32_t pid, uint64_t i
 	return answer.out;
 }
 
+static void ask_attr(uint64_t id)
+{
+	struct {
+		struct fuse_in_header head;
+		struct fuse_getattr_in in;
+	} ask = { .head = { .len = sizeof ask, .opcode = FUSE_GETATTR, .unique = UNIQUE, .nodeid = id } };
+
+	assert_int_equal(send(kernel, &ask, sizeof ask, 0), sizeof ask);
+}
+
+/* More requests than a turn of the loop reads: what is left has not waited since there was none. */
+static void what_a_full_turn_leaves_waits_since_that_turn(void **state)
+{
+	uint64_t begun, waiting;
+	struct session *s;
+	struct tree *t;
+	int ends[2];
+
+	assert_int_equal(tree_new(1, &t), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+	kernel = ends[0];
+	assert_int_equal(session_new(loop, ends[1], t, NULL, &c, ended, NULL, &s, NULL), 0);
+	assert_int_equal(session_waiting_usec(s), 0);
+	usleep(2000);
+	for (int i = 0; i < 100; i++)
+		ask_attr(TREE_ROOT_ID);
+	begun = clock_monotonic_usec();
+	session_answer(s);
+	waiting = session_waiting_usec(s);
+	assert_in_range(waiting, 1, clock_monotonic_usec() - begun);
+	session_answer(s);
+	assert_int_equal(session_waiting_usec(s), 0);
+	session_free(s);
+	kernel = close_fd(kernel);
+	tree_free(t);
+}
+
 /* It has one mode for all folders, a volume's folder has another: what counts is that the kernel is told the time again. */
 static void the_publisher_may_touch_a_folder_of_any_mode(void **state)
 {
@@ -213,6 +251,7 @@ int main(void)
 		with_connection(a_successor_that_does_not_get_to_it_is_no_death),
 		with_connection(one_that_dies_of_it_again_is),
 		with_connection(a_request_that_is_not_whole_is_not_carried_out),
+		with_connection(what_a_full_turn_leaves_waits_since_that_turn),
 		with_connection(the_publisher_may_touch_a_folder_of_any_mode),
 	};
 
