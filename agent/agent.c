@@ -346,6 +346,13 @@ static int agent_pod(void *userdata, const char *ref, json_t **ret, struct err *
 	return agent_answer(report_pod(&a->report, s), ret, e);
 }
 
+static json_t *agent_refused(void *userdata, const char *ref)
+{
+	struct agent *a = userdata;
+
+	return report_refused_pod(&a->report, ref);
+}
+
 static int agent_mounts(void *userdata, const char *ref, const char *container, struct control_later *later,
 			json_t **ret, struct err *e)
 {
@@ -456,6 +463,7 @@ static const struct control_ops agent_control_ops = {
 	.status = agent_status,
 	.pods = agent_pods,
 	.pod = agent_pod,
+	.refused = agent_refused,
 	.mounts = agent_mounts,
 	.env = agent_env,
 	.pull_config = agent_pull_config,

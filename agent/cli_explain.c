@@ -177,7 +177,7 @@ static int ask_for_pod(const struct options *o, struct explain *x, const char *p
 		return cli_fail_reply(&reply);
 	r = cli_fetch(o, "/v1/pods", &pods);
 	if (r == CLI_OK)
-		explain_unknown_pod(x, pods);
+		explain_unknown_pod(x, reply.json, pods);
 	return r;
 }
 

@@ -444,11 +444,19 @@ static int on_pods(struct request *rq, const char *ref, const char *container, s
 static int on_pod(struct request *rq, const char *ref, const char *container, struct answer *a)
 {
 	const struct control *c = rq->control;
+	cleanup_json json_t *refused = NULL;
 	struct err e = ERR_INIT;
 	json_t *json = NULL;
 	int r = c->ops->pod(c->userdata, ref, &json, &e);
 
-	return answer_op(a, r, json, &e);
+	if (r != -ENOENT)
+		return answer_op(a, r, json, &e);
+	refused = c->ops->refused ? c->ops->refused(c->userdata, ref) : json_array();
+	r = answer_error(a, MHD_HTTP_NOT_FOUND, &e);
+	if (r < 0 || json_object_set(a->json, "refused", refused) == 0)
+		return r;
+	json_decref(TAKE_PTR(a->json));
+	return -ENOMEM;
 }
 
 static int on_mounts(struct request *rq, const char *ref, const char *container, struct answer *a)

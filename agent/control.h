@@ -43,6 +43,8 @@ struct control_ops {
 	int (*pods)(void *userdata, json_t **ret, struct err *e);
 	/* A pod nobody knows (yet) is -ENOENT; wait keeps waiting then, too. POD has a boolean "ready". */
 	int (*pod)(void *userdata, const char *ref, json_t **ret, struct err *e);
+	/* Why such a pod is refused: an array, empty if it is not. NULL: out of memory. May be NULL: nothing is refused. */
+	json_t *(*refused)(void *userdata, const char *ref);
 	/* ref is "NS/NAME". May be NULL, all three: 404. */
 	/* kinds: as object_kinds_parse() has them; selector NULL: all */
 	int (*secrets)(void *userdata, unsigned kinds, const struct selector *selector, json_t **ret, struct err *e);

@@ -734,7 +734,7 @@ void explain_pod(struct explain *x, const json_t *pod, const char *volume)
 }
 
 /* Returns whether it is there and refused. */
-static bool explain_refused_pod(struct explain *x, const json_t *pods)
+static bool explain_refused_pod(struct explain *x, const json_t *answer)
 {
 	const char *ref = text_of(x->words, "ref");
 	cleanup_free char *object = str_format("pod %s", ref);
@@ -747,7 +747,7 @@ static bool explain_refused_pod(struct explain *x, const json_t *pods)
 		x->failed = true;
 		return false;
 	}
-	json_array_foreach (json_object_get(pods, "refused"), i, one) {
+	json_array_foreach (json_object_get(answer, "refused"), i, one) {
 		cleanup_free char *name = str_format("%s/%s", text_of(one, "namespace"), text_of(one, "name"));
 
 		if (!str_eq(name, ref))
@@ -771,7 +771,7 @@ static json_t *unreadable_manifests(const json_t *pods)
 	return TAKE_PTR(lines);
 }
 
-void explain_unknown_pod(struct explain *x, const json_t *pods)
+void explain_unknown_pod(struct explain *x, const json_t *answer, const json_t *pods)
 {
 	const char *ref = text_of(x->words, "ref");
 	cleanup_json json_t *names = names_of(json_object_get(pods, "pods"), "namespace"), *words = json_object();
@@ -779,7 +779,7 @@ void explain_unknown_pod(struct explain *x, const json_t *pods)
 	const char *near = nearest(names, ref);
 
 	/* then that is what is wrong, and explain_daemon() says it */
-	if (!is_true(json_object_get(x->status, "source"), "podsSynced") || explain_refused_pod(x, pods))
+	if (!is_true(json_object_get(x->status, "source"), "podsSynced") || explain_refused_pod(x, answer))
 		return;
 	known = json_array_size(names) ? str_format("Known here: %s.", list ?: "") : strdup("No pod is known here.");
 	object = str_format("pod %s", ref);

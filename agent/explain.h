@@ -18,8 +18,9 @@ void explain_free(struct explain *x);
 DEFINE_CLEANUP(struct explain *, explain_free);
 /* pod: GET /v1/pods/REF. volume: only this one; NULL: all. */
 void explain_pod(struct explain *x, const json_t *pod, const char *volume);
-/* There is no such pod. pods: GET /v1/pods. */
-void explain_unknown_pod(struct explain *x, const json_t *pods);
+/* There is no such pod. answer: what GET /v1/pods/REF says then, with why it is refused; pods: GET /v1/pods, where not all are that
+ * are. */
+void explain_unknown_pod(struct explain *x, const json_t *answer, const json_t *pods);
 /* What is wrong with the daemon, if anything is. */
 void explain_daemon(struct explain *x);
 /* What somebody else has found: a code that advice.h knows. */

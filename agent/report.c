@@ -294,6 +294,20 @@ static json_t *report_refused(const struct report_state *s, const struct pod *po
 	return r.all;
 }
 
+json_t *report_refused_pod(const struct report_state *s, const char *ref)
+{
+	const char *slash = strchr(ref, '/');
+	cleanup_free char *ns = slash ? strndup(ref, (size_t)(slash - ref)) : NULL;
+	struct refused r = { .ns = ns, .name = slash ? slash + 1 : NULL };
+
+	if (slash && !ns)
+		return NULL;
+	r.all = json_array();
+	if (slash)
+		source_refusals(s->source, refused_add, &r);
+	return r.all;
+}
+
 static json_t *report_one(const struct report_state *s, const struct pod_state *pod, bool whole)
 {
 	cleanup_json json_t *volumes = json_array();

@@ -25,6 +25,7 @@ WAITS_MAX = 192  # agent/control.c
 UNPROVOKED = {("/healthz", "get", "500"), "Signal.pid", "Signal.container", "Signal.error"}
 
 POD, BY_UID = "/v1/pods/default/app", f"/v1/pods/{UID}"
+REFUSED_POD = "/v1/pods/default/refused"
 NO_POD, NO_UID = "/v1/pods/default/none", "/v1/pods/00000000-0000-4000-8000-000000000000"
 BAD_POD, BAD_UID = "/v1/pods/default/A_b", "/v1/pods/.x"
 
@@ -42,6 +43,7 @@ def pod_requests():
         yield wait, "get", "503", "up", "full", none + "/wait"
         yield wait, "get", "504", "up", "full", none + "/wait?timeout=0"
         if waits:
+            yield path, "get", "404", "up", "full", REFUSED_POD
             yield wait, "get", "504", "up", "full", waits + "/wait?timeout=10ms"
         for what in ("mounts", "env"):
             route = path + "/containers/{container}/" + what

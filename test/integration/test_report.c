@@ -27,6 +27,7 @@ static struct fixture {
 	struct pods *pods;
 	struct source source;
 	struct source_health health;
+	size_t n_refused; /* pods, by the source */
 	struct config config;
 	struct report_state report;
 	struct audit_names *audit;
@@ -51,10 +52,20 @@ static void source_say_health(const struct source *s, struct source_health *ret)
 	*ret = f.health;
 }
 
+static void say_refusals(const struct source *s, source_refusal_fn fn, void *userdata)
+{
+	for (size_t i = 0; i < f.n_refused; i++) {
+		cleanup_free char *name = str_format("p-%zu", i);
+
+		fn(userdata, &(struct source_refusal){ .ns = "ns", .name = name, .file = "", .error = name });
+	}
+}
+
 static const struct source_vtable VTABLE = {
 	.want = on_want,
 	.unwant = on_unwant,
 	.health = source_say_health,
+	.refusals = say_refusals,
 };
 
 static void store_changed(void *userdata, const struct store_entry *entry)
@@ -310,6 +321,32 @@ static void metrics_say_what_there_is(void **state)
 	expect_sample("secretlet_process_restarts_total{process=\"agent\"} 0");
 	expect_sample("secretlet_process_restarts_total{process=\"publisher\"} 2");
 	expect_sample("secretlet_event_visible_seconds_count{type=\"projected\"} 0");
+}
+
+static void refused_pod_on_loop(struct rig *rig, void *arg)
+{
+	json_decref(f.json);
+	f.json = report_refused_pod(&f.report, arg);
+}
+
+/* In the list of all there are a hundred of them. */
+static void a_pod_says_why_it_is_refused_however_many_are(void **state)
+{
+	char last[] = "ns/p-149", none[] = "ns/p-150", uid[] = "p-149";
+	const json_t *one;
+
+	f.n_refused = 150;
+	rig_call(f.rig, pods_on_loop, NULL);
+	assert_int_equal(json_array_size(json_object_get(f.json, "refused")), 100);
+	rig_call(f.rig, refused_pod_on_loop, last);
+	assert_int_equal(json_array_size(f.json), 1);
+	one = json_array_get(f.json, 0);
+	assert_string_equal(json_string_value(json_object_get(one, "name")), "p-149");
+	assert_string_equal(json_string_value(json_object_get(one, "error")), "p-149");
+	rig_call(f.rig, refused_pod_on_loop, none);
+	assert_true(json_is_array(f.json) && json_array_size(f.json) == 0);
+	rig_call(f.rig, refused_pod_on_loop, uid);
+	assert_true(json_is_array(f.json) && json_array_size(f.json) == 0);
 }
 
 /* ---- what is there beside the agent ---- */
@@ -642,6 +679,7 @@ int main(void)
 		REPORT(finished_pods_are_counted_apart),
 		REPORT(texts_that_are_no_utf8_are_shown_as_well_as_can_be),
 		REPORT(members_are_what_scripts_know),
+		REPORT(a_pod_says_why_it_is_refused_however_many_are),
 		REPORT(what_the_audit_process_has_not_told_yet_is_not_0),
 		REPORT(a_process_has_a_moment_to_begin_and_none_for_each_of_its_deaths),
 		REPORT(a_process_that_was_there_has_a_moment_again),

@@ -499,7 +499,7 @@ static void a_pod_nobody_knows_has_a_neighbour(void **state)
 		const char *message;
 
 		assert_int_equal(explain_new(status, cases[i].ref, &x), 0);
-		explain_unknown_pod(x, pods);
+		explain_unknown_pod(x, NULL, pods);
 		assert_true(explain_has_problem(x));
 		assert_int_equal(explain_findings(x, &findings), 0);
 		message = text(find(findings, "PodUnknown"), "message");
@@ -514,14 +514,14 @@ static void a_pod_nobody_knows_has_a_neighbour(void **state)
 #define REFUSED(ns, name, file, error)                                                                                 \
 	"{'namespace': '" ns "', 'name': '" name "', 'file': " file ", 'line': 7, 'column': 3, 'error': '" error "'}"
 
-static json_t *findings_without_pod(const char *status, const char *pods)
+static json_t *findings_without_pod(const char *status, const char *answer, const char *pods)
 {
 	cleanup(explain_freep) struct explain *x = NULL;
-	cleanup_json json_t *s = parse(status), *p = parse(pods);
+	cleanup_json json_t *s = parse(status), *a = parse(answer), *p = parse(pods);
 	json_t *findings = NULL;
 
 	assert_int_equal(explain_new(s, "default/web", &x), 0);
-	explain_unknown_pod(x, p);
+	explain_unknown_pod(x, a, p);
 	assert_true(explain_has_problem(x));
 	assert_int_equal(explain_findings(x, &findings), 0);
 	return findings;
@@ -531,12 +531,15 @@ static void a_pod_that_is_refused_is_not_unknown(void **state)
 {
 	static const char manifests[] = "{'nodeName': 'n', 'source': {'kind': 'manifests', 'location': '/etc/m', "
 					"'podsSynced': true}}";
-	cleanup_json json_t *of_manifest = findings_without_pod(
-		manifests, "{'pods': [], 'refused': [" REFUSED("other", "web", "'b.yaml'", "no") "," REFUSED(
-				   "default", "web", "'a.yaml'",
-				   "a.yaml:7:3: pod default/web: spec.volumes[0].nfs: not supported") "]}");
+	cleanup_json json_t *of_manifest =
+		findings_without_pod(manifests,
+				     "{'error': '', 'refused': [" REFUSED(
+					     "default", "web", "'a.yaml'",
+					     "a.yaml:7:3: pod default/web: spec.volumes[0].nfs: not supported") "]}",
+				     "{'pods': [], 'refused': [" REFUSED("other", "web", "'b.yaml'", "no") "]}");
 	cleanup_json json_t *of_server = findings_without_pod(
-		HEALTHY, "{'pods': [], 'refused': [" REFUSED("default", "web", "null", "pod default/web: no") "]}");
+		HEALTHY, "{'error': '', 'refused': [" REFUSED("default", "web", "null", "pod default/web: no") "]}",
+		"{'pods': [], 'refused': []}");
 	const json_t *f = find(of_manifest, "PodRefused");
 
 	assert_int_equal(json_array_size(of_manifest), 1);
@@ -551,8 +554,9 @@ static void a_pod_that_is_refused_is_not_unknown(void **state)
 
 static void a_manifest_that_nobody_can_read_may_have_the_pod(void **state)
 {
-	cleanup_json json_t *findings = findings_without_pod(
-		HEALTHY, "{'pods': [], 'refused': [" REFUSED("", "", "'c.yaml'", "c.yaml:7:3: tab") "]}");
+	cleanup_json json_t *findings =
+		findings_without_pod(HEALTHY, "{'error': '', 'refused': []}",
+				     "{'pods': [], 'refused': [" REFUSED("", "", "'c.yaml'", "c.yaml:7:3: tab") "]}");
 	const json_t *f = find(findings, "PodUnknown");
 
 	assert_string_equal(json_string_value(json_array_get(json_object_get(f, "details"), 0)), "c.yaml:7:3: tab");
@@ -582,7 +586,7 @@ static void before_the_first_list_no_pod_is_said_to_be_unknown(void **state)
 
 	assert_int_equal(explain_new(status, "default/web", &x), 0);
 	explain_daemon(x);
-	explain_unknown_pod(x, pods);
+	explain_unknown_pod(x, NULL, pods);
 	assert_int_equal(explain_findings(x, &findings), 0);
 	find(findings, "PodsNotKnown");
 	assert_int_equal(json_array_size(findings), 1);
