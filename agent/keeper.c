@@ -299,6 +299,8 @@ static void keeper_publisher_restart(struct loop_source *s, void *userdata)
 static void keeper_publisher_died(struct loop_source *s, pid_t pid, int code, int status, void *userdata)
 {
 	struct keeper *k = userdata;
+	/* it ends when the agent has gone, whose death is another event, and may be told later */
+	bool with_agent = k->publisher_let_go || (code == CLD_EXITED && status == EXIT_SUCCESS);
 	uint64_t delay;
 	char end[64];
 
@@ -306,12 +308,11 @@ static void keeper_publisher_died(struct loop_source *s, pid_t pid, int code, in
 	keeper_note_publisher(k);
 	if (k->stopping)
 		return;
-	k->n_publisher_deaths += !k->publisher_let_go;
+	k->n_publisher_deaths += !with_agent;
 	delay = k->publisher_let_go
 			? 0
 			: child_delay(&k->world, &k->publisher, code != CLD_EXITED || status == EXIT_SUCCESS);
-	/* it ends when the agent has gone, whose death is another event */
-	if (!k->publisher_let_go && (code != CLD_EXITED || status != EXIT_SUCCESS))
+	if (!with_agent)
 		log_warning(NULL, "the publisher (pid %d) %s, starting another in %u ms", (int)pid,
 			    child_end(code, status, end), (unsigned)(delay / USEC_PER_MSEC));
 	if (k->stage == STAGE_READY)
