@@ -53,7 +53,7 @@ check_equal "it ends in peace" $? 0
 secretlet_start --kubeconfig "$kube/node-2.kubeconfig" --node-name node-1
 says "403 of the Node authorizer" absent Forbidden .message "no relationship found between node 'node-2' and this object"
 check_contains "403, and how to look into it" "$(finding Forbidden '.commands[0]')" \
-	"kubectl auth can-i get secrets/nobody -n default --as=system:node:node-1 --as-group=system:nodes"
+	"kubectl auth can-i get secrets/nobody -n default --as=system:node:node-2 --as-group=system:nodes"
 secretlet_stop
 check_equal "it ends in peace, too" $? 0
 tap_done
