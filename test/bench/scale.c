@@ -166,6 +166,7 @@ static void request_start(const char *method, char *take_target, const char *bod
 	curl_easy_setopt(r->easy, CURLOPT_PREREQDATA, r);
 	curl_easy_setopt(r->easy, CURLOPT_TCP_NODELAY, 1L);
 	curl_easy_setopt(r->easy, CURLOPT_USERAGENT, "scale");
+	/* cppcheck-suppress leakNoVarFunctionCall ; it is not called here */
 	curl_easy_setopt(r->easy, CURLOPT_OPENSOCKETFUNCTION, on_open);
 	curl_easy_setopt(r->easy, CURLOPT_WRITEFUNCTION, on_body);
 	curl_easy_setopt(r->easy, CURLOPT_WRITEDATA, r);
