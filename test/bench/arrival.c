@@ -738,7 +738,7 @@ static void tell_client_go(void)
 static void tell(struct http *const *clients)
 {
 	uint64_t *back = must(calloc(n_nodes, sizeof(*back)));
-	size_t n_missing = 0;
+	size_t n_missing = 0, median = n_nodes / 2, p99 = n_nodes * 99 / 100;
 
 	for (size_t i = 0; i < n_nodes; i++) {
 		back[i] = clients[i]->n_watching == n_secrets + 1 ? back_usec(clients[i]) : USEC_INFINITY;
@@ -750,7 +750,7 @@ static void tell(struct http *const *clients)
 	       ",\"tries_per_s_while_away\":%.1f,\"nodes_not_back\":%zu,\"node_back_median_s\":%.2f,"
 	       "\"node_back_p99_s\":%.2f,\"node_back_last_s\":%.2f}\n",
 	       seen.n[LIST], seen.n[WATCH], seen.n[GET], (double)seen.n_refused / ((double)outage_usec / USEC_PER_SEC),
-	       n_missing, (double)back[n_nodes / 2] / USEC_PER_SEC, (double)back[n_nodes * 99 / 100] / USEC_PER_SEC,
+	       n_missing, (double)back[median] / USEC_PER_SEC, (double)back[p99] / USEC_PER_SEC,
 	       (double)back[n_nodes - 1] / USEC_PER_SEC);
 	print_bins("secretlet", seen.bins);
 	free(back);
