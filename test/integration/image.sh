@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # timeout: 3600
-# The Containerfile, built to its end by podman from a Debian that debootstrap makes out of this machine's mirror, and run. It takes
-# long. test/e2e/daemonset.sh runs the same image, put together out of this machine's packages, as the DaemonSet does.
+# The Containerfile, built to its end by podman from a Debian that debootstrap makes out of this machine's mirror, and run.
+# It takes long. test/e2e/daemonset.sh runs the same image, put together out of this machine's packages, as the DaemonSet does.
 set -u
 here=$(dirname "$(realpath "$0")")
 # shellcheck source=../lib/tap.sh
