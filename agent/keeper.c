@@ -808,7 +808,7 @@ static void keeper_agent_died(struct loop_source *s, pid_t pid, int code, int st
 	}
 	keeper_drop_link(k);
 	if (!k->ready_once) {
-		/* it has said why: bad credentials, an unreadable folder; trying again would not help */
+		/* it has said why: bad credentials, an unreadable folder; it may be put right, but not at once */
 		k->refused = code == CLD_EXITED;
 		if (!k->refused)
 			log_error(NULL, "the agent (pid %d) %s before it was ready", (int)pid,

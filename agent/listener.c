@@ -104,11 +104,11 @@ static enum MHD_Result refuse(struct MHD_Connection *connection, unsigned status
 	return ok;
 }
 
+/* Connections that still send it have references of their own. */
 static void kept_drop(struct kept *k)
 {
 	if (k->response)
-		MHD_destroy_response(
-			TAKE_PTR(k->response)); /* connections that still send it have references of their own */
+		MHD_destroy_response(TAKE_PTR(k->response));
 }
 
 /* One that could not be made is kept, too: to try again costs as much. */

@@ -7,22 +7,11 @@ set -u
 here=$(dirname "$(realpath "$0")")
 # shellcheck source=../lib/tap.sh
 . "$here/../lib/tap.sh"
+# shellcheck source=../lib/bench.sh
+. "$here/../lib/bench.sh"
 
-out=$TEST_DIR/out
-bench() { # bench NAME: its figures are in $out/NAME.jsonl
-	env -u KUBEBUILDER_ASSETS "$here/../bench/run" --build "$TEST_BUILD_DIR" --quick --out "$out" --only "$1" >"$TEST_DIR/$1.out" 2>&1
-	local status=$?
-	sed 's/^/# /' "$TEST_DIR/$1.out"
-	return $status
-}
 # figures NAME JQ: of the array of them, which is true
 figures() { jq -es "$2" "$out/$1.jsonl" >"$TEST_DIR/jq.out"; }
-# every NAME SELECT JQ: there are such figures, and of each it is true; shows those of which it is not
-every() {
-	jq -s -c "map(select($2)) | if length == 0 then \"there are none\" else .[] | select(($3) | not) end" "$out/$1.jsonl" \
-		>"$TEST_DIR/jq.out" || return 1
-	[ ! -s "$TEST_DIR/jq.out" ] || { sed 's/^/# /' "$TEST_DIR/jq.out"; return 1; }
-}
 
 check "reads are measured" bench readpath
 check "each of six operations, in five trees, with one thread and with two" figures readpath \

@@ -1,0 +1,16 @@
+# What the tests of `make bench` share: a measurement in its short form, and questions about its figures; sourced by
+# test/integration/bench*.sh after tap.sh.
+# shellcheck shell=bash
+out=$TEST_DIR/out
+bench() { # bench NAME: its figures are in $out/NAME.jsonl
+	env -u KUBEBUILDER_ASSETS "$here/../bench/run" --build "$TEST_BUILD_DIR" --quick --out "$out" --only "$1" >"$TEST_DIR/$1.out" 2>&1
+	local status=$?
+	sed 's/^/# /' "$TEST_DIR/$1.out"
+	return $status
+}
+# every NAME SELECT JQ: there are such figures, and of each it is true; shows those of which it is not
+every() {
+	jq -s -c "map(select($2)) | if length == 0 then \"there are none\" else .[] | select(($3) | not) end" "$out/$1.jsonl" \
+		>"$TEST_DIR/jq.out" || return 1
+	[ ! -s "$TEST_DIR/jq.out" ] || { sed 's/^/# /' "$TEST_DIR/jq.out"; return 1; }
+}
