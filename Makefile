@@ -151,6 +151,8 @@ bench: deps ## figures, side by side with what they are compared to, T=NAME QUIC
 
 bench-run: all tools
 	$(Q)test/bench/run --build $(B) $(if $(T),--only '$(T)') $(if $(QUICK),--quick)
+	$(Q)test/bench/report --in $(B)/bench --out $(B)/bench/page && sed -n '/^## Goals/,/^## [^G]/{/^##/!p}' $(B)/bench/page/README.md && \
+		echo 'all figures, with plots: $(B)/bench/page/README.md'
 
 bench-report: ## docs/bench: a page with plots of what `make bench` has measured last
 	$(Q)test/bench/report --in $(B)/bench --out docs/bench
