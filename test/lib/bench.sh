@@ -1,9 +1,10 @@
 # What the tests of `make bench` share: a measurement in its short form, and questions about its figures; sourced by
 # test/integration/bench*.sh after tap.sh.
 # shellcheck shell=bash
+bench_here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 out=$TEST_DIR/out
 bench() { # bench NAME: its figures are in $out/NAME.jsonl
-	env -u KUBEBUILDER_ASSETS "$here/../bench/run" --build "$TEST_BUILD_DIR" --quick --out "$out" --only "$1" >"$TEST_DIR/$1.out" 2>&1
+	env -u KUBEBUILDER_ASSETS "$bench_here/../bench/run" --build "$TEST_BUILD_DIR" --quick --out "$out" --only "$1" >"$TEST_DIR/$1.out" 2>&1
 	local status=$?
 	sed 's/^/# /' "$TEST_DIR/$1.out"
 	return $status
