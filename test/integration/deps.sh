@@ -20,6 +20,7 @@ rm -f "$policy"
 cat >"$bin/apt-get" <<-A
 	#!/bin/sh
 	[ "\$1" = install ] || exit 1
+	echo "\$*" >"$TEST_DIR/asked"
 	for action in start restart; do
 		status=0
 		"$policy" --quiet some.service \$action || status=\$?
@@ -34,6 +35,7 @@ left() { find /usr/sbin -name 'policy-rc.d*'; }
 
 then_ "exit 0"
 check "what is missing is installed" deps
+check_contains "another apt-get is waited for" "$(cat "$TEST_DIR/asked")" "-o DPkg::Lock::Timeout="
 check_equal "nothing is started, but what runs may be restarted" "$(xargs <"$said")" "start 101 restart 0"
 check_equal "afterwards all is as it was" "$(left)" ""
 then_ "exit 100"
@@ -87,4 +89,7 @@ check_equal "with one that is not there" "$(ci KUBE_ASSETS="$TEST_DIR/none" 2>/d
 	"e2e failed: $TEST_DIR/none makes no folder with kube-apiserver 4 passed, 1 failed, 0 skipped"
 check_equal "none of which may pass" "$(ci_status KUBE_ASSETS="$TEST_DIR/program") $(ci_status KUBE_ASSETS="$TEST_DIR/none")" "1 1"
 check_equal "and with none it is skipped" "$(ci_status nothing=set)" 0
+printf '#!/bin/sh\ncase $1 in\nlong) printf "    > not ok 1 - a\n    > # why\n    | 1..1\nFAIL  long/x: not ok: a\n0 passed, 1 failed, 0 skipped\n"; exit 1 ;;\nesac\necho "1 passed, 0 failed, 0 skipped"\n' >"$bin/make"
+check_equal "what failed is said again at the end" "$(PATH=$bin:$PATH env -u KUBEBUILDER_ASSETS -u KUBE_ASSETS "$TEST_DIR/repo/.ci/run" | tail -n 5 | xargs)" \
+	"make long failed > not ok 1 - a > # why FAIL long/x: not ok: a 3 passed, 1 failed, 1 skipped"
 tap_done

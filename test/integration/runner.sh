@@ -46,6 +46,10 @@ counts "a failing case" "1 passed, 1 failed, 0 skipped" unit
 check "a failing case: its name is shown" grep -q "FAIL  unit/test_bad: not ok: b" "$TEST_DIR/out"
 check "a failing case: says how to run it again" grep -q "repro: .*--only test_bad unit" "$TEST_DIR/out"
 
+program bad <<<'echo "1..3"; echo "not ok 1 - a"; echo "# why"; echo "ok 2 - b"; echo "# c"; echo "not ok 3 - d"; exit 1'
+counts "two that fail" "1 passed, 2 failed, 0 skipped" unit
+check_equal "they are said first, and why" "$(grep '^    [>|]' "$TEST_DIR/out" | head -n 4 | xargs)" "> not ok 1 - a > # why > not ok 3 - d | 1..3"
+
 program quiet <<<'echo "1..1"; echo "not ok 1 - a"; exit 0'
 counts "a failing case with exit status 0" "0 passed, 1 failed, 0 skipped" unit
 
