@@ -164,7 +164,7 @@ static void volume_set_error(struct volume *v, const char *text, enum reason rea
 	v->reason = *text ? reason : REASON_NONE;
 	if (strcmp(v->error, text) == 0)
 		return;
-	snprintf(v->error, sizeof(v->error), "%s", text);
+	err_note_set(&v->error, text);
 	v->layout_stays = str_eq(text, LAYOUT_STAYS);
 	if (v->layout_stays)
 		volume_tell_layout(v);
@@ -414,6 +414,7 @@ static void volume_deinit(struct volume *v)
 	free(v->entries);
 	free(v->sources);
 	free(v->resource_version);
+	err_note_clear(&v->error);
 }
 
 static bool source_has(const struct pod_volume_source *s, const struct store_entry *entry, const char *path)
@@ -469,7 +470,7 @@ static void volume_inherit(struct volume *v, struct volume *old)
 	free(v->resource_version); /* what volume_find() found */
 	v->resource_version = TAKE_PTR(old->resource_version);
 	memcpy(v->version, old->version, sizeof(v->version));
-	memcpy(v->error, old->error, sizeof(v->error));
+	err_note_set(&v->error, old->error);
 	v->reason = old->reason;
 	v->error_usec = old->error_usec;
 	v->layout_stays = old->layout_stays;
@@ -528,6 +529,7 @@ static int volume_init(struct volume *v, struct pod_state *s, const struct pod_v
 	v->pod = s;
 	v->spec = spec;
 	v->condition = VOLUME_WAITING;
+	v->error = ERR_NOTE_NONE;
 	v->backoff = BACKOFF_INIT(&PODS_RETRY);
 	if (s->pod->mirror)
 		return 0;

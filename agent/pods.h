@@ -37,7 +37,7 @@ struct volume {
 	struct volume_source *sources;
 	size_t n_sources; /* that have been taken up */
 	enum volume_condition condition;
-	char error[ERR_TEXT_MAX];
+	err_note error;
 	enum reason reason; /* the same as a word */
 	uint64_t error_usec; /* CLOCK_REALTIME since when it is for this reason; 0: there is no error */
 	bool layout_stays; /* the error is only that it has not the layout that is asked for */

@@ -96,7 +96,7 @@ struct reflector {
 	unsigned n_short; /* watches in a row that were over at once */
 	bool odd_told; /* something was ignored and logged during this watch */
 	enum verdict verdict;
-	struct api_failure watch_failure;
+	struct api_failure *watch_failure; /* why the watch is over; in watch_body() only */
 
 	struct backoff backoff, fresh;
 	unsigned n_fresh;
@@ -722,8 +722,7 @@ static void take_bookmark(struct reflector *r, const json_t *obj)
 /* Positive: the watch is over, r->verdict says why. */
 static int take_nonsense(struct reflector *r, const char *what)
 {
-	r->watch_failure = (struct api_failure){ .retry_after_sec = -1 };
-	err_set(&r->watch_failure.err, -EBADMSG, "a message in the watch of %s: %s", r->resource->plural, what);
+	err_set(&r->watch_failure->err, -EBADMSG, "a message in the watch of %s: %s", r->resource->plural, what);
 	r->verdict = VERDICT_FAILED;
 	return 1;
 }
@@ -764,8 +763,8 @@ static int take_object(struct reflector *r, const char *type, const json_t *obj)
 /* The same. */
 static int take_error(struct reflector *r, const json_t *status)
 {
-	api_failure_from_status(status, &r->watch_failure);
-	r->verdict = api_failure_is_expired(&r->watch_failure) ? VERDICT_EXPIRED : VERDICT_FAILED;
+	api_failure_from_status(status, r->watch_failure);
+	r->verdict = api_failure_is_expired(r->watch_failure) ? VERDICT_EXPIRED : VERDICT_FAILED;
 	return 1;
 }
 
@@ -815,25 +814,27 @@ static int take_frame(void *userdata, const char *text, size_t len)
 static void watch_body(struct reflector *r, const char *data, size_t len)
 {
 	bool has_lasted = r->env->now(r->userdata) - r->watch_since >= SHORT_WATCH_USEC;
-	int r_feed = frames_feed(&r->frames, data, len, take_frame, r);
+	struct api_failure failure = { .retry_after_sec = -1 };
+	int r_feed;
 
+	r->watch_failure = &failure;
+	r_feed = frames_feed(&r->frames, data, len, take_frame, r);
+	r->watch_failure = NULL;
 	if (r_feed == 0 || is_stopped(r))
 		return;
 	if (r_feed < 0) {
-		r->watch_failure = (struct api_failure){ .retry_after_sec = -1 };
-		err_set(&r->watch_failure.err, r_feed, "a message in the watch of %s: %s", r->resource->plural,
+		err_set(&failure.err, r_feed, "a message in the watch of %s: %s", r->resource->plural,
 			r_feed == -EFBIG ? "more than 4 MiB" : strerror(-r_feed));
 		r->verdict = VERDICT_FAILED;
 	}
 	cancel_request(r);
 	end_request(r);
 	if (r->state == STATE_STREAMING)
-		stream_broken_by_message(r, &r->watch_failure);
+		stream_broken_by_message(r, &failure);
 	else if (r->verdict == VERDICT_EXPIRED)
 		watch_expired(r, has_lasted);
 	else
-		fail_then(r, STATE_LISTING, &r->watch_failure.err, r->watch_failure.code,
-			  r->watch_failure.retry_after_sec);
+		fail_then(r, STATE_LISTING, &failure.err, failure.code, failure.retry_after_sec);
 }
 
 /* ---- from outside ---- */

@@ -25,6 +25,7 @@ struct store {
 static void store_item_free(struct store_item *item)
 {
 	secret_unref(item->entry.secret);
+	err_note_clear(&item->entry.error);
 	free(item->key);
 	free(item->names);
 	free(item);
@@ -79,6 +80,7 @@ static int store_item_new(enum object_kind kind, const char *ns, const char *nam
 
 	if (!item)
 		return -ENOMEM;
+	item->entry.error = ERR_NOTE_NONE;
 	item->key = str_format("%s %s/%s", object_kind_word(kind), ns, name);
 	item->names = str_format("%s/%s", ns, name);
 	if (!item->key || !item->names)
@@ -184,7 +186,7 @@ void store_object_changed(struct store *st, enum object_kind kind, const char *n
 	item->entry.n_answers++;
 	item->entry.secret = secret ? secret_ref(secret) : NULL;
 	item->entry.state = secret ? STORE_PRESENT : STORE_ABSENT;
-	item->entry.error[0] = 0;
+	err_note_clear(&item->entry.error);
 	item->entry.reason = REASON_NONE;
 	item->entry.failed_usec = 0;
 	item->entry.cached = false;
@@ -214,7 +216,7 @@ void store_object_failed(struct store *st, enum object_kind kind, const char *ns
 	if (!item)
 		return;
 	item->entry.n_answers++;
-	snprintf(item->entry.error, sizeof(item->entry.error), "%s", err_text(e));
+	err_note_set(&item->entry.error, err_text(e));
 	item->entry.reason = reason_of_error(e);
 	if (!item->entry.failed_usec)
 		item->entry.failed_usec = clock_realtime_usec();

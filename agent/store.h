@@ -21,7 +21,7 @@ struct store_entry {
 	size_t n_refs;
 	enum store_state state;
 	struct secret *secret; /* STORE_PRESENT; also the last good one while error is set */
-	char error[ERR_TEXT_MAX]; /* why it cannot be brought up to date; "" when all is well */
+	err_note error; /* why it cannot be brought up to date; "" when all is well */
 	enum reason reason; /* the same as a word */
 	uint64_t failed_usec; /* CLOCK_REALTIME since when there is one; 0: there is none */
 	uint64_t n_answers; /* words from the source, good or bad */

@@ -82,6 +82,19 @@ int err_wrap(struct err *e, int code, const char *fmt, ...)
 	return e->code;
 }
 
+const char err_note_none[] = "";
+static const char note_no_memory[] = "out of memory";
+
+void err_note_set(err_note *note, const char *text)
+{
+	const char *old = *note;
+	char *copy = *text ? strndup(text, ERR_TEXT_MAX - 1) : NULL;
+
+	*note = copy ? copy : *text ? note_no_memory : err_note_none;
+	if (old != err_note_none && old != note_no_memory)
+		free((void *)(uintptr_t)old);
+}
+
 const char *err_text(const struct err *e)
 {
 	const char *text;

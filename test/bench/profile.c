@@ -96,9 +96,12 @@ static void on_object(void *userdata, enum reflector_event event, const json_t *
 
 	if (codec_secret(obj, &secret, &issue) < 0)
 		die("a Secret");
-	const struct store_entry entry = {
-		.kind = OBJECT_SECRET, .ns = "default", .name = "s", .state = STORE_PRESENT, .secret = secret
-	};
+	const struct store_entry entry = { .kind = OBJECT_SECRET,
+					   .ns = "default",
+					   .name = "s",
+					   .state = STORE_PRESENT,
+					   .secret = secret,
+					   .error = ERR_NOTE_NONE };
 
 	if (view_make(pod, pod->volumes, (const struct store_entry *const[]){ &entry }, NULL, &view, NULL) < 0)
 		die("a volume");

@@ -147,6 +147,29 @@ static void cut_does_not_split_a_utf8_sequence(void **state)
 	}
 }
 
+static void a_note_is_a_copy(void **state)
+{
+	char text[] = "no route", big[2 * ERR_TEXT_MAX];
+	err_note note = ERR_NOTE_NONE;
+
+	assert_string_equal(note, "");
+	err_note_set(&note, text);
+	text[0] = 'X';
+	assert_string_equal(note, "no route");
+	err_note_set(&note, note);
+	assert_string_equal(note, "no route");
+	err_note_set(&note, note + 3);
+	assert_string_equal(note, "route");
+	memset(big, 'x', sizeof(big));
+	big[sizeof(big) - 1] = '\0';
+	err_note_set(&note, big);
+	assert_int_equal(strlen(note), ERR_TEXT_MAX - 1);
+	err_note_clear(&note);
+	assert_ptr_equal(note, ERR_NOTE_NONE);
+	err_note_clear(&note);
+	assert_ptr_equal(note, ERR_NOTE_NONE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -161,6 +184,7 @@ int main(void)
 		cmocka_unit_test(control_characters_become_question_marks),
 		cmocka_unit_test(too_long_text_is_cut_and_ends_in_dots),
 		cmocka_unit_test(cut_does_not_split_a_utf8_sequence),
+		cmocka_unit_test(a_note_is_a_copy),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

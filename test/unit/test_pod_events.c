@@ -29,22 +29,27 @@ static int setup(void **state)
 	memset(sources, 0, sizeof(sources));
 	sources[0] = (struct pod_volume_source){ .kind = POD_SOURCE_SECRET, .name = db };
 	spec = (struct pod_volume){ .name = creds, .kind = POD_VOLUME_SECRET, .sources = sources, .n_sources = 1 };
-	entry = (struct store_entry){ .kind = OBJECT_SECRET, .ns = "ns", .name = "db" };
-	other = (struct store_entry){ .kind = OBJECT_SECRET, .ns = "ns", .name = "well", .state = STORE_PRESENT };
+	entry = (struct store_entry){ .kind = OBJECT_SECRET, .ns = "ns", .name = "db", .error = ERR_NOTE_NONE };
+	other = (struct store_entry){
+		.kind = OBJECT_SECRET, .ns = "ns", .name = "well", .state = STORE_PRESENT, .error = ERR_NOTE_NONE
+	};
 	volume = (struct volume){
 		.pod = &state_of_pod,
 		.spec = &spec,
 		.entries = entries,
 		.sources = uses,
 		.n_sources = ARRAY_SIZE(entries),
+		.error = ERR_NOTE_NONE,
 	};
 	memset(uses, 0, sizeof(uses));
 	return 0;
 }
 
-static void set(char *where, const char *text)
+static int teardown(void **state)
 {
-	snprintf(where, ERR_TEXT_MAX, "%s", text);
+	err_note_clear(&entry.error);
+	err_note_clear(&volume.error);
+	return 0;
 }
 
 static void doubt_is_how_the_trouble_may_end(void **state)
@@ -70,8 +75,8 @@ static void doubt_is_how_the_trouble_may_end(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		volume.condition = cases[i].condition;
 		entry.state = cases[i].known;
-		set(entry.error, cases[i].source);
-		set(volume.error, cases[i].error);
+		err_note_set(&entry.error, cases[i].source);
+		err_note_set(&volume.error, cases[i].error);
 		assert_true(pod_events_trouble(&volume, &t));
 		assert_string_equal(t.text, cases[i].text);
 		if (t.doubt != cases[i].doubt)
@@ -92,7 +97,7 @@ static void what_is_held_has_no_answer_yet(void **state)
 	volume.condition = VOLUME_WAITING;
 	entry.state = STORE_PRESENT;
 	uses[2].need = 1;
-	set(volume.error, "has not been fetched yet");
+	err_note_set(&volume.error, "has not been fetched yet");
 	assert_true(pod_events_trouble(&volume, &t));
 	assert_string_equal(t.text, NO_ANSWER);
 	assert_int_equal(t.doubt, EVENT_WAITING);
@@ -131,7 +136,7 @@ static void mirror_pods_trouble_is_certain(void **state)
 
 	volume.n_sources = 1;
 	volume.condition = VOLUME_FAILED;
-	set(volume.error, "static pods may not reference secrets");
+	err_note_set(&volume.error, "static pods may not reference secrets");
 	assert_true(pod_events_trouble(&volume, &t));
 	assert_int_equal(t.doubt, EVENT_CERTAIN);
 }
@@ -142,7 +147,7 @@ static void some_are_in_no_trouble(void **state)
 
 	volume.condition = VOLUME_READY;
 	assert_false(pod_events_trouble(&volume, &t));
-	set(volume.error, NOT_FOUND);
+	err_note_set(&volume.error, NOT_FOUND);
 	assert_true(pod_events_trouble(&volume, &t));
 	pod.deleting = true;
 	assert_false(pod_events_trouble(&volume, &t));
@@ -212,14 +217,14 @@ static void of_several_sources_a_secret_counts_most(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(doubt_is_how_the_trouble_may_end, setup),
-		cmocka_unit_test_setup(what_is_held_has_no_answer_yet, setup),
-		cmocka_unit_test_setup(unmounted_volumes_are_listed, setup),
-		cmocka_unit_test_setup(mirror_pods_trouble_is_certain, setup),
-		cmocka_unit_test_setup(some_are_in_no_trouble, setup),
-		cmocka_unit_test_setup(rotation_says_what_is_shown, setup),
-		cmocka_unit_test_setup(config_map_rotates_too, setup),
-		cmocka_unit_test_setup(of_several_sources_a_secret_counts_most, setup),
+		cmocka_unit_test_setup_teardown(doubt_is_how_the_trouble_may_end, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_is_held_has_no_answer_yet, setup, teardown),
+		cmocka_unit_test_setup_teardown(unmounted_volumes_are_listed, setup, teardown),
+		cmocka_unit_test_setup_teardown(mirror_pods_trouble_is_certain, setup, teardown),
+		cmocka_unit_test_setup_teardown(some_are_in_no_trouble, setup, teardown),
+		cmocka_unit_test_setup_teardown(rotation_says_what_is_shown, setup, teardown),
+		cmocka_unit_test_setup_teardown(config_map_rotates_too, setup, teardown),
+		cmocka_unit_test_setup_teardown(of_several_sources_a_secret_counts_most, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

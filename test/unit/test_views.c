@@ -80,7 +80,9 @@ static void payloads_are_the_kubelets(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(payload_cases); i++) {
 		cleanup_pod struct pod *pod = pod_from(payload_cases[i].pod);
 		cleanup_secret_object struct secret *secret = secret_make();
-		struct store_entry entry = { .ns = "ns", .name = "s", .state = STORE_PRESENT, .secret = secret };
+		struct store_entry entry = {
+			.ns = "ns", .name = "s", .state = STORE_PRESENT, .secret = secret, .error = ERR_NOTE_NONE
+		};
 		struct err e = ERR_INIT;
 		char files[512] = "";
 		cleanup(view_deinit) struct view view = { .n_files = 0 };
@@ -120,11 +122,13 @@ static void what_cannot_be_shown_says_why(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(refusals); i++) {
 		cleanup_pod struct pod *pod = pod_from(refusals[i].pod);
 		cleanup_secret_object struct secret *secret = secret_make();
-		struct store_entry entry = { .ns = "ns", .name = "s", .state = refusals[i].state };
+		struct store_entry entry = {
+			.ns = "ns", .name = "s", .state = refusals[i].state, .error = ERR_NOTE_NONE
+		};
 		struct view view = { .n_files = 99 };
 		struct err e = ERR_INIT;
 
-		snprintf(entry.error, sizeof(entry.error), "%s", refusals[i].error);
+		entry.error = refusals[i].error;
 		if (entry.state == STORE_PRESENT)
 			entry.secret = secret;
 		assert_int_equal(view_make(pod, &pod->volumes[0], ENTRIES(&entry), NULL, &view, &e), refusals[i].r);
@@ -137,7 +141,7 @@ static void what_cannot_be_shown_says_why(void **state)
 static void an_absent_optional_secret_is_an_empty_volume(void **state)
 {
 	cleanup_pod struct pod *pod = pod_from(POD(",\"optional\":true", ""));
-	struct store_entry entry = { .ns = "ns", .name = "s", .state = STORE_ABSENT };
+	struct store_entry entry = { .ns = "ns", .name = "s", .state = STORE_ABSENT, .error = ERR_NOTE_NONE };
 	struct err e = ERR_INIT;
 	cleanup(view_deinit) struct view view = { .n_files = 0 };
 
@@ -221,7 +225,8 @@ static void known_init(struct known *k, const struct pod *pod, enum store_state 
 		enum store_state state = i ? second : first;
 
 		k->secrets[i] = secret_number(i + 1);
-		k->entries[i] = (struct store_entry){ .ns = "ns",
+		k->entries[i] = (struct store_entry){ .error = ERR_NOTE_NONE,
+						      .ns = "ns",
 						      .name = i ? "s2" : "s1",
 						      .state = state,
 						      .secret = state == STORE_PRESENT ? k->secrets[i] : NULL };
@@ -292,7 +297,9 @@ static void files_are_as_the_pod_asks(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		cleanup_pod struct pod *pod = pod_from(cases[i].pod);
 		cleanup_secret_object struct secret *secret = secret_make();
-		struct store_entry entry = { .ns = "ns", .name = "s", .state = STORE_PRESENT, .secret = secret };
+		struct store_entry entry = {
+			.ns = "ns", .name = "s", .state = STORE_PRESENT, .secret = secret, .error = ERR_NOTE_NONE
+		};
 		cleanup(view_deinit) struct view view = { .n_files = 0 };
 		struct err e = ERR_INIT;
 		char files[512] = "";
@@ -314,7 +321,7 @@ static void files_are_as_the_pod_asks(void **state)
 static void what_is_asked_and_not_known_is_not_shown(void **state)
 {
 	cleanup_pod struct pod *pod = pod_from(ASKING("v: {mode: 400}", "", ""));
-	struct store_entry entry = { .ns = "ns", .name = "s", .state = STORE_UNSYNCED };
+	struct store_entry entry = { .ns = "ns", .name = "s", .state = STORE_UNSYNCED, .error = ERR_NOTE_NONE };
 	struct view view = { .n_files = 99 };
 	struct err e = ERR_INIT;
 
@@ -406,7 +413,7 @@ static void config_maps_have_their_own_words(void **state)
 			 "\"name\":\"v\","
 			 "\"configMap\":{\"name\":\"c\",\"items\":[{\"key\":\"zab\",\"path\":\"z\"}]}}]}}");
 	cleanup_secret_object struct secret *secret = secret_make();
-	struct store_entry entry = { .kind = OBJECT_CONFIG_MAP, .ns = "ns", .name = "c" };
+	struct store_entry entry = { .kind = OBJECT_CONFIG_MAP, .ns = "ns", .name = "c", .error = ERR_NOTE_NONE };
 	struct err e = ERR_INIT;
 	struct view view;
 
