@@ -71,13 +71,13 @@ static void slots_put(struct map_entry *entries, size_t n_slots, const struct ma
 	entries[i] = *entry;
 }
 
-/* A table in which n entries take at most three eighths, without tombs. */
+/* A table in which n entries take at most one half, without tombs: twice the slots will do when a table is full. */
 static int map_rehash(struct map *m, size_t n)
 {
 	size_t n_slots = MAP_SLOTS_MIN;
 	struct map_entry *entries;
 
-	while (n_slots / 8 * 3 < n)
+	while (n_slots / 2 < n)
 		if (__builtin_mul_overflow(n_slots, 2, &n_slots))
 			return -ENOMEM;
 	entries = calloc(n_slots, sizeof(*entries));

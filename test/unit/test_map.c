@@ -133,6 +133,18 @@ static void churn_does_not_make_the_table_grow(void **state)
 	assert_true(m.n_used + m.n_tombs < m.n_slots);
 }
 
+static void a_table_is_never_more_than_four_times_too_large(void **state)
+{
+	cleanup_map struct map m = MAP_INIT;
+
+	names_make();
+	for (size_t n = 1; n <= N_NAMED; n++) {
+		assert_int_equal(map_add_str(&m, named[n - 1].name, &named[n - 1]), 0);
+		if (n >= 8 && m.n_slots >= 4 * n)
+			fail_msg("%zu slots for %zu entries", m.n_slots, n);
+	}
+}
+
 static void entry_just_returned_may_be_removed(void **state)
 {
 	cleanup_map struct map m = MAP_INIT;
@@ -163,6 +175,7 @@ int main(void)
 		cmocka_unit_test(keys_are_bytes_with_a_length),
 		cmocka_unit_test(removed_key_can_be_added_again),
 		cmocka_unit_test(random_adds_and_removes_agree_with_the_model),
+		cmocka_unit_test(a_table_is_never_more_than_four_times_too_large),
 		cmocka_unit_test(churn_does_not_make_the_table_grow),
 		cmocka_unit_test(entry_just_returned_may_be_removed),
 	};
