@@ -71,6 +71,7 @@ struct http {
 	struct loop *loop;
 	struct loop_source *timer, *run_now, *start_soon, *drain, *ping;
 	CURLM *multi;
+	CURLSH *share; /* of TLS sessions: none is kept, but each request would have room for eight of its own otherwise */
 	struct pulse pulse;
 	struct tls *tls;
 	char *server; /* without a trailing slash, for people */
@@ -819,6 +820,8 @@ static CURLcode set_tls(struct http_request *r)
 
 	SET(CURLOPT_SSL_VERIFYPEER, insecure ? 0L : 1L);
 	SET(CURLOPT_SSL_VERIFYHOST, insecure ? 0L : 2L);
+	SET(CURLOPT_SHARE, r->http->share);
+	SET(CURLOPT_SSL_SESSIONID_CACHE, 0L);
 	SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
 	SET(CURLOPT_PROXY_SSL_VERIFYPEER, insecure ? 0L : 1L);
 	SET(CURLOPT_PROXY_SSL_VERIFYHOST, insecure ? 0L : 2L);
@@ -826,8 +829,10 @@ static CURLcode set_tls(struct http_request *r)
 	if (t->ca) {
 		blob = blob_of(t->ca);
 		SET(CURLOPT_CAINFO_BLOB, &blob);
+		SET(CURLOPT_CAINFO, NULL); /* the blob goes before it; its name would be kept with each request */
 		SET(CURLOPT_CAPATH, NULL);
 		SET(CURLOPT_PROXY_CAINFO_BLOB, &blob);
+		SET(CURLOPT_PROXY_CAINFO, NULL);
 		SET(CURLOPT_PROXY_CAPATH, NULL);
 	}
 	if (t->cert) {
@@ -1145,9 +1150,11 @@ static int take_server(struct http *h, struct err *e)
 static int make_multi(struct http *h)
 {
 	h->multi = curl_multi_init();
-	if (!h->multi)
+	h->share = curl_share_init();
+	if (!h->multi || !h->share)
 		return -ENOMEM;
-	if (curl_multi_setopt(h->multi, CURLMOPT_SOCKETFUNCTION, on_socket_wanted) != CURLM_OK ||
+	if (curl_share_setopt(h->share, CURLSHOPT_SHARE, (long)CURL_LOCK_DATA_SSL_SESSION) != CURLSHE_OK ||
+	    curl_multi_setopt(h->multi, CURLMOPT_SOCKETFUNCTION, on_socket_wanted) != CURLM_OK ||
 	    curl_multi_setopt(h->multi, CURLMOPT_SOCKETDATA, h) != CURLM_OK ||
 	    curl_multi_setopt(h->multi, CURLMOPT_TIMERFUNCTION, on_timer_wanted) != CURLM_OK ||
 	    curl_multi_setopt(h->multi, CURLMOPT_TIMERDATA, h) != CURLM_OK ||
@@ -1227,6 +1234,7 @@ void http_free(struct http *h)
 	bury(h);
 	if (h->multi)
 		curl_multi_cleanup(h->multi);
+	curl_share_cleanup(h->share); /* NULL is well */
 	pulse_deinit(&h->pulse);
 	loop_source_free(h->drain);
 	loop_source_free(h->ping);

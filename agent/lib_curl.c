@@ -7,6 +7,7 @@
 #undef curl_easy_getinfo /* macros that check the type of the last argument */
 #undef curl_easy_setopt
 #undef curl_multi_setopt
+#undef curl_share_setopt
 
 static struct dl lib = { .name = "libcurl.so.4" };
 
@@ -30,6 +31,8 @@ FORWARD(CURLMcode, curl_multi_assign, (CURLM * m, curl_socket_t fd, void *p), (m
 FORWARD(CURLMsg *, curl_multi_info_read, (CURLM * m, int *left), (m, left))
 FORWARD(CURLMcode, curl_multi_socket_action, (CURLM * m, curl_socket_t fd, int events, int *running),
 	(m, fd, events, running))
+FORWARD(CURLSH *, curl_share_init, (void), ())
+FORWARD(CURLSHcode, curl_share_cleanup, (CURLSH * s), (s))
 FORWARD(struct curl_slist *, curl_slist_append, (struct curl_slist * l, const char *s), (l, s))
 FORWARD_VOID(curl_slist_free_all, (struct curl_slist * l), (l))
 FORWARD(CURLU *, curl_url, (void), ())
@@ -82,4 +85,18 @@ CURLMcode curl_multi_setopt(CURLM *m, CURLMoption option, ...)
 	last = va_arg(ap, void *);
 	va_end(ap);
 	return real(m, option, last);
+}
+
+CURLSHcode curl_share_setopt(CURLSH *s, CURLSHoption option, ...)
+{
+	static CURLSHcode (*real)(CURLSH *, CURLSHoption, ...);
+	va_list ap;
+	void *last;
+
+	if (!real)
+		real = (typeof(real))dl_symbol(&lib, "curl_share_setopt");
+	va_start(ap, option);
+	last = va_arg(ap, void *);
+	va_end(ap);
+	return real(s, option, last);
 }
