@@ -3,8 +3,8 @@
 #include <malloc.h>
 #include <sys/mman.h>
 
-/* glibc's defaults (mallopt(3)); once one of them is set it adapts none by itself. */
-enum { THRESHOLD_DEFAULT = 128 * 1024, THRESHOLD_MAX = 32 * 1024 * 1024, PARSED_MUCH = 1024 * 1024 };
+/* glibc's defaults (mallopt(3)); once one of them is set it adapts none by itself. What is parsed takes about five times its text. */
+enum { THRESHOLD_DEFAULT = 128 * 1024, THRESHOLD_MAX = 32 * 1024 * 1024, PARSED_MUCH = 128 * 1024 };
 
 void heap_expect(size_t bytes)
 {
