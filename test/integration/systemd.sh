@@ -99,7 +99,7 @@ after() { # after WHAT VALUE: what must be true after each of it
 	check "$1: active again" eventually 30 active
 	check "$1: an update is visible" eventually 30 "put $2; sleep 0.3; serves $2"
 	check "$1: the reader reads on" reads_on
-	check_equal "$1: what is stored" "$(n_stored)" "$stored"
+	check "$1: what is stored" eventually 20 "[ \$(n_stored) = $stored ]" # systemd takes it in when it comes to it
 	check_equal "$1: one mount" "$(inside grep -c " $pods " /proc/self/mountinfo)" 1
 }
 
@@ -129,11 +129,13 @@ put two
 check "its main process is signalled" eventually 20 "[ \"\$(inside cat /run/app.read)\" = two ]"
 put one
 check "and for the next version again" eventually 20 "[ \"\$(inside cat /run/app.read | xargs)\" = 'two one' ]"
-check "it is found by its cgroup" inside sh -c "journalctl -u secretlet SECRETLET_CGROUP=/system.slice/app.service | grep -q 'sent SIGHUP to process $(unit show -P MainPID app) '"
+app_pid=$(unit show -P MainPID app)
+check "it is found by its cgroup" eventually 20 \
+	"inside journalctl -u secretlet SECRETLET_CGROUP=/system.slice/app.service | grep -q 'sent SIGHUP to process $app_pid '"
 unit stop app
 check "the volume is as it was" eventually 20 "serves one"
-stored=$(n_stored)
-check_equal "connection, arena and control socket are stored" "$stored" 3
+stored=3
+check "connection, arena and control socket are stored" eventually 20 "[ \$(n_stored) = $stored ]"
 inside unshare -m --propagation private reader "$vol" >"$TEST_DIR/reader.out" 2>&1 &
 reader=$!
 check "the reader reads" eventually 20 "inside test -s /run/reader.count"
