@@ -19,13 +19,12 @@
  * next callback with an error, and is removed when curl has returned ("the graveyard"). */
 #include "agent/http.h"
 
-#include <arpa/inet.h>
 #include <curl/curl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
-#include "agent/proxy.h"
+#include "agent/http_server.h"
 #include "agent/pulse.h"
 #include "agent/reason.h"
 #include "common/backoff.h"
@@ -74,18 +73,11 @@ struct http {
 	CURLSH *share; /* of TLS sessions: none is kept, but each request would have room for eight of its own otherwise */
 	struct pulse pulse;
 	struct tls *tls;
-	char *server; /* without a trailing slash, for people */
-	char *base; /* what requests are made of: the same, or with tls_server_name for the host */
-	char *host_header;
-	struct curl_slist *connect_to;
+	struct http_server server;
 	struct http_options options;
 	struct headers *headers;
 	struct list queued, running, graveyard, nudged;
 	uint64_t ping_usec;
-	char *proxy; /* NULL: none; may hold a password */
-	char *shown; /* the server, and the proxy without its password */
-	struct http_target target;
-	bool https;
 	bool multiplexes; /* HTTP/2, as far as we know */
 	bool has_answered; /* so we know */
 	bool in_curl;
@@ -149,7 +141,7 @@ static int headers_new(const struct http *h, const char *token, struct headers *
 	r = headers_add(hs, "Accept", "application/json");
 	if (r < 0)
 		return r;
-	r = h->host_header ? headers_add(hs, "Host", h->host_header) : 0;
+	r = h->server.host_header ? headers_add(hs, "Host", h->server.host_header) : 0;
 	if (r < 0)
 		return r;
 	r = bearer ? headers_add(hs, "Authorization", bearer) : 0;
@@ -187,7 +179,7 @@ int http_set_token(struct http *h, const char *token)
 	struct headers *fresh = NULL;
 	int r;
 
-	r = headers_new(h, h->https ? token : NULL, &fresh);
+	r = headers_new(h, h->server.https ? token : NULL, &fresh);
 	if (r < 0)
 		return r;
 	headers_unref(h->headers);
@@ -422,7 +414,7 @@ static void describe(const struct http_request *r, CURLcode code, struct err *e)
 {
 	char text[128];
 
-	err_set(e, errno_of(r, code), "%s %s: %s", r->has_head ? "read from" : "connect to", r->http->shown,
+	err_set(e, errno_of(r, code), "%s %s: %s", r->has_head ? "read from" : "connect to", r->http->server.shown,
 		reason_of(r, code, text));
 	if (code == CURLE_PEER_FAILED_VERIFICATION)
 		e->reason = reason_of_certificate(r);
@@ -774,7 +766,7 @@ static void end_outdated(struct http_request *r)
 	struct http_result result = { .status = r->status, .retry_after_sec = -1 };
 	void *userdata = r->userdata;
 
-	err_set(&result.err, -ECONNABORTED, "%s: the credentials have changed", r->http->server);
+	err_set(&result.err, -ECONNABORTED, "%s: the credentials have changed", r->http->server.name);
 	r->http->stats.n_running--;
 	leave_early(r);
 	request_free(r);
@@ -854,7 +846,7 @@ static CURLcode set_network(struct http_request *r)
 	CURLcode code = CURLE_OK;
 
 	SET(CURLOPT_NOSIGNAL, 1L);
-	SET(CURLOPT_PROTOCOLS_STR, h->https ? "https" : "http");
+	SET(CURLOPT_PROTOCOLS_STR, h->server.https ? "https" : "http");
 	SET(CURLOPT_FOLLOWLOCATION, 0L);
 	SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
 	SET(CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
@@ -868,11 +860,11 @@ static CURLcode set_network(struct http_request *r)
 	SET(CURLOPT_CLOSESOCKETFUNCTION, on_close_socket);
 	SET(CURLOPT_CLOSESOCKETDATA, h);
 	/* curl must not ask the environment itself */
-	SET(CURLOPT_PROXY, h->proxy ? h->proxy : "");
+	SET(CURLOPT_PROXY, h->server.proxy ? h->server.proxy : "");
 	SET(CURLOPT_NOPROXY, "");
-	if (h->connect_to)
-		SET(CURLOPT_CONNECT_TO, h->connect_to);
-	if (h->https)
+	if (h->server.connect_to)
+		SET(CURLOPT_CONNECT_TO, h->server.connect_to);
+	if (h->server.https)
 		return code == CURLE_OK ? set_tls(r) : code;
 	SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
 	return code;
@@ -919,7 +911,7 @@ static CURLcode set_request(struct http_request *r, const char *url, const struc
 int http_get(struct http *h, const struct http_get *get, const struct http_callbacks *callbacks, void *userdata,
 	     struct http_request **ret_r)
 {
-	cleanup_free char *url = str_format("%s%s", h->base, get->target);
+	cleanup_free char *url = str_format("%s%s", h->server.base, get->target);
 	struct http_request *r = url ? calloc(1, sizeof(*r)) : NULL;
 
 	if (!r)
@@ -990,7 +982,7 @@ static void on_ping(struct loop_source *s, void *userdata)
 	size_t n_dead = pulse_judge(&h->pulse, &silent);
 
 	if (n_dead > 0)
-		log_info(LOG_F({ "server", h->server }), "%zu connection%s not answer any more, giving up on %s",
+		log_info(LOG_F({ "server", h->server.name }), "%zu connection%s not answer any more, giving up on %s",
 			 n_dead, n_dead > 1 ? "s do" : " does", n_dead > 1 ? "them" : "it");
 	else if (silent && may_ask(h))
 		ask(h);
@@ -999,153 +991,6 @@ static void on_ping(struct loop_source *s, void *userdata)
 }
 
 /* ---- the client ---- */
-
-struct url {
-	char *scheme, *host, *port, *shown_port;
-};
-
-DEFINE_CLEANUP(CURLU *, curl_url_cleanup);
-
-static void url_deinit(struct url *u)
-{
-	curl_free(u->scheme);
-	curl_free(u->host);
-	curl_free(u->port);
-	curl_free(u->shown_port);
-}
-
-static bool has_part(CURLU *u, CURLUPart part)
-{
-	char *text = NULL;
-	bool has = curl_url_get(u, part, &text, 0) == CURLUE_OK;
-
-	curl_free(text);
-	return has;
-}
-
-static int parse_parts(CURLU *u, const char *server, struct url *ret, struct err *e)
-{
-	const char *authority = strstr(server, "://");
-
-	if (!u)
-		return -ENOMEM;
-	/* curl takes one slash, or three, for two */
-	if (!authority || authority[3] == '/' || curl_url_set(u, CURLUPART_URL, server, 0) != CURLUE_OK)
-		return err_set(e, -EINVAL, "\"%s\" is not a URL with https:// or http://", server);
-	if (has_part(u, CURLUPART_USER) || has_part(u, CURLUPART_PASSWORD) || has_part(u, CURLUPART_OPTIONS))
-		return err_set(e, -EINVAL, "the URL must not hold a user or a password");
-	if (has_part(u, CURLUPART_QUERY) || has_part(u, CURLUPART_FRAGMENT))
-		return err_set(e, -EINVAL, "\"%s\" must not have a query or a fragment", server);
-	if (curl_url_get(u, CURLUPART_SCHEME, &ret->scheme, 0) != CURLUE_OK ||
-	    curl_url_get(u, CURLUPART_HOST, &ret->host, 0) != CURLUE_OK ||
-	    curl_url_get(u, CURLUPART_PORT, &ret->port, CURLU_DEFAULT_PORT) != CURLUE_OK)
-		return err_set(e, -EINVAL, "\"%s\" is not a URL with https:// or http://", server);
-	if (!str_eq(ret->scheme, "https") && !str_eq(ret->scheme, "http"))
-		return err_set(e, -EINVAL, "\"%s\" is not a URL with https:// or http://", server);
-	return 0;
-}
-
-/* curl takes the name to check from the URL, so the URL gets the other name, and is connected to the real host. */
-static int use_server_name(struct http *h, const struct url *u)
-{
-	const char *name = h->options.tls_server_name, *path = strchr(strstr(h->server, "://") + 3, '/');
-	cleanup_free char *to = str_format("%s:%s:%s:%s", name, u->port, u->host, u->port);
-
-	h->connect_to = to ? curl_slist_append(NULL, to) : NULL;
-	h->host_header = str_format("%s:%s", u->host, u->port);
-	h->base = str_format("https://%s:%s%s", name, u->port, path ? path : "");
-	return h->connect_to && h->host_header && h->base ? 0 : -ENOMEM;
-}
-
-static int take_url(struct http *h, const struct url *u)
-{
-	h->https = str_eq(u->scheme, "https");
-	h->multiplexes = h->https;
-	h->server = strdup(h->options.server);
-	if (!h->server)
-		return -ENOMEM;
-	for (size_t len = strlen(h->server); len > 0 && h->server[len - 1] == '/'; len--)
-		h->server[len - 1] = '\0';
-	if (h->https && h->options.tls_server_name)
-		return use_server_name(h, u);
-	h->base = strdup(h->server);
-	return h->base ? 0 : -ENOMEM;
-}
-
-static int find_proxy(struct http *h, const struct url *u, struct err *e)
-{
-	const struct proxy_environment env = proxy_environment_get();
-	cleanup_free char *host = strdup(u->host[0] == '[' ? u->host + 1 : u->host);
-
-	if (!host)
-		return -ENOMEM;
-	host[strcspn(host, "]")] = '\0';
-	return h->options.proxy ? proxy_url_check("proxy-url", h->options.proxy, &h->proxy, e)
-				: proxy_from_environment(&env, u->scheme, host, u->port, &h->proxy, e);
-}
-
-static int take_proxy(struct http *h, const struct url *u, struct err *e)
-{
-	cleanup_free char *proxy = NULL;
-	int r;
-
-	r = find_proxy(h, u, e);
-	if (r < 0)
-		return r;
-	proxy = h->proxy ? proxy_shown(h->proxy) : NULL;
-	h->shown = h->proxy ? str_format("%s through %s", h->server, proxy ? proxy : "a proxy") : strdup(h->server);
-	return h->shown ? 0 : -ENOMEM;
-}
-
-static bool is_address(const char *host)
-{
-	struct in6_addr a;
-
-	return host[0] == '[' || inet_pton(AF_INET, host, &a) == 1 || inet_pton(AF_INET6, host, &a) == 1;
-}
-
-/* A port that a proxy's URL does not name is what curl takes for it. */
-static int take_target(struct http *h, const struct url *u)
-{
-	cleanup(curl_url_cleanupp) CURLU *parser = h->proxy ? curl_url() : NULL;
-	char *host = NULL, *port = NULL;
-	bool tls = h->https;
-
-	h->target.system_ca = h->https && !h->options.tls.ca && !h->options.insecure;
-	if (h->proxy) {
-		tls = strncasecmp(h->proxy, "https:", 6) == 0;
-		h->target.system_ca = h->target.system_ca || tls;
-		if (!parser ||
-		    curl_url_set(parser, CURLUPART_URL, h->proxy, CURLU_NON_SUPPORT_SCHEME | CURLU_GUESS_SCHEME) !=
-			    CURLUE_OK ||
-		    curl_url_get(parser, CURLUPART_HOST, &host, 0) != CURLUE_OK)
-			return -ENOMEM;
-		(void)curl_url_get(parser, CURLUPART_PORT, &port, 0);
-	}
-	h->target.by_name = !is_address(host ? host : u->host);
-	h->target.port = h->proxy ? (uint16_t)atoi(port ? port : tls ? "443" : "1080") : (uint16_t)atoi(u->port);
-	curl_free(host);
-	curl_free(port);
-	return 0;
-}
-
-static int take_server(struct http *h, struct err *e)
-{
-	CURLU *parser = curl_url();
-	struct url u = { NULL };
-	int r;
-
-	r = parse_parts(parser, h->options.server, &u, e);
-	if (r == 0)
-		r = take_url(h, &u);
-	if (r == 0)
-		r = take_proxy(h, &u, e);
-	if (r == 0)
-		r = take_target(h, &u);
-	curl_url_cleanup(parser);
-	url_deinit(&u);
-	return r == -ENOMEM ? err_set(e, r, "out of memory") : r;
-}
 
 static int make_multi(struct http *h)
 {
@@ -1198,9 +1043,10 @@ int http_new(struct loop *l, const struct http_options *o, struct http **ret_h, 
 	list_init(&h->nudged);
 	pulse_init(&h->pulse);
 	h->ping_usec = o->ping_usec ? o->ping_usec : PING_MSEC * USEC_PER_MSEC;
-	r = take_server(h, e);
+	r = http_server_parse(o, &h->server, e);
 	if (r < 0)
 		return r;
+	h->multiplexes = h->server.https;
 	r = make_loop_sources(h);
 	if (r < 0)
 		return err_set(e, r, "event loop: %s", strerror(-r));
@@ -1243,24 +1089,19 @@ void http_free(struct http *h)
 	loop_source_free(h->start_soon);
 	headers_unref(h->headers);
 	tls_unref(h->tls);
-	curl_slist_free_all(h->connect_to);
-	free(h->host_header);
-	free(h->base);
-	free(h->server);
-	free(h->shown);
-	str_free_secret(h->proxy);
+	http_server_deinit(&h->server);
 	free(h);
 	curl_global_cleanup();
 }
 
 struct http_target http_target(const struct http *h)
 {
-	return h->target;
+	return h->server.target;
 }
 
 const char *http_server(const struct http *h)
 {
-	return h->server;
+	return h->server.name;
 }
 
 struct http_stats http_stats(const struct http *h)
