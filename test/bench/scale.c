@@ -4,7 +4,8 @@
  *
  *   scale put URL FROM TO              Secrets FROM..TO-1 of 1 KiB
  *   scale pods URL NODE SECRETS PODS   pods that share these Secrets out among them, a volume for each; other pods go
- *   scale bare URL NODE SECRETS        the requests of a start; it goes on watching until its stdin ends
+ *   scale bare URL NODE SECRETS        the requests of a start; it goes on watching until its stdin ends. bare_heap_bytes is what
+ *                                      the library keeps for that
  *   scale storm URL SECRETS PODS ROUND DIR
  *                                      writes each Secret anew, and waits until its volume below DIR (by-name/default)
  *                                      shows it
@@ -13,6 +14,7 @@
  * bare, storm and ready say what they have measured as one JSON object. SCALE_CACERT, SCALE_CERT and SCALE_KEY are files. */
 #include <curl/curl.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
 
@@ -441,6 +443,7 @@ static void start_lists(size_t n)
 static void bare(const char *node, size_t n)
 {
 	uint64_t began = clock_monotonic_usec();
+	size_t heap = mallinfo2().uordblks;
 	double listed = 0, watching;
 	struct rusage u;
 	char end;
@@ -462,8 +465,8 @@ static void bare(const char *node, size_t n)
 	watching = msec_since(began);
 	getrusage(RUSAGE_SELF, &u);
 	printf("{\"bare_listed_ms\":%.1f,\"bare_watching_ms\":%.1f,\"bare_requests\":%zu,\"bare_connections\":%zu,"
-	       "\"bare_cpu_ms\":%.1f}\n",
-	       listed, watching, n_requests, n_opened,
+	       "\"bare_heap_bytes\":%zu,\"bare_cpu_ms\":%.1f}\n",
+	       listed, watching, n_requests, n_opened, mallinfo2().uordblks - heap,
 	       (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1e3 +
 		       (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e3);
 	fflush(stdout);
