@@ -228,7 +228,11 @@ ALONE_TOOLS := $(B)/test/tools/attack $(B)/test/bench/woken
 $(ALONE_TOOLS): $(B)/%: $(B)/%.o
 	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -static-pie -o $@ $^
 # with parts of the agent; arrival has a loop and an HTTP client of its own
-PART_TOOLS := $(B)/test/bench/arrival $(B)/test/bench/profile
+PART_TOOLS := $(B)/test/bench/arrival $(B)/test/bench/profile $(B)/test/bench/start
+# what is counted is to be what the program does
+$(B)/test/bench/profile: $(filter %/wipe_malloc.o,$(WIPE))
+$(B)/test/bench/start: $(WIPE)
+$(B)/test/bench/start: ALL_LDFLAGS += $(if $(WIPE),$(EXPORTED:%=-Wl$(comma)--export-dynamic-symbol=%))
 $(PART_TOOLS): $(B)/%: $(B)/%.o $(B)/parts.a
 	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) $(TEST_LIBS)
 $(filter-out $(ALONE_TOOLS) $(PART_TOOLS),$(TOOLS)): $(B)/%: $(B)/%.o $(COMMON)
