@@ -1,0 +1,161 @@
+/* Thin JSON: the document is the one that json_parse() makes, but for what nobody reads; and so is what is refused. */
+#include "common/json_thin.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+#include "common/buf.h"
+#include "common/str.h"
+
+/* 80 characters without an escape */
+#define LONG "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWZnaGlqa2xtbm9wcXJzdHV2d3h5ejAxMjM0NTY3"
+
+static const char FIELDS[] =
+	"[{\"manager\":\"m\",\"fieldsV1\":{\"f:data\":{\".\":{},\"f:k]\\\"\":[1,{}]}}},{\"x\":\"\\\\\"}]";
+
+static json_t *parse(int (*fn)(const char *, size_t, json_t **, struct err *), const char *text)
+{
+	struct err e = ERR_INIT;
+	json_t *doc = NULL;
+
+	if (fn(text, strlen(text), &doc, &e) < 0)
+		fail_msg("%s: %s", text, err_text(&e));
+	return doc;
+}
+
+static void a_document_is_the_one_that_json_parse_makes(void **state)
+{
+	static const char *const DOCS[] = {
+		"{}",
+		"[]",
+		"{\"a\":\"short\"}",
+		"{\"a\":\"" LONG "\"}",
+		" {\t\"a\" :\n\"" LONG "\" , \"b\":\"" LONG "=\"\r}\n",
+		"[\"" LONG "\",\"" LONG "1\",[[[\"" LONG "2\",[\"" LONG "3\"]]]]]",
+		"{\"items\":[{\"data\":{\"k\":\"" LONG "\",\"l\":\"x\"}},{\"data\":{\"k\":\"" LONG "4\"}}]}",
+		"{\"object\":{\"data\":{\"k\":\"" LONG "\"},\"type\":\"Opaque\"}}",
+		/* a key may be as long */
+		"{\"" LONG "\":\"" LONG "\",\"x\":{\"" LONG "\" : 1}}",
+		/* not their own values */
+		"{\"a\":\"" LONG "\\n\",\"b\":\"" LONG "\\u0041\",\"c\":\"\\\"" LONG "\",\"d\":\"" LONG "\\\\\"}",
+		"{\"a\":\"" LONG "\xc3\xa4\",\"b\":\"\xe2\x82\xac" LONG "\",\"c\":\"" LONG "\x7f\"}",
+		"{\"a\":\"" LONG "\\u0000\"}",
+		/* what only looks like the end of a string, or of a list */
+		"{\"a\":\"]}\\\",\",\"b\":[\"[{\",\"" LONG "\"],\"c\":\"" LONG ":\"}",
+		/* managedFields that are something else */
+		"{\"data\":{\"managedFields\":\"" LONG
+		"\"},\"a\":{\"managedFields\":{\"b\":1}},\"b\":[\"managedFields\"]}",
+		"{\"managedFields\":null,\"b\":\"managedFields\",\"" LONG "managedFields\":[1,2]}",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(DOCS); i++) {
+		cleanup_json json_t *a = parse(json_parse, DOCS[i]), *b = parse(json_parse_thin, DOCS[i]);
+
+		if (!json_equal(a, b))
+			fail_msg("%s", DOCS[i]);
+	}
+}
+
+static void managed_fields_are_empty(void **state)
+{
+	cleanup_free char *text = str_format("{\"metadata\":{\"name\":\"n\",\"managedFields\" : %s,\"uid\":\"u\"},"
+					     "\"items\":[{\"managedFields\":%s,\"k\":\"" LONG "\"}]}",
+					     FIELDS, FIELDS);
+	cleanup_json json_t *doc = parse(json_parse_thin, text);
+	cleanup_json json_t *want =
+		parse(json_parse, "{\"metadata\":{\"name\":\"n\",\"managedFields\":[],\"uid\":\"u\"},"
+				  "\"items\":[{\"managedFields\":[],\"k\":\"" LONG "\"}]}");
+
+	assert_true(json_equal(doc, want));
+}
+
+static void what_is_refused_is_refused_in_the_same_words(void **state)
+{
+	static const char *const DOCS[] = {
+		"",
+		"\"" LONG "\"",
+		"{\"a\":\"" LONG,
+		"{\"a\":\"" LONG "\\",
+		"{\"a\":\"" LONG "\\\"",
+		"{\"a\":\"" LONG "\"",
+		"{\"a\":\"" LONG "\"} x",
+		"{\"a\":\"" LONG "\" \"" LONG "\"}",
+		"{\"a\" \"" LONG "\"}",
+		"{\"a\":\"" LONG "\",\"a\":\"" LONG "\"}",
+		"{\"a\":\"" LONG "\",}",
+		"{\"a\":\"" LONG "\x01\"}",
+		"{\"a\":\"" LONG "\n\"}",
+		"{\"a\":\"" LONG "\xff\"}",
+		"{\"a\":\"" LONG "\\x\"}",
+		"{\"a\":\"" LONG "\",\n\"b\":tru}",
+		"{\"managedFields\":[1,\"a\":\"" LONG "\"}",
+		"{\"managedFields\":[\"a",
+		"{\"managedFields\":[\"a\\",
+		"{\"managedFields\":[],\"managedFields\":[1]}",
+		"{\"managedFields\":[1]]}",
+		"]}]",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(DOCS); i++) {
+		struct err a = ERR_INIT, b = ERR_INIT;
+		json_t *doc = NULL;
+
+		assert_int_equal(json_parse(DOCS[i], strlen(DOCS[i]), &doc, &a), -EINVAL);
+		assert_int_equal(json_parse_thin(DOCS[i], strlen(DOCS[i]), &doc, &b), -EINVAL);
+		assert_null(doc);
+		assert_string_equal(err_text(&a), err_text(&b));
+	}
+}
+
+/* All lengths around those at which something else begins, each with a byte that is no plain one at each place. */
+static void each_byte_of_a_string_counts(void **state)
+{
+	static const char ODD[] = { '\\', '\x1f', '\x7f', '\x80', ' ', '~' };
+
+	for (size_t len = 60; len < 82; len++) {
+		for (size_t at = 0; at < len * ARRAY_SIZE(ODD); at++) {
+			char text[128] = "{\"a\":\"";
+			struct err x = ERR_INIT, y = ERR_INIT;
+			cleanup_json json_t *a = NULL, *b = NULL;
+			int r;
+
+			memset(text + 6, 'n', len);
+			text[6 + at / ARRAY_SIZE(ODD)] = ODD[at % ARRAY_SIZE(ODD)];
+			memcpy(text + 6 + len, "\"}", 3);
+			r = json_parse(text, strlen(text), &a, &x);
+			assert_int_equal(json_parse_thin(text, strlen(text), &b, &y), r);
+			assert_string_equal(err_text(&x), err_text(&y));
+			assert_true(r < 0 || json_equal(a, b));
+		}
+	}
+}
+
+static void many_strings_are_all_put_back(void **state)
+{
+	cleanup_buf struct buf text = BUF_INIT(1 << 20);
+	cleanup_json json_t *a = NULL, *b = NULL;
+
+	assert_int_equal(buf_add_str(&text, "{\"data\":{\"first\":\"\""), 0);
+	for (int i = 0; i < 1000; i++)
+		assert_int_equal(buf_printf(&text, ",\"key-%d\":\"" LONG "%d\"", i, i), 0);
+	assert_int_equal(buf_add_str(&text, "}}"), 0);
+	a = parse(json_parse, text.data);
+	b = parse(json_parse_thin, text.data);
+	assert_true(json_equal(a, b));
+	assert_int_equal(json_object_size(json_object_get(b, "data")), 1001);
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_document_is_the_one_that_json_parse_makes),
+		cmocka_unit_test(managed_fields_are_empty),
+		cmocka_unit_test(what_is_refused_is_refused_in_the_same_words),
+		cmocka_unit_test(each_byte_of_a_string_counts),
+		cmocka_unit_test(many_strings_are_all_put_back),
+	};
+
+	json_setup();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
