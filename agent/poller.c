@@ -16,6 +16,7 @@
 #include "common/backoff.h"
 #include "common/buf.h"
 #include "common/heap.h"
+#include "common/json_thin.h"
 #include "common/str.h"
 
 enum {
@@ -371,7 +372,7 @@ static void object_arrived(struct poller *p)
 	struct err e = ERR_INIT;
 	const char *odd;
 
-	if (json_parse(p->body.len ? p->body.data : "", p->body.len, &doc, &e) < 0) {
+	if (json_parse_thin(p->body.len ? p->body.data : "", p->body.len, &doc, &e) < 0) {
 		broken(p, err_text(&e));
 		return;
 	}

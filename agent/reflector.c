@@ -31,6 +31,7 @@
 #include "common/backoff.h"
 #include "common/buf.h"
 #include "common/heap.h"
+#include "common/json_thin.h"
 #include "common/log.h"
 #include "common/str.h"
 
@@ -435,7 +436,7 @@ static void list_arrived(struct reflector *r)
 	struct json_issue issue = { .reason = "" };
 	struct err e = ERR_INIT;
 
-	if (json_parse(r->body.len ? r->body.data : "", r->body.len, &doc, &e) < 0) {
+	if (json_parse_thin(r->body.len ? r->body.data : "", r->body.len, &doc, &e) < 0) {
 		list_broken(r, err_text(&e));
 		return;
 	}
@@ -795,7 +796,7 @@ static int take_text(struct reflector *r, const char *text, size_t len)
 	struct err e = ERR_INIT;
 	int r_event;
 
-	r_event = json_parse(text, len, &doc, &e);
+	r_event = json_parse_thin(text, len, &doc, &e);
 	if (r_event == 0) {
 		err_set(&e, -EBADMSG, "neither event nor object in it");
 		r_event = take_event(r, doc);
