@@ -2,6 +2,7 @@
  * between the padding); the value of a character is computed without branches or tables, as libsodium does it. */
 #include "common/b64.h"
 
+#include <endian.h>
 #include <sodium.h>
 
 size_t b64_decoded_max(size_t len)
@@ -70,6 +71,50 @@ static int decode_group(const char *text, size_t len, size_t *at, uint8_t out[st
 	return n - 1;
 }
 
+/* Four groups at a time, of which the compiler makes the machine's vector instructions: the same sums as above, again without
+ * branches or tables. */
+typedef uint8_t chars __attribute__((__vector_size__(16)));
+
+/* What is to be added to -1 for those of low..high, whose first one has the value `first`. */
+static inline chars range_values(chars c, uint8_t low, uint8_t high, uint8_t first)
+{
+	chars place = c - low;
+
+	return (chars)(place <= (uint8_t)(high - low)) & (place + (uint8_t)(first + 1));
+}
+
+/* The top bit is set where there is no character of the alphabet. */
+static inline chars char_values(chars c)
+{
+	return range_values(c, 'A', 'Z', 0) + range_values(c, 'a', 'z', 26) + range_values(c, '0', '9', 52) +
+	       range_values(c, '+', '+', 62) + range_values(c, '/', '/', 63) - 1;
+}
+
+/* Up to sixteen characters of which not all are in the alphabet. Returns the number of bytes; behind them one more may have been
+ * written to, which `size` has room for. */
+static size_t decode_vectors(const uint8_t *in, const uint8_t *end, uint8_t *out, size_t size)
+{
+	uint32_t groups[4];
+	uint8_t *to = out;
+	chars c;
+
+	for (; (size_t)(end - in) >= sizeof(c) && size - (size_t)(to - out) > 12; in += sizeof(c)) {
+		memcpy(&c, in, sizeof(c));
+		c = char_values(c);
+		memcpy(groups, &c, sizeof(groups));
+		if ((groups[0] | groups[1] | groups[2] | groups[3]) & 0x80808080u)
+			break;
+		for (int i = 0; i < 4; i++, to += 3) {
+			uint32_t g = le32toh(groups[i]);
+
+			g = htobe32(g << 26 | (g & 0x3f00) << 12 | (g & 0x3f0000) >> 2 | (g >> 24) << 8);
+			memcpy(to, &g, sizeof(g));
+		}
+	}
+	explicit_bzero(groups, sizeof(groups));
+	return (size_t)(to - out);
+}
+
 /* Groups of nothing but the alphabet, which are nearly all there are: up to one that decode_group() has to look at. Returns the
  * number of bytes. */
 static size_t decode_plain(const char *text, size_t len, size_t *at, uint8_t *out, size_t size)
@@ -77,6 +122,8 @@ static size_t decode_plain(const char *text, size_t len, size_t *at, uint8_t *ou
 	const uint8_t *in = (const uint8_t *)text + *at, *end = in + (len - *at) / 4 * 4;
 	uint8_t *to = out;
 
+	to += decode_vectors(in, end, out, size);
+	in += (to - out) / 3 * 4;
 	for (; in < end && size - (size_t)(to - out) >= 3; in += 4, to += 3) {
 		unsigned a = char_value(in[0]), b = char_value(in[1]), c = char_value(in[2]), d = char_value(in[3]);
 

@@ -119,6 +119,54 @@ static void every_byte_outside_the_alphabet_is_refused(void **state)
 	}
 }
 
+static int value_of(char c)
+{
+	static const char ALPHABET[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	const char *at = c ? strchr(ALPHABET, c) : NULL;
+
+	return at ? (int)(at - ALPHABET) : -1;
+}
+
+/* Bit by bit. */
+static void decode_slowly(const char *text, size_t len, uint8_t *out)
+{
+	memset(out, 0, len / 4 * 3);
+	for (size_t i = 0; i < len * 6; i++)
+		out[i / 8] |= (uint8_t)((value_of(text[i / 6]) >> (5 - i % 6) & 1) << (7 - i % 8));
+}
+
+/* Each byte at each place, in memory of just its size. */
+static void a_long_text_is_taken_and_refused_as_a_short_one_is(void **state)
+{
+	for (size_t n = 33; n <= 69; n += 12) {
+		cleanup_free char *text = NULL;
+		uint8_t data[69], want[69];
+		size_t text_len = n / 3 * 4;
+
+		for (size_t i = 0; i < n; i++)
+			data[i] = (uint8_t)(i * 89 + 7);
+		assert_int_equal(b64_encode(data, n, &text), 0);
+		for (size_t i = 0; i < (text_len - 4) * 256; i++) {
+			cleanup_free uint8_t *out = malloc(n);
+			size_t place = i / 256, len = 0;
+			char was = text[place], c = (char)(i % 256);
+			bool fits = value_of(c) >= 0;
+
+			if (c == '\r' || c == '\n')
+				continue; /* is passed over */
+			assert_non_null(out);
+			text[place] = c;
+			assert_int_equal(b64_decode(text, text_len, out, n, &len), fits ? 0 : -EINVAL);
+			assert_int_equal(len, fits ? n : 0);
+			if (fits) {
+				decode_slowly(text, text_len, want);
+				assert_memory_equal(out, want, n);
+			}
+			text[place] = was;
+		}
+	}
+}
+
 static void bound_is_enough_for_all_that_is_valid(void **state)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
@@ -217,6 +265,7 @@ int main(void)
 		cmocka_unit_test(decode_takes_and_refuses_what_go_does),
 		cmocka_unit_test(nul_is_not_base64),
 		cmocka_unit_test(every_byte_outside_the_alphabet_is_refused),
+		cmocka_unit_test(a_long_text_is_taken_and_refused_as_a_short_one_is),
 		cmocka_unit_test(bound_is_enough_for_all_that_is_valid),
 		cmocka_unit_test(too_small_memory_is_said_and_left_clean),
 		cmocka_unit_test(refused_text_leaves_no_bytes_behind),
