@@ -182,14 +182,14 @@ static int key_issue(struct json_issue *issue, const struct values *values, cons
 /* How many bytes it decodes to if it is base64; line breaks do not count. */
 static size_t decoded_len(const char *text, size_t len)
 {
-	size_t n_chars = 0, n_pads = 0;
+	size_t n_chars = len, n_pads = 0;
 
-	for (size_t i = 0; i < len; i++) {
-		if (text[i] == '\r' || text[i] == '\n')
-			continue;
-		n_chars++;
-		n_pads += text[i] == '=';
-	}
+	if (len > 0 && (memchr(text, '\n', len) || memchr(text, '\r', len)))
+		for (size_t i = 0; i < len; i++)
+			n_chars -= text[i] == '\r' || text[i] == '\n';
+	/* the padding, and line breaks between and behind it, are all that is at the end */
+	for (size_t i = len; i > 0 && (text[i - 1] == '=' || text[i - 1] == '\r' || text[i - 1] == '\n'); i--)
+		n_pads += text[i - 1] == '=';
 	return n_chars < 4 ? 0 : n_chars / 4 * 3 - MIN(n_pads, (size_t)2);
 }
 
