@@ -15,14 +15,28 @@ enum {
 
 /* ---- targets ---- */
 
+/* What RFC 3986 calls unreserved. */
+static bool is_plain(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' ||
+	       c == '_' || c == '~';
+}
+
 static int add_encoded(struct buf *b, const char *text)
 {
-	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~";
 	int r = 0;
 
-	for (const char *p = text; *p && r == 0; p++)
-		r = strchr(plain, *p) ? buf_add(b, p, 1) : buf_printf(b, "%%%02X", (unsigned)(unsigned char)*p);
-	return r;
+	for (size_t n = 0; r == 0 && text[n];) {
+		if (is_plain(text[n])) {
+			n++;
+			continue;
+		}
+		r = buf_add(b, text, n);
+		r = r ?: buf_printf(b, "%%%02X", (unsigned)(unsigned char)text[n]);
+		text += n + 1;
+		n = 0;
+	}
+	return r ?: buf_add_str(b, text);
 }
 
 static int add_path(struct buf *b, const struct api_resource *resource)
@@ -44,7 +58,11 @@ static int add_param(struct buf *b, const char *key, const char *value)
 {
 	int r;
 
-	r = buf_printf(b, "%c%s=", memchr(b->data, '?', b->len) ? '&' : '?', key);
+	r = buf_add_str(b, memchr(b->data, '?', b->len) ? "&" : "?");
+	if (r == 0)
+		r = buf_add_str(b, key);
+	if (r == 0)
+		r = buf_add_str(b, "=");
 	return r < 0 ? r : add_encoded(b, value);
 }
 
