@@ -76,7 +76,8 @@ struct http {
 	struct http_server server;
 	struct http_options options;
 	struct headers *headers;
-	struct list queued, running, graveyard, nudged;
+	struct list queued, queued_short, running, graveyard, nudged; /* queued: long-lived ones */
+	uint64_t n_asked;
 	uint64_t ping_usec;
 	bool multiplexes; /* HTTP/2, as far as we know */
 	bool has_answered; /* so we know */
@@ -99,6 +100,7 @@ struct http_request {
 	struct api_call call;
 	uint64_t head_usec; /* when the head came */
 	size_t head_bytes;
+	uint64_t number; /* in the order in which they were asked for */
 	bool long_lived, added, placed, cancelled, has_head;
 	int status;
 	uint64_t silence_usec, timeout_usec;
@@ -250,6 +252,11 @@ int http_reopen(struct http *h)
 
 /* ---- requests: life ---- */
 
+static bool has_queued(const struct http *h)
+{
+	return !list_empty(&h->queued) || !list_empty(&h->queued_short);
+}
+
 static void placed(struct http_request *r)
 {
 	struct http *h = r->http;
@@ -258,7 +265,7 @@ static void placed(struct http_request *r)
 		return;
 	r->placed = true;
 	h->n_unplaced--;
-	if (!list_empty(&h->queued))
+	if (has_queued(h))
 		loop_defer_set(h->start_soon);
 }
 
@@ -269,7 +276,7 @@ static void short_ended(struct http_request *r)
 	if (r->long_lived)
 		return;
 	h->n_short--;
-	if (!list_empty(&h->queued))
+	if (has_queued(h))
 		loop_defer_set(h->start_soon);
 }
 
@@ -420,6 +427,15 @@ static void describe(const struct http_request *r, CURLcode code, struct err *e)
 		e->reason = reason_of_certificate(r);
 }
 
+/* The one that has waited longest. NULL: none waits. */
+static struct http_request *first_queued(const struct http *h, bool and_short)
+{
+	struct http_request *r = list_first(&h->queued, struct http_request, link);
+	struct http_request *s = and_short ? list_first(&h->queued_short, struct http_request, link) : NULL;
+
+	return !r || (s && s->number < r->number) ? s : r;
+}
+
 /* It never got a connection, and neither will those that wait behind it. */
 static void fail_queued(struct http *h, const struct err *e)
 {
@@ -430,7 +446,7 @@ static void fail_queued(struct http *h, const struct err *e)
 	void *userdata;
 
 	/* what a done callback starts meanwhile gets a try of its own */
-	while ((r = list_first(&h->queued, struct http_request, link))) {
+	while ((r = first_queued(h, true))) {
 		list_remove(&r->link);
 		list_append(&batch, &r->link);
 	}
@@ -705,17 +721,11 @@ static void start(struct http_request *r)
 }
 
 /* The next whose turn it is; NULL: none may start now. */
-static struct http_request *next_queued(struct http *h)
+static struct http_request *next_queued(const struct http *h)
 {
-	struct http_request *r;
-
 	if (h->n_unplaced >= (h->multiplexes ? 1 : OPENERS_MAX))
 		return NULL;
-	list_for_each (r, &h->queued, link) {
-		if (r->long_lived || h->n_short < SHORT_MAX)
-			return r;
-	}
-	return NULL;
+	return first_queued(h, h->n_short < SHORT_MAX);
 }
 
 static void start_queued(struct loop_source *s, void *userdata)
@@ -747,6 +757,8 @@ static bool find_outdated(struct http *h, struct http_request **ret_r)
 	bool found = false;
 
 	list_for_each (r, &h->queued, link)
+		found |= is_outdated(r);
+	list_for_each (r, &h->queued_short, link)
 		found |= is_outdated(r);
 	list_for_each (r, &h->running, link) {
 		found |= is_outdated(r);
@@ -937,7 +949,8 @@ int http_get(struct http *h, const struct http_get *get, const struct http_callb
 		request_free(r);
 		return -ENOMEM;
 	}
-	list_append(&h->queued, &r->link);
+	r->number = h->n_asked++;
+	list_append(r->long_lived ? &h->queued : &h->queued_short, &r->link);
 	*ret_r = r;
 	return 0;
 }
@@ -971,8 +984,7 @@ static void ask(struct http *h)
 /* With HTTP/1.1 a question would need a connection of its own. */
 static bool may_ask(const struct http *h)
 {
-	return h->multiplexes && h->has_answered && h->stats.n_running > 0 && h->n_unplaced == 0 &&
-	       list_empty(&h->queued);
+	return h->multiplexes && h->has_answered && h->stats.n_running > 0 && h->n_unplaced == 0 && !has_queued(h);
 }
 
 static void on_ping(struct loop_source *s, void *userdata)
@@ -1038,6 +1050,7 @@ int http_new(struct loop *l, const struct http_options *o, struct http **ret_h, 
 	h->loop = l;
 	h->options = *o;
 	list_init(&h->queued);
+	list_init(&h->queued_short);
 	list_init(&h->running);
 	list_init(&h->graveyard);
 	list_init(&h->nudged);
@@ -1076,6 +1089,7 @@ void http_free(struct http *h)
 		return;
 	assert(!h->in_curl);
 	cancel_all(&h->queued);
+	cancel_all(&h->queued_short);
 	cancel_all(&h->running);
 	bury(h);
 	if (h->multi)
