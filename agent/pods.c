@@ -47,6 +47,7 @@ struct pods {
 	void *mistaken_userdata;
 	struct map by_uid;
 	struct map by_entry; /* address of a store entry -> struct object_users */
+	struct list asking;
 	struct pod_state **sorted;
 	size_t n_sorted, sorted_size;
 	struct loop_source *retry; /* pods with a `next` */
@@ -409,6 +410,7 @@ static void volume_deinit(struct volume *v)
 {
 	volume_drop_flight(v);
 	loop_source_free(v->retry);
+	list_remove(&v->asking);
 	while (v->n_sources > 0)
 		volume_leave_object(v);
 	free(v->entries);
@@ -531,6 +533,9 @@ static int volume_init(struct volume *v, struct pod_state *s, const struct pod_v
 	v->condition = VOLUME_WAITING;
 	v->error = ERR_NOTE_NONE;
 	v->backoff = BACKOFF_INIT(&PODS_RETRY);
+	list_init(&v->asking);
+	if (spec->on_change)
+		list_append(&s->pods->asking, &v->asking);
 	if (s->pod->mirror)
 		return 0;
 	volume_find(v);
@@ -957,6 +962,7 @@ int pods_new(struct loop *l, struct store *store, struct publish *publish, pods_
 	p->fn = fn;
 	p->userdata = userdata;
 	p->backoff = BACKOFF_INIT(&PODS_RETRY);
+	list_init(&p->asking);
 	publish_on_healed(publish, on_healed, p);
 	r = loop_add_timer(l, pods_retry, p, &p->retry);
 	if (r < 0)
@@ -1148,6 +1154,13 @@ size_t pods_count(const struct pods *p)
 const struct pod_state *pods_at(const struct pods *p, size_t i)
 {
 	return i < p->n_sorted ? p->sorted[i] : NULL;
+}
+
+const struct volume *pods_next_asking(const struct pods *p, const struct volume *v)
+{
+	const struct list *next = v ? v->asking.next : p->asking.next;
+
+	return next == &p->asking ? NULL : list_entry((struct list *)(uintptr_t)next, struct volume, asking);
 }
 
 const struct pod_state *pods_find(const struct pods *p, const char *ref)

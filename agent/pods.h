@@ -47,6 +47,7 @@ struct volume {
 	uint64_t updated_usec; /* CLOCK_REALTIME of the switch; 0: never */
 	size_t n_files;
 	uint64_t n_bytes;
+	struct list asking; /* with the others that ask for a signal when they change (spec->on_change) */
 	/* on its way */
 	struct volume_flight *flight;
 	uint64_t event_usec; /* CLOCK_MONOTONIC: since when what it shows is not the newest state of things; 0: it is */
@@ -115,6 +116,9 @@ size_t pods_count(const struct pods *p);
 const struct pod_state *pods_at(const struct pods *p, size_t i);
 /* "NS/NAME" (the newest of that name) or a UID; NULL: none. */
 const struct pod_state *pods_find(const struct pods *p, const char *ref);
+/* The volume after v that asks for a signal when it changes (spec->on_change), in no order; v NULL: the first. NULL: there are no
+ * more. */
+const struct volume *pods_next_asking(const struct pods *p, const struct volume *v);
 /* The source whose file is at `path`, as the specification and the store have it now. NULL: none. */
 const struct pod_volume_source *volume_find_source(const struct volume *v, const char *path);
 /* The first source that was asked for and has no answer yet, good or bad. NULL: none. */

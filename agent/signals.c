@@ -14,6 +14,7 @@
 
 #define TURN_MAX    64 /* answers in one turn of the loop */
 #define SEND_BUFFER (512 << 10)
+#define LOOK_USEC   (10 * USEC_PER_MSEC) /* between two looks */
 
 /* A volume that asks. */
 struct asker {
@@ -37,6 +38,8 @@ struct signals {
 	int socket; /* -1: there is no signaller */
 	struct presence presence;
 	struct loop_source *source, *look;
+	bool look_is_due;
+	uint64_t looked_usec;
 	struct map askers;
 	struct list untold, told, gone;
 	struct signal_counts counts;
@@ -214,7 +217,7 @@ static void look_at(struct signals *s, const struct volume *v)
 	cleanup_free char *key = NULL;
 	struct asker *a;
 
-	if (!v->spec->on_change || !*v->version || v->condition != VOLUME_READY || !fits(v))
+	if (!*v->version || v->condition != VOLUME_READY || !fits(v))
 		return;
 	key = str_format("%s/%s", v->pod->uid, v->spec->name);
 	a = key ? map_get_str(&s->askers, key) : NULL;
@@ -263,12 +266,10 @@ static void on_look(struct loop_source *source, void *userdata)
 	struct signals *s = userdata;
 	struct asker *a;
 
-	for (size_t i = 0; i < pods_count(s->pods); i++) {
-		const struct pod_state *pod = pods_at(s->pods, i);
-
-		for (size_t k = 0; k < pod->n_volumes; k++)
-			look_at(s, &pod->volumes[k]);
-	}
+	s->look_is_due = false;
+	s->looked_usec = loop_now(s->loop);
+	for (const struct volume *v = pods_next_asking(s->pods, NULL); v; v = pods_next_asking(s->pods, v))
+		look_at(s, v);
 	drop_what_has_gone(s);
 	tell_now(s);
 	/* nobody has to be told */
@@ -276,10 +277,16 @@ static void on_look(struct loop_source *source, void *userdata)
 		asker_free(s, a);
 }
 
+/* Of many changes the first is looked at soon, and those that follow together: each look is at all that ask. */
 void signals_look(struct signals *s)
 {
+	uint64_t now, due = s->looked_usec + LOOK_USEC;
+
+	if (s->look_is_due || (!pods_next_asking(s->pods, NULL) && map_count(&s->askers) == 0))
+		return;
+	now = loop_now(s->loop);
 	/* refused: out of memory; the next change asks again */
-	(void)loop_defer_set(s->look);
+	s->look_is_due = loop_timer_set(s->look, due > now ? due - now : 0) == 0;
 }
 
 /* ---- life ---- */
@@ -300,7 +307,7 @@ int signals_new(struct loop *l, const struct pods *pods, bool enabled, struct si
 	list_init(&s->untold);
 	list_init(&s->told);
 	list_init(&s->gone);
-	r = loop_add_defer(l, on_look, s, &s->look);
+	r = loop_add_timer(l, on_look, s, &s->look);
 	if (r < 0)
 		return r;
 	*ret_s = TAKE_PTR(s);
