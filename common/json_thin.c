@@ -1,5 +1,5 @@
 /* Thin JSON: this is no parser. It finds out where strings begin and end, which takes no more than the quotes and backslashes, and
- * writes the document once more with something short in place of each long string whose bytes are its value. jansson parses
+ * writes the document once more with something short in place of each long string that is easily read. jansson parses
  * that, and then the strings are put where they belong. What it refuses is parsed once more as it came, so that it is refused for
  * what is there.
  *
@@ -57,17 +57,19 @@ static const char *nonce(void)
 
 /* ---- the text ---- */
 
-/* The quote that ends the string which begins at `at`. NULL: there is none. */
+/* The quote that ends the string which begins at `at`: the first before which there are an even number of backslashes. NULL: there is
+ * none. */
 static const char *string_end(const char *at, const char *end)
 {
-	const char *quote = memchr(at, '"', (size_t)(end - at));
+	for (const char *quote = at; (quote = memchr(quote, '"', (size_t)(end - quote))); quote++) {
+		const char *c = quote;
 
-	if (!quote || !memchr(at, '\\', (size_t)(quote - at)))
-		return quote;
-	for (; at < end && *at != '"'; at++)
-		if (*at == '\\' && ++at == end)
-			return NULL;
-	return at < end ? at : NULL;
+		while (c > at && c[-1] == '\\')
+			c--;
+		if ((quote - c) % 2 == 0)
+			return quote;
+	}
+	return NULL;
 }
 
 static bool is_blank(char c)
@@ -102,9 +104,8 @@ static const char *list_end(const char *at, const char *end)
 	return NULL;
 }
 
-/* ASCII without a control character or an escape: its bytes are its value. Eight at a time: the top bit says that a byte has it, or
- * was less than a blank. */
-static bool is_plain(const char *s, size_t len)
+/* ASCII without a control character. Eight at a time: the top bit says that a byte has it, or was less than a blank. */
+static bool is_ascii(const char *s, size_t len)
 {
 	const uint64_t tops = UINT64_C(0x8080808080808080), blanks = UINT64_C(0x2020202020202020);
 	uint64_t bad = 0, word;
@@ -116,7 +117,48 @@ static bool is_plain(const char *s, size_t len)
 	}
 	for (; i < len; i++)
 		bad |= (unsigned char)s[i] < 0x20 || (unsigned char)s[i] > 0x7f ? tops : 0;
-	return !(bad & tops) && !memchr(s, '\\', len);
+	return !(bad & tops);
+}
+
+/* What a letter behind a backslash means; '\0': not to us. A \u may be half a character, or none. */
+static char escaped(char letter)
+{
+	static const char letters[] = "\"\\/bfnrt", meanings[] = "\"\\/\b\f\n\r\t";
+	const char *at = memchr(letters, letter, strlen(letters));
+
+	return at ? meanings[at - letters] : '\0';
+}
+
+/* Writes what a string means to `out`, which has room for `len` bytes; NULL: only looks. Returns how many they are, -EINVAL: that is
+ * jansson's to find out. */
+static ssize_t unescape(const char *s, size_t len, char *out)
+{
+	const char *end = s + len;
+	size_t n = 0;
+
+	while (s < end) {
+		const char *next = memchr(s, '\\', (size_t)(end - s)) ?: end;
+
+		if (out)
+			memcpy(out + n, s, (size_t)(next - s));
+		n += (size_t)(next - s);
+		s = next;
+		if (s == end)
+			break;
+		if (s + 1 == end || !escaped(s[1]))
+			return -EINVAL;
+		if (out)
+			out[n] = escaped(s[1]);
+		n++;
+		s += 2;
+	}
+	return (ssize_t)n;
+}
+
+/* jansson would only copy it. */
+static bool is_plain(const char *s, size_t len)
+{
+	return is_ascii(s, len) && unescape(s, len, NULL) >= 0;
 }
 
 /* ---- out of it ---- */
@@ -225,6 +267,20 @@ static const struct cut *cut_of(const struct thin *t, const json_t *value)
 	return i < t->n_cuts ? &t->cuts[i] : NULL;
 }
 
+static json_t *cut_string(const struct cut *cut)
+{
+	cleanup_buf struct buf text = BUF_INIT(cut->len);
+	ssize_t len;
+	char *room;
+
+	if (!memchr(cut->at, '\\', cut->len))
+		return json_stringn_nocheck(cut->at, cut->len);
+	if (buf_reserve(&text, cut->len, &room) < 0)
+		return NULL;
+	len = unescape(cut->at, cut->len, room);
+	return len < 0 ? NULL : json_stringn_nocheck(room, (size_t)len);
+}
+
 static bool is_wanting(const struct thin *t)
 {
 	return t->n_restored < t->n_cuts;
@@ -238,7 +294,7 @@ static int restore_value(struct thin *t, json_t *value, unsigned depth, json_t *
 
 	if (!cut)
 		return depth < DEPTH_MAX ? restore(t, value, depth + 1) : 0;
-	*ret_fresh = json_stringn_nocheck(cut->at, cut->len);
+	*ret_fresh = cut_string(cut);
 	t->n_restored++;
 	return *ret_fresh ? 0 : -ENOMEM;
 }

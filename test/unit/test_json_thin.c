@@ -37,7 +37,10 @@ static void a_document_is_the_one_that_json_parse_makes(void **state)
 		"{\"object\":{\"data\":{\"k\":\"" LONG "\"},\"type\":\"Opaque\"}}",
 		/* a key may be as long */
 		"{\"" LONG "\":\"" LONG "\",\"x\":{\"" LONG "\" : 1}}",
-		/* not their own values */
+		/* escapes: of one letter, of one that is half of a character, at the ends, and many */
+		"{\"a\":\"\\\"\\\\\\/\\b\\f\\n\\r\\t" LONG "\\\"\\\\\\/\\b\\f\\n\\r\\t\",\"b\":\"" LONG
+		"\\\\\\\\\\\"" LONG "\\\\\"}",
+		"{\"a\":\"" LONG "\\ud83d\\ude00\",\"b\":\"\\u0001" LONG "\"}",
 		"{\"a\":\"" LONG "\\n\",\"b\":\"" LONG "\\u0041\",\"c\":\"\\\"" LONG "\",\"d\":\"" LONG "\\\\\"}",
 		"{\"a\":\"" LONG "\xc3\xa4\",\"b\":\"\xe2\x82\xac" LONG "\",\"c\":\"" LONG "\x7f\"}",
 		"{\"a\":\"" LONG "\\u0000\"}",
@@ -70,6 +73,14 @@ static void managed_fields_are_empty(void **state)
 	assert_true(json_equal(doc, want));
 }
 
+static void nobody_looks_into_managed_fields(void **state)
+{
+	cleanup_json json_t *doc = parse(json_parse_thin, "{\"managedFields\":[tru, {\"a\" 1}],\"b\":1}");
+	cleanup_json json_t *want = parse(json_parse, "{\"managedFields\":[],\"b\":1}");
+
+	assert_true(json_equal(doc, want));
+}
+
 static void what_is_refused_is_refused_in_the_same_words(void **state)
 {
 	static const char *const DOCS[] = {
@@ -88,6 +99,9 @@ static void what_is_refused_is_refused_in_the_same_words(void **state)
 		"{\"a\":\"" LONG "\n\"}",
 		"{\"a\":\"" LONG "\xff\"}",
 		"{\"a\":\"" LONG "\\x\"}",
+		"{\"a\":\"" LONG "\\u12\"}",
+		"{\"a\":\"" LONG "\\ud83d\"}",
+		"{\"a\":\"" LONG "\\N\"}",
 		"{\"a\":\"" LONG "\",\n\"b\":tru}",
 		"{\"managedFields\":[1,\"a\":\"" LONG "\"}",
 		"{\"managedFields\":[\"a",
@@ -151,6 +165,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_document_is_the_one_that_json_parse_makes),
 		cmocka_unit_test(managed_fields_are_empty),
+		cmocka_unit_test(nobody_looks_into_managed_fields),
 		cmocka_unit_test(what_is_refused_is_refused_in_the_same_words),
 		cmocka_unit_test(each_byte_of_a_string_counts),
 		cmocka_unit_test(many_strings_are_all_put_back),
