@@ -38,6 +38,10 @@ check "after a restart of the server all are watched again" every apiload "$ours
 if command -v valgrind >/dev/null; then
 	check "instructions are counted" bench profile
 	check "of an event and of a publication" every profile '.what == "total"' '.each > 10000 and .each < 1500000'
+	check "an event's long strings are not parsed byte by byte" every profile '.what == "total" and .case == "event"' '.each < 250000'
+	check "and of each Secret of a start" bench start
+	check "which are less than twice those of the bare requests" jq -se 'map(select(.what == "total")) |
+		(map(select(.case | startswith("start,")).each) | max) < 2 * (map(select(.case | startswith("bare")).each) | max)' "$out/start.jsonl"
 else
 	tap_skip "instructions are counted" "valgrind is not installed"
 fi
