@@ -16,7 +16,7 @@ struct signals;
 int signals_new(struct loop *l, const struct pods *pods, bool enabled, struct signals **ret_s);
 void signals_free(struct signals *s);
 DEFINE_CLEANUP(struct signals *, signals_free);
-/* Some pod or volume has another state now: all are looked at within 10 ms, once for all that have changed meanwhile. */
+/* Some pod or volume has another state now: those that ask are looked at within 10 ms, once for all changes meanwhile. */
 void signals_look(struct signals *s);
 /* The agent's end of a socket to the signaller, from now on instead of the last one. Taken. */
 int signals_attach(struct signals *s, int take_fd);
