@@ -205,4 +205,16 @@ check "and all of them if none is" test "$(named | wc -l)" -gt 1
 
 program one <<<'echo 1..1; echo "ok 1 - a"'
 check "only what does not exist fails" not empty_run --only nonesuch unit
+
+# --- the fuzzers' ---
+harness() { # harness <BODY: a fuzzer of the codec
+	mkdir -p "$tree/fuzz/test/fuzz"
+	{ echo '#!/usr/bin/env bash'; cat; } >"$tree/fuzz/test/fuzz/fuzz_codec"
+	chmod +x "$tree/fuzz/test/fuzz/fuzz_codec"
+}
+fuzz_run() { "$here/../fuzz/run" --build "$tree/fuzz" --seconds 1 codec >"$TEST_DIR/out" 2>&1; }
+harness <<<'exit 0'
+check "a fuzzer that finds nothing is well" fuzz_run
+harness <<<'exit 1'
+check "one that finds something is not" not fuzz_run
 tap_done
