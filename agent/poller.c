@@ -277,13 +277,35 @@ void poller_set_pace(struct poller *p, const struct poller_pace *pace)
 	wait_period(p);
 }
 
-void poller_server_answers(struct poller *p, uint64_t within_usec)
+bool poller_waits(const struct poller *p)
 {
-	if (p->state != STATE_WAITING || !p->unreachable)
+	return p->state == STATE_WAITING || p->state == STATE_QUEUED;
+}
+
+bool poller_waits_for_server(const struct poller *p)
+{
+	return p->state == STATE_WAITING && p->unreachable;
+}
+
+void poller_hold(struct poller *p, const struct err *e)
+{
+	if (!poller_waits(p))
+		return;
+	p->env->wake_off(p->userdata);
+	p->state = STATE_WAITING;
+	if (p->unreachable)
+		return;
+	p->unreachable = p->failed_last = true;
+	tell_failed(p, e, 0);
+}
+
+void poller_server_answers(struct poller *p, uint64_t delay_usec)
+{
+	if (!poller_waits_for_server(p))
 		return;
 	p->unreachable = false;
 	p->hurried = true;
-	wait_for(p, (uint64_t)(p->env->random01(p->userdata) * (double)within_usec));
+	wait_for(p, delay_usec);
 }
 
 /* ---- answers ---- */

@@ -35,8 +35,11 @@ void poller_need(struct poller *p, uint64_t need);
 uint64_t poller_answered_need(const struct poller *p);
 /* Asks for the most recent state now; what runs is dropped. A failure is told anew. */
 void poller_refresh(struct poller *p);
-/* Somebody has got an answer: if it waits because there was none, it tries again at a random moment within this time. */
-void poller_server_answers(struct poller *p, uint64_t within_usec);
+/* As those of a reflector. */
+bool poller_waits(const struct poller *p);
+bool poller_waits_for_server(const struct poller *p);
+void poller_hold(struct poller *p, const struct err *e);
+void poller_server_answers(struct poller *p, uint64_t delay_usec);
 
 /* From the environment. */
 void poller_head(struct poller *p, int status);

@@ -651,6 +651,14 @@ static void watch_failed(struct reflector *r, const struct api_failure *f)
 		  f->code, f->retry_after_sec);
 }
 
+static void begin_anew(struct reflector *r, uint64_t delay_usec)
+{
+	if (delay_usec > 0)
+		wait_then(r, STATE_WATCHING, delay_usec);
+	else
+		start_watch(r);
+}
+
 /* The watch had begun and its stream is over. */
 static void watch_ended(struct reflector *r, const struct http_result *result)
 {
@@ -669,9 +677,11 @@ static void watch_ended(struct reflector *r, const struct http_result *result)
 			  "very short watch of %s", r->resource->plural);
 		wait_then(r, STATE_LISTING, next_delay(r, 0, result->err.code, -1));
 	} else if (r->is_sentinel && is_lost) {
+		/* whether the server can stream is asked when not all nodes ask at the same time */
+		r->list_plain = r->server->stream != SERVER_STREAM_WORKS;
 		restart_list(r);
 	} else {
-		start_watch(r);
+		begin_anew(r, is_lost && r->env->lost ? r->env->lost(r->userdata) : 0);
 	}
 }
 
@@ -970,7 +980,7 @@ void reflector_refresh(struct reflector *r)
 		return;
 	free(TAKE_PTR(r->failure)); /* whoever asks wants an answer, also if it is the same */
 	r->list_latest = true;
-	if (r->state == STATE_WAITING && r->list_admitted) {
+	if (r->state == STATE_WAITING && r->list_admitted && !r->unreachable) {
 		free(TAKE_PTR(r->continue_token));
 		return;
 	}
@@ -978,13 +988,34 @@ void reflector_refresh(struct reflector *r)
 	restart_list(r);
 }
 
-void reflector_server_answers(struct reflector *r, uint64_t within_usec)
+bool reflector_waits(const struct reflector *r)
 {
-	if (r->state != STATE_WAITING || !r->unreachable)
+	return r->state == STATE_WAITING;
+}
+
+bool reflector_waits_for_server(const struct reflector *r)
+{
+	return r->state == STATE_WAITING && r->unreachable;
+}
+
+void reflector_hold(struct reflector *r, const struct err *e)
+{
+	if (r->state != STATE_WAITING)
+		return;
+	r->env->wake_off(r->userdata);
+	if (r->unreachable)
+		return;
+	r->unreachable = true;
+	tell_failed(r, e, 0);
+}
+
+void reflector_server_answers(struct reflector *r, uint64_t delay_usec)
+{
+	if (!reflector_waits_for_server(r))
 		return;
 	r->unreachable = false;
 	r->hurried = true;
-	r->env->wake_after(r->userdata, (uint64_t)(r->env->random01(r->userdata) * (double)within_usec));
+	r->env->wake_after(r->userdata, delay_usec);
 }
 
 bool reflector_is_synced(const struct reflector *r)

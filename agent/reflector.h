@@ -32,6 +32,9 @@ struct reflector_env {
 	void (*wake_off)(void *userdata);
 	/* The server has gone back in time (server_goes_back()): all other reflectors must be refreshed, later. */
 	void (*went_back)(void *userdata);
+	/* A watch has ended before its time, as all do when the server or a connection goes: how long until it is begun
+	 * anew; 0: at once. NULL: always at once. */
+	uint64_t (*lost)(void *userdata);
 };
 
 enum reflector_event { REFLECTOR_LISTED, REFLECTOR_ADDED, REFLECTOR_MODIFIED, REFLECTOR_DELETED };
@@ -65,8 +68,15 @@ void reflector_stop(struct reflector *r);
  * reflector_start() it starts. */
 void reflector_refresh(struct reflector *r);
 
-/* Somebody has got an answer: if it waits because there was none, it tries again at a random moment within this time. */
-void reflector_server_answers(struct reflector *r, uint64_t within_usec);
+/* It waits for its next try; or for its turn, or to begin a watch anew. */
+bool reflector_waits(const struct reflector *r);
+/* It does so because the server did not answer, or answers nobody (reflector_hold()). */
+bool reflector_waits_for_server(const struct reflector *r);
+/* The server answers nobody, and e says why: if it waits, it does so until it is told to try: by reflector_wake() or
+ * reflector_server_answers(). Its own time does not count any more. */
+void reflector_hold(struct reflector *r, const struct err *e);
+/* Somebody has got an answer: if it waits because there was none, it tries again after this time. */
+void reflector_server_answers(struct reflector *r, uint64_t delay_usec);
 
 /* From the environment. */
 void reflector_head(struct reflector *r, int status);

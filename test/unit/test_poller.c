@@ -535,9 +535,36 @@ static void server_that_is_back_is_asked_at_once(void **state)
 			pass(t, 60);
 	}
 	assert_true(t->wake_at - t->now > USEC_PER_SEC);
-	t->random = 0.5;
-	poller_server_answers(t->p, 200 * USEC_PER_MSEC);
+	assert_true(poller_waits_for_server(t->p));
+	poller_server_answers(t->p, 100 * USEC_PER_MSEC);
 	assert_int_equal(t->wake_at - t->now, 100 * USEC_PER_MSEC);
+	assert_false(poller_waits_for_server(t->p));
+}
+
+static void who_is_held_tells_why_and_waits_without_an_end(void **state)
+{
+	struct rig *t = *state;
+	struct err e = ERR_INIT;
+
+	err_set(&e, -ECONNREFUSED, "connect to https://x: Connection refused");
+	poller_ask(t->p);
+	poller_hold(t->p, &e); /* it asks */
+	assert_int_equal(t->n_failed, 0);
+	answer_version(t, "10");
+	assert_true(poller_waits(t->p) && !poller_waits_for_server(t->p));
+	poller_hold(t->p, &e);
+	poller_hold(t->p, &e);
+	assert_int_equal(t->n_failed, 1);
+	assert_int_equal(t->wake_at, 0);
+	poller_set_pace(t->p, &GET); /* no reason to try */
+	assert_int_equal(t->wake_at, 0);
+	poller_server_answers(t->p, USEC_PER_MSEC);
+	pass(t, 1);
+	answer_version(t, "10");
+	assert_int_equal(t->n_recovered, 1);
+	poller_hold(t->p, &e);
+	poller_refresh(t->p); /* somebody asks */
+	assert_int_equal(t->n_asked, 3);
 }
 
 static void answer_that_makes_no_sense_is_not_asked_for_early(void **state)
@@ -707,6 +734,7 @@ int main(void)
 		with_rig(on_demand_nothing_follows_an_answer_nor_a_failure),
 		with_rig(refresh_drops_what_runs_and_tells_a_failure_anew),
 		with_rig(server_that_is_back_is_asked_at_once),
+		with_rig(who_is_held_tells_why_and_waits_without_an_end),
 		with_rig(answer_that_makes_no_sense_is_not_asked_for_early),
 		with_rig(request_that_cannot_be_started_is_a_failure),
 		with_rig(stopped_in_the_middle_of_an_answer_it_tells_no_more),

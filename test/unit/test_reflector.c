@@ -23,7 +23,8 @@ struct world {
 	struct server server; /* without WatchList unless a test says so */
 	uint64_t now, delay; /* delay: of wake_after; 0: none asked for */
 	char *target; /* of the request that runs; NULL: none */
-	unsigned n_requests, n_cancelled, n_went_back;
+	unsigned n_requests, n_cancelled, n_went_back, n_lost;
+	uint64_t lost_delay;
 	struct reflector_get get;
 	int get_result;
 	double random;
@@ -80,6 +81,14 @@ static void env_went_back(void *userdata)
 	((struct world *)userdata)->n_went_back++;
 }
 
+static uint64_t env_lost(void *userdata)
+{
+	struct world *w = userdata;
+
+	w->n_lost++;
+	return w->lost_delay;
+}
+
 static const struct reflector_env ENV = {
 	.now = env_now,
 	.random01 = env_random01,
@@ -88,6 +97,7 @@ static const struct reflector_env ENV = {
 	.wake_after = env_wake_after,
 	.wake_off = env_wake_off,
 	.went_back = env_went_back,
+	.lost = env_lost,
 };
 
 /* ---- the handler ---- */
@@ -1293,9 +1303,12 @@ static void answer_to_somebody_else_ends_the_wait_for_the_server_only(void **sta
 	assert_int_equal(w->delay, 0);
 	w->now += 2 * USEC_PER_SEC;
 	end(w);
+	assert_false(reflector_waits_for_server(w->r));
 	lose(w, -ECONNREFUSED, "connect to https://x: Connection refused");
+	assert_true(reflector_waits_for_server(w->r));
 	reflector_server_answers(w->r, 200 * USEC_PER_MSEC);
-	assert_waits(w, 100 * USEC_PER_MSEC, 100 * USEC_PER_MSEC);
+	assert_waits(w, 200 * USEC_PER_MSEC, 200 * USEC_PER_MSEC);
+	assert_false(reflector_waits_for_server(w->r));
 	wake(w);
 	assert_asks(w, WATCH_AT("10"));
 	answer_status(w, 503, "Busy", "busy");
@@ -1360,6 +1373,100 @@ static void who_came_early_for_nothing_waits(void **state)
 		assert_waits(w, 1, 200 * USEC_PER_MSEC);
 		wake(w);
 	}
+}
+
+/* ---- a server that answers nobody ---- */
+
+static const struct err *refused(void)
+{
+	static struct err e = ERR_INIT;
+
+	err_set(&e, -ECONNREFUSED, "connect to https://x: Connection refused");
+	return &e;
+}
+
+static void who_is_held_tells_why_and_waits_without_an_end(void **state)
+{
+	struct world *w = *state;
+
+	watch_from_10(w);
+	reflector_hold(w->r, refused()); /* its watch runs */
+	assert_told(w, "");
+	assert_asks(w, WATCH_AT("10"));
+	w->now += 2 * USEC_PER_SEC;
+	end(w);
+	answer_status(w, 503, "Busy", "busy");
+	assert_true(reflector_waits(w->r));
+	assert_told(w, "failed 503: busy;");
+	reflector_hold(w->r, refused());
+	assert_told(w, "failed 0: connect to https://x: Connection refused;");
+	assert_int_equal(w->delay, 0);
+	reflector_hold(w->r, refused());
+	assert_told(w, "");
+	reflector_server_answers(w->r, USEC_PER_MSEC);
+	assert_waits(w, USEC_PER_MSEC, USEC_PER_MSEC);
+	wake(w);
+	assert_asks(w, WATCH_AT("10"));
+	reflector_head(w->r, 200);
+	assert_told(w, "recovered;");
+	assert_false(reflector_waits(w->r));
+}
+
+static void who_is_held_may_be_woken_or_refreshed(void **state)
+{
+	struct world *w = *state;
+
+	watch_from_10(w);
+	w->now += 2 * USEC_PER_SEC;
+	end(w);
+	lose(w, -ECONNREFUSED, "connect to https://x: Connection refused");
+	reflector_hold(w->r, refused());
+	reflector_wake(w->r);
+	assert_asks(w, WATCH_AT("10"));
+	lose(w, -ECONNREFUSED, "connect to https://x: Connection refused");
+	reflector_hold(w->r, refused());
+	reflector_refresh(w->r);
+	assert_asks(w, LIST_LATEST);
+}
+
+static void who_is_held_before_its_turn_asks_when_it_is_refreshed(void **state)
+{
+	struct world *w = *state;
+
+	w->server.qps = w->server.burst = 1;
+	assert_int_equal(server_admit(&w->server, w->now), 0);
+	reflector_start(w->r);
+	assert_waits(w, USEC_PER_SEC, USEC_PER_SEC);
+	reflector_hold(w->r, refused());
+	assert_int_equal(w->delay, 0);
+	w->now += 10 * USEC_PER_SEC;
+	reflector_refresh(w->r);
+	assert_asks(w, LIST_LATEST);
+}
+
+static void watch_that_is_lost_begins_anew_when_it_is_told(void **state)
+{
+	struct world *w = *state;
+
+	watch_from_10(w);
+	w->now += 2 * USEC_PER_SEC;
+	w->lost_delay = 300 * USEC_PER_MSEC;
+	done(w, 200, -1, -EIO, "read from https://x: connection lost");
+	assert_waits(w, 300 * USEC_PER_MSEC, 300 * USEC_PER_MSEC);
+	assert_false(reflector_waits_for_server(w->r));
+	assert_told(w, "");
+	wake(w);
+	assert_asks(w, WATCH_AT("10"));
+	/* one that has lasted as long as it was asked to is not lost, nor is one that we have ended */
+	reflector_head(w->r, 200);
+	w->now += 2700 * USEC_PER_SEC;
+	end(w);
+	assert_asks(w, WATCH_AT("10"));
+	reflector_head(w->r, 200);
+	w->now += 2 * USEC_PER_SEC;
+	done(w, 200, -1, -ECONNABORTED, "https://x: the credentials have changed");
+	assert_asks(w, WATCH_AT("10"));
+	assert_int_equal(w->n_lost, 1);
 }
 
 /* ---- the limit of requests ---- */
@@ -1621,6 +1728,10 @@ int main(void)
 		TEST(answer_to_somebody_else_ends_the_wait_for_the_server_only),
 		TEST(answer_that_makes_no_sense_is_not_asked_for_early),
 		TEST(who_came_early_for_nothing_waits),
+		TEST(who_is_held_tells_why_and_waits_without_an_end),
+		TEST(who_is_held_may_be_woken_or_refreshed),
+		TEST(who_is_held_before_its_turn_asks_when_it_is_refreshed),
+		TEST(watch_that_is_lost_begins_anew_when_it_is_told),
 		TEST(list_waits_for_its_turn),
 		TEST(watch_needs_no_turn),
 		TEST(watch_list_needs_no_turn),
