@@ -2,7 +2,7 @@
  * arithmetic; time (monotonic, microseconds) and chance are arguments.
  *
  * One client asks about as often as one of client-go's reflectors does, however many objects it follows: from every 0.8 s
- * at first to every 45 s, where the intervals grow with the time that the server has been away. */
+ * at first to every 46 s, where the intervals grow with the time that the server has been away. */
 #pragma once
 
 #include "common/base.h"

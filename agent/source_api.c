@@ -19,7 +19,6 @@ enum {
 };
 static const uint64_t REFUSALS_WINDOW_USEC = 60 * USEC_PER_SEC;
 static const uint64_t SAID_WINDOW_USEC = 600 * USEC_PER_SEC;
-static const uint64_t AWAKE_WITHIN_USEC = 2 * USEC_PER_SEC;
 
 /* Keeps a copy; what cannot be kept is told again, that is all. */
 void api_keep_text(char **where, const char *text)
@@ -155,6 +154,7 @@ static void api_tune(struct source *source, const struct source_tuning *tuning)
 	set_tuning(s, tuning);
 	api_node_retune(s);
 	api_objects_retune(s, before);
+	api_ask_whether_back(s);
 }
 
 static void api_free(struct source *source)
@@ -168,6 +168,7 @@ static void api_free(struct source *source)
 	api_tokens_deinit(s);
 	api_pods_deinit(s);
 	api_node_deinit(s);
+	api_away_deinit(s);
 	while ((f = list_first(&s->todo, struct follower, todo_link)))
 		f->free(f);
 	http_free(s->http);
@@ -186,9 +187,7 @@ static void api_slept(struct source *source)
 
 	if (r < 0)
 		log_warning(NULL, "connections of before the sleep stay in use: %s", strerror(-r));
-	follower_server_answers(&s->pods, AWAKE_WITHIN_USEC);
-	follower_server_answers(&s->node, AWAKE_WITHIN_USEC);
-	api_objects_server_answers(s, AWAKE_WITHIN_USEC);
+	api_awake(s);
 }
 
 static const struct source_vtable VTABLE = {
@@ -296,6 +295,9 @@ int source_api_new(struct loop *l, struct files *files, const struct source_api_
 	list_init(&s->pods.refused_link);
 	list_init(&s->node.todo_link);
 	list_init(&s->node.refused_link);
+	list_init(&s->pods.held_link);
+	list_init(&s->node.held_link);
+	api_away_init(s);
 	r = setup(s, options, e);
 	if (r < 0) {
 		api_free(&s->source);

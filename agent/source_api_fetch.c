@@ -179,6 +179,7 @@ static void on_head(void *userdata, int status)
 	struct source_fetch *f = userdata;
 
 	f->source->last_contact_usec = clock_realtime_usec();
+	api_answered(f->source, status);
 }
 
 static void on_body(void *userdata, const char *data, size_t len)

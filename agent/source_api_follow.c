@@ -13,7 +13,6 @@
 
 enum { STATUS_UNAUTHORISED = 401, REFUSAL_BODY_MAX = 16384 };
 
-static const uint64_t BACK_WITHIN_USEC = 200 * USEC_PER_MSEC;
 static const uint64_t NO_MEMORY_RETRY_USEC = 5 * USEC_PER_SEC;
 
 static uint64_t env_now(void *userdata)
@@ -26,18 +25,6 @@ static uint64_t env_now(void *userdata)
 static double env_random01(void *userdata)
 {
 	return random01();
-}
-
-/* The first answer after a time without: among many that wait, each for its own random time, one is soon to see that
- * the server is back, and the others need not wait any longer. */
-static void server_is_back(struct source_api *s)
-{
-	s->server_away = false;
-	s->n_reconnects++;
-	server_was_away(&s->server);
-	follower_server_answers(&s->pods, BACK_WITHIN_USEC);
-	follower_server_answers(&s->node, BACK_WITHIN_USEC);
-	api_objects_server_answers(s, BACK_WITHIN_USEC);
 }
 
 static void heard(struct follower *f)
@@ -166,8 +153,7 @@ static void on_head(void *userdata, int status)
 	struct follower *f = userdata;
 
 	heard(f);
-	if (f->source->server_away)
-		server_is_back(f->source);
+	api_answered(f->source, status);
 	if (status == STATUS_UNAUTHORISED && keep_refusal(f))
 		return;
 	forget_request(f);
@@ -190,22 +176,17 @@ static void on_body(void *userdata, const char *data, size_t len)
 	refused(f, &(struct http_result){ .status = STATUS_UNAUTHORISED, .retry_after_sec = -1 });
 }
 
-/* Not if it has answered with something that is no HTTP, or too long. */
-static bool is_away(const struct http_result *result)
-{
-	return result->status == 0 && http_is_silence(result->err.code);
-}
-
 static void on_done(void *userdata, const struct http_result *result)
 {
 	struct follower *f = userdata;
 
 	f->request = NULL;
-	f->source->server_away |= is_away(result);
+	api_unanswered(f->source, result->status, result->retry_after_sec, &result->err);
 	if (f->refusal)
 		refused(f, result);
 	else
 		hand_done(f, result);
+	api_hold_if_waiting(f);
 }
 
 static int send_request(struct follower *f, const struct reflector_get *get)
@@ -243,10 +224,8 @@ static void env_cancel(void *userdata)
 	http_cancel(TAKE_PTR(f->request));
 }
 
-static void on_wake(struct loop_source *s, void *userdata)
+void follower_wake(struct follower *f)
 {
-	struct follower *f = userdata;
-
 	if (f->reflector)
 		reflector_wake(f->reflector);
 	else if (f->poller)
@@ -255,11 +234,20 @@ static void on_wake(struct loop_source *s, void *userdata)
 		follower_do_later(f, TODO_START);
 }
 
+static void on_wake(struct loop_source *s, void *userdata)
+{
+	struct follower *f = userdata;
+
+	if (!api_holds(f))
+		follower_wake(f);
+}
+
 static void env_wake_after(void *userdata, uint64_t delay_usec)
 {
 	struct follower *f = userdata;
 	int r = 0;
 
+	api_release(f);
 	if (!f->timer)
 		r = loop_add_timer(f->source->loop, on_wake, f, &f->timer);
 	if (r == 0)
@@ -273,8 +261,14 @@ static void env_wake_off(void *userdata)
 {
 	struct follower *f = userdata;
 
+	api_release(f);
 	if (f->timer)
 		loop_timer_off(f->timer);
+}
+
+static uint64_t env_lost(void *userdata)
+{
+	return api_lost(userdata);
 }
 
 /* What is known of it is worth nothing any more. Each is asked for once, as fast as kubeAPIQPS lets. */
@@ -298,6 +292,7 @@ static const struct reflector_env ENV = {
 	.wake_after = env_wake_after,
 	.wake_off = env_wake_off,
 	.went_back = env_went_back,
+	.lost = env_lost,
 };
 
 /* ---- their life ---- */
@@ -311,10 +306,12 @@ void follower_init(struct follower *f, struct source_api *s, const struct api_re
 	f->handler = handler;
 	list_init(&f->todo_link);
 	list_init(&f->refused_link);
+	list_init(&f->held_link);
 }
 
 static void follower_end(struct follower *f)
 {
+	api_release(f);
 	reflector_free(TAKE_PTR(f->reflector));
 	poller_free(TAKE_PTR(f->poller));
 	forget_request(f);
@@ -327,6 +324,7 @@ static void follower_end(struct follower *f)
 void follower_deinit(struct follower *f)
 {
 	follower_end(f);
+	api_gone(f);
 	loop_source_free(f->timer);
 	list_remove(&f->todo_link);
 }
@@ -407,12 +405,20 @@ bool follower_is_watching(const struct follower *f)
 	return f->reflector && reflector_is_watching(f->reflector);
 }
 
-void follower_server_answers(struct follower *f, uint64_t within_usec)
+bool follower_waits_for_server(const struct follower *f)
+{
+	if (f->stopped)
+		return false;
+	return f->reflector ? reflector_waits_for_server(f->reflector)
+			    : f->poller && poller_waits_for_server(f->poller);
+}
+
+void follower_server_answers(struct follower *f, uint64_t delay_usec)
 {
 	if (f->reflector)
-		reflector_server_answers(f->reflector, within_usec);
-	if (f->poller)
-		poller_server_answers(f->poller, within_usec);
+		reflector_server_answers(f->reflector, delay_usec);
+	else if (f->poller)
+		poller_server_answers(f->poller, delay_usec);
 }
 
 int follower_do_later(struct follower *f, enum todo todo)

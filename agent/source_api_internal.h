@@ -1,11 +1,12 @@
 /* What the parts of the API server source share: source_api.c (the source), source_api_follow.c
- * (reflectors, pollers and their environment), source_api_pods.c, source_api_objects.c and source_api_node.c. For nobody
- * else. */
+ * (reflectors, pollers and their environment), source_api_away.c (what they do while the server is away, and after),
+ * source_api_pods.c, source_api_objects.c and source_api_node.c. For nobody else. */
 #pragma once
 
 #include "agent/credentials.h"
 #include "agent/http.h"
 #include "agent/kubeconfig.h"
+#include "agent/outage.h"
 #include "agent/poller.h"
 #include "agent/reflector.h"
 #include "agent/server.h"
@@ -52,6 +53,7 @@ struct follower {
 	struct refusal *refusal;
 	struct list refused_link; /* waits for the files */
 	uint64_t heard_usec; /* when the server last sent something for it */
+	struct list held_link; /* waits until the server is back, or it is its turn to ask whether it is */
 	struct loop_source *timer; /* made when it is first needed */
 	struct list todo_link;
 	enum todo todo;
@@ -127,7 +129,18 @@ struct source_api {
 	struct list todo, refused;
 	struct loop_source *do_todo;
 	bool started;
-	bool server_away; /* a request got no answer, and none has since */
+	bool server_away; /* the outage that runs is one without any answer, not one with 503 */
+	struct {
+		struct outage outage;
+		struct err why;
+		struct list held; /* who asks next is first */
+		struct loop_source *timer; /* made when it is first needed */
+		bool is_due; /* there was nobody who could ask */
+		bool pods_asked; /* the last time */
+		struct follower *asks; /* who asks whether it is back; NULL: it is not known */
+		uint64_t lost_usec; /* when a watch was last lost */
+		size_t n_lost; /* that were lost together */
+	} away;
 	uint64_t n_reconnects;
 	uint64_t last_contact_usec;
 };
@@ -162,11 +175,37 @@ int follower_do_later(struct follower *f, enum todo todo);
 void follower_stop(struct follower *f);
 bool follower_is_listing(const struct follower *f);
 bool follower_is_watching(const struct follower *f);
-void follower_server_answers(struct follower *f, uint64_t within_usec);
+/* It waits because the server does not answer. */
+bool follower_waits_for_server(const struct follower *f);
+void follower_server_answers(struct follower *f, uint64_t delay_usec);
+/* Its wait is over: it asks, whatever else is the case. */
+void follower_wake(struct follower *f);
 /* The files of the credentials have been read. */
 void follower_on_credentials(void *userdata);
 /* The callback of do_todo. */
 void follower_on_todo(struct loop_source *source, void *userdata);
+
+/* ---- source_api_away.c ---- */
+
+void api_away_init(struct source_api *s);
+void api_away_deinit(struct source_api *s);
+/* An answer has begun, to whomever: if the server was away, it is back, unless it is one that says that it is not. */
+void api_answered(struct source_api *s, int status);
+/* A request has failed. status: 0 if nobody has answered it. */
+void api_unanswered(struct source_api *s, int status, int64_t retry_after_sec, const struct err *e);
+/* A follower's wait is over. True: the server is away, and it waits on. */
+bool api_holds(struct follower *f);
+/* A follower's request has ended: if it waits for the server from now on, its own time does not count. */
+void api_hold_if_waiting(struct follower *f);
+/* A follower waits no longer, or for something else. */
+void api_release(struct follower *f);
+void api_gone(struct follower *f);
+/* A person wants to know: asks now, whatever the interval, if the server is away. */
+void api_ask_whether_back(struct source_api *s);
+/* The machine has slept: an outage of before says nothing any more. */
+void api_awake(struct source_api *s);
+/* How long a follower waits that has lost its watch. */
+uint64_t api_lost(struct follower *f);
 
 /* ---- source_api_pods.c ---- */
 
@@ -197,8 +236,12 @@ void api_objects_deinit(struct source_api *s);
 int api_objects_start(struct source_api *s);
 /* The tuning or the node's TTL is another. */
 void api_objects_retune(struct source_api *s, enum source_strategy before);
-/* Each wanted Secret's reflector may try again: the server answers. */
-void api_objects_server_answers(struct source_api *s, uint64_t within_usec);
+/* The server has answered the watch of one of them, and it has not ended yet. */
+bool api_objects_any_watch(const struct source_api *s);
+/* How many wait for the server. */
+size_t api_objects_n_waiting(const struct source_api *s);
+/* Those that pods wait for, or the others, have their turns. */
+void api_objects_server_answers(struct source_api *s, bool wanted_now, struct outage_turns *turns);
 /* Fetches each one's most recent state, but this follower's. */
 void api_objects_refresh_all(struct source_api *s, const struct follower *except);
 /* Fills in what concerns the Secrets. */
@@ -220,7 +263,9 @@ void api_fetches_deinit(struct source_api *s);
 int api_tokens_init(struct source_api *s);
 void api_tokens_deinit(struct source_api *s);
 void api_tokens_start(struct source_api *s);
-void api_tokens_server_answers(struct source_api *s, uint64_t within_usec);
+/* As those of the objects. */
+size_t api_tokens_n_waiting(const struct source_api *s);
+void api_tokens_server_answers(struct source_api *s, struct outage_turns *turns);
 void api_tokens_health(const struct source_api *s, struct source_health *ret);
 /* As api_want() and the others, of OBJECT_TOKEN. */
 int api_tokens_want(struct source_api *s, const char *ns, const char *name);

@@ -435,6 +435,9 @@ static void check(struct wanted *w)
 {
 	bool is_silent = follower_is_watching(&w->follower) && w->follower.heard_usec < w->checked_usec;
 
+	/* nothing would come of it but more requests */
+	if (w->follower.source->away.outage.runs && !is_needed(w))
+		return;
 	w->checked_usec = loop_now(w->follower.source->loop);
 	if (w->rests || is_silent || is_needed(w))
 		follower_do_later(&w->poll, TODO_ASK);
@@ -666,15 +669,38 @@ int api_objects_start(struct source_api *s)
 	return r;
 }
 
-void api_objects_server_answers(struct source_api *s, uint64_t within_usec)
+bool api_objects_any_watch(const struct source_api *s)
+{
+	const struct wanted *w;
+
+	for (size_t it = 0; (w = map_next(&s->wanted, &it));)
+		if (follower_is_watching(&w->follower))
+			return true;
+	return false;
+}
+
+size_t api_objects_n_waiting(const struct source_api *s)
+{
+	const struct wanted *w;
+	size_t n = 0;
+
+	for (size_t it = 0; (w = map_next(&s->wanted, &it));)
+		n += follower_waits_for_server(&w->follower) + follower_waits_for_server(&w->poll);
+	return n;
+}
+
+void api_objects_server_answers(struct source_api *s, bool wanted_now, struct outage_turns *turns)
 {
 	struct wanted *w;
 
 	for (size_t it = 0; (w = map_next(&s->wanted, &it));) {
-		follower_server_answers(&w->follower, within_usec);
-		follower_server_answers(&w->poll, within_usec);
+		if (wanted_now != (!w->settled || is_needed(w)))
+			continue;
+		if (follower_waits_for_server(&w->follower))
+			follower_server_answers(&w->follower, outage_turn(turns, random01()));
+		if (follower_waits_for_server(&w->poll))
+			follower_server_answers(&w->poll, outage_turn(turns, random01()));
 	}
-	api_tokens_server_answers(s, within_usec);
 }
 
 void api_objects_refresh_all(struct source_api *s, const struct follower *except)

@@ -32,7 +32,7 @@ struct wanted_token {
 	struct buf body;
 	bool too_long;
 	bool admitted; /* has waited for its turn */
-	bool away; /* waits because the server did not answer */
+	bool away; /* waits until the server is back */
 	bool settled, answer_due;
 	char *failure; /* the last that was told */
 	uint64_t expires_usec, refresh_usec; /* CLOCK_REALTIME; 0: there is none yet */
@@ -171,6 +171,7 @@ static void on_head(void *userdata, int status)
 	struct wanted_token *w = userdata;
 
 	w->source->last_contact_usec = clock_realtime_usec();
+	api_answered(w->source, status);
 }
 
 static void on_body(void *userdata, const char *data, size_t len)
@@ -200,6 +201,7 @@ static void on_done(void *userdata, const struct http_result *result)
 
 	w->body = BUF_INIT(BODY_MAX);
 	w->request = NULL;
+	api_unanswered(w->source, result->status, result->retry_after_sec, &result->err);
 	if (result->err.code != 0) {
 		token_failed(w, result->status, result->retry_after_sec, &result->err);
 	} else if (w->too_long) {
@@ -249,6 +251,12 @@ static void ask(struct wanted_token *w)
 	uint64_t delay;
 	int r;
 
+	/* others ask whether the server is back; who has not been told yet that it is away asks once */
+	if (s->away.outage.runs && !w->answer_due && (w->failure || w->expires_usec > 0)) {
+		w->away = true;
+		w->due_usec = UINT64_MAX;
+		return;
+	}
 	delay = w->admitted ? 0 : server_admit(&s->server, loop_now(s->loop));
 	w->admitted = delay > 0;
 	if (delay > 0) {
@@ -367,7 +375,17 @@ void api_tokens_start(struct source_api *s)
 	set_timer(s);
 }
 
-void api_tokens_server_answers(struct source_api *s, uint64_t within_usec)
+size_t api_tokens_n_waiting(const struct source_api *s)
+{
+	const struct wanted_token *w;
+	size_t n = 0;
+
+	for (size_t it = 0; (w = map_next(&s->tokens, &it));)
+		n += !w->request && w->away;
+	return n;
+}
+
+void api_tokens_server_answers(struct source_api *s, struct outage_turns *turns)
 {
 	uint64_t now = loop_now(s->loop);
 	struct wanted_token *w;
@@ -376,7 +394,7 @@ void api_tokens_server_answers(struct source_api *s, uint64_t within_usec)
 		if (w->request || !w->away)
 			continue;
 		w->away = false;
-		w->due_usec = now + (uint64_t)(random01() * (double)within_usec);
+		w->due_usec = now + outage_turn(turns, random01());
 	}
 	set_timer(s);
 }

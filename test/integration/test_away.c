@@ -1,0 +1,547 @@
+/* A server that is away, and what the API server source asks of it meanwhile and after, against the test API server: the node as a
+ * whole, however many Secrets it follows. */
+#include "agent/source_api.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+#include <time.h>
+
+#include "common/file.h"
+#include "common/json.h"
+#include "common/log.h"
+#include "common/secmem.h"
+#include "common/str.h"
+#include "test/apiserver/apiserver.h"
+
+#define PATIENCE_USEC (60 * USEC_PER_SEC)
+enum { N = 40, N_MAX = 256 };
+
+struct rig {
+	char path[64]; /* of the kubeconfig */
+	struct apiserver *server;
+	struct loop *loop;
+	struct files *files;
+	struct source *source;
+	size_t n; /* Secrets that are followed: s0, s1, ... */
+	char failure[N_MAX][ERR_TEXT_MAX]; /* "" after good news */
+	bool is_there[N_MAX];
+	unsigned n_tokens, n_token_failures; /* that were told */
+	size_t n_before; /* requests before what is looked at */
+};
+
+static uint64_t now_usec(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / NSEC_PER_USEC;
+}
+
+#define eventually(rig, cond)                                                                                          \
+	do {                                                                                                           \
+		uint64_t limit_ = now_usec() + PATIENCE_USEC;                                                          \
+		while (!(cond) && now_usec() < limit_)                                                                 \
+			loop_run_once((rig)->loop, 5 * USEC_PER_MSEC);                                                 \
+		assert_true(cond);                                                                                     \
+	} while (0)
+
+static void run_for(struct rig *t, uint64_t usec)
+{
+	uint64_t limit = now_usec() + usec;
+
+	while (now_usec() < limit)
+		loop_run_once(t->loop, 5 * USEC_PER_MSEC);
+}
+
+/* ---- the sink ---- */
+
+static size_t number_of(const char *name)
+{
+	uint64_t i = N_MAX;
+
+	assert_int_equal(str_parse_u64(name + 1, N_MAX - 1, &i), 0);
+	return (size_t)i;
+}
+
+static void on_changed(void *userdata, enum object_kind kind, const char *ns, const char *name, struct secret *secret)
+{
+	struct rig *t = userdata;
+	size_t i;
+
+	if (kind == OBJECT_TOKEN) {
+		t->n_tokens++;
+		return;
+	}
+	i = number_of(name);
+	t->is_there[i] = secret;
+	t->failure[i][0] = '\0';
+}
+
+static void on_failed(void *userdata, enum object_kind kind, const char *ns, const char *name, const struct err *e)
+{
+	struct rig *t = userdata;
+
+	if (kind == OBJECT_TOKEN)
+		t->n_token_failures++;
+	else
+		snprintf(t->failure[number_of(name)], ERR_TEXT_MAX, "%s", err_text(e));
+}
+
+static void ignore_pod(void *userdata, struct pod *pod)
+{
+}
+
+static void ignore_uid(void *userdata, const char *uid)
+{
+}
+
+static void ignore(void *userdata)
+{
+}
+
+static const struct source_sink SINK = { .pod_changed = ignore_pod,
+					 .pod_removed = ignore_uid,
+					 .pods_synced = ignore,
+					 .object_changed = on_changed,
+					 .object_failed = on_failed };
+
+/* ---- the rig ---- */
+
+static struct source_health health(const struct rig *t)
+{
+	struct source_health h;
+
+	source_health(t->source, &h);
+	return h;
+}
+
+static size_t n_requests(const struct rig *t)
+{
+	return apiserver_counts(t->server).n_requests;
+}
+
+/* Since start_over(). */
+static size_t n_asked(const struct rig *t)
+{
+	return n_requests(t) - t->n_before;
+}
+
+static size_t n_told_of_failure(const struct rig *t)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < t->n; i++)
+		n += *t->failure[i] != '\0';
+	return n;
+}
+
+/* The place of the first request with this in its target since start_over(); SIZE_MAX: there is none. */
+static size_t place_of(const struct rig *t, const char *what)
+{
+	char *line;
+	bool is_it;
+
+	for (size_t i = t->n_before; (line = apiserver_request(t->server, i)); i++) {
+		is_it = strstr(line, what);
+		free(line);
+		if (is_it)
+			return i - t->n_before;
+	}
+	return SIZE_MAX;
+}
+
+static size_t n_asked_for(const struct rig *t, const char *what)
+{
+	size_t n = 0;
+	char *line;
+
+	for (size_t i = t->n_before; (line = apiserver_request(t->server, i)); i++) {
+		n += strstr(line, what) != NULL;
+		free(line);
+	}
+	return n;
+}
+
+static void want(struct rig *t, size_t i)
+{
+	char name[16], text[256];
+
+	snprintf(name, sizeof(name), "s%zu", i);
+	snprintf(text, sizeof(text),
+		 "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"namespace\":\"ns\",\"name\":\"%s\"},"
+		 "\"stringData\":{\"k\":\"v\"}}",
+		 name);
+	apiserver_put_text(t->server, text);
+	assert_int_equal(source_want(t->source, OBJECT_SECRET, "ns", name), 0);
+}
+
+static bool all_watch(struct rig *t)
+{
+	return health(t).n_watches == t->n + 1;
+}
+
+static void start_with(struct rig *t, enum source_strategy strategy)
+{
+	const struct source_api_options options = {
+		.kubeconfig = t->path,
+		.node_name = "node-1",
+		.tuning = { .strategy = strategy, .cache_ttl_usec = 300 * USEC_PER_MSEC },
+	};
+	struct err e = ERR_INIT;
+
+	if (source_api_new(t->loop, t->files, &options, &SINK, t, &t->source, &e) < 0 ||
+	    source_start(t->source, &e) < 0)
+		fail_msg("%s", err_text(&e));
+	for (t->n = 0; t->n < N; t->n++)
+		want(t, t->n);
+}
+
+static int bare_setup(void **state)
+{
+	struct rig *t = calloc(1, sizeof(*t));
+	cleanup_free char *text = NULL;
+	struct err e = ERR_INIT;
+	int fd;
+
+	snprintf(t->path, sizeof(t->path), "/tmp/test_away.XXXXXX");
+	fd = mkstemp(t->path);
+	assert_true(fd >= 0);
+	close(fd);
+	assert_int_equal(loop_new(&t->loop), 0);
+	assert_int_equal(files_direct_new(t->loop, &t->files), 0);
+	if (apiserver_start(&(struct apiserver_options){ .port = 0 }, &t->server, &e) < 0)
+		fail_msg("%s", err_text(&e));
+	text = str_format("apiVersion: v1\nkind: Config\ncurrent-context: c\n"
+			  "contexts: [{name: c, context: {cluster: k, user: u}}]\n"
+			  "clusters: [{name: k, cluster: {server: \"%s\"}}]\nusers: [{name: u, user: {}}]\n",
+			  apiserver_url(t->server));
+	if (file_write_atomic(t->path, text, strlen(text), 0600, &e) < 0)
+		fail_msg("%s", err_text(&e));
+	*state = t;
+	return 0;
+}
+
+/* All are watched, for longer than a watch may be called very short. */
+static int setup(void **state)
+{
+	struct rig *t;
+
+	bare_setup(state);
+	t = *state;
+	start_with(t, SOURCE_WATCH);
+	eventually(t, all_watch(t));
+	run_for(t, 1100 * USEC_PER_MSEC);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct rig *t = *state;
+
+	source_free(t->source);
+	apiserver_stop(t->server);
+	files_free(t->files);
+	loop_free(t->loop);
+	unlink(t->path);
+	free(t);
+	return 0;
+}
+
+static void start_over(struct rig *t)
+{
+	t->n_before = n_requests(t);
+}
+
+/* How it is away: nobody answers (status 0: connections are cut), or somebody in front of it does. */
+static void go_away(struct rig *t, int status, int retry_after)
+{
+	apiserver_fail(t->server, "", status, NULL, retry_after, -1);
+	start_over(t);
+	assert_true(apiserver_end_watches(t->server, false) > 0);
+}
+
+static void come_back(struct rig *t)
+{
+	start_over(t);
+	apiserver_fail(t->server, "", 0, NULL, -1, 0);
+}
+
+/* ---- away ---- */
+
+static void one_asks_for_all(struct rig *t, int status)
+{
+	size_t at_first;
+
+	go_away(t, status, -1);
+	eventually(t, n_told_of_failure(t) == N && *health(t).last_error);
+	at_first = n_asked(t);
+	assert_true(at_first < N / 2);
+	/* alone, each would ask twice in this time */
+	run_for(t, 3 * USEC_PER_SEC);
+	assert_true(n_asked(t) > at_first);
+	assert_true(n_asked(t) - at_first <= 8);
+	come_back(t);
+	eventually(t, all_watch(t));
+	assert_int_equal(n_told_of_failure(t), 0);
+	assert_string_equal(health(t).last_error, "");
+	/* each is begun once; only the pods are listed, for the server may have been restored meanwhile */
+	run_for(t, 300 * USEC_PER_MSEC);
+	assert_true(n_asked(t) <= N + 4);
+}
+
+static void while_nobody_answers_one_asks_for_all(void **state)
+{
+	struct rig *t = *state;
+
+	one_asks_for_all(t, 0);
+	assert_int_equal(health(t).n_reconnects, 1);
+}
+
+static void while_a_proxy_answers_503_one_asks_for_all(void **state)
+{
+	one_asks_for_all(*state, 503);
+}
+
+static void connections_that_are_refused_are_one_at_a_time(void **state)
+{
+	struct rig *t = *state;
+
+	apiserver_pause(t->server);
+	eventually(t, n_told_of_failure(t) == N && *health(t).last_error);
+	start_over(t);
+	assert_int_equal(apiserver_resume(t->server, NULL), 0);
+	eventually(t, all_watch(t));
+	assert_int_equal(n_told_of_failure(t), 0);
+	assert_true(n_asked(t) <= N + 4);
+}
+
+static void what_is_polled_asks_no_more_while_the_server_is_away(void **state)
+{
+	struct rig *t = *state;
+	size_t at_first;
+
+	start_with(t, SOURCE_CACHE);
+	eventually(t, health(t).n_secrets_synced == N && health(t).connected);
+	run_for(t, 1100 * USEC_PER_MSEC);
+	/* 503 and not silence: libcurl repeats a request that a connection of before has swallowed */
+	go_away(t, 503, -1);
+	eventually(t, n_told_of_failure(t) == N && *health(t).last_error);
+	at_first = n_asked(t);
+	run_for(t, 2 * USEC_PER_SEC); /* several times the TTL */
+	assert_true(n_asked(t) - at_first <= 8);
+	come_back(t);
+	eventually(t, health(t).connected && n_told_of_failure(t) == 0);
+}
+
+/* A new pod's tokens: each is asked for once, so that its pod hears why there is none. */
+static void tokens_wait_for_the_server_as_all_else(void **state)
+{
+	static const char TOKEN_PATH[] = "/serviceaccounts/default/token";
+	static const char *const NAMES[] = { "default/p/u-1/3600/", "default/p/u-2/3600/", "default/p/u-3/3600/" };
+	struct rig *t = *state;
+
+	go_away(t, 503, -1);
+	eventually(t, n_told_of_failure(t) == N && *health(t).last_error);
+	apiserver_fail(t->server, TOKEN_PATH, 201,
+		       "{\"kind\":\"TokenRequest\",\"spec\":{\"expirationSeconds\":3600},\"status\":{\"token\":\"x\","
+		       "\"expirationTimestamp\":\"2999-01-01T00:00:00Z\"}}",
+		       -1, -1);
+	start_over(t);
+	for (size_t i = 0; i < ARRAY_SIZE(NAMES); i++)
+		assert_int_equal(source_want(t->source, OBJECT_TOKEN, "ns", NAMES[i]), 0);
+	eventually(t, t->n_token_failures == ARRAY_SIZE(NAMES));
+	run_for(t, 3 * USEC_PER_SEC);
+	assert_int_equal(n_asked_for(t, TOKEN_PATH), ARRAY_SIZE(NAMES));
+	/* by hand: at once */
+	assert_int_equal(source_refresh(t->source, OBJECT_TOKEN, "ns", NAMES[1]), 0);
+	eventually(t, t->n_token_failures == ARRAY_SIZE(NAMES) + 1);
+	come_back(t);
+	eventually(t, t->n_tokens == ARRAY_SIZE(NAMES) && all_watch(t));
+	assert_int_equal(n_asked_for(t, TOKEN_PATH), ARRAY_SIZE(NAMES));
+}
+
+static void retry_after_holds_for_the_whole_node(void **state)
+{
+	struct rig *t = *state;
+	uint64_t since;
+	size_t at_first;
+
+	go_away(t, 503, 3);
+	eventually(t, n_told_of_failure(t) == N && *health(t).last_error);
+	at_first = n_asked(t);
+	since = now_usec();
+	while (now_usec() < since + 1500 * USEC_PER_MSEC)
+		loop_run_once(t->loop, 5 * USEC_PER_MSEC);
+	assert_int_equal(n_asked(t), at_first);
+	come_back(t);
+	eventually(t, all_watch(t));
+}
+
+/* ---- not away ---- */
+
+static void one_that_is_always_dropped_is_its_own_trouble(void **state)
+{
+	struct rig *t = *state;
+
+	apiserver_fail(t->server, "metadata.name%3Ds7&", 0, NULL, -1, -1);
+	start_over(t);
+	assert_int_equal(apiserver_end_watch(t->server, "Secret", "s7", false), 1);
+	eventually(t, *t->failure[7]);
+	run_for(t, 3 * USEC_PER_SEC);
+	/* with its own backoff, and nobody else is disturbed */
+	assert_true(n_asked_for(t, "metadata.name%3Ds7&") <= 4);
+	assert_int_equal(n_asked(t), n_asked_for(t, "metadata.name%3Ds7&"));
+	assert_int_equal(n_told_of_failure(t), 1);
+	assert_int_equal(health(t).n_watches, N);
+	assert_int_equal(health(t).n_reconnects, 0);
+	/* what is new comes at once, whatever becomes of that one */
+	want(t, t->n++);
+	eventually(t, t->is_there[N]);
+	apiserver_fail(t->server, "metadata.name%3Ds7&", 0, NULL, -1, 0);
+	eventually(t, all_watch(t));
+}
+
+static void watches_that_end_while_the_server_is_well_begin_once_each(void **state)
+{
+	struct rig *t = *state;
+
+	start_over(t);
+	assert_int_equal(apiserver_end_watches(t->server, false), N + 1);
+	eventually(t, n_asked_for(t, "watch=true") >= N + 1 && all_watch(t));
+	run_for(t, 300 * USEC_PER_MSEC);
+	assert_int_equal(n_asked_for(t, "watch=true"), N + 1);
+	assert_int_equal(n_asked(t), N + 2);
+	assert_int_equal(n_told_of_failure(t), 0);
+	assert_int_equal(health(t).n_reconnects, 0);
+	assert_true(place_of(t, "/pods?") <= 2);
+}
+
+/* ---- by hand ---- */
+
+static void who_refreshes_a_secret_is_answered_at_once(void **state)
+{
+	struct rig *t = *state;
+
+	go_away(t, 0, -1);
+	eventually(t, n_told_of_failure(t) == N && *health(t).last_error);
+	/* the next time that it would be asked is far away now, or may be */
+	run_for(t, 3 * USEC_PER_SEC);
+	start_over(t);
+	assert_int_equal(source_refresh(t->source, OBJECT_SECRET, "ns", "s31"), 0);
+	eventually(t, n_asked_for(t, "metadata.name%3Ds31&") > 0);
+	assert_true(place_of(t, "metadata.name%3Ds31&") <= 1);
+	/* and if there is an answer, all others need not wait either */
+	come_back(t);
+	assert_int_equal(source_refresh(t->source, OBJECT_SECRET, "ns", "s30"), 0);
+	eventually(t, all_watch(t));
+	assert_true(place_of(t, "metadata.name%3Ds30&") <= 1);
+}
+
+static void a_reload_asks_whether_it_is_back(void **state)
+{
+	const struct source_tuning tuning = { .strategy = SOURCE_WATCH };
+	struct rig *t = *state;
+
+	go_away(t, 0, -1);
+	eventually(t, n_told_of_failure(t) == N && *health(t).last_error);
+	run_for(t, 3 * USEC_PER_SEC);
+	for (size_t i = 1; i <= 3; i++) {
+		start_over(t);
+		source_tune(t->source, &tuning);
+		loop_run_once(t->loop, 0);
+		eventually(t, n_asked(t) > 0);
+		run_for(t, 50 * USEC_PER_MSEC);
+		assert_true(n_asked(t) <= 2);
+	}
+	come_back(t);
+	source_tune(t->source, &tuning);
+	eventually(t, all_watch(t));
+}
+
+/* ---- back ---- */
+
+static void pods_and_what_they_wait_for_come_first(void **state)
+{
+	struct rig *t = *state;
+
+	for (; t->n < 200; t->n++)
+		want(t, t->n);
+	eventually(t, all_watch(t));
+	run_for(t, 1100 * USEC_PER_MSEC);
+	go_away(t, 0, -1);
+	eventually(t, n_told_of_failure(t) == t->n && *health(t).last_error);
+	want(t, t->n++);
+	eventually(t, *t->failure[200]);
+	come_back(t);
+	eventually(t, all_watch(t));
+	assert_true(place_of(t, "/pods?") < t->n / 4);
+	assert_true(place_of(t, "metadata.name%3Ds200&") < t->n / 4);
+	assert_true(t->is_there[200]);
+}
+
+static void server_that_answers_only_the_pods_is_there(void **state)
+{
+	struct rig *t = *state;
+
+	go_away(t, 0, -1);
+	eventually(t, n_told_of_failure(t) == N && *health(t).last_error);
+	apiserver_fail(t->server, "/secrets?", 0, NULL, -1, -1);
+	apiserver_fail(t->server, "", 0, NULL, -1, 0);
+	eventually(t, health(t).connected);
+	/* each finds out for itself now, and keeps to its own backoff */
+	start_over(t);
+	run_for(t, 3 * USEC_PER_SEC);
+	assert_true(n_asked(t) <= 5 * N);
+	assert_true(health(t).connected);
+	apiserver_fail(t->server, "/secrets?", 0, NULL, -1, 0);
+	eventually(t, all_watch(t));
+}
+
+static void source_may_end_while_the_server_is_away(void **state)
+{
+	struct rig *t = *state;
+
+	go_away(t, 0, -1);
+	eventually(t, n_told_of_failure(t) == N);
+	for (size_t i = 0; i < N / 2; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "s%zu", i);
+		source_unwant(t->source, OBJECT_SECRET, "ns", name);
+		run_for(t, 50 * USEC_PER_MSEC);
+	}
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define BARE(name) cmocka_unit_test_setup_teardown(name, bare_setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(while_nobody_answers_one_asks_for_all),
+		TEST(while_a_proxy_answers_503_one_asks_for_all),
+		TEST(connections_that_are_refused_are_one_at_a_time),
+		BARE(what_is_polled_asks_no_more_while_the_server_is_away),
+		TEST(tokens_wait_for_the_server_as_all_else),
+		TEST(retry_after_holds_for_the_whole_node),
+		TEST(one_that_is_always_dropped_is_its_own_trouble),
+		TEST(watches_that_end_while_the_server_is_well_begin_once_each),
+		TEST(who_refreshes_a_secret_is_answered_at_once),
+		TEST(a_reload_asks_whether_it_is_back),
+		TEST(pods_and_what_they_wait_for_come_first),
+		TEST(server_that_answers_only_the_pods_is_there),
+		TEST(source_may_end_while_the_server_is_away),
+	};
+
+	struct err e = ERR_INIT;
+
+	json_setup();
+	log_init("test", LOG_LEVEL_ERROR);
+	if (secmem_init(16 * 1024 * 1024, &e) < 0) {
+		fprintf(stderr, "%s\n", err_text(&e));
+		return 1;
+	}
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
