@@ -3,11 +3,18 @@
  * node, and with time, chance, connections and the server made up. So ten minutes of a cluster take seconds.
  *
  *   arrival [NODES SECRETS OUTAGE_SEC SEED]
+ *   arrival graceful NODES SECRETS [SEED]
+ *   arrival cold NODES SECRETS [SEED]
  *
  * Nodes start over a minute, follow SECRETS Secrets each, and lose all connections when the server goes. While it is
  * away, a connection is refused at once. The server is as fast as one can be (REPLY_USEC for each request, however many there
  * are), for a slow one only spreads out what comes. Beside it: client-go's reflectors, each of which has only its own backoff,
- * with the same policy (common/backoff.h); they never hear from each other that the server is back. */
+ * with the same policy (common/backoff.h); they never hear from each other that the server is back.
+ *
+ * graceful: all streams end, and the server is well, as after a GOAWAY or where another one takes over. client-go begins
+ * all watches anew at once.
+ * cold: all nodes start within one second, as a rack does that gets its power back. The kubelet lists and watches the pods, and
+ * then each Secret, its lists within the same limit (kubeAPIQPS, kubeAPIBurst). */
 #include <inttypes.h>
 #include <sys/mman.h>
 
@@ -22,7 +29,9 @@
 enum {
 	CONNECT_USEC = 1000, /* a connection, TLS included; or its refusal */
 	REPLY_USEC = 2000,
-	START_WITHIN_SEC = 60,
+	START_WITHIN_SEC = 60, /* 1 for a cold start */
+	QPS = 50, /* kubeAPIQPS and kubeAPIBurst */
+	BURST = 100,
 	UP_SEC = 300, /* before the outage, and after it */
 	LISTS_MAX = 64, /* of one client at the same time (http.c) */
 	BOOKMARK_SEC = 60,
@@ -574,6 +583,7 @@ struct node {
 
 static size_t n_nodes = 1000;
 static uint64_t outage_usec = 600 * USEC_PER_SEC;
+static enum { AWAY, GRACEFUL, COLD } scene = AWAY;
 
 static void ignore_pod(void *userdata, struct pod *pod)
 {
@@ -625,14 +635,14 @@ static void node_init(struct node *n, const char *kubeconfig)
 {
 	static struct files files = { .vtable = &FILES };
 	const struct source_api_options options = {
-		.kubeconfig = kubeconfig, .node_name = "node", .kube_api_qps = 50, .kube_api_burst = 100
+		.kubeconfig = kubeconfig, .node_name = "node", .kube_api_qps = QPS, .kube_api_burst = BURST
 	};
 	struct err e = ERR_INIT;
 
 	if (source_api_new(NULL, &files, &options, &SINK, n, &n->source, &e) < 0)
 		die(err_text(&e));
 	n->start = (struct event){ .fn = node_start, .userdata = n, .at = SIZE_MAX };
-	event_set(&n->start, (uint64_t)(random01() * START_WITHIN_SEC * USEC_PER_SEC));
+	event_set(&n->start, (uint64_t)(random01() * (scene == COLD ? 1 : START_WITHIN_SEC) * USEC_PER_SEC));
 }
 
 /* When each node had all its watches again, after the server had come back. */
@@ -687,6 +697,8 @@ static void print_bins(const char *who, const unsigned *bins)
 {
 	size_t last = 0;
 
+	if (scene != AWAY)
+		return;
 	for (size_t i = 0; i < N_BINS; i++)
 		if (bins[i] > 0)
 			last = i;
@@ -701,57 +713,116 @@ static void print_bins(const char *who, const unsigned *bins)
 
 static void print_spread(const char *who, const unsigned *bins)
 {
-	printf("{\"bench\":\"arrival\",\"what\":\"spread\",\"who\":\"%s\",\"nodes\":%zu,\"secrets\":%zu,\"outage_s\":%."
-	       "0f,"
-	       "\"requests\":%u,\"busiest_100ms\":%u,\"busiest_1s\":%u,\"half_after_s\":%.1f,\"p90_after_s\":%.1f,"
+	static const char *const WHAT[] = { [AWAY] = "spread", [GRACEFUL] = "graceful", [COLD] = "cold" };
+
+	printf("{\"bench\":\"arrival\",\"what\":\"%s\",\"who\":\"%s\",\"nodes\":%zu,\"secrets\":%zu", WHAT[scene], who,
+	       n_nodes, n_secrets);
+	if (scene == AWAY)
+		printf(",\"outage_s\":%.0f", (double)outage_usec / USEC_PER_SEC);
+	printf(",\"requests\":%u,\"busiest_100ms\":%u,\"busiest_1s\":%u,\"half_after_s\":%.1f,\"p90_after_s\":%.1f,"
 	       "\"all_after_s\":%.1f",
-	       who, n_nodes, n_secrets, (double)outage_usec / USEC_PER_SEC, total(bins), busiest(bins, 1),
-	       busiest(bins, 1000 / BIN_MSEC), share_after(bins, 0.5), share_after(bins, 0.9), share_after(bins, 1.0));
+	       total(bins), busiest(bins, 1), busiest(bins, 1000 / BIN_MSEC), share_after(bins, 0.5),
+	       share_after(bins, 0.9), share_after(bins, 1.0));
+}
+
+static void print_tries(uint64_t n)
+{
+	if (scene == AWAY)
+		printf(",\"tries_per_s_while_away\":%.1f", (double)n / ((double)outage_usec / USEC_PER_SEC));
+}
+
+/* When the nodes had all their watches again. */
+static void print_back(uint64_t *back)
+{
+	qsort(back, n_nodes, sizeof(*back), compare);
+	printf(",\"node_back_median_s\":%.2f,\"node_back_p99_s\":%.2f,\"node_back_last_s\":%.2f",
+	       (double)back[n_nodes / 2] / USEC_PER_SEC, (double)back[n_nodes * 99 / 100] / USEC_PER_SEC,
+	       (double)back[n_nodes - 1] / USEC_PER_SEC);
 }
 
 /* ---- client-go's: each reflector by itself ---- */
 
-static void client_go(unsigned *bins, uint64_t *ret_tries)
-{
-	for (size_t i = 0; i < n_nodes * (n_secrets + 1); i++) {
-		struct backoff b = BACKOFF_INIT(&BACKOFF_REFLECTOR);
-		uint64_t t = 0;
+struct model {
+	unsigned bins[N_BINS];
+	uint64_t *back; /* of each node */
+	uint64_t n_tries;
+};
 
-		for (; t < outage_usec; (*ret_tries)++)
-			t += backoff_next(&b, t, random01());
-		if ((t - outage_usec) / (BIN_MSEC * USEC_PER_MSEC) < N_BINS)
-			bins[(t - outage_usec) / (BIN_MSEC * USEC_PER_MSEC)]++;
+static void model_request(struct model *m, size_t node, uint64_t at_usec)
+{
+	uint64_t bin = at_usec / (BIN_MSEC * USEC_PER_MSEC);
+
+	m->bins[MIN(bin, (uint64_t)N_BINS - 1)]++;
+	m->back[node] = MAX(m->back[node], at_usec + REPLY_USEC);
+}
+
+/* How long after the outage a reflector tries. */
+static uint64_t comes_after(struct model *m)
+{
+	struct backoff b = BACKOFF_INIT(&BACKOFF_REFLECTOR);
+	uint64_t t = 0;
+
+	for (; t < outage_usec; m->n_tries++)
+		t += backoff_next(&b, t, random01());
+	return t - outage_usec;
+}
+
+static void model_away(struct model *m, size_t node)
+{
+	for (size_t i = 0; i <= n_secrets; i++)
+		model_request(m, node, comes_after(m) + CONNECT_USEC);
+}
+
+static void model_graceful(struct model *m, size_t node)
+{
+	for (size_t i = 0; i <= n_secrets; i++)
+		model_request(m, node, CONNECT_USEC);
+}
+
+static void model_cold(struct model *m, size_t node)
+{
+	uint64_t start = (uint64_t)(random01() * USEC_PER_SEC) + CONNECT_USEC, at;
+
+	model_request(m, node, start);
+	model_request(m, node, start + REPLY_USEC);
+	for (size_t i = 1; i <= n_secrets; i++) { /* the pods' list was the first of the burst */
+		at = start + REPLY_USEC + (i < BURST ? 0 : (i + 1 - BURST) * USEC_PER_SEC / QPS);
+		model_request(m, node, at);
+		model_request(m, node, at + REPLY_USEC);
 	}
 }
 
 static void tell_client_go(void)
 {
-	static unsigned bins[N_BINS];
-	uint64_t tries = 0;
+	static struct model m;
 
-	client_go(bins, &tries);
-	print_spread("client-go", bins);
-	printf(",\"tries_per_s_while_away\":%.1f}\n", (double)tries / ((double)outage_usec / USEC_PER_SEC));
-	print_bins("client-go", bins);
+	m.back = must(calloc(n_nodes, sizeof(*m.back)));
+	for (size_t i = 0; i < n_nodes; i++)
+		(scene == AWAY ? model_away : scene == GRACEFUL ? model_graceful : model_cold)(&m, i);
+	print_spread("client-go", m.bins);
+	print_tries(m.n_tries);
+	print_back(m.back);
+	printf("}\n");
+	print_bins("client-go", m.bins);
+	free(m.back);
 }
 
 static void tell(struct http *const *clients)
 {
 	uint64_t *back = must(calloc(n_nodes, sizeof(*back)));
-	size_t n_missing = 0, median = n_nodes / 2, p99 = n_nodes * 99 / 100;
+	size_t n_missing = 0;
 
 	for (size_t i = 0; i < n_nodes; i++) {
 		back[i] = clients[i]->n_watching == n_secrets + 1 ? back_usec(clients[i]) : USEC_INFINITY;
 		n_missing += back[i] == USEC_INFINITY;
 	}
-	qsort(back, n_nodes, sizeof(*back), compare);
 	print_spread("secretlet", seen.bins);
-	printf(",\"lists\":%" PRIu64 ",\"watches\":%" PRIu64 ",\"gets\":%" PRIu64
-	       ",\"tries_per_s_while_away\":%.1f,\"nodes_not_back\":%zu,\"node_back_median_s\":%.2f,"
-	       "\"node_back_p99_s\":%.2f,\"node_back_last_s\":%.2f}\n",
-	       seen.n[LIST], seen.n[WATCH], seen.n[GET], (double)seen.n_refused / ((double)outage_usec / USEC_PER_SEC),
-	       n_missing, (double)back[median] / USEC_PER_SEC, (double)back[p99] / USEC_PER_SEC,
-	       (double)back[n_nodes - 1] / USEC_PER_SEC);
+	printf(",\"lists\":%" PRIu64 ",\"watches\":%" PRIu64 ",\"gets\":%" PRIu64, seen.n[LIST], seen.n[WATCH],
+	       seen.n[GET]);
+	print_tries(seen.n_refused);
+	printf(",\"nodes_not_back\":%zu", n_missing);
+	print_back(back);
+	printf("}\n");
 	print_bins("secretlet", seen.bins);
 	free(back);
 }
@@ -761,7 +832,7 @@ static size_t number(const char *text)
 	uint64_t n = 0;
 
 	if (str_parse_u64(text, 100000, &n) < 0 || n == 0)
-		die("usage: arrival [NODES SECRETS OUTAGE_SEC SEED]");
+		die("usage: arrival [NODES SECRETS OUTAGE_SEC SEED] | graceful|cold NODES SECRETS [SEED]");
 	return (size_t)n;
 }
 
@@ -778,38 +849,74 @@ static void make_nodes(struct node *nodes, struct http **clients)
 	for (size_t i = 0; i < n_nodes; i++)
 		node_init(&nodes[i], path);
 	close(fd);
-	run_until(START_WITHIN_SEC * USEC_PER_SEC);
+	/* time 0 is no time */
+	run_until(scene == COLD ? 1 : START_WITHIN_SEC * USEC_PER_SEC);
+	if (scene == COLD)
+		seen.since_usec = now_usec;
+	run_until(now_usec + UP_SEC * USEC_PER_SEC);
 	for (size_t i = 0; i < n_nodes; i++)
 		clients[i] = source_api_http(nodes[i].source);
 }
 
-int main(int argc, char **argv)
+static void lose_all(struct http *const *clients)
 {
-	struct http **clients;
-	struct node *nodes;
-
-	log_set_level(LOG_LEVEL_ERROR);
-	chance = argc > 4 ? number(argv[4]) : 1;
-	n_nodes = argc > 1 ? number(argv[1]) : n_nodes;
-	n_secrets = argc > 2 ? number(argv[2]) : n_secrets;
-	outage_usec = argc > 3 ? number(argv[3]) * USEC_PER_SEC : outage_usec;
-	if (secmem_init(SECRET_MEMORY, NULL) < 0)
-		die("no memory for Secrets");
-	nodes = must(calloc(n_nodes, sizeof(*nodes)));
-	clients = must(calloc(n_nodes, sizeof(struct http *)));
-	make_nodes(nodes, clients);
-	run_until(now_usec + UP_SEC * USEC_PER_SEC);
-	for (size_t i = 0; i < n_nodes; i++)
-		if (clients[i]->n_watching != n_secrets + 1)
-			die("a node does not get its watches");
-
 	server_is_up = false;
 	for (size_t i = 0; i < n_nodes; i++)
 		connection_lost(clients[i]);
 	run_until(now_usec + outage_usec);
 	server_is_up = true;
 	seen.since_usec = now_usec;
-	run_until(now_usec + UP_SEC * USEC_PER_SEC);
+}
+
+static void end_all(struct http *const *clients)
+{
+	seen.since_usec = now_usec;
+	for (size_t i = 0; i < n_nodes; i++) {
+		clients[i]->connected = false;
+		fail_all(&clients[i]->running, 0, NULL);
+		start_waiting(clients[i]);
+	}
+}
+
+static int take_scene(int argc, char **argv)
+{
+	int used = 0;
+
+	if (argc > 1 && strcmp(argv[1], "graceful") == 0)
+		scene = GRACEFUL, used = 1;
+	else if (argc > 1 && strcmp(argv[1], "cold") == 0)
+		scene = COLD, used = 1;
+	return used;
+}
+
+int main(int argc, char **argv)
+{
+	struct http **clients;
+	struct node *nodes;
+	int used = take_scene(argc, argv), n = argc - used;
+
+	argv += used;
+	log_set_level(LOG_LEVEL_ERROR);
+	n_nodes = n > 1 ? number(argv[1]) : n_nodes;
+	n_secrets = n > 2 ? number(argv[2]) : n_secrets;
+	if (scene == AWAY)
+		outage_usec = n > 3 ? number(argv[3]) * USEC_PER_SEC : outage_usec;
+	chance = n > (scene == AWAY ? 4 : 3) ? number(argv[scene == AWAY ? 4 : 3]) : 1;
+	if (secmem_init(SECRET_MEMORY, NULL) < 0)
+		die("no memory for Secrets");
+	nodes = must(calloc(n_nodes, sizeof(*nodes)));
+	clients = must(calloc(n_nodes, sizeof(struct http *)));
+	make_nodes(nodes, clients);
+	for (size_t i = 0; i < n_nodes; i++)
+		if (clients[i]->n_watching != n_secrets + 1)
+			die("a node does not get its watches");
+
+	if (scene == AWAY)
+		lose_all(clients);
+	else if (scene == GRACEFUL)
+		end_all(clients);
+	if (scene != COLD)
+		run_until(now_usec + UP_SEC * USEC_PER_SEC);
 	tell(clients);
 	tell_client_go();
 	return 0;

@@ -15,6 +15,19 @@ check "each node has all its watches again" every arrival '.what == "spread" and
 check "for which each is begun once, or little more" every arrival '.what == "spread" and .who == "secretlet"' \
 	'.nodes * (.secrets + 1) <= .watches and .watches < 1.5 * .nodes * (.secrets + 1)'
 check "and one list is made of each node" every arrival '.what == "spread" and .who == "secretlet"' '.lists <= 2 * .nodes and .gets == 0'
+pairs() { # pairs TEST: of each outage, as $ours and $theirs
+	jq -se '[.[] | select(.what == "spread")] | group_by(.outage_s) | length > 0 and all(
+		(.[] | select(.who == "secretlet")) as $ours | (.[] | select(.who == "client-go")) as $theirs | '"$1"')' "$out/arrival.jsonl" >/dev/null
+}
+# the numbers are those of a seed, and so the same each time
+check "while it is away a node asks about as often as one reflector" pairs \
+	'$ours.tries_per_s_while_away < 1.5 * $theirs.tries_per_s_while_away / ($ours.secrets + 1)'
+check "the busiest second is about that of client-go" pairs '$ours.busiest_1s < 2 * $theirs.busiest_1s'
+check "a node has all its watches again no later" pairs \
+	'$ours.node_back_median_s < $theirs.node_back_median_s and $ours.node_back_p99_s < $theirs.node_back_p99_s'
+graceful() { every arrival '.what == "graceful" and .who == "secretlet"' "$1"; }
+check "streams that all end are begun anew at once, each once" graceful \
+	'.node_back_last_s < 3 and .requests == .nodes * (.secrets + 2) and .nodes_not_back == 0'
 check "the histogram has all requests" every arrival '.what == "histogram"' '(.requests | add) > .nodes * .secrets'
 
 check "a node's size is measured" bench scale
