@@ -35,7 +35,7 @@ static const struct metric_def defs[METRICS_N] = {
 	DEF(SOURCE_REJECTED, "source_rejected_objects", GAUGE, "Objects that were refused and are not yet corrected."),
 	DEF(SOURCE_WATCHES, "source_watches", GAUGE, "Watches that are running."),
 	DEF(SOURCE_RECONNECTS, "source_reconnects_total", COUNTER,
-	    "How often the API server has answered again after a request that got no answer."),
+	    "How often the API server has answered again after a time in which nobody got an answer."),
 	DEF(API_REQUESTS, "api_requests_total", COUNTER,
 	    "Requests to the API server by verb, resource and status code; <error>: no answer."),
 	DEF(API_REQUESTS_RUNNING, "api_requests_running", GAUGE,
