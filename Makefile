@@ -228,7 +228,7 @@ ALONE_TOOLS := $(B)/test/tools/attack $(B)/test/bench/woken
 $(ALONE_TOOLS): $(B)/%: $(B)/%.o
 	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -static-pie -o $@ $^
 # with parts of the agent; arrival has a loop and an HTTP client of its own
-PART_TOOLS := $(B)/test/bench/arrival $(B)/test/bench/profile $(B)/test/bench/start
+PART_TOOLS := $(B)/test/bench/arrival $(B)/test/bench/coldread $(B)/test/bench/profile $(B)/test/bench/start
 # what is counted is to be what the program does
 $(B)/test/bench/profile: $(filter %/wipe_malloc.o,$(WIPE))
 $(B)/test/bench/start: $(WIPE)

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Instructions of one watch event and of publishing one revision (profile.c), counted by callgrind: of many, less those of few,
-# divided by the difference. So neither the start nor what else runs on the machine is in them.
+# Instructions of one watch event, of publishing one revision (profile.c) and of one read of which the kernel knows nothing any
+# more (coldread.c), counted by callgrind: of many, less those of few, divided by the difference. So neither the start nor what
+# else runs on the machine is in them.
 set -euo pipefail
 # shellcheck source=lib.sh
 . "$(dirname "$(realpath "$0")")/lib.sh"
@@ -11,9 +12,10 @@ few=$(bench_pick 50 10) many=$(bench_pick 250 40)
 # count CASE N FUNCTION...: where the counts are; of these functions, which are the agent's, and what they call
 count() {
 	local counts=$TEST_DIR/$1-$2.callgrind
-	local toggle=("${@:3}")
-	valgrind -q --tool=callgrind --callgrind-out-file="$counts" "${toggle[@]/#/--toggle-collect=}" "$TEST_BUILD_DIR/test/bench/profile" \
-		"$1" "$2" >"$TEST_DIR/valgrind.out" 2>&1 || die "callgrind, of $1" "$TEST_DIR/valgrind.out"
+	local toggle=("${@:3}") program=("$TEST_BUILD_DIR/test/bench/profile" "$1" "$2")
+	[ "$1" != coldread ] || program=("$TEST_BUILD_DIR/test/bench/coldread" "$2")
+	valgrind -q --tool=callgrind --callgrind-out-file="$counts" "${toggle[@]/#/--toggle-collect=}" "${program[@]}" \
+		>"$TEST_DIR/valgrind.out" 2>&1 || die "callgrind, of $1" "$TEST_DIR/valgrind.out"
 	echo "$counts"
 }
 # profile CASE FUNCTION...
@@ -25,3 +27,4 @@ profile() {
 }
 profile event reflector_body
 profile publish publish_volume loop_run_once 'tree_commit_*'
+profile coldread session_answer
