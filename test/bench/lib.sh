@@ -31,6 +31,9 @@ die() { # die REASON [FILE]
 	exit 1
 }
 
+# progress WORDS...: what is done now, and how long the script has been at it
+progress() { printf '  %4d s  %s\n' "$SECONDS" "$*"; }
+
 # bench_config FILE LINE...: a configuration
 bench_config() {
 	local file=$1
@@ -44,4 +47,4 @@ bench_pick() {
 	if [ -n "${QUICK:-}" ]; then echo "$2"; else echo "$1"; fi
 }
 
-wait_ready() { ready "$1" 60 || die "$1 is not ready" "$log"; }
+wait_ready() { ready "$1" 180 || die "$1 is not ready" "$log"; }
