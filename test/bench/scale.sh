@@ -9,7 +9,9 @@ set -euo pipefail
 . "$bench_here/server.sh"
 
 read -ra points <<<"$(bench_pick '100x10 1000x10 1000x110 1000x250 10000x250' '12x2 24x4')" # SECRETSxPODS
-idle=$(bench_pick 20 2) storms=$(bench_pick 3 1)
+storms=$(bench_pick 3 1)
+# Seconds of rest. A bookmark comes once a minute, and timers are rarer than that: shorter ones would not see what happens.
+idle_of() { case $1 in 1000x110 | 10000x*) echo 30 ;; *) bench_pick 10 2 ;; esac; }
 # the daemon's own limit of requests would be all that is measured
 unlimited=('kubeAPIQPS: 100000' 'kubeAPIBurst: 100000' 'secretMemoryLimit: 512Mi')
 
@@ -25,28 +27,42 @@ streams() {
 	api GET /metrics | awk '/^apiserver_longrunning_gauge\{/ && /resource="secrets"/ && /scope="namespace"/ && /verb="WATCH"/ { n += $2 } END { print n + 0 }'
 }
 
+msec() { echo $(($(date +%s%N) / 1000000)); }
+
 # point SECRETS PODS
 point() {
-	local secrets=$1 pods_n=$2 bare started first rested last storm='[]' round=0 sum
+	local secrets=$1 pods_n=$2 bare started first rested last storm='[]' round=0 sum idle shown began pods_ms
+	idle=$(idle_of "$1x$2")
+	progress "Secrets: $secrets, in pods: $pods_n; the pods are made"
+	began=$(msec)
 	as_admin pods "$url" node-1 "$secrets" "$pods_n"
+	pods_ms=$(($(msec) - began))
+	progress "the bare requests"
 	bare=$(as_node bare "$url" node-1 "$secrets" </dev/null)
 	eventually 60 '[ "$(streams)" = null ] || [ "$(streams)" = 0 ]' || die "the watches of the bare requests do not end"
 
+	progress "the node starts"
 	node_start "${unlimited[@]}"
 	started=$("$TEST_BUILD_DIR/test/bench/scale" ready "$run/control.sock" "$secrets" $((secrets + 1))) ||
 		die "$secrets Secrets in $pods_n pods do not become ready" "$log"
 	first=$(look)
+	progress "at rest for $idle s"
 	sleep "$idle"
 	rested=$(look)
+	progress "storms: $storms"
+	shown=$(status .publisher.published)
 	while [ $((round += 1)) -le "$storms" ]; do
-		sum=$(as_admin storm "$url" "$secrets" "$pods_n" "$((rounds += 1))" "$pods/by-name/default")
+		rounds=$((rounds + 1)) # not within the substitution, a process of its own: with the bytes of before nothing would change
+		sum=$(as_admin storm "$url" "$secrets" "$pods_n" "$rounds" "$pods/by-name/default")
 		storm=$(jq -c --argjson one "$sum" '. + [$one]' <<<"$storm")
 	done
 	last=$(look)
+	shown=$(($(status .publisher.published) - shown))
 	jq -cn --arg server "$server" --argjson secrets "$secrets" --argjson pods "$pods_n" --argjson bare "$bare" \
 		--argjson started "$started" --argjson rested "$rested" --argjson first "$first" --argjson last "$last" \
 		--argjson idle "$(spent "$first" "$rested")" --argjson rotated "$(spent "$rested" "$last")" --argjson storm "$storm" \
-		--argjson streams "$(streams)" --argjson idle_s "$idle" --argjson used "$(status .secretMemory.usedBytes)" '
+		--argjson streams "$(streams)" --argjson idle_s "$idle" --argjson used "$(status .secretMemory.usedBytes)" \
+		--argjson shown "$shown" --argjson made "$made" --argjson made_ms "$made_ms" --argjson pods_ms "$pods_ms" '
 		def median: sort | .[length / 2 | floor];
 		{bench: "scale", server: $server, secrets: $secrets, pods: $pods, value_bytes: 1024} + $bare + $started +
 		{ready_ratio: ($started.ready_ms / $bare.bare_listed_ms), start_cpu_ms: $first.cpu_ms,
@@ -57,15 +73,21 @@ point() {
 			storms: ($storm | length), storm_written_ms: ($storm | map(.storm_written_ms) | median),
 			storm_shown_ms: ($storm | map(.storm_shown_ms) | median),
 			storm_cpu_us_per_update: ($rotated.cpu_ms | map_values(. * 1000 / ($storm | length) / $secrets)),
-			storm_wakeups: $rotated.wakeups}' >>"$OUT/scale.jsonl"
+			storm_published: $shown, storm_wakeups: $rotated.wakeups,
+			made_secrets: $made, made_ms: $made_ms, pods_ms: $pods_ms}' >>"$OUT/scale.jsonl"
 	node_stop
 }
 
+progress "an API server starts"
 server_up
 have=0 rounds=0
 for p in "${points[@]}"; do
-	secrets=${p%x*}
-	[ "$secrets" -le "$have" ] || as_admin put "$url" "$have" "$secrets"
-	[ "$secrets" -le "$have" ] || have=$secrets
+	secrets=${p%x*} made=0 made_ms=0
+	if [ "$secrets" -gt "$have" ]; then
+		progress "Secrets $((have + 1)) to $secrets are made"
+		began=$(msec)
+		as_admin put "$url" "$have" "$secrets"
+		made=$((secrets - have)) made_ms=$(($(msec) - began)) have=$secrets
+	fi
 	point "$secrets" "${p#*x}"
 done

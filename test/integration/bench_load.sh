@@ -35,6 +35,7 @@ check "the bare requests are one for the pods, and two for each Secret" every sc
 check "a connection for each watch, with HTTP/1.1, and few more" every scale true '.connections > .secrets and .connections < .secrets + 8'
 check "memory for Secrets is less than eight times their bytes" every scale true '.secret_memory_bytes < 8 * .secrets * .value_bytes'
 check "all processes together stay below 64 MiB" every scale true '.pss_total < 64 * 1048576'
+check "in a storm each Secret's volume is published anew, in each" every scale true '.storm_published == .storms * .secrets'
 check "at rest they wake up less than fifty times a second" every scale true '(.idle_wakeups | add) < 50 * .idle_s'
 
 check "the API server's load is counted" bench apiload
