@@ -22,6 +22,7 @@ bench_pids+=("$secretlet_pid")
 start on "auditLog: $TEST_DIR/audit.jsonl"
 eventually 10 '[ "$(status .audit.running)" = true ]'
 
+progress "reads with and without a record"
 "$TEST_BUILD_DIR/test/bench/readpath" 1 32 1 "$seconds" "off=$TEST_DIR/off,$TEST_DIR/run-off/control.sock" \
 	"on=$TEST_DIR/on,$TEST_DIR/run-on/control.sock" | jq -c '.bench = "audit"' >"$OUT/audit.jsonl"
 umount "$TEST_DIR/off" "$TEST_DIR/on"

@@ -11,9 +11,9 @@ few=$(bench_pick 50 10) many=$(bench_pick 250 40)
 
 # count CASE N FUNCTION...: where the counts are; of these functions, which are the agent's, and what they call
 count() {
-	local counts=$TEST_DIR/$1-$2.callgrind
+	local counts="$TEST_DIR/${1// /-}-$2.callgrind"
 	local toggle=("${@:3}") program=("$TEST_BUILD_DIR/test/bench/profile" "$1" "$2")
-	[ "$1" != coldread ] || program=("$TEST_BUILD_DIR/test/bench/coldread" "$2")
+	[ "$1" != "cold read" ] || program=("$TEST_BUILD_DIR/test/bench/coldread" "$2")
 	valgrind -q --tool=callgrind --callgrind-out-file="$counts" "${toggle[@]/#/--toggle-collect=}" "${program[@]}" \
 		>"$TEST_DIR/valgrind.out" 2>&1 || die "callgrind, of $1" "$TEST_DIR/valgrind.out"
 	echo "$counts"
@@ -21,10 +21,11 @@ count() {
 # profile CASE FUNCTION...
 profile() {
 	local some all
+	progress "$1"
 	some=$(count "$1" "$few" "${@:2}")
 	all=$(count "$1" "$many" "${@:2}")
 	"$bench_here/profile.py" "$1" "$some" "$few" "$all" "$many" >>"$OUT/profile.jsonl"
 }
 profile event reflector_body
 profile publish publish_volume loop_run_once 'tree_commit_*'
-profile coldread session_answer
+profile "cold read" session_answer

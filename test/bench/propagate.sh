@@ -11,6 +11,7 @@ read -ra shapes <<<"$(bench_pick '1x1x1:300 1x100x1:50 1x1000x1:15 1000x100x10:5
 fifo=$TEST_DIR/fifo rootfs=$TEST_DIR/rootfs state=$TEST_DIR/crun
 containers=() crun_pids=() crun_options=()
 
+progress "an API server starts"
 if [ -n "${KUBEBUILDER_ASSETS:-}" ] || [ -z "$QUICK" ]; then
 	kube_up || die "kube-apiserver does not start" "$TEST_DIR/apiserver.out"
 	trap bench_end EXIT
@@ -86,12 +87,14 @@ secretlet_start --config "$config"
 all_ready() { [ "$(status .volumes.ready)" = "$1" ]; }
 for shape in "${shapes[@]}"; do
 	IFS=x: read -r secrets n_pods volumes rounds <<<"$shape"
+	progress "Secrets: $secrets, pods: $n_pods, volumes of each: $volumes; they are made"
 	to_objects=("${to_server[@]}" --secrets "$secrets" --pods "$n_pods" --volumes "$volumes")
 	"$bench_here/objects.py" make "${to_objects[@]}" --value 00000000-this-is-the-generation
 	eventually 120 "all_ready $((n_pods * volumes))" || die "the volumes are not ready" "$log"
 	for ((i = 0; i < n_pods * volumes; i++)); do
 		echo "s$((i % secrets)) $pods/by-name/bench/p$((i / volumes))/$secret_volumes/v$((i % volumes))"
 	done >"$TEST_DIR/volumes"
+	progress "rounds: $rounds"
 	[ -z "$with_crun" ] || containers_start "$n_pods"
 	"$TEST_BUILD_DIR/test/bench/propagate" "$url" bench "$rounds" "$TEST_DIR/volumes" "$fifo" "${#containers[@]}" "${tls[@]}" |
 		jq -c --arg server "$server" --argjson pods "$n_pods" '. + {$server, $pods}' >>"$OUT/propagate.jsonl"

@@ -24,6 +24,7 @@ bench_pids+=($!)
 bench_config "$config" "manifestsDir: $manifests" 'secretMemoryLimit: 512Mi'
 secretlet_start --config "$config"
 
+progress "${#shapes[@]} volumes are published"
 # what is still being published makes requests of its own
 for shape in "${shapes[@]}"; do wait_ready "app-${shape%x*}-${shape#*x}"; done
 eventually 30 '[ "$(status .publisher.queued)" = 0 ]' || die "the publisher does not come to rest" "$log"
@@ -40,6 +41,7 @@ for shape in "${shapes[@]}"; do
 	mount --bind "$(pod_volume "$pod" flat)" "$TEST_DIR/flat"
 	mount --bind "$fuse/$shape" "$TEST_DIR/fuse"
 	for threads in 1 2; do
+		progress "$keys keys of $size bytes, threads: $threads"
 		"$TEST_BUILD_DIR/test/bench/readpath" "$keys" "$size" "$threads" "$seconds" "tmpfs=$TEST_DIR/tmpfs" \
 			"control=$TEST_DIR/control" "links=$TEST_DIR/links,$run/control.sock" \
 			"flat=$TEST_DIR/flat,$run/control.sock" "fuse=$TEST_DIR/fuse,$TEST_DIR/fuse.count" >>"$OUT/readpath.jsonl"

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 
+BEGAN = time.monotonic()
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "chaos"))
 import chaos  # noqa: E402
@@ -73,6 +74,7 @@ def kill(victim, others):
 
 
 def measure(args, n_volumes):
+    print(f"  {time.monotonic() - BEGAN:4.0f} s  {n_volumes:,} volumes: {args.kills} kills of the agent, as many of the keeper", file=sys.stderr, flush=True)
     daemon = Daemon(args.build, args.dir / f"volumes-{n_volumes}")
     try:
         measure_kills(args, n_volumes, daemon)

@@ -6,5 +6,6 @@ set -euo pipefail
 
 "$bench_here/resume.py" --build "$TEST_BUILD_DIR" --dir "$TEST_DIR" --kills "$(bench_pick 7 2)" \
 	--volumes "$(bench_pick 1,10,100,1000,5000 1,100)" >"$OUT/resume.jsonl"
+progress "what a new agent spends"
 # shellcheck disable=SC2046
 "$TEST_BUILD_DIR/test/bench/resume" "$secretlet" $(bench_pick '1 10 100 1000 5000 10000' '1 100') >>"$OUT/resume.jsonl"
