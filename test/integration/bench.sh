@@ -10,9 +10,6 @@ here=$(dirname "$(realpath "$0")")
 # shellcheck source=../lib/bench.sh
 . "$here/../lib/bench.sh"
 
-# figures NAME JQ: of the array of them, which is true
-figures() { jq -es "$2" "$out/$1.jsonl" >"$TEST_DIR/jq.out"; }
-
 check "reads are measured" bench readpath
 check "each of six operations, in five trees, with one thread and with two" figures readpath \
 	'(map([.case, .variant]) | unique | length) == 29 and (map([.case, .variant, .keys, .threads]) | unique | length) == 116'
