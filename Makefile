@@ -154,8 +154,8 @@ bench-run: all tools
 	$(Q)test/bench/report --in $(B)/bench --out $(B)/bench/page && sed -n '/^## Goals/,/^## [^G]/{/^##/!p}' $(B)/bench/page/README.md && \
 		echo 'all figures, with plots: $(B)/bench/page/README.md'
 
-bench-report: ## docs/bench: a page with plots of what `make bench` has measured last
-	$(Q)test/bench/report --in $(B)/bench --out docs/bench
+bench-report: ## docs/bench and README's figures: a page with plots of what `make bench` has measured last
+	$(Q)test/bench/report --in $(B)/bench --out docs/bench --readme README.md
 
 chaos: deps ## kill agents and publishers at random moments under load, SEED= KILLS= (1000) SECONDS= (500)
 	$(Q)$(MAKE) --no-print-directory chaos-run

@@ -29,6 +29,14 @@ def curl_version():
     return version().decode()
 
 
+def api_server():
+    program = pathlib.Path(os.environ.get("KUBEBUILDER_ASSETS") or "/nonexistent", "kube-apiserver")
+    if not program.exists():
+        return "the test API server"
+    version = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout.split()
+    return f"kube-apiserver {version[-1]}" if version else "kube-apiserver"
+
+
 def main():
     print(json.dumps({
         "bench": "machine",
@@ -40,6 +48,7 @@ def main():
         "system": platform.freedesktop_os_release().get("PRETTY_NAME", ""),
         "kernel": platform.release(),
         "curl": curl_version(),
+        "server": api_server(),
         "load": os.getloadavg()[0],
         "quick": bool(os.environ.get("QUICK")),
     }))

@@ -1,0 +1,61 @@
+"""What test/bench/run has measured, and a little arithmetic; for test/bench/report."""
+import json
+import sys
+
+
+class Figures:
+    """Objects by their "bench"; each can be asked for by its members."""
+
+    def __init__(self, folder):
+        self.all = []
+        for path in sorted(folder.glob("*.jsonl")):
+            for number_of, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+                try:
+                    self.all.append(json.loads(line))
+                except ValueError as e:
+                    sys.exit(f"report: {path}:{number_of}: {e}")
+
+    def of(self, bench, **members):
+        return [f for f in self.all if f["bench"] == bench and all(f.get(k) == v for k, v in members.items())]
+
+
+def line_through(points):
+    """Least squares: slope, value at 0, and the largest deviation of a point from the line as a part of the largest value."""
+    n = len(points)
+    if len({x for x, _ in points}) < 2:
+        return None
+    mean_x, mean_y = sum(x for x, _ in points) / n, sum(y for _, y in points) / n
+    slope = sum((x - mean_x) * (y - mean_y) for x, y in points) / sum((x - mean_x) ** 2 for x, _ in points)
+    base = mean_y - slope * mean_x
+    most = max(abs(y) for _, y in points)
+    return slope, base, max(abs(slope * x + base - y) for x, y in points) / most if most else 0
+
+
+def steps(points):
+    """Slopes from one x to the next; of several points at the same x the mean counts."""
+    by_x = {}
+    for x, y in points:
+        by_x.setdefault(x, []).append(y)
+    means = [(x, sum(ys) / len(ys)) for x, ys in sorted(by_x.items())]
+    return [(y1 - y0) / (x1 - x0) for (x0, y0), (x1, y1) in zip(means, means[1:])]
+
+
+def shape_of(points):
+    """In a word: whether the points lie on a line, within a tenth of the largest value; else, how they leave it."""
+    off, slopes = line_through(points)[2], steps(points)
+    if off <= 0.1 and (len(slopes) < 2 or slopes[-1] <= 1.5 * max(slopes[0], 0) or slopes[-1] <= 0):
+        return "a line"
+    return "**faster than a line**" if slopes[-1] > slopes[0] else "slower than a line"
+
+
+def number(value, digits=3):
+    """Three digits that count, without an exponent."""
+    if value == 0:
+        return "0"
+    decimals = max(0, digits - len(str(int(abs(value)))) if abs(value) >= 1 else digits)
+    text = f"{value:,.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def msec(nsec):
+    return nsec / 1e6
