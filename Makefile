@@ -36,6 +36,8 @@ DEPS_TEST := libcmocka-dev libseccomp-dev mandoc jq curl openssl ca-certificates
 	libclang-rt-14-dev prometheus python3-yaml python3-jsonschema python3-rich zsh fish $(DEPS_DEB) lintian debootstrap
 # what `make lint` and `make valgrind` need beside; not for `make test`, it is half a gigabyte
 DEPS_LINT := clang clang-tidy clang-tools cppcheck shellcheck pyflakes3 valgrind
+# and what counts and samples in `make bench`
+DEPS_BENCH := valgrind linux-perf
 
 # libFuzzer's build has a folder of its own, because it has its own compiler
 B := build$(if $(LIBFUZZER),/fuzz,$(if $(SANITIZE),$(if $(filter thread,$(SANITIZE)),/tsan,/asan)))
@@ -147,6 +149,7 @@ soak-run: all
 	$(Q)test/soak/soak.py --build $(B) --duration $(DURATION) $(if $(SEED),--seed $(SEED)) $(if $(SOAK_DIR),--dir '$(SOAK_DIR)')
 
 bench: deps ## figures, side by side with what they are compared to, T=NAME QUICK=1 (KUBEBUILDER_ASSETS as for e2e)
+	$(Q)test/deps $(DEPS_BENCH)
 	$(Q)$(MAKE) --no-print-directory bench-run
 
 bench-run: all tools

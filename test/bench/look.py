@@ -25,6 +25,11 @@ def name_of(pid):
     return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode().rpartition("secretlet-")[2]
 
 
+def processes(keeper):
+    """name -> pid"""
+    return {"keeper": keeper} | {name_of(p): p for p in children(keeper)}
+
+
 def memory(pid):
     sizes = {}
     for line in lines_of(f"/proc/{pid}/smaps_rollup")[1:]:
@@ -58,7 +63,7 @@ def connections(pid, port):
 
 def main():
     keeper, port = int(sys.argv[1]), int(sys.argv[2])
-    pids = {"keeper": keeper} | {name_of(p): p for p in children(keeper)}
+    pids = processes(keeper)
     seen = {what: {} for what in ("rss", "pss", "cpu_ms", "wakeups")}
     for name, pid in pids.items():
         sizes = memory(pid)

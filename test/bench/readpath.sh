@@ -41,7 +41,7 @@ for shape in "${shapes[@]}"; do
 	mount --bind "$(pod_volume "$pod" flat)" "$TEST_DIR/flat"
 	mount --bind "$fuse/$shape" "$TEST_DIR/fuse"
 	for threads in 1 2; do
-		progress "$keys keys of $size bytes, threads: $threads"
+		progress "keys: $keys, of bytes: $size, threads: $threads"
 		"$TEST_BUILD_DIR/test/bench/readpath" "$keys" "$size" "$threads" "$seconds" "tmpfs=$TEST_DIR/tmpfs" \
 			"control=$TEST_DIR/control" "links=$TEST_DIR/links,$run/control.sock" \
 			"flat=$TEST_DIR/flat,$run/control.sock" "fuse=$TEST_DIR/fuse,$TEST_DIR/fuse.count" >>"$OUT/readpath.jsonl"
