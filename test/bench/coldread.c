@@ -34,7 +34,9 @@ static void ended(void *userdata, int r)
 
 static void send_request(uint32_t opcode, uint64_t nodeid, const void *body, size_t len)
 {
-	struct fuse_in_header head = { .opcode = opcode, .nodeid = nodeid, .pid = 1, .uid = UINT32_MAX, .gid = UINT32_MAX };
+	struct fuse_in_header head = {
+		.opcode = opcode, .nodeid = nodeid, .pid = 1, .uid = UINT32_MAX, .gid = UINT32_MAX
+	};
 	uint8_t request[512];
 
 	if (len > sizeof(request) - sizeof(head))

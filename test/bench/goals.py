@@ -93,14 +93,14 @@ def caveats(machine):
 def readme_part(kept, folder):
     """The lines between the marks; kept: what figures.json has, folder: where the page is, as README names it."""
     machine = kept["machine"]
-    lines = [BEGIN, f"Measured on {machine['date']}, commit {machine['commit']}: {machine['processor']}, {machine['processors']} processors, "
-             f"Linux {machine['kernel']}, {machine['system']}, {machine['server']}.", *caveats(machine), ""]
+    lines = [BEGIN, f"Measured on {machine['date']}, commit {machine['commit']}: {machine['processor']}, {machine['processors']} "
+             f"processors, Linux {machine['kernel']}, {machine['system']}, {machine['server']}.", *caveats(machine), ""]
     lines += table([r for r in kept["goals"] if r["measured"] != NOT_MEASURED])
     for name, words in PLOTS:
         if name in kept["plots"]:
             lines += ["", f"![{words}]({folder}/{name}.svg)"]
     missed = [r["what"] for r in kept["goals"] if r["reached"] is False]
-    lines += ["", f"[{folder}]({folder}/README.md) has all figures and plots" + (", and why a goal is missed" if missed else "") + ".", END]
+    lines += ["", f"[{folder}]({folder}/README.md) has all figures and plots{', and why a goal is missed' if missed else ''}.", END]
     return "\n".join(lines)
 
 

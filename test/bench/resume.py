@@ -74,7 +74,8 @@ def kill(victim, others):
 
 
 def measure(args, n_volumes):
-    print(f"  {time.monotonic() - BEGAN:4.0f} s  {n_volumes:,} {'volume' if n_volumes == 1 else 'volumes'}: {args.kills} kills of the agent, as many of the keeper", file=sys.stderr, flush=True)
+    print(f"  {time.monotonic() - BEGAN:4.0f} s  volumes: {n_volumes:,}; kills of the agent and of the keeper: {args.kills} each",
+          file=sys.stderr, flush=True)
     daemon = Daemon(args.build, args.dir / f"volumes-{n_volumes}")
     try:
         measure_kills(args, n_volumes, daemon)

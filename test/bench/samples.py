@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """What perf report says, as JSON lines: perf report ... -F sample,pid,dso,sym -t '|' | samples.py CASE N FREQUENCY KEEPER
 
-N is how many things were done, FREQUENCY how many samples a second were taken, KEEPER the pid of the daemon's keeper. One line for the whole: microseconds of
-processor time for each thing, by process and by side (the program's or the kernel's); and one for each of the functions with
-the most samples, in percent of all."""
+N is how many things were done, FREQUENCY how many samples a second were taken, KEEPER the pid of the daemon's keeper. One line for
+the whole: microseconds of processor time for each thing, by process and by side (the program's or the kernel's); and one for
+each of the functions with the most samples, in percent of all."""
 import collections
 import json
 import sys
