@@ -20,21 +20,29 @@ def git(*words):
     return subprocess.run(["git", "-C", here, *words], capture_output=True, text=True, check=False).stdout.strip()
 
 
-def curl_version():
+def library_version(library, function):
     try:
-        version = ctypes.CDLL("libcurl.so.4").curl_version
-    except OSError:
+        version = getattr(ctypes.CDLL(library), function)
+    except (OSError, AttributeError):
         return ""
     version.restype = ctypes.c_char_p
     return version().decode()
 
 
+def first_line(*command):
+    try:
+        lines = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
+    except OSError:
+        return ""
+    return lines[0] if lines else ""
+
+
 def api_server():
-    program = pathlib.Path(os.environ.get("KUBEBUILDER_ASSETS") or "/nonexistent", "kube-apiserver")
-    if not program.exists():
+    folder = pathlib.Path(os.environ.get("KUBEBUILDER_ASSETS") or "/nonexistent")
+    if not (folder / "kube-apiserver").exists():
         return "the test API server"
-    version = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout.split()
-    return f"kube-apiserver {version[-1]}" if version else "kube-apiserver"
+    kube, etcd = first_line(folder / "kube-apiserver", "--version"), first_line(folder / "etcd", "--version")
+    return f"kube-apiserver {kube.rpartition(' ')[2]}, etcd {etcd.rpartition(' ')[2]}".rstrip()
 
 
 def main():
@@ -47,7 +55,9 @@ def main():
         "memory_gib": round(int(first("/proc/meminfo", r"^MemTotal:\s*(\d+)")) / 2**20, 1),
         "system": platform.freedesktop_os_release().get("PRETTY_NAME", ""),
         "kernel": platform.release(),
-        "curl": curl_version(),
+        "secretlet": (pathlib.Path(__file__).parents[2] / "VERSION").read_text(encoding="utf-8").strip(),
+        "libfuse": library_version("libfuse3.so.3", "fuse_pkgversion"),
+        "curl": library_version("libcurl.so.4", "curl_version"),
         "server": api_server(),
         "load": os.getloadavg()[0],
         "quick": bool(os.environ.get("QUICK")),
