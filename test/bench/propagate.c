@@ -181,6 +181,20 @@ static long read_generation(const char *file)
 	return value_generation(text);
 }
 
+/* A pass of the poller and the beginning of a round can come at the same time. */
+static pthread_mutex_t round_lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* What it has read counts only in the round that it is of: a file has the last round's content until the next one's comes. */
+static void note_readable(struct volume *v, size_t of, uint64_t t)
+{
+	pthread_mutex_lock(&round_lock);
+	if (of == generation && !v->readable) {
+		v->readable = t;
+		n_readable++;
+	}
+	pthread_mutex_unlock(&round_lock);
+}
+
 static void *poll_thread(void *arg)
 {
 	prctl(PR_SET_TIMERSLACK, 1000);
@@ -190,10 +204,8 @@ static void *poll_thread(void *arg)
 		for (size_t i = 0; i < n_polled; i++) {
 			struct volume *v = &volumes[polled[i]];
 
-			if (!v->readable && read_generation(v->file) == (long)now) {
-				v->readable = now_nsec();
-				n_readable++;
-			}
+			if (!v->readable && read_generation(v->file) == (long)now)
+				note_readable(v, now, now_nsec());
 		}
 		sleep_nsec(n_readable < n_polled ? POLL_NSEC : 10 * POLL_NSEC);
 	}
@@ -445,12 +457,14 @@ static void read_volumes(const char *path)
 
 static void new_round(void)
 {
+	pthread_mutex_lock(&round_lock);
 	for (size_t i = 0; i < n_secrets; i++)
 		secrets[i].written = secrets[i].event = 0;
 	for (size_t i = 0; i < n_volumes; i++)
 		volumes[i].readable = volumes[i].inotify = volumes[i].container = 0;
 	n_events = n_readable = n_inotify = n_container = 0;
 	generation++;
+	pthread_mutex_unlock(&round_lock);
 }
 
 static void start(void *(*run)(void *arg), void *arg)
