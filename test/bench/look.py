@@ -5,7 +5,7 @@
 
 PID is the keeper's, PORT the API server's. For each process: resident memory and its own share of it (pss: what is shared is
 divided among those who have it), both in bytes; processor time in milliseconds and how often it woke up (its voluntary context
-switches), since it began. connections: the agent's to the server."""
+switches), since it began; and its pid. connections: the agent's to the server."""
 import json
 import os
 import pathlib
@@ -69,7 +69,7 @@ def main():
         sizes = memory(pid)
         seen["rss"][name], seen["pss"][name] = sizes["Rss"], sizes["Pss"]
         seen["cpu_ms"][name], seen["wakeups"][name] = round(cpu_msec(pid), 2), wakeups(pid)
-    print(json.dumps(seen | {"connections": connections(pids["agent"], port)}))
+    print(json.dumps(seen | {"pids": pids, "connections": connections(pids["agent"], port)}))
 
 
 if __name__ == "__main__":

@@ -59,6 +59,7 @@ point() {
 	done
 	last=$(look)
 	shown=$(($(status .publisher.published) - shown))
+	[ "$(jq -n --argjson a "$rested" --argjson b "$last" '$a.pids == $b.pids')" = true ] || die "a process was started anew" "$log"
 	jq -cn --arg server "$server" --argjson secrets "$secrets" --argjson pods "$pods_n" --argjson bare "$bare" \
 		--argjson started "$started" --argjson rested "$rested" --argjson first "$first" --argjson last "$last" \
 		--argjson idle "$(spent "$first" "$rested")" --argjson rotated "$(spent "$rested" "$last")" --argjson storm "$storm" \
