@@ -153,9 +153,9 @@ bench: deps ## figures, side by side with what they are compared to, T=NAME QUIC
 	$(Q)$(MAKE) --no-print-directory bench-run
 
 bench-run: all tools
-	$(Q)test/bench/run --build $(B) $(if $(T),--only '$(T)') $(if $(QUICK),--quick)
-	$(Q)test/bench/report --in $(B)/bench --out $(B)/bench/page && sed -n '/^## Goals/,/^## [^G]/{/^##/!p}' $(B)/bench/page/README.md && \
-		echo 'all figures, with plots: $(B)/bench/page/README.md'
+	$(Q)failed=0; test/bench/run --build $(B) $(if $(T),--only '$(T)') $(if $(QUICK),--quick) || failed=1; \
+	test/bench/report --in $(B)/bench --out $(B)/bench/page && sed -n '/^## Goals/,/^## [^G]/{/^##/!p}' $(B)/bench/page/README.md && \
+		echo 'all figures, with plots: $(B)/bench/page/README.md' && exit $$failed
 
 bench-report: ## docs/bench and README's figures: a page with plots of what `make bench` has measured last
 	$(Q)test/bench/report --in $(B)/bench --out docs/bench --readme README.md

@@ -3,8 +3,9 @@ import math
 import subprocess
 import sys
 
-GREY, BLUE, ORANGE, GREEN, RED = "#768390", "#3b82f6", "#e08a00", "#16a36a", "#e0525c"  # on white and on black
-COLOURS = [BLUE, ORANGE, GREEN, RED]
+# on white and on black
+GREY, BLUE, ORANGE, GREEN, RED, VIOLET, CYAN = "#768390", "#3b82f6", "#e08a00", "#16a36a", "#e0525c", "#9061f9", "#0e9fb5"
+COLOURS = [BLUE, ORANGE, GREEN, RED, VIOLET, CYAN]
 
 
 def plot(path, commands, blocks, width=760, height=380):
@@ -22,7 +23,7 @@ def plot(path, commands, blocks, width=760, height=380):
 
 def lines_plot(path, title, x, y, series, log="xy"):
     """series: name -> points."""
-    drawn = [f'$d{i} using 1:2 with linespoints lw 2 pt 7 ps 0.6 lc rgb "{COLOURS[i % 4]}" title "{name}"'
+    drawn = [f'$d{i} using 1:2 with linespoints lw 2 pt 7 ps 0.6 lc rgb "{COLOURS[i % len(COLOURS)]}" title "{name}"'
              for i, name in enumerate(series)]
     plot(path, [f'set title "{title}"', f'set xlabel "{x}"', f'set ylabel "{y}"', "set key above", "set yrange [*:*]"]
          + ([f"set logscale {log}"] if log else []) + ["plot " + ", ".join(drawn)], list(series.values()))
@@ -38,7 +39,7 @@ def bars_plot(path, title, y, names, rows, log=False, stacked=False, line=None, 
     """rows: label -> a value (None: there is none) for each of the names; line: a level with its word."""
     words = ['"' + "" + '"'] + [f'"{n}"' for n in names]
     data = [words] + [[f'"{label}"'] + ["-" if v is None else v for v in values] for label, values in rows.items()]
-    drawn = [f'$d0 using {i + 2}{":xtic(1)" if i == 0 else ""} lc rgb "{COLOURS[i % 4]}" title columnheader({i + 2})'
+    drawn = [f'$d0 using {i + 2}{":xtic(1)" if i == 0 else ""} lc rgb "{COLOURS[i % len(COLOURS)]}" title columnheader({i + 2})'
              for i in range(len(names))]
     if line:
         drawn.append(f'{line[0]} with lines lw 1.5 dt 2 lc rgb "{GREY}" title "{line[1]}"')
