@@ -55,7 +55,7 @@ def main():
         "memory_gib": round(int(first("/proc/meminfo", r"^MemTotal:\s*(\d+)")) / 2**20, 1),
         "system": platform.freedesktop_os_release().get("PRETTY_NAME", ""),
         "kernel": platform.release(),
-        "secretlet": (pathlib.Path(__file__).parents[2] / "VERSION").read_text(encoding="utf-8").strip(),
+        "secretlet": (pathlib.Path(__file__).resolve().parents[2] / "VERSION").read_text(encoding="utf-8").strip(),
         "libfuse": library_version("libfuse3.so.3", "fuse_pkgversion"),
         "curl": library_version("libcurl.so.4", "curl_version"),
         "server": api_server(),
