@@ -16,7 +16,7 @@ read_path() { # read_path CASE VARIANT RATIO REQUESTS
 # scale SECRETS BEYOND READY: a figure in which all else grows as a line does
 scale() {
 	jq -nc --argjson secrets "$1" --argjson beyond "$2" --argjson ready "$3" '{bench: "scale", server: "kube-apiserver", $secrets,
-		pods: 110, bare_listed_ms: 1000, bare_cpu_ms: 100, ready_ms: $ready, ready_ratio: ($ready / 1000),
+		pods: 110, bare_listed_ms: 1000, bare_cpu_ms: 100, bare_heap_bytes: ($secrets * 1024), ready_ms: $ready, ready_ratio: ($ready / 1000),
 		start_cpu_ms: {keeper: 10, agent: $secrets, publisher: 5}, connections: 5, streams: $secrets,
 		secret_memory_bytes: ($secrets * 2048), pss: {keeper: 1000000, agent: $beyond, publisher: 500000}, pss_total: $beyond,
 		beyond_bytes: $beyond, pss_after_storm: $beyond, idle_s: 10, idle_cpu_ms: {keeper: 0, agent: 2, publisher: 0},
@@ -58,8 +58,8 @@ check_equal "requests of another case do not count" "$(goal 'FUSE requests')" "0
 check_equal "another API server's propagation does not count" "$(goal "$median")" "1.90 ms, reached"
 check_equal "the start, above its limit" "$(goal 'start with')" "2.10 ×, **missed**"
 check_equal "its processor time" "$(goal 'processor time of that start')" "10.2 × (1,015 ms, the bare requests 100 ms), "
-check_equal "memory, exactly at its limit" "$(goal 'memory of all')" "12.0 MiB, reached"
-check_equal "the slope is that of the line" "$(goal 'memory for each further')" "3.0 KiB, **missed**"
+check_equal "memory, exactly at its limit" "$(goal 'memory of all')" "12.0 MiB; libcurl alone has 1.0 for as many watches, reached"
+check_equal "the slope is that of the line" "$(goal 'memory for each further')" "3.0 KiB; libcurl alone has 1.0 for as many watches, **missed**"
 check_equal "idle" "$(goal 'idle, 1,000 watches: processor')" "0.020 %, reached"
 check_equal "wake-ups are those of a minute" "$(goal 'idle, 1,000 watches: wake-ups')" "keeper 6, agent 60, publisher 0, in 10 s, "
 check_equal "what was not measured is said to be so" "$(goal 'kill -9')" "not measured, "
@@ -102,7 +102,7 @@ check "an empty part is not the page's" not same
 check "the part is written" in_readme
 check "and is the page's" same
 check_equal "all around it stays" "$(sed -n '1p;$p' "$readme" | xargs)" "# before after"
-check_contains "with the goals" "$(cat "$readme")" "| 12.0 MiB | reached |"
+check_contains "with the goals" "$(cat "$readme")" "| 12.0 MiB; libcurl alone has 1.0 for as many watches | reached |"
 check_equal "none of which was not measured" "$(grep -c 'not measured' "$readme")" 0
 check_contains "with the machine" "$(cat "$readme")" "$(jq -r .kernel "$in/machine.jsonl")"
 check_contains "with plots" "$(cat "$readme")" "](out/readpath.svg)"
