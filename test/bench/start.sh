@@ -10,7 +10,7 @@ set -euo pipefail
 . "$bench_here/server.sh"
 
 command -v valgrind >/dev/null || { echo "valgrind is not installed (make deps-lint)" && exit 77; }
-read -ra sizes <<<"$(bench_pick '100 300 1000 2000' '4 8 12')" # Secrets, a tenth as many pods
+read -ra sizes <<<"$(bench_pick '100 300 1000' '4 8 12')" # Secrets, a tenth as many pods
 pods_of() { echo $((1 + ($1 - 1) / 10)); }
 
 # count NAME OPTION... -- PROGRAM ARGUMENT...
