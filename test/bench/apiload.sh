@@ -50,9 +50,9 @@ kubelet() {
 		>>"$OUT/apiload.jsonl"
 }
 
-# strategy NAME WATCHES SYNC REST: with it so many watches run; REST is how long it is left alone. How often it asks is measured with a shorter syncFrequency than the
-# default's 60 s (not with Watch: at each sync, a watch is checked that has not even brought a bookmark, and these come once a
-# minute)
+# strategy NAME WATCHES SYNC REST: with it so many watches run; REST is how long it is left alone. How often it asks is measured
+# with a shorter syncFrequency than the default's 60 s (not with Watch: at each sync, a watch is checked that has not even
+# brought a bookmark, and these come once a minute)
 strategy() {
 	local began rested left back came sync=$3 steady=$4
 	progress "$1: the node starts"

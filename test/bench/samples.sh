@@ -10,7 +10,7 @@ set -euo pipefail
 perf record -q -e cpu-clock -o "$TEST_DIR/try.data" true >"$TEST_DIR/perf.out" 2>&1 || { echo "perf takes no samples here" && exit 77; }
 secrets=$(bench_pick 500 20) pods_n=$(bench_pick 50 2) seconds=$(bench_pick 4 0.5)
 
-# samples CASE COMMAND...: what it does is counted by its output, a line for each
+# samples CASE COMMAND...: while it runs; it prints how many things it has done
 samples() {
 	local n pids
 	progress "$1"
