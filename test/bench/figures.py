@@ -41,11 +41,14 @@ def steps(points):
 
 
 def shape_of(points):
-    """In a word: whether the points lie on a line, within a tenth of the largest value; else, how they leave it."""
+    """In a word: whether the points lie on a line, or how they leave it. The last slope is half as much again as the first one, or more:
+    faster. Off by more than a tenth of the largest value, but not faster: slower. Two points have no shape."""
     off, slopes = line_through(points)[2], steps(points)
-    if off <= 0.1 and (len(slopes) < 2 or slopes[-1] <= 1.5 * max(slopes[0], 0) or slopes[-1] <= 0):
-        return "a line"
-    return "**faster than a line**" if slopes[-1] > slopes[0] else "slower than a line"
+    if len(slopes) < 2:
+        return ""
+    if slopes[-1] > max(1.5 * slopes[0], 0):
+        return "**faster than a line**"
+    return "a line" if off <= 0.1 else "slower than a line"
 
 
 def number(value, digits=3):

@@ -43,7 +43,7 @@ check_equal "without figures there is no page" "$(make_page; echo $?) $([ -e "$p
 	read_path pread links 1.06 3
 } >"$in/readpath.jsonl"
 { propagate kube-apiserver 1900000; propagate test 900000000; } >"$in/propagate.jsonl"
-{ scale 1000 $((12 * 1048576)) 2100; scale 2000 $((12 * 1048576 + 3072000)) 4100; } >"$in/scale.jsonl"
+{ scale 500 $((12 * 1048576 - 1536000)) 1100; scale 1000 $((12 * 1048576)) 2100; scale 2000 $((12 * 1048576 + 3072000)) 4100; } >"$in/scale.jsonl"
 build=$TEST_BUILD_DIR/test/bench/arrival
 "$build" 5 2 20 >"$in/arrival.jsonl"
 "$here/../bench/machine.py" >"$in/machine.jsonl"
@@ -63,7 +63,12 @@ check_equal "the slope is that of the line" "$(goal 'memory for each further')" 
 check_equal "idle" "$(goal 'idle, 1,000 watches: processor')" "0.020 %, reached"
 check_equal "wake-ups are those of a minute" "$(goal 'idle, 1,000 watches: wake-ups')" "keeper 6, agent 60, publisher 0, in 10 s, "
 check_equal "what was not measured is said to be so" "$(goal 'kill -9')" "not measured, "
-check_contains "slopes" "$(cat "$page")" "| start, processor time | ms | 1 | 15 | 0 % | 1 | a line |"
+check_contains "slopes" "$(cat "$page")" "| start, processor time | ms | 1 | 15 | 0 % | 1, 1 | a line |"
+shape() { python3 -B -c 'import sys; sys.path.insert(0, sys.argv[1]); import figures; print(figures.shape_of(eval(sys.argv[2])))' "$here/../bench" "$1"; }
+check_equal "what grows with the square is said to do so" "$(shape '[(1, 1), (2, 4), (10, 100)]')" "**faster than a line**"
+check_equal "and what ever less is needed for" "$(shape '[(1, 10), (10, 50), (100, 60)]')" "slower than a line"
+check_equal "a little noise is none of both" "$(shape '[(1, 1.1), (2, 2), (10, 10.3)]')" "a line"
+check_equal "two points have no shape" "$(shape '[(1, 1), (10, 100)]')" ""
 check_contains "the commit is on it" "$(cat "$page")" "| commit | $(git -C "$here" rev-parse --short=12 HEAD 2>/dev/null)"
 check_equal "each figure's command" "$(grep -c '^`test/bench/run --only' "$page")" 4
 
