@@ -32,7 +32,7 @@ msec() { echo $(($(date +%s%N) / 1000000)); }
 
 # point SECRETS PODS
 point() {
-	local secrets=$1 pods_n=$2 bare started first rested last storm='[]' round=0 sum idle storms shown began pods_ms
+	local secrets=$1 pods_n=$2 bare started first rested last storm='[]' round=0 sum idle storms shown began pods_ms anew
 	idle=$(idle_of "$1x$2") storms=$(storms_of "$1x$2")
 	progress "Secrets: $secrets, in pods: $pods_n; the pods are made"
 	began=$(msec)
@@ -59,12 +59,16 @@ point() {
 	done
 	last=$(look)
 	shown=$(($(status .publisher.published) - shown))
-	[ "$(jq -n --argjson a "$rested" --argjson b "$last" '$a.pids == $b.pids')" = true ] || die "a process was started anew" "$log"
+	anew=$(jq -n --argjson a "$rested" --argjson b "$last" '$a.pids != $b.pids')
+	if [ "$anew" = true ]; then
+		progress "a process was started anew in a storm, whose figures are left out: $OUT/scale-$1x$2.log"
+		grep -v 'volume is updated' "$log" >"$OUT/scale-$1x$2.log"
+	fi
 	jq -cn --arg server "$server" --argjson secrets "$secrets" --argjson pods "$pods_n" --argjson bare "$bare" \
 		--argjson started "$started" --argjson rested "$rested" --argjson first "$first" --argjson last "$last" \
 		--argjson idle "$(spent "$first" "$rested")" --argjson rotated "$(spent "$rested" "$last")" --argjson storm "$storm" \
 		--argjson streams "$(streams)" --argjson idle_s "$idle" --argjson used "$(status .secretMemory.usedBytes)" \
-		--argjson shown "$shown" --argjson made "$made" --argjson made_ms "$made_ms" --argjson pods_ms "$pods_ms" '
+		--argjson shown "$shown" --argjson made "$made" --argjson made_ms "$made_ms" --argjson pods_ms "$pods_ms" --argjson anew "$anew" '
 		def median: sort | .[length / 2 | floor];
 		{bench: "scale", server: $server, secrets: $secrets, pods: $pods, value_bytes: 1024} + $bare + $started +
 		{ready_ratio: ($started.ready_ms / $bare.bare_listed_ms), start_cpu_ms: $first.cpu_ms,
@@ -76,7 +80,8 @@ point() {
 			storm_shown_ms: ($storm | map(.storm_shown_ms) | median),
 			storm_cpu_us_per_update: ($rotated.cpu_ms | map_values(. * 1000 / ($storm | length) / $secrets)),
 			storm_published: $shown, storm_wakeups: $rotated.wakeups,
-			made_secrets: $made, made_ms: $made_ms, pods_ms: $pods_ms}' >>"$OUT/scale.jsonl"
+			made_secrets: $made, made_ms: $made_ms, pods_ms: $pods_ms, started_anew: $anew} |
+		if $anew then with_entries(if .key | test("storm_|_storm") then .value = null else . end) else . end' >>"$OUT/scale.jsonl"
 	node_stop
 }
 
