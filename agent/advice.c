@@ -138,9 +138,9 @@ static const struct advice table[] = {
 	  { "curl -sk {server}/version" } },
 	{ "AnswerTooLarge", "The answer is longer than any that is accepted (see LIMITS in secretlet(8)).", { LOG } },
 	{ "PodListDoubted",
-	  "The API server says that no pod at all is bound to {node}, and that is not believed until each known one "
-	  "was "
-	  "asked for. Nothing is taken away meanwhile.",
+	  "The API server says that no pod at all is bound to {node}. That is not believed until each known one was "
+	  "asked for, and all once more some minutes later: the server's storage may be empty or of an old backup, or "
+	  "the server another cluster's. Nothing is taken away meanwhile.",
 	  { "kubectl get pods -A --field-selector spec.nodeName={node}" } },
 	{ "NoRoomForPod",
 	  "The pods of {node} have more volumes than there is room for (see LIMITS in secretlet(8)). The pod comes as "

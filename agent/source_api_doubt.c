@@ -1,9 +1,19 @@
 /* Doubt: a list of pods that has none of those that were there before is not believed at once. It may be what is left after
  * a change of permissions, the answer of another cluster or of a filter in between, and to believe it would take every
  * pod's volumes away. So each of them is asked for by its name, one after the other, in its most recent state: what is
- * not found, or is another pod or another node's now, is gone; anything else keeps it, and is asked again with backoff until
- * a list has pods again. */
+ * not found, or is another pod or another node's now, is said to be gone; anything else keeps it, and is asked again with
+ * backoff until a list has pods again.
+ *
+ * Nor is it enough that each is said to be gone. A cluster whose etcd came up empty or out of an old backup, or another
+ * cluster behind the same address, says that, too, and kubelets then kill their pods, but whoever mends it has a chance. So it
+ * has to be said twice, by a list and of each pod, with some time in between. Nothing is lost by that: a pod that is deleted
+ * while the agent watches, or one of several, goes at once, and those of a node that has lost all of them while nobody
+ * watched have no containers any more that could read their volumes.
+ *
+ * Meanwhile no word that a Secret is not there is believed either. */
 #include "agent/source_api_internal.h"
+
+#include <inttypes.h>
 
 #include "common/buf.h"
 #include "common/json.h"
@@ -16,15 +26,37 @@ static const struct backoff_policy AGAIN = { .first_usec = USEC_PER_SEC,
 					     .reset_usec = 600 * USEC_PER_SEC,
 					     .factor = 2.0,
 					     .jitter = 0.5 };
+/* Until it has to be said again: so many times syncFrequency, within a limit. */
+enum { CONFIRM_SYNCS = 5 };
+static const uint64_t CONFIRM_MAX_USEC = 300 * USEC_PER_SEC;
 
 static struct known_pod *next_in_doubt(struct source_api *s)
 {
 	struct known_pod *k;
 
 	for (size_t it = 0; (k = map_next(&s->known_pods, &it));)
-		if (k->in_doubt)
+		if (k->in_doubt && !k->said_gone)
 			return k;
 	return NULL;
+}
+
+static size_t count_in_doubt(const struct source_api *s)
+{
+	const struct known_pod *k;
+	size_t n = 0;
+
+	for (size_t it = 0; (k = map_next(&s->known_pods, &it));)
+		n += k->in_doubt;
+	return n;
+}
+
+/* All of them are to be asked for, anew. */
+static void forget_answers(struct source_api *s)
+{
+	struct known_pod *k;
+
+	for (size_t it = 0; (k = map_next(&s->known_pods, &it));)
+		k->said_gone = false;
 }
 
 static void ask_next(struct source_api *s);
@@ -83,7 +115,7 @@ static void refused(struct source_api *s, struct known_pod *k, int status, const
 	struct api_failure f;
 
 	if (api_says_absent(&resource, status, body->data, body->len)) {
-		api_pod_gone(s, k);
+		k->said_gone = true;
 		ask_next(s);
 		return;
 	}
@@ -106,10 +138,12 @@ static void answered(struct source_api *s, struct known_pod *k, const struct htt
 	} else if (!is_that_pod(k, obj)) {
 		ask_again_later(s, k->key, "the answer is not that pod");
 	} else if (is_the_same(s, k, obj)) {
+		s->doubt.phase = DOUBT_ASKS;
+		forget_answers(s);
 		ask_again_later(s, k->key, "it is there");
 		list_again(s);
 	} else {
-		api_pod_gone(s, k);
+		k->said_gone = true;
 		ask_next(s);
 	}
 }
@@ -170,16 +204,48 @@ static void drop_untold(struct source_api *s)
 			api_pod_gone(s, k);
 }
 
+static void wait_for_confirmation(struct source_api *s)
+{
+	uint64_t wait_usec = MIN(CONFIRM_SYNCS * s->tuning.sync_usec, CONFIRM_MAX_USEC);
+	size_t n = count_in_doubt(s);
+	struct err e = ERR_INIT;
+	char who[64];
+
+	snprintf(who, sizeof(who), "all %zu pods of the node have", n);
+	err_set(&e, -EAGAIN,
+		"%s vanished at once, by the API server's word: the volumes stay until it says so again, in %" PRIu64
+		" s",
+		n == 1 ? "the one pod of the node has" : who, (wait_usec + USEC_PER_SEC - 1) / USEC_PER_SEC);
+	log_warning(LOG_F({ "server", http_server(s->http) }, { "node", s->node_name }), "%s", err_text(&e));
+	api_keep_text(&s->doubt.failure, err_text(&e));
+	s->doubt.phase = DOUBT_WAITS;
+	loop_timer_set(s->doubt.timer, wait_usec);
+}
+
+/* It was said of each, and twice of whoever has volumes. */
+static void believe(struct source_api *s)
+{
+	struct known_pod *k;
+
+	for (size_t it = 0; (k = map_next(&s->known_pods, &it));)
+		if (k->in_doubt)
+			api_pod_gone(s, k);
+	drop_untold(s);
+	api_doubt_end(s);
+	log_info(LOG_F({ "node", s->node_name }), "no pod of this node is left");
+	api_pods_told(s);
+}
+
 static void ask_next(struct source_api *s)
 {
 	const struct known_pod *k = next_in_doubt(s);
 	uint64_t delay;
 
 	if (!k) {
-		drop_untold(s);
-		api_doubt_end(s);
-		log_info(LOG_F({ "node", s->node_name }), "no pod of this node is left");
-		api_pods_told(s);
+		if (s->doubt.phase == DOUBT_ASKS && count_in_doubt(s) > 0)
+			wait_for_confirmation(s);
+		else
+			believe(s);
 		return;
 	}
 	delay = s->doubt.admitted ? 0 : server_admit(&s->server, loop_now(s->loop));
@@ -196,7 +262,7 @@ static bool is_populated(struct source_api *s)
 	const struct known_pod *k;
 
 	for (size_t it = 0; (k = map_next(&s->known_pods, &it));)
-		if (k->uid && !k->in_doubt)
+		if (k->uid && !k->in_doubt && !k->mirror)
 			return true;
 	return false;
 }
@@ -205,6 +271,11 @@ static void on_timer(struct loop_source *source, void *userdata)
 {
 	struct source_api *s = userdata;
 
+	if (s->doubt.phase == DOUBT_WAITS) {
+		s->doubt.phase = DOUBT_LISTS;
+		list_again(s);
+		return;
+	}
 	if (s->doubt.request)
 		return;
 	if (!s->doubt.admitted && is_populated(s))
@@ -212,29 +283,49 @@ static void on_timer(struct loop_source *source, void *userdata)
 	ask_next(s);
 }
 
-void api_doubt_begin(struct source_api *s)
+/* Those that this list does not have. */
+static size_t put_in_doubt(struct source_api *s)
 {
 	struct known_pod *k;
-	size_t n = 0;
+
+	for (size_t it = 0; (k = map_next(&s->known_pods, &it));)
+		k->in_doubt = k->uid && k->generation != s->generation;
+	return count_in_doubt(s);
+}
+
+void api_doubt_begin(struct source_api *s)
+{
+	size_t n = put_in_doubt(s);
 
 	s->doubt.generation = s->generation;
-	for (size_t it = 0; (k = map_next(&s->known_pods, &it));) {
-		k->in_doubt = k->uid != NULL;
-		n += k->in_doubt;
-	}
-	if (!s->doubt.runs)
+	switch (s->doubt.phase) {
+	case DOUBT_NONE:
 		log_warning(LOG_F({ "server", http_server(s->http) }, { "node", s->node_name }),
 			    "the list of pods is empty; each of the %zu known ones is asked for before its volumes go",
 			    n);
-	if (s->doubt.runs)
-		return;
-	s->doubt.runs = true;
-	if (!s->doubt.timer && loop_add_timer(s->loop, on_timer, s, &s->doubt.timer) < 0) {
-		/* nothing goes; the next list is another chance */
-		s->doubt.runs = false;
+		if (!s->doubt.timer && loop_add_timer(s->loop, on_timer, s, &s->doubt.timer) < 0)
+			return; /* nothing goes; the next list is another chance */
+		s->doubt.phase = DOUBT_ASKS;
+		break;
+	case DOUBT_WAITS:
+		if (!next_in_doubt(s))
+			return;
+		s->doubt.phase = DOUBT_ASKS; /* for those that have come and vanished since then */
+		break;
+	case DOUBT_LISTS:
+		s->doubt.phase = DOUBT_CONFIRMS;
+		forget_answers(s);
+		break;
+	case DOUBT_ASKS:
+	case DOUBT_CONFIRMS:
 		return;
 	}
 	loop_timer_set(s->doubt.timer, 0);
+}
+
+bool api_doubt_is_general(const struct source_api *s)
+{
+	return s->doubt.phase != DOUBT_NONE || s->expects_pods;
 }
 
 void api_doubt_end(struct source_api *s)
@@ -242,7 +333,7 @@ void api_doubt_end(struct source_api *s)
 	struct known_pod *k;
 
 	for (size_t it = 0; (k = map_next(&s->known_pods, &it));)
-		k->in_doubt = false;
+		k->in_doubt = k->said_gone = false;
 	http_cancel(TAKE_PTR(s->doubt.request));
 	buf_deinit(&s->doubt.body);
 	s->doubt.body = BUF_INIT(BODY_MAX);
@@ -250,7 +341,8 @@ void api_doubt_end(struct source_api *s)
 		loop_timer_off(s->doubt.timer);
 	backoff_reset(&s->doubt.backoff);
 	api_keep_text(&s->doubt.failure, NULL);
-	s->doubt.runs = s->doubt.admitted = false;
+	s->doubt.phase = DOUBT_NONE;
+	s->doubt.admitted = false;
 }
 
 void api_doubt_init(struct source_api *s)

@@ -69,7 +69,18 @@ struct known_pod {
 	uint64_t generation; /* of the last list that had it */
 	size_t weight; /* as told */
 	bool no_room; /* why it was refused last */
+	bool mirror; /* of a static pod; the kubelet makes it again, whatever becomes of the others */
 	bool in_doubt; /* a list without any pod says that it is gone */
+	bool said_gone; /* and so did the answer when it was asked for by its name */
+};
+
+/* How far it is with pods that have all vanished at once (source_api_doubt.c). */
+enum doubt_phase {
+	DOUBT_NONE,
+	DOUBT_ASKS, /* for each of them */
+	DOUBT_WAITS, /* each is said to be gone */
+	DOUBT_LISTS, /* a list is to say it again */
+	DOUBT_CONFIRMS, /* has said it, and each is asked for again */
 };
 
 struct source_api {
@@ -94,14 +105,15 @@ struct source_api {
 	size_t n_no_room;
 	uint64_t generation;
 	bool pods_told; /* pods_synced() */
-	size_t n_listed; /* in the list that comes */
+	bool expects_pods; /* until then: an earlier process was told of some */
+	size_t n_listed; /* in the list that comes, without mirror pods */
 	char *pods_failure;
 	enum reason pods_reason;
 	uint64_t pods_failed_usec; /* CLOCK_REALTIME since when there is one */
 	struct said pods_said;
 	bool pods_failure_said;
 	struct {
-		bool runs;
+		enum doubt_phase phase;
 		bool admitted; /* the timer is for a request that has been admitted for when it fires */
 		uint64_t generation; /* of the list that was empty */
 		struct http_request *request;
@@ -116,6 +128,7 @@ struct source_api {
 	struct map tokens;
 	struct loop_source *token_timer;
 	size_t n_rejected;
+	bool absence_held; /* of some wanted object: not believed, because of the pods */
 	struct log_limit refusals;
 	struct loop_source *check_timer, *starved_timer;
 	uint64_t check_at_usec; /* when check_timer is set to; 0: it is not */
@@ -224,10 +237,12 @@ int api_expect_pod(struct source *source, const char *ns, const char *name, cons
 
 void api_doubt_init(struct source_api *s);
 void api_doubt_deinit(struct source_api *s);
-/* A list was empty, and pods are known. Those that are gone are told, and then api_pods_told(). */
+/* A list had none of the pods that are known. Those that are gone are told, once that is certain, and then api_pods_told(). */
 void api_doubt_begin(struct source_api *s);
 /* Another list has pods: nobody is asked for any more. */
 void api_doubt_end(struct source_api *s);
+/* Whoever says now that an object is not there may have lost all it had: that is not believed. */
+bool api_doubt_is_general(const struct source_api *s);
 
 /* ---- source_api_objects.c ---- */
 
@@ -244,6 +259,8 @@ size_t api_objects_n_waiting(const struct source_api *s);
 void api_objects_server_answers(struct source_api *s, bool wanted_now, struct outage_turns *turns);
 /* Fetches each one's most recent state, but this follower's. */
 void api_objects_refresh_all(struct source_api *s, const struct follower *except);
+/* What was said to be absent and not believed is asked for again. */
+void api_objects_end_doubt(struct source_api *s);
 /* Fills in what concerns the Secrets. */
 void api_objects_health(const struct source_api *s, struct source_health *ret);
 int api_want(struct source *source, enum object_kind kind, const char *ns, const char *name);

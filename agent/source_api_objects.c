@@ -38,6 +38,7 @@ struct wanted {
 	char *failure; /* the last that was told; NULL: the last was good news */
 	struct said said;
 	bool rejected_said; /* in the log */
+	bool absence_held; /* it was said to be absent when that was not believed of anything */
 	bool starved; /* refused for want of memory: to be fetched again */
 	bool rests; /* immutable, and its reflector was stopped */
 	bool check_differs; /* the poller's answer that is coming in, from what is known */
@@ -180,10 +181,25 @@ static void on_starved_time(struct loop_source *source, void *userdata)
 			fetch(w);
 }
 
+/* The last good revision stays, as with anything else that makes no sense. */
+static void hold_absence(struct wanted *w)
+{
+	struct err e = ERR_INIT;
+
+	w->absence_held = w->follower.source->absence_held = true;
+	err_set(&e, -EAGAIN, "%s %s is not there, which is not believed while the list of pods is not either",
+		object_kind_word(w->kind), w->key);
+	secret_tell_failed(w, -EAGAIN, REASON_LIST_DOUBTED, err_text(&e));
+}
+
 static void secret_gone(struct wanted *w)
 {
 	bool is_news = w->secret || is_due(w);
 
+	if (api_doubt_is_general(w->follower.source)) {
+		hold_absence(w);
+		return;
+	}
 	secret_accepted(w);
 	secret_unref(TAKE_PTR(w->secret));
 	if (is_news)
@@ -710,6 +726,18 @@ void api_objects_refresh_all(struct source_api *s, const struct follower *except
 	for (size_t it = 0; (w = map_next(&s->wanted, &it));)
 		if (&w->follower != except)
 			fetch(w);
+}
+
+void api_objects_end_doubt(struct source_api *s)
+{
+	struct wanted *w;
+
+	for (size_t it = 0; s->absence_held && (w = map_next(&s->wanted, &it));) {
+		if (w->absence_held)
+			fetch(w);
+		w->absence_held = false;
+	}
+	s->absence_held = false;
 }
 
 void api_objects_health(const struct source_api *s, struct source_health *ret)

@@ -132,6 +132,14 @@ static void pod_there(struct source_api *s, struct known_pod *k, struct pod *pod
 	s->sink->pod_changed(s->userdata, pod);
 }
 
+/* As the codec sees it: also one that is refused for something else. */
+static bool is_mirror(const json_t *obj)
+{
+	const json_t *annotations = json_object_get(json_object_get(obj, "metadata"), "annotations");
+
+	return json_object_get(annotations, "kubernetes.io/config.mirror") != NULL;
+}
+
 /* NULL: none, or with NUL in it. */
 static const char *meta_str(const json_t *obj, const char *key)
 {
@@ -218,7 +226,8 @@ static void pod_object(void *userdata, enum reflector_event event, const json_t 
 		return;
 	}
 	k->generation = s->generation;
-	s->n_listed++;
+	k->mirror = is_mirror(obj);
+	s->n_listed += !k->mirror;
 	pod_decode(s, k, obj);
 }
 
@@ -230,12 +239,23 @@ static void pods_list_begin(void *userdata)
 	s->n_listed = 0;
 }
 
+/* All that there were, at once. A mirror pod proves nothing: the kubelet makes it at any API server that has none. */
+static bool have_all_vanished(const struct source_api *s)
+{
+	const struct known_pod *k;
+
+	for (size_t it = 0; s->n_listed == 0 && (k = map_next(&s->known_pods, &it));)
+		if (!k->mirror && k->generation != s->generation)
+			return true;
+	return false;
+}
+
 static void pods_list_end(void *userdata)
 {
 	struct source_api *s = ((struct follower *)userdata)->source;
 	struct known_pod *k;
 
-	if (s->n_listed == 0 && map_count(&s->known_pods) > 0) {
+	if (have_all_vanished(s)) {
 		api_doubt_begin(s);
 		return;
 	}
@@ -249,6 +269,8 @@ static void pods_list_end(void *userdata)
 void api_pods_told(struct source_api *s)
 {
 	s->pods_told = true;
+	s->expects_pods = false;
+	api_objects_end_doubt(s);
 	s->sink->pods_synced(s->userdata);
 }
 
@@ -267,6 +289,7 @@ int api_expect_pod(struct source *source, const char *ns, const char *name, cons
 		return r;
 	if (!k->uid)
 		api_keep_text(&k->uid, uid);
+	s->expects_pods = true;
 	return k->uid ? 0 : -ENOMEM;
 }
 

@@ -104,7 +104,8 @@ cat >"$TEST_DIR/kubeconfig" <<-Y
 	clusters: [{name: k, cluster: {server: "http://127.0.0.1:$(cat "$TEST_DIR/port")"}}]
 	users: [{name: u, user: {}}]
 Y
-"$here/../lib/manager.py" "$TEST_DIR/pid" "$secretlet" run --kubeconfig "$TEST_DIR/kubeconfig" --node-name node-1 --pods-dir "$pods" \
+printf '%s\n' "apiVersion: secretlet.config/v1alpha1" "kind: SecretletConfiguration" "syncFrequency: 1s" >"$TEST_DIR/secretlet.yaml"
+"$here/../lib/manager.py" "$TEST_DIR/pid" "$secretlet" run --config "$TEST_DIR/secretlet.yaml" --kubeconfig "$TEST_DIR/kubeconfig" --node-name node-1 --pods-dir "$pods" \
 	--runtime-dir "$run" 2>>"$log" &
 manager=$!
 
@@ -148,11 +149,19 @@ check "the keeper dies" die "$(cat "$TEST_DIR/pid")"
 check "a list that has pods is believed" eventually 30 "[ ! -e '$pods/uid-app' ]"
 check_equal "of those that it has, too" "$(value other)" one
 
-# --- the server says so itself
+# --- the server says so itself, and then it is another one again
 : >"$TEST_DIR/list"
 echo gone >"$TEST_DIR/get"
 check "the agent dies" die "$(child agent)"
-check "a pod that is not found is gone" eventually 30 "[ ! -e '$pods/uid-other' ]"
+check "that is not enough" eventually 30 "health .source.lastError | grep -q 'the one pod of the node has vanished at once'"
+check_equal "for the moment" "$(value other)" one
+check_equal "it has a word of its own" "$(health .source.reason)" PodListDoubted
+echo other >"$TEST_DIR/list"
+check "a list that has it again ends that" eventually 30 "[ \"\$(health .source.lastError)\" = '' ]"
+check_equal "nothing went" "$(value other)" one
+: >"$TEST_DIR/list"
+check "the agent dies" die "$(child agent)"
+check "a pod that is not found twice is gone" eventually 30 "[ ! -e '$pods/uid-other' ]"
 
 kill "$manager"
 wait "$manager"

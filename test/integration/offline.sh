@@ -330,13 +330,19 @@ reboot
 
 # --- an API server that has no pods is not believed at once
 server_stop
+write_config "offlineCacheDir: cache" "offlineCacheKeyFile: cache.key" "syncFrequency: 2s"
 start
 check "once more from the cache" ready app
 mkdir "$TEST_DIR/nothing"
 objects=$TEST_DIR/nothing server_start
 check "a list without any pod is not believed" eventually 30 \
 	"grep -q 'the list of pods is empty; each of the 1 known ones is asked for' '$log'"
-check "each was asked for, and has gone" eventually 10 "[ ! -e '$pods/uid-app' ]"
+check "nor when each is said to be gone, at first" eventually 10 "grep -q 'the one pod of the node has vanished at once' '$log'"
+check "what is shown stays" reads "$(vol app creds)/sub/pw" "$canary"
+check_equal "and what is in the cache" "$(status .offlineCache.pods)" 1
+check "a Secret that is not there either is not believed" eventually 10 \
+	"'$secretlet' volumes --runtime-dir '$run' -o json | grep -q 'which is not believed while the list of pods is not'"
+check "said again, and it has gone" eventually 30 "[ ! -e '$pods/uid-app' ]"
 check "from the cache, too" eventually 10 "is .offlineCache.pods 0"
 
 # --- the end

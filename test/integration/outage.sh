@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # timeout: 180
 # An API server that is away or talks nonsense, and agents that die meanwhile: nothing that was published goes. Only a server
-# that says so of each pod takes volumes away.
+# that says so of each pod, twice, takes volumes away.
 set -u
 here=$(dirname "$(realpath "$0")")
 # shellcheck source=../lib/tap.sh
@@ -84,7 +84,8 @@ pod app
 pod other
 secret one
 server_start "$objects"
-"$secretlet" run --kubeconfig "$TEST_DIR/kubeconfig" --node-name node-1 --pods-dir "$pods" --runtime-dir "$run" 2>>"$log" &
+printf '%s\n' "apiVersion: secretlet.config/v1alpha1" "kind: SecretletConfiguration" "syncFrequency: 1s" >"$TEST_DIR/secretlet.yaml"
+"$secretlet" run --config "$TEST_DIR/secretlet.yaml" --kubeconfig "$TEST_DIR/kubeconfig" --node-name node-1 --pods-dir "$pods" --runtime-dir "$run" 2>>"$log" &
 keeper=$!
 check "a pod becomes ready" ready app
 check "another one, too" ready other
@@ -128,12 +129,13 @@ server_start "$objects"
 check "a pod that went meanwhile goes" eventually 60 "[ ! -e '$pods/uid-other' ]"
 check_equal "the other one stays" "$(value app)" two
 
-# --- a server that has nothing: each pod is asked for by its name
+# --- a server that has nothing: each pod is asked for by its name, and all again later
 server_stop
 kill_agent
 server_start "$TEST_DIR/nothing"
 check "a server that says of each pod that it is gone is believed" eventually 60 "[ ! -e '$pods/uid-app' ]"
 check "after it was asked" grep -q "the list of pods is empty; each of the 1 known ones is asked for" "$log"
+check "and had to say it again" grep -q "the one pod of the node has vanished at once, .*says so again, in 5 s" "$log"
 
 kill "$keeper"
 wait "$keeper"

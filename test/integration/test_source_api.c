@@ -252,6 +252,14 @@ static int new_source(struct rig *t, struct err *e)
 		&SINK, t, &t->source, e);
 }
 
+static void new_source_or_fail(struct rig *t)
+{
+	struct err e = ERR_INIT;
+
+	if (new_source(t, &e) < 0)
+		fail_msg("%s", err_text(&e));
+}
+
 static void start_source(struct rig *t)
 {
 	struct err e = ERR_INIT;
@@ -510,6 +518,12 @@ static void empty_lists(struct rig *t, int n)
 	reach(t, apiserver_inject(t->server, "Pod", "garbage\n"));
 }
 
+/* That all of them have vanished is said twice within this test. */
+static void confirm_soon(struct rig *t)
+{
+	source_tune(t->source, &(struct source_tuning){ .sync_usec = 20 * USEC_PER_MSEC });
+}
+
 static void empty_list_of_pods_that_are_there_is_not_believed(void **state)
 {
 	struct rig *t = *state;
@@ -541,6 +555,7 @@ static void empty_list_without_the_right_to_ask_takes_no_pod(void **state)
 	assert_int_equal(t->n_pods, 1);
 	apiserver_fail(t->server, "/pods/a", 0, NULL, -1, 0);
 	apiserver_fail(t->server, "pods?fieldSelector", 0, NULL, -1, 0);
+	confirm_soon(t);
 	apiserver_delete(t->server, "Pod", "ns", "a");
 	eventually(t, t->n_pods == 0);
 	eventually(t, !*health(t).last_error);
@@ -567,6 +582,7 @@ static void empty_list_and_a_404_that_is_no_status(void **state)
 	assert_int_equal(t->n_pods, 1);
 	apiserver_fail(t->server, "/pods/a", 0, NULL, -1, 0);
 	apiserver_fail(t->server, "pods?fieldSelector", 0, NULL, -1, 0);
+	confirm_soon(t);
 	apiserver_delete(t->server, "Pod", "ns", "a");
 	eventually(t, t->n_pods == 0);
 }
@@ -620,6 +636,7 @@ static void empty_list_and_another_pod_under_the_name_is_believed(void **state)
 	apiserver_fail(t->server, "/pods/a", 200,
 		       "{\"kind\":\"Pod\",\"metadata\":{\"namespace\":\"ns\",\"name\":\"a\",\"uid\":\"another\"}}", -1,
 		       -1);
+	confirm_soon(t);
 	empty_lists(t, -1);
 	eventually(t, t->n_pods == 0);
 }
@@ -666,6 +683,7 @@ static void pods_that_are_all_gone_are_asked_for_and_removed(void **state)
 	put_pod(t, "b", "s");
 	put_refused_pod(t, "never-told");
 	eventually(t, t->n_pods == 2 && health(t).n_rejected == 1);
+	confirm_soon(t);
 	n_synced = t->n_synced;
 	apiserver_pause(t->server);
 	eventually(t, !health(t).connected);
@@ -677,6 +695,124 @@ static void pods_that_are_all_gone_are_asked_for_and_removed(void **state)
 	eventually(t, t->n_pods == 0);
 	eventually(t, t->n_synced > n_synced);
 	assert_int_equal(health(t).n_rejected, 0);
+	assert_string_equal(health(t).last_error, "");
+	/* each was asked for twice, with a list in between */
+	assert_int_equal(count_requests(t, "/pods/a", ""), 2);
+	assert_int_equal(count_requests(t, "/pods/b", ""), 2);
+}
+
+/* The server's memory is gone, as after a restart with an empty etcd or at another cluster. */
+static void lose_all(struct rig *t)
+{
+	apiserver_pause(t->server);
+	eventually(t, !health(t).connected);
+	apiserver_delete(t->server, "Pod", "ns", "a");
+	apiserver_delete(t->server, "Pod", "ns", "b");
+	apiserver_delete(t->server, "Secret", "ns", "s");
+	apiserver_compact(t->server);
+	assert_int_equal(apiserver_resume(t->server, NULL), 0);
+}
+
+static void pods_that_all_vanish_stay_until_that_is_said_again(void **state)
+{
+	struct rig *t = *state;
+	unsigned n_synced;
+
+	put_pod(t, "a", "s");
+	put_pod(t, "b", "s");
+	eventually(t, t->n_pods == 2);
+	n_synced = t->n_synced;
+	lose_all(t);
+	eventually(t, strstr(health(t).last_error, "all 2 pods of the node have vanished at once"));
+	assert_int_equal(health(t).reason, REASON_LIST_DOUBTED);
+	settle(t);
+	assert_int_equal(t->n_pods, 2);
+	assert_int_equal(t->n_synced, n_synced);
+	assert_int_equal(count_requests(t, "/pods/a", ""), 1);
+	/* a list that has pods is believed, of those that it does not have, too */
+	put_pod(t, "c", "s");
+	reach(t, apiserver_inject(t->server, "Pod", "garbage\n"));
+	eventually(t, t->n_pods == 1 && str_eq(t->pods[0]->name, "c"));
+	eventually(t, !*health(t).last_error);
+}
+
+static void secret_that_vanishes_with_all_pods_stays(void **state)
+{
+	struct rig *t = *state;
+
+	put_pod(t, "a", "s");
+	put_secret(t, "s", "one");
+	want(t, "s");
+	eventually(t, t->n_pods == 1 && has_value(t, "s", "one"));
+	/* the pods' list first, then the Secret's */
+	apiserver_fail(t->server, "/pods/a", 404,
+		       "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"status\":\"Failure\",\"reason\":\"NotFound\","
+		       "\"code\":404,"
+		       "\"details\":{\"kind\":\"pods\",\"name\":\"a\"}}",
+		       -1, -1);
+	empty_lists(t, -1);
+	eventually(t, strstr(health(t).last_error, "the one pod of the node has vanished"));
+	apiserver_delete(t->server, "Secret", "ns", "s");
+	eventually(t, strstr(told(t, "s")->failure, "which is not believed"));
+	assert_true(has_value(t, "s", "one"));
+	assert_false(told(t, "s")->absent);
+	/* the pods are there again: now it is asked for, and what is said counts */
+	apiserver_fail(t->server, "pods?fieldSelector", 0, NULL, -1, 0);
+	reach(t, apiserver_inject(t->server, "Pod", "garbage\n"));
+	eventually(t, told(t, "s")->absent);
+	assert_int_equal(t->n_pods, 1);
+}
+
+/* The offline cache shows pods before the first list, and they want their Secrets. */
+static void first_list_that_is_empty_takes_nothing_of_what_is_expected(void **state)
+{
+	struct rig *t = *state;
+
+	start_server(t, &(struct apiserver_options){ .port = 0 });
+	write_kubeconfig(t, apiserver_url(t->server), "", "");
+	new_source_or_fail(t);
+	assert_int_equal(source_expect_pod(t->source, "ns", "a", "u-a"), 0);
+	want(t, "s");
+	assert_int_equal(source_start(t->source, NULL), 0);
+	eventually(t, strstr(health(t).last_error, "the one pod of the node has vanished"));
+	eventually(t, strstr(told(t, "s")->failure, "which is not believed"));
+	assert_string_equal(t->removed, "");
+	assert_int_equal(t->n_synced, 0);
+	assert_false(told(t, "s")->absent);
+}
+
+static void put_mirror_pod(struct rig *t)
+{
+	apiserver_put_text(
+		t->server,
+		"{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"namespace\":\"ns\",\"name\":\"static\","
+		"\"annotations\":{\"kubernetes.io/config.mirror\":\"x\"}},\"spec\":{\"nodeName\":\"node-1\"}}");
+}
+
+/* A kubelet makes them again at once, at a server that has lost everything. */
+static void mirror_pods_make_no_list_believed(void **state)
+{
+	struct rig *t = *state;
+
+	put_mirror_pod(t);
+	put_pod(t, "a", "s");
+	eventually(t, t->n_pods == 2);
+	lose_all(t);
+	eventually(t, strstr(health(t).last_error, "the one pod of the node has vanished"));
+	settle(t);
+	assert_int_equal(t->n_pods, 2);
+}
+
+static void node_of_mirror_pods_alone_is_one_without_pods(void **state)
+{
+	struct rig *t = *state;
+	unsigned n_synced;
+
+	put_mirror_pod(t);
+	eventually(t, t->n_pods == 1);
+	n_synced = t->n_synced;
+	reach(t, apiserver_inject(t->server, "Pod", "garbage\n"));
+	eventually(t, t->n_synced > n_synced);
 	assert_string_equal(health(t).last_error, "");
 }
 
@@ -695,6 +831,7 @@ static void pods_in_doubt_are_asked_for_within_the_limit_of_requests(void **stat
 	eventually(t, t->n_pods == 3);
 	apiserver_delete(t->server, "Pod", "ns", "b");
 	eventually(t, t->n_pods == 2);
+	confirm_soon(t);
 	apiserver_pause(t->server);
 	eventually(t, !health(t).connected);
 	apiserver_delete(t->server, "Pod", "ns", "a");
@@ -702,8 +839,8 @@ static void pods_in_doubt_are_asked_for_within_the_limit_of_requests(void **stat
 	apiserver_compact(t->server);
 	assert_int_equal(apiserver_resume(t->server, NULL), 0);
 	eventually(t, t->n_pods == 0);
-	assert_int_equal(count_requests(t, "/pods/a", ""), 1);
-	assert_int_equal(count_requests(t, "/pods/c", ""), 1);
+	assert_int_equal(count_requests(t, "/pods/a", ""), 2);
+	assert_int_equal(count_requests(t, "/pods/c", ""), 2);
 }
 
 static void relist_tells_no_pod_again(void **state)
@@ -1701,6 +1838,11 @@ int main(void)
 		TEST(empty_list_and_another_pod_under_the_name_is_believed),
 		TEST(doubt_that_nobody_answers_ends_with_the_next_pod),
 		TEST(pods_that_are_all_gone_are_asked_for_and_removed),
+		TEST(pods_that_all_vanish_stay_until_that_is_said_again),
+		TEST(secret_that_vanishes_with_all_pods_stays),
+		BARE(first_list_that_is_empty_takes_nothing_of_what_is_expected),
+		TEST(mirror_pods_make_no_list_believed),
+		TEST(node_of_mirror_pods_alone_is_one_without_pods),
 		BARE(pods_in_doubt_are_asked_for_within_the_limit_of_requests),
 		TEST(relist_tells_no_pod_again),
 		TEST(refused_pod_leaves_the_others_and_its_last_state),
