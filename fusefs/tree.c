@@ -1575,6 +1575,29 @@ int tree_commit_unlink(struct tree *t, struct node *parent, const char *name)
 	return 0;
 }
 
+static bool is_on_its_way(struct tree *t, const struct node *n)
+{
+	const struct node *to = n->final ? tree_node(t, n->final->parent_id) : NULL;
+
+	return to && (to->parent || to->id == TREE_ROOT_ID);
+}
+
+/* At any depth. A flat volume's folder of changes is what says to the next process that they have not all been made. */
+static bool has_node_on_its_way(struct tree *t, struct node *dir)
+{
+	bool found = false;
+	struct node *n;
+
+	list_append(&t->todo, &dir->work);
+	while ((n = list_first(&t->todo, struct node, work))) {
+		list_remove(&n->work);
+		found |= is_on_its_way(t, n);
+		for (size_t i = 0; !found && n->kind == NODE_DIR && i < n->dir.n; i++)
+			list_append(&t->todo, &n->dir.v[i]->work);
+	}
+	return found;
+}
+
 int tree_commit_rmdir(struct tree *t, struct node *parent, const char *name)
 {
 	struct node *n = tree_find(t, parent, name);
@@ -1585,6 +1608,8 @@ int tree_commit_rmdir(struct tree *t, struct node *parent, const char *name)
 		return -ENOTDIR;
 	if (!n->removal)
 		return -EROFS;
+	if (has_node_on_its_way(t, n))
+		return -ENOTEMPTY;
 
 	node_detach(t, n);
 	return 0;

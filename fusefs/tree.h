@@ -183,4 +183,5 @@ int tree_commit_rename(struct tree *t, struct node *parent, const char *name, st
 bool tree_was_renamed(const struct tree *t, const struct node *parent, const char *name, const struct node *to,
 		      const char *to_name);
 int tree_commit_unlink(struct tree *t, struct node *parent, const char *name);
+/* With all that is in it. -ENOTEMPTY: a rename of something in it, to where it could still be made, has not been committed. */
 int tree_commit_rmdir(struct tree *t, struct node *parent, const char *name);

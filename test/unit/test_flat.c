@@ -407,6 +407,30 @@ static void a_publisher_that_lies_is_found_out(void **state)
 	assert_shown(V, "a=2 ");
 }
 
+/* The renames did not happen, the folder of what was to be renamed is to go: it is what says, also to the next agent, that the
+ * update has not come to its end. */
+static void renames_that_did_not_happen_are_made_by_the_next_agent(void **state)
+{
+	struct publish_result res;
+	uint64_t doubt = 0;
+	int n_healed = 0;
+	bool whole;
+
+	assert_int_equal(publish(BEFORE, NULL), 0);
+	f.lies_of_renames = true;
+	assert_true(publish(AFTER, NULL) < 0);
+	f.lies_of_renames = false;
+	next_agent(&n_healed, &doubt);
+	assert_true(publish_find(f.publish, &AT, &res, &whole));
+	assert_false(whole);
+	attach();
+	run();
+	assert_int_equal(n_healed, 1);
+	assert_shown(V, after_update);
+	assert_shown(S, "new/ ");
+	assert_int_equal(publish(AFTER, NULL), PUBLISH_UNCHANGED);
+}
+
 /* Whether the volume is made then or not. */
 static void what_was_staged_for_a_volume_that_never_came_goes(void **state)
 {
@@ -668,6 +692,7 @@ int main(void)
 		TEST(an_update_that_was_not_committed_is_taken_back),
 		TEST(a_folder_in_doubt_is_looked_at_again),
 		TEST(a_publisher_that_lies_is_found_out),
+		TEST(renames_that_did_not_happen_are_made_by_the_next_agent),
 		TEST(what_was_staged_for_a_volume_that_never_came_goes),
 		TEST(a_revision_is_claimed_when_it_is_shown),
 		TEST(live_files_are_forgotten_before_their_rename_and_dropped_after_it),
