@@ -35,6 +35,7 @@
 #include "fusefs/tree.h"
 
 #define BEATS_PER_HANG		4 /* signs of life in agentHangTimeout */
+#define LINK_TURN_USEC		(5 * USEC_PER_MSEC) /* and then it is others' turn: thousands of files may come in a row */
 #define PUBLISHER_HANG_MAX_USEC (60 * USEC_PER_SEC) /* unless agentHangTimeout is longer */
 
 /* One that is wanted has an address. */
@@ -584,7 +585,9 @@ static void agent_link_readable(struct loop_source *s, int fd, uint32_t revents,
 	struct agent *a = userdata;
 	int r, with;
 
-	for (;;) {
+	uint64_t until_usec = clock_monotonic_usec() + LINK_TURN_USEC;
+
+	do {
 		with = -1;
 		r = link_receive(fd, &m, &with);
 		if (r == -EAGAIN)
@@ -634,7 +637,7 @@ static void agent_link_readable(struct loop_source *s, int fd, uint32_t revents,
 			close_fd(with);
 			log_warning(NULL, "unknown message %u of the keeper", m.type);
 		}
-	}
+	} while (clock_monotonic_usec() < until_usec);
 }
 
 static void agent_session_ended(void *userdata, int r)

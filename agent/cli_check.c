@@ -392,7 +392,7 @@ static int check_all(struct check *c, const struct options *o)
 		r = check_file(c, c->files[i]);
 	if (r < 0)
 		return r;
-	manifest_set_settle(c->set);
+	(void)manifest_set_settle(c->set); /* nobody is told */
 	manifest_set_findings(c->set, copy_finding, c);
 	for (size_t i = 0; i < c->n_references; i++)
 		if (!manifest_set_has(c->set, c->references[i].key))

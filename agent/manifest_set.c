@@ -7,6 +7,9 @@
  *   want:   Secrets and ConfigMaps that the store has asked for; `pending` ones are answered one by one from a list, because the sink
  *             may want and unwant while it is called.
  *
+ * What has changed is told from lists, too, pods first, and only so much in one turn: thousands at once would keep the loop from
+ * all else for longer than the keeper waits for a sign of life.
+ *
  * settle() is a plain recomputation over all entries in the order of file and text. With a few thousand objects that is
  * well under a millisecond, and there is no incremental state that could go wrong. */
 #include "agent/manifest_set.h"
@@ -52,6 +55,7 @@ struct object {
 	struct pod *pod;
 	json_t *json;
 	bool told; /* a pod the sink knows */
+	struct list untold; /* in `untold`, or in no list: there is another revision of it than the sink knows */
 	char *problem;
 	bool is_sealed; /* it is that a sealed value cannot be opened */
 
@@ -80,10 +84,11 @@ struct manifest_set {
 	struct map objects; /* by key */
 	struct map uids; /* of pods that count -> object */
 	struct map wants; /* by key */
-	struct list pending;
+	struct list untold, pending;
 	uint64_t serial;
 	size_t n_conflicts; /* new since the last settle */
-	bool settled; /* once at least */
+	bool decided; /* by a settle */
+	bool settled; /* and all of that was told, once at least */
 };
 
 /* ---- problems ---- */
@@ -450,16 +455,6 @@ static void tell_one(struct manifest_set *s, struct want *w)
 		s->sink->object_failed(s->userdata, kind, ns, name, &e);
 }
 
-void manifest_set_tell(struct manifest_set *s)
-{
-	struct want *w;
-
-	while (s->settled && (w = list_first(&s->pending, struct want, link))) {
-		list_remove(&w->link);
-		tell_one(s, w);
-	}
-}
-
 int manifest_set_get(const struct manifest_set *s, enum object_kind kind, const char *ns, const char *name,
 		     struct secret **ret_secret, const char **ret_problem)
 {
@@ -468,7 +463,7 @@ int manifest_set_get(const struct manifest_set *s, enum object_kind kind, const 
 
 	if (!key)
 		return -ENOMEM;
-	if (!s->settled)
+	if (!s->decided)
 		return -EAGAIN;
 	obj = map_get_str(&s->objects, key);
 	*ret_secret = obj ? obj->secret : NULL;
@@ -482,6 +477,7 @@ static void object_free(struct object *obj)
 {
 	if (!obj)
 		return;
+	list_remove(&obj->untold);
 	secret_unref(obj->secret);
 	pod_unref(obj->pod);
 	json_decref(obj->json);
@@ -502,6 +498,7 @@ static int get_object(struct manifest_set *s, const struct entry *en, struct obj
 	obj = calloc(1, sizeof(*obj));
 	if (!obj)
 		return -ENOMEM;
+	list_init(&obj->untold);
 	obj->key = strdup(en->o.key);
 	obj->kind = en->o.kind;
 	if (!obj->key)
@@ -535,6 +532,7 @@ static void forget_pod(struct manifest_set *s, struct object *obj)
 
 	if (!pod)
 		return;
+	list_remove(&obj->untold);
 	map_remove_str(&s->uids, pod->uid);
 	if (obj->told)
 		s->sink->pod_removed(s->userdata, pod->uid);
@@ -687,7 +685,8 @@ static void tell_pod(struct manifest_set *s, struct object *obj)
 		s->sink->pod_changed(s->userdata, obj->pod);
 }
 
-static void tell_all(struct manifest_set *s)
+/* What is in its place when it is told counts: one that has gone meanwhile is in no list. */
+static void note_changes(struct manifest_set *s)
 {
 	struct object *obj;
 	struct want *w;
@@ -698,8 +697,10 @@ static void tell_all(struct manifest_set *s)
 		w = map_get_str(&s->wants, obj->key);
 		if (w && changed)
 			make_pending(s, w);
-		if (obj->pod && obj->changed)
-			tell_pod(s, obj);
+		if (obj->pod && obj->changed) {
+			list_remove(&obj->untold);
+			list_append(&s->untold, &obj->untold);
+		}
 	}
 	for (size_t it = 0; (w = map_next(&s->wants, &it));) {
 		if (w->refresh)
@@ -708,17 +709,57 @@ static void tell_all(struct manifest_set *s)
 	}
 }
 
-void manifest_set_settle(struct manifest_set *s)
+static bool tell_next_pod(struct manifest_set *s)
+{
+	struct object *obj = list_first(&s->untold, struct object, untold);
+
+	if (!obj)
+		return false;
+	list_remove(&obj->untold);
+	tell_pod(s, obj);
+	return true;
+}
+
+static bool tell_next_want(struct manifest_set *s)
+{
+	struct want *w = list_first(&s->pending, struct want, link);
+
+	if (!w)
+		return false;
+	list_remove(&w->link);
+	tell_one(s, w);
+	return true;
+}
+
+bool manifest_set_tell(struct manifest_set *s)
+{
+	size_t n = 0;
+
+	if (!s->decided)
+		return false;
+	while (n < MANIFEST_SET_TOLD_MAX && tell_next_pod(s))
+		n++;
+	if (!list_empty(&s->untold))
+		return true;
+	if (!s->settled) {
+		s->settled = true;
+		s->sink->pods_synced(s->userdata);
+	}
+	while (n < MANIFEST_SET_TOLD_MAX && tell_next_want(s))
+		n++;
+	return !list_empty(&s->untold) || !list_empty(&s->pending);
+}
+
+bool manifest_set_settle(struct manifest_set *s)
 {
 	cleanup_free struct file **files = NULL;
 	size_t n_files = 0;
-	bool first = !s->settled;
 	int r;
 
 	r = sort_files(s, &files, &n_files);
 	if (r < 0) {
 		log_error(NULL, "manifests: out of memory; what was known before stays");
-		return;
+		return manifest_set_tell(s);
 	}
 	begin(s);
 	for (size_t i = 0; i < n_files; i++)
@@ -731,11 +772,9 @@ void manifest_set_settle(struct manifest_set *s)
 	if (s->n_conflicts > NEWS_LOGGED)
 		log_warning(NULL, "manifests: %zu more refusals", s->n_conflicts - NEWS_LOGGED);
 	s->n_conflicts = 0; /* files that fail are counted until the next settle */
-	tell_all(s);
-	s->settled = true;
-	if (first)
-		s->sink->pods_synced(s->userdata);
-	manifest_set_tell(s);
+	note_changes(s);
+	s->decided = true;
+	return manifest_set_tell(s);
 }
 
 /* ---- the whole ---- */
@@ -803,6 +842,7 @@ int manifest_set_new(const char *node_name, const struct source_sink *sink, void
 
 	if (!s)
 		return -ENOMEM;
+	list_init(&s->untold);
 	list_init(&s->pending);
 	s->sink = sink;
 	s->userdata = userdata;

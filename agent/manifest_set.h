@@ -18,7 +18,7 @@ struct manifest_set_stats {
 	size_t n_wanted[OBJECT_KINDS_N];
 	size_t n_rejected; /* objects and files refused and not yet corrected */
 	size_t n_warnings; /* fields that have no effect */
-	bool settled; /* all that was known at the first settle has been told */
+	bool settled; /* all pods that were known at the first settle have been told */
 	const char *last_error; /* the newest of these; "" if there is none; valid until the next call */
 };
 
@@ -34,16 +34,20 @@ int manifest_set_put(struct manifest_set *s, const char *file, struct manifest_o
 int manifest_set_fail(struct manifest_set *s, const char *file, const char *problem);
 /* The file is gone. */
 void manifest_set_drop(struct manifest_set *s, const char *file);
-/* Works out what has changed and tells it; the first time, pods_synced as well. */
-void manifest_set_settle(struct manifest_set *s);
+/* Works out what has changed and begins to tell it. true: there is more than is told in one turn, manifest_set_tell() has the
+ * rest. */
+bool manifest_set_settle(struct manifest_set *s);
+/* Tells the next of what has changed and is still to be answered, MANIFEST_SET_TOLD_MAX calls of the sink at most: pods first,
+ * once all of the first settle's are told pods_synced, then Secrets and ConfigMaps. true: there is more. Nothing before the
+ * first settle. */
+#define MANIFEST_SET_TOLD_MAX ((size_t)100)
+bool manifest_set_tell(struct manifest_set *s);
 
 /* Secrets and ConfigMaps that somebody wants to hear of. Answered by the next settle or, after the first, tell. -EEXIST, -ENOMEM. */
 int manifest_set_want(struct manifest_set *s, enum object_kind kind, const char *ns, const char *name);
 void manifest_set_unwant(struct manifest_set *s, enum object_kind kind, const char *ns, const char *name);
 /* Answers once more at the next settle. -ENOENT: not wanted. */
 int manifest_set_refresh(struct manifest_set *s, enum object_kind kind, const char *ns, const char *name);
-/* Answers what is still to be answered; nothing before the first settle. */
-void manifest_set_tell(struct manifest_set *s);
 
 /* The one that counts, borrowed; NULL: there is none. `problem`: why a file's is refused; NULL: it is not. As of the last
  * settle. -EAGAIN: there was none yet; -ENOMEM. */

@@ -22,6 +22,7 @@
 #include <sys/inotify.h>
 #include <sys/stat.h>
 
+#include "agent/manifest_room.h"
 #include "agent/manifest_set.h"
 #include "agent/yaml.h"
 #include "common/clock.h"
@@ -53,6 +54,7 @@ struct manifest_file {
 	bool changed; /* to be read with the next batch */
 	bool created; /* somebody has begun to write it */
 	bool opening;
+	struct manifest_share share; /* of `room` */
 };
 
 struct manifests {
@@ -71,6 +73,7 @@ struct manifests {
 	int above_wd; /* of the folder that `dir` is in; -1: it is not watched */
 	struct loop_source *io, *batch_timer, *retry_timer, *defer;
 	struct map known; /* by name -> struct manifest_file */
+	struct manifest_room room;
 	struct list queue; /* to be opened */
 	size_t n_opening, n_postponed;
 	bool read_all, settle;
@@ -123,8 +126,23 @@ static int get_file(struct manifests *m, const char *name, struct manifest_file 
 	return 0;
 }
 
+static void gather(struct manifests *m);
+
+/* Whoever had no room is read again. */
+static void take_room(struct manifests *m, struct manifest_file *f, size_t n_bytes, size_t n_objects)
+{
+	struct manifest_file *other;
+
+	if (!manifest_room_take(&m->room, &f->share, n_bytes, n_objects))
+		return;
+	for (size_t it = 0; (other = map_next(&m->known, &it));)
+		other->changed |= other->share.refused;
+	gather(m);
+}
+
 static void forget_file(struct manifests *m, struct manifest_file *f)
 {
+	take_room(m, f, 0, 0);
 	manifest_set_drop(m->set, f->path);
 	map_remove_str(&m->known, f->name);
 	file_free(f);
@@ -138,7 +156,7 @@ static void fail_file(struct manifests *m, const struct manifest_file *f, const 
 		log_error(NULL, "%s: out of memory", f->path);
 }
 
-static int parse_file(struct manifests *m, const struct manifest_file *f, const char *text, size_t len, struct err *e)
+static int parse_file(struct manifests *m, struct manifest_file *f, const char *text, size_t len, struct err *e)
 {
 	struct manifest_object *objects = NULL;
 	size_t n_objects = 0;
@@ -147,11 +165,19 @@ static int parse_file(struct manifests *m, const struct manifest_file *f, const 
 	r = manifest_parse(f->path, text, len, m->keys, &m->revision, &objects, &n_objects, e);
 	if (r < 0)
 		return r;
+	r = manifest_room_ask(&m->room, &f->share, f->path, len, n_objects, e);
+	if (r < 0) {
+		manifest_objects_free(objects, n_objects);
+		return r;
+	}
 	r = manifest_set_put(m->set, f->path, objects, n_objects);
-	return r < 0 ? err_set(e, r, "%s: out of memory", f->path) : 0;
+	if (r < 0)
+		return err_set(e, r, "%s: out of memory", f->path);
+	take_room(m, f, len, n_objects);
+	return 0;
 }
 
-static int read_file(struct manifests *m, const struct manifest_file *f, int fd, struct err *e)
+static int read_file(struct manifests *m, struct manifest_file *f, int fd, struct err *e)
 {
 	char *text = NULL;
 	struct stat st;
@@ -168,13 +194,23 @@ static int read_file(struct manifests *m, const struct manifest_file *f, int fd,
 	if (f->created && !f->is_link && st.st_nlink == 1)
 		return 0;
 
-	r = file_read_fd(fd, f->path, YAML_BYTES_MAX, &text, &len, e);
+	/* before it takes memory; how many objects it has is seen later */
+	r = manifest_room_ask(&m->room, &f->share, f->path, (size_t)st.st_size, 0, e);
+	if (r == 0)
+		r = file_read_fd(fd, f->path, YAML_BYTES_MAX, &text, &len, e);
 	if (r < 0)
 		return r;
 	r = parse_file(m, f, text, len, e);
 	explicit_bzero(text, len);
 	free(text);
 	return r;
+}
+
+static void tell_later(struct manifests *m)
+{
+	/* each batch goes on with it, too */
+	if (loop_defer_set(m->defer) < 0)
+		log_error(NULL, "%s: out of memory; changes are seen late", m->dir);
 }
 
 static void pump(struct manifests *m);
@@ -244,7 +280,8 @@ static void pump(struct manifests *m)
 	m->settle = false;
 	m->n_postponed = 0;
 	m->last_contact_usec = clock_realtime_usec();
-	manifest_set_settle(m->set);
+	if (manifest_set_settle(m->set))
+		tell_later(m);
 }
 
 /* ---- the folder ---- */
@@ -309,6 +346,30 @@ static int list_folder(struct manifests *m, struct err *e)
 	return r;
 }
 
+static int compare_names(const void *a, const void *b)
+{
+	const struct manifest_file *const *x = a, *const *y = b;
+
+	return strcmp((*x)->name, (*y)->name);
+}
+
+/* By name, so that it is the same files at each start for which there is no room. */
+static void sort_queue(struct manifests *m)
+{
+	size_t n = 0, n_known = map_count(&m->known);
+	cleanup_free struct manifest_file **files = calloc(n_known + 1, sizeof(struct manifest_file *));
+	struct manifest_file *f;
+
+	while (files && n < n_known && (f = list_first(&m->queue, struct manifest_file, queue_link))) {
+		list_remove(&f->queue_link);
+		files[n++] = f;
+	}
+	if (n > 0)
+		qsort(files, n, sizeof(struct manifest_file *), compare_names);
+	for (size_t i = 0; i < n; i++)
+		list_append(&m->queue, &files[i]->queue_link);
+}
+
 static void queue_changed(struct manifests *m)
 {
 	struct manifest_file *f;
@@ -329,6 +390,7 @@ static void queue_changed(struct manifests *m)
 		list_remove(&f->queue_link);
 		list_append(&m->queue, &f->queue_link);
 	}
+	sort_queue(m);
 	m->read_all = false;
 }
 
@@ -669,7 +731,8 @@ static void answer(struct loop_source *source, void *userdata)
 {
 	struct manifests *m = userdata;
 
-	manifest_set_tell(m->set);
+	if (manifest_set_tell(m->set))
+		tell_later(m);
 	answer_fetches(m);
 }
 

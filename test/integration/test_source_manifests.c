@@ -12,6 +12,7 @@
 #include <time.h>
 #include <cmocka.h>
 
+#include "agent/manifest_set.h"
 #include "agent/sealing.h"
 #include "common/buf.h"
 #include "common/file.h"
@@ -362,6 +363,86 @@ static void synced_is_said_when_all_pods_are_told(void **state)
 	expect(w, "synced");
 	assert_false(w->synced_early);
 	assert_true(health(w).pods_synced);
+}
+
+/* Each call of the sink may cost as much as the setting up of a pod, and the keeper waits for a sign of life of the loop. */
+static void of_hundreds_of_objects_only_some_are_told_in_one_turn(void **state)
+{
+	struct world *w = *state;
+	cleanup_buf struct buf b = BUF_INIT(1 << 20);
+	size_t n_before, i;
+
+	for (i = 0; i < 240; i++)
+		assert_int_equal(buf_printf(&b,
+					    "{apiVersion: v1, kind: Pod, metadata: {name: p%zu}, spec: {containers: "
+					    "[{name: main}]}}\n---\n"
+					    "{apiVersion: v1, kind: Secret, metadata: {name: s%zu}}\n---\n",
+					    i, i),
+				 0);
+	put(w, "all.yaml", b.data);
+	begin(w);
+	for (i = 0; i < 240; i++) {
+		cleanup_free char *name = str_format("s%zu", i);
+
+		want(w, name);
+	}
+	while (w->n_log < 481) {
+		n_before = w->n_log;
+		assert_true(loop_run_once(w->loop, DEADLINE_USEC) > 0);
+		assert_true(w->n_log - n_before <= MANIFEST_SET_TOLD_MAX + 1);
+		assert_int_equal(health(w).pods_synced, w->n_log > 240);
+	}
+	assert_true(str_starts(w->log[239], "pod "));
+	assert_string_equal(w->log[240], "synced");
+	assert_false(w->synced_early);
+	assert_true(str_starts(w->log[241], "secret "));
+}
+
+/* Those for which there is no room are named, and come as soon as there is. */
+static void manifests_that_are_too_much_together_are_refused_and_come_later(void **state)
+{
+	struct world *w = *state;
+	cleanup_buf struct buf b = BUF_INIT(4 << 20);
+
+	for (char c = 'a'; c <= 'c'; c++) {
+		char file[] = { c, '.', 'y', 'a', 'm', 'l', 0 };
+
+		buf_clear(&b);
+		for (size_t i = 0; i < 8000; i++)
+			assert_int_equal(
+				buf_printf(&b, "--- {apiVersion: v1, kind: Secret, metadata: {name: %c%zu}}\n", c, i),
+				0);
+		put(w, file, b.data);
+	}
+	begin(w);
+	expect(w, "synced");
+	assert_int_equal(health(w).n_rejected, 1);
+	assert_non_null(strstr(health(w).last_error,
+			       "/c.yaml: no room for its 8000 objects: all manifests together may "
+			       "have 20000, and the others have 16000"));
+	want(w, "a0");
+	expect(w, "secret default/a0");
+	want(w, "c0");
+	expect(w, "secret default/c0 absent");
+	/* what was good stays when a file grows out of it */
+	want(w, "d");
+	expect(w, "secret default/d absent");
+	put_secret(w, "d.yaml", "d", "one");
+	expect(w, "secret default/d k=one");
+	buf_clear(&b);
+	for (size_t i = 0; i < 8000; i++)
+		assert_int_equal(buf_printf(&b, "--- {apiVersion: v1, kind: Secret, metadata: {name: d%zu}}\n", i), 0);
+	put(w, "d.yaml", b.data);
+	wait_for_rejected(w, 2);
+	expect(w, "failed default/d ...");
+	assert_non_null(strstr(w->log[w->n_seen - 1], "/d.yaml: no room for its 8000 objects"));
+	put_secret(w, "d.yaml", "d", "one");
+	wait_for_rejected(w, 1);
+	drop(w, "a.yaml");
+	expect(w, "secret default/d k=one");
+	expect(w, "secret default/a0 absent");
+	expect(w, "secret default/c0");
+	assert_int_equal(health(w).n_rejected, 0);
 }
 
 static void an_empty_folder_is_synced(void **state)
@@ -1987,6 +2068,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(nothing_is_told_before_start_and_from_inside_a_call),
 		TEST(a_folder_that_is_none_is_refused_by_name),
+		TEST(of_hundreds_of_objects_only_some_are_told_in_one_turn),
+		TEST(manifests_that_are_too_much_together_are_refused_and_come_later),
 		TEST(an_empty_folder_is_synced),
 		TEST(synced_is_said_when_all_pods_are_told),
 		TEST(files_that_come_change_and_go_are_told),
