@@ -331,8 +331,7 @@ static int agent_find(struct agent *a, const char *ref, const struct pod_state *
 		return err_set(
 			e, -EAGAIN,
 			"pod %s is not known yet: the first list of pods has not arrived; see `secretlet status`", ref);
-	return err_set(e, -ENOENT, "no pod %s on node %s; `secretlet pods` lists those that there are", ref,
-		       a->config->node_name);
+	return report_why_unknown(&a->report, ref, e);
 }
 
 static int agent_pod(void *userdata, const char *ref, json_t **ret, struct err *e)

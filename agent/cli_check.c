@@ -102,6 +102,11 @@ static void copy_finding(void *userdata, const struct finding *from)
 	add_finding(userdata, f);
 }
 
+static void copy_object_finding(void *userdata, const struct finding *from, const struct manifest_object *o)
+{
+	copy_finding(userdata, from);
+}
+
 /* `text` as modules make it: "FILE:LINE:COLUMN: FIELD: REASON", of which all but the reason may be missing. */
 static void add_sentence(struct check *c, enum finding_level level, const char *file, const char *text)
 {
@@ -393,7 +398,7 @@ static int check_all(struct check *c, const struct options *o)
 	if (r < 0)
 		return r;
 	(void)manifest_set_settle(c->set); /* nobody is told */
-	manifest_set_findings(c->set, copy_finding, c);
+	manifest_set_findings(c->set, copy_object_finding, c);
 	for (size_t i = 0; i < c->n_references; i++)
 		if (!manifest_set_has(c->set, c->references[i].key))
 			add_finding(c, TAKE_PTR(c->references[i].finding));

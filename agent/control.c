@@ -661,17 +661,17 @@ static bool is_usual_uid(const char *s)
 }
 
 /* "/v1/pods/X/wait" (or /pull-config): a wait for the pod with UID X, or the pod named "wait" in namespace X? The first if X looks like a
- * UID, cannot be a namespace, or is the UID of a pod that is here. */
+ * UID, cannot be a namespace, or is the UID of a pod that is here, or would be if it was not refused. */
 static bool uid_waits(const struct control *c, const char *x)
 {
-	json_t *pod = NULL;
+	cleanup_json json_t *pod = NULL, *refused = NULL;
 
 	if (is_usual_uid(x) || !str_is_dns_label(x))
 		return true;
-	if (c->ops->pod(c->userdata, x, &pod, NULL) < 0)
-		return false;
-	json_decref(pod);
-	return true;
+	if (c->ops->pod(c->userdata, x, &pod, NULL) >= 0)
+		return true;
+	refused = c->ops->refused ? c->ops->refused(c->userdata, x) : NULL;
+	return json_array_size(refused) > 0;
 }
 
 static bool route_fits(const struct control *c, const struct route *route, const struct urlpath *p)

@@ -750,7 +750,7 @@ static bool explain_refused_pod(struct explain *x, const json_t *answer)
 	json_array_foreach (json_object_get(answer, "refused"), i, one) {
 		cleanup_free char *name = str_format("%s/%s", text_of(one, "namespace"), text_of(one, "name"));
 
-		if (!str_eq(name, ref))
+		if (!str_eq(name, ref) && !str_eq(text_of(one, "uid"), ref))
 			continue;
 		explain_refused(x, "PodRefused", one, object, words);
 		found = true;

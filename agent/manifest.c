@@ -29,6 +29,7 @@ void manifest_object_deinit(struct manifest_object *o)
 	free(o->key);
 	free(o->ns);
 	free(o->name);
+	free(o->uid);
 	free(o->volumes);
 	finding_free(o->problem);
 	for (size_t i = 0; i < o->n_warnings; i++)
@@ -225,6 +226,32 @@ static const char *name_text(const struct yaml_node *n, const char *otherwise)
 	return *n->scalar ? n->scalar : otherwise;
 }
 
+/* Shaped like a UUID (version 8: by our own rule, RFC 9562), so that whoever sorts pods by uid finds what it expects. */
+static void derive_uid(const char *key, char uid[static 37])
+{
+	static const char domain[] = "secretlet manifest uid";
+	unsigned char h[16];
+
+	crypto_generichash(h, sizeof(h), (const unsigned char *)key, strlen(key), (const unsigned char *)domain,
+			   sizeof(domain) - 1);
+	h[6] = (h[6] & 0x0f) | 0x80;
+	h[8] = (h[8] & 0x3f) | 0x80;
+	snprintf(uid, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", h[0], h[1], h[2],
+		 h[3], h[4], h[5], h[6], h[7], h[8], h[9], h[10], h[11], h[12], h[13], h[14], h[15]);
+}
+
+static int keep_uid(struct reader *r, struct manifest_object *o, const struct yaml_node *given)
+{
+	char derived[37];
+
+	if (!given || given->kind == YAML_NULL)
+		derive_uid(o->key, derived);
+	else
+		derived[0] = '\0';
+	o->uid = strdup(*derived ? derived : name_text(given, "") ?: "");
+	return o->uid ? 0 : no_memory(r);
+}
+
 /* Of an object that may be refused later: enough to know whose last good version is to be kept. What validate accepts
  * has a key. */
 static int read_identity(struct reader *r, struct manifest_object *o, const struct yaml_node *root)
@@ -238,21 +265,9 @@ static int read_identity(struct reader *r, struct manifest_object *o, const stru
 	o->ns = strdup(ns);
 	o->name = strdup(name);
 	o->key = str_format("%s %s/%s", kind_name(o->kind), ns, name);
-	return o->ns && o->name && o->key ? 0 : no_memory(r);
-}
-
-/* Shaped like a UUID (version 8: by our own rule, RFC 9562), so that whoever sorts pods by uid finds what it expects. */
-static void derive_uid(const char *key, char uid[static 37])
-{
-	static const char domain[] = "secretlet manifest uid";
-	unsigned char h[16];
-
-	crypto_generichash(h, sizeof(h), (const unsigned char *)key, strlen(key), (const unsigned char *)domain,
-			   sizeof(domain) - 1);
-	h[6] = (h[6] & 0x0f) | 0x80;
-	h[8] = (h[8] & 0x3f) | 0x80;
-	snprintf(uid, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", h[0], h[1], h[2],
-		 h[3], h[4], h[5], h[6], h[7], h[8], h[9], h[10], h[11], h[12], h[13], h[14], h[15]);
+	if (!o->ns || !o->name || !o->key)
+		return no_memory(r);
+	return o->kind == MANIFEST_POD ? keep_uid(r, o, yaml_get(meta, "uid")) : 0;
 }
 
 /* What a server gives to an object when it stores it. */

@@ -19,6 +19,7 @@ struct manifest_object {
 	enum manifest_kind kind;
 	char *key; /* "secret default/db"; NULL: not even that is known (and so problem is set) */
 	char *ns, *name; /* NULL with key */
+	char *uid; /* of a Pod, also of one that is refused; NULL with key */
 	size_t line, column; /* where the object begins */
 	struct secret *secret; /* a good Secret or ConfigMap */
 	struct pod *pod; /* a good Pod */

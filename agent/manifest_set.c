@@ -815,23 +815,22 @@ bool manifest_set_has(const struct manifest_set *s, const char *key)
 	return map_get_str(&s->objects, key);
 }
 
-void manifest_set_findings(const struct manifest_set *s, void (*fn)(void *userdata, const struct finding *f),
-			   void *userdata)
+void manifest_set_findings(const struct manifest_set *s, manifest_set_finding_fn fn, void *userdata)
 {
 	struct file *f;
 
 	for (size_t it = 0; (f = map_next(&s->files, &it));) {
 		if (f->problem.f)
-			fn(userdata, f->problem.f);
+			fn(userdata, f->problem.f, NULL);
 		for (size_t i = 0; i < f->n_entries; i++) {
 			const struct entry *en = &f->entries[i];
 
 			if (en->refused.f)
-				fn(userdata, en->refused.f);
+				fn(userdata, en->refused.f, &en->o);
 			if (en->conflict.f)
-				fn(userdata, en->conflict.f);
+				fn(userdata, en->conflict.f, &en->o);
 			for (size_t k = 0; k < en->o.n_warnings; k++)
-				fn(userdata, en->o.warnings[k]);
+				fn(userdata, en->o.warnings[k], &en->o);
 		}
 	}
 }

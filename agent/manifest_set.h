@@ -55,7 +55,8 @@ int manifest_set_get(const struct manifest_set *s, enum object_kind kind, const 
 		     struct secret **ret_secret, const char **ret_problem);
 /* Some file names the object ("secret default/db"), good or not. As of the last settle. */
 bool manifest_set_has(const struct manifest_set *s, const char *key);
-/* All that is wrong at the moment: files in no order, the objects of one file in the order of its text. Borrowed. */
-void manifest_set_findings(const struct manifest_set *s, void (*fn)(void *userdata, const struct finding *f),
-			   void *userdata);
+/* All that is wrong at the moment: files in no order, the objects of one file in the order of its text. o: what it is about,
+ * NULL: the file as a whole. Borrowed. */
+typedef void (*manifest_set_finding_fn)(void *userdata, const struct finding *f, const struct manifest_object *o);
+void manifest_set_findings(const struct manifest_set *s, manifest_set_finding_fn fn, void *userdata);
 struct manifest_set_stats manifest_set_stats(const struct manifest_set *s);

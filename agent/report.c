@@ -264,20 +264,27 @@ static json_t *report_containers(const struct pod *pod)
 }
 
 struct refused {
-	const char *ns, *name; /* only of this pod; NULL: of all */
+	const char *ns, *name, *uid; /* only of this pod; NULL: of all */
 	json_t *all; /* NULL: out of memory */
 };
+
+static bool is_refused(const struct refused *refused, const struct source_refusal *r)
+{
+	if (refused->uid)
+		return str_eq(r->uid, refused->uid);
+	return !refused->name || (str_eq(r->ns, refused->ns) && str_eq(r->name, refused->name));
+}
 
 static void refused_add(void *userdata, const struct source_refusal *r)
 {
 	struct refused *refused = userdata;
 	json_t *one;
 
-	if (!refused->all || json_array_size(refused->all) == REFUSED_MAX ||
-	    (refused->name && (!str_eq(r->ns, refused->ns) || !str_eq(r->name, refused->name))))
+	if (!refused->all || json_array_size(refused->all) == REFUSED_MAX || !is_refused(refused, r))
 		return;
-	one = json_pack("{s:o, s:o, s:o, s:I, s:I, s:o}", "namespace", json_text(r->ns), "name", json_text(r->name),
-			"file", *r->file ? json_text(r->file) : json_null(), "line", (json_int_t)r->line, "column",
+	one = json_pack("{s:o, s:o, s:o, s:o, s:I, s:I, s:o}", "namespace", json_text(r->ns), "name",
+			json_text(r->name), "uid", json_text(r->uid), "file",
+			*r->file ? json_text(r->file) : json_null(), "line", (json_int_t)r->line, "column",
 			(json_int_t)r->column, "error", json_text(r->error));
 	if (json_array_append_new(refused->all, one) == 0)
 		return;
@@ -298,14 +305,25 @@ json_t *report_refused_pod(const struct report_state *s, const char *ref)
 {
 	const char *slash = strchr(ref, '/');
 	cleanup_free char *ns = slash ? strndup(ref, (size_t)(slash - ref)) : NULL;
-	struct refused r = { .ns = ns, .name = slash ? slash + 1 : NULL };
+	struct refused r = { .ns = ns, .name = slash ? slash + 1 : NULL, .uid = slash ? NULL : ref };
 
 	if (slash && !ns)
 		return NULL;
 	r.all = json_array();
-	if (slash)
-		source_refusals(s->source, refused_add, &r);
+	source_refusals(s->source, refused_add, &r);
 	return r.all;
+}
+
+int report_why_unknown(const struct report_state *s, const char *ref, struct err *e)
+{
+	cleanup_json json_t *refused = report_refused_pod(s, ref);
+	const json_t *first = json_array_get(refused, 0);
+	const char *why = json_string_value(json_object_get(first, "error"));
+
+	if (why)
+		return err_set(e, -ENOENT, "pod %s is refused: %s", ref, why);
+	return err_set(e, -ENOENT, "no pod %s on node %s; `secretlet pods` lists those that there are", ref,
+		       s->config->node_name);
 }
 
 static json_t *report_one(const struct report_state *s, const struct pod_state *pod, bool whole)

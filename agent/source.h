@@ -78,6 +78,7 @@ struct source_health {
 /* Why a pod is refused; what was good of it before, if anything was, stays. */
 struct source_refusal {
 	const char *ns, *name; /* "": of a manifest of which nobody can say what is in it */
+	const char *uid; /* "": not known */
 	const char *file; /* that says so; "": the API server does */
 	size_t line, column; /* in it; 0: all of it */
 	const char *error; /* the whole sentence, file and line included */

@@ -64,7 +64,7 @@ struct follower {
 struct known_pod {
 	char *key;
 	char *uid, *version; /* as told; NULL: never */
-	char *rejected;
+	char *rejected, *rejected_uid; /* why, and whose revision that is; uid NULL: it has none that is one */
 	bool rejected_said; /* in the log */
 	uint64_t generation; /* of the last list that had it */
 	size_t weight; /* as told */

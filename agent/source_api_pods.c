@@ -18,6 +18,7 @@ static void known_pod_free(struct known_pod *k)
 	free(k->uid);
 	free(k->version);
 	free(k->rejected);
+	free(k->rejected_uid);
 	free(k);
 }
 
@@ -63,16 +64,18 @@ static void pod_accepted(struct source_api *s, struct known_pod *k)
 	if (!k->rejected)
 		return;
 	free(TAKE_PTR(k->rejected));
+	free(TAKE_PTR(k->rejected_uid));
 	s->n_rejected--;
 	if (k->rejected_said)
 		log_info(LOG_F({ "pod", k->key }), "accepted again");
 	k->rejected_said = false;
 }
 
-static void pod_refused(struct source_api *s, struct known_pod *k, const struct json_issue *issue)
+static void pod_refused(struct source_api *s, struct known_pod *k, const char *uid, const struct json_issue *issue)
 {
 	struct err e = ERR_INIT;
 
+	api_keep_text(&k->rejected_uid, uid && codec_is_uid(uid) ? uid : NULL);
 	err_set(&e, -EINVAL, "pod %s: %s%s%s", k->key, issue->path, *issue->path ? ": " : "", issue->reason);
 	if (str_eq(k->rejected, err_text(&e)))
 		return;
@@ -104,8 +107,11 @@ void api_pod_refusals(const struct source *source, source_refusal_fn fn, void *u
 		cleanup_free char *ns = k->rejected && slash ? strndup(k->key, (size_t)(slash - k->key)) : NULL;
 
 		if (ns)
-			fn(userdata,
-			   &(struct source_refusal){ .ns = ns, .name = slash + 1, .file = "", .error = k->rejected });
+			fn(userdata, &(struct source_refusal){ .ns = ns,
+							       .name = slash + 1,
+							       .uid = k->rejected_uid ?: "",
+							       .file = "",
+							       .error = k->rejected });
 	}
 }
 
@@ -191,7 +197,7 @@ static void pod_decode(struct source_api *s, struct known_pod *k, const json_t *
 	no_room = r == 0 && !pod_has_room(s, k, pod, &issue);
 	pod_note_room(s, k, no_room);
 	if (r < 0 || no_room)
-		pod_refused(s, k, &issue);
+		pod_refused(s, k, meta_str(obj, "uid"), &issue);
 	else
 		pod_there(s, k, pod);
 }

@@ -856,7 +856,7 @@ struct refusals {
 };
 
 /* Pods, and files that cannot be read at all, in which there may be some. */
-static void tell_refusal(void *userdata, const struct finding *f)
+static void tell_refusal(void *userdata, const struct finding *f, const struct manifest_object *o)
 {
 	const struct refusals *r = userdata;
 	const char *ref = f->object && str_starts(f->object, "pod ") ? f->object + strlen("pod ") : NULL;
@@ -867,6 +867,7 @@ static void tell_refusal(void *userdata, const struct finding *f)
 		return;
 	r->fn(r->userdata, &(struct source_refusal){ .ns = ns ?: "",
 						     .name = slash ? slash + 1 : "",
+						     .uid = o && o->uid ? o->uid : "",
 						     .file = f->file,
 						     .line = f->line,
 						     .column = f->column,

@@ -220,6 +220,9 @@ says "404 of a token" tokenless ServiceAccountNotFound .message 'serviceaccounts
 says "and how to end it" tokenless ServiceAccountNotFound '.commands[1]' "kubectl -n default create serviceaccount nobody"
 says "a pod that is refused is not unknown" refused PodRefused .message "pod default/refused: spec.volumes: "
 check_equal "and not called so" "$(finding PodUnknown .code)" null
+explain uid-refused
+check_contains "nor when it is asked for by its UID" "$(finding PodRefused .message)" "pod default/refused: spec.volumes: "
+check "who waits for it is told why" bash -c "'$secretlet' wait --runtime-dir '$run' --timeout 100ms uid-refused 2>&1 | grep -q 'pod uid-refused is refused: pod default/refused: spec.volumes: '"
 says "an option that is wrong" option VolumeOptionInvalid .message "v.layout"
 says "an option that is wrong, and its place" option AnnotationInvalid .object "annotation secretlet.dev/volumes:2:"
 says "a signal that there is not" signal VolumeOptionInvalid .message "v.onChange"
@@ -428,6 +431,9 @@ printf 'apiVersion: v1\nkind: Pod\nmetadata: {name: refused}\nspec:\n  volumes: 
 	>"$manifests/refused.yaml"
 says "manifests: a pod that is refused, and where" refused PodRefused .message "refused.yaml:5:"
 check_equal "manifests: and what to look at" "$(finding PodRefused '.commands[0]')" "secretlet check $manifests/refused.yaml"
+refused=$("$secretlet" pods -o json --runtime-dir "$run" | jq -r '.refused[0].uid')
+explain "$refused"
+check_contains "manifests: also by its UID" "$(finding PodRefused .message)" "refused.yaml:5:"
 printf 'a: [\n' >"$manifests/torn.yaml"
 says "manifests: one of which nobody can say what is in it" elsewhere PodUnknown '.details | join("; ")' "torn.yaml:"
 rm "$manifests/refused.yaml" "$manifests/torn.yaml"

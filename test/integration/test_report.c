@@ -55,9 +55,10 @@ static void source_say_health(const struct source *s, struct source_health *ret)
 static void say_refusals(const struct source *s, source_refusal_fn fn, void *userdata)
 {
 	for (size_t i = 0; i < f.n_refused; i++) {
-		cleanup_free char *name = str_format("p-%zu", i);
+		cleanup_free char *name = str_format("p-%zu", i), *uid = str_format("uid-%s", name);
 
-		fn(userdata, &(struct source_refusal){ .ns = "ns", .name = name, .file = "", .error = name });
+		fn(userdata,
+		   &(struct source_refusal){ .ns = "ns", .name = name, .uid = uid, .file = "", .error = name });
 	}
 }
 
@@ -332,7 +333,7 @@ static void refused_pod_on_loop(struct rig *rig, void *arg)
 /* In the list of all there are a hundred of them. */
 static void a_pod_says_why_it_is_refused_however_many_are(void **state)
 {
-	char last[] = "ns/p-149", none[] = "ns/p-150", uid[] = "p-149";
+	char last[] = "ns/p-149", none[] = "ns/p-150", uid[] = "uid-p-149", no_uid[] = "uid-p-150";
 	const json_t *one;
 
 	f.n_refused = 150;
@@ -346,6 +347,9 @@ static void a_pod_says_why_it_is_refused_however_many_are(void **state)
 	rig_call(f.rig, refused_pod_on_loop, none);
 	assert_true(json_is_array(f.json) && json_array_size(f.json) == 0);
 	rig_call(f.rig, refused_pod_on_loop, uid);
+	assert_int_equal(json_array_size(f.json), 1);
+	assert_string_equal(json_string_value(json_object_get(json_array_get(f.json, 0), "name")), "p-149");
+	rig_call(f.rig, refused_pod_on_loop, no_uid);
 	assert_true(json_is_array(f.json) && json_array_size(f.json) == 0);
 }
 
