@@ -74,6 +74,7 @@ struct agent {
 	bool begun; /* the mount is older than this agent */
 	bool publisher_hangs; /* the keeper has been told */
 	unsigned n_publisher_hangs; /* since one has answered */
+	unsigned n_beats;
 	uint64_t n_publisher_answers; /* when that was looked at last */
 	bool pods_told; /* all of a complete list */
 	bool remount; /* what is in the arena cannot be used, or nobody can be served by this connection */
@@ -897,6 +898,8 @@ static void agent_beat(struct loop_source *s, void *userdata)
 	__atomic_store_n(&arena_connection(a->arena)->heartbeat_usec, clock_monotonic_usec(), __ATOMIC_RELAXED);
 	loop_timer_set(a->heartbeat, a->config->agent_hang_usec / BEATS_PER_HANG);
 	agent_watch_publisher(a);
+	if (++a->n_beats % BEATS_PER_HANG == 0)
+		publish_ask(a->publish);
 }
 
 /* Before the API server is turned to: whoever waits is answered first. */

@@ -94,6 +94,7 @@ struct publish {
 	bool is_telling, is_freed; /* while results are told, publish_free() leaves the memory to who tells them */
 	uint64_t n_answers;
 	uint64_t last_order_id, sent_usec; /* sent: when the order went out that has no answer yet; 0: none */
+	uint64_t asked_id, asked_usec; /* the same of an order without steps, which is nobody's */
 	struct publish_stats stats;
 };
 
@@ -559,7 +560,7 @@ static void publish_detach(struct publish *p)
 	p->io = NULL;
 	p->fd = close_fd(p->fd);
 	p->pid = 0;
-	p->sent_usec = 0;
+	p->sent_usec = p->asked_usec = 0;
 }
 
 static int step_encode(struct buf *b, const struct step *s, size_t index)
@@ -651,6 +652,19 @@ static int job_send(struct publish *p, struct job *j)
 		return r;
 	p->sent_usec = loop_now(p->loop);
 	return 0;
+}
+
+/* What comes meanwhile is sent behind it. */
+void publish_ask(struct publish *p)
+{
+	struct order_head head = { .id = p->last_order_id + 1 };
+
+	if (p->fd < 0 || p->sent_usec || p->asked_usec)
+		return;
+	if (send(p->fd, &head, sizeof head, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+		return;
+	p->asked_id = ++p->last_order_id;
+	p->asked_usec = loop_now(p->loop);
 }
 
 /* Goes on with the current job. A message that cannot be sent means that the publisher is gone: its end of file follows
@@ -820,6 +834,11 @@ static void answered(struct publish *p, const struct order_answer *a)
 	struct job *j = p->current;
 	struct err e = ERR_INIT;
 
+	if (p->asked_usec && a->id == p->asked_id) {
+		p->asked_usec = 0;
+		p->n_answers++;
+		return;
+	}
 	if (!j || a->id != j->order_id)
 		return;
 	p->sent_usec = 0;
@@ -1350,7 +1369,8 @@ struct publish_stats publish_stats(const struct publish *p)
 	stats.n_volumes = map_count(&p->volumes);
 	stats.attached = p->fd >= 0;
 	stats.n_answers = p->n_answers;
-	if (p->sent_usec)
-		stats.unanswered_usec = loop_now(p->loop) - p->sent_usec;
+	/* asked goes first; and what has come and was not read yet is an answer */
+	if ((p->asked_usec || p->sent_usec) && !loop_source_is_pending(p->io))
+		stats.unanswered_usec = loop_now(p->loop) - (p->asked_usec ?: p->sent_usec);
 	return stats;
 }

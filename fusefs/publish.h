@@ -44,7 +44,7 @@ struct publish_stats {
 	size_t n_retired; /* versions in their grace */
 	size_t n_volumes; /* that can be read, those of an earlier process included */
 	bool attached;
-	uint64_t unanswered_usec; /* age of the order that the publisher has and has not answered; 0: none */
+	uint64_t unanswered_usec; /* age of what the publisher was sent and has not answered, or asked; 0: nothing */
 	uint64_t n_answers; /* of publishers */
 };
 
@@ -103,4 +103,7 @@ int publish_volume(struct publish *p, const struct volume_path *at, struct paylo
 /* Takes the volume (all volumes and the name link of the pod) out of the tree. Nothing there is a success. */
 int publish_remove_volume(struct publish *p, const struct volume_path *at, publish_fn fn, void *userdata);
 int publish_remove_pod(struct publish *p, const char *uid, publish_fn fn, void *userdata);
+/* Asks the publisher for a sign of life, if it has nothing to do: one that does nothing is not noticed otherwise. Its answer is one
+ * of publish_stats()'s. */
+void publish_ask(struct publish *p);
 struct publish_stats publish_stats(const struct publish *p);

@@ -145,6 +145,9 @@ write_secret db six
 check "a publisher that hangs is replaced" eventually 20 "another publisher $publisher"
 check "the update becomes visible" eventually 20 "[ \"\$(cat $(vol app)/a)\" = six ]"
 check "it is said" grep -q "publisher (pid $publisher) does not answer" "$log"
+publisher=$(child publisher)
+kill -STOP "$publisher"
+check "so is one that has nothing to do" eventually 20 "another publisher $publisher"
 
 # --- the configuration is edited
 printf 'nonsense: [\n' >"$config"

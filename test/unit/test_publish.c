@@ -375,6 +375,39 @@ static void what_has_failed_first_is_what_is_told(void **state)
 	}
 }
 
+/* One that is stopped while it has nothing to do. */
+static void an_idle_publisher_is_asked_for_a_sign_of_life(void **state)
+{
+	uint64_t n_answers;
+	size_t n_messages;
+
+	assert_int_equal(publish("a=1", NULL), 0);
+	n_answers = publish_stats(f.publish).n_answers;
+	n_messages = f.n_messages;
+	assert_int_equal(publish_stats(f.publish).unanswered_usec, 0);
+	for (int i = 0; i < 3; i++) {
+		publish_ask(f.publish);
+		while (publish_stats(f.publish).unanswered_usec == 0)
+			assert_true(loop_run_once(f.loop, USEC_PER_MSEC) >= 0);
+		/* once, as long as there is no answer; and an order does not wait for it */
+		publish_ask(f.publish);
+		if (i == 1)
+			assert_int_equal(publish("a=2", NULL), 0);
+		run();
+		assert_int_equal(publish_stats(f.publish).unanswered_usec, 0);
+		assert_true(publish_stats(f.publish).n_answers > n_answers);
+		n_answers = publish_stats(f.publish).n_answers;
+	}
+	settle();
+	assert_shown(V, "..data>..v ..v/ ..v/a=2 a>..data/a ");
+	/* who dies meanwhile owes nothing any more */
+	publish_ask(f.publish);
+	publisher_dies();
+	run();
+	assert_int_equal(publish_stats(f.publish).unanswered_usec, 0);
+	assert_true(f.n_messages > n_messages);
+}
+
 static void a_removal_that_has_not_come_is_no_success(void **state)
 {
 	struct result res = { 0 };
@@ -811,6 +844,7 @@ int main(void)
 		TEST(a_failure_and_a_death_while_it_is_taken_back),
 		TEST(a_failure_while_it_is_taken_back_is_healed_by_the_next_update),
 		TEST(what_has_failed_first_is_what_is_told),
+		TEST(an_idle_publisher_is_asked_for_a_sign_of_life),
 		TEST(a_removal_that_has_not_come_is_no_success),
 		TEST(a_move_that_has_not_come_is_no_success),
 		TEST(what_is_not_taken_back_may_not_go_later),
