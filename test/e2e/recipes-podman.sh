@@ -127,5 +127,14 @@ check "it reads its Secret" eventually 60 "reads third"
 rotate fourth
 check "it sees the update" eventually 60 "reads fourth"
 remove
+# behind each container its conmon and the podman that this one calls clean up in their own time
+ours() { # those of our mount namespace
+	local p
+	for p in $(pgrep -x 'conmon|podman'); do
+		[ "$(readlink "/proc/$p/ns/mnt")" != "$(readlink /proc/self/ns/mnt)" ] || echo "$p"
+	done
+}
+eventually 60 '[ -z "$(ours)" ]' || for p in $(ours); do kill "$p"; done
+check "nothing of podman's is left" eventually 20 '[ -z "$(ours)" ]'
 recipes_end
 tap_done

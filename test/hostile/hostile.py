@@ -35,7 +35,7 @@ from server import Server
 
 PATIENCE_SEC = 60
 VOLUME = "volumes/kubernetes.io~secret/v/k"
-SOCKETS = 8 * MIB         # what the kernel takes for a client that does not read
+SOCKETS = 16 * MIB        # what the kernel took so far of what nobody reads; it may take tcp_rmem[2] and tcp_wmem[2]
 CPU_SEC = 1.5             # for anything
 CPU_FACTOR = 60           # times what an honest answer costs for a byte: JSON of many small things costs more than one string
 HEAVY_MIB = 100           # not once more: it would be the only thing that happens
@@ -274,6 +274,9 @@ class Test:
         d.n_asked = 0
         case.lines = len(d.lines())
         case.attack = d.server.attack(case.key, case.verb, case.run)
+        # how soon it asks depends on what went wrong before; from then on there is something to be patient with
+        if not wait(lambda: case.attack.n, 5 * PATIENCE_SEC):
+            problems.append("was not asked for what is wrong")
         if case.says:
             if not wait(lambda: re.search(case.says, case.error()), pause=0.03):
                 problems.append(f"says {case.error()!r} and not {case.says!r}")

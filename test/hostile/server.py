@@ -50,6 +50,9 @@ class Over(Exception):
     """The attack has been called off."""
 
 
+EXPIRED = b'{"type":"ERROR","object":%s}\n' % json.dumps(status(410, "Expired", "too old")).encode()
+
+
 class Attack:
     """One row's, while it lasts."""
 
@@ -191,7 +194,7 @@ class Server:
             if verb == "frame":
                 watch.push(lambda c: self.make(attack, c))
             elif verb == "list":
-                watch.push(b'{"type":"ERROR","object":%s}\n' % json.dumps(status(410, "Expired", "too old")).encode())
+                watch.push(EXPIRED)
             elif verb == "watch":
                 watch.push(None)
         return attack
@@ -314,6 +317,9 @@ class Server:
             watch = Watch(c)
             if not attack:
                 self.watches[c.key].add(watch)
+                waiting = self.attacks.get((c.key, "list"))
+                if waiting and waiting.n == 0:  # it came between this one's list and its watch
+                    watch.push(EXPIRED)
                 for obj in self.objects.get(c.key, {}).values():
                     if int(obj["metadata"]["resourceVersion"]) > version:
                         watch.push(json.dumps({"type": "MODIFIED", "object": obj}).encode() + b"\n")

@@ -163,14 +163,15 @@ check "inotify tells of it" eventually 20 "inside grep -q '^MOVED_TO ..data$' /r
 
 # --- upgraded with a configuration that is wrong: that is the unit's trouble, neither dpkg's nor a reader's. What nobody reads for a
 # while may leave the caches; this is read all the time
-inside sh -c "while [ ! -e /run/reader.stop ]; do timeout 20 cat $vol/a >/dev/null; sleep 0.5; done" &
+inside sh -c "while [ ! -e /run/reader.stop ]; do timeout 60 cat $vol/a >/dev/null && touch /run/reader.warm; sleep 0.5; done" &
+check "somebody has read it" eventually 60 "inside test -e /run/reader.warm"
 inside cp $conf/secretlet.yaml /srv/good.yaml
 inside sh -c "echo 'noSuchField: 1' >>$conf/secretlet.yaml"
 check "dpkg does its work with a wrong configuration" dpkg_ -i /srv/old.deb
 check "the unit does not run" eventually 20 "! is active"
 check "the journal says why" eventually 20 "inside journalctl -q -u secretlet | grep -q 'secretlet.yaml:.*noSuchField'"
 check_equal "the mount is there" "$(mounted)" "$mount"
-check_equal "what is cached can be read" "$(inside timeout 20 cat "$vol/a")" two
+check_equal "what is cached can be read" "$(inside timeout 60 cat "$vol/a" || inside sh -c 'echo; stat -c "was read at %y" /run/reader.warm; date; free -m')" two
 # what a file system has to be asked nobody answers now
 check "dpkg does its work meanwhile, too" dpkg_in_time 60 -i /srv/old.deb
 inside cp /srv/good.yaml $conf/secretlet.yaml
