@@ -2,8 +2,9 @@
  * its own, so that a rename only lets the target's entry point to the other node: a commit never allocates and so can
  * never fail for want of memory; all that is allocated is allocated when a change is staged.
  *
- * A folder's children are an array, ordered by their cookies, which are their ids until one takes another's name. So a readdir
- * cookie (of the last child that was listed) is found by bisection however the folder has changed.
+ * A folder's children are an array, ordered by their cookies, which are their ids until one takes another's name; the link that
+ * is replaced with each update always has its folder's id, which is nobody's in it. So a readdir cookie (of the last child that
+ * was listed) is found by bisection however the folder has changed, and by the next process, too.
  * Staged children are in the array too and are skipped by readers. Subtrees are walked with work lists, never with
  * recursion: how deep they are is decided by somebody else. */
 #include "fusefs/tree.h"
@@ -156,6 +157,11 @@ static int children_reserve(struct children *c)
 	c->v = v;
 	c->size = size;
 	return 0;
+}
+
+static uint64_t cookie_in(const struct node *dir, const char *name, uint64_t otherwise)
+{
+	return str_eq(name, TREE_DATA_LINK) && dir->id >= FIRST_ID ? dir->id : otherwise;
 }
 
 /* There is room for it. */
@@ -327,7 +333,8 @@ static int child_new(struct tree *t, struct node *parent, const char *name, enum
 	n->entry = e;
 	n->parent = parent;
 	n->immutable = parent->immutable || (kind == NODE_DIR && name[0] == '.' && name[1] == '.');
-	parent->dir.v[parent->dir.n++] = n;
+	n->cookie = cookie_in(parent, name, n->id);
+	children_insert(&parent->dir, n);
 	*ret_n = n;
 	return 0;
 }
@@ -761,6 +768,7 @@ static int node_attach(struct tree *t, struct node *n, struct node *parent, cons
 	n->committed = true;
 	n->hidden = arena_record_state(r) & ARENA_HIDDEN;
 	n->immutable = parent->immutable || (n->kind == NODE_DIR && name[0] == '.' && name[1] == '.');
+	n->cookie = cookie_in(parent, name, n->id);
 	if (n->moved && n->kind == NODE_FILE && a.final_name)
 		n->cookie = cookie_read(n, a.final_name) ?: n->cookie;
 	children_insert(&parent->dir, n);
@@ -1517,7 +1525,7 @@ int tree_commit_rename(struct tree *t, struct node *parent, const char *name, st
 	own = n->entry;
 	n->entry = final;
 	final->node = n;
-	cookie = old ? old->cookie : n->cookie;
+	cookie = old ? old->cookie : cookie_in(to, to_name, n->id);
 	if (old) {
 		/* the old node leaves with the name that the new one gives up */
 		old->entry = own;

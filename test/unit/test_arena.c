@@ -715,6 +715,24 @@ static void what_has_moved_over_another_keeps_its_cookie(void **state)
 }
 
 /* As no tree can have written it: of what came later, or in other words. */
+/* Who has read the list of names as far as to the link goes on behind it, whoever has updated the volume meanwhile. */
+static void the_link_that_is_switched_keeps_its_cookie(void **state)
+{
+	uint64_t cookie;
+
+	volume_make("..1", "first");
+	cookie = node_cookie(at("vol/..data"));
+	volume_update("..1", "..2", "second");
+	assert_int_equal(node_cookie(at("vol/..data")), cookie);
+	next_process();
+	assert_int_equal(node_cookie(at("vol/..data")), cookie);
+	volume_update("..2", "..3", "third");
+	next_process();
+	assert_int_equal(node_cookie(at("vol/..data")), cookie);
+	for (struct node *n = node_next_child(at("vol"), cookie); n; n = node_next_child(at("vol"), node_cookie(n)))
+		assert_string_not_equal(node_name(n), "..data");
+}
+
 static void a_cookie_that_cannot_be_is_not_taken(void **state)
 {
 	static const char *const cookies[] = {
@@ -1383,6 +1401,7 @@ int main(void)
 		TEST(a_death_at_any_instruction_of_a_move_leaves_it_here_or_there),
 		TEST(what_has_moved_is_found_where_it_is),
 		TEST(what_has_moved_over_another_keeps_its_cookie),
+		TEST(the_link_that_is_switched_keeps_its_cookie),
 		TEST(a_cookie_that_cannot_be_is_not_taken),
 		TEST(a_move_that_was_only_staged_is_forgotten),
 		TEST(a_live_file_is_found_as_it_was_left),

@@ -7,8 +7,9 @@ static void a_new_volume_is_one_mkdir_after_its_parents(void **state)
 
 	assert_int_equal(publish("a=1 dir/b=2 nested/mount", &res), 0);
 	assert_log("mkdir uid\nmkdir uid/volumes\nmkdir uid/volumes/p\nmkdir " V "\n"
-		   "readdir " V "\nreaddir " V "/..v\nreadfile " V "/..v/a\nreaddir " V "/..v/dir\n"
-		   "readfile " V "/..v/dir/b\nreadlink " V "/..data\nreadlink " V "/a\nreadlink " V "/dir\n"
+		   "readdir " V "\nreadlink " V "/..data\nreaddir " V "/..v\nreadfile " V "/..v/a\nreaddir " V
+		   "/..v/dir\n"
+		   "readfile " V "/..v/dir/b\nreadlink " V "/a\nreadlink " V "/dir\n"
 		   "readdir " V "/nested\nreaddir " V "/nested/mount\n"
 		   "stat uid/volumes/p\nstat uid/volumes\nstat uid\nstat .\n");
 	assert_shown(V,
