@@ -1,18 +1,15 @@
 /* Publish: a queue of jobs, one under way at a time. A job that begins becomes a plan; its steps travel to the publisher
  * in messages of bounded size, each after the answer to the one before it. A job whose publisher died is sent again from
  * its first step: steps whose result the tree shows are left out, a removal that finds nothing is a success. */
-#include "fusefs/publish.h"
+#include "fusefs/publish_internal.h"
 
 #include <sys/socket.h>
 
 #include "common/buf.h"
 #include "common/clock.h"
-#include "common/list.h"
 #include "common/log.h"
-#include "common/map.h"
 #include "common/str.h"
 #include "fusefs/label.h"
-#include "fusefs/plan.h"
 
 /* Versions in their grace, per volume: at least RETIRED_MIN. More while they are small, because a reader that is not
  * scheduled for some milliseconds can be overtaken by several quick updates. */
@@ -25,78 +22,6 @@
 #define READ_ONLY_MAX 3 /* times that a job waits for a file system that was made read-only */
 
 #define ERRNO_MAX 4095 /* the kernel's */
-
-/* The error of a volume of an earlier process, until somebody vouches for it. */
-#define UNHEARD "secretlet has started anew and has not heard of it yet"
-
-struct volume {
-	char *path; /* the map's key: uid/volumes/plugin/name */
-	struct digest digest; /* of what is published */
-	uint64_t doubted; /* a folder of it, of whose names the kernel's list may be old; 0: none */
-	bool good; /* false: nothing is, or nobody knows how far the last update came */
-	char *error; /* publish_set_error(); NULL: all is well */
-	uint64_t realtime_usec;
-	size_t bytes; /* locked memory that the published version holds on to */
-	struct list retired; /* oldest first */
-	size_t n_retired, retired_bytes;
-};
-
-/* A version in its grace. */
-struct retired {
-	struct list link, in_volume; /* all of them, and those of the volume; oldest first */
-	struct volume *volume;
-	uint64_t due_usec;
-	size_t bytes;
-	char version[PLAN_VERSION_MAX];
-};
-
-enum job_kind { JOB_VOLUME, JOB_REMOVE_VOLUME, JOB_REMOVE_POD, JOB_NAME_POD, JOB_EXPIRE, JOB_HEAL, JOB_SWEEP };
-
-struct job {
-	struct list link;
-	enum job_kind kind;
-	char *uid, *plugin, *name, *ns; /* which of them are set depends on the kind */
-	char *path; /* of the volume, or the pod's folder */
-	struct payload *payload;
-	struct retired *old; /* for the version that an update replaces: what is switched must not lack memory */
-	publish_fn fn;
-	void *userdata;
-
-	struct plan plan;
-	size_t n_done, n_sent; /* steps that are answered for, steps that are on their way */
-	uint64_t touch; /* JOB_HEAL: a folder of whose names the kernel's list may be old; 0: none */
-	unsigned n_read_only; /* times that it waited for the file system to be made writable */
-	bool waits; /* for that */
-	bool cleaning; /* the job has failed, its steps take back what they can */
-	uint64_t order_id, realtime_usec;
-	bool flat; /* JOB_VOLUME, done: what the volume is */
-
-	int r;
-	struct err err;
-};
-
-struct publish {
-	struct loop *loop;
-	struct tree *tree;
-	struct map volumes;
-	struct list queue, done, retired;
-	struct job *current;
-	struct loop_source *turn, *timer, *io;
-	int fd, fuse;
-	pid_t pid;
-	void (*lost)(void *userdata);
-	void *lost_userdata;
-	uint64_t *doubt; /* the arena's */
-	publish_read_only_fn read_only;
-	void *read_only_userdata;
-	publish_healed_fn healed;
-	void *healed_userdata;
-	bool is_telling, is_freed; /* while results are told, publish_free() leaves the memory to who tells them */
-	uint64_t n_answers;
-	uint64_t last_order_id, sent_usec; /* sent: when the order went out that has no answer yet; 0: none */
-	uint64_t asked_id, asked_usec; /* the same of an order without steps, which is nobody's */
-	struct publish_stats stats;
-};
 
 /* --- volumes and their retired versions --- */
 
@@ -120,14 +45,14 @@ static void volume_free(struct volume *v)
 	free(v);
 }
 
-static char *volume_path_text(const struct volume_path *at)
+char *volume_path_text(const struct volume_path *at)
 {
 	char *path;
 
 	return asprintf(&path, "%s/volumes/%s/%s", at->pod_uid, at->plugin, at->name) < 0 ? NULL : path;
 }
 
-static int volume_get(struct publish *p, const char *path, struct volume **ret_v)
+int volume_get(struct publish *p, const char *path, struct volume **ret_v)
 {
 	struct volume *v = map_get_str(&p->volumes, path);
 	int r;
@@ -219,7 +144,7 @@ static void volume_retire(struct publish *p, struct volume *v, const char *versi
 
 /* --- jobs --- */
 
-static void job_free(struct job *j)
+void job_free(struct job *j)
 {
 	if (!j)
 		return;
@@ -234,10 +159,8 @@ static void job_free(struct job *j)
 	free(j->path);
 	free(j);
 }
-DEFINE_CLEANUP(struct job *, job_free);
-#define cleanup_job cleanup(job_freep)
 
-static int string_set(char **field, const char *s)
+int string_set(char **field, const char *s)
 {
 	if (!s)
 		return 0;
@@ -245,7 +168,7 @@ static int string_set(char **field, const char *s)
 	return *field ? 0 : -ENOMEM;
 }
 
-static int job_new(struct publish *p, enum job_kind kind, const char *uid, struct job **ret_j)
+int job_new(struct publish *p, enum job_kind kind, const char *uid, struct job **ret_j)
 {
 	cleanup_job struct job *j = calloc(1, sizeof *j);
 	int r;
@@ -267,7 +190,7 @@ static void publish_wake(struct publish *p)
 	loop_defer_set(p->turn);
 }
 
-static void job_enqueue(struct publish *p, struct job *j)
+void job_enqueue(struct publish *p, struct job *j)
 {
 	list_append(&p->queue, &j->link);
 	p->stats.n_queued++;
@@ -409,7 +332,7 @@ static size_t payload_bytes(const struct payload *pl)
 	return sum;
 }
 
-static int heal_enqueue(struct publish *p, const char *uid, const char *path, uint64_t touch)
+int heal_enqueue(struct publish *p, const char *uid, const char *path, uint64_t touch)
 {
 	cleanup_job struct job *j = NULL;
 	int r;
@@ -423,8 +346,7 @@ static int heal_enqueue(struct publish *p, const char *uid, const char *path, ui
 	return 0;
 }
 
-/* 0: nobody has noted it. */
-static uint64_t version_updated(const struct node *version)
+uint64_t version_updated(const struct node *version)
 {
 	const struct origins *o;
 	uint32_t index;
@@ -908,137 +830,6 @@ static void publish_timer(struct loop_source *s, void *userdata)
 	timer_arm(p);
 }
 
-/* --- what an earlier process has published --- */
-
-static bool is_dir(const struct node *n)
-{
-	return n && node_kind(n) == NODE_DIR;
-}
-
-static size_t version_bytes(const struct node *dir)
-{
-	size_t sum = 0;
-
-	for (struct node *c = node_next_child(dir, 0); c; c = node_next_child(dir, node_cookie(c)))
-		if (node_kind(c) == NODE_FILE)
-			sum += node_content(c)->len;
-	return sum;
-}
-
-/* The folder in doubt, if it is the volume's: its own, or one among its keys; 0: it is not. */
-static uint64_t doubt_of(const struct publish *p, const struct plan_shown *s)
-{
-	const struct node *n = *p->doubt ? tree_node(p->tree, *p->doubt) : NULL;
-
-	if (n && s->flat && node_kind(n) == NODE_DIR)
-		while (n != s->vol && node_parent(n))
-			n = node_parent(n);
-	return n == s->vol ? *p->doubt : 0;
-}
-
-static int resume_volume(struct publish *p, const struct node *pod, const struct node *plugin, struct node *vol)
-{
-	struct plan plan = PLAN_INIT(p->tree);
-	cleanup_free char *path = NULL;
-	struct plan_shown shown;
-	struct volume *v;
-	int r;
-
-	path = volume_path_text(&(struct volume_path){ node_name(pod), node_name(plugin), node_name(vol) });
-	if (!path)
-		return -ENOMEM;
-	plan.path = path;
-	if (!plan_shown(&plan, &shown)) /* nothing that the publisher makes; the next payload makes a volume of it */
-		return 0;
-	r = volume_get(p, path, &v);
-	if (r < 0)
-		return r;
-	v->digest = *node_digest(shown.version);
-	v->realtime_usec = version_updated(shown.version) ?: shown.changed_usec;
-	v->error = strdup(UNHEARD);
-	if (!v->error)
-		return -ENOMEM;
-	v->bytes = version_bytes(shown.version);
-	v->doubted = doubt_of(p, &shown);
-	return heal_enqueue(p, node_name(pod), path, v->doubted);
-}
-
-static bool has_volume(const struct publish *p, const struct node *volumes, const char *name)
-{
-	struct node *plugin = is_dir(volumes) ? node_next_child(volumes, 0) : NULL;
-
-	while (plugin && !(is_dir(plugin) && tree_find(p->tree, plugin, name)))
-		plugin = node_next_child(volumes, node_cookie(plugin));
-	return plugin;
-}
-
-static int sweep_enqueue(struct publish *p, const struct node *pod, const char *volume)
-{
-	cleanup_job struct job *j = NULL;
-	int r;
-
-	r = job_new(p, JOB_SWEEP, node_name(pod), &j);
-	if (r < 0)
-		return r;
-	if (asprintf(&j->path, "%s/" PLAN_STAGING "/%s", node_name(pod), volume) < 0) {
-		j->path = NULL;
-		return -ENOMEM;
-	}
-	job_enqueue(p, TAKE_PTR(j));
-	return 0;
-}
-
-/* A death before a flat volume's mkdir leaves what was made before it. */
-static int resume_staging(struct publish *p, const struct node *pod, const struct node *volumes)
-{
-	const struct node *staging = tree_find(p->tree, pod, PLAN_STAGING);
-	int r = 0;
-
-	for (struct node *n = is_dir(staging) ? node_next_child(staging, 0) : NULL; n && r == 0;
-	     n = node_next_child(staging, node_cookie(n)))
-		if (!has_volume(p, volumes, node_name(n)))
-			r = sweep_enqueue(p, pod, node_name(n));
-	return r;
-}
-
-/* Every committed child is listed or, in versions alone, hidden. */
-static int resume_pod(struct publish *p, struct node *pod)
-{
-	struct node *volumes = tree_find(p->tree, pod, "volumes");
-	int r;
-
-	r = resume_staging(p, pod, volumes);
-	if (r < 0 || !is_dir(volumes))
-		return r;
-	for (struct node *plugin = node_next_child(volumes, 0); plugin;
-	     plugin = node_next_child(volumes, node_cookie(plugin)))
-		for (struct node *vol = node_next_child(plugin, 0); vol && r == 0;
-		     vol = node_next_child(plugin, node_cookie(vol)))
-			r = is_dir(vol) ? resume_volume(p, pod, plugin, vol) : 0;
-	return r;
-}
-
-/* The pods' folders; by-name is none. */
-static struct node *next_pod(const struct publish *p, uint64_t after)
-{
-	const struct node *root = tree_node(p->tree, TREE_ROOT_ID);
-	struct node *n = node_next_child(root, after);
-
-	while (n && (!is_dir(n) || str_eq(node_name(n), PLAN_BY_NAME)))
-		n = node_next_child(root, node_cookie(n));
-	return n;
-}
-
-int publish_resume(struct publish *p, uint64_t *doubt)
-{
-	int r = 0;
-
-	p->doubt = doubt;
-	for (struct node *pod = next_pod(p, 0); pod && r == 0; pod = next_pod(p, node_cookie(pod)))
-		r = resume_pod(p, pod);
-	return r;
-}
-
 void publish_on_healed(struct publish *p, publish_healed_fn fn, void *userdata)
 {
 	p->healed = fn;
@@ -1089,53 +880,6 @@ const struct origins *publish_origins(const struct publish *p, const struct volu
 
 	plan.path = path;
 	return path && plan_shown(&plan, &s) ? node_origins(s.labelled, &index) : NULL;
-}
-
-void publish_names(const struct publish *p,
-		   void (*fn)(void *userdata, const char *ns, const char *name, const char *uid), void *userdata)
-{
-	const struct node *top = tree_find(p->tree, tree_node(p->tree, TREE_ROOT_ID), PLAN_BY_NAME);
-
-	for (struct node *ns = top ? node_next_child(top, 0) : NULL; ns; ns = node_next_child(top, node_cookie(ns)))
-		for (struct node *link = node_next_child(ns, 0); link; link = node_next_child(ns, node_cookie(link)))
-			if (node_kind(link) == NODE_LINK && strrchr(node_target(link), '/'))
-				fn(userdata, node_name(ns), node_name(link), strrchr(node_target(link), '/') + 1);
-}
-
-/* The volumes of one wanted pod. */
-static int retain_volumes(struct publish *p, struct node *pod, publish_wanted_fn wanted, void *userdata)
-{
-	struct node *volumes = tree_find(p->tree, pod, "volumes");
-	int r = 0;
-
-	if (!is_dir(volumes))
-		return 0;
-	for (struct node *plugin = node_next_child(volumes, 0); plugin;
-	     plugin = node_next_child(volumes, node_cookie(plugin))) {
-		for (struct node *vol = node_next_child(plugin, 0); vol && r == 0;
-		     vol = node_next_child(plugin, node_cookie(vol))) {
-			const struct volume_path at = { .pod_uid = node_name(pod),
-							.plugin = node_name(plugin),
-							.name = node_name(vol) };
-
-			if (!wanted(userdata, at.pod_uid, at.plugin, at.name))
-				r = publish_remove_volume(p, &at, NULL, NULL);
-		}
-	}
-	return r;
-}
-
-int publish_retain(struct publish *p, publish_wanted_fn wanted, void *userdata)
-{
-	int r = 0;
-
-	for (struct node *pod = next_pod(p, 0); pod && r == 0; pod = next_pod(p, node_cookie(pod))) {
-		if (wanted(userdata, node_name(pod), NULL, NULL))
-			r = retain_volumes(p, pod, wanted, userdata);
-		else
-			r = publish_remove_pod(p, node_name(pod), NULL, NULL);
-	}
-	return r;
 }
 
 /* --- the interface --- */

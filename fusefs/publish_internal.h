@@ -1,0 +1,94 @@
+/* What the parts of publish share: publish.c (the queue and the publisher) and publish_resume.c (what an earlier process has left).
+ * For nobody else. */
+#pragma once
+
+#include "common/list.h"
+#include "common/map.h"
+#include "fusefs/plan.h"
+#include "fusefs/publish.h"
+
+struct volume {
+	char *path; /* the map's key: uid/volumes/plugin/name */
+	struct digest digest; /* of what is published */
+	uint64_t doubted; /* a folder of it, of whose names the kernel's list may be old; 0: none */
+	bool good; /* false: nothing is, or nobody knows how far the last update came */
+	char *error; /* publish_set_error(); NULL: all is well */
+	uint64_t realtime_usec;
+	size_t bytes; /* locked memory that the published version holds on to */
+	struct list retired; /* oldest first */
+	size_t n_retired, retired_bytes;
+};
+
+/* A version in its grace. */
+struct retired {
+	struct list link, in_volume; /* all of them, and those of the volume; oldest first */
+	struct volume *volume;
+	uint64_t due_usec;
+	size_t bytes;
+	char version[PLAN_VERSION_MAX];
+};
+
+enum job_kind { JOB_VOLUME, JOB_REMOVE_VOLUME, JOB_REMOVE_POD, JOB_NAME_POD, JOB_EXPIRE, JOB_HEAL, JOB_SWEEP };
+
+struct job {
+	struct list link;
+	enum job_kind kind;
+	char *uid, *plugin, *name, *ns; /* which of them are set depends on the kind */
+	char *path; /* of the volume, or the pod's folder */
+	struct payload *payload;
+	struct retired *old; /* for the version that an update replaces: what is switched must not lack memory */
+	publish_fn fn;
+	void *userdata;
+
+	struct plan plan;
+	size_t n_done, n_sent; /* steps that are answered for, steps that are on their way */
+	uint64_t touch; /* JOB_HEAL: a folder of whose names the kernel's list may be old; 0: none */
+	unsigned n_read_only; /* times that it waited for the file system to be made writable */
+	bool waits; /* for that */
+	bool cleaning; /* the job has failed, its steps take back what they can */
+	uint64_t order_id, realtime_usec;
+	bool flat; /* JOB_VOLUME, done: what the volume is */
+
+	int r;
+	struct err err;
+};
+
+struct publish {
+	struct loop *loop;
+	struct tree *tree;
+	struct map volumes;
+	struct list queue, done, retired;
+	struct job *current;
+	struct loop_source *turn, *timer, *io;
+	int fd, fuse;
+	pid_t pid;
+	void (*lost)(void *userdata);
+	void *lost_userdata;
+	uint64_t *doubt; /* the arena's */
+	publish_read_only_fn read_only;
+	void *read_only_userdata;
+	publish_healed_fn healed;
+	void *healed_userdata;
+	bool is_telling, is_freed; /* while results are told, publish_free() leaves the memory to who tells them */
+	uint64_t n_answers;
+	uint64_t last_order_id, sent_usec; /* sent: when the order went out that has no answer yet; 0: none */
+	uint64_t asked_id, asked_usec; /* the same of an order without steps, which is nobody's */
+	struct publish_stats stats;
+};
+
+/* NULL: no memory. */
+char *volume_path_text(const struct volume_path *at);
+/* The volume of this path, which is made if there is none. -ENOMEM. */
+int volume_get(struct publish *p, const char *path, struct volume **ret_v);
+/* 0: nobody has noted it. */
+uint64_t version_updated(const struct node *version);
+
+int job_new(struct publish *p, enum job_kind kind, const char *uid, struct job **ret_j);
+void job_free(struct job *j);
+DEFINE_CLEANUP(struct job *, job_free);
+#define cleanup_job cleanup(job_freep)
+/* A copy; s may be NULL. -ENOMEM. */
+int string_set(char **field, const char *s);
+void job_enqueue(struct publish *p, struct job *j);
+/* touch: a folder of whose names the kernel's list may be old; 0: none. */
+int heal_enqueue(struct publish *p, const char *uid, const char *path, uint64_t touch);
