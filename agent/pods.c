@@ -239,10 +239,10 @@ static void volume_settle(struct volume *v, struct volume_flight *f, bool unchan
 }
 
 /* What is readable now has been switched. */
-static void volume_measure(struct volume *v, const struct volume_flight *f)
+static void volume_measure(struct volume *v, const struct volume_flight *f, const struct publish_result *res)
 {
 	struct pods_times *times = &v->pod->pods->times;
-	uint64_t now = clock_monotonic_usec();
+	uint64_t now = clock_monotonic_usec() - res->rested_usec;
 
 	histogram_observe(&times->publish, now - f->begun_usec);
 	if (v->event_usec && v->updated_usec && v->spec->kind < POD_VOLUME_OTHER)
@@ -258,7 +258,7 @@ static void volume_flight_landed(void *userdata, int r, const struct publish_res
 		return;
 	v->flight = NULL;
 	if (r == 0)
-		volume_measure(v, f);
+		volume_measure(v, f, res);
 	if (r >= 0) {
 		v->event_usec = 0;
 		volume_settle(v, f, r == PUBLISH_UNCHANGED, res);

@@ -420,6 +420,8 @@ static int view_fill(struct view *v, const struct pod *pod, const struct pod_vol
 		payload_set_live(v->payload);
 	if (volume->layout == POD_LAYOUT_FLAT)
 		payload_set_flat(v->payload);
+	if (volume->on_change)
+		payload_set_prompt(v->payload);
 	return payload_seal(v->payload, e);
 }
 

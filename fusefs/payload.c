@@ -247,6 +247,12 @@ void payload_set_flat(struct payload *p)
 	p->flat = true;
 }
 
+void payload_set_prompt(struct payload *p)
+{
+	assert(!p->sealed);
+	p->prompt = true;
+}
+
 static int path_rank(unsigned char c)
 {
 	return c == '/' ? 1 : c ? c + 1 : 0;

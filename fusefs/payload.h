@@ -37,6 +37,7 @@ struct payload {
 	bool has_fs_group;
 	gid_t fs_group;
 	bool live; /* each key is shown as a live file, too */
+	bool prompt; /* its callback does not wait for other volumes */
 	bool flat; /* files where their keys are, without links; for a volume that is new */
 	struct digest digest; /* of everything above but the files' origins: equal digests publish nothing */
 	bool sealed;
@@ -74,6 +75,8 @@ void payload_set_fs_group(struct payload *p, gid_t gid);
 /* Before payload_seal(). */
 void payload_set_live(struct payload *p);
 void payload_set_flat(struct payload *p);
+/* Somebody acts on the news that it is published: its rest is not put off for the sake of other volumes. */
+void payload_set_prompt(struct payload *p);
 /* Sorts, applies fsGroup, computes the digest, finds what cannot be: "." as a file, a path that is file and folder at
  * once, a key's link in the way of a mount folder. -EINVAL; e names the paths. */
 int payload_seal(struct payload *p, struct err *e);

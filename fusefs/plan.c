@@ -272,6 +272,7 @@ static int build_update(struct plan *p, struct node *vol)
 	r = settle_live(p, version);
 	r = r ?: add_live(p, version);
 	r = r ?: switch_links(p, vol, version);
+	p->rest_step = p->n_steps;
 	if (r == 0 && old)
 		r = unlink_files(p, old);
 	r = r ?: remove_stale_versions(p, vol);

@@ -33,6 +33,7 @@ struct plan {
 	struct step *steps;
 	size_t n_steps, steps_size;
 	size_t switch_step; /* with it the new content is visible; SIZE_MAX: there is none */
+	size_t rest_step; /* from here on nobody waits for a step to see the new content; SIZE_MAX: there is no such step */
 	bool flat; /* its volume is */
 	bool live_again; /* a live file is in the way of another, which plan_heal() makes when this one is gone */
 	char version[PLAN_VERSION_MAX], old_version[PLAN_VERSION_MAX]; /* old: "" in a new volume */
@@ -42,7 +43,7 @@ struct plan {
 	bool (*in_grace)(void *userdata, const char *version);
 	void *userdata;
 };
-#define PLAN_INIT(t) ((struct plan){ .tree = (t), .switch_step = SIZE_MAX })
+#define PLAN_INIT(t) ((struct plan){ .tree = (t), .switch_step = SIZE_MAX, .rest_step = SIZE_MAX })
 
 /* Frees the steps; what is staged stays staged. */
 void plan_clear(struct plan *p);

@@ -13,7 +13,7 @@ void plan_clear(struct plan *p)
 	free(p->steps);
 	p->steps = NULL;
 	p->n_steps = p->steps_size = 0;
-	p->switch_step = SIZE_MAX;
+	p->switch_step = p->rest_step = SIZE_MAX;
 }
 
 /* --- steps --- */

@@ -1,6 +1,10 @@
 /* Publish: a queue of jobs, one under way at a time. A job that begins becomes a plan; its steps travel to the publisher
  * in messages of bounded size, each after the answer to the one before it. A job whose publisher died is sent again from
- * its first step: steps whose result the tree shows are left out, a removal that finds nothing is a success. */
+ * its first step: steps whose result the tree shows are left out, a removal that finds nothing is a success.
+ *
+ * Where many volumes are to change, as those of the pods that share a Secret, each is switched first and all of them are tidied
+ * up and read once then: a job whose new content is visible is put off (a rest) as long as the next one in the queue is the
+ * update of another volume. Any other job comes after the rests, so nobody else finds a volume in between. */
 #include "fusefs/publish_internal.h"
 
 #include <sys/socket.h>
@@ -16,6 +20,10 @@
 #define RETIRED_MIN	  4
 #define RETIRED_MAX	  64
 #define RETIRED_BYTES_MAX (1u << 20)
+
+#define RESTS_MAX 1024 /* jobs that are put off */
+
+#define BEGUN_MAX 16 /* jobs in one turn that have nothing to be done for: whoever reads has the next turn */
 
 #define TOLD_MAX 16384 /* results in one turn: more than are overtaken between two turns */
 
@@ -197,12 +205,19 @@ void job_enqueue(struct publish *p, struct job *j)
 	publish_wake(p);
 }
 
+static void job_leave_queue(struct publish *p, struct job *j)
+{
+	list_remove(&j->link);
+	if (j->kind == JOB_VOLUME)
+		map_remove_str(&p->waiting, j->path);
+}
+
 static void job_finish(struct publish *p, struct job *j, int r)
 {
 	if (p->current == j)
 		p->current = NULL;
 	else
-		list_remove(&j->link);
+		job_leave_queue(p, j);
 	p->stats.n_queued--;
 	j->r = r;
 	plan_clear(&j->plan);
@@ -540,6 +555,49 @@ static enum step_group step_group(const struct step *s)
 	return order_op_needs_fuse(s->op) ? STEP_FUSE : s->settles || s->op == ORDER_TOUCH ? STEP_SETTLE : STEP_PATH;
 }
 
+/* Whether it may be done while the rests of others are put off: an update, and none of these is of its volume. */
+static bool may_overtake(const struct publish *p, const struct job *j)
+{
+	const struct volume *v = j && j->kind == JOB_VOLUME ? map_get_str(&p->volumes, j->path) : NULL;
+
+	return v && v->good && !v->rests;
+}
+
+static bool next_waits(const struct publish *p)
+{
+	return p->n_rests < RESTS_MAX && may_overtake(p, list_first(&p->queue, struct job, link));
+}
+
+/* When its new content is visible: somebody else waits for his. */
+static bool job_may_rest(const struct publish *p, const struct job *j)
+{
+	return !j->cleaning && !(j->payload && j->payload->prompt) && next_waits(p);
+}
+
+static void job_rest(struct publish *p, struct job *j)
+{
+	struct volume *v = map_get_str(&p->volumes, j->path);
+
+	v->rests = true;
+	j->rests_since_usec = clock_monotonic_usec();
+	p->current = NULL;
+	list_append(&p->rests, &j->link);
+	p->n_rests++;
+	publish_wake(p);
+}
+
+/* The one that has been put off for longest becomes the current one. */
+static void job_take_up(struct publish *p)
+{
+	struct job *j = list_first(&p->rests, struct job, link);
+	struct volume *v = map_get_str(&p->volumes, j->path);
+
+	v->rests = false;
+	list_remove(&j->link);
+	p->n_rests--;
+	p->current = j;
+}
+
 /* Sends as many of the next steps as fit into one message, and may be in one. A repeated order leaves out what the tree
  * shows. */
 static int job_send(struct publish *p, struct job *j)
@@ -555,6 +613,8 @@ static int job_send(struct publish *p, struct job *j)
 	for (j->n_sent = j->n_done; j->n_sent < j->plan.n_steps; j->n_sent++) {
 		enum step_group its = step_group(&j->plan.steps[j->n_sent]);
 
+		if (head.n_steps > 0 && j->n_sent == j->plan.rest_step && job_may_rest(p, j))
+			break;
 		if (step_is_done(&j->plan, &j->plan.steps[j->n_sent]))
 			continue;
 		if (head.n_steps > 0 && its != group)
@@ -638,13 +698,20 @@ static void finish_unchanged(struct publish *p, struct job *j)
 	job_finish(p, j, PUBLISH_UNCHANGED);
 }
 
-/* The first job of the queue becomes the current one, if it can. */
+/* The first job of the queue becomes the current one, if it can, or one that was put off. */
 static void job_begin(struct publish *p)
 {
 	struct job *j = list_first(&p->queue, struct job, link);
 	struct err e = ERR_INIT;
 	int r;
 
+	if (p->n_rests > 0 && !next_waits(p)) {
+		if (p->fd < 0)
+			return;
+		job_take_up(p);
+		job_continue(p);
+		return;
+	}
 	if (!j)
 		return;
 	if (is_unchanged(p, j)) {
@@ -654,7 +721,7 @@ static void job_begin(struct publish *p)
 	if (p->fd < 0)
 		return;
 
-	list_remove(&j->link);
+	job_leave_queue(p, j);
 	p->current = j;
 	r = job_plan(p, j);
 	if (r < 0) {
@@ -670,20 +737,30 @@ static void job_tell(struct job *take_j)
 	cleanup_job struct job *j = take_j;
 	struct publish_result res = { .version = j->plan.version, .realtime_usec = j->realtime_usec, .flat = j->flat };
 
+	if (j->rests_since_usec)
+		res.rested_usec = clock_monotonic_usec() - j->rests_since_usec;
 	list_remove(&j->link);
 	if (j->fn)
 		j->fn(j->userdata, j->r, j->r >= 0 ? &res : NULL, &j->err);
+}
+
+static bool has_work(const struct publish *p)
+{
+	return !list_empty(&p->queue) || p->n_rests > 0;
 }
 
 /* A callback may do anything, publish_free() included. */
 static void publish_turn(struct loop_source *s, void *userdata)
 {
 	struct publish *p = userdata;
+	size_t n_queued = 0; /* before the last one was begun: as many as now, and none of them can be */
 	struct job *j;
 	int n_told = 0;
 
-	if (!p->current)
+	for (int n = 0; n < BEGUN_MAX && !p->current && n_queued != p->stats.n_queued; n++) {
+		n_queued = p->stats.n_queued;
 		job_begin(p);
+	}
 	p->is_telling = true;
 	for (; n_told < TOLD_MAX && !p->is_freed && (j = list_first(&p->done, struct job, link)); n_told++)
 		job_tell(j);
@@ -692,7 +769,7 @@ static void publish_turn(struct loop_source *s, void *userdata)
 		free(p);
 		return;
 	}
-	if (!list_empty(&p->done) || (n_told > 0 && !p->current && !list_empty(&p->queue)))
+	if (!list_empty(&p->done) || (n_told > 0 && !p->current && has_work(p)))
 		publish_wake(p);
 }
 
@@ -778,9 +855,14 @@ static void answered(struct publish *p, const struct order_answer *a)
 	} else {
 		job_settle(p, j);
 		j->n_done = j->n_sent;
+		if (j->n_done >= j->plan.rest_step && j->n_done < j->plan.n_steps && job_may_rest(p, j))
+			job_rest(p, j);
 	}
 	if (p->current)
 		job_continue(p);
+	/* before anybody is told: the publisher does not wait for it */
+	if (!p->current)
+		job_begin(p);
 }
 
 static void publish_readable(struct loop_source *s, int fd, uint32_t revents, void *userdata)
@@ -897,6 +979,7 @@ int publish_new(struct loop *l, struct tree *t, struct publish **ret_p)
 	list_init(&p->queue);
 	list_init(&p->done);
 	list_init(&p->retired);
+	list_init(&p->rests);
 	r = loop_add_defer(l, publish_turn, p, &p->turn);
 	r = r ?: loop_add_timer(l, publish_timer, p, &p->timer);
 	if (r < 0)
@@ -928,6 +1011,8 @@ void publish_free(struct publish *p)
 	loop_source_free(p->turn);
 	loop_source_free(p->timer);
 	job_abandon(p->current);
+	while ((j = list_first(&p->rests, struct job, link)))
+		job_abandon(j);
 	while ((j = list_first(&p->queue, struct job, link)))
 		job_abandon(j);
 	while ((j = list_first(&p->done, struct job, link)))
@@ -937,6 +1022,7 @@ void publish_free(struct publish *p)
 		volume_free(v);
 	}
 	map_deinit(&p->volumes);
+	map_deinit(&p->waiting);
 	if (p->is_telling)
 		p->is_freed = true;
 	else
@@ -1045,14 +1131,24 @@ static int volume_job_new(struct publish *p, enum job_kind kind, const struct vo
 	return 0;
 }
 
-/* Payloads that wait for this volume (path) or pod (path NULL) are not wanted any more. */
-static void cancel_waiting(struct publish *p, const char *uid, const char *path, const char *why)
+/* The payload that waits for this volume is not wanted any more. */
+static void cancel_waiting(struct publish *p, const char *path, const char *why)
+{
+	struct job *j = map_get_str(&p->waiting, path);
+
+	if (j)
+		job_cancel(p, j, why);
+}
+
+static void cancel_waiting_of_pod(struct publish *p, const char *uid)
 {
 	struct job *j;
 
-	list_for_each (j, &p->queue, link)
-		if (j->kind == JOB_VOLUME && (path ? str_eq(j->path, path) : str_eq(j->uid, uid)))
-			job_cancel(p, j, why);
+	if (map_count(&p->waiting) == 0)
+		return;
+	for (size_t it = 0; (j = map_next(&p->waiting, &it));)
+		if (str_eq(j->uid, uid))
+			job_cancel(p, j, "overtaken by the removal of the pod");
 }
 
 int publish_volume(struct publish *p, const struct volume_path *at, struct payload *take_payload, publish_fn fn,
@@ -1067,7 +1163,12 @@ int publish_volume(struct publish *p, const struct volume_path *at, struct paylo
 	if (r < 0)
 		return r;
 	j->payload = TAKE_PTR(payload);
-	cancel_waiting(p, NULL, j->path, "overtaken by a newer payload");
+	cancel_waiting(p, j->path, "overtaken by a newer payload");
+	r = map_add_str(&p->waiting, j->path, j);
+	if (r < 0) {
+		job_free(j);
+		return r;
+	}
 	job_enqueue(p, j);
 	return 0;
 }
@@ -1080,7 +1181,7 @@ int publish_remove_volume(struct publish *p, const struct volume_path *at, publi
 	r = volume_job_new(p, JOB_REMOVE_VOLUME, at, fn, userdata, &j);
 	if (r < 0)
 		return r;
-	cancel_waiting(p, NULL, j->path, "overtaken by the removal of the volume");
+	cancel_waiting(p, j->path, "overtaken by the removal of the volume");
 	job_enqueue(p, j);
 	return 0;
 }
@@ -1098,7 +1199,7 @@ int publish_remove_pod(struct publish *p, const char *uid, publish_fn fn, void *
 		return r;
 	j->fn = fn;
 	j->userdata = userdata;
-	cancel_waiting(p, uid, NULL, "overtaken by the removal of the pod");
+	cancel_waiting_of_pod(p, uid);
 	job_enqueue(p, TAKE_PTR(j));
 	return 0;
 }

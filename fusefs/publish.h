@@ -4,7 +4,7 @@
  * A new volume: parent folders that are missing, then one mkdir of the volume folder that commits all of it.
  * An update: mkdir ..<timestamp>, chmod it, symlink ..data_tmp, rename over ..data, symlink new top-level names, unlink
  * gone ones, unlink the old version's files; its folders are removed PUBLISH_GRACE_USEC later, so that no path walk
- * that was overtaken fails.
+ * that was overtaken fails. While updates of other volumes wait, the old files' unlinks and the reads are put off.
  *
  * A flat volume has files where the other has links. An update: mkdir <pod>/staging/<volume>/<timestamp>, with all that is new
  * in it; rename of each file over its key; unlink of those that are gone (plan_flat.c). Files are switched one by one, each at
@@ -30,6 +30,7 @@ enum { PUBLISH_UNCHANGED = 1 };
 struct publish_result {
 	const char *version; /* "..2026_11_22_02_52_48.1104889105", borrowed for the call */
 	uint64_t realtime_usec; /* when ..data was switched, or the last file of a flat volume */
+	uint64_t rested_usec; /* how long ago that was, where other volumes came before its rest; 0: just now */
 	bool flat; /* what it is, whatever the payload asks for: a volume stays as it was made */
 };
 /* r: 0 published (and read once through the mount, so that it is warm), PUBLISH_UNCHANGED, -ESTALE: overtaken by a newer

@@ -17,6 +17,7 @@ struct volume {
 	size_t bytes; /* locked memory that the published version holds on to */
 	struct list retired; /* oldest first */
 	size_t n_retired, retired_bytes;
+	bool rests; /* an update of it is among those whose rest is put off */
 };
 
 /* A version in its grace. */
@@ -47,6 +48,7 @@ struct job {
 	bool waits; /* for that */
 	bool cleaning; /* the job has failed, its steps take back what they can */
 	uint64_t order_id, realtime_usec;
+	uint64_t rests_since_usec; /* CLOCK_MONOTONIC; 0: it was never put off */
 	bool flat; /* JOB_VOLUME, done: what the volume is */
 
 	int r;
@@ -58,6 +60,10 @@ struct publish {
 	struct tree *tree;
 	struct map volumes;
 	struct list queue, done, retired;
+	struct map waiting; /* what of the queue is a payload, by the volume's path: at most one for each */
+	struct list
+		rests; /* jobs whose new content is visible, and that go on when nobody waits for content any more */
+	size_t n_rests;
 	struct job *current;
 	struct loop_source *turn, *timer, *io;
 	int fd, fuse;

@@ -1,0 +1,253 @@
+/* Many volumes that are to change at once, as those of the pods that share a Secret. */
+#include "test/unit/publishing.h"
+
+#define N 3
+
+static struct volume_path at(int i)
+{
+	static const char *const names[N] = { "a", "b", "c" };
+
+	return (struct volume_path){ .pod_uid = "uid", .plugin = "p", .name = names[i] };
+}
+
+static void order_update(int i, const char *spec, struct result *res)
+{
+	const struct volume_path path = at(i);
+
+	assert_int_equal(publish_volume(f.publish, &path, payload_make(spec), result_fn, res), 0);
+}
+
+static void update_all(const char *spec, struct result res[N])
+{
+	for (int i = 0; i < N; i++)
+		order_update(i, spec, &res[i]);
+}
+
+static void begin_with(const char *spec)
+{
+	struct result res[N] = { 0 };
+
+	update_all(spec, res);
+	run();
+	for (int i = 0; i < N; i++)
+		assert_int_equal(res[i].r, 0);
+	buf_clear(&f.log);
+}
+
+static void assert_all_show(const char *want)
+{
+	for (int i = 0; i < N; i++) {
+		cleanup_free char *path = str_format("uid/volumes/p/%s", at(i).name);
+
+		assert_shown(path, want);
+	}
+}
+
+static void assert_told_once(const struct result res[N], int r)
+{
+	for (int i = 0; i < N; i++) {
+		assert_int_equal(res[i].n, 1);
+		assert_int_equal(res[i].r, r);
+	}
+}
+
+/* The n'th line that begins with the word, counted from 1; its place among all lines, or -1. */
+static int line_of(const char *word, int n)
+{
+	const char *text = f.log.data ?: "";
+	int line = 0;
+
+	for (; *text; text += strcspn(text, "\n") + 1, line++)
+		if (str_starts(text, word) && --n == 0)
+			return line;
+	return -1;
+}
+
+static void turn_until_renamed(int n)
+{
+	while (line_of("rename", n) < 0) {
+		assert_true(loop_run_once(f.loop, 0) >= 0);
+		publisher_serve();
+	}
+}
+
+static void each_is_switched_before_any_is_tidied_up(void **state)
+{
+	struct result res[N] = { 0 };
+
+	begin_with("key=1");
+	update_all("key=2", res);
+	run();
+	assert_told_once(res, 0);
+	assert_all_show("..data>..v ..v/ ..v/ ..v/key=2 key>..data/key ");
+	assert_int_equal(line_of("rename", N + 1), -1);
+	assert_true(line_of("rename", N) < line_of("unlink", 1));
+	assert_true(line_of("rename", N) < line_of("read", 1));
+	/* and in the order in which they were asked for */
+	assert_non_null(strstr(
+		f.log.data, "rename uid/volumes/p/a/..data_tmp uid/volumes/p/a/..data\nmkdir uid/volumes/p/b/..v\n"));
+	settle();
+	assert_all_show("..data>..v ..v/ ..v/key=2 key>..data/key ");
+}
+
+static void alone_it_is_one_message(void **state)
+{
+	struct result res = { 0 };
+	size_t before;
+
+	begin_with("key=1");
+	before = f.n_messages;
+	order_update(0, "key=2", &res);
+	run();
+	assert_int_equal(res.r, 0);
+	assert_int_equal(f.n_messages, before + 1);
+}
+
+/* A new one of its volume comes after the rest, whoever else waits; and nobody is told of anything twice. */
+static void an_update_of_one_that_rests_comes_after_its_rest(void **state)
+{
+	struct result res[N] = { 0 }, again[N] = { 0 };
+
+	begin_with("key=1");
+	update_all("key=2", res);
+	turn_until_renamed(1);
+	update_all("key=3 new=3", again);
+	run();
+	assert_told_once(again, 0);
+	assert_int_equal(res[0].n, 1);
+	assert_int_equal(res[0].r, 0);
+	for (int i = 1; i < N; i++) {
+		assert_int_equal(res[i].n, 1);
+		assert_true(res[i].r == 0 || res[i].r == -ESTALE);
+	}
+	settle();
+	assert_all_show("..data>..v ..v/ ..v/key=3 ..v/new=3 key>..data/key new>..data/new ");
+}
+
+static void what_is_no_update_comes_after_the_rests(void **state)
+{
+	struct result res[N] = { 0 }, removed = { 0 }, made = { 0 };
+	const struct volume_path other = { "uid2", "p", "other" };
+
+	begin_with("key=1");
+	update_all("key=2", res);
+	turn_until_renamed(3);
+	assert_int_equal(line_of("unlink", 2), -1);
+	assert_int_equal(publish_volume(f.publish, &other, payload_make("key=1"), result_fn, &made), 0);
+	assert_int_equal(publish_remove_pod(f.publish, "uid", result_fn, &removed), 0);
+	run();
+	assert_told_once(res, 0);
+	assert_true(line_of("rename", 3) < line_of("unlink", 1));
+	assert_true(line_of("unlink", 3) < line_of("mkdir uid2", 1));
+	assert_true(line_of("mkdir uid2", 1) < line_of("rmdir", 1));
+	assert_int_equal(made.r, 0);
+	assert_int_equal(removed.r, 0);
+	assert_shown("uid", "(nothing)");
+}
+
+/* Somebody acts on being told: a signal to a container. */
+static void what_is_prompt_is_not_put_off(void **state)
+{
+	struct result res[N] = { 0 };
+
+	begin_with("key=1");
+	for (int i = 0; i < N; i++) {
+		struct payload *p = payload_make_unsealed("key=2");
+		const struct volume_path path = at(i);
+
+		if (i == 0)
+			payload_set_prompt(p);
+		assert_int_equal(payload_seal(p, NULL), 0);
+		assert_int_equal(publish_volume(f.publish, &path, p, result_fn, &res[i]), 0);
+	}
+	run();
+	assert_told_once(res, 0);
+	assert_true(line_of("unlink", 1) < line_of("rename", 2));
+	assert_true(line_of("unlink", 2) > line_of("rename", 3));
+}
+
+static void failures_are_told_of_their_own_volume(void **state)
+{
+	struct result res[N] = { 0 };
+	int n_steps;
+
+	begin_with("key=1");
+	n_steps = f.n_changes;
+	update_all("key=2", res);
+	run();
+	settle();
+	n_steps = f.n_changes - n_steps;
+	for (int step = 1; step <= n_steps; step++) {
+		int n_failed = 0;
+
+		memset(res, 0, sizeof(res));
+		f.fail_at = f.n_changes + step;
+		update_all("key=3", res);
+		run();
+		settle();
+		f.fail_at = 0;
+		for (int i = 0; i < N; i++) {
+			assert_int_equal(res[i].n, 1);
+			n_failed += res[i].r < 0;
+		}
+		assert_true(n_failed <= 1); /* none: what failed was the end of a grace */
+		update_all("key=2", res);
+		run();
+		settle();
+		assert_all_show("..data>..v ..v/ ..v/key=2 key>..data/key ");
+	}
+}
+
+static void the_publisher_may_die_at_any_step(void **state)
+{
+	struct result res[N] = { 0 };
+	int n_steps;
+
+	begin_with("key=1");
+	n_steps = f.n_changes;
+	update_all("key=2", res);
+	run();
+	n_steps = f.n_changes - n_steps;
+	for (int step = 1; step <= n_steps; step++) {
+		for (int after = 0; after < 2; after++) {
+			memset(res, 0, sizeof(res));
+			f.die_before = after ? 0 : f.n_changes + step;
+			f.die_after = after ? f.n_changes + step : 0;
+			update_all(after ? "key=4" : "key=5", res);
+			run();
+			settle();
+			f.die_before = f.die_after = 0;
+			assert_told_once(res, 0);
+			assert_all_show(after ? "..data>..v ..v/ ..v/key=4 key>..data/key "
+					      : "..data>..v ..v/ ..v/key=5 key>..data/key ");
+		}
+	}
+}
+
+static void those_that_rest_end_with_publish(void **state)
+{
+	struct result res[N] = { 0 };
+
+	begin_with("key=1");
+	update_all("key=2", res);
+	turn_until_renamed(2);
+	publish_free(TAKE_PTR(f.publish));
+	assert_told_once(res, -ECANCELED);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(each_is_switched_before_any_is_tidied_up),
+		TEST(alone_it_is_one_message),
+		TEST(an_update_of_one_that_rests_comes_after_its_rest),
+		TEST(what_is_no_update_comes_after_the_rests),
+		TEST(what_is_prompt_is_not_put_off),
+		TEST(failures_are_told_of_their_own_volume),
+		TEST(the_publisher_may_die_at_any_step),
+		TEST(those_that_rest_end_with_publish),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
