@@ -732,6 +732,7 @@ static int agent_setup_source(struct agent *a, struct err *e)
 		r = source_api_new(a->loop, a->files, &o, &agent_sink, a, &a->source, e);
 	} else {
 		const struct source_manifests_options o = { .dir = c->manifests_dir,
+							    .take_inotify = KEEPER_FD_WATCHES,
 							    .key_file = c->sealing_key_file,
 							    .resumes = arena_connection(a->arena)->init_len > 0,
 							    .node_name = c->node_name };

@@ -5,7 +5,7 @@
 #include "common/err.h"
 #include "common/loop.h"
 
-#define CHILD_FDS_MAX	  5
+#define CHILD_FDS_MAX	  6
 #define CHILD_STEADY_USEC USEC_PER_SEC /* one that has lived for so long is replaced at once when it dies */
 
 /* What all of them share; borrowed. */

@@ -31,6 +31,7 @@
 #include "agent/repair.h"
 #include "agent/sandbox.h"
 #include "agent/signaller_child.h"
+#include "agent/watches.h"
 #include "common/backoff.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -45,6 +46,8 @@
 #define LINK_BATCH	 64 /* messages of the agent in one turn: our signals come in between */
 
 #define TICK_USEC (2 * USEC_PER_SEC)
+/* that an agent's death may be told after that of its publisher, which then is not replaced before the agent is */
+#define AGENT_LATE_USEC (50 * USEC_PER_MSEC)
 /* that an agent may take before it is ready: the first one, which makes the arena, and the next ones, for which readers wait.
  * As often as one hangs there, the following one may take twice as long, so that a slow machine gets on */
 #define START_MAX_USEC	  (60 * USEC_PER_SEC)
@@ -77,6 +80,7 @@ struct keeper {
 	int link; /* our end of the agent's link */
 	struct opener opener;
 	struct repair repair;
+	struct watches watches; /* of a folder of manifests */
 	struct log_limit read_only; /* lines about that */
 	struct log_limit complaints; /* about the agent's messages */
 	bool ready_once; /* some agent has been ready, or an earlier keeper's was */
@@ -315,6 +319,8 @@ static void keeper_publisher_died(struct loop_source *s, pid_t pid, int code, in
 	if (!with_agent)
 		log_warning(NULL, "the publisher (pid %d) %s, starting another in %u ms", (int)pid,
 			    child_end(code, status, end), (unsigned)(delay / USEC_PER_MSEC));
+	else if (!k->publisher_let_go)
+		delay = MAX(delay, AGENT_LATE_USEC);
 	if (k->stage == STAGE_READY)
 		loop_timer_set(k->publisher.restart, delay);
 }
@@ -732,9 +738,15 @@ static int keeper_start_agent(struct keeper *k, struct err *e)
 	/* it is silent until it is ready */
 	k->conn.shared->heartbeat_usec =
 		clock_monotonic_usec() + keeper_start_limit(k) - MIN(k->config->agent_hang_usec, keeper_start_limit(k));
-	return child_spawn(&k->world, &k->agent, argv,
-			   (int[]){ theirs, k->conn.mount.fuse, k->places.control, k->conn.arena, k->config_text }, 5,
-			   keeper_agent_died, k, e);
+	if (k->config->manifests_dir) {
+		r = watches_renew(&k->watches);
+		if (r < 0)
+			return err_set(e, r, "inotify: %s", strerror(-r));
+	}
+	return child_spawn(
+		&k->world, &k->agent, argv,
+		(int[]){ theirs, k->conn.mount.fuse, k->places.control, k->conn.arena, k->config_text, k->watches.fd },
+		k->watches.fd >= 0 ? 6 : 5, keeper_agent_died, k, e);
 }
 
 static void keeper_drop_link(struct keeper *k)
@@ -884,6 +896,8 @@ static void keeper_tick(struct loop_source *s, void *userdata)
 	if (k->stopping || !fsconn_is_open(&k->conn))
 		return;
 	fsconn_lock(&k->conn);
+	if (k->stage == STAGE_READY)
+		watches_tidy(&k->watches);
 	beat = __atomic_load_n(&k->conn.shared->heartbeat_usec, __ATOMIC_RELAXED);
 	if (k->agent.pid > 0 && !paused && now > beat && now - beat > k->config->agent_hang_usec)
 		keeper_kill_hanging(k, now - beat);
@@ -1027,6 +1041,7 @@ static void keeper_deinit(struct keeper *k)
 	audit_group_deinit(&k->audit_group);
 	signaller_child_deinit(&k->signaller);
 	repair_deinit(&k->repair);
+	watches_deinit(&k->watches);
 	opener_deinit(&k->opener);
 	close_fd(k->world.self);
 	loop_source_free(k->sigterm);
@@ -1057,6 +1072,7 @@ int keeper_run(const struct config *c, int config_text, char *const *args)
 		.notify = NOTIFY_INIT,
 		.opener = OPENER_INIT,
 		.repair = REPAIR_INIT,
+		.watches = WATCHES_INIT,
 		.read_only = LOG_LIMIT_INIT(10 * USEC_PER_SEC, 3),
 		.complaints = LOG_LIMIT_INIT(10 * USEC_PER_SEC, 10),
 		.agent = CHILD_INIT("agent"),

@@ -931,7 +931,8 @@ static int open_folder(struct manifests *m, const char *dir, struct err *e)
 	m->dir = realpath(dir, NULL);
 	if (!m->dir)
 		return err_set(e, -errno, "manifests folder %s: %m", dir);
-	m->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	if (m->inotify_fd < 0)
+		m->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	if (m->inotify_fd < 0)
 		return err_set(e, -errno, "inotify: %m");
 	r = watch_folder(m, e);
@@ -980,13 +981,17 @@ int source_manifests_new(struct loop *l, struct files *files, const struct sourc
 	struct manifests *m = calloc(1, sizeof(*m));
 	int r;
 
-	if (!m)
+	if (!m) {
+		if (options->take_inotify > 0)
+			close_fd(options->take_inotify);
 		return err_set(e, -ENOMEM, "out of memory");
+	}
 	m->source.vtable = &manifests_vtable;
 	m->loop = l;
 	m->files = files;
 	m->resumes = options->resumes;
-	m->dir_fd = m->inotify_fd = m->wd = m->above_wd = m->key_fd = m->key_wd = -1;
+	m->dir_fd = m->wd = m->above_wd = m->key_fd = m->key_wd = -1;
+	m->inotify_fd = options->take_inotify > 0 ? options->take_inotify : -1;
 	list_init(&m->queue);
 	list_init(&m->fetches);
 

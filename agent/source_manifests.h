@@ -23,12 +23,13 @@
 
 struct source_manifests_options {
 	const char *dir; /* path */
+	int take_inotify; /* an inotify instance, non-blocking and without a watch; 0: it makes one of its own */
 	const char *key_file; /* private keys for sealed values; NULL: there are none */
 	bool resumes; /* an earlier process has served: a wrong key file is no reason not to start */
 	const char *node_name; /* pods with another spec.nodeName are not ours; without one they are */
 };
 
 /* Called with all privileges: resolves and opens the folder, watches it, and puts it on the list of `files`. e says what
- * is wrong with it. sink must live as long as the source; options is not kept. */
+ * is wrong with it. sink must live as long as the source; options is not kept. take_inotify is closed in every case. */
 int source_manifests_new(struct loop *l, struct files *files, const struct source_manifests_options *options,
 			 const struct source_sink *sink, void *userdata, struct source **ret_s, struct err *e);

@@ -74,6 +74,9 @@ check "a pod becomes ready" ready app
 check "another one, too" ready other
 
 # --- the agent dies
+# whoever closes the last copy of an inotify instance waits for the kernel, and is not dead before that
+keeper_watches() { grep -qs '^inotify wd' "/proc/$keeper"/fdinfo/*; }
+check "the keeper has a copy of the instance with which the agent watches its folder" keeper_watches
 before=$(mount_id) nodes=$(inodes app) agent=$(child agent) data=$(readlink "$(vol app)/..data")
 exec 8<"$(vol app)/a"
 inotifywait -q -m -e create -e moved_to -e delete -e attrib "$(vol app)/" >"$TEST_DIR/events" 2>/dev/null &
