@@ -1,19 +1,22 @@
 #include "common/heap.h"
 
+#include <limits.h>
 #include <malloc.h>
 #include <sys/mman.h>
 
-/* glibc's defaults (mallopt(3)); once one of them is set it adapts none by itself. What is parsed takes about five times its text. */
-enum { THRESHOLD_DEFAULT = 128 * 1024, THRESHOLD_MAX = 32 * 1024 * 1024, PARSED_MUCH = 128 * 1024 };
+/* glibc's defaults (mallopt(3)); once one of the first two is set it adapts none by itself. What is parsed takes about five times its
+ * text. */
+enum { THRESHOLD_DEFAULT = 128 * 1024, MMAPS_DEFAULT = 65536, EXPECT_MAX = 1 << 30, PARSED_MUCH = 128 * 1024 };
 
+/* Nothing is mapped by itself meanwhile, large as it may be: it would get its pages one by one. */
 void heap_expect(size_t bytes)
 {
 	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from, to;
 	char *room;
 
-	bytes = MIN(bytes, (size_t)THRESHOLD_MAX);
-	mallopt(M_MMAP_THRESHOLD, THRESHOLD_MAX);
-	mallopt(M_TRIM_THRESHOLD, THRESHOLD_MAX + THRESHOLD_DEFAULT);
+	bytes = MIN(bytes, (size_t)EXPECT_MAX);
+	mallopt(M_MMAP_MAX, 0);
+	mallopt(M_TRIM_THRESHOLD, INT_MAX);
 	room = malloc(bytes);
 	if (!room)
 		return;
@@ -26,6 +29,7 @@ void heap_expect(size_t bytes)
 
 void heap_settle(void)
 {
+	mallopt(M_MMAP_MAX, MMAPS_DEFAULT);
 	mallopt(M_MMAP_THRESHOLD, THRESHOLD_DEFAULT);
 	mallopt(M_TRIM_THRESHOLD, THRESHOLD_DEFAULT);
 }

@@ -95,6 +95,11 @@ static int map_rehash(struct map *m, size_t n)
 	return 0;
 }
 
+int map_reserve(struct map *m, size_t n)
+{
+	return n <= m->n_slots / 4 * 3 - m->n_tombs ? 0 : map_rehash(m, n / 3 * 2 + 2);
+}
+
 int map_add(struct map *m, const void *key, size_t key_len, void *value)
 {
 	struct map_entry entry = { .key = key, .key_len = key_len, .value = value };

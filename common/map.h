@@ -25,6 +25,8 @@ static inline void *map_get_str(const struct map *m, const char *key)
 {
 	return map_get(m, key, strlen(key));
 }
+/* Room for n entries in all, so that none of them has to make it. -ENOMEM. */
+int map_reserve(struct map *m, size_t n);
 /* -EEXIST: the key is there (nothing changed); -ENOMEM. */
 int map_add(struct map *m, const void *key, size_t key_len, void *value);
 static inline int map_add_str(struct map *m, const char *key, void *value)

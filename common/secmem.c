@@ -464,10 +464,19 @@ static void chunk_place(uint64_t first, uint64_t end, bool used, uint64_t *prev_
 	}
 }
 
+void secmem_sort_uses(struct secmem_use *uses, size_t n)
+{
+	for (size_t i = 1; i < n; i++) {
+		if (compare_uses(&uses[i - 1], &uses[i]) > 0) {
+			qsort(uses, n, sizeof(*uses), compare_uses);
+			return;
+		}
+	}
+}
+
 int secmem_check_uses(struct secmem_use *uses, size_t n, struct err *e)
 {
-	if (n > 0)
-		qsort(uses, n, sizeof(*uses), compare_uses);
+	secmem_sort_uses(uses, n);
 	if (!uses_are_possible(uses, n))
 		return err_set(e, -EBADMSG, "what is said to be in use of the secret memory cannot be");
 	return 0;

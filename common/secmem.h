@@ -39,6 +39,8 @@ void secmem_deinit(void);
 struct secmem_use {
 	uint64_t offset, len;
 };
+/* By where they are. Nothing is done where they are in order already, as they mostly are in the order in which they were made. */
+void secmem_sort_uses(struct secmem_use *uses, size_t n);
 /* -EBADMSG: they overlap, or no allocator of ours can have placed them so. Sorts the array. */
 int secmem_check_uses(struct secmem_use *uses, size_t n, struct err *e);
 /* Once, after secmem_init_shared(): from now on exactly these pieces are handed out (as by secmem_alloc()), all else is

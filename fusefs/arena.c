@@ -515,46 +515,28 @@ static bool record_is_good(const struct arena_record *r)
 	       (r->state & STATE_MASK & ~(uint64_t)STATE_ALL) == 0;
 }
 
-/* Pods share Secrets: each piece of content is looked at once. */
-struct seen {
-	uint64_t block, off, len; /* the map's key */
-	struct digest digest;
-};
-#define SEEN_KEY_LEN offsetof(struct seen, digest)
-
-static void seen_free(struct map *seen)
-{
-	struct seen *s;
-
-	for (size_t it = 0; (s = map_next(seen, &it));)
-		free(s);
-	map_deinit(seen);
-}
+/* Pods share Secrets: each piece of content is looked at once. Seen: the first record of each, which was found to be right. */
+#define SEEN_KEY_LEN (offsetof(struct arena_record, digest) - offsetof(struct arena_record, block))
+static_assert(SEEN_KEY_LEN == 4 * sizeof(uint64_t), "the key is which part of which block");
 
 /* -EBADMSG: the content is not what was written. */
-static int content_check(const struct arena_record *r, struct map *seen)
+static int content_check(struct arena_record *r, struct map *seen)
 {
-	struct seen *s, key = { .block = r->block, .off = r->content_off, .len = r->content_len };
 	const struct secblock *block;
+	struct digest digest;
 	int err;
 
 	if (!r->block)
 		return 0;
-	s = map_get(seen, &key, SEEN_KEY_LEN);
-	if (!s) {
-		s = malloc(sizeof *s);
-		if (!s)
-			return -ENOMEM;
-		*s = key;
+	err = map_add(seen, &r->block, SEEN_KEY_LEN, r);
+	if (err == -EEXIST) {
+		digest = ((const struct arena_record *)map_get(seen, &r->block, SEEN_KEY_LEN))->digest;
+		err = 0;
+	} else {
 		block = secmem_at(r->block, sizeof *block);
-		s->digest = digest_of(block->data + r->content_off, r->content_len);
-		err = map_add(seen, s, SEEN_KEY_LEN, s);
-		if (err < 0) {
-			free(s);
-			return err;
-		}
+		digest = digest_of(block->data + r->content_off, r->content_len);
 	}
-	return digest_eq(&s->digest, &r->digest) ? 0 : -EBADMSG;
+	return err < 0 ? err : digest_eq(&digest, &r->digest) ? 0 : -EBADMSG;
 }
 
 static int compare_ids(const void *a, const void *b)
@@ -562,6 +544,23 @@ static int compare_ids(const void *a, const void *b)
 	const struct arena_record *x = *(struct arena_record *const *)a, *y = *(struct arena_record *const *)b;
 
 	return x->id < y->id ? -1 : x->id > y->id;
+}
+
+/* By id. They come from the newest to the oldest, because that is how they are chained. */
+static void records_order(struct arena_record **records, size_t n)
+{
+	for (size_t i = 0; i < n / 2; i++) {
+		struct arena_record *r = records[i];
+
+		records[i] = records[n - 1 - i];
+		records[n - 1 - i] = r;
+	}
+	for (size_t i = 1; i < n; i++) {
+		if (records[i - 1]->id > records[i]->id) {
+			qsort(records, n, sizeof(struct arena_record *), compare_ids);
+			return;
+		}
+	}
 }
 
 size_t arena_count(const struct arena *a)
@@ -582,7 +581,7 @@ int arena_load(struct arena *a, struct arena_record ***ret_records, size_t *ret_
 {
 	size_t n = 0, size = 0, n_max = a->head->heap_size / sizeof(struct arena_record);
 	cleanup_free struct arena_record **records = NULL;
-	cleanup(seen_free) struct map seen = MAP_INIT;
+	cleanup(map_deinit) struct map seen = MAP_INIT;
 	int err;
 
 	for (uint64_t at = a->head->first, next; at; at = next) {
@@ -606,8 +605,7 @@ int arena_load(struct arena *a, struct arena_record ***ret_records, size_t *ret_
 		next = r->next;
 		records[n++] = r;
 	}
-	if (n > 0)
-		qsort(records, n, sizeof(struct arena_record *), compare_ids);
+	records_order(records, n);
 	for (size_t i = 0; i < n; i++)
 		if (records[i]->id >= a->head->next_id || (i > 0 && records[i]->id == records[i - 1]->id))
 			return err_set(e, -EBADMSG, "state arena: node id %" PRIu64 " cannot be", records[i]->id);
@@ -658,50 +656,78 @@ int arena_load_notes(struct arena *a, struct arena_note ***ret_notes, size_t *re
 	return 0;
 }
 
-/* The pieces of the heap that the records need, each block once. */
-static int uses_of(struct arena_record **records, size_t n, struct secmem_use **ret_uses, size_t *ret_n, struct err *e)
+/* Both in order. */
+static void uses_merge(const struct secmem_use *a, size_t n_a, const struct secmem_use *b, size_t n_b,
+		       struct secmem_use *to)
 {
-	cleanup_free struct secmem_use *uses = calloc(2 * n + 1, sizeof *uses);
-	cleanup(map_deinit) struct map blocks = MAP_INIT;
-	size_t n_uses = 0;
-
-	if (!uses)
-		return err_set(e, -ENOMEM, "out of memory");
-	for (size_t i = 0; i < n; i++) {
-		struct arena_record *r = records[i], *same;
-		int err;
-
-		if (!r)
-			continue;
-		uses[n_uses++] = (struct secmem_use){ .offset = secmem_offset(r), .len = r->size };
-		if (!r->block)
-			continue;
-		same = map_get(&blocks, &r->block, sizeof r->block);
-		if (same && same->block_len != r->block_len)
-			return err_set(e, -EBADMSG, "state arena: node %" PRIu64 ": its content is damaged", r->id);
-		if (same)
-			continue;
-		err = map_add(&blocks, &r->block, sizeof r->block, r);
-		if (err < 0)
-			return err_set(e, err, "state arena: %s", strerror(-err));
-		uses[n_uses++] =
-			(struct secmem_use){ .offset = r->block, .len = sizeof(struct secblock) + r->block_len };
+	while (n_a > 0 || n_b > 0) {
+		if (n_b == 0 || (n_a > 0 && a->offset <= b->offset)) {
+			*to++ = *a++;
+			n_a--;
+		} else {
+			*to++ = *b++;
+			n_b--;
+		}
 	}
-	*ret_uses = TAKE_PTR(uses);
+}
+
+/* The blocks of the records, in order, each once. -EBADMSG: they are not all of one opinion about one. */
+static int uses_of_blocks(struct arena_record **records, size_t n, struct secmem_use *uses, size_t *ret_n)
+{
+	size_t n_all = 0, n_uses = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (records[i] && records[i]->block)
+			uses[n_all++] = (struct secmem_use){ .offset = records[i]->block,
+							     .len = sizeof(struct secblock) + records[i]->block_len };
+	secmem_sort_uses(uses, n_all);
+	for (size_t i = 0; i < n_all; i++) {
+		if (n_uses == 0 || uses[n_uses - 1].offset != uses[i].offset)
+			uses[n_uses++] = uses[i];
+		else if (uses[n_uses - 1].len != uses[i].len)
+			return -EBADMSG;
+	}
 	*ret_n = n_uses;
 	return 0;
 }
 
+/* The pieces of the heap that the records need, in order, each once. Records and blocks each come in order, mostly: one after
+ * the other they have been put into an empty heap. */
+static int uses_of(struct arena_record **records, size_t n, struct secmem_use **ret_uses, size_t *ret_n, struct err *e)
+{
+	cleanup_free struct secmem_use *uses = calloc(2 * n + 1, sizeof *uses),
+				       *parts = calloc(2 * n + 1, sizeof *parts);
+	size_t n_records = 0, n_blocks = 0;
+
+	if (!uses || !parts)
+		return err_set(e, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < n; i++)
+		if (records[i])
+			parts[n_records++] =
+				(struct secmem_use){ .offset = secmem_offset(records[i]), .len = records[i]->size };
+	secmem_sort_uses(parts, n_records);
+	if (uses_of_blocks(records, n, parts + n_records, &n_blocks) < 0)
+		return err_set(e, -EBADMSG, "state arena: two nodes' content is not in the same place");
+	uses_merge(parts, n_records, parts + n_records, n_blocks, uses);
+	*ret_uses = TAKE_PTR(uses);
+	*ret_n = n_records + n_blocks;
+	return 0;
+}
+
 /* The chain as it is, without those that do not stay. Its `prev` words are made anew: a death in the middle of a removal
- * leaves them wrong. Nothing is written into what does not stay: it may overlap with what does. */
-static void chain_drop_others(struct arena *a, const struct map *stay)
+ * leaves them wrong. Until then they say which of the records it is, so that those which do not stay are known by not being
+ * it. Nothing is written into what does not stay: it may overlap with what does. */
+static void chain_drop_others(struct arena *a, struct arena_record **records, size_t n)
 {
 	struct arena_record *prev = NULL, *r;
 
+	for (size_t i = 0; i < n; i++)
+		if (records[i])
+			records[i]->prev = i;
 	for (uint64_t at = a->head->first; at; at = r->next) {
 		r = record_at(at);
 		assert(r);
-		if (!map_get(stay, &r->id, sizeof r->id))
+		if (r->prev >= n || records[r->prev] != r)
 			continue;
 		word_set(prev ? &prev->next : &a->head->first, at);
 		r->prev = prev ? secmem_offset(prev) : 0;
@@ -722,15 +748,17 @@ static void notes_link(struct arena *a, struct arena_note **notes, size_t n)
 static int heap_adopt(struct arena *a, struct secmem_use *uses, size_t n, struct arena_note **notes, size_t n_notes,
 		      struct err *e)
 {
-	cleanup_free struct secmem_use *all = calloc(n + n_notes + 1, sizeof *all);
+	cleanup_free struct secmem_use *all = calloc(n + n_notes + 1, sizeof *all),
+				       *own = calloc(n_notes + 1, sizeof *own);
 
-	if (!all)
+	if (!all || !own)
 		return err_set(e, -ENOMEM, "out of memory");
-	if (n > 0)
-		memcpy(all, uses, n * sizeof *all);
+	/* they come from the newest to the oldest, as records do */
 	for (size_t i = 0; i < n_notes; i++)
-		all[n + i] = (struct secmem_use){ .offset = secmem_offset(notes[i]),
-						  .len = sizeof *notes[i] + notes[i]->len };
+		own[i] = (struct secmem_use){ .offset = secmem_offset(notes[n_notes - 1 - i]),
+					      .len = sizeof *notes[0] + notes[n_notes - 1 - i]->len };
+	secmem_sort_uses(own, n_notes);
+	uses_merge(uses, n, own, n_notes, all);
 	if (n_notes > 0 && secmem_adopt(all, n + n_notes, NULL) == 0) {
 		notes_link(a, notes, n_notes);
 		return 0;
@@ -745,24 +773,17 @@ int arena_keep(struct arena *a, struct arena_record **records, size_t n, struct 
 	       struct err *e)
 {
 	cleanup_free struct secmem_use *uses = NULL;
-	cleanup(map_deinit) struct map stay = MAP_INIT;
 	size_t n_uses = 0;
 	int err;
 
 	err = uses_of(records, n, &uses, &n_uses, e);
 	if (err < 0)
 		return err;
-	for (size_t i = 0; i < n && err == 0; i++)
-		if (records[i])
-			err = map_add(&stay, &records[i]->id, sizeof records[i]->id, records[i]);
-	if (err < 0)
-		return err_set(e, err, "state arena: %s", strerror(-err));
-
 	err = secmem_check_uses(uses, n_uses, e);
 	if (err < 0)
 		return err_wrap(e, err, "state arena");
 	/* out of the chain before they are wiped: a successor would find a damaged record */
-	chain_drop_others(a, &stay);
+	chain_drop_others(a, records, n);
 	err = heap_adopt(a, uses, n_uses, notes, n_notes, e);
 	if (err < 0)
 		return err;

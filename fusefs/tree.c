@@ -676,29 +676,28 @@ static bool record_is_live(const struct tree *t, const struct arena_record *r, c
 }
 
 /* A node as its record says, without content, name and parent; its record is not its own yet. */
-static int node_restore(struct tree *t, const struct arena_record *r, struct node **ret_n)
+static int node_restore(struct tree *t, const struct arena_record *r, const struct arena_node *a, struct node **ret_n)
 {
-	struct arena_node a = arena_record_node(r);
 	unsigned state = arena_record_state(r);
 	struct node *n;
 	int err;
 
-	if (a.id < FIRST_ID || a.kind > NODE_LIVE || (a.mode & ~(mode_t)07777) ||
-	    (a.kind == NODE_LINK || a.kind == NODE_LIVE) != (a.target != NULL) ||
-	    (a.kind == NODE_LIVE && !live_target_is_good(a.target)) || (a.kind != NODE_FILE && a.content.block) ||
-	    (a.kind != NODE_LIVE && (state & ARENA_FLUX)) ||
-	    (a.kind != NODE_FILE && a.kind != NODE_DIR && (state & ARENA_MOVED)))
+	if (a->id < FIRST_ID || a->kind > NODE_LIVE || (a->mode & ~(mode_t)07777) ||
+	    (a->kind == NODE_LINK || a->kind == NODE_LIVE) != (a->target != NULL) ||
+	    (a->kind == NODE_LIVE && !live_target_is_good(a->target)) || (a->kind != NODE_FILE && a->content.block) ||
+	    (a->kind != NODE_LIVE && (state & ARENA_FLUX)) ||
+	    (a->kind != NODE_FILE && a->kind != NODE_DIR && (state & ARENA_MOVED)))
 		return -EBADMSG;
 	n = calloc(1, sizeof *n);
 	if (!n)
 		return -ENOMEM;
 	list_init(&n->work);
-	n->id = n->cookie = a.id;
-	n->kind = a.kind;
-	n->mode = a.mode;
-	n->uid = a.uid;
-	n->gid = a.gid;
-	n->digest = a.digest;
+	n->id = n->cookie = a->id;
+	n->kind = a->kind;
+	n->mode = a->mode;
+	n->uid = a->uid;
+	n->gid = a->gid;
+	n->digest = a->digest;
 	n->n_lookup = arena_record_lookups(r);
 	n->changed_usec = arena_record_changed(r);
 	n->retired = state & ARENA_RETIRED;
@@ -707,8 +706,8 @@ static int node_restore(struct tree *t, const struct arena_record *r, struct nod
 	n->moved = state & ARENA_MOVED;
 	n->hidden = true;
 	err = map_add(&t->by_id, &n->id, sizeof n->id, n);
-	if (err == 0 && a.target) {
-		n->target = strdup(a.target);
+	if (err == 0 && a->target) {
+		n->target = strdup(a->target);
 		err = n->target ? 0 : -ENOMEM;
 		if (err < 0)
 			map_remove(&t->by_id, &n->id, sizeof n->id);
@@ -748,19 +747,20 @@ static uint64_t cookie_read(const struct node *n, const char *text)
 	return str_eq(again, text) && cookie >= FIRST_ID && cookie < n->id ? cookie : 0;
 }
 
-static int node_attach(struct tree *t, struct node *n, struct node *parent, const struct arena_record *r)
+static int node_attach(struct tree *t, struct node *n, struct node *parent, const struct arena_record *r,
+		       const struct arena_node *a)
 {
-	struct arena_node a = arena_record_node(r);
-	const char *name = n->renamed ? a.final_name : a.name;
-	struct entry *taken;
+	const char *name = n->renamed ? a->final_name : a->name;
 	int err;
 
 	if (parent->kind != NODE_DIR || !name || strchr(name, '/'))
 		return -EBADMSG;
-	taken = entry_find(t, parent, name);
-	err = taken ? node_overtaken(t, taken->node, n) : 0;
-	err = err ?: children_reserve(&parent->dir);
+	err = children_reserve(&parent->dir);
 	err = err ?: entry_add(t, parent, name, &n->entry);
+	if (err == -EEXIST) {
+		err = node_overtaken(t, tree_find(t, parent, name), n);
+		err = err ?: entry_add(t, parent, name, &n->entry);
+	}
 	if (err < 0)
 		return err;
 	n->entry->node = n;
@@ -769,32 +769,37 @@ static int node_attach(struct tree *t, struct node *n, struct node *parent, cons
 	n->hidden = arena_record_state(r) & ARENA_HIDDEN;
 	n->immutable = parent->immutable || (n->kind == NODE_DIR && name[0] == '.' && name[1] == '.');
 	n->cookie = cookie_in(parent, name, n->id);
-	if (n->moved && n->kind == NODE_FILE && a.final_name)
-		n->cookie = cookie_read(n, a.final_name) ?: n->cookie;
+	if (n->moved && n->kind == NODE_FILE && a->final_name)
+		n->cookie = cookie_read(n, a->final_name) ?: n->cookie;
 	children_insert(&parent->dir, n);
 	return 0;
 }
 
-/* The records come by id, a folder before what is in it. What neither the tree nor the kernel knows is left out. */
+/* The records come by id, a folder before what is in it, and what is in it mostly together. What neither the tree nor the
+ * kernel knows is left out. */
 static int restore_nodes(struct tree *t, struct arena_record **records, struct node **nodes, size_t n)
 {
+	struct node *parent = t->root;
 	int r;
 
-	for (size_t i = 0; i < n; i++) {
-		struct node *parent = tree_node(t, arena_record_node(records[i]).parent_id);
-		bool live = record_is_live(t, records[i], parent);
+	r = map_reserve(&t->by_id, n + 1);
+	r = r ?: map_reserve(&t->by_name, n);
+	for (size_t i = 0; i < n && r == 0; i++) {
+		struct arena_node a = arena_record_node(records[i]);
+		bool live;
 
+		if (!parent || parent->id != a.parent_id)
+			parent = tree_node(t, a.parent_id);
+		live = record_is_live(t, records[i], parent);
 		if (!live && arena_record_lookups(records[i]) == 0) {
 			records[i] = NULL;
 			continue;
 		}
-		r = node_restore(t, records[i], &nodes[i]);
+		r = node_restore(t, records[i], &a, &nodes[i]);
 		if (r == 0 && live)
-			r = node_attach(t, nodes[i], parent, records[i]);
-		if (r < 0)
-			return r;
+			r = node_attach(t, nodes[i], parent, records[i], &a);
 	}
-	return 0;
+	return r;
 }
 
 /* From here on the records are the nodes' own. */
@@ -858,6 +863,7 @@ static int tree_restore(struct tree *t, struct err *e)
 		return r;
 	if (arena_load_notes(t->arena, &notes, &n_notes) < 0)
 		return err_set(e, -ENOMEM, "out of memory");
+	heap_expect(n * RESTORE_BYTES);
 	nodes = calloc(n + 1, sizeof(struct node *));
 	r = nodes ? restore_nodes(t, records, nodes, n) : -ENOMEM;
 	if (r < 0)
@@ -885,7 +891,6 @@ int tree_open(uint64_t now_realtime_usec, struct arena *a, struct tree **ret_t, 
 		t->root->changed_usec = arena_root_changed(a);
 	else
 		node_touch(t, t->root);
-	heap_expect(arena_count(a) * RESTORE_BYTES);
 	r = tree_restore(t, e);
 	heap_settle();
 	if (r < 0)

@@ -167,6 +167,26 @@ static void entry_just_returned_may_be_removed(void **state)
 	assert_agrees(&m);
 }
 
+static void room_that_was_made_is_enough(void **state)
+{
+	for (size_t n = 1; n < 200; n++) {
+		cleanup_map struct map m = MAP_INIT;
+		const struct map_entry *before;
+		char keys[200];
+
+		assert_int_equal(map_reserve(&m, n), 0);
+		before = m.entries;
+		assert_true(n <= m.n_slots / 4 * 3);
+		for (size_t i = 0; i < n; i++) {
+			keys[i] = (char)i;
+			assert_int_equal(map_add(&m, &keys[i], 1, &keys[i]), 0);
+		}
+		assert_ptr_equal(m.entries, before);
+		assert_int_equal(map_reserve(&m, n), 0);
+		assert_ptr_equal(m.entries, before);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -178,6 +198,7 @@ int main(void)
 		cmocka_unit_test(a_table_is_never_more_than_four_times_too_large),
 		cmocka_unit_test(churn_does_not_make_the_table_grow),
 		cmocka_unit_test(entry_just_returned_may_be_removed),
+		cmocka_unit_test(room_that_was_made_is_enough),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
