@@ -12,6 +12,7 @@
 #include <inttypes.h>
 
 #include "common/heap.h"
+#include "common/idmap.h"
 #include "common/list.h"
 #include "common/map.h"
 #include "common/str.h"
@@ -66,7 +67,8 @@ struct node {
 
 struct tree {
 	struct arena *arena; /* NULL: nothing is kept */
-	struct map by_id, by_name;
+	struct idmap by_id;
+	struct map by_name;
 	struct node *root;
 	struct list todo; /* of the one walk that is under way; empty otherwise */
 	uint64_t next_id, now_usec;
@@ -266,7 +268,7 @@ static void node_free(struct tree *t, struct node *n)
 	if (n->record)
 		arena_remove(t->arena, n->record);
 	origins_unref(n->origins);
-	map_remove(&t->by_id, &n->id, sizeof n->id);
+	idmap_remove(&t->by_id, n->id);
 	t->stats.n_nodes--;
 	switch (n->kind) {
 	case NODE_DIR:
@@ -299,7 +301,7 @@ static int node_new(struct tree *t, enum node_kind kind, mode_t mode, gid_t gid,
 	n->gid = gid;
 	n->changed_usec = t->now_usec;
 	list_init(&n->work);
-	r = map_add(&t->by_id, &n->id, sizeof n->id, n);
+	r = idmap_add(&t->by_id, n->id, n);
 	if (r < 0) {
 		free(n);
 		return r;
@@ -435,7 +437,7 @@ void tree_free(struct tree *t)
 		return;
 	for (size_t it = 0; (e = map_next(&t->by_name, &it));)
 		entry_free(t, e);
-	for (size_t it = 0; (n = map_next(&t->by_id, &it));) {
+	for (size_t it = 0; (n = idmap_first(&t->by_id, &it));) {
 		if (t->arena) {
 			n->record = NULL;
 			if (n->origins)
@@ -446,7 +448,7 @@ void tree_free(struct tree *t)
 		node_free(t, n);
 	}
 	map_deinit(&t->by_name);
-	map_deinit(&t->by_id);
+	idmap_deinit(&t->by_id);
 	free(t);
 }
 
@@ -705,12 +707,12 @@ static int node_restore(struct tree *t, const struct arena_record *r, const stru
 	n->flux = state & ARENA_FLUX;
 	n->moved = state & ARENA_MOVED;
 	n->hidden = true;
-	err = map_add(&t->by_id, &n->id, sizeof n->id, n);
+	err = idmap_add(&t->by_id, n->id, n);
 	if (err == 0 && a->target) {
 		n->target = strdup(a->target);
 		err = n->target ? 0 : -ENOMEM;
 		if (err < 0)
-			map_remove(&t->by_id, &n->id, sizeof n->id);
+			idmap_remove(&t->by_id, n->id);
 	}
 	if (err < 0) {
 		free(n);
@@ -782,7 +784,7 @@ static int restore_nodes(struct tree *t, struct arena_record **records, struct n
 	struct node *parent = t->root;
 	int r;
 
-	r = map_reserve(&t->by_id, n + 1);
+	r = idmap_reserve(&t->by_id, n + 1);
 	r = r ?: map_reserve(&t->by_name, n);
 	for (size_t i = 0; i < n && r == 0; i++) {
 		struct arena_node a = arena_record_node(records[i]);
@@ -914,7 +916,7 @@ void tree_set_time(struct tree *t, uint64_t now_realtime_usec)
 
 struct node *tree_node(const struct tree *t, uint64_t id)
 {
-	return map_get(&t->by_id, &id, sizeof id);
+	return idmap_get(&t->by_id, id);
 }
 
 struct node *tree_find(const struct tree *t, const struct node *parent, const char *name)
