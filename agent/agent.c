@@ -861,9 +861,9 @@ static int agent_setup_fs(struct agent *a, struct err *e)
 		return r;
 	session_note_doubt(arena_connection(a->arena));
 	r = publish_new(a->loop, a->tree, &a->publish);
-	r = r ?: publish_resume(a->publish, &arena_connection(a->arena)->doubt);
 	if (r < 0)
 		return err_set(e, r, "publish: %s", strerror(-r));
+	publish_will_resume(a->publish);
 	publish_on_read_only(a->publish, agent_read_only, a);
 	publish_set_fuse(a->publish, KEEPER_FD_FUSE);
 	r = session_new(a->loop, KEEPER_FD_FUSE, a->tree, a->publish, arena_connection(a->arena), agent_session_ended,
@@ -920,6 +920,9 @@ static int agent_serve(struct agent *a, struct err *e)
 	r = link_send(a->link, LINK_SERVES, 0, 0, NULL, -1);
 	if (r < 0)
 		return err_set(e, r, "tell the keeper: %s", strerror(-r));
+	r = publish_resume(a->publish, &arena_connection(a->arena)->doubt);
+	if (r < 0)
+		return err_set(e, r, "publish: %s", strerror(-r));
 	if (session_stats(a->session)->resumed)
 		log_info(NULL, "resumed: %zu volumes are served as they were", publish_stats(a->publish).n_volumes);
 	return 0;

@@ -950,7 +950,7 @@ const char *publish_error(const struct publish *p, const char *path)
 {
 	const struct volume *v = map_get_str(&p->volumes, path);
 
-	return v ? v->error : NULL;
+	return v ? v->error : p->unheard ? UNHEARD : NULL;
 }
 
 const struct origins *publish_origins(const struct publish *p, const struct volume_path *at)

@@ -55,8 +55,10 @@ int publish_new(struct loop *l, struct tree *t, struct publish **ret_p);
 void publish_free(struct publish *p);
 DEFINE_CLEANUP(struct publish *, publish_free);
 
-/* Finds the volumes that an earlier process has published (tree_open()), and orders what it has left undone. Once, right
- * after publish_new(). *doubt (borrowed): session_note_doubt(); 0 again when that is settled. */
+/* publish_resume() is still to come, when those who wait have been answered: until then nothing has been heard of any volume. */
+void publish_will_resume(struct publish *p);
+/* Finds the volumes that an earlier process has published (tree_open()), and orders what it has left undone. Once, before
+ * anything else is asked for. *doubt (borrowed): session_note_doubt(); 0 again when that is settled. */
 int publish_resume(struct publish *p, uint64_t *doubt);
 /* Whether the volume can be read, and since when in which version (borrowed until the next call). *ret_whole: an update that
  * its process did not end has left nothing undone. */

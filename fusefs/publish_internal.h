@@ -7,6 +7,9 @@
 #include "fusefs/plan.h"
 #include "fusefs/publish.h"
 
+/* The error of a volume of an earlier process, until somebody vouches for it. */
+#define UNHEARD "secretlet has started anew and has not heard of it yet"
+
 struct volume {
 	char *path; /* the map's key: uid/volumes/plugin/name */
 	struct digest digest; /* of what is published */
@@ -71,6 +74,7 @@ struct publish {
 	void (*lost)(void *userdata);
 	void *lost_userdata;
 	uint64_t *doubt; /* the arena's */
+	bool unheard; /* the volumes of an earlier process are still to be found */
 	publish_read_only_fn read_only;
 	void *read_only_userdata;
 	publish_healed_fn healed;

@@ -3,9 +3,6 @@
 #include "common/str.h"
 #include "fusefs/publish_internal.h"
 
-/* The error of a volume of an earlier process, until somebody vouches for it. */
-#define UNHEARD "secretlet has started anew and has not heard of it yet"
-
 static bool is_dir(const struct node *n)
 {
 	return n && node_kind(n) == NODE_DIR;
@@ -125,11 +122,17 @@ static struct node *next_pod(const struct publish *p, uint64_t after)
 	return n;
 }
 
+void publish_will_resume(struct publish *p)
+{
+	p->unheard = true;
+}
+
 int publish_resume(struct publish *p, uint64_t *doubt)
 {
 	int r = 0;
 
 	p->doubt = doubt;
+	p->unheard = false;
 	for (struct node *pod = next_pod(p, 0); pod && r == 0; pod = next_pod(p, node_cookie(pod)))
 		r = resume_pod(p, pod);
 	return r;

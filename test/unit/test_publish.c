@@ -134,6 +134,25 @@ static void what_an_earlier_process_left_undone_is_not_whole_until_it_is_healed(
 }
 
 /* The last change of an earlier process may have got no answer: the kernel is made to look again before all is well. */
+static void volumes_of_an_earlier_process_are_unheard_of_until_somebody_vouches(void **state)
+{
+	uint64_t doubt = 0;
+
+	assert_int_equal(publish("a=1", NULL), 0);
+	assert_null(publish_error(f.publish, V));
+	publish_free(f.publish);
+	close_fd(f.fd);
+	assert_int_equal(publish_new(f.loop, f.tree, &f.publish), 0);
+	publish_will_resume(f.publish);
+	assert_non_null(publish_error(f.publish, V));
+	assert_int_equal(publish_resume(f.publish, &doubt), 0);
+	assert_non_null(publish_error(f.publish, V));
+	assert_null(publish_error(f.publish, "uid/volumes/p/other"));
+	publish_set_error(f.publish, &AT, "");
+	assert_null(publish_error(f.publish, V));
+	attach();
+}
+
 static void a_folder_in_doubt_is_looked_at_again(void **state)
 {
 	struct publish_result res;
@@ -832,6 +851,7 @@ int main(void)
 		TEST(a_failure_before_the_switch_leaves_the_volume_as_it_was),
 		TEST(a_failure_after_the_switch_is_healed_by_the_next_update),
 		TEST(what_an_earlier_process_left_undone_is_not_whole_until_it_is_healed),
+		TEST(volumes_of_an_earlier_process_are_unheard_of_until_somebody_vouches),
 		TEST(a_folder_in_doubt_is_looked_at_again),
 		TEST(a_new_volume_that_fails_leaves_nothing),
 		TEST(live_files_are_forgotten_before_the_switch_and_dropped_after_it),
