@@ -6,7 +6,9 @@
  *   profile publish N  N revisions of a volume are published: orders, and what becomes of them in the tree. The publisher is
  *                      in the process, for callgrind knows no mount; so FUSE's part is not in it
  *
- * A Secret has one key of 1 KiB. */
+ *   profile volumes N  N volumes are made, change together, and are asked for again as they are
+ *
+ * A Secret has one key of 1 KiB; that of `volumes` a shorter one. */
 #include "agent/codec.h"
 #include "agent/reflector.h"
 #include "agent/views.h"
@@ -15,6 +17,7 @@
 #include "test/unit/publishing.h"
 
 enum { VALUE_LEN = 1024, SECRET_MEMORY = 16 << 20 };
+#define USAGE "usage: profile event|publish|volumes N"
 
 static _Noreturn void die(const char *what)
 {
@@ -193,17 +196,46 @@ static void publishes(size_t n)
 	teardown(NULL);
 }
 
+static void ask_for_all(size_t n, const char *spec, int expected)
+{
+	cleanup_free struct result *results = calloc(n, sizeof(*results));
+
+	for (size_t i = 0; i < n; i++) {
+		cleanup_free char *uid = must(str_format("uid-%zu", i));
+		const struct volume_path path = { .pod_uid = uid, .plugin = "p", .name = "v" };
+
+		if (publish_volume(f.publish, &path, payload_make(spec), result_fn, &results[i]) < 0)
+			die("a volume");
+	}
+	run();
+	for (size_t i = 0; i < n; i++)
+		if (results[i].n != 1 || results[i].r != expected)
+			die("not each volume is as it was asked for");
+}
+
+static void volumes(size_t n)
+{
+	setup(NULL);
+	f.log.max = 1U << 30;
+	ask_for_all(n, "key=1", 0);
+	ask_for_all(n, "key=2", 0);
+	ask_for_all(n, "key=2", PUBLISH_UNCHANGED);
+	teardown(NULL);
+}
+
 int main(int argc, char **argv)
 {
 	uint64_t n = 0;
 
 	if (argc != 3 || str_parse_u64(argv[2], 1000000, &n) < 0)
-		die("usage: profile event|publish N");
+		die(USAGE);
 	if (str_eq(argv[1], "event"))
 		events(n);
 	else if (str_eq(argv[1], "publish"))
 		publishes(n);
+	else if (str_eq(argv[1], "volumes"))
+		volumes(n);
 	else
-		die("usage: profile event|publish N");
+		die(USAGE);
 	return 0;
 }

@@ -2,7 +2,8 @@
  * other load changes little, and page faults; and what it costs the kernel and the dynamic loader to start PROGRAM. Each
  * sample is a process of its own, as an agent is. Prints one JSON object for each.
  *
- *   resume PROGRAM VOLUMES... */
+ *   resume PROGRAM VOLUMES...
+ *   resume --once VOLUMES       take_over() for one number, once, for callgrind */
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/resource.h>
@@ -149,11 +150,32 @@ static void print_figures(const char *what, uint64_t n_volumes, const struct sam
 	fflush(stdout);
 }
 
+/* A new arena with so many volumes. */
+static int arena_with(const char *number, uint64_t *ret_n_volumes)
+{
+	pid_t pid;
+	int fd;
+
+	if (str_parse_u64(number, 100000, ret_n_volumes) < 0)
+		die(number);
+	if (arena_create(HEAP, &fd, NULL) < 0)
+		die("arena");
+	pid = fork();
+	if (pid == 0)
+		fill(fd, (unsigned)*ret_n_volumes);
+	if (pid < 0 || waitpid(pid, NULL, 0) < 0)
+		die("fork");
+	return fd;
+}
+
 int main(int argc, char **argv)
 {
 	struct sample s[ROUNDS];
 	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	uint64_t n_volumes;
 
+	if (argc == 3 && str_eq(argv[1], "--once") && null >= 0)
+		take_over(arena_with(argv[2], &n_volumes), null, NULL);
 	if (argc < 3 || null < 0) {
 		fprintf(stderr, "usage: resume PROGRAM VOLUMES...\n");
 		return 2;
@@ -162,19 +184,8 @@ int main(int argc, char **argv)
 		sample(&s[i], start_and_end, null, argv[1]);
 	print_figures("start of a process, processor", 0, s);
 	for (int a = 2; a < argc; a++) {
-		uint64_t n_volumes;
-		pid_t pid;
-		int fd;
+		int fd = arena_with(argv[a], &n_volumes);
 
-		if (str_parse_u64(argv[a], 100000, &n_volumes) < 0)
-			die(argv[a]);
-		if (arena_create(HEAP, &fd, NULL) < 0)
-			die("arena");
-		pid = fork();
-		if (pid == 0)
-			fill(fd, (unsigned)n_volumes);
-		if (pid < 0 || waitpid(pid, NULL, 0) < 0)
-			die("fork");
 		for (size_t i = 0; i < ROUNDS; i++)
 			sample(&s[i], take_over, fd, NULL);
 		close(fd);
