@@ -332,7 +332,8 @@ static int agent_find(struct agent *a, const char *ref, const struct pod_state *
 		return err_set(
 			e, -EAGAIN,
 			"pod %s is not known yet: the first list of pods has not arrived; see `secretlet status`", ref);
-	return report_why_unknown(&a->report, ref, e);
+	report_why_unknown(&a->report, ref, e);
+	return -ENOENT;
 }
 
 static int agent_pod(void *userdata, const char *ref, json_t **ret, struct err *e)

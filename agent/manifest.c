@@ -397,7 +397,7 @@ static int read_object(struct reader *r, struct manifest_object *o, const struct
 		if (k < 0)
 			return k;
 	}
-	if (o->kind == MANIFEST_POD) {
+	if (o->pod) {
 		json_object_del(json_object_get(obj, "metadata"), "resourceVersion");
 		o->json = TAKE_PTR(obj);
 		return place_volumes(r, o, root);

@@ -314,16 +314,17 @@ json_t *report_refused_pod(const struct report_state *s, const char *ref)
 	return r.all;
 }
 
-int report_why_unknown(const struct report_state *s, const char *ref, struct err *e)
+void report_why_unknown(const struct report_state *s, const char *ref, struct err *e)
 {
 	cleanup_json json_t *refused = report_refused_pod(s, ref);
 	const json_t *first = json_array_get(refused, 0);
 	const char *why = json_string_value(json_object_get(first, "error"));
 
 	if (why)
-		return err_set(e, -ENOENT, "pod %s is refused: %s", ref, why);
-	return err_set(e, -ENOENT, "no pod %s on node %s; `secretlet pods` lists those that there are", ref,
-		       s->config->node_name);
+		err_set(e, -ENOENT, "pod %s is refused: %s", ref, why);
+	else
+		err_set(e, -ENOENT, "no pod %s on node %s; `secretlet pods` lists those that there are", ref,
+			s->config->node_name);
 }
 
 static json_t *report_one(const struct report_state *s, const struct pod_state *pod, bool whole)

@@ -54,7 +54,7 @@ json_t *report_pod(const struct report_state *s, const struct pod_state *pod);
 /* Why the source refuses this pod, of which nothing is there; empty: it does not. ref: NS/NAME or a UID. */
 json_t *report_refused_pod(const struct report_state *s, const char *ref);
 /* The same in a sentence, with -ENOENT: it is refused, or there is none. */
-int report_why_unknown(const struct report_state *s, const char *ref, struct err *e);
+void report_why_unknown(const struct report_state *s, const char *ref, struct err *e);
 /* All of them, without the containers and the names of keys that a single one has.
  * {"pods": [...], "synced": whether these are all} */
 json_t *report_pods(const struct report_state *s);

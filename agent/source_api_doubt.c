@@ -232,7 +232,8 @@ static void believe(struct source_api *s)
 			api_pod_gone(s, k);
 	drop_untold(s);
 	api_doubt_end(s);
-	log_info(LOG_F({ "node", s->node_name }), "no pod of this node is left");
+	if (map_count(&s->known_pods) == 0)
+		log_info(LOG_F({ "node", s->node_name }), "no pod of this node is left");
 	api_pods_told(s);
 }
 

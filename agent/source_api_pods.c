@@ -232,6 +232,7 @@ static void pod_object(void *userdata, enum reflector_event event, const json_t 
 		return;
 	}
 	k->generation = s->generation;
+	k->in_doubt = k->said_gone = false; /* also of one that comes while the others are asked for */
 	k->mirror = is_mirror(obj);
 	s->n_listed += !k->mirror;
 	pod_decode(s, k, obj);

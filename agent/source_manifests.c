@@ -196,8 +196,9 @@ static int read_file(struct manifests *m, struct manifest_file *f, int fd, struc
 
 	/* before it takes memory; how many objects it has is seen later */
 	r = manifest_room_ask(&m->room, &f->share, f->path, (size_t)st.st_size, 0, e);
-	if (r == 0)
-		r = file_read_fd(fd, f->path, YAML_BYTES_MAX, &text, &len, e);
+	if (r < 0)
+		return r;
+	r = file_read_fd(fd, f->path, YAML_BYTES_MAX, &text, &len, e);
 	if (r < 0)
 		return r;
 	r = parse_file(m, f, text, len, e);
