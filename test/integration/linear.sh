@@ -18,10 +18,10 @@ instructions() {
 	# of the processes that it starts, the one that has called it
 	sed -n 's/^totals: //p' "$counts".* | sort -n | tail -n 1
 }
-# as_much NAME FEW COST MANY COST: each of many costs a tenth more than each of few, at most
+# as_much NAME FEW COST MANY COST: each of many costs 15 percent more than each of few, at most
 as_much() {
 	echo "# $1: $(($3 / $2)) for each of $2, $(($5 / $4)) for each of $4"
-	[ "$3" -gt "$2" ] && [ $(($5 * $2 * 10)) -le $(($3 * $4 * 11)) ]
+	[ "$3" -gt "$2" ] && [ $(($5 * $2 * 100)) -le $(($3 * $4 * 115)) ]
 }
 
 if command -v valgrind >/dev/null; then
