@@ -738,15 +738,13 @@ static int keeper_start_agent(struct keeper *k, struct err *e)
 	/* it is silent until it is ready */
 	k->conn.shared->heartbeat_usec =
 		clock_monotonic_usec() + keeper_start_limit(k) - MIN(k->config->agent_hang_usec, keeper_start_limit(k));
-	if (k->config->manifests_dir) {
-		r = watches_renew(&k->watches);
-		if (r < 0)
-			return err_set(e, r, "inotify: %s", strerror(-r));
-	}
-	return child_spawn(
-		&k->world, &k->agent, argv,
-		(int[]){ theirs, k->conn.mount.fuse, k->places.control, k->conn.arena, k->config_text, k->watches.fd },
-		k->watches.fd >= 0 ? 6 : 5, keeper_agent_died, k, e);
+	/* without one the agent makes its own, and says why if it cannot; what it finds in the place then is no instance */
+	if (k->config->manifests_dir)
+		(void)watches_renew(&k->watches);
+	return child_spawn(&k->world, &k->agent, argv,
+			   (int[]){ theirs, k->conn.mount.fuse, k->places.control, k->conn.arena, k->config_text,
+				    k->watches.fd >= 0 ? k->watches.fd : k->config_text },
+			   k->config->manifests_dir ? 6 : 5, keeper_agent_died, k, e);
 }
 
 static void keeper_drop_link(struct keeper *k)

@@ -976,6 +976,17 @@ static int add_sources(struct manifests *m, struct err *e)
 	return 0;
 }
 
+/* -1: it is none. An instance is no file of any type. */
+static int take_instance(int take_fd)
+{
+	struct stat st;
+
+	if (take_fd <= 0 || (fstat(take_fd, &st) == 0 && (st.st_mode & S_IFMT) == 0))
+		return take_fd > 0 ? take_fd : -1;
+	close_fd(take_fd);
+	return -1;
+}
+
 int source_manifests_new(struct loop *l, struct files *files, const struct source_manifests_options *options,
 			 const struct source_sink *sink, void *userdata, struct source **ret_s, struct err *e)
 {
@@ -992,7 +1003,7 @@ int source_manifests_new(struct loop *l, struct files *files, const struct sourc
 	m->files = files;
 	m->resumes = options->resumes;
 	m->dir_fd = m->wd = m->above_wd = m->key_fd = m->key_wd = -1;
-	m->inotify_fd = options->take_inotify > 0 ? options->take_inotify : -1;
+	m->inotify_fd = take_instance(options->take_inotify);
 	list_init(&m->queue);
 	list_init(&m->fetches);
 

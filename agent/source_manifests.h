@@ -23,7 +23,7 @@
 
 struct source_manifests_options {
 	const char *dir; /* path */
-	int take_inotify; /* an inotify instance, non-blocking and without a watch; 0: it makes one of its own */
+	int take_inotify; /* an inotify instance, non-blocking and without a watch; 0, or a file: it makes one of its own */
 	const char *key_file; /* private keys for sealed values; NULL: there are none */
 	bool resumes; /* an earlier process has served: a wrong key file is no reason not to start */
 	const char *node_name; /* pods with another spec.nodeName are not ours; without one they are */

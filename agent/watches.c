@@ -10,12 +10,31 @@ static void watches_close_oldest(struct watches *w)
 	memmove(w->spent, w->spent + 1, w->n_spent * sizeof(w->spent[0]));
 }
 
-int watches_renew(struct watches *w)
+static int instance_new(void)
 {
 	int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 
+	return fd < 0 ? -errno : fd;
+}
+
+void watches_deinit(struct watches *w)
+{
+	while (w->n_spent > 0)
+		watches_close_oldest(w);
+	w->fd = close_fd(w->fd);
+}
+
+int watches_renew(struct watches *w)
+{
+	int fd = instance_new();
+
+	/* those of dead agents are of the number that a user may have (fs.inotify.max_user_instances) */
+	if (fd < 0) {
+		watches_deinit(w);
+		fd = instance_new();
+	}
 	if (fd < 0)
-		return -errno;
+		return fd;
 	if (w->n_spent == WATCHES_SPENT_MAX)
 		watches_close_oldest(w);
 	if (w->fd >= 0)
@@ -28,11 +47,4 @@ void watches_tidy(struct watches *w)
 {
 	if (w->n_spent > 0)
 		watches_close_oldest(w);
-}
-
-void watches_deinit(struct watches *w)
-{
-	while (w->n_spent > 0)
-		watches_close_oldest(w);
-	w->fd = close_fd(w->fd);
 }

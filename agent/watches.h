@@ -14,8 +14,8 @@ struct watches {
 };
 #define WATCHES_INIT ((struct watches){ .fd = -1 })
 
-/* A new one for the next agent, in w->fd. Negative errno: everything is as it was. Does not wait, unless agents die one after the
- * other and faster than watches_tidy() is called. */
+/* A new one for the next agent, in w->fd. Negative errno: there is none, and those of dead agents have been closed in vain. Does not
+ * wait, unless agents die one after the other and faster than watches_tidy() is called, or no more instances are to be had. */
 int watches_renew(struct watches *w);
 /* Closes one of those that are spent, when nobody waits for an agent. */
 void watches_tidy(struct watches *w);

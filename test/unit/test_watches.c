@@ -64,22 +64,41 @@ static void however_many_die_they_stay_few(void **state)
 	assert_int_equal(n_instances(), 0);
 }
 
-static void without_another_everything_stays(void **state)
+/* Renews it when so many fds may be open. */
+static int renew_within(struct watches *w, rlim_t n_fds)
+{
+	struct rlimit limit, less;
+	int r;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	less = limit;
+	less.rlim_cur = n_fds;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &less), 0);
+	r = watches_renew(w);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	return r;
+}
+
+static void where_there_is_no_other_the_dead_ones_is_given_up(void **state)
 {
 	struct watches w = WATCHES_INIT;
-	struct rlimit limit, none;
-	int fd;
 
 	assert_int_equal(watches_renew(&w), 0);
-	fd = w.fd;
-	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
-	none = limit;
-	none.rlim_cur = 0;
-	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
-	assert_int_equal(watches_renew(&w), -EMFILE);
-	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
-	assert_int_equal(w.fd, fd);
-	assert_int_equal(w.n_spent, 0);
+	assert_int_equal(watches_renew(&w), 0);
+	assert_int_equal(renew_within(&w, (rlim_t)w.fd + 1), 0);
+	assert_true(is_inotify(w.fd));
+	assert_int_equal(n_instances(), 1);
+	watches_deinit(&w);
+}
+
+static void where_there_is_none_nothing_is_held(void **state)
+{
+	struct watches w = WATCHES_INIT;
+
+	assert_int_equal(watches_renew(&w), 0);
+	assert_int_equal(renew_within(&w, 0), -EMFILE);
+	assert_int_equal(w.fd, -1);
+	assert_int_equal(n_instances(), 0);
 	watches_deinit(&w);
 }
 
@@ -88,7 +107,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_agent_has_its_own_and_a_dead_ones_stays_for_a_while),
 		cmocka_unit_test(however_many_die_they_stay_few),
-		cmocka_unit_test(without_another_everything_stays),
+		cmocka_unit_test(where_there_is_no_other_the_dead_ones_is_given_up),
+		cmocka_unit_test(where_there_is_none_nothing_is_held),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
