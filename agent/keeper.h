@@ -15,7 +15,8 @@ enum {
 	KEEPER_FD_CONTROL = 5, /* agent: the listening control socket */
 	KEEPER_FD_ARENA = 6, /* agent: the state arena */
 	KEEPER_FD_CONFIG = 7, /* agent, audit: the text of the configuration file; empty: there is none */
-	KEEPER_FD_WATCHES = 8, /* agent, with manifests: an inotify instance without a watch, see watches.h; or a file */
+	KEEPER_FD_WATCHES =
+		8, /* agent, with manifests: an inotify instance without a watch, see watches.h; or a file */
 	/* audit: KEEPER_FD_LINK is its SOCK_SEQPACKET to the keeper, KEEPER_FD_FUSE the private mount */
 	KEEPER_FD_AUDIT_GROUP = KEEPER_FD_CONTROL, /* the fanotify group */
 	KEEPER_FD_AUDIT_COUNTS = KEEPER_FD_ARENA, /* struct audit_counts */

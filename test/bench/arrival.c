@@ -734,10 +734,13 @@ static void print_tries(uint64_t n)
 /* When the nodes had all their watches again. */
 static void print_back(uint64_t *back)
 {
+	uint64_t median, p99;
+
 	qsort(back, n_nodes, sizeof(*back), compare);
+	median = back[n_nodes / 2];
+	p99 = back[n_nodes * 99 / 100];
 	printf(",\"node_back_median_s\":%.2f,\"node_back_p99_s\":%.2f,\"node_back_last_s\":%.2f",
-	       (double)back[n_nodes / 2] / USEC_PER_SEC, (double)back[n_nodes * 99 / 100] / USEC_PER_SEC,
-	       (double)back[n_nodes - 1] / USEC_PER_SEC);
+	       (double)median / USEC_PER_SEC, (double)p99 / USEC_PER_SEC, (double)back[n_nodes - 1] / USEC_PER_SEC);
 }
 
 /* ---- client-go's: each reflector by itself ---- */

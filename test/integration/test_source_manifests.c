@@ -404,8 +404,8 @@ static void manifests_that_are_too_much_together_are_refused_and_come_later(void
 	struct world *w = *state;
 	cleanup_buf struct buf b = BUF_INIT(4 << 20);
 
-	for (char c = 'a'; c <= 'c'; c++) {
-		char file[] = { c, '.', 'y', 'a', 'm', 'l', 0 };
+	for (int c = 'a'; c <= 'c'; c++) {
+		char file[] = { (char)c, '.', 'y', 'a', 'm', 'l', 0 };
 
 		buf_clear(&b);
 		for (size_t i = 0; i < 8000; i++)
