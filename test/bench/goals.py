@@ -81,7 +81,7 @@ def table(rows):
 def caveats(machine):
     """What is to be known of how it was measured, whoever reads the figures."""
     said = []
-    if machine.get("load", 0) > 0.5 * machine.get("processors", 1):
+    if machine.get("busy", 0) > 0.1 * machine.get("processors", 1):
         said.append("**Something else was running on this machine: the times say little.**")
     if machine.get("quick"):
         said.append("**Measured with `--quick`, which only shows that everything is measured.**")
