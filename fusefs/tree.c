@@ -4,7 +4,9 @@
  *
  * A folder's children are an array, ordered by their cookies, which are their ids until one takes another's name; the link that
  * is replaced with each update always has its folder's id, which is nobody's in it. So a readdir cookie (of the last child that
- * was listed) is found by bisection however the folder has changed, and by the next process, too.
+ * was listed) is found by bisection however the folder has changed. The next process has the same cookies, of that link and of
+ * files that were moved over others (flat volumes), too; but another link that has taken one's place, as in by-name, has the cookie
+ * of the one before only as long as this process lives, and its own id in the next.
  * Staged children are in the array too and are skipped by readers. Subtrees are walked with work lists, never with
  * recursion: how deep they are is decided by somebody else. */
 #include "fusefs/tree.h"

@@ -714,7 +714,6 @@ static void what_has_moved_over_another_keeps_its_cookie(void **state)
 	}
 }
 
-/* As no tree can have written it: of what came later, or in other words. */
 /* Who has read the list of names as far as to the link goes on behind it, whoever has updated the volume meanwhile. */
 static void the_link_that_is_switched_keeps_its_cookie(void **state)
 {
@@ -733,6 +732,7 @@ static void the_link_that_is_switched_keeps_its_cookie(void **state)
 		assert_string_not_equal(node_name(n), "..data");
 }
 
+/* As no tree can have written it: of what came later, or in other words. */
 static void a_cookie_that_cannot_be_is_not_taken(void **state)
 {
 	static const char *const cookies[] = {

@@ -133,7 +133,6 @@ static void what_an_earlier_process_left_undone_is_not_whole_until_it_is_healed(
 	}
 }
 
-/* The last change of an earlier process may have got no answer: the kernel is made to look again before all is well. */
 static void volumes_of_an_earlier_process_are_unheard_of_until_somebody_vouches(void **state)
 {
 	uint64_t doubt = 0;
@@ -153,6 +152,7 @@ static void volumes_of_an_earlier_process_are_unheard_of_until_somebody_vouches(
 	attach();
 }
 
+/* The last change of an earlier process may have got no answer: the kernel is made to look again before all is well. */
 static void a_folder_in_doubt_is_looked_at_again(void **state)
 {
 	struct publish_result res;
