@@ -568,10 +568,11 @@ static bool next_waits(const struct publish *p)
 	return p->n_rests < RESTS_MAX && may_overtake(p, list_first(&p->queue, struct job, link));
 }
 
-/* When its new content is visible: somebody else waits for his. */
+/* When its new content is visible: somebody else waits for his. The next update of its own volume has to wait for its rest. */
 static bool job_may_rest(const struct publish *p, const struct job *j)
 {
-	return !j->cleaning && !(j->payload && j->payload->prompt) && next_waits(p);
+	return !j->cleaning && !(j->payload && j->payload->prompt) && next_waits(p) &&
+	       !str_eq(list_first(&p->queue, struct job, link)->path, j->path);
 }
 
 static void job_rest(struct publish *p, struct job *j)

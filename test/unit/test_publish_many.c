@@ -124,6 +124,31 @@ static void an_update_of_one_that_rests_comes_after_its_rest(void **state)
 	assert_all_show("..data>..v ..v/ ..v/key=3 ..v/new=3 key>..data/key new>..data/new ");
 }
 
+/* So there is nothing to put it off for, which would only be one message more. */
+static void the_next_update_of_its_own_volume_is_no_reason_to_rest(void **state)
+{
+	struct result res[2] = { 0 };
+	size_t before, alone;
+
+	begin_with("LIVE key=1");
+	before = f.n_messages;
+	order_update(0, "LIVE key=2 a=2", &res[0]);
+	run();
+	settle();
+	alone = f.n_messages - before;
+
+	before = f.n_messages;
+	order_update(0, "LIVE key=3 a=3 b=3", &res[0]);
+	assert_true(loop_run_once(f.loop, 0) >= 0); /* it is under way */
+	order_update(0, "LIVE key=4 a=4 b=4 c=4", &res[1]);
+	run();
+	settle();
+	assert_int_equal(res[0].n, 2);
+	assert_int_equal(res[0].r, 0);
+	assert_int_equal(res[1].r, 0);
+	assert_int_equal(f.n_messages - before, 2 * alone);
+}
+
 static void what_is_no_update_comes_after_the_rests(void **state)
 {
 	struct result res[N] = { 0 }, removed = { 0 }, made = { 0 };
@@ -242,6 +267,7 @@ int main(void)
 		TEST(each_is_switched_before_any_is_tidied_up),
 		TEST(alone_it_is_one_message),
 		TEST(an_update_of_one_that_rests_comes_after_its_rest),
+		TEST(the_next_update_of_its_own_volume_is_no_reason_to_rest),
 		TEST(what_is_no_update_comes_after_the_rests),
 		TEST(what_is_prompt_is_not_put_off),
 		TEST(failures_are_told_of_their_own_volume),
