@@ -580,7 +580,8 @@ static void job_rest(struct publish *p, struct job *j)
 	struct volume *v = map_get_str(&p->volumes, j->path);
 
 	v->rests = true;
-	j->rests_since_usec = clock_monotonic_usec();
+	if (!j->rests_since_usec) /* or it is put off once more, in the middle of its rest */
+		j->rests_since_usec = clock_monotonic_usec();
 	p->current = NULL;
 	list_append(&p->rests, &j->link);
 	p->n_rests++;

@@ -51,7 +51,7 @@ struct job {
 	bool waits; /* for that */
 	bool cleaning; /* the job has failed, its steps take back what they can */
 	uint64_t order_id, realtime_usec;
-	uint64_t rests_since_usec; /* CLOCK_MONOTONIC; 0: it was never put off */
+	uint64_t rests_since_usec; /* CLOCK_MONOTONIC, when it was put off first; 0: it was never */
 	bool flat; /* JOB_VOLUME, done: what the volume is */
 
 	int r;

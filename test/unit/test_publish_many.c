@@ -1,6 +1,10 @@
 /* Many volumes that are to change at once, as those of the pods that share a Secret. */
 #include "test/unit/publishing.h"
 
+#include <unistd.h>
+
+#include "common/clock.h"
+
 #define N 3
 
 static struct volume_path at(int i)
@@ -249,6 +253,44 @@ static void the_publisher_may_die_at_any_step(void **state)
 	}
 }
 
+/* It can be put off more than once, as its rest can be more than one message. */
+static void how_long_it_has_rested_is_counted_from_the_first_time_on(void **state)
+{
+	struct result res[N] = { 0 };
+	struct buf first = BUF_INIT(1 << 16), second = BUF_INIT(1 << 16);
+	uint64_t slept_usec;
+
+	for (int i = 0; i < 500; i++) {
+		assert_int_equal(buf_printf(&first, "key%03d=1 ", i), 0);
+		assert_int_equal(buf_printf(&second, "key%03d=2 ", i), 0);
+	}
+	order_update(0, first.data, &res[0]);
+	order_update(1, "key=1", &res[1]);
+	order_update(2, "key=1", &res[2]);
+	run();
+	buf_clear(&f.log);
+	order_update(0, second.data, &res[0]);
+	order_update(1, "key=2", &res[1]);
+	turn_until_renamed(2);
+	assert_int_equal(line_of("unlink uid/volumes/p/a/", 1), -1);
+	slept_usec = clock_monotonic_usec();
+	usleep(20000);
+	slept_usec = clock_monotonic_usec() - slept_usec;
+	while (line_of("unlink uid/volumes/p/a/", 1) < 0) {
+		assert_true(loop_run_once(f.loop, 0) >= 0);
+		publisher_serve();
+	}
+	order_update(2, "key=2", &res[2]);
+	run();
+	/* in the middle of its rest another came first */
+	assert_true(line_of("rename", 3) > line_of("unlink uid/volumes/p/a/", 1));
+	assert_true(line_of("rename", 3) < line_of("readlink uid/volumes/p/a/..data", 1));
+	assert_int_equal(res[0].r, 0);
+	assert_true(res[0].rested_usec >= slept_usec);
+	buf_deinit(&first);
+	buf_deinit(&second);
+}
+
 static void those_that_rest_end_with_publish(void **state)
 {
 	struct result res[N] = { 0 };
@@ -272,6 +314,7 @@ int main(void)
 		TEST(what_is_prompt_is_not_put_off),
 		TEST(failures_are_told_of_their_own_volume),
 		TEST(the_publisher_may_die_at_any_step),
+		TEST(how_long_it_has_rested_is_counted_from_the_first_time_on),
 		TEST(those_that_rest_end_with_publish),
 	};
 
