@@ -21,7 +21,10 @@
 #define RETIRED_MAX	  64
 #define RETIRED_BYTES_MAX (1u << 20)
 
-#define RESTS_MAX 1024 /* jobs that are put off */
+/* Jobs that are put off, and what they keep of locked memory: a node that is near its limit of it is not to be without what one
+ * of them would give back. */
+#define RESTS_MAX	1024
+#define RESTS_BYTES_MAX (4u << 20)
 
 #define BEGUN_MAX 16 /* jobs in one turn that have nothing to be done for: whoever reads has the next turn */
 
@@ -565,7 +568,8 @@ static bool may_overtake(const struct publish *p, const struct job *j)
 
 static bool next_waits(const struct publish *p)
 {
-	return p->n_rests < RESTS_MAX && may_overtake(p, list_first(&p->queue, struct job, link));
+	return p->n_rests < RESTS_MAX && p->rests_bytes < RESTS_BYTES_MAX &&
+	       may_overtake(p, list_first(&p->queue, struct job, link));
 }
 
 /* When its new content is visible: somebody else waits for his. The next update of its own volume has to wait for its rest. */
@@ -585,6 +589,7 @@ static void job_rest(struct publish *p, struct job *j)
 	p->current = NULL;
 	list_append(&p->rests, &j->link);
 	p->n_rests++;
+	p->rests_bytes += v->bytes;
 	publish_wake(p);
 }
 
@@ -597,6 +602,7 @@ static void job_take_up(struct publish *p)
 	v->rests = false;
 	list_remove(&j->link);
 	p->n_rests--;
+	p->rests_bytes -= v->bytes;
 	p->current = j;
 }
 

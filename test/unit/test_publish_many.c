@@ -291,6 +291,31 @@ static void how_long_it_has_rested_is_counted_from_the_first_time_on(void **stat
 	buf_deinit(&second);
 }
 
+/* What they showed before takes locked memory until then. */
+static void those_that_rest_do_not_keep_much(void **state)
+{
+	cleanup_free char *big = calloc(1, (2 << 20) + 8);
+	struct result res[N] = { 0 };
+
+	assert_non_null(big);
+	memset(big, 'x', (2 << 20) + 4);
+	memcpy(big, "key=", 4);
+	begin_with(big);
+	update_all("key=2", res);
+	run();
+	assert_told_once(res, 0);
+	assert_true(line_of("rename", 2) < line_of("unlink", 1));
+	assert_true(line_of("unlink uid/volumes/p/a/", 1) < line_of("rename", 3));
+	assert_true(line_of("unlink uid/volumes/p/b/", 1) > line_of("rename", 3));
+	settle();
+	/* and they may again, when that is gone */
+	buf_clear(&f.log);
+	memset(res, 0, sizeof(res));
+	update_all("key=3", res);
+	run();
+	assert_true(line_of("rename", N) < line_of("unlink", 1));
+}
+
 static void those_that_rest_end_with_publish(void **state)
 {
 	struct result res[N] = { 0 };
@@ -315,6 +340,7 @@ int main(void)
 		TEST(failures_are_told_of_their_own_volume),
 		TEST(the_publisher_may_die_at_any_step),
 		TEST(how_long_it_has_rested_is_counted_from_the_first_time_on),
+		TEST(those_that_rest_do_not_keep_much),
 		TEST(those_that_rest_end_with_publish),
 	};
 
