@@ -225,20 +225,29 @@ static int remove_stale_versions(struct plan *p, const struct node *vol)
 	return 0;
 }
 
-/* What the steps so far have made, and the folders that they changed. */
-static int warm_update(struct plan *p, struct node *vol, struct node *version)
+/* What these steps have made. */
+static int warm_made(struct plan *p, size_t first, size_t end)
 {
-	size_t n_change = p->n_steps;
 	struct node *made;
-	int r;
+	int r = 0;
 
-	r = warm_tree(p, version);
-	r = r ?: step_add_name(p, ORDER_READ_LINK, NULL, vol, PLAN_DATA_LINK, NULL);
-	for (size_t i = p->switch_step + 1; i < n_change && r == 0; i++) {
+	for (size_t i = first; i < end && r == 0; i++) {
 		made = tree_node(p->tree, p->steps[i].made_id);
 		if (made)
 			r = step_add(p, warm_op(made), made, NULL);
 	}
+	return r;
+}
+
+/* What the steps so far have made, and the folders that they changed. */
+static int warm_update(struct plan *p, struct node *vol, struct node *version)
+{
+	size_t n_change = p->n_steps;
+	int r;
+
+	r = warm_tree(p, version);
+	r = r ?: step_add_name(p, ORDER_READ_LINK, NULL, vol, PLAN_DATA_LINK, NULL);
+	r = r ?: warm_made(p, p->switch_step + 1, n_change);
 	r = r ?: warm_live(p, version);
 	return r ?: step_add(p, ORDER_READ_DIR, vol, NULL);
 }
@@ -404,14 +413,15 @@ int plan_expire(struct plan *p)
 	return r ?: step_add(p, ORDER_READ_DIR, vol, NULL);
 }
 
-/* Versions that are not the current one lose their files; their folders are for plan_expire(). */
-static int retire_others(struct plan *p, const struct node *vol)
+/* Versions that are not the current one lose their files; their folders are for plan_expire(). Sets *any where there are some. */
+static int retire_others(struct plan *p, const struct node *vol, bool *any)
 {
 	int r = 0;
 
 	for (struct node *c = node_next_child(vol, 0); c && r == 0; c = node_next_child(vol, node_cookie(c))) {
 		if (node_kind(c) != NODE_DIR || !is_version_name(node_name(c)) || str_eq(node_name(c), p->version))
 			continue;
+		*any = true;
 		tree_retire(p->tree, c);
 		r = unlink_files(p, c);
 	}
@@ -428,14 +438,33 @@ static int remove_tmp_links(struct plan *p, const struct node *vol)
 	return r;
 }
 
+/* The version and all links, which nobody may have read since the switch. */
+static int warm_switched(struct plan *p, const struct node *vol, struct node *version)
+{
+	int r = warm_tree(p, version);
+
+	for (struct node *c = node_next_child(vol, 0); c && r == 0; c = node_next_child(vol, node_cookie(c)))
+		if (node_kind(c) == NODE_LINK)
+			r = step_add(p, ORDER_READ_LINK, c, NULL);
+	return r;
+}
+
+/* Where another version is left, the last update came to no end, or only just: the reads are its last steps. */
 static int heal_links(struct plan *p, struct node *vol, struct node *version)
 {
+	size_t first, end;
+	bool others = false;
 	int r;
 
 	r = heal_live(p, version);
+	first = p->n_steps;
 	r = r ?: remove_tmp_links(p, vol);
 	r = r ?: switch_links(p, vol, version);
-	return r ?: retire_others(p, vol);
+	r = r ?: retire_others(p, vol, &others);
+	end = p->n_steps;
+	if (r == 0 && others)
+		r = warm_switched(p, vol, version);
+	return r ?: warm_made(p, first, end);
 }
 
 int plan_heal(struct plan *p, uint64_t touch)

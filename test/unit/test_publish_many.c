@@ -316,6 +316,51 @@ static void those_that_rest_do_not_keep_much(void **state)
 	assert_true(line_of("rename", N) < line_of("unlink", 1));
 }
 
+/* All that was put off is for the next agent: to read what is new, too. */
+static void what_rested_when_its_process_died_is_read_by_the_next(void **state)
+{
+	struct result res[N] = { 0 };
+	uint64_t doubt = 0;
+
+	begin_with("key=1 sub/more=1");
+	update_all("key=2 sub/more=2", res);
+	turn_until_renamed(2);
+	publish_free(f.publish);
+	close_fd(f.fd);
+	assert_told_once(res, -ECANCELED);
+	assert_int_equal(line_of("readfile", 1), -1);
+	buf_clear(&f.log);
+	assert_int_equal(publish_new(f.loop, f.tree, &f.publish), 0);
+	assert_int_equal(publish_resume(f.publish, &doubt), 0);
+	attach();
+	run();
+	for (int i = 0; i < 2; i++) {
+		static const struct {
+			const char *op, *path;
+		} reads[] = {
+			{ "readdir", "..v" },		{ "readfile", "..v/key" }, { "readdir", "..v/sub" },
+			{ "readfile", "..v/sub/more" }, { "readlink", "..data" },  { "readlink", "key" },
+			{ "readlink", "sub" },
+		};
+
+		for (size_t j = 0; j < ARRAY_SIZE(reads); j++) {
+			cleanup_free char *line =
+				str_format("%s uid/volumes/p/%s/%s\n", reads[j].op, at(i).name, reads[j].path);
+
+			if (line_of(line, 1) < 0)
+				fail_msg("nobody does: %s", line);
+		}
+	}
+	/* and after that it is as after any update */
+	settle();
+	update_all("key=2 sub/more=2", res);
+	buf_clear(&f.log);
+	run();
+	assert_int_equal(res[0].r, PUBLISH_UNCHANGED);
+	assert_int_equal(res[1].r, PUBLISH_UNCHANGED);
+	assert_int_equal(line_of("readfile uid/volumes/p/a", 1), -1);
+}
+
 static void those_that_rest_end_with_publish(void **state)
 {
 	struct result res[N] = { 0 };
@@ -341,6 +386,7 @@ int main(void)
 		TEST(the_publisher_may_die_at_any_step),
 		TEST(how_long_it_has_rested_is_counted_from_the_first_time_on),
 		TEST(those_that_rest_do_not_keep_much),
+		TEST(what_rested_when_its_process_died_is_read_by_the_next),
 		TEST(those_that_rest_end_with_publish),
 	};
 
