@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # timeout: 300
+# takes long: it is in the suite of which the packages for `make lint` are there before it in CI, so valgrind is
 # What a volume costs does not depend on how many there are: a new agent that takes over, and volumes that change together, as
 # those of pods that share a Secret. Instructions are counted, and page faults, and not time.
 set -u
