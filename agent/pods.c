@@ -30,6 +30,7 @@ static const char LAYOUT_STAYS[] =
 struct volume_flight {
 	struct volume *volume; /* NULL: the volume has gone meanwhile */
 	uint64_t begun_usec;
+	uint64_t event_usec; /* the volume's, when it was made: a later one it does not show */
 	char *resource_version;
 	size_t n_files;
 	uint64_t n_bytes;
@@ -245,8 +246,8 @@ static void volume_measure(struct volume *v, const struct volume_flight *f, cons
 	uint64_t now = clock_monotonic_usec() - res->rested_usec;
 
 	histogram_observe(&times->publish, now - f->begun_usec);
-	if (v->event_usec && v->updated_usec && v->spec->kind < POD_VOLUME_OTHER)
-		histogram_observe(&times->visible[v->spec->kind], now - v->event_usec);
+	if (f->event_usec && v->updated_usec && v->spec->kind < POD_VOLUME_OTHER)
+		histogram_observe(&times->visible[v->spec->kind], now - f->event_usec);
 }
 
 static void volume_flight_landed(void *userdata, int r, const struct publish_result *res, const struct err *e)
@@ -292,6 +293,7 @@ static int volume_publish(struct volume *v, struct view *view)
 	f->resource_version = TAKE_PTR(view->resource_version);
 	f->volume = v;
 	f->begun_usec = clock_monotonic_usec();
+	f->event_usec = v->event_usec;
 	f->n_files = view->n_files;
 	f->n_bytes = view->n_bytes;
 	r = publish_volume(v->pod->pods->publish, &at, TAKE_PTR(payload), volume_flight_landed, f);

@@ -1,0 +1,151 @@
+/* Pods: how long a change takes until it can be seen, where a volume changes for other reasons, too. */
+#include "agent/pods.h"
+
+#include <unistd.h>
+
+#include "agent/codec.h"
+#include "test/unit/publishing.h"
+
+static struct {
+	struct store *store;
+	struct pods *pods;
+	struct source source;
+} node;
+
+static int on_want(struct source *s, enum object_kind kind, const char *ns, const char *name)
+{
+	return 0;
+}
+
+static void on_unwant(struct source *s, enum object_kind kind, const char *ns, const char *name)
+{
+}
+
+static const struct source_vtable source_vtable = { .want = on_want, .unwant = on_unwant };
+
+static void store_changed(void *userdata, const struct store_entry *entry)
+{
+	pods_object_changed(node.pods, entry);
+}
+
+static void pods_changed(void *userdata)
+{
+}
+
+static int node_setup(void **state)
+{
+	setup(state);
+	node.source.vtable = &source_vtable;
+	assert_int_equal(store_new(store_changed, NULL, &node.store), 0);
+	store_set_source(node.store, &node.source);
+	assert_int_equal(pods_new(f.loop, node.store, f.publish, pods_changed, NULL, &node.pods), 0);
+	return 0;
+}
+
+static int node_teardown(void **state)
+{
+	pods_free(node.pods);
+	store_free(node.store);
+	return teardown(state);
+}
+
+static json_t *json_from(const char *text)
+{
+	struct err e = ERR_INIT;
+	json_t *j = NULL;
+
+	if (json_parse(text, strlen(text), &j, &e) < 0)
+		fail_msg("%s: %s", text, err_text(&e));
+	return j;
+}
+
+/* With a volume that shows the key k of the Secret s, and how much processor time there is on the node. */
+static void say_pod(const char *name)
+{
+	cleanup_free char *text = str_format(
+		"{\"metadata\":{\"name\":\"%s\",\"namespace\":\"ns\",\"uid\":\"%s\"},\"spec\":{\"volumes\":[{\"name\":"
+		"\"v\",\"projected\":{\"sources\":[{\"secret\":{\"name\":\"s\",\"items\":[{\"key\":\"k\",\"path\":"
+		"\"k\"}]}},"
+		"{\"downwardAPI\":{\"items\":[{\"path\":\"cpu\",\"resourceFieldRef\":{\"containerName\":\"c\","
+		"\"resource\":\"limits.cpu\"}}]}}]}}],\"containers\":[{\"name\":\"c\",\"volumeMounts\":"
+		"[{\"name\":\"v\",\"mountPath\":\"/v\"}]}]}}",
+		name, name);
+	cleanup_json json_t *j = json_from(text);
+	cleanup_pod struct pod *pod = NULL;
+
+	assert_int_equal(codec_pod(j, &pod, NULL), 0);
+	pods_pod_changed(node.pods, pod);
+}
+
+static void say_node(char *cpu)
+{
+	struct label allocatable = { (char[]){ "cpu" }, cpu };
+
+	pods_node_changed(node.pods, &(struct pairs){ .all = &allocatable, .n = 1 });
+}
+
+/* value: base64 */
+static void say_secret(const char *revision, const char *key, const char *value)
+{
+	cleanup_free char *text = str_format("{\"metadata\":{\"name\":\"s\",\"namespace\":\"ns\",\"uid\":\"su\","
+					     "\"resourceVersion\":\"%s\"},\"data\":{\"%s\":\"%s\"}}",
+					     revision, key, value);
+	cleanup_secret_object struct secret *s = NULL;
+	cleanup_json json_t *j = json_from(text);
+
+	assert_int_equal(codec_secret(j, &s, NULL), 0);
+	store_object_changed(node.store, OBJECT_SECRET, "ns", "s", s);
+}
+
+static bool is_ready(const char *pod)
+{
+	const struct pod_state *s = pods_find(node.pods, pod);
+
+	return s && pod_state_is_ready(s);
+}
+
+static size_t n_seen(void)
+{
+	return histogram_count(&pods_times(node.pods)->visible[POD_VOLUME_PROJECTED]);
+}
+
+/* Both volumes change as the node does, and the first one shows it and is put off for the other, when the Secret's change comes,
+ * which cannot be shown. */
+static void a_change_that_comes_after_what_is_shown_is_not_measured_with_it(void **state)
+{
+	say_node((char[]){ "1" });
+	say_pod("p");
+	say_pod("q");
+	say_secret("1", "k", "MQ==");
+	run();
+	assert_true(is_ready("p") && is_ready("q"));
+	buf_clear(&f.log);
+	say_node((char[]){ "2" });
+	while (!strstr(f.log.data ?: "", "rename p/"))
+		if (loop_run_once(f.loop, 0) == 0)
+			publisher_serve();
+	assert_true(loop_run_once(f.loop, 0) >= 0);
+	assert_null(strstr(f.log.data, "unlink"));
+	usleep(2000);
+	assert_true(loop_run_once(f.loop, 0) >= 0);
+	say_secret("2", "other", "Mg==");
+	run();
+	assert_non_null(strstr(f.log.data, "rename q/"));
+	assert_int_equal(n_seen(), 0);
+
+	/* one that is shown is, in each of the two */
+	say_secret("3", "k", "Mw==");
+	run();
+	assert_int_equal(n_seen(), 2);
+	settle();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(a_change_that_comes_after_what_is_shown_is_not_measured_with_it,
+						node_setup, node_teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
