@@ -3,17 +3,33 @@ import json
 import sys
 
 
+def read_lines(path):
+    figures = []
+    for number_of, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            figures.append(json.loads(line))
+        except ValueError as e:
+            sys.exit(f"report: {path}:{number_of}: {e}")
+    return figures
+
+
 class Figures:
-    """Objects by their "bench"; each can be asked for by its members."""
+    """Objects by their "bench"; each can be asked for by its members.
+
+    NAME.jsonl has a part's figures, NAME.took.jsonl says of which run they are. Of a part of another commit than the last run's, or
+    of the other form (--quick), nothing is taken: strangers has the note of each. What says nothing is taken to be the last run's."""
 
     def __init__(self, folder):
-        self.all = []
-        for path in sorted(folder.glob("*.jsonl")):
-            for number_of, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-                try:
-                    self.all.append(json.loads(line))
-                except ValueError as e:
-                    sys.exit(f"report: {path}:{number_of}: {e}")
+        self.all, self.strangers = [], []
+        files = {path.name.removesuffix(".jsonl"): read_lines(path) for path in sorted(folder.glob("*.jsonl"))}
+        machine = next(iter(files.get("machine", [])), {})
+        for name, figures in files.items():
+            part = name.removesuffix(".took")
+            note = next(iter(files.get(part + ".took", [])), {})
+            if not machine or all(note[k] == machine.get(k) for k in ("commit", "quick") if k in note):
+                self.all += figures
+            elif name == part:
+                self.strangers.append(note)
 
     def of(self, bench, **members):
         return [f for f in self.all if f["bench"] == bench and all(f.get(k) == v for k, v in members.items())]

@@ -128,6 +128,48 @@ jq -c 'if .secrets == 500 then .started_anew = true | .storm_cpu_us_per_update =
 check "its storm is left out" make_page
 check_contains "and that is said" "$(cat "$page")" "With 500 Secrets in 110 pods a process was started anew"
 
+# --- parts of several runs
+
+note() { # note PART COMMIT QUICK DATE: what test/bench/run says of it
+	jq -nc --arg part "$1" --arg commit "$2" --argjson quick "$3" --arg date "$4" \
+		'{bench: "part", $part, seconds: 3, budget_s: 4, $date, $commit, $quick}' >"$in/$1.took.jsonl"
+}
+commit=$(jq -r .commit "$in/machine.jsonl") date=$(jq -r .date "$in/machine.jsonl")
+check_contains "what says nothing is of this run" "$(cat "$page")" "has measured, in one run on one machine"
+note propagate "$commit" false "$date"
+check "a part of this run" make_page
+check_equal "is in it" "$(goal "$median")" "1.90 ms, reached"
+check_contains "and the page says so" "$(cat "$page")" "has measured, in one run on one machine"
+note propagate "$commit" false "2026-01-02 03:04 UTC"
+check "one of an earlier run" make_page
+check_equal "is in it, too" "$(goal "$median")" "1.90 ms, reached"
+check_contains "which is said" "$(cat "$page")" "has measured, of one commit on one machine"
+check_contains "with its date" "$(cat "$page")" "Measured before the others: propagate (2026-01-02 03:04 UTC)."
+check "and README may have it" in_readme
+note propagate 0123456789ab false "$date"
+check "one of another commit" make_page
+check_equal "is left out" "$(goal "$median")" "not measured, "
+check_contains "which the page says" "$(cat "$page")" "**Left out, as of another commit or form than the last run: propagate (commit 0123456789ab).**"
+check_contains "and the report" "$(cat "$TEST_DIR/said")" "report: Left out, as of another commit"
+check_equal "nor is how long it took" "$(grep -c '^| propagate | 3 | 4 |' "$page")" 0
+cp "$readme" "$TEST_DIR/once" && cp "$out/figures.json" "$TEST_DIR/figures.json"
+check "README does not get what is left of them" not in_readme
+check "and stays" cmp "$readme" "$TEST_DIR/once"
+check "as the page does" cmp "$out/figures.json" "$TEST_DIR/figures.json"
+note propagate "$commit" true "$date"
+check "one that was measured in the short form" make_page
+check_equal "is left out, too" "$(goal "$median")" "not measured, "
+note propagate "$commit" false "$date"
+
+mv "$in/machine.jsonl" "$TEST_DIR/machine.jsonl"
+jq -c '.quick = true' "$TEST_DIR/machine.jsonl" >"$in/machine.jsonl"
+rm "$in/propagate.took.jsonl"
+check "a page of the short form" make_page
+check "is none for README" not in_readme
+check_contains "which is said" "$(cat "$TEST_DIR/said")" "report: these figures are --quick's, which are not for README"
+mv "$TEST_DIR/machine.jsonl" "$in/machine.jsonl"
+make_page
+
 pictures=$(grep -o '([a-z0-9-]*\.svg)' "$page" | tr -d '()' | sort)
 check_equal "each plot is on the page" "$pictures" "$(cd "$out" && printf '%s\n' *.svg | sort)"
 well_formed() { (cd "$out" && python3 -c 'import sys, xml.etree.ElementTree as e; [e.parse(f) for f in sys.argv[1:]]' ./*.svg); }
