@@ -257,11 +257,24 @@ static bool have_all_vanished(const struct source_api *s)
 	return false;
 }
 
+static void pods_recovered(void *userdata)
+{
+	struct source_api *s = ((struct follower *)userdata)->source;
+
+	api_keep_text(&s->pods_failure, NULL);
+	if (!s->pods_failure_said)
+		return;
+	s->pods_failure_said = false;
+	log_info(LOG_F({ "server", http_server(s->http) }, { "node", s->node_name }), "pods can be read again");
+}
+
 static void pods_list_end(void *userdata)
 {
 	struct source_api *s = ((struct follower *)userdata)->source;
 	struct known_pod *k;
 
+	/* the reflector forgets what it has told when it is refreshed */
+	pods_recovered(userdata);
 	if (have_all_vanished(s)) {
 		api_doubt_begin(s);
 		return;
@@ -312,17 +325,6 @@ static void pods_failed(void *userdata, const struct err *e, int status)
 		return;
 	s->pods_failure_said = true;
 	log_warning(LOG_F({ "server", http_server(s->http) }, { "node", s->node_name }), "pods: %s", err_text(e));
-}
-
-static void pods_recovered(void *userdata)
-{
-	struct source_api *s = ((struct follower *)userdata)->source;
-
-	api_keep_text(&s->pods_failure, NULL);
-	if (!s->pods_failure_said)
-		return;
-	s->pods_failure_said = false;
-	log_info(LOG_F({ "server", http_server(s->http) }, { "node", s->node_name }), "pods can be read again");
 }
 
 static const struct reflector_handler POD_HANDLER = {
