@@ -77,6 +77,7 @@ struct manifests {
 	struct list queue; /* to be opened */
 	size_t n_opening, n_postponed;
 	bool read_all, settle;
+	bool room_freed; /* since those that had none were last read again */
 	struct list fetches; /* answered by `defer` */
 	uint64_t revision; /* the last resourceVersion */
 	uint64_t batch_since_usec; /* 0: no batch is being gathered */
@@ -128,16 +129,9 @@ static int get_file(struct manifests *m, const char *name, struct manifest_file 
 
 static void gather(struct manifests *m);
 
-/* Whoever had no room is read again. */
 static void take_room(struct manifests *m, struct manifest_file *f, size_t n_bytes, size_t n_objects)
 {
-	struct manifest_file *other;
-
-	if (!manifest_room_take(&m->room, &f->share, n_bytes, n_objects))
-		return;
-	for (size_t it = 0; (other = map_next(&m->known, &it));)
-		other->changed |= other->share.refused;
-	gather(m);
+	m->room_freed |= manifest_room_take(&m->room, &f->share, n_bytes, n_objects);
 }
 
 static void forget_file(struct manifests *m, struct manifest_file *f)
@@ -216,6 +210,26 @@ static void tell_later(struct manifests *m)
 
 static void pump(struct manifests *m);
 static void read_events(struct manifests *m);
+static void sort_queue(struct manifests *m);
+
+/* Before the batch is told: a file that was renamed is refused as long as its old name counts, and what is in it would be
+ * told as gone. True: there are some. */
+static bool queue_refused(struct manifests *m)
+{
+	struct manifest_file *f;
+	bool any = false;
+
+	for (size_t it = 0; m->room_freed && (f = map_next(&m->known, &it));) {
+		if (!f->share.refused)
+			continue;
+		list_append(&m->queue, &f->queue_link);
+		any = true;
+	}
+	m->room_freed = false;
+	if (any)
+		sort_queue(m);
+	return any;
+}
 
 /* What was switched under our hands is read again before anything is told: a switch is one change. */
 static bool is_overtaken(struct manifests *m)
@@ -257,8 +271,7 @@ static void opened(void *userdata, int take_fd, int r)
 	pump(m);
 }
 
-/* Opens what waits; when nothing is left, the batch is complete. */
-static void pump(struct manifests *m)
+static void open_queue(struct manifests *m)
 {
 	struct manifest_file *f;
 	struct err e = ERR_INIT;
@@ -276,6 +289,14 @@ static void pump(struct manifests *m)
 		f->opening = true;
 		m->n_opening++;
 	}
+}
+
+/* Opens what waits; when nothing is left, the batch is complete. */
+static void pump(struct manifests *m)
+{
+	open_queue(m);
+	while (m->n_opening == 0 && queue_refused(m))
+		open_queue(m);
 	if (m->n_opening > 0 || !m->settle || is_overtaken(m))
 		return;
 	m->settle = false;

@@ -445,6 +445,38 @@ static void manifests_that_are_too_much_together_are_refused_and_come_later(void
 	assert_int_equal(health(w).n_rejected, 0);
 }
 
+/* Both names count until the old one is found to be gone: what is in the file does not go for a moment. */
+static void file_that_is_renamed_near_the_bound_takes_nothing_away(void **state)
+{
+	struct world *w = *state;
+	cleanup_buf struct buf b = BUF_INIT(4 << 20);
+
+	for (const char *c = "mz"; *c; c++) {
+		char file[] = { *c, '.', 'y', 'a', 'm', 'l', 0 };
+
+		buf_clear(&b);
+		if (*c == 'z')
+			assert_int_equal(buf_add_str(&b, POD_WEB), 0);
+		for (size_t i = 0; i < 7500; i++)
+			assert_int_equal(
+				buf_printf(&b, "--- {apiVersion: v1, kind: Secret, metadata: {name: %c%zu}}\n", *c, i),
+				0);
+		put(w, file, b.data);
+	}
+	begin(w);
+	expect(w, "pod default/web 1 volumes");
+	expect(w, "synced");
+	want(w, "z0");
+	expect(w, "secret default/z0");
+	move(w, "z.yaml", "a.yaml");
+	expect_nothing(w);
+	assert_int_equal(health(w).n_rejected, 0);
+	/* and the new name is the one that counts */
+	drop(w, "a.yaml");
+	expect(w, "removed ...");
+	expect(w, "secret default/z0 absent");
+}
+
 static void an_empty_folder_is_synced(void **state)
 {
 	struct world *w = *state;
@@ -2070,6 +2102,7 @@ int main(void)
 		TEST(a_folder_that_is_none_is_refused_by_name),
 		TEST(of_hundreds_of_objects_only_some_are_told_in_one_turn),
 		TEST(manifests_that_are_too_much_together_are_refused_and_come_later),
+		TEST(file_that_is_renamed_near_the_bound_takes_nothing_away),
 		TEST(an_empty_folder_is_synced),
 		TEST(synced_is_said_when_all_pods_are_told),
 		TEST(files_that_come_change_and_go_are_told),
