@@ -204,6 +204,17 @@ static void drop_untold(struct source_api *s)
 			api_pod_gone(s, k);
 }
 
+/* Another has come: a list has pods again, and says which of the others are gone to whoever cannot ask for them. */
+static bool is_populated(struct source_api *s)
+{
+	const struct known_pod *k;
+
+	for (size_t it = 0; (k = map_next(&s->known_pods, &it));)
+		if (k->uid && !k->in_doubt && !k->mirror)
+			return true;
+	return false;
+}
+
 static void wait_for_confirmation(struct source_api *s)
 {
 	uint64_t wait_usec = MIN(CONFIRM_SYNCS * s->tuning.sync_usec, CONFIRM_MAX_USEC);
@@ -220,6 +231,8 @@ static void wait_for_confirmation(struct source_api *s)
 	api_keep_text(&s->doubt.failure, err_text(&e));
 	s->doubt.phase = DOUBT_WAITS;
 	loop_timer_set(s->doubt.timer, wait_usec);
+	if (is_populated(s))
+		list_again(s);
 }
 
 /* It was said of each, and twice of whoever has volumes. */
@@ -255,17 +268,6 @@ static void ask_next(struct source_api *s)
 		loop_timer_set(s->doubt.timer, delay);
 	else
 		ask(s, k);
-}
-
-/* Another has come: a list has pods again, and says which of the others are gone to whoever cannot ask for them. */
-static bool is_populated(struct source_api *s)
-{
-	const struct known_pod *k;
-
-	for (size_t it = 0; (k = map_next(&s->known_pods, &it));)
-		if (k->uid && !k->in_doubt && !k->mirror)
-			return true;
-	return false;
 }
 
 static void on_timer(struct loop_source *source, void *userdata)
@@ -322,6 +324,13 @@ void api_doubt_begin(struct source_api *s)
 		return;
 	}
 	loop_timer_set(s->doubt.timer, 0);
+}
+
+/* The phase stays: what that list says is what counts, and if it is empty, too, there is all the more to be confirmed. */
+void api_doubt_pod_came(struct source_api *s)
+{
+	if (s->doubt.phase == DOUBT_WAITS)
+		list_again(s);
 }
 
 bool api_doubt_is_general(const struct source_api *s)

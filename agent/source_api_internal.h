@@ -239,6 +239,8 @@ void api_doubt_init(struct source_api *s);
 void api_doubt_deinit(struct source_api *s);
 /* A list had none of the pods that are known. Those that are gone are told, once that is certain, and then api_pods_told(). */
 void api_doubt_begin(struct source_api *s);
+/* One has come, and is no mirror pod: a new list, if it is only waited, for it may be well again. */
+void api_doubt_pod_came(struct source_api *s);
 /* Another list has pods: nobody is asked for any more. */
 void api_doubt_end(struct source_api *s);
 /* Whoever says now that an object is not there may have lost all it had: that is not believed. */

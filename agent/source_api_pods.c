@@ -235,6 +235,8 @@ static void pod_object(void *userdata, enum reflector_event event, const json_t 
 	k->in_doubt = k->said_gone = false; /* also of one that comes while the others are asked for */
 	k->mirror = is_mirror(obj);
 	s->n_listed += !k->mirror;
+	if (!k->mirror)
+		api_doubt_pod_came(s);
 	pod_decode(s, k, obj);
 }
 

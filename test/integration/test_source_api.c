@@ -736,6 +736,25 @@ static void pods_that_all_vanish_stay_until_that_is_said_again(void **state)
 	eventually(t, !*health(t).last_error);
 }
 
+/* Its volumes, also those whose Secret may be absent, do not wait until the others are certain to be gone. */
+static void pod_that_comes_while_it_is_waited_ends_the_doubt(void **state)
+{
+	struct rig *t = *state;
+
+	put_pod(t, "a", "s");
+	put_pod(t, "b", "s");
+	eventually(t, t->n_pods == 2);
+	lose_all(t);
+	eventually(t, strstr(health(t).last_error, "all 2 pods of the node have vanished at once"));
+	want(t, "optional");
+	eventually(t, strstr(told(t, "optional")->failure, "which is not believed"));
+	put_pod(t, "c", "optional");
+	eventually(t, told(t, "optional")->absent);
+	assert_int_equal(t->n_pods, 1);
+	assert_string_equal(t->pods[0]->name, "c");
+	assert_string_equal(health(t).last_error, "");
+}
+
 static void secret_that_vanishes_with_all_pods_stays(void **state)
 {
 	struct rig *t = *state;
@@ -1839,6 +1858,7 @@ int main(void)
 		TEST(doubt_that_nobody_answers_ends_with_the_next_pod),
 		TEST(pods_that_are_all_gone_are_asked_for_and_removed),
 		TEST(pods_that_all_vanish_stay_until_that_is_said_again),
+		TEST(pod_that_comes_while_it_is_waited_ends_the_doubt),
 		TEST(secret_that_vanishes_with_all_pods_stays),
 		BARE(first_list_that_is_empty_takes_nothing_of_what_is_expected),
 		TEST(mirror_pods_make_no_list_believed),
