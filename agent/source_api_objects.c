@@ -125,7 +125,7 @@ static void secret_is_fresh(struct wanted *w, uint64_t need)
 {
 	const struct source_api *s = w->follower.source;
 
-	if (w->rejected || need <= w->fresh)
+	if (w->rejected || w->absence_held || need <= w->fresh)
 		return;
 	w->fresh = need;
 	if (s->sink->object_fresh)
@@ -134,11 +134,14 @@ static void secret_is_fresh(struct wanted *w, uint64_t need)
 
 static void secret_accepted(struct wanted *w)
 {
-	w->starved = false;
+	bool may_be_fresh = w->rejected || w->absence_held;
+
+	w->starved = w->absence_held = false;
+	if (may_be_fresh)
+		ask_if_needed(w);
 	if (!w->rejected)
 		return;
 	free(TAKE_PTR(w->rejected));
-	ask_if_needed(w);
 	w->follower.source->n_rejected--;
 	if (w->rejected_said)
 		log_info(LOG_F({ object_kind_word(w->kind), w->key }), "accepted again");
@@ -182,11 +185,10 @@ static void on_starved_time(struct loop_source *source, void *userdata)
 }
 
 /* The last good revision stays, as with anything else that makes no sense. */
-static void hold_absence(struct wanted *w)
+static void tell_absence_held(struct wanted *w)
 {
 	struct err e = ERR_INIT;
 
-	w->absence_held = w->follower.source->absence_held = true;
 	err_set(&e, -EAGAIN, "%s %s is not there, which is not believed while the list of pods is not either",
 		object_kind_word(w->kind), w->key);
 	secret_tell_failed(w, -EAGAIN, REASON_LIST_DOUBTED, err_text(&e));
@@ -194,10 +196,12 @@ static void hold_absence(struct wanted *w)
 
 static void secret_gone(struct wanted *w)
 {
+	struct source_api *s = w->follower.source;
 	bool is_news = w->secret || is_due(w);
 
-	if (api_doubt_is_general(w->follower.source)) {
-		hold_absence(w);
+	if (api_doubt_is_general(s) && (w->secret || w->rejected || !w->settled)) {
+		w->absence_held = s->absence_held = true;
+		tell_absence_held(w);
 		return;
 	}
 	secret_accepted(w);
@@ -308,6 +312,8 @@ static void secret_recovered(void *userdata)
 	log_debug(LOG_F({ object_kind_word(w->kind), w->key }), "can be read again");
 	if (w->rejected)
 		secret_tell_failed(w, -EINVAL, REASON_OBJECT_INVALID, w->rejected);
+	else if (w->absence_held)
+		tell_absence_held(w);
 	else if (w->failure && w->settled)
 		secret_tell(w);
 }
@@ -327,10 +333,10 @@ static const char *meta_str(const json_t *obj, const char *key)
 	return json_string_value(json_object_get(json_object_get(obj, "metadata"), key));
 }
 
-/* Which revision was rejected is not kept: it is looked at again. */
+/* Which revision was rejected is not kept: it is looked at again. So is one that was said to be absent. */
 static bool is_known(const struct wanted *w, const json_t *obj)
 {
-	return !w->rejected && w->secret && str_eq(w->secret->uid, meta_str(obj, "uid")) &&
+	return !w->rejected && !w->absence_held && w->secret && str_eq(w->secret->uid, meta_str(obj, "uid")) &&
 	       str_eq(w->secret->resource_version, meta_str(obj, "resourceVersion"));
 }
 

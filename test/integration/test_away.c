@@ -28,7 +28,9 @@ struct rig {
 	size_t n; /* Secrets that are followed: s0, s1, ... */
 	char failure[N_MAX][ERR_TEXT_MAX]; /* "" after good news */
 	bool is_there[N_MAX];
-	unsigned n_tokens, n_token_failures; /* that were told */
+	unsigned n_changed, n_fresh; /* that were told, of all Secrets */
+	unsigned n_tokens, n_token_failures;
+	unsigned n_pods;
 	size_t n_before; /* requests before what is looked at */
 };
 
@@ -76,6 +78,7 @@ static void on_changed(void *userdata, enum object_kind kind, const char *ns, co
 		return;
 	}
 	i = number_of(name);
+	t->n_changed++;
 	t->is_there[i] = secret;
 	t->failure[i][0] = '\0';
 }
@@ -90,8 +93,14 @@ static void on_failed(void *userdata, enum object_kind kind, const char *ns, con
 		snprintf(t->failure[number_of(name)], ERR_TEXT_MAX, "%s", err_text(e));
 }
 
-static void ignore_pod(void *userdata, struct pod *pod)
+static void on_fresh(void *userdata, enum object_kind kind, const char *ns, const char *name, uint64_t need)
 {
+	((struct rig *)userdata)->n_fresh++;
+}
+
+static void on_pod(void *userdata, struct pod *pod)
+{
+	((struct rig *)userdata)->n_pods++;
 }
 
 static void ignore_uid(void *userdata, const char *uid)
@@ -102,11 +111,12 @@ static void ignore(void *userdata)
 {
 }
 
-static const struct source_sink SINK = { .pod_changed = ignore_pod,
+static const struct source_sink SINK = { .pod_changed = on_pod,
 					 .pod_removed = ignore_uid,
 					 .pods_synced = ignore,
 					 .object_changed = on_changed,
-					 .object_failed = on_failed };
+					 .object_failed = on_failed,
+					 .object_fresh = on_fresh };
 
 /* ---- the rig ---- */
 
@@ -387,6 +397,71 @@ static void retry_after_holds_for_the_whole_node(void **state)
 	eventually(t, all_watch(t));
 }
 
+/* ---- a server without its memory ---- */
+
+static void put_pod(struct rig *t)
+{
+	apiserver_put_text(t->server,
+			   "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"namespace\":\"ns\",\"name\":\"a\"},"
+			   "\"spec\":{\"nodeName\":\"node-1\"}}");
+	eventually(t, t->n_pods > 0);
+}
+
+static void lose_all(struct rig *t)
+{
+	char name[24];
+
+	apiserver_pause(t->server);
+	eventually(t, !health(t).connected);
+	apiserver_delete(t->server, "Pod", "ns", "a");
+	for (size_t i = 0; i < t->n; i++) {
+		snprintf(name, sizeof(name), "s%zu", i);
+		apiserver_delete(t->server, "Secret", "ns", name);
+	}
+	apiserver_compact(t->server);
+	assert_int_equal(apiserver_resume(t->server, NULL), 0);
+}
+
+static size_t n_not_believed(const struct rig *t)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < t->n; i++)
+		n += strstr(t->failure[i], "which is not believed") != NULL;
+	return n;
+}
+
+/* What it says of the Secrets is no good news, and nobody begins with what it says is not there. */
+static void absence_that_is_not_believed_is_no_recovery(void **state)
+{
+	struct rig *t = *state;
+	unsigned n_changed;
+
+	start_with(t, SOURCE_CACHE);
+	eventually(t, health(t).n_secrets_synced == N && health(t).connected);
+	put_pod(t);
+	/* the pods are asked about first */
+	apiserver_fail(t->server, "/secrets/", 503, NULL, -1, -1);
+	lose_all(t);
+	eventually(t, strstr(health(t).last_error, "the one pod of the node has vanished"));
+	eventually(t, n_told_of_failure(t) == N);
+	n_changed = t->n_changed;
+	assert_int_equal(source_need(t->source, OBJECT_SECRET, "ns", "s3"), SOURCE_ASKED);
+	apiserver_fail(t->server, "/secrets/", 0, NULL, -1, 0);
+	eventually(t, n_not_believed(t) == N);
+	run_for(t, 500 * USEC_PER_MSEC); /* more than the TTL */
+	assert_int_equal(n_not_believed(t), N);
+	assert_int_equal(t->n_changed, n_changed);
+	assert_int_equal(t->n_fresh, 0);
+	/* one that is there again is well, whatever becomes of the others */
+	apiserver_put_text(
+		t->server,
+		"{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"namespace\":\"ns\",\"name\":\"s3\"},"
+		"\"stringData\":{\"k\":\"v\"}}");
+	eventually(t, t->n_fresh == 1 && !*t->failure[3]);
+	assert_int_equal(n_not_believed(t), N - 1);
+}
+
 /* ---- not away ---- */
 
 static void one_that_is_always_dropped_is_its_own_trouble(void **state)
@@ -535,6 +610,7 @@ int main(void)
 		BARE(what_is_polled_asks_no_more_while_the_server_is_away),
 		TEST(tokens_wait_for_the_server_as_all_else),
 		TEST(retry_after_holds_for_the_whole_node),
+		BARE(absence_that_is_not_believed_is_no_recovery),
 		TEST(one_that_is_always_dropped_is_its_own_trouble),
 		TEST(watches_that_end_while_the_server_is_well_begin_once_each),
 		TEST(who_refreshes_a_secret_is_answered_at_once),
