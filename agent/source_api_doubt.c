@@ -16,6 +16,7 @@
 #include <inttypes.h>
 
 #include "common/buf.h"
+#include "common/clock.h"
 #include "common/json.h"
 #include "common/str.h"
 
@@ -150,6 +151,10 @@ static void answered(struct source_api *s, struct known_pod *k, const struct htt
 
 static void on_head(void *userdata, int status)
 {
+	struct source_api *s = userdata;
+
+	s->last_contact_usec = clock_realtime_usec();
+	api_answered(s, status);
 }
 
 static void on_done(void *userdata, const struct http_result *result)

@@ -462,6 +462,29 @@ static void absence_that_is_not_believed_is_no_recovery(void **state)
 	assert_int_equal(n_not_believed(t), N - 1);
 }
 
+/* Who asks for a pod in doubt waits for nobody, and hears first that the server is back. */
+static void answer_about_a_pod_in_doubt_brings_all_back(void **state)
+{
+	struct rig *t = *state;
+
+	put_pod(t);
+	apiserver_fail(t->server, "/pods/a", 500, NULL, -1, -1);
+	apiserver_pause(t->server);
+	eventually(t, !health(t).connected);
+	apiserver_delete(t->server, "Pod", "ns", "a");
+	apiserver_compact(t->server);
+	assert_int_equal(apiserver_resume(t->server, NULL), 0);
+	eventually(t, all_watch(t) && strstr(health(t).last_error, "is not certain"));
+	run_for(t, 1100 * USEC_PER_MSEC);
+	/* by itself nobody asks any more */
+	go_away(t, 503, 600);
+	eventually(t, n_told_of_failure(t) == N);
+	apiserver_fail(t->server, "/pods/a", 403, NULL, -1, -1);
+	come_back(t);
+	/* who was answered 503 keeps to what it said */
+	eventually(t, health(t).n_watches > N / 2);
+}
+
 /* ---- not away ---- */
 
 static void one_that_is_always_dropped_is_its_own_trouble(void **state)
@@ -611,6 +634,7 @@ int main(void)
 		TEST(tokens_wait_for_the_server_as_all_else),
 		TEST(retry_after_holds_for_the_whole_node),
 		BARE(absence_that_is_not_believed_is_no_recovery),
+		TEST(answer_about_a_pod_in_doubt_brings_all_back),
 		TEST(one_that_is_always_dropped_is_its_own_trouble),
 		TEST(watches_that_end_while_the_server_is_well_begin_once_each),
 		TEST(who_refreshes_a_secret_is_answered_at_once),
