@@ -85,16 +85,30 @@ static enum reason reason_of_refusal(int status, const struct err *why)
 					  : reason_of_answer(status, why);
 }
 
-static void token_failed(struct wanted_token *w, int status, int64_t retry_after_sec, const struct err *why)
+static void tell_failed(struct wanted_token *w, int status, const struct err *why)
 {
 	struct source_api *s = w->source;
-	bool has_one = w->expires_usec > clock_realtime_usec(), is_fresh = !w->settled && w->n_fresh < FRESH_TRIES;
-	uint64_t now = loop_now(s->loop), delay, wished;
+	bool has_one = w->expires_usec > clock_realtime_usec();
 	struct err e = ERR_INIT;
 
 	err_set(&e, why->code, has_one ? "failed to refresh a token: %s" : "failed to fetch a token: %s",
 		err_text(why));
 	e.reason = reason_of_refusal(status, why);
+	if (str_eq(w->failure, err_text(&e)) && !w->answer_due)
+		return;
+	log_write(status == STATUS_FORBIDDEN ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING,
+		  LOG_F({ "namespace", w->ns }, { "token", w->name }), "%s", err_text(&e));
+	api_keep_text(&w->failure, err_text(&e));
+	w->answer_due = false;
+	s->sink->object_failed(s->userdata, OBJECT_TOKEN, w->ns, w->name, &e);
+}
+
+static void token_failed(struct wanted_token *w, int status, int64_t retry_after_sec, const struct err *why)
+{
+	struct source_api *s = w->source;
+	bool is_fresh = !w->settled && w->n_fresh < FRESH_TRIES;
+	uint64_t now = loop_now(s->loop), delay, wished;
+
 	if (status == STATUS_UNAUTHORISED)
 		(void)credentials_doubt(s->credentials);
 	is_fresh &= status == STATUS_FORBIDDEN || status == 404 || why->code == -ECONNREFUSED;
@@ -103,13 +117,7 @@ static void token_failed(struct wanted_token *w, int status, int64_t retry_after
 	wished = retry_after_sec > 0 ? (uint64_t)retry_after_sec * USEC_PER_SEC : 0;
 	w->away = status == 0 && http_is_silence(why->code);
 	be_due_in(w, MAX(delay, wished));
-	if (str_eq(w->failure, err_text(&e)) && !w->answer_due)
-		return;
-	log_write(status == STATUS_FORBIDDEN ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING,
-		  LOG_F({ "namespace", w->ns }, { "token", w->name }), "%s", err_text(&e));
-	api_keep_text(&w->failure, err_text(&e));
-	w->answer_due = false;
-	s->sink->object_failed(s->userdata, OBJECT_TOKEN, w->ns, w->name, &e);
+	tell_failed(w, status, why);
 }
 
 /* By our clock, which may be another than the server's: one that is to be refreshed as soon as it has come lives from now
@@ -255,6 +263,8 @@ static void ask(struct wanted_token *w)
 	if (s->away.outage.runs && !w->answer_due && (w->failure || w->expires_usec > 0)) {
 		w->away = true;
 		w->due_usec = UINT64_MAX;
+		if (!w->failure)
+			tell_failed(w, 0, &s->away.why); /* one that ends meanwhile must not do so without a word */
 		return;
 	}
 	delay = w->admitted ? 0 : server_admit(&s->server, loop_now(s->loop));

@@ -397,6 +397,27 @@ static void retry_after_holds_for_the_whole_node(void **state)
 	eventually(t, all_watch(t));
 }
 
+/* The others are told that it is away, and so is a token that is to be refreshed: it ends meanwhile. */
+static void token_that_is_due_while_the_server_is_away_is_told(void **state)
+{
+	struct rig *t = *state;
+
+	/* by our clock it is over as soon as it has come, and is asked for again in 5 seconds */
+	apiserver_fail(t->server, "/serviceaccounts/default/token", 201,
+		       "{\"kind\":\"TokenRequest\",\"spec\":{\"expirationSeconds\":1},\"status\":{\"token\":\"x\","
+		       "\"expirationTimestamp\":\"2020-01-01T00:00:00Z\"}}",
+		       -1, -1);
+	assert_int_equal(source_want(t->source, OBJECT_TOKEN, "ns", "default/p/u-1/3600/"), 0);
+	eventually(t, t->n_tokens == 1);
+	go_away(t, 503, -1);
+	eventually(t, t->n_token_failures == 1);
+	run_for(t, USEC_PER_SEC);
+	assert_int_equal(t->n_token_failures, 1);
+	assert_int_equal(t->n_tokens, 1);
+	come_back(t);
+	eventually(t, t->n_tokens > 1);
+}
+
 /* ---- a server without its memory ---- */
 
 static void put_pod(struct rig *t)
@@ -633,6 +654,7 @@ int main(void)
 		BARE(what_is_polled_asks_no_more_while_the_server_is_away),
 		TEST(tokens_wait_for_the_server_as_all_else),
 		TEST(retry_after_holds_for_the_whole_node),
+		TEST(token_that_is_due_while_the_server_is_away_is_told),
 		BARE(absence_that_is_not_believed_is_no_recovery),
 		TEST(answer_about_a_pod_in_doubt_brings_all_back),
 		TEST(one_that_is_always_dropped_is_its_own_trouble),
