@@ -1006,6 +1006,7 @@ void reflector_hold(struct reflector *r, const struct err *e)
 	if (r->unreachable)
 		return;
 	r->unreachable = true;
+	r->list_admitted = false; /* that turn was for now */
 	tell_failed(r, e, 0);
 }
 

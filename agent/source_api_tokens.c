@@ -262,6 +262,7 @@ static void ask(struct wanted_token *w)
 	/* others ask whether the server is back; who has not been told yet that it is away asks once */
 	if (s->away.outage.runs && !w->answer_due && (w->failure || w->expires_usec > 0)) {
 		w->away = true;
+		w->admitted = false; /* that turn was for now */
 		w->due_usec = UINT64_MAX;
 		if (!w->failure)
 			tell_failed(w, 0, &s->away.why); /* one that ends meanwhile must not do so without a word */

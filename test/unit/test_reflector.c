@@ -1444,6 +1444,26 @@ static void who_is_held_before_its_turn_asks_when_it_is_refreshed(void **state)
 	assert_asks(w, LIST_LATEST);
 }
 
+static void who_is_held_at_its_turn_takes_another_when_it_is_woken(void **state)
+{
+	struct world *w = *state;
+
+	w->server.qps = w->server.burst = 1;
+	assert_int_equal(server_admit(&w->server, w->now), 0);
+	reflector_start(w->r);
+	assert_waits(w, USEC_PER_SEC, USEC_PER_SEC);
+	w->now += USEC_PER_SEC;
+	reflector_hold(w->r, refused());
+	assert_false(reflector_is_listing(w->r));
+	reflector_server_answers(w->r, USEC_PER_MSEC);
+	w->now += USEC_PER_MSEC;
+	reflector_wake(w->r);
+	/* others have had theirs meanwhile */
+	assert_waits(w, 999 * USEC_PER_MSEC, 999 * USEC_PER_MSEC);
+	wake(w);
+	assert_asks(w, LIST_FIRST);
+}
+
 static void watch_that_is_lost_begins_anew_when_it_is_told(void **state)
 {
 	struct world *w = *state;
@@ -1731,6 +1751,7 @@ int main(void)
 		TEST(who_is_held_tells_why_and_waits_without_an_end),
 		TEST(who_is_held_may_be_woken_or_refreshed),
 		TEST(who_is_held_before_its_turn_asks_when_it_is_refreshed),
+		TEST(who_is_held_at_its_turn_takes_another_when_it_is_woken),
 		TEST(watch_that_is_lost_begins_anew_when_it_is_told),
 		TEST(list_waits_for_its_turn),
 		TEST(watch_needs_no_turn),
