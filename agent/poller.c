@@ -282,6 +282,11 @@ bool poller_waits(const struct poller *p)
 	return p->state == STATE_WAITING || p->state == STATE_QUEUED;
 }
 
+bool poller_waits_for_turn(const struct poller *p)
+{
+	return p->state == STATE_QUEUED;
+}
+
 bool poller_waits_for_server(const struct poller *p)
 {
 	return p->state == STATE_WAITING && p->unreachable;

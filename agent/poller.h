@@ -35,6 +35,8 @@ void poller_need(struct poller *p, uint64_t need);
 uint64_t poller_answered_need(const struct poller *p);
 /* Asks for the most recent state now; what runs is dropped. A failure is told anew. */
 void poller_refresh(struct poller *p);
+/* It has been admitted (server_admit()) for when its wait is over. */
+bool poller_waits_for_turn(const struct poller *p);
 /* As those of a reflector. */
 bool poller_waits(const struct poller *p);
 bool poller_waits_for_server(const struct poller *p);

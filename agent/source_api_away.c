@@ -34,6 +34,14 @@ static void set_timer(struct source_api *s)
 	(void)loop_timer_set(s->away.timer, outage_next(&s->away.outage, loop_now(s->loop)));
 }
 
+/* It waits within kubeAPIQPS, and has been admitted for when it is its turn. */
+static bool waits_for_turn(const struct follower *f)
+{
+	if (f->reflector)
+		return reflector_waits(f->reflector) && reflector_is_listing(f->reflector);
+	return f->poller && poller_waits_for_turn(f->poller);
+}
+
 /* Every second time the pods, for they matter most; else who has not asked for the longest time. */
 static struct follower *next_to_ask(struct source_api *s)
 {
@@ -43,10 +51,14 @@ static struct follower *next_to_ask(struct source_api *s)
 	return s->away.pods_asked ? &s->pods : f;
 }
 
+/* One that waits for its turn goes on with it: another would have to wait behind it. */
 static void ask(struct source_api *s)
 {
-	struct follower *f = next_to_ask(s);
+	struct follower *f;
 
+	if (s->away.asks && waits_for_turn(s->away.asks))
+		return;
+	f = next_to_ask(s);
 	s->away.is_due = !f;
 	if (!f)
 		return;
@@ -118,10 +130,10 @@ bool api_holds(struct follower *f)
 	struct source_api *s = f->source;
 	bool waits = f->reflector ? reflector_waits(f->reflector) : f->poller && poller_waits(f->poller);
 
-	/* whoever asks may have had to wait for its turn (kubeAPIQPS) */
 	if (!s->away.outage.runs || !waits || s->away.asks == f)
 		return false;
-	if (s->away.is_due) {
+	/* whoever asks may have to wait for its turn (kubeAPIQPS): then one whose turn has come asks in its place */
+	if (s->away.is_due || (s->away.asks && waits_for_turn(s->away.asks) && waits_for_turn(f))) {
 		s->away.is_due = false;
 		s->away.asks = f;
 		return false;

@@ -31,6 +31,7 @@ struct rig {
 	unsigned n_changed, n_fresh; /* that were told, of all Secrets */
 	unsigned n_tokens, n_token_failures;
 	unsigned n_pods;
+	uint32_t qps; /* kubeAPIQPS; 0: no limit */
 	size_t n_before; /* requests before what is looked at */
 };
 
@@ -193,11 +194,13 @@ static bool all_watch(struct rig *t)
 	return health(t).n_watches == t->n + 1;
 }
 
-static void start_with(struct rig *t, enum source_strategy strategy)
+static void start_source(struct rig *t, enum source_strategy strategy)
 {
 	const struct source_api_options options = {
 		.kubeconfig = t->path,
 		.node_name = "node-1",
+		.kube_api_qps = t->qps,
+		.kube_api_burst = 1,
 		.tuning = { .strategy = strategy, .cache_ttl_usec = 300 * USEC_PER_MSEC },
 	};
 	struct err e = ERR_INIT;
@@ -205,6 +208,11 @@ static void start_with(struct rig *t, enum source_strategy strategy)
 	if (source_api_new(t->loop, t->files, &options, &SINK, t, &t->source, &e) < 0 ||
 	    source_start(t->source, &e) < 0)
 		fail_msg("%s", err_text(&e));
+}
+
+static void start_with(struct rig *t, enum source_strategy strategy)
+{
+	start_source(t, strategy);
 	for (t->n = 0; t->n < N; t->n++)
 		want(t, t->n);
 }
@@ -416,6 +424,28 @@ static void token_that_is_due_while_the_server_is_away_is_told(void **state)
 	assert_int_equal(t->n_tokens, 1);
 	come_back(t);
 	eventually(t, t->n_tokens > 1);
+}
+
+/* All of it is spent by those that have not asked yet: whose turn comes first asks for the node. */
+static void limit_of_requests_keeps_nobody_from_asking(void **state)
+{
+	struct rig *t = *state;
+
+	/* that there is no WatchList is known when the pods are */
+	t->qps = 4;
+	start_source(t, SOURCE_WATCH);
+	eventually(t, health(t).connected);
+	run_for(t, 1100 * USEC_PER_MSEC);
+	go_away(t, 503, -1);
+	eventually(t, *health(t).last_error);
+	for (; t->n < N; t->n++)
+		want(t, t->n);
+	/* the pods', the first Secret's, and one that asks whether it is back */
+	eventually(t, n_asked(t) >= 3);
+	assert_true(n_told_of_failure(t) < N / 2);
+	/* and all have another turn when it is back */
+	come_back(t);
+	eventually(t, all_watch(t));
 }
 
 /* ---- a server without its memory ---- */
@@ -655,6 +685,7 @@ int main(void)
 		TEST(tokens_wait_for_the_server_as_all_else),
 		TEST(retry_after_holds_for_the_whole_node),
 		TEST(token_that_is_due_while_the_server_is_away_is_told),
+		BARE(limit_of_requests_keeps_nobody_from_asking),
 		BARE(absence_that_is_not_believed_is_no_recovery),
 		TEST(answer_about_a_pod_in_doubt_brings_all_back),
 		TEST(one_that_is_always_dropped_is_its_own_trouble),
