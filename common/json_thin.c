@@ -19,6 +19,7 @@ enum {
 	NONCE_TEXT_LEN = 2 * NONCE_LEN,
 	STAND_IN_LEN = NONCE_TEXT_LEN + 8,
 	OUT_BEGIN = 1024,
+	MUCH = 1024 * 1024, /* of what is written once more: then it has to be worth it */
 };
 static const char SKIPPED[] = "managedFields";
 
@@ -234,11 +235,20 @@ static int look_at_string(struct thin *t)
 	return next < t->end && *next == '[' ? skip_list(t, next) : 0;
 }
 
-/* -EINVAL: it is no JSON. */
+/* Whether what is not written yet is to be: it takes memory as long as the document is parsed. */
+static bool is_worth_it(const struct thin *t, size_t len)
+{
+	size_t kept = t->out.len + (size_t)(t->end - t->copied);
+
+	return (t->n_cuts > 0 || t->skipped) && (kept <= MUCH || kept <= len / 2);
+}
+
+/* -EINVAL: it is no JSON, or too little is gained. */
 static int make_thin(struct thin *t)
 {
+	size_t len = (size_t)(t->end - t->at);
 	char *room;
-	int r = buf_reserve(&t->out, MIN((size_t)(t->end - t->at), (size_t)OUT_BEGIN), &room);
+	int r = buf_reserve(&t->out, MIN(len, (size_t)OUT_BEGIN), &room);
 
 	while (r == 0 && t->at < t->end) {
 		char c = *t->at++;
@@ -250,6 +260,8 @@ static int make_thin(struct thin *t)
 		else if (c == '}' || c == ']')
 			t->depth -= t->depth > 0;
 	}
+	if (r == 0 && !is_worth_it(t, len))
+		r = -EINVAL;
 	return r ?: copy_until(t, t->end);
 }
 
@@ -324,21 +336,32 @@ static int restore(struct thin *t, json_t *container, unsigned depth)
 	return r;
 }
 
-int json_parse_thin(const char *text, size_t len, json_t **ret_doc, struct err *e)
+/* -EINVAL: it is to be parsed as it came. */
+static int parse_thin(const char *text, size_t len, json_t **ret_doc, struct err *e)
 {
 	cleanup(thin_deinit) struct thin t = { .at = text, .end = text + len, .copied = text, .out = BUF_INIT(len) };
 	cleanup_json json_t *doc = NULL;
 	int r;
 
 	r = make_thin(&t);
-	if (r == 0 && t.n_cuts == 0 && !t.skipped)
-		r = -EINVAL; /* nothing is gained */
-	r = r ?: json_parse(t.out.data, t.out.len, &doc, NULL);
+	r = r ?: json_parse(t.out.data, t.out.len, &doc, e);
 	r = r ?: restore(&t, doc, 1);
 	if (r == -ENOMEM)
 		return err_set(e, r, "out of memory");
-	if (r < 0 || is_wanting(&t))
-		return json_parse(text, len, ret_doc, e);
-	*ret_doc = TAKE_PTR(doc);
-	return 0;
+	if (r == 0 && is_wanting(&t))
+		r = -EINVAL;
+	if (r == 0)
+		*ret_doc = TAKE_PTR(doc);
+	return r;
+}
+
+/* All that the attempt has taken is free again before the other. What needs too much memory thin, needs it all the more as it came. */
+int json_parse_thin(const char *text, size_t len, json_t **ret_doc, struct err *e)
+{
+	struct err why = ERR_INIT;
+	int r = parse_thin(text, len, ret_doc, &why);
+
+	if (r == -ENOMEM || r == -EFBIG)
+		return err_set(e, r, "%s", err_text(&why));
+	return r < 0 ? json_parse(text, len, ret_doc, e) : 0;
 }
