@@ -56,8 +56,8 @@ check_equal "nothing of it ran" "$(grep -c "it runs" <<<"$out")" 0
 check_contains "the reason is said" "$out" "has no container other"
 
 # --- an image that would like to be a pod's container: podman hands the annotations of its manifest on
-mkdir -p "$TEST_DIR/evil"
-python3 - "$TEST_DIR/evil" /srv/image.tar <<-'P'
+mkdir -p "/srv/evil"
+python3 - "/srv/evil" /srv/image.tar <<-'P'
 	import hashlib, json, os, sys
 	out, layer = sys.argv[1], open(sys.argv[2], "rb").read()
 	os.makedirs(out + "/blobs/sha256")
@@ -76,7 +76,7 @@ python3 - "$TEST_DIR/evil" /srv/image.tar <<-'P'
 	json.dump({"schemaVersion": 2, "manifests": [manifest]}, open(out + "/index.json", "w"))
 	json.dump({"imageLayoutVersion": "1.0.0"}, open(out + "/oci-layout", "w"))
 	P
-evil=$(inside podman pull --quiet "oci:$TEST_DIR/evil:latest")
+evil=$(inside podman pull --quiet "oci:/srv/evil:latest")
 out=$(inside podman run --rm "$evil" /bin/sh -c 'echo it runs; cat /etc/credentials/password' 2>&1)
 check_contains "an image with annotations runs" "$out" "it runs"
 check_contains "and gets nothing that nobody asked for" "$out" "No such file"
