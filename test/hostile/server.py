@@ -95,7 +95,8 @@ class Connection:
 
     def now(self, data):
         """With the present version in it."""
-        return data.replace(b"%RV%", b"%d" % self.server.version) if len(data) < 1 << 20 else data
+        end = len(data) if len(data) < 1 << 20 else 4096  # in what is large it is at the beginning
+        return data[:end].replace(b"%RV%", b"%d" % self.server.version) + data[end:]
 
     def chunk(self, data):
         data = self.now(data)
