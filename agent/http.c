@@ -70,7 +70,7 @@ struct http {
 	struct loop *loop;
 	struct loop_source *timer, *run_now, *start_soon, *drain, *ping;
 	CURLM *multi;
-	CURLSH *share; /* of TLS sessions: none is kept, but each request would have room for eight of its own otherwise */
+	CURLSH *share; /* of TLS sessions: none is kept, but each request would have room for some of its own otherwise */
 	struct pulse pulse;
 	struct tls *tls;
 	struct http_server server;
