@@ -704,6 +704,7 @@ users: [{{name: u, user: {{tokenFile: {d}/token, client-certificate: {d}/client.
         a = self.marks.new("offline")
         w.secret("off", a)
         w.pod("off", [secret_volume("off")])
+        w.pod("stays", [])  # a list without any pod would not be believed at once
         d.wait("off")
         eventually("the cache is written", lambda: (c := json.loads(d.cli("status", "-o", "json").stdout)["offlineCache"])
                    ["secrets"] > 0 and not c["pending"])
@@ -733,6 +734,7 @@ users: [{{name: u, user: {{tokenFile: {d}/token, client-certificate: {d}/client.
         # what is in them cannot be looked for
         left = sorted(p.name for p in (d.dir / "cache").iterdir() if p.name not in ("index", "lock"))
         self.tap.result(not left, "no record of it is on the disk", left)
+        w.call("DELETE", "pods", "stays")
         self.write_kubeconfig(w.h2_port)
         d.stop()
         self.command([self.build / "secretlet", "cache", "wipe", "--config", d.conf], "cache wipe", ok=True)
