@@ -1,4 +1,4 @@
-/* The tree. Two maps find everything: ids to nodes, and {folder, name} to directory entries. An entry is an object of
+/* The tree: its nodes. Two maps find everything: ids to nodes, and {folder, name} to directory entries. An entry is an object of
  * its own, so that a rename only lets the target's entry point to the other node: a commit never allocates and so can
  * never fail for want of memory; all that is allocated is allocated when a change is staged.
  *
@@ -9,74 +9,13 @@
  * of the one before only as long as this process lives, and its own id in the next.
  * Staged children are in the array too and are skipped by readers. Subtrees are walked with work lists, never with
  * recursion: how deep they are is decided by somebody else. */
-#include "fusefs/tree.h"
+#include "fusefs/tree_internal.h"
 
 #include <inttypes.h>
 
 #include "common/heap.h"
-#include "common/idmap.h"
-#include "common/list.h"
-#include "common/map.h"
-#include "common/str.h"
 
-#define FIRST_ID      3 /* cookies 1 and 2 are "." and ".." */
-#define PAGE_SIZE     4096u /* that the kernel's pages have at least */
-#define SIZE_UNKNOWN  UINT64_MAX
-#define BLOCK_SIZE    4096
-#define RESTORE_BYTES ((size_t)512) /* of heap for a record, about: node, name, maps, and what is needed meanwhile */
-
-struct entry {
-	struct node *node; /* NULL: the name is reserved for a staged rename */
-	uint64_t parent_id;
-	char name[];
-};
-
-struct children {
-	struct node **v;
-	size_t n, size;
-	uint32_t n_dirs, n_coming; /* coming: there is room for one more than these */
-};
-
-struct node {
-	uint64_t id, n_lookup;
-	uint64_t cookie; /* in its folder's list */
-	struct arena_record *record; /* NULL: the root, or not kept */
-	struct origins *origins; /* NULL: not of a version, or not known */
-	uint32_t origin; /* 0: all of them, else the one at origin - 1 */
-	struct digest digest;
-	struct node *parent; /* NULL: the root or detached */
-	struct entry *entry; /* NULL: likewise */
-	struct entry *final; /* staged rename: the entry that it will take over, here or in another folder */
-	struct list work;
-	const struct node *original; /* while tree_fill_copy() runs */
-	uint64_t changed_usec;
-	enum node_kind kind;
-	mode_t mode;
-	uid_t uid;
-	gid_t gid;
-	bool committed : 1, hidden : 1, removal : 1, retired : 1, immutable : 1, renamed : 1, flux : 1;
-	bool moved : 1;
-	bool awaited : 1; /* its entry is the final one of another */
-	union {
-		struct children dir;
-		struct {
-			char *target;
-			uint64_t size; /* NODE_LIVE in flux: what the kernel is told */
-		};
-		struct secspan content;
-	};
-};
-
-struct tree {
-	struct arena *arena; /* NULL: nothing is kept */
-	struct idmap by_id;
-	struct map by_name;
-	struct node *root;
-	struct list todo; /* of the one walk that is under way; empty otherwise */
-	uint64_t next_id, now_usec;
-	uint64_t flux_nsec; /* the last time that was answered for a live file in flux */
-	struct tree_stats stats;
-};
+#define BLOCK_SIZE 4096
 
 /* --- entries and nodes --- */
 
@@ -88,7 +27,7 @@ static size_t entry_key_len(const char *name)
 static_assert(sizeof(struct entry) == offsetof(struct entry, name),
 	      "the map's key is parent_id and name, without a gap");
 
-static struct entry *entry_find(const struct tree *t, const struct node *parent, const char *name)
+struct entry *entry_find(const struct tree *t, const struct node *parent, const char *name)
 {
 	struct {
 		uint64_t parent_id;
@@ -102,7 +41,7 @@ static struct entry *entry_find(const struct tree *t, const struct node *parent,
 	return map_get(&t->by_name, &key, entry_key_len(name));
 }
 
-static int entry_add(struct tree *t, const struct node *parent, const char *name, struct entry **ret_e)
+int entry_add(struct tree *t, const struct node *parent, const char *name, struct entry **ret_e)
 {
 	size_t len = strlen(name);
 	struct entry *e;
@@ -124,7 +63,7 @@ static int entry_add(struct tree *t, const struct node *parent, const char *name
 	return 0;
 }
 
-static void entry_free(struct tree *t, struct entry *e)
+void entry_free(struct tree *t, struct entry *e)
 {
 	if (!e)
 		return;
@@ -148,7 +87,7 @@ static size_t children_after(const struct children *c, uint64_t cookie)
 	return lo;
 }
 
-static int children_reserve(struct children *c)
+int children_reserve(struct children *c)
 {
 	size_t size = c->size ? c->size * 2 : 4;
 	struct node **v;
@@ -163,13 +102,7 @@ static int children_reserve(struct children *c)
 	return 0;
 }
 
-static uint64_t cookie_in(const struct node *dir, const char *name, uint64_t otherwise)
-{
-	return str_eq(name, TREE_DATA_LINK) && dir->id >= FIRST_ID ? dir->id : otherwise;
-}
-
-/* There is room for it. */
-static void children_insert(struct children *c, struct node *n)
+void children_insert(struct children *c, struct node *n)
 {
 	size_t i = children_after(c, n->cookie);
 
@@ -179,7 +112,7 @@ static void children_insert(struct children *c, struct node *n)
 	c->n++;
 }
 
-static void children_remove(struct children *c, const struct node *n)
+void children_remove(struct children *c, const struct node *n)
 {
 	size_t i = children_after(c, n->cookie - 1);
 
@@ -191,12 +124,7 @@ static void children_remove(struct children *c, const struct node *n)
 	c->n--;
 }
 
-static bool is_listed(const struct node *n)
-{
-	return n->committed && !n->hidden;
-}
-
-static void node_touch(struct tree *t, struct node *n)
+void node_touch(struct tree *t, struct node *n)
 {
 	n->changed_usec = t->now_usec;
 	if (n->record)
@@ -205,8 +133,7 @@ static void node_touch(struct tree *t, struct node *n)
 		arena_set_root_changed(t->arena, n->changed_usec);
 }
 
-/* Keeps the parent's link count and time right when a child appears (+1) or goes (-1). */
-static void parent_changed(struct tree *t, struct node *n, int by)
+void node_parent_changed(struct tree *t, struct node *n, int by)
 {
 	if (n->kind == NODE_DIR)
 		n->parent->dir.n_dirs += by;
@@ -220,52 +147,19 @@ static unsigned node_state(const struct node *n)
 	       (n->flux ? ARENA_FLUX : 0) | (n->moved ? ARENA_MOVED : 0);
 }
 
-/* Writes down what has become of the node: one store. */
-static void node_store(struct node *n)
+void node_store(struct node *n)
 {
 	if (n->record)
 		arena_record_set_state(n->record, node_state(n));
 }
 
-/* The same with the record's number. */
-static void node_store_number(struct node *n, uint64_t number)
+void node_store_number(struct node *n, uint64_t number)
 {
 	if (n->record)
 		arena_record_set_number(n->record, node_state(n), number);
 }
 
-/* Writes a new node down. It must be complete, and is not committed. A file's final name is the cookie of what it will be moved
- * over. */
-static int node_record(struct tree *t, struct node *n, const struct node *over)
-{
-	char cookie[32];
-	struct arena_node a = {
-		.id = n->id,
-		.parent_id = n->parent->id,
-		.kind = n->kind,
-		.mode = n->mode,
-		.uid = n->uid,
-		.gid = n->gid,
-		.name = n->entry->name,
-		.final_name = n->final ? n->final->name : NULL,
-		.digest = n->digest,
-	};
-
-	if (!t->arena)
-		return 0;
-	if (over) {
-		snprintf(cookie, sizeof cookie, "%" PRIx64, over->cookie);
-		a.final_name = cookie;
-	}
-	if (n->kind == NODE_LINK || n->kind == NODE_LIVE)
-		a.target = n->target;
-	else if (n->kind == NODE_FILE)
-		a.content = n->content;
-	return arena_add(t->arena, &a, 0, n->changed_usec, &n->record);
-}
-
-/* The record goes before what it refers to. */
-static void node_free(struct tree *t, struct node *n)
+void node_free(struct tree *t, struct node *n)
 {
 	if (n->record)
 		arena_remove(t->arena, n->record);
@@ -288,7 +182,7 @@ static void node_free(struct tree *t, struct node *n)
 	free(n);
 }
 
-static int node_new(struct tree *t, enum node_kind kind, mode_t mode, gid_t gid, struct node **ret_n)
+int node_new(struct tree *t, enum node_kind kind, mode_t mode, gid_t gid, struct node **ret_n)
 {
 	struct node *n = calloc(1, sizeof *n);
 	int r;
@@ -313,38 +207,7 @@ static int node_new(struct tree *t, enum node_kind kind, mode_t mode, gid_t gid,
 	return 0;
 }
 
-/* A new child, in the folder but not committed. -EEXIST: the name is taken. */
-static int child_new(struct tree *t, struct node *parent, const char *name, enum node_kind kind, mode_t mode, gid_t gid,
-		     struct node **ret_n)
-{
-	struct entry *e;
-	struct node *n;
-	int r;
-
-	assert(parent->kind == NODE_DIR);
-	r = children_reserve(&parent->dir);
-	if (r < 0)
-		return r;
-	r = entry_add(t, parent, name, &e);
-	if (r < 0)
-		return r;
-	r = node_new(t, kind, mode, gid, &n);
-	if (r < 0) {
-		entry_free(t, e);
-		return r;
-	}
-	e->node = n;
-	n->entry = e;
-	n->parent = parent;
-	n->immutable = parent->immutable || (kind == NODE_DIR && name[0] == '.' && name[1] == '.');
-	n->cookie = cookie_in(parent, name, n->id);
-	children_insert(&parent->dir, n);
-	*ret_n = n;
-	return 0;
-}
-
-/* The rename that is staged has come or comes no more. The entry is the caller's, if it was only reserved. */
-static struct entry *final_take(struct tree *t, struct node *n)
+struct entry *final_take(struct tree *t, struct node *n)
 {
 	struct entry *final = n->final;
 	struct node *to = tree_node(t, final->parent_id);
@@ -357,7 +220,7 @@ static struct entry *final_take(struct tree *t, struct node *n)
 	return final;
 }
 
-static void final_drop(struct tree *t, struct node *n)
+void final_drop(struct tree *t, struct node *n)
 {
 	struct entry *final = n->final ? final_take(t, n) : NULL;
 
@@ -387,10 +250,10 @@ static void node_orphan(struct tree *t, struct node *n)
 }
 
 /* The top of the subtree first: with its record all that is in it is out of the tree. */
-static void node_detach(struct tree *t, struct node *n)
+void node_detach(struct tree *t, struct node *n)
 {
-	if (is_listed(n))
-		parent_changed(t, n, -1);
+	if (node_is_listed(n))
+		node_parent_changed(t, n, -1);
 	children_remove(&n->parent->dir, n);
 
 	list_append(&t->todo, &n->work);
@@ -425,7 +288,7 @@ int tree_new(uint64_t now_realtime_usec, struct tree **ret_t)
 		return r;
 	}
 	t->root->committed = true;
-	t->next_id = FIRST_ID;
+	t->next_id = TREE_FIRST_ID;
 	*ret_t = t;
 	return 0;
 }
@@ -452,456 +315,6 @@ void tree_free(struct tree *t)
 	map_deinit(&t->by_name);
 	idmap_deinit(&t->by_id);
 	free(t);
-}
-
-/* --- live files --- */
-
-/* Cuts the next name off *path; false: there is none, or none that a file can have. */
-static bool path_cut(const char **path, char name[PAYLOAD_NAME_MAX + 1])
-{
-	size_t len = strcspn(*path, "/");
-
-	if (len == 0 || len > PAYLOAD_NAME_MAX)
-		return false;
-	memcpy(name, *path, len);
-	name[len] = 0;
-	*path += len + ((*path)[len] == '/' && (*path)[len + 1]);
-	return true;
-}
-
-/* Behind "<pod>/volumes/<plugin>/<volume>/"; NULL: this is no target of a live file. */
-static const char *live_target_in_volume(const char *target)
-{
-	static const char *const fixed[] = { NULL, "volumes", NULL, NULL };
-	char name[PAYLOAD_NAME_MAX + 1];
-
-	for (size_t i = 0; i < ARRAY_SIZE(fixed); i++)
-		if (!path_cut(&target, name) || str_eq(name, ".") || str_starts(name, "..") ||
-		    (fixed[i] && !str_eq(name, fixed[i])))
-			return NULL;
-	return target;
-}
-
-static bool live_target_is_good(const char *target)
-{
-	const char *rest = live_target_in_volume(target);
-	char name[PAYLOAD_NAME_MAX + 1];
-	bool version = false;
-	int n = 0;
-
-	for (; rest && *rest; n++) {
-		if (!path_cut(&rest, name))
-			return false;
-		if (n == 0 && str_eq(name, TREE_DATA_LINK))
-			version = true;
-		else if (str_eq(name, ".") || str_starts(name, ".."))
-			return false;
-	}
-	return n > version;
-}
-
-static struct node *child_shown(const struct tree *t, const struct node *dir, const char *name)
-{
-	struct node *n = dir && dir->kind == NODE_DIR ? tree_find(t, dir, name) : NULL;
-
-	return n && n->committed ? n : NULL;
-}
-
-/* The file at a path of names below dir. hidden: also what only an overtaken path walk finds. */
-static struct node *file_below(const struct tree *t, const struct node *dir, const char *path, bool hidden)
-{
-	char name[PAYLOAD_NAME_MAX + 1];
-	struct node *n = NULL;
-
-	while (dir && *path) {
-		n = path_cut(&path, name) ? child_shown(t, dir, name) : NULL;
-		dir = n && (hidden || !n->hidden) ? n : NULL;
-	}
-	return dir && n && n->kind == NODE_FILE ? n : NULL;
-}
-
-/* The volume's folder, and the key's path in its newest version or, a flat one, in it. */
-static struct node *live_volume(const struct tree *t, const struct node *live, const char **ret_path, bool *ret_flat)
-{
-	const char *at = live->target, *end = live_target_in_volume(at);
-	struct node *n = t->root;
-	char name[PAYLOAD_NAME_MAX + 1];
-
-	while (n && at < end && path_cut(&at, name))
-		n = child_shown(t, n, name);
-	*ret_flat = !str_starts(end, TREE_DATA_LINK "/");
-	*ret_path = *ret_flat ? end : end + strlen(TREE_DATA_LINK "/");
-	return n;
-}
-
-struct node *tree_follow(const struct tree *t, const struct node *n)
-{
-	struct node *dir, *data;
-	const char *path;
-	bool flat;
-
-	if (n->kind != NODE_LIVE)
-		return tree_node(t, n->id);
-	/* out of the tree: so is the volume, or it will be */
-	if (!n->parent)
-		return NULL;
-	dir = live_volume(t, n, &path, &flat);
-	if (!flat) {
-		data = child_shown(t, dir, TREE_DATA_LINK);
-		if (!data || data->kind != NODE_LINK)
-			return NULL;
-		dir = child_shown(t, dir, data->target);
-	}
-	return file_below(t, dir, path, false);
-}
-
-bool node_is_in_flux(const struct node *n)
-{
-	return n->flux;
-}
-
-/* No time of a node's is one of these: they are whole microseconds. */
-static struct timespec flux_time(struct tree *t)
-{
-	if (++t->flux_nsec % NSEC_PER_USEC == 0)
-		t->flux_nsec++;
-	return (struct timespec){ .tv_sec = t->flux_nsec / (USEC_PER_SEC * NSEC_PER_USEC),
-				  .tv_nsec = t->flux_nsec % (USEC_PER_SEC * NSEC_PER_USEC) };
-}
-
-int tree_stat(struct tree *t, const struct node *n, struct stat *ret_st)
-{
-	const struct node *file;
-
-	if (n->kind != NODE_LIVE) {
-		node_stat(n, ret_st);
-		return 0;
-	}
-	file = tree_follow(t, n);
-	if (!file)
-		return -ESTALE;
-	node_stat(file, ret_st);
-	ret_st->st_ino = n->id;
-	if (n->flux) {
-		ret_st->st_size = n->size == SIZE_UNKNOWN ? file->content.len : n->size;
-		ret_st->st_mtim = ret_st->st_ctim = flux_time(t);
-	}
-	return 0;
-}
-
-/* As a record's number; 0: unknown. */
-static uint64_t size_number(uint64_t size)
-{
-	return size == SIZE_UNKNOWN ? 0 : size + 1;
-}
-
-static uint64_t number_size(uint64_t number)
-{
-	return number == 0 ? SIZE_UNKNOWN : number - 1;
-}
-
-/* What the kernel is told of the size while it may have pages of before. If it were told of a greater size than that of
- * before, it would show zeros behind the bytes that it has; if of a smaller one, it would cut what it has off, in the
- * middle of somebody's read. So it is told the size of before, until it has been given the page in which the end that comes
- * first is: then that page is one of now, and none of before (it would not have asked for it). */
-void tree_note_read(struct tree *t, struct node *n, uint64_t off, size_t size)
-{
-	const struct node *file = n->flux ? tree_follow(t, n) : NULL;
-	uint64_t end;
-
-	if (!file)
-		return;
-	end = MIN(n->size, file->content.len) / PAGE_SIZE * PAGE_SIZE;
-	if (off <= end && end < off + size)
-		n->size = file->content.len;
-}
-
-/* With the mark goes what the smallest size is that the kernel has got pages of: files of a flat volume are nowhere to be found
- * once they have been replaced. */
-void tree_unsettle(struct tree *t, struct node *live)
-{
-	const struct node *file = tree_follow(t, live);
-	uint64_t size = file ? file->content.len : SIZE_UNKNOWN, noted;
-
-	assert(live->kind == NODE_LIVE);
-	noted = live->flux && live->record ? number_size(arena_record_number(live->record)) : SIZE_UNKNOWN;
-	if (!live->flux)
-		live->size = size;
-	live->flux = true;
-	node_store_number(live, size_number(MIN(size, noted)));
-}
-
-void tree_note_dropped(struct tree *t, struct node *live)
-{
-	live->size = SIZE_UNKNOWN;
-}
-
-/* Without a number beside its state: a binary that does not know of those must find none. */
-void tree_settle(struct tree *t, struct node *live)
-{
-	live->flux = false;
-	node_store_number(live, 0);
-}
-
-/* --- what an earlier process has left --- */
-
-/* Which version the kernel has pages of, nobody knows any more: it is told the smallest size. */
-static void restore_flux(struct tree *t, struct node *live)
-{
-	const struct node *file, *vol;
-	const char *path = NULL;
-	bool flat = false;
-
-	live->size = number_size(arena_record_number(live->record));
-	vol = live->parent ? live_volume(t, live, &path, &flat) : NULL;
-	if (vol && flat) {
-		file = file_below(t, vol, path, true);
-		live->size = file ? MIN(live->size, file->content.len) : live->size;
-		return;
-	}
-	for (size_t i = 0; vol && vol->kind == NODE_DIR && i < vol->dir.n; i++) {
-		file = vol->dir.v[i]->kind == NODE_DIR ? file_below(t, vol->dir.v[i], path, true) : NULL;
-		if (file)
-			live->size = MIN(live->size, file->content.len);
-	}
-}
-
-static bool is_attached(const struct tree *t, const struct node *n)
-{
-	return n == t->root || n->parent;
-}
-
-/* Whether the record is one of the tree, and not of what was only staged or is out of the tree. */
-static bool record_is_live(const struct tree *t, const struct arena_record *r, const struct node *parent)
-{
-	unsigned state = arena_record_state(r);
-
-	return (state & ARENA_COMMITTED) && !(state & ARENA_DETACHED) && parent && is_attached(t, parent);
-}
-
-/* A node as its record says, without content, name and parent; its record is not its own yet. */
-static int node_restore(struct tree *t, const struct arena_record *r, const struct arena_node *a, struct node **ret_n)
-{
-	unsigned state = arena_record_state(r);
-	struct node *n;
-	int err;
-
-	if (a->id < FIRST_ID || a->kind > NODE_LIVE || (a->mode & ~(mode_t)07777) ||
-	    (a->kind == NODE_LINK || a->kind == NODE_LIVE) != (a->target != NULL) ||
-	    (a->kind == NODE_LIVE && !live_target_is_good(a->target)) || (a->kind != NODE_FILE && a->content.block) ||
-	    (a->kind != NODE_LIVE && (state & ARENA_FLUX)) ||
-	    (a->kind != NODE_FILE && a->kind != NODE_DIR && (state & ARENA_MOVED)))
-		return -EBADMSG;
-	n = calloc(1, sizeof *n);
-	if (!n)
-		return -ENOMEM;
-	list_init(&n->work);
-	n->id = n->cookie = a->id;
-	n->kind = a->kind;
-	n->mode = a->mode;
-	n->uid = a->uid;
-	n->gid = a->gid;
-	n->digest = a->digest;
-	n->n_lookup = arena_record_lookups(r);
-	n->changed_usec = arena_record_changed(r);
-	n->retired = state & ARENA_RETIRED;
-	n->renamed = state & ARENA_RENAMED;
-	n->flux = state & ARENA_FLUX;
-	n->moved = state & ARENA_MOVED;
-	n->hidden = true;
-	err = idmap_add(&t->by_id, n->id, n);
-	if (err == 0 && a->target) {
-		n->target = strdup(a->target);
-		err = n->target ? 0 : -ENOMEM;
-		if (err < 0)
-			idmap_remove(&t->by_id, n->id);
-	}
-	if (err < 0) {
-		free(n);
-		return err;
-	}
-	t->stats.n_nodes++;
-	*ret_n = n;
-	return 0;
-}
-
-/* A rename over it was the last that the earlier process has written: it is out of the tree. */
-static int node_overtaken(struct tree *t, struct node *old, const struct node *by)
-{
-	if (by->moved ? by->kind == NODE_DIR || old->kind == NODE_DIR : !by->renamed || old->kind != NODE_LINK)
-		return -EBADMSG;
-	if (old->id > by->id)
-		return -EBADMSG;
-	children_remove(&old->parent->dir, old);
-	entry_free(t, old->entry);
-	old->entry = NULL;
-	old->parent = NULL;
-	old->committed = false;
-	old->hidden = true;
-	return 0;
-}
-
-/* As node_record() writes it, of a node that was there before this one. 0: it is none. */
-static uint64_t cookie_read(const struct node *n, const char *text)
-{
-	uint64_t cookie = strtoull(text, NULL, 16);
-	char again[32];
-
-	snprintf(again, sizeof again, "%" PRIx64, cookie);
-	return str_eq(again, text) && cookie >= FIRST_ID && cookie < n->id ? cookie : 0;
-}
-
-static int node_attach(struct tree *t, struct node *n, struct node *parent, const struct arena_record *r,
-		       const struct arena_node *a)
-{
-	const char *name = n->renamed ? a->final_name : a->name;
-	int err;
-
-	if (parent->kind != NODE_DIR || !name || strchr(name, '/'))
-		return -EBADMSG;
-	err = children_reserve(&parent->dir);
-	err = err ?: entry_add(t, parent, name, &n->entry);
-	if (err == -EEXIST) {
-		err = node_overtaken(t, tree_find(t, parent, name), n);
-		err = err ?: entry_add(t, parent, name, &n->entry);
-	}
-	if (err < 0)
-		return err;
-	n->entry->node = n;
-	n->parent = parent;
-	n->committed = true;
-	n->hidden = arena_record_state(r) & ARENA_HIDDEN;
-	n->immutable = parent->immutable || (n->kind == NODE_DIR && name[0] == '.' && name[1] == '.');
-	n->cookie = cookie_in(parent, name, n->id);
-	if (n->moved && n->kind == NODE_FILE && a->final_name)
-		n->cookie = cookie_read(n, a->final_name) ?: n->cookie;
-	children_insert(&parent->dir, n);
-	return 0;
-}
-
-/* The records come by id, a folder before what is in it, and what is in it mostly together. What neither the tree nor the
- * kernel knows is left out. */
-static int restore_nodes(struct tree *t, struct arena_record **records, struct node **nodes, size_t n)
-{
-	struct node *parent = t->root;
-	int r;
-
-	r = idmap_reserve(&t->by_id, n + 1);
-	r = r ?: map_reserve(&t->by_name, n);
-	for (size_t i = 0; i < n && r == 0; i++) {
-		struct arena_node a = arena_record_node(records[i]);
-		bool live;
-
-		if (!parent || parent->id != a.parent_id)
-			parent = tree_node(t, a.parent_id);
-		live = record_is_live(t, records[i], parent);
-		if (!live && arena_record_lookups(records[i]) == 0) {
-			records[i] = NULL;
-			continue;
-		}
-		r = node_restore(t, records[i], &a, &nodes[i]);
-		if (r == 0 && live)
-			r = node_attach(t, nodes[i], parent, records[i], &a);
-	}
-	return r;
-}
-
-/* From here on the records are the nodes' own. */
-static void restore_settle(struct tree *t, struct arena_record **records, struct node **nodes, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		struct node *node = nodes[i];
-
-		if (!node)
-			continue;
-		node->record = records[i];
-		if (node->kind == NODE_FILE) {
-			node->content = arena_record_node(records[i]).content;
-			t->stats.content_bytes += node->content.len;
-		}
-		if (!node->parent && node->n_lookup > 0) {
-			node_store(node);
-			t->stats.n_detached++;
-		} else if (!node->parent) {
-			node_free(t, node);
-			nodes[i] = NULL;
-		} else if (node->kind == NODE_DIR && is_listed(node)) {
-			node->parent->dir.n_dirs++;
-		}
-	}
-	for (size_t i = 0; i < n; i++)
-		if (nodes[i] && nodes[i]->flux)
-			restore_flux(t, nodes[i]);
-}
-
-/* What a later note has said of a node counts. One that is of no node any more goes. */
-static int restore_origins(struct tree *t, struct arena_note *note)
-{
-	cleanup_origins struct origins *o = NULL;
-	const struct origins_node *nodes = NULL;
-	size_t n = 0;
-	int r;
-
-	r = origins_restore(t->arena, note, &o, &nodes, &n);
-	if (r == -EBADMSG)
-		arena_note_remove(t->arena, note);
-	for (size_t i = 0; r == 0 && i < n; i++) {
-		struct node *node = tree_node(t, nodes[i].id);
-
-		if (node && !node->origins && nodes[i].index <= origins_count(o))
-			tree_set_origins(t, node, o, nodes[i].index);
-	}
-	return r == -ENOMEM ? r : 0;
-}
-
-static int tree_restore(struct tree *t, struct err *e)
-{
-	cleanup_free struct arena_record **records = NULL;
-	cleanup_free struct arena_note **notes = NULL;
-	cleanup_free struct node **nodes = NULL;
-	size_t n, n_notes;
-	int r;
-
-	r = arena_load(t->arena, &records, &n, e);
-	if (r < 0)
-		return r;
-	if (arena_load_notes(t->arena, &notes, &n_notes) < 0)
-		return err_set(e, -ENOMEM, "out of memory");
-	heap_expect(n * RESTORE_BYTES);
-	nodes = calloc(n + 1, sizeof(struct node *));
-	r = nodes ? restore_nodes(t, records, nodes, n) : -ENOMEM;
-	if (r < 0)
-		return err_set(e, r, "state arena: %s", r == -EBADMSG ? "what is in it is no tree" : strerror(-r));
-	r = arena_keep(t->arena, records, n, notes, n_notes, e);
-	if (r < 0)
-		return r;
-	restore_settle(t, records, nodes, n);
-	for (size_t i = 0; i < n_notes && r == 0; i++)
-		r = notes[i] ? restore_origins(t, notes[i]) : 0;
-	return r < 0 ? err_set(e, r, "out of memory") : 0;
-}
-
-int tree_open(uint64_t now_realtime_usec, struct arena *a, struct tree **ret_t, struct err *e)
-{
-	cleanup(tree_freep) struct tree *t = NULL;
-	int r;
-
-	r = tree_new(now_realtime_usec, &t);
-	if (r < 0)
-		return err_set(e, r, "out of memory");
-	t->arena = a;
-	t->next_id = MAX(arena_next_id(a), t->next_id);
-	if (arena_root_changed(a))
-		t->root->changed_usec = arena_root_changed(a);
-	else
-		node_touch(t, t->root);
-	r = tree_restore(t, e);
-	heap_settle();
-	if (r < 0)
-		return r;
-	arena_set_next_id(a, t->next_id);
-	*ret_t = TAKE_PTR(t);
-	return 0;
 }
 
 struct tree_stats tree_stats(const struct tree *t)
@@ -1040,11 +453,6 @@ struct arena *tree_arena(const struct tree *t)
 	return t->arena;
 }
 
-bool node_may_be_of_before(const struct node *live)
-{
-	return live->flux && live->size != SIZE_UNKNOWN;
-}
-
 uint64_t node_changed(const struct node *n)
 {
 	return n->changed_usec;
@@ -1090,7 +498,7 @@ struct node *node_next_child(const struct node *n, uint64_t after)
 	if (n->kind != NODE_DIR)
 		return NULL;
 	for (size_t i = children_after(&n->dir, after); i < n->dir.n; i++)
-		if (is_listed(n->dir.v[i]))
+		if (node_is_listed(n->dir.v[i]))
 			return n->dir.v[i];
 	return NULL;
 }
@@ -1125,6 +533,66 @@ void tree_forget(struct tree *t, uint64_t id, uint64_t count)
 }
 
 /* --- staging --- */
+
+/* Writes a new node down. It must be complete, and is not committed. A file's final name is the cookie of what it will be moved
+ * over. */
+static int node_record(struct tree *t, struct node *n, const struct node *over)
+{
+	char cookie[32];
+	struct arena_node a = {
+		.id = n->id,
+		.parent_id = n->parent->id,
+		.kind = n->kind,
+		.mode = n->mode,
+		.uid = n->uid,
+		.gid = n->gid,
+		.name = n->entry->name,
+		.final_name = n->final ? n->final->name : NULL,
+		.digest = n->digest,
+	};
+
+	if (!t->arena)
+		return 0;
+	if (over) {
+		snprintf(cookie, sizeof cookie, "%" PRIx64, over->cookie);
+		a.final_name = cookie;
+	}
+	if (n->kind == NODE_LINK || n->kind == NODE_LIVE)
+		a.target = n->target;
+	else if (n->kind == NODE_FILE)
+		a.content = n->content;
+	return arena_add(t->arena, &a, 0, n->changed_usec, &n->record);
+}
+
+/* A new child, in the folder but not committed. -EEXIST: the name is taken. */
+static int child_new(struct tree *t, struct node *parent, const char *name, enum node_kind kind, mode_t mode, gid_t gid,
+		     struct node **ret_n)
+{
+	struct entry *e;
+	struct node *n;
+	int r;
+
+	assert(parent->kind == NODE_DIR);
+	r = children_reserve(&parent->dir);
+	if (r < 0)
+		return r;
+	r = entry_add(t, parent, name, &e);
+	if (r < 0)
+		return r;
+	r = node_new(t, kind, mode, gid, &n);
+	if (r < 0) {
+		entry_free(t, e);
+		return r;
+	}
+	e->node = n;
+	n->entry = e;
+	n->parent = parent;
+	n->immutable = parent->immutable || (kind == NODE_DIR && name[0] == '.' && name[1] == '.');
+	n->cookie = cookie_in(parent, name, n->id);
+	children_insert(&parent->dir, n);
+	*ret_n = n;
+	return 0;
+}
 
 /* The new child is complete: without a record it cannot stay. */
 static int child_record(struct tree *t, struct node *n, const struct node *over, struct node **ret_n)
@@ -1271,11 +739,11 @@ void tree_unstage(struct tree *t, struct node *n)
 	final_drop(t, n);
 }
 
-static void fill_commit(struct tree *t, struct node *n)
+void node_commit(struct tree *t, struct node *n)
 {
 	n->committed = true;
 	node_store(n);
-	parent_changed(t, n, 1);
+	node_parent_changed(t, n, 1);
 }
 
 int tree_fill_version(struct tree *t, struct node *dir, const char *name, mode_t mode, gid_t gid,
@@ -1285,7 +753,7 @@ int tree_fill_version(struct tree *t, struct node *dir, const char *name, mode_t
 
 	if (r < 0)
 		return r;
-	fill_commit(t, *ret_n);
+	node_commit(t, *ret_n);
 	return 0;
 }
 
@@ -1300,7 +768,7 @@ int tree_fill_link(struct tree *t, struct node *dir, const char *name, const cha
 
 	if (r < 0)
 		return r;
-	fill_commit(t, *ret_n);
+	node_commit(t, *ret_n);
 	return 0;
 }
 
@@ -1310,7 +778,7 @@ int tree_fill_live(struct tree *t, struct node *dir, const char *name, const cha
 
 	if (r < 0)
 		return r;
-	fill_commit(t, *ret_n);
+	node_commit(t, *ret_n);
 	return 0;
 }
 
@@ -1338,7 +806,7 @@ int tree_fill_file_over(struct tree *t, struct node *dir, const char *name, cons
 	r = child_record(t, n, over, ret_n);
 	if (r < 0)
 		return r;
-	fill_commit(t, n);
+	node_commit(t, n);
 	return 0;
 }
 
@@ -1412,8 +880,8 @@ int tree_fill_copy(struct tree *t, struct node *dir, const struct node *src, str
 
 void tree_hide(struct tree *t, struct node *n)
 {
-	if (is_listed(n))
-		parent_changed(t, n, -1);
+	if (node_is_listed(n))
+		node_parent_changed(t, n, -1);
 	n->hidden = true;
 	node_store(n);
 }
@@ -1455,7 +923,7 @@ int tree_commit_mkdir(struct tree *t, struct node *parent, const char *name, str
 		return -EEXIST;
 	if (!n || n->kind != NODE_DIR)
 		return -EROFS;
-	fill_commit(t, n);
+	node_commit(t, n);
 	version_is_shown(t, n);
 	*ret_n = n;
 	return 0;
@@ -1469,7 +937,7 @@ int tree_commit_symlink(struct tree *t, struct node *parent, const char *name, c
 		return -EEXIST;
 	if (!n || n->kind != NODE_LINK || strcmp(n->target, target) != 0)
 		return -EROFS;
-	fill_commit(t, n);
+	node_commit(t, n);
 	*ret_n = n;
 	return 0;
 }
@@ -1482,7 +950,7 @@ int tree_commit_mknod(struct tree *t, struct node *parent, const char *name, str
 		return -EEXIST;
 	if (!n || n->kind != NODE_LIVE)
 		return -EROFS;
-	fill_commit(t, n);
+	node_commit(t, n);
 	*ret_n = n;
 	return 0;
 }
@@ -1629,5 +1097,247 @@ int tree_commit_rmdir(struct tree *t, struct node *parent, const char *name)
 		return -ENOTEMPTY;
 
 	node_detach(t, n);
+	return 0;
+}
+
+/* --- what an earlier process has left --- */
+
+#define RESTORE_BYTES ((size_t)512) /* of heap for a record, about: node, name, maps, and what is needed meanwhile */
+
+static bool is_attached(const struct tree *t, const struct node *n)
+{
+	return n == t->root || n->parent;
+}
+
+/* Whether the record is one of the tree, and not of what was only staged or is out of the tree. */
+static bool record_is_live(const struct tree *t, const struct arena_record *r, const struct node *parent)
+{
+	unsigned state = arena_record_state(r);
+
+	return (state & ARENA_COMMITTED) && !(state & ARENA_DETACHED) && parent && is_attached(t, parent);
+}
+
+/* A node as its record says, without content, name and parent; its record is not its own yet. */
+static int node_restore(struct tree *t, const struct arena_record *r, const struct arena_node *a, struct node **ret_n)
+{
+	unsigned state = arena_record_state(r);
+	struct node *n;
+	int err;
+
+	if (a->id < TREE_FIRST_ID || a->kind > NODE_LIVE || (a->mode & ~(mode_t)07777) ||
+	    (a->kind == NODE_LINK || a->kind == NODE_LIVE) != (a->target != NULL) ||
+	    (a->kind == NODE_LIVE && !live_target_is_good(a->target)) || (a->kind != NODE_FILE && a->content.block) ||
+	    (a->kind != NODE_LIVE && (state & ARENA_FLUX)) ||
+	    (a->kind != NODE_FILE && a->kind != NODE_DIR && (state & ARENA_MOVED)))
+		return -EBADMSG;
+	n = calloc(1, sizeof *n);
+	if (!n)
+		return -ENOMEM;
+	list_init(&n->work);
+	n->id = n->cookie = a->id;
+	n->kind = a->kind;
+	n->mode = a->mode;
+	n->uid = a->uid;
+	n->gid = a->gid;
+	n->digest = a->digest;
+	n->n_lookup = arena_record_lookups(r);
+	n->changed_usec = arena_record_changed(r);
+	n->retired = state & ARENA_RETIRED;
+	n->renamed = state & ARENA_RENAMED;
+	n->flux = state & ARENA_FLUX;
+	n->moved = state & ARENA_MOVED;
+	n->hidden = true;
+	err = idmap_add(&t->by_id, n->id, n);
+	if (err == 0 && a->target) {
+		n->target = strdup(a->target);
+		err = n->target ? 0 : -ENOMEM;
+		if (err < 0)
+			idmap_remove(&t->by_id, n->id);
+	}
+	if (err < 0) {
+		free(n);
+		return err;
+	}
+	t->stats.n_nodes++;
+	*ret_n = n;
+	return 0;
+}
+
+/* A rename over it was the last that the earlier process has written: it is out of the tree. */
+static int node_overtaken(struct tree *t, struct node *old, const struct node *by)
+{
+	if (by->moved ? by->kind == NODE_DIR || old->kind == NODE_DIR : !by->renamed || old->kind != NODE_LINK)
+		return -EBADMSG;
+	if (old->id > by->id)
+		return -EBADMSG;
+	children_remove(&old->parent->dir, old);
+	entry_free(t, old->entry);
+	old->entry = NULL;
+	old->parent = NULL;
+	old->committed = false;
+	old->hidden = true;
+	return 0;
+}
+
+/* As node_record() writes it, of a node that was there before this one. 0: it is none. */
+static uint64_t cookie_read(const struct node *n, const char *text)
+{
+	uint64_t cookie = strtoull(text, NULL, 16);
+	char again[32];
+
+	snprintf(again, sizeof again, "%" PRIx64, cookie);
+	return str_eq(again, text) && cookie >= TREE_FIRST_ID && cookie < n->id ? cookie : 0;
+}
+
+static int node_attach(struct tree *t, struct node *n, struct node *parent, const struct arena_record *r,
+		       const struct arena_node *a)
+{
+	const char *name = n->renamed ? a->final_name : a->name;
+	int err;
+
+	if (parent->kind != NODE_DIR || !name || strchr(name, '/'))
+		return -EBADMSG;
+	err = children_reserve(&parent->dir);
+	err = err ?: entry_add(t, parent, name, &n->entry);
+	if (err == -EEXIST) {
+		err = node_overtaken(t, tree_find(t, parent, name), n);
+		err = err ?: entry_add(t, parent, name, &n->entry);
+	}
+	if (err < 0)
+		return err;
+	n->entry->node = n;
+	n->parent = parent;
+	n->committed = true;
+	n->hidden = arena_record_state(r) & ARENA_HIDDEN;
+	n->immutable = parent->immutable || (n->kind == NODE_DIR && name[0] == '.' && name[1] == '.');
+	n->cookie = cookie_in(parent, name, n->id);
+	if (n->moved && n->kind == NODE_FILE && a->final_name)
+		n->cookie = cookie_read(n, a->final_name) ?: n->cookie;
+	children_insert(&parent->dir, n);
+	return 0;
+}
+
+/* The records come by id, a folder before what is in it, and what is in it mostly together. What neither the tree nor the
+ * kernel knows is left out. */
+static int restore_nodes(struct tree *t, struct arena_record **records, struct node **nodes, size_t n)
+{
+	struct node *parent = t->root;
+	int r;
+
+	r = idmap_reserve(&t->by_id, n + 1);
+	r = r ?: map_reserve(&t->by_name, n);
+	for (size_t i = 0; i < n && r == 0; i++) {
+		struct arena_node a = arena_record_node(records[i]);
+		bool live;
+
+		if (!parent || parent->id != a.parent_id)
+			parent = tree_node(t, a.parent_id);
+		live = record_is_live(t, records[i], parent);
+		if (!live && arena_record_lookups(records[i]) == 0) {
+			records[i] = NULL;
+			continue;
+		}
+		r = node_restore(t, records[i], &a, &nodes[i]);
+		if (r == 0 && live)
+			r = node_attach(t, nodes[i], parent, records[i], &a);
+	}
+	return r;
+}
+
+/* From here on the records are the nodes' own. */
+static void restore_settle(struct tree *t, struct arena_record **records, struct node **nodes, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct node *node = nodes[i];
+
+		if (!node)
+			continue;
+		node->record = records[i];
+		if (node->kind == NODE_FILE) {
+			node->content = arena_record_node(records[i]).content;
+			t->stats.content_bytes += node->content.len;
+		}
+		if (!node->parent && node->n_lookup > 0) {
+			node_store(node);
+			t->stats.n_detached++;
+		} else if (!node->parent) {
+			node_free(t, node);
+			nodes[i] = NULL;
+		} else if (node->kind == NODE_DIR && node_is_listed(node)) {
+			node->parent->dir.n_dirs++;
+		}
+	}
+	for (size_t i = 0; i < n; i++)
+		if (nodes[i] && nodes[i]->flux)
+			live_restore(t, nodes[i]);
+}
+
+/* What a later note has said of a node counts. One that is of no node any more goes. */
+static int restore_origins(struct tree *t, struct arena_note *note)
+{
+	cleanup_origins struct origins *o = NULL;
+	const struct origins_node *nodes = NULL;
+	size_t n = 0;
+	int r;
+
+	r = origins_restore(t->arena, note, &o, &nodes, &n);
+	if (r == -EBADMSG)
+		arena_note_remove(t->arena, note);
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		struct node *node = tree_node(t, nodes[i].id);
+
+		if (node && !node->origins && nodes[i].index <= origins_count(o))
+			tree_set_origins(t, node, o, nodes[i].index);
+	}
+	return r == -ENOMEM ? r : 0;
+}
+
+static int tree_restore(struct tree *t, struct err *e)
+{
+	cleanup_free struct arena_record **records = NULL;
+	cleanup_free struct arena_note **notes = NULL;
+	cleanup_free struct node **nodes = NULL;
+	size_t n, n_notes;
+	int r;
+
+	r = arena_load(t->arena, &records, &n, e);
+	if (r < 0)
+		return r;
+	if (arena_load_notes(t->arena, &notes, &n_notes) < 0)
+		return err_set(e, -ENOMEM, "out of memory");
+	heap_expect(n * RESTORE_BYTES);
+	nodes = calloc(n + 1, sizeof(struct node *));
+	r = nodes ? restore_nodes(t, records, nodes, n) : -ENOMEM;
+	if (r < 0)
+		return err_set(e, r, "state arena: %s", r == -EBADMSG ? "what is in it is no tree" : strerror(-r));
+	r = arena_keep(t->arena, records, n, notes, n_notes, e);
+	if (r < 0)
+		return r;
+	restore_settle(t, records, nodes, n);
+	for (size_t i = 0; i < n_notes && r == 0; i++)
+		r = notes[i] ? restore_origins(t, notes[i]) : 0;
+	return r < 0 ? err_set(e, r, "out of memory") : 0;
+}
+
+int tree_open(uint64_t now_realtime_usec, struct arena *a, struct tree **ret_t, struct err *e)
+{
+	cleanup(tree_freep) struct tree *t = NULL;
+	int r;
+
+	r = tree_new(now_realtime_usec, &t);
+	if (r < 0)
+		return err_set(e, r, "out of memory");
+	t->arena = a;
+	t->next_id = MAX(arena_next_id(a), t->next_id);
+	if (arena_root_changed(a))
+		t->root->changed_usec = arena_root_changed(a);
+	else
+		node_touch(t, t->root);
+	r = tree_restore(t, e);
+	heap_settle();
+	if (r < 0)
+		return r;
+	arena_set_next_id(a, t->next_id);
+	*ret_t = TAKE_PTR(t);
 	return 0;
 }
