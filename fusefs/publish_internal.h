@@ -1,5 +1,5 @@
-/* What the parts of publish share: publish.c (the queue and the publisher) and publish_resume.c (what an earlier process has left).
- * For nobody else. */
+/* What the parts of publish share: publish.c (the queue), publish_volumes.c (what is known of what is shown), publish_order.c
+ * (what the publisher is sent) and publish_resume.c (what an earlier process has left). For nobody else. */
 #pragma once
 
 #include "common/list.h"
@@ -86,12 +86,34 @@ struct publish {
 	struct publish_stats stats;
 };
 
+/* ---- publish_volumes.c ---- */
+
 /* NULL: no memory. */
 char *volume_path_text(const struct volume_path *at);
 /* The volume of this path, which is made if there is none. -ENOMEM. */
 int volume_get(struct publish *p, const char *path, struct volume **ret_v);
 /* 0: nobody has noted it. */
 uint64_t version_updated(const struct node *version);
+/* Makes room for one more version in its grace. Those that are taken out here are in nobody's grace any more, so that
+ * the next plan removes them. */
+void volume_trim(struct volume *v);
+/* A plan's; userdata is the volume. */
+bool volume_in_grace(void *userdata, const char *version);
+/* Says of the shown version what its files are made of. Without memory for it the next look does it. */
+void volume_label(struct publish *p, const struct plan_shown *s, const struct payload *pl, uint64_t updated_usec);
+/* What becomes of the volume when all steps of its job are done: JOB_VOLUME, JOB_HEAL. */
+void volume_published(struct publish *p, struct job *j);
+void volume_healed(struct publish *p, struct job *j);
+/* It is not there any more; those of a pod are not. */
+void volume_drop(struct publish *p, const char *path);
+void volumes_drop_pod(struct publish *p, const char *uid);
+/* How far a removal of top (a volume's path, or a pod's) came, nobody knows. */
+void volumes_doubt(struct publish *p, const char *top);
+void volumes_free(struct publish *p);
+/* publish->timer's: versions whose grace is over are ordered to be removed. */
+void retired_due(struct loop_source *s, void *userdata);
+
+/* ---- publish.c ---- */
 
 int job_new(struct publish *p, enum job_kind kind, const char *uid, struct job **ret_j);
 void job_free(struct job *j);
