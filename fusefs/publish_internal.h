@@ -124,3 +124,14 @@ int string_set(char **field, const char *s);
 void job_enqueue(struct publish *p, struct job *j);
 /* touch: a folder of whose names the kernel's list may be old; 0: none. */
 int heal_enqueue(struct publish *p, const char *uid, const char *path, uint64_t touch);
+/* When its new content is visible: somebody else waits for his. The next update of its own volume has to wait for its rest. */
+bool job_may_rest(const struct publish *p, const struct job *j);
+
+/* ---- publish_order.c ---- */
+
+/* Sends as many of the next steps as fit into one message, and may be in one. A repeated order leaves out what the tree
+ * shows. -ENOMEM, -ENOBUFS (a step that is too long for any message): nothing was sent and nothing can be; otherwise the publisher
+ * is gone. */
+int job_send(struct publish *p, struct job *j);
+/* What a step does, as a verb. */
+const char *order_op_name(enum order_op op);
