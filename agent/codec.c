@@ -3,8 +3,7 @@
  * lies must not get a path of its choice. An object is built completely or not at all. */
 #include "agent/codec.h"
 
-#include <inttypes.h>
-
+#include "agent/codec_fields.h"
 #include "agent/downward.h"
 #include "agent/pod_env.h"
 #include "agent/pod_options.h"
@@ -15,150 +14,10 @@
 
 enum {
 	KEYS_MAX = 65536, /* of one Secret or ConfigMap */
-	LIST_MAX = 10000, /* labels, items of one volume */
-	POD_LIST_MAX =
-		1000, /* volumes, sources, containers, mounts of one container: each of these is looked for among others */
-	UID_MAX = 253,
 	MODE_MAX = 0777,
 	GROUP_ID_MAX = INT32_MAX, /* core validation: IsValidGroupID */
 	KEY_SHOWN_MAX = 64, /* so much of a foreign key is shown in a message */
 };
-
-static int no_memory(struct json_issue *issue, const struct json_at *at)
-{
-	json_issue_set(issue, at, "out of memory");
-	return -ENOMEM;
-}
-
-/* jansson iterates over non-const objects only; nothing is changed. */
-static json_t *for_iteration(const json_t *obj)
-{
-	return (json_t *)(uintptr_t)obj;
-}
-
-static int copy_str(const char *s, const struct json_at *at, char **ret, struct json_issue *issue)
-{
-	char *copy = s ? strdup(s) : NULL;
-
-	if (s && !copy)
-		return no_memory(issue, at);
-	free(*ret);
-	*ret = copy;
-	return 0;
-}
-
-/* *ret stays NULL when it is absent */
-static int dup_str(const json_t *obj, const char *key, const struct json_at *at, char **ret, struct json_issue *issue)
-{
-	const char *s = NULL;
-	int r;
-
-	r = json_get_str(obj, key, at, &s, issue);
-	return r < 0 ? r : copy_str(s, at, ret, issue);
-}
-
-static int dup_str_filled(const json_t *obj, const char *key, const struct json_at *at, char **ret,
-			  struct json_issue *issue)
-{
-	const struct json_at here = JSON_AT(at, key);
-	const char *s = NULL;
-	int r;
-
-	r = json_get_str_required(obj, key, at, &s, issue);
-	if (r < 0)
-		return r;
-	if (!*s)
-		return json_issue_set(issue, &here, "must not be empty");
-	return copy_str(s, at, ret, issue);
-}
-
-struct name_rule {
-	bool (*ok)(const char *name);
-	const char *problem;
-};
-
-bool codec_is_uid(const char *s)
-{
-	return *s && strlen(s) <= UID_MAX &&
-	       strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") == strlen(s);
-}
-
-static const struct name_rule RULE_LABEL = { str_is_dns_label, "is not a DNS-1123 label" };
-static const struct name_rule RULE_SUBDOMAIN = { str_is_dns_subdomain, "is not a DNS-1123 subdomain" };
-static const struct name_rule RULE_UID = { codec_is_uid, "is not a UID: letters, digits and '-'" };
-
-static int dup_name(const json_t *obj, const char *key, const struct json_at *at, const struct name_rule *rule,
-		    char **ret, struct json_issue *issue)
-{
-	const struct json_at here = JSON_AT(at, key);
-	int r;
-
-	r = dup_str_filled(obj, key, at, ret, issue);
-	if (r < 0)
-		return r;
-	if (!rule->ok(*ret))
-		return json_issue_set(issue, &here, "%s", rule->problem);
-	return 0;
-}
-
-/* The array under key and its length; 0 when it is absent. */
-static int get_list(const json_t *obj, const char *key, const struct json_at *at, int max, const json_t **ret_array,
-		    size_t *ret_n, struct json_issue *issue)
-{
-	const struct json_at here = JSON_AT(at, key);
-	const json_t *array = NULL;
-	int r;
-
-	r = json_get_array(obj, key, at, &array, issue);
-	if (r < 0)
-		return r;
-	if (json_array_size(array) > (size_t)max)
-		return json_issue_set(issue, &here, "more than %d elements", max);
-	*ret_array = array;
-	*ret_n = json_array_size(array);
-	return 0;
-}
-
-static int expect_object(const json_t *value, const struct json_at *at, struct json_issue *issue)
-{
-	return json_is_object(value) ? 0 : json_issue_set(issue, at, "must be an object");
-}
-
-struct meta {
-	char **ns, **name, **uid, **resource_version;
-};
-
-static int read_meta(const json_t *obj, const struct meta *m, bool uid_required, const json_t **ret_meta,
-		     struct json_issue *issue)
-{
-	const struct json_at root = JSON_ROOT, at = JSON_AT(&root, "metadata");
-	const json_t *meta = NULL;
-	int r;
-
-	r = expect_object(obj, &root, issue);
-	if (r < 0)
-		return r;
-	r = json_get_object(obj, "metadata", &root, &meta, issue);
-	if (r < 0)
-		return r;
-	if (!meta)
-		return json_issue_set(issue, &at, "is missing");
-	r = dup_name(meta, "namespace", &at, &RULE_LABEL, m->ns, issue);
-	if (r < 0)
-		return r;
-	r = dup_name(meta, "name", &at, &RULE_SUBDOMAIN, m->name, issue);
-	if (r < 0)
-		return r;
-	r = uid_required ? dup_name(meta, "uid", &at, &RULE_UID, m->uid, issue)
-			 : dup_str(meta, "uid", &at, m->uid, issue);
-	if (r < 0)
-		return r;
-	r = dup_str(meta, "resourceVersion", &at, m->resource_version, issue);
-	if (r < 0)
-		return r;
-	*ret_meta = meta;
-	return 0;
-}
 
 /* ---- Secret, ConfigMap ---- */
 
@@ -310,57 +169,11 @@ static int read_data(struct secret *s, const json_t *obj, struct values *values,
 	return read_values(s, values, n_values, issue);
 }
 
-static int compare_labels(const void *a, const void *b)
-{
-	return strcmp(((const struct label *)a)->key, ((const struct label *)b)->key);
-}
-
-/* A quantity may be written as a number. */
-static char *pair_value(const json_t *value)
-{
-	if (json_is_integer(value))
-		return str_format("%" JSON_INTEGER_FORMAT, json_integer_value(value));
-	if (json_is_real(value))
-		return str_format("%.17g", json_real_value(value));
-	return strdup(json_is_string(value) ? json_string_value(value) : "");
-}
-
-static int read_pairs(struct pairs *p, const json_t *obj, const char *key, bool numbers, const struct json_at *up,
-		      struct json_issue *issue)
-{
-	const struct json_at at = JSON_AT(up, key);
-	const json_t *pairs = NULL;
-	const char *name;
-	json_t *value;
-	int r;
-
-	r = json_get_object(obj, key, up, &pairs, issue);
-	if (r < 0 || json_object_size(pairs) == 0)
-		return r;
-	if (json_object_size(pairs) > LIST_MAX)
-		return json_issue_set(issue, &at, "more than %d %s", LIST_MAX, key);
-	p->all = calloc(json_object_size(pairs), sizeof(*p->all));
-	if (!p->all)
-		return no_memory(issue, &at);
-	json_object_foreach (for_iteration(pairs), name, value) {
-		struct label *l = &p->all[p->n++];
-
-		if (!json_is_string(value) && !json_is_null(value) && !(numbers && json_is_number(value)))
-			return json_issue_set(issue, &at, "values must be strings");
-		l->key = strdup(name);
-		l->value = pair_value(value);
-		if (!l->key || !l->value)
-			return no_memory(issue, &at);
-	}
-	qsort(p->all, p->n, sizeof(*p->all), compare_labels);
-	return 0;
-}
-
 static int read_labels(struct secret *s, const json_t *meta, struct json_issue *issue)
 {
 	const struct json_at root = JSON_ROOT, up = JSON_AT(&root, "metadata");
 	struct pairs labels = { .n = 0 };
-	int r = read_pairs(&labels, meta, "labels", false, &up, issue);
+	int r = field_pairs(&labels, meta, "labels", false, &up, issue);
 
 	s->labels = labels.all;
 	s->n_labels = labels.n;
@@ -374,10 +187,10 @@ static int read_object(struct secret *s, const json_t *obj, struct values *value
 	const json_t *meta = NULL;
 	int r;
 
-	r = read_meta(obj, &(struct meta){ &s->ns, &s->name, &s->uid, &s->resource_version }, false, &meta, issue);
+	r = field_meta(obj, &(struct meta){ &s->ns, &s->name, &s->uid, &s->resource_version }, false, &meta, issue);
 	if (r < 0)
 		return r;
-	r = s->kind == OBJECT_SECRET ? dup_str(obj, "type", &root, &s->type, issue) : 0;
+	r = s->kind == OBJECT_SECRET ? field_str(obj, "type", &root, &s->type, issue) : 0;
 	if (r < 0)
 		return r;
 	r = json_get_bool(obj, "immutable", &root, &s->immutable, issue);
@@ -435,13 +248,6 @@ static int read_mode(const json_t *obj, const char *key, const struct json_at *a
 	return 0;
 }
 
-static bool is_set(const json_t *obj, const char *field)
-{
-	const json_t *value = json_object_get(obj, field);
-
-	return value && !json_is_null(value);
-}
-
 static int read_item(struct pod_item *item, const json_t *obj, const struct json_at *at, struct json_issue *issue)
 {
 	int r;
@@ -449,10 +255,10 @@ static int read_item(struct pod_item *item, const json_t *obj, const struct json
 	r = expect_object(obj, at, issue);
 	if (r < 0)
 		return r;
-	r = dup_str_filled(obj, "key", at, &item->key, issue);
+	r = field_str_filled(obj, "key", at, &item->key, issue);
 	if (r < 0)
 		return r;
-	r = dup_str_filled(obj, "path", at, &item->path, issue);
+	r = field_str_filled(obj, "path", at, &item->path, issue);
 	if (r < 0)
 		return r;
 	return read_mode(obj, "mode", at, &item->has_mode, &item->mode, issue);
@@ -469,7 +275,7 @@ static int read_items(struct pod_volume_source *s, const json_t *source, const s
 	size_t n = 0;
 	int r;
 
-	r = get_list(source, "items", up, LIST_MAX, &array, &n, issue);
+	r = field_list(source, "items", up, LIST_MAX, &array, &n, issue);
 	if (r < 0 || n == 0)
 		return r;
 	s->items = calloc(n, sizeof(*s->items));
@@ -491,7 +297,7 @@ static int read_object_source(struct pod_volume_source *s, const json_t *obj, co
 {
 	int r;
 
-	r = dup_name(obj, name_key, at, &RULE_SUBDOMAIN, &s->name, issue);
+	r = field_name(obj, name_key, at, &RULE_SUBDOMAIN, &s->name, issue);
 	if (r < 0)
 		return r;
 	r = json_get_bool(obj, "optional", at, &s->optional, issue);
@@ -512,7 +318,7 @@ static int read_field_ref(struct pod_item *item, const json_t *obj, const struct
 	r = json_get_object(obj, "fieldRef", up, &ref, issue);
 	if (r < 0)
 		return r;
-	r = dup_str_filled(ref, "fieldPath", &at, &item->key, issue);
+	r = field_str_filled(ref, "fieldPath", &at, &item->key, issue);
 	if (r < 0)
 		return r;
 	if (downward_field_parse(item->key, &field, &key, &len) < 0)
@@ -532,18 +338,18 @@ static int read_resource_ref(struct pod_item *item, const json_t *obj, const str
 		return r;
 	if (!ref)
 		return json_issue_set(issue, up, "one of fieldRef and resourceFieldRef is required");
-	r = dup_str_filled(ref, "containerName", &at, &item->container, issue);
+	r = field_str_filled(ref, "containerName", &at, &item->container, issue);
 	if (r < 0)
 		return r;
-	r = dup_str_filled(ref, "resource", &at, &item->key, issue);
+	r = field_str_filled(ref, "resource", &at, &item->key, issue);
 	if (r < 0)
 		return r;
 	if (!downward_resource_is_known(item->key))
 		return json_issue_set(issue, &resource_at, "unsupported container resource");
 	divisor = json_object_get(ref, "divisor");
 	if (!json_is_number(divisor))
-		return dup_str(ref, "divisor", &at, &item->divisor, issue);
-	item->divisor = pair_value(divisor);
+		return field_str(ref, "divisor", &at, &item->divisor, issue);
+	item->divisor = field_text(divisor);
 	return item->divisor ? 0 : no_memory(issue, &at);
 }
 
@@ -555,10 +361,11 @@ static int read_downward_item(struct pod_item *item, const json_t *obj, const st
 	r = expect_object(obj, at, issue);
 	if (r < 0)
 		return r;
-	r = dup_str_filled(obj, "path", at, &item->path, issue);
+	r = field_str_filled(obj, "path", at, &item->path, issue);
 	if (r < 0)
 		return r;
-	r = is_set(obj, "fieldRef") ? read_field_ref(item, obj, at, issue) : read_resource_ref(item, obj, at, issue);
+	r = field_is_set(obj, "fieldRef") ? read_field_ref(item, obj, at, issue)
+					  : read_resource_ref(item, obj, at, issue);
 	if (r < 0)
 		return r;
 	return read_mode(obj, "mode", at, &item->has_mode, &item->mode, issue);
@@ -576,10 +383,10 @@ static int read_token_source(struct pod_volume_source *s, const json_t *obj, con
 	s->items[0].key = strdup(TOKEN_KEY);
 	if (!s->items[0].key)
 		return no_memory(issue, at);
-	r = dup_str_filled(obj, "path", at, &s->items[0].path, issue);
+	r = field_str_filled(obj, "path", at, &s->items[0].path, issue);
 	if (r < 0)
 		return r;
-	r = dup_str(obj, "audience", at, &s->audience, issue);
+	r = field_str(obj, "audience", at, &s->audience, issue);
 	if (r < 0)
 		return r;
 	if (s->audience && strlen(s->audience) > TOKEN_AUDIENCE_MAX)
@@ -628,7 +435,7 @@ static const struct source_type {
 static const struct source_type *type_of(const json_t *obj)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(SOURCE_TYPES); i++)
-		if (is_set(obj, SOURCE_TYPES[i].field))
+		if (field_is_set(obj, SOURCE_TYPES[i].field))
 			return &SOURCE_TYPES[i];
 	return NULL;
 }
@@ -639,7 +446,7 @@ static int refuse_source(const json_t *source, const struct json_at *at, struct 
 	static const char *const known[] = { "clusterTrustBundle", "podCertificate" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
-		if (is_set(source, known[i]))
+		if (field_is_set(source, known[i]))
 			return json_issue_set(issue, &JSON_AT(at, known[i]), "secretlet does not serve such sources");
 	return json_issue_set(issue, at, "it is no source that secretlet serves");
 }
@@ -695,7 +502,7 @@ static int read_projected_volume(struct pod_volume *v, const json_t *obj, const 
 	r = json_get_object(obj, "projected", up, &projected, issue);
 	if (r < 0 || !projected)
 		return r;
-	r = get_list(projected, "sources", &at, POD_LIST_MAX, &array, &n, issue);
+	r = field_list(projected, "sources", &at, POD_LIST_MAX, &array, &n, issue);
 	if (r < 0)
 		return r;
 	r = begin_sources(v, POD_VOLUME_PROJECTED, projected, n, &at, issue);
@@ -714,7 +521,7 @@ static int read_volume(struct pod_volume *v, const json_t *obj, const struct jso
 	r = expect_object(obj, up, issue);
 	if (r < 0)
 		return r;
-	r = dup_name(obj, "name", up, &RULE_LABEL, &v->name, issue);
+	r = field_name(obj, "name", up, &RULE_LABEL, &v->name, issue);
 	if (r < 0)
 		return r;
 	type = type_of(obj);
@@ -728,17 +535,6 @@ static int read_volume(struct pod_volume *v, const json_t *obj, const struct jso
 		return r;
 	v->sources[0].kind = type->source;
 	return type->read(&v->sources[0], volume, type->volume_name, &JSON_AT(up, type->field), issue);
-}
-
-static int unique_name(struct map *names, const char *name, void *owner, const struct json_at *up,
-		       struct json_issue *issue)
-{
-	const struct json_at at = JSON_AT(up, "name");
-	int r = map_add_str(names, name, owner);
-
-	if (r == -EEXIST)
-		return json_issue_set(issue, &at, "Duplicate value: \"%s\"", name);
-	return r < 0 ? no_memory(issue, &at) : 0;
 }
 
 /* It is shown under its own name, if no other volume has that, and is of the kind that it would have been. */
@@ -756,7 +552,7 @@ static int spoil_volume(struct pod_volume *v, const json_t *obj, size_t place, c
 	if (type && type->volume != POD_VOLUME_OTHER)
 		v->kind = type->volume;
 	else
-		v->kind = is_set(obj, "projected") ? POD_VOLUME_PROJECTED : POD_VOLUME_OTHER;
+		v->kind = field_is_set(obj, "projected") ? POD_VOLUME_PROJECTED : POD_VOLUME_OTHER;
 	return v->kind == POD_VOLUME_OTHER ? 0 : pod_volume_spoil(v, error);
 }
 
@@ -773,7 +569,7 @@ static int read_volume_list(struct pod *p, const json_t *array, const struct jso
 
 		r = read_volume(v, obj, &at, &own);
 		if (v->name && str_is_dns_label(v->name))
-			r_name = unique_name(names, v->name, v, &at, &own);
+			r_name = field_unique_name(names, v->name, v, &at, &own);
 		r = r_name < 0 ? r_name : r;
 		if (r < 0 && r != -ENOMEM)
 			r = spoil_volume(v, obj, i, names, &own);
@@ -791,7 +587,7 @@ static int read_volumes(struct pod *p, const json_t *spec, const struct json_at 
 	size_t n = 0;
 	int r;
 
-	r = get_list(spec, "volumes", up, POD_LIST_MAX, &array, &n, issue);
+	r = field_list(spec, "volumes", up, POD_LIST_MAX, &array, &n, issue);
 	if (r < 0 || n == 0)
 		return r;
 	p->volumes = calloc(n, sizeof(*p->volumes));
@@ -811,10 +607,10 @@ static int read_mount(struct pod_mount *m, const json_t *obj, const struct json_
 	r = expect_object(obj, at, issue);
 	if (r < 0)
 		return r;
-	r = dup_str_filled(obj, "name", at, &m->volume, issue);
+	r = field_str_filled(obj, "name", at, &m->volume, issue);
 	if (r < 0)
 		return r;
-	r = dup_str_filled(obj, "mountPath", at, &m->mount_path, issue);
+	r = field_str_filled(obj, "mountPath", at, &m->mount_path, issue);
 	if (r < 0)
 		return r;
 	r = json_get_str(obj, "subPath", at, &sub_path, issue);
@@ -823,10 +619,10 @@ static int read_mount(struct pod_mount *m, const json_t *obj, const struct json_
 	r = json_get_str(obj, "subPathExpr", at, &expr, issue);
 	if (r < 0)
 		return r;
-	r = copy_str(str_empty(sub_path) ? NULL : sub_path, at, &m->sub_path, issue);
+	r = field_copy(str_empty(sub_path) ? NULL : sub_path, at, &m->sub_path, issue);
 	if (r < 0)
 		return r;
-	r = copy_str(str_empty(expr) ? NULL : expr, at, &m->sub_path_expr, issue);
+	r = field_copy(str_empty(expr) ? NULL : expr, at, &m->sub_path_expr, issue);
 	if (r < 0)
 		return r;
 	return json_get_bool(obj, "readOnly", at, &m->read_only, issue);
@@ -843,12 +639,12 @@ static int read_container(struct pod_container *c, const json_t *obj, const stru
 	r = expect_object(obj, up, issue);
 	if (r < 0)
 		return r;
-	r = dup_name(obj, "name", up, &RULE_LABEL, &c->name, issue);
+	r = field_name(obj, "name", up, &RULE_LABEL, &c->name, issue);
 	if (r < 0)
 		return r;
 	if (pod_env_read(obj, &c->env) < 0)
 		return no_memory(issue, up);
-	r = get_list(obj, "volumeMounts", up, POD_LIST_MAX, &array, &n, issue);
+	r = field_list(obj, "volumeMounts", up, POD_LIST_MAX, &array, &n, issue);
 	if (r < 0 || n == 0)
 		return r;
 	c->mounts = calloc(n, sizeof(*c->mounts));
@@ -887,7 +683,7 @@ static int read_container_list(struct pod *p, const json_t *array, size_t n, enu
 		r = read_container(c, json_array_get(array, i), &at, issue);
 		if (r < 0)
 			return r;
-		r = unique_name(names, c->name, c, &at, issue);
+		r = field_unique_name(names, c->name, c, &at, issue);
 		if (r < 0)
 			return r;
 	}
@@ -902,7 +698,7 @@ static int read_containers(struct pod *p, const json_t *spec, const struct json_
 	int r = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(CONTAINER_LISTS); i++) {
-		r = get_list(spec, CONTAINER_LISTS[i].key, up, POD_LIST_MAX, &arrays[i], &n[i], issue);
+		r = field_list(spec, CONTAINER_LISTS[i].key, up, POD_LIST_MAX, &arrays[i], &n[i], issue);
 		if (r < 0)
 			return r;
 		n_all += n[i];
@@ -985,7 +781,7 @@ static int read_account(struct pod *p, const json_t *spec, const struct json_at 
 		return r;
 	if (!str_empty(account) && !str_is_dns_subdomain(account))
 		return json_issue_set(issue, &JSON_AT(up, "serviceAccountName"), "is not a DNS-1123 subdomain");
-	return copy_str(str_empty(account) ? "default" : account, up, &p->service_account, issue);
+	return field_copy(str_empty(account) ? "default" : account, up, &p->service_account, issue);
 }
 
 static int read_spec(struct pod *p, const json_t *obj, struct json_issue *issue)
@@ -999,7 +795,7 @@ static int read_spec(struct pod *p, const json_t *obj, struct json_issue *issue)
 		return r;
 	if (!spec)
 		return json_issue_set(issue, &at, "is missing");
-	r = dup_str(spec, "nodeName", &at, &p->node_name, issue);
+	r = field_str(spec, "nodeName", &at, &p->node_name, issue);
 	if (r < 0)
 		return r;
 	r = read_account(p, spec, &at, issue);
@@ -1038,7 +834,7 @@ static int read_pod_rest(struct pod *p, const json_t *obj, const json_t *meta, s
 	r = json_get_object(obj, "status", &root, &status, issue);
 	if (r < 0)
 		return r;
-	return status ? dup_str(status, "phase", &status_at, &p->phase, issue) : 0;
+	return status ? field_str(status, "phase", &status_at, &p->phase, issue) : 0;
 }
 
 /* Some item of a volume shows this. */
@@ -1075,8 +871,8 @@ static int read_resources(struct pod_container *c, const json_t *obj, const stru
 	r = json_get_object(obj, "resources", up, &resources, issue);
 	if (r < 0)
 		return r;
-	r = read_pairs(&c->limits, resources, "limits", true, &at, issue);
-	return r < 0 ? r : read_pairs(&c->requests, resources, "requests", true, &at, issue);
+	r = field_pairs(&c->limits, resources, "limits", true, &at, issue);
+	return r < 0 ? r : field_pairs(&c->requests, resources, "requests", true, &at, issue);
 }
 
 static int read_all_resources(struct pod *p, const json_t *obj, struct json_issue *issue)
@@ -1104,9 +900,9 @@ static int read_shown(struct pod *p, const json_t *obj, const json_t *meta, stru
 	int r = 0;
 
 	if (pod_shows(p, false, DOWNWARD_LABELS) || pod_env_mentions(p, "metadata.labels"))
-		r = read_pairs(&p->labels, meta, "labels", false, &meta_at, issue);
+		r = field_pairs(&p->labels, meta, "labels", false, &meta_at, issue);
 	if (r == 0 && (pod_shows(p, false, DOWNWARD_ANNOTATIONS) || pod_env_mentions(p, "metadata.annotations")))
-		r = read_pairs(&p->annotations, meta, "annotations", false, &meta_at, issue);
+		r = field_pairs(&p->annotations, meta, "annotations", false, &meta_at, issue);
 	if (r == 0 && (pod_shows(p, true, DOWNWARD_FIELDS_N) || pod_env_mentions(p, "resourceFieldRef")))
 		r = read_all_resources(p, obj, issue);
 	if (r == 0 && pod_env_mentions(p, "status.") && pod_addresses_read(p, json_object_get(obj, "status")) < 0)
@@ -1123,7 +919,7 @@ int codec_pod(const json_t *obj, struct pod **ret_p, struct json_issue *issue)
 
 	if (pod_new(&p) < 0)
 		return no_memory(issue, &root);
-	r = read_meta(obj, &(struct meta){ &p->ns, &p->name, &p->uid, &p->resource_version }, true, &meta, issue);
+	r = field_meta(obj, &(struct meta){ &p->ns, &p->name, &p->uid, &p->resource_version }, true, &meta, issue);
 	if (r < 0)
 		return r;
 	r = read_spec(p, obj, issue);
@@ -1151,7 +947,7 @@ int codec_allocatable(const json_t *obj, struct pairs *ret_pairs, struct json_is
 	r = json_get_object(obj, "status", &root, &status, issue);
 	if (r < 0)
 		return r;
-	r = read_pairs(&pairs, status, "allocatable", true, &at, issue);
+	r = field_pairs(&pairs, status, "allocatable", true, &at, issue);
 	if (r < 0)
 		return r;
 	*ret_pairs = pairs;
