@@ -28,7 +28,7 @@ struct volume_source {
 	uint64_t need; /* what the entry's `fresh` must be before the volume is shown for the first time */
 };
 
-/* Read-only outside pods.c. */
+/* Read-only outside pods*.c. */
 struct volume {
 	struct pod_state *pod;
 	const struct pod_volume *spec; /* in pod->pod */

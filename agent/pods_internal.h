@@ -1,0 +1,55 @@
+/* What the parts of pods share: pods.c (which pods there are, and what happens to them) and pods_volume.c (what a volume shows). For
+ * nobody else. */
+#pragma once
+
+#include "agent/pods.h"
+#include "common/map.h"
+
+struct pods {
+	struct loop *loop;
+	struct store *store;
+	struct publish *publish;
+	pods_changed_fn fn;
+	void *userdata;
+	pods_updated_fn updated; /* NULL: nobody asks */
+	void *updated_userdata;
+	pods_mistaken_fn mistaken; /* the same */
+	void *mistaken_userdata;
+	struct map by_uid;
+	struct map by_entry; /* address of a store entry -> struct object_users */
+	struct list asking;
+	struct pod_state **sorted;
+	size_t n_sorted, sorted_size;
+	struct loop_source *retry; /* pods with a `next` */
+	struct backoff backoff;
+	struct pairs allocatable;
+	bool knows_node;
+	struct pods_times times;
+};
+
+/* The volumes' sources that show one object. */
+struct object_users {
+	const struct store_entry *entry; /* its address is the key */
+	struct list sources;
+};
+
+extern const struct backoff_policy PODS_RETRY;
+
+/* ---- pods_volume.c ---- */
+
+/* A volume (zeroed) of the state's pod: what is readable of it, and its objects, with a reference to each. On failure, too, it is
+ * the caller's to volume_deinit(). -ENOMEM. */
+int volume_init(struct volume *v, struct pod_state *s, const struct pod_volume *spec);
+/* Frees what it has; a payload on its way goes on. */
+void volume_deinit(struct volume *v);
+/* Takes over what is known of a volume of the pod's previous revision. */
+void volume_inherit(struct volume *v, struct volume *old);
+/* A source that the volume's previous revision did not have, or has in another place. What an earlier agent has published
+ * is not new, nor is a pod that the source has not told. */
+void volume_need_sources(struct volume *v, const struct volume *before);
+/* What an earlier agent has published can be read, whatever becomes of it. */
+void volume_find(struct volume *v);
+/* Looks at the volume again from the start. */
+void volume_update(struct volume *v);
+/* The same, because an object of it has changed just now. */
+void volume_object_changed(struct volume *v);
