@@ -12,7 +12,7 @@
  *
  * Nothing here waits: a publisher that the agent has left in the middle of a call cannot even be killed before the next
  * agent has answered it, so it is signalled, and its death is an event like any other. */
-#include "agent/keeper.h"
+#include "agent/keeper_internal.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -21,21 +21,10 @@
 #include <sys/socket.h>
 #include <systemd/sd-daemon.h>
 
-#include "agent/audit.h"
-#include "agent/child.h"
-#include "agent/fsconn.h"
 #include "agent/link.h"
-#include "agent/notify.h"
-#include "agent/opener.h"
-#include "agent/places.h"
-#include "agent/repair.h"
 #include "agent/sandbox.h"
-#include "agent/signaller_child.h"
-#include "agent/watches.h"
 #include "common/backoff.h"
 #include "common/clock.h"
-#include "common/log.h"
-#include "common/loop.h"
 #include "common/str.h"
 #include "common/version.h"
 #include "fusefs/session.h"
@@ -55,43 +44,6 @@
 #define START_AGAIN_HANGS 2 /* times agentHangTimeout */
 
 #define FD_CONTROL "secretlet-control" /* in the service manager's store */
-
-/* Who waits is answered first, then everything else is begun. */
-enum agent_stage { STAGE_STARTS, STAGE_SERVES, STAGE_READY };
-
-struct keeper {
-	const struct config *config;
-	int config_text;
-	char *const *args;
-	struct loop *loop;
-	struct child_world world;
-	struct loop_source *sigterm, *sigint, *sighup, *link_source, *stop_timer, *tick;
-
-	struct places places;
-
-	struct notify notify; /* open: the service manager may keep our fds */
-	struct fsconn conn;
-	uint64_t absent_usec; /* since when nobody answers; 0: somebody does */
-	uint64_t tick_usec, ticked_usec; /* between two ticks; when the last one was */
-	struct child agent, publisher, audit, cache; /* cache: once that which the agent has forked itself has ended */
-	struct audit_group audit_group;
-	struct signaller_child signaller;
-	struct loop_source *audit_link_source;
-	int link; /* our end of the agent's link */
-	struct opener opener;
-	struct repair repair;
-	struct watches watches; /* of a folder of manifests */
-	struct log_limit read_only; /* lines about that */
-	struct log_limit complaints; /* about the agent's messages */
-	bool ready_once; /* some agent has been ready, or an earlier keeper's was */
-	enum agent_stage stage; /* of the present agent, or the next one */
-	bool publisher_let_go; /* the present one's agent has gone: we have killed it */
-	unsigned n_publisher_deaths; /* its agent has not gone with it */
-	unsigned n_start_hangs; /* agents that hung before they were ready, in a row */
-	unsigned n_reload_tries; /* agents that were told of the reload that is under way; 0: none is */
-	bool refused; /* the first agent has said why it cannot serve */
-	bool stopping;
-};
 
 /* --- start-up checks --- */
 
@@ -211,8 +163,7 @@ static int keeper_check(struct keeper *k, struct err *e)
 
 /* --- children --- */
 
-/* "run"'s words are given on; `word` (borrowed, may be NULL) comes before them. */
-static int keeper_argv(const struct keeper *k, char *program, char *command, const char *word, char ***ret_argv)
+int keeper_argv(const struct keeper *k, char *program, char *command, const char *word, char ***ret_argv)
 {
 	static char option[] = "--pods-dir";
 	size_t n_args = 0, n = 0;
@@ -236,7 +187,7 @@ static int keeper_argv(const struct keeper *k, char *program, char *command, con
 	return 0;
 }
 
-static void keeper_exit_if_stopped(struct keeper *k)
+void keeper_exit_if_stopped(struct keeper *k)
 {
 	if (!k->agent.pid && !k->audit.pid && !signaller_child_is_there(&k->signaller))
 		loop_exit(k->loop, EXIT_SUCCESS);
@@ -323,120 +274,6 @@ static void keeper_publisher_died(struct loop_source *s, pid_t pid, int code, in
 		delay = MAX(delay, AGENT_LATE_USEC);
 	if (k->stage == STAGE_READY)
 		loop_timer_set(k->publisher.restart, delay);
-}
-
-/* --- the audit process --- */
-
-static void keeper_drop_audit_link(struct keeper *k)
-{
-	loop_source_free(TAKE_PTR(k->audit_link_source));
-	k->audit_group.link = close_fd(k->audit_group.link);
-}
-
-/* One end of a fresh socket for each of the two, as often as one of them is new. */
-static void keeper_connect_audit(struct keeper *k)
-{
-	cleanup_fd int theirs = -1, agents = -1;
-	int pair[2], r;
-
-	if (!k->audit.pid || k->stage != STAGE_READY || k->stopping)
-		return;
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0) {
-		log_error(NULL, "connect the audit process: socketpair: %m");
-		return;
-	}
-	theirs = pair[0];
-	agents = pair[1];
-	r = link_send(k->link, LINK_AUDIT, 0, 0, NULL, agents);
-	if (r == 0)
-		r = link_send(k->audit_group.link, LINK_AUDIT, 0, 0, NULL, theirs);
-	/* it asks again */
-	if (r < 0 && r != -EPIPE)
-		log_warning(NULL, "connect the audit process: %s", strerror(-r));
-}
-
-static void keeper_audit_link_readable(struct loop_source *s, int fd, uint32_t revents, void *userdata)
-{
-	static struct link_message m; /* 4 KiB, one thread */
-	struct keeper *k = userdata;
-	int with = -1, r = link_receive(fd, &m, &with);
-
-	close_fd(with);
-	if (r == -EPIPE) /* its death is told by the child watch */
-		loop_source_free(TAKE_PTR(k->audit_link_source));
-	else if (r == 0 && m.type == LINK_AUDIT)
-		keeper_connect_audit(k);
-}
-
-static void keeper_audit_died(struct loop_source *s, pid_t pid, int code, int status, void *userdata);
-
-static int keeper_start_audit(struct keeper *k, struct err *e)
-{
-	static char program[] = "secretlet-audit", command[] = "internal-audit";
-	struct audit_group *g = &k->audit_group;
-	cleanup_free char **argv = NULL;
-	cleanup_fd int theirs = -1;
-	int pair[2], r;
-
-	r = audit_group_open(g, e);
-	if (r < 0)
-		return r;
-	r = keeper_argv(k, program, command, audit_reason_name(g->reason), &argv);
-	if (r < 0)
-		return err_set(e, r, "out of memory");
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
-		return err_set(e, -errno, "socketpair: %m");
-	keeper_drop_audit_link(k);
-	g->link = pair[0];
-	theirs = pair[1];
-	r = loop_add_io(k->loop, g->link, EPOLLIN, keeper_audit_link_readable, k, &k->audit_link_source);
-	if (r < 0)
-		return err_set(e, r, "watch its link: %s", strerror(-r));
-	r = child_spawn(&k->world, &k->audit, argv,
-			(int[]){ theirs, k->conn.mount.private, g->group, g->counts, k->config_text }, 5,
-			keeper_audit_died, k, e);
-	if (r < 0)
-		return r;
-	g->reason = AUDIT_PROCESS;
-	keeper_connect_audit(k);
-	return 0;
-}
-
-static void keeper_audit_restart(struct loop_source *s, void *userdata)
-{
-	struct keeper *k = userdata;
-	struct err e = ERR_INIT;
-
-	if (k->stopping || k->audit.pid || !k->config->audit_log || !fsconn_is_open(&k->conn))
-		return;
-	if (keeper_start_audit(k, &e) < 0) {
-		log_error(NULL, "start the audit process: %s", err_text(&e));
-		loop_timer_set(k->audit.restart, backoff_next(&k->audit.backoff, loop_now(k->loop), random01()));
-	}
-}
-
-static void keeper_audit_died(struct loop_source *s, pid_t pid, int code, int status, void *userdata)
-{
-	struct keeper *k = userdata;
-	uint64_t delay;
-	char end[64];
-
-	child_forget(&k->audit);
-	keeper_drop_audit_link(k);
-	if (k->stopping) {
-		keeper_exit_if_stopped(k);
-		return;
-	}
-	/* of an earlier connection: another is on its way */
-	delay = k->audit_group.reason != AUDIT_PROCESS ? 0
-		: loop_now(k->loop) - k->audit.started_usec >= CHILD_STEADY_USEC
-			? 0
-			: backoff_next(&k->audit.backoff, loop_now(k->loop), random01());
-	if (k->audit_group.reason == AUDIT_PROCESS)
-		log_error(NULL, "the audit process (pid %d) %s, starting another in %u ms", (int)pid,
-			  child_end(code, status, end), (unsigned)(delay / USEC_PER_MSEC));
-	if (k->stage == STAGE_READY)
-		loop_timer_set(k->audit.restart, delay);
 }
 
 /* --- the offline cache's process --- */

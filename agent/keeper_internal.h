@@ -1,0 +1,70 @@
+/* What the parts of the keeper share: keeper.c (the mount, the processes and their end), keeper_audit.c (the audit process) and
+ * keeper_link.c (what the agent asks for). For nobody else. */
+#pragma once
+
+#include "agent/audit.h"
+#include "agent/child.h"
+#include "agent/fsconn.h"
+#include "agent/keeper.h"
+#include "agent/notify.h"
+#include "agent/opener.h"
+#include "agent/places.h"
+#include "agent/repair.h"
+#include "agent/signaller_child.h"
+#include "agent/watches.h"
+#include "common/log.h"
+#include "common/loop.h"
+
+/* Who waits is answered first, then everything else is begun. */
+enum agent_stage { STAGE_STARTS, STAGE_SERVES, STAGE_READY };
+
+struct keeper {
+	const struct config *config;
+	int config_text;
+	char *const *args;
+	struct loop *loop;
+	struct child_world world;
+	struct loop_source *sigterm, *sigint, *sighup, *link_source, *stop_timer, *tick;
+
+	struct places places;
+
+	struct notify notify; /* open: the service manager may keep our fds */
+	struct fsconn conn;
+	uint64_t absent_usec; /* since when nobody answers; 0: somebody does */
+	uint64_t tick_usec, ticked_usec; /* between two ticks; when the last one was */
+	struct child agent, publisher, audit, cache; /* cache: once that which the agent has forked itself has ended */
+	struct audit_group audit_group;
+	struct signaller_child signaller;
+	struct loop_source *audit_link_source;
+	int link; /* our end of the agent's link */
+	struct opener opener;
+	struct repair repair;
+	struct watches watches; /* of a folder of manifests */
+	struct log_limit read_only; /* lines about that */
+	struct log_limit complaints; /* about the agent's messages */
+	bool ready_once; /* some agent has been ready, or an earlier keeper's was */
+	enum agent_stage stage; /* of the present agent, or the next one */
+	bool publisher_let_go; /* the present one's agent has gone: we have killed it */
+	unsigned n_publisher_deaths; /* its agent has not gone with it */
+	unsigned n_start_hangs; /* agents that hung before they were ready, in a row */
+	unsigned n_reload_tries; /* agents that were told of the reload that is under way; 0: none is */
+	bool refused; /* the first agent has said why it cannot serve */
+	bool stopping;
+};
+
+/* ---- keeper.c ---- */
+
+/* "run"'s words are given on; `word` (borrowed, may be NULL) comes before them. *ret_argv is the caller's to free, its strings are
+ * not. -ENOMEM. */
+int keeper_argv(const struct keeper *k, char *program, char *command, const char *word, char ***ret_argv);
+/* A child whose end is waited for has gone. */
+void keeper_exit_if_stopped(struct keeper *k);
+
+/* ---- keeper_audit.c ---- */
+
+/* Gives the agent and the audit process one end each of a fresh socket, as often as one of the two is new. */
+void keeper_connect_audit(struct keeper *k);
+void keeper_drop_audit_link(struct keeper *k);
+/* k->audit's: starts it, if it is wanted and not there; and what is done when it has ended. */
+void keeper_audit_restart(struct loop_source *s, void *userdata);
+void keeper_audit_died(struct loop_source *s, pid_t pid, int code, int status, void *userdata);
