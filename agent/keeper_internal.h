@@ -59,6 +59,10 @@ struct keeper {
 int keeper_argv(const struct keeper *k, char *program, char *command, const char *word, char ***ret_argv);
 /* A child whose end is waited for has gone. */
 void keeper_exit_if_stopped(struct keeper *k);
+/* Tells the agent of the deaths, for its metrics: it cannot know of those that were before it. */
+void keeper_tell_restarts(struct keeper *k);
+/* Starts the offline cache's process anew; however often it is asked for, ever more slowly. -EINVAL: there is no cache. */
+int keeper_want_cache(struct keeper *k);
 
 /* ---- keeper_audit.c ---- */
 
@@ -68,3 +72,12 @@ void keeper_drop_audit_link(struct keeper *k);
 /* k->audit's: starts it, if it is wanted and not there; and what is done when it has ended. */
 void keeper_audit_restart(struct loop_source *s, void *userdata);
 void keeper_audit_died(struct loop_source *s, pid_t pid, int code, int status, void *userdata);
+
+/* ---- keeper_link.c ---- */
+
+/* The agent's end of the link has something to say, or has gone. */
+void keeper_link_readable(struct loop_source *s, int fd, uint32_t revents, void *userdata);
+/* The agent is to read its configuration anew, and the service manager is told that it does. */
+void keeper_tell_reload(struct keeper *k);
+/* k->repair's. */
+void keeper_repaired(void *userdata, int r);
