@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common/json.h"
+#include "common/map.h"
 #include "common/str.h"
 
 #define SHOWN "%.64s" /* so much of a foreign name is shown */
@@ -101,4 +102,41 @@ static inline int for_each(const json_t *obj, const char *key, const struct json
 			r = fn(element, &at, userdata, issue);
 	}
 	return r;
+}
+
+/* Names that were seen, to find one twice; keys are borrowed from the document. */
+static inline int remember(struct map *names, const char *name, const struct json_at *at, struct json_issue *issue)
+{
+	static char present;
+	int r = map_add_str(names, name, &present);
+
+	if (r == -EEXIST)
+		return json_issue_set(issue, at, "Duplicate value: \"" SHOWN "\"", name);
+	return r < 0 ? no_memory(issue, at) : 0;
+}
+
+/* A path below something. */
+static inline int check_descending(const char *path, const struct json_at *at, struct json_issue *issue)
+{
+	if (*path == '/')
+		return invalid(issue, at, path, "must be a relative path");
+	if (str_has_dotdot(path))
+		return invalid(issue, at, path, "must not contain '..'");
+	return 0;
+}
+
+/* The name of an object in a list, a label that no other one has. */
+static inline int check_unique_name(const json_t *obj, const struct json_at *up, struct map *names,
+				    struct json_issue *issue)
+{
+	const struct json_at at = JSON_AT(up, "name");
+	const char *name = NULL;
+	int r;
+
+	r = get_filled(obj, "name", up, &name, issue);
+	if (r < 0)
+		return r;
+	if (!str_is_dns_label(name))
+		return invalid(issue, &at, name, LABEL_RULE);
+	return remember(names, name, &at, issue);
 }
