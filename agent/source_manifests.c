@@ -22,6 +22,7 @@
 #include <sys/inotify.h>
 #include <sys/stat.h>
 
+#include "agent/manifest_fetch.h"
 #include "agent/manifest_room.h"
 #include "agent/manifest_set.h"
 #include "agent/yaml.h"
@@ -688,104 +689,37 @@ static void readable(struct loop_source *source, int fd, uint32_t revents, void 
 	read_events(userdata);
 }
 
-/* ---- what is asked for once ---- */
-
-struct source_fetch {
-	struct list link;
-	enum source_thing thing;
-	source_fetched_fn fn;
-	void *userdata;
-	char *ns, *name;
-};
-
-static void fetch_free(struct source_fetch *f)
-{
-	if (!f)
-		return;
-	list_remove(&f->link);
-	free(f->ns);
-	free(f->name);
-	free(f);
-}
-
-static void look_up(const struct manifests *m, const struct source_fetch *f, struct source_fetched *ret)
-{
-	enum object_kind kind = f->thing == SOURCE_SECRET ? OBJECT_SECRET : OBJECT_CONFIG_MAP;
-	const char *problem = NULL;
-	int r;
-
-	if (f->thing == SOURCE_ACCOUNT) {
-		err_set(&ret->err, -EOPNOTSUPP, "manifests have no ServiceAccounts");
-		return;
-	}
-	r = manifest_set_get(m->set, kind, f->ns, f->name, &ret->secret, &problem);
-	if (r < 0) {
-		err_set(&ret->err, r, "%s %s/%s: %s", object_kind_word(kind), f->ns, f->name,
-			r == -EAGAIN ? "the manifests have not been read yet" : strerror(-r));
-	} else if (problem) {
-		err_set(&ret->err, -EINVAL, "%s", problem);
-		ret->err.code = ret->secret ? 0 : -EINVAL;
-	} else if (!ret->secret) {
-		err_set(&ret->err, -ENOENT, "%s \"%s\" not found", object_kind_word(kind), f->name);
-	}
-}
-
-/* As long as there are any: whoever is told may end others. */
-static void answer_fetches(struct manifests *m)
-{
-	struct source_fetch *f;
-
-	while ((f = list_first(&m->fetches, struct source_fetch, link))) {
-		struct source_fetched fetched = { .unanswered = false };
-		source_fetched_fn fn = f->fn;
-		void *userdata = f->userdata;
-
-		look_up(m, f, &fetched);
-		if (fetched.secret)
-			secret_ref(fetched.secret);
-		fetch_free(f);
-		fn(userdata, &fetched);
-		secret_unref(fetched.secret);
-	}
-}
-
 static void answer(struct loop_source *source, void *userdata)
 {
 	struct manifests *m = userdata;
 
 	if (manifest_set_tell(m->set))
 		tell_later(m);
-	answer_fetches(m);
+	manifest_fetches_answer(&m->fetches, m->set);
 }
 
 static int manifests_fetch(struct source *s, enum source_thing thing, const char *ns, const char *name,
 			   source_fetched_fn fn, void *userdata, struct source_fetch **ret_f)
 {
 	struct manifests *m = manifests_of(s);
-	struct source_fetch *f = calloc(1, sizeof(*f));
+	struct source_fetch *f;
 	int r;
 
-	if (!f)
-		return -ENOMEM;
-	list_init(&f->link);
-	f->thing = thing;
-	f->fn = fn;
-	f->userdata = userdata;
-	f->ns = strdup(ns);
-	f->name = strdup(name);
-	r = f->ns && f->name ? loop_defer_set(m->defer) : -ENOMEM;
+	r = manifest_fetch_new(&m->fetches, thing, ns, name, fn, userdata, &f);
+	if (r < 0)
+		return r;
+	r = loop_defer_set(m->defer);
 	if (r < 0) {
-		fetch_free(f);
+		manifest_fetch_free(f);
 		return r;
 	}
-	list_append(&m->fetches, &f->link);
 	*ret_f = f;
 	return 0;
 }
 
 static void manifests_unfetch(struct source *s, struct source_fetch *f)
 {
-	fetch_free(f);
+	manifest_fetch_free(f);
 }
 
 /* ---- the source ---- */
@@ -906,11 +840,9 @@ static void manifests_refusals(const struct source *s, source_refusal_fn fn, voi
 static void manifests_free(struct source *s)
 {
 	struct manifests *m = manifests_of(s);
-	struct source_fetch *fetch;
 	struct manifest_file *f;
 
-	while ((fetch = list_first(&m->fetches, struct source_fetch, link)))
-		fetch_free(fetch);
+	manifest_fetches_free(&m->fetches);
 	for (size_t it = 0; (f = map_next(&m->known, &it));) {
 		if (f->opening)
 			files_cancel(m->files, f);
