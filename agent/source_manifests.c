@@ -23,6 +23,7 @@
 #include <sys/stat.h>
 
 #include "agent/manifest_fetch.h"
+#include "agent/manifest_keys.h"
 #include "agent/manifest_room.h"
 #include "agent/manifest_set.h"
 #include "agent/yaml.h"
@@ -39,7 +40,6 @@
 #define WAIT_MAX_USEC (50 * USEC_PER_MSEC) /* and then a last QUIET_USEC at most */
 #define RETRY_USEC    (2 * USEC_PER_SEC)
 #define POSTPONED_MAX 20 /* batches that are not told because all is read again; then they are */
-#define KEY_MASK      (IN_CLOSE_WRITE | IN_MOVED_TO) /* in its folder */
 #define WATCH_MASK                                                                                                     \
 	(IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_CREATE | IN_DELETE_SELF | IN_MOVE_SELF |        \
 	 IN_ONLYDIR)
@@ -63,12 +63,7 @@ struct manifests {
 	struct loop *loop;
 	struct files *files;
 	struct manifest_set *set;
-	int key_fd; /* until the start; -1: there is none */
-	int key_wd; /* of its folder, which may be `dir`; -1: it is not watched */
-	char *key_path; /* may be NULL */
-	struct sealing_keys *keys; /* may be NULL */
-	bool key_opening, key_again; /* again: asked for meanwhile */
-	bool resumes;
+	struct manifest_keys keys;
 	char *dir; /* resolved */
 	int dir_fd, inotify_fd, wd; /* wd -1: the folder is gone */
 	int above_wd; /* of the folder that `dir` is in; -1: it is not watched */
@@ -157,7 +152,7 @@ static int parse_file(struct manifests *m, struct manifest_file *f, const char *
 	size_t n_objects = 0;
 	int r;
 
-	r = manifest_parse(f->path, text, len, m->keys, &m->revision, &objects, &n_objects, e);
+	r = manifest_parse(f->path, text, len, m->keys.keys, &m->revision, &objects, &n_objects, e);
 	if (r < 0)
 		return r;
 	r = manifest_room_ask(&m->room, &f->share, f->path, len, n_objects, e);
@@ -495,9 +490,6 @@ static int watch_folder(struct manifests *m, struct err *e)
 	return 0;
 }
 
-static int watch_keys(struct manifests *m);
-static void read_keys(struct manifests *m);
-
 static void retry_folder(struct loop_source *source, void *userdata)
 {
 	struct manifests *m = userdata;
@@ -510,97 +502,8 @@ static void retry_folder(struct loop_source *source, void *userdata)
 	m->read_all = true;
 	gather(m);
 	/* they may lie in it, or it may have gone with the folder above */
-	if (watch_keys(m) == 0)
-		read_keys(m);
-}
-
-/* ---- private keys ---- */
-
-static int watch_keys(struct manifests *m)
-{
-	cleanup_free char *folder = NULL;
-	int wd;
-
-	if (!m->key_path)
-		return 0;
-	folder = file_dirname(m->key_path);
-	if (!folder)
-		return -ENOMEM;
-	wd = inotify_add_watch(m->inotify_fd, folder, KEY_MASK | IN_ONLYDIR | IN_MASK_ADD);
-	if (wd < 0)
-		return -errno;
-	m->key_wd = wd;
-	return 0;
-}
-
-static void keys_refused(struct manifests *m, const struct err *e)
-{
-	struct err all = ERR_INIT;
-
-	err_set(&all, e->code, "%s; %s", err_text(e),
-		m->keys ? "the keys that were read before stay" : "no sealed value can be opened");
-	if (manifest_set_fail(m->set, m->key_path, err_text(&all)) < 0)
-		log_error(NULL, "%s", err_text(&all));
-}
-
-static int take_keys(struct manifests *m, int take_fd, struct err *e)
-{
-	cleanup_sealing_keys struct sealing_keys *fresh = NULL;
-	int r;
-
-	r = sealing_keys_read_fd(take_fd, m->key_path, &fresh, e);
-	if (r < 0)
-		return r;
-	manifest_set_drop(m->set, m->key_path);
-	gather(m);
-	if (m->keys && sealing_keys_same(m->keys, fresh))
-		return 0;
-	sealing_keys_free(m->keys);
-	m->keys = TAKE_PTR(fresh);
-	m->read_all = true;
-	log_info(NULL, "%s: the private keys are other ones; all manifests are read again", m->key_path);
-	return 0;
-}
-
-static void keys_opened(void *userdata, int take_fd, int r)
-{
-	struct manifests *m = userdata;
-	struct err e = ERR_INIT;
-
-	m->key_opening = false;
-	if (r < 0)
-		err_set(&e, r, "%s: %s", m->key_path, strerror(-r));
-	else
-		r = take_keys(m, take_fd, &e);
-	if (r < 0)
-		keys_refused(m, &e);
-	if (m->key_again)
-		read_keys(m);
-}
-
-static void read_keys(struct manifests *m)
-{
-	struct err e = ERR_INIT;
-	int r;
-
-	if (!m->key_path)
-		return;
-	m->key_again = m->key_opening;
-	if (m->key_opening)
-		return;
-	r = files_open(m->files, m->key_path, keys_opened, m);
-	m->key_opening = r == 0;
-	if (r == 0)
-		return;
-	err_set(&e, r, "%s: %s", m->key_path, strerror(-r));
-	keys_refused(m, &e);
-}
-
-/* `..data` is what a mounted Secret replaces, with the key behind it. */
-static bool may_be_keys(const struct manifests *m, const struct inotify_event *ev)
-{
-	return ev->wd == m->key_wd && (ev->mask & KEY_MASK) && ev->len > 0 &&
-	       (str_eq(ev->name, strrchr(m->key_path, '/') + 1) || str_starts(ev->name, ".."));
+	if (manifest_keys_watch(&m->keys) == 0)
+		manifest_keys_read(&m->keys);
 }
 
 /* ---- events ---- */
@@ -652,11 +555,11 @@ static void handle_event(struct manifests *m, const struct inotify_event *ev)
 		log_warning(NULL, "%s: too many changes at once; all files are read again", m->dir);
 		m->read_all = true;
 		gather(m);
-		read_keys(m);
+		manifest_keys_read(&m->keys);
 		return;
 	}
-	if (may_be_keys(m, ev))
-		read_keys(m);
+	if (manifest_keys_concerns(&m->keys, ev))
+		manifest_keys_read(&m->keys);
 	if (may_be_end(m, ev))
 		gather(m);
 	/* of a folder that was watched earlier, or of the keys */
@@ -729,13 +632,9 @@ static int manifests_start(struct source *s, struct err *e)
 	struct manifests *m = manifests_of(s);
 	int r;
 
-	if (m->key_fd >= 0) {
-		r = sealing_keys_read_fd(TAKE_FD(m->key_fd), m->key_path, &m->keys, e);
-		if (r < 0 && !m->resumes)
-			return r;
-		if (r < 0)
-			keys_refused(m, e);
-	}
+	r = manifest_keys_start(&m->keys, e);
+	if (r < 0)
+		return r;
 	r = loop_add_io(m->loop, m->inotify_fd, EPOLLIN, readable, m, &m->io);
 	if (r < 0)
 		return err_set(e, r, "%s: cannot watch: %s", m->dir, strerror(-r));
@@ -779,7 +678,7 @@ static int manifests_refresh(struct source *s, enum object_kind kind, const char
 
 static void manifests_reread(struct source *s)
 {
-	read_keys(manifests_of(s));
+	manifest_keys_read(&manifests_of(s)->keys);
 }
 
 static void manifests_health(const struct source *s, struct source_health *ret)
@@ -848,17 +747,13 @@ static void manifests_free(struct source *s)
 			files_cancel(m->files, f);
 		file_free(f);
 	}
-	if (m->key_opening)
-		files_cancel(m->files, m);
+	manifest_keys_deinit(&m->keys);
 	map_deinit(&m->known);
 	loop_source_free(m->io);
 	loop_source_free(m->batch_timer);
 	loop_source_free(m->retry_timer);
 	loop_source_free(m->defer);
 	manifest_set_free(m->set);
-	sealing_keys_free(m->keys);
-	close_fd(m->key_fd);
-	free(m->key_path);
 	close_fd(m->inotify_fd);
 	close_fd(m->dir_fd);
 	free(m->dir);
@@ -896,28 +791,23 @@ static int open_folder(struct manifests *m, const char *dir, struct err *e)
 	return r < 0 ? err_set(e, r, "manifests folder %s: %s", m->dir, strerror(-r)) : 0;
 }
 
-/* With privileges; what is in it is for manifests_start(), when there is secret memory to put it into. */
-static int open_keys(struct manifests *m, const char *path, struct err *e)
+static void keys_changed(void *userdata, bool others)
 {
-	cleanup_free char *dir = file_dirname(path), *real = dir ? realpath(dir, NULL) : NULL;
-	const char *folder = real ?: dir, *slash = strrchr(path, '/');
-	int r;
+	struct manifests *m = userdata;
 
-	m->key_path = folder ? file_join(folder, slash ? slash + 1 : path) : NULL;
-	if (!m->key_path)
-		return err_set(e, -ENOMEM, "out of memory");
-	r = files_allow_file(m->files, m->key_path);
-	if (r < 0)
-		return err_set(e, r, "%s: %s", path, strerror(-r));
-	r = watch_keys(m);
-	if (r < 0)
-		err_set(e, r, "%s: %s", path, strerror(-r));
-	else
-		r = sealing_keys_open(path, &m->key_fd, e);
-	if (r == 0 || !m->resumes)
-		return r;
-	keys_refused(m, e);
-	return 0;
+	m->read_all |= others;
+	gather(m);
+}
+
+static int open_keys(struct manifests *m, const struct source_manifests_options *options, struct err *e)
+{
+	m->keys.files = m->files;
+	m->keys.set = m->set;
+	m->keys.inotify_fd = m->inotify_fd;
+	m->keys.resumes = options->resumes;
+	m->keys.changed = keys_changed;
+	m->keys.userdata = m;
+	return manifest_keys_open(&m->keys, options->key_file, e);
 }
 
 static int add_sources(struct manifests *m, struct err *e)
@@ -954,11 +844,11 @@ int source_manifests_new(struct loop *l, struct files *files, const struct sourc
 	m->source.vtable = &manifests_vtable;
 	m->loop = l;
 	m->files = files;
-	m->resumes = options->resumes;
-	m->dir_fd = m->wd = m->above_wd = m->key_fd = m->key_wd = -1;
+	m->dir_fd = m->wd = m->above_wd = -1;
 	m->inotify_fd = take_instance(options->take_inotify);
 	list_init(&m->queue);
 	list_init(&m->fetches);
+	m->keys = MANIFEST_KEYS_INIT;
 
 	r = manifest_set_new(options->node_name, sink, userdata, &m->set);
 	if (r < 0)
@@ -966,7 +856,7 @@ int source_manifests_new(struct loop *l, struct files *files, const struct sourc
 	if (r == 0)
 		r = open_folder(m, options->dir, e);
 	if (r == 0 && options->key_file)
-		r = open_keys(m, options->key_file, e);
+		r = open_keys(m, options, e);
 	if (r == 0)
 		r = add_sources(m, e);
 	if (r < 0) {
