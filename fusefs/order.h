@@ -1,4 +1,4 @@
-/* Order: what travels between publish.c and the publisher process, over SOCK_SEQPACKET. A message is a head and steps;
+/* Order: what travels between publish_order.c and the publisher process, over SOCK_SEQPACKET. A message is a head and steps;
  * steps are run one after the other until one fails. One message is under way at a time, and one answer names it.
  *
  * What a node's number in the kernel is dropped by, is written to /dev/fuse. A message with such steps has none of others, and

@@ -1595,7 +1595,7 @@ static void check_live(int version)
 	}
 }
 
-/* What publish.c does when all the steps are done. */
+/* What publish_volumes.c does when all the steps are done. */
 static void plan_done(void)
 {
 	int pod = m.staged.pod, volume = m.staged.volume, vol = volume_node(pod, volume);

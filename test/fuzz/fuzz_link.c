@@ -158,7 +158,7 @@ static void send_raw(int to, struct fuzz_input *in)
 	(void)!sendmsg(to, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-/* --- the keeper's side, as keeper.c does it --- */
+/* --- the keeper's side, as keeper_link.c does it --- */
 
 static void keeper_read(struct opener *o, int link)
 {
