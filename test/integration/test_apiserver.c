@@ -10,9 +10,9 @@
 #include <ftw.h>
 #include <jansson.h>
 #include <pthread.h>
-#include <time.h>
 
 #include "common/buf.h"
+#include "common/clock.h"
 #include "common/file.h"
 #include "common/str.h"
 #include "test/apiserver/apiserver.h"
@@ -23,19 +23,11 @@
 
 static const char secrets[] = "/api/v1/namespaces/ns/secrets";
 
-static uint64_t now_usec(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / NSEC_PER_USEC;
-}
-
 /* Waits until cond holds, with a limit that only a broken server reaches. */
 #define eventually(cond)                                                                                               \
 	do {                                                                                                           \
-		uint64_t limit_ = now_usec() + PATIENCE_USEC;                                                          \
-		while (!(cond) && now_usec() < limit_)                                                                 \
+		uint64_t limit_ = clock_monotonic_usec() + PATIENCE_USEC;                                              \
+		while (!(cond) && clock_monotonic_usec() < limit_)                                                     \
 			usleep(2000);                                                                                  \
 		assert_true(cond);                                                                                     \
 	} while (0)
@@ -243,12 +235,12 @@ static struct watcher *watch(struct apiserver *a, const char *path)
 /* The next line as text without its newline; NULL: the watch has ended without one. */
 static char *watcher_line(struct watcher *w)
 {
-	uint64_t limit = now_usec() + PATIENCE_USEC;
+	uint64_t limit = clock_monotonic_usec() + PATIENCE_USEC;
 	bool ended = false;
 	char *line = NULL;
 
 	while (!line && !ended) {
-		if (now_usec() > limit)
+		if (clock_monotonic_usec() > limit)
 			fail_msg("no line came");
 		ended = w->ended;
 		pthread_mutex_lock(&w->lock);
@@ -817,12 +809,12 @@ static void initial_events_end_with_a_bookmark(void **state)
 static void timeout_seconds_ends_a_watch_cleanly(void **state)
 {
 	struct apiserver *a = start(NULL);
-	uint64_t begin = now_usec();
+	uint64_t begin = clock_monotonic_usec();
 	struct watcher *w = watch(a, "/api/v1/secrets?watch=1&timeoutSeconds=1");
 
 	assert_null(watcher_line(w));
 	assert_int_equal(watcher_end(w), CURLE_OK);
-	assert_true(now_usec() - begin >= USEC_PER_SEC);
+	assert_true(clock_monotonic_usec() - begin >= USEC_PER_SEC);
 	eventually(apiserver_counts(a).n_watches_running == 0);
 	apiserver_stop(a);
 }

@@ -6,16 +6,14 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
-#include <time.h>
-
 #include "common/file.h"
 #include "common/json.h"
 #include "common/log.h"
 #include "common/secmem.h"
 #include "common/str.h"
 #include "test/apiserver/apiserver.h"
+#include "test/lib/patience.h"
 
-#define PATIENCE_USEC	    (60 * USEC_PER_SEC)
 #define FIRST_INTERVAL_USEC (800 * USEC_PER_MSEC) /* the shortest (outage.c) */
 enum { N = 40, N_MAX = 256 };
 
@@ -34,30 +32,6 @@ struct rig {
 	uint32_t qps; /* kubeAPIQPS; 0: no limit */
 	size_t n_before; /* requests before what is looked at */
 };
-
-static uint64_t now_usec(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / NSEC_PER_USEC;
-}
-
-#define eventually(rig, cond)                                                                                          \
-	do {                                                                                                           \
-		uint64_t limit_ = now_usec() + PATIENCE_USEC;                                                          \
-		while (!(cond) && now_usec() < limit_)                                                                 \
-			loop_run_once((rig)->loop, 5 * USEC_PER_MSEC);                                                 \
-		assert_true(cond);                                                                                     \
-	} while (0)
-
-static void run_for(struct rig *t, uint64_t usec)
-{
-	uint64_t limit = now_usec() + usec;
-
-	while (now_usec() < limit)
-		loop_run_once(t->loop, 5 * USEC_PER_MSEC);
-}
 
 /* ---- the sink ---- */
 
@@ -251,7 +225,7 @@ static int setup(void **state)
 	t = *state;
 	start_with(t, SOURCE_WATCH);
 	eventually(t, all_watch(t));
-	run_for(t, 1100 * USEC_PER_MSEC);
+	run_for(t->loop, 1100 * USEC_PER_MSEC);
 	return 0;
 }
 
@@ -292,7 +266,7 @@ static void come_back(struct rig *t)
 /* libcurl repeats a request that a connection of before has swallowed, up to five times: so silence has a higher bound. */
 static size_t n_asked_at_most(int status, uint64_t since_usec)
 {
-	return (4 + (now_usec() - since_usec) / FIRST_INTERVAL_USEC) * (status == 0 ? 6 : 1);
+	return (4 + (clock_monotonic_usec() - since_usec) / FIRST_INTERVAL_USEC) * (status == 0 ? 6 : 1);
 }
 
 static void one_asks_for_all(struct rig *t, int status)
@@ -304,17 +278,17 @@ static void one_asks_for_all(struct rig *t, int status)
 	eventually(t, n_told_of_failure(t) == N && *health(t).last_error);
 	at_first = n_asked(t);
 	assert_true(at_first < N);
-	since = now_usec();
+	since = clock_monotonic_usec();
 	eventually(t, n_asked(t) > at_first);
 	/* alone, each would ask twice in this time */
-	run_for(t, 3 * USEC_PER_SEC);
+	run_for(t->loop, 3 * USEC_PER_SEC);
 	assert_true(n_asked(t) - at_first <= n_asked_at_most(status, since));
 	come_back(t);
 	eventually(t, all_watch(t));
 	assert_int_equal(n_told_of_failure(t), 0);
 	assert_string_equal(health(t).last_error, "");
 	/* each is begun once; only the pods are listed, for the server may have been restored meanwhile */
-	run_for(t, 300 * USEC_PER_MSEC);
+	run_for(t->loop, 300 * USEC_PER_MSEC);
 	assert_true(n_asked(t) <= N + 4);
 }
 
@@ -352,13 +326,13 @@ static void what_is_polled_asks_no_more_while_the_server_is_away(void **state)
 
 	start_with(t, SOURCE_CACHE);
 	eventually(t, health(t).n_secrets_synced == N && health(t).connected);
-	run_for(t, 1100 * USEC_PER_MSEC);
+	run_for(t->loop, 1100 * USEC_PER_MSEC);
 	/* 503 and not silence: libcurl repeats a request that a connection of before has swallowed */
 	go_away(t, 503, -1);
 	eventually(t, n_told_of_failure(t) == N && *health(t).last_error);
 	at_first = n_asked(t);
-	since = now_usec();
-	run_for(t, 2 * USEC_PER_SEC); /* several times the TTL */
+	since = clock_monotonic_usec();
+	run_for(t->loop, 2 * USEC_PER_SEC); /* several times the TTL */
 	assert_true(n_asked(t) - at_first <= n_asked_at_most(503, since));
 	come_back(t);
 	eventually(t, health(t).connected && n_told_of_failure(t) == 0);
@@ -381,7 +355,7 @@ static void tokens_wait_for_the_server_as_all_else(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(NAMES); i++)
 		assert_int_equal(source_want(t->source, OBJECT_TOKEN, "ns", NAMES[i]), 0);
 	eventually(t, t->n_token_failures == ARRAY_SIZE(NAMES));
-	run_for(t, 3 * USEC_PER_SEC);
+	run_for(t->loop, 3 * USEC_PER_SEC);
 	assert_int_equal(n_asked_for(t, TOKEN_PATH), ARRAY_SIZE(NAMES));
 	/* by hand: at once */
 	assert_int_equal(source_refresh(t->source, OBJECT_TOKEN, "ns", NAMES[1]), 0);
@@ -399,7 +373,7 @@ static void retry_after_holds_for_the_whole_node(void **state)
 	go_away(t, 503, 15);
 	eventually(t, n_told_of_failure(t) == N && *health(t).last_error);
 	at_first = n_asked(t);
-	run_for(t, 1500 * USEC_PER_MSEC);
+	run_for(t->loop, 1500 * USEC_PER_MSEC);
 	assert_int_equal(n_asked(t), at_first);
 	come_back(t);
 	eventually(t, all_watch(t));
@@ -419,7 +393,7 @@ static void token_that_is_due_while_the_server_is_away_is_told(void **state)
 	eventually(t, t->n_tokens == 1);
 	go_away(t, 503, -1);
 	eventually(t, t->n_token_failures == 1);
-	run_for(t, USEC_PER_SEC);
+	run_for(t->loop, USEC_PER_SEC);
 	assert_int_equal(t->n_token_failures, 1);
 	assert_int_equal(t->n_tokens, 1);
 	come_back(t);
@@ -435,7 +409,7 @@ static void limit_of_requests_keeps_nobody_from_asking(void **state)
 	t->qps = 4;
 	start_source(t, SOURCE_WATCH);
 	eventually(t, health(t).connected);
-	run_for(t, 1100 * USEC_PER_MSEC);
+	run_for(t->loop, 1100 * USEC_PER_MSEC);
 	go_away(t, 503, -1);
 	eventually(t, *health(t).last_error);
 	for (; t->n < N; t->n++)
@@ -500,7 +474,7 @@ static void absence_that_is_not_believed_is_no_recovery(void **state)
 	assert_int_equal(source_need(t->source, OBJECT_SECRET, "ns", "s3"), SOURCE_ASKED);
 	apiserver_fail(t->server, "/secrets/", 0, NULL, -1, 0);
 	eventually(t, n_not_believed(t) == N);
-	run_for(t, 500 * USEC_PER_MSEC); /* more than the TTL */
+	run_for(t->loop, 500 * USEC_PER_MSEC); /* more than the TTL */
 	assert_int_equal(n_not_believed(t), N);
 	assert_int_equal(t->n_changed, n_changed);
 	assert_int_equal(t->n_fresh, 0);
@@ -526,7 +500,7 @@ static void answer_about_a_pod_in_doubt_brings_all_back(void **state)
 	apiserver_compact(t->server);
 	assert_int_equal(apiserver_resume(t->server, NULL), 0);
 	eventually(t, all_watch(t) && strstr(health(t).last_error, "is not certain"));
-	run_for(t, 1100 * USEC_PER_MSEC);
+	run_for(t->loop, 1100 * USEC_PER_MSEC);
 	/* by itself nobody asks any more */
 	go_away(t, 503, 600);
 	eventually(t, n_told_of_failure(t) == N);
@@ -546,7 +520,7 @@ static void one_that_is_always_dropped_is_its_own_trouble(void **state)
 	start_over(t);
 	assert_int_equal(apiserver_end_watch(t->server, "Secret", "s7", false), 1);
 	eventually(t, *t->failure[7]);
-	run_for(t, 3 * USEC_PER_SEC);
+	run_for(t->loop, 3 * USEC_PER_SEC);
 	/* with its own backoff, and nobody else is disturbed */
 	assert_true(n_asked_for(t, "metadata.name%3Ds7&") <= 4);
 	assert_int_equal(n_asked(t), n_asked_for(t, "metadata.name%3Ds7&"));
@@ -567,7 +541,7 @@ static void watches_that_end_while_the_server_is_well_begin_once_each(void **sta
 	start_over(t);
 	assert_int_equal(apiserver_end_watches(t->server, false), N + 1);
 	eventually(t, n_asked_for(t, "watch=true") >= N + 1 && all_watch(t));
-	run_for(t, 300 * USEC_PER_MSEC);
+	run_for(t->loop, 300 * USEC_PER_MSEC);
 	assert_int_equal(n_asked_for(t, "watch=true"), N + 1);
 	assert_int_equal(n_asked(t), N + 2);
 	assert_int_equal(n_told_of_failure(t), 0);
@@ -584,7 +558,7 @@ static void who_refreshes_a_secret_is_answered_at_once(void **state)
 	go_away(t, 503, -1);
 	eventually(t, n_told_of_failure(t) == N && *health(t).last_error);
 	/* the next time that it would be asked is far away now, or may be */
-	run_for(t, 3 * USEC_PER_SEC);
+	run_for(t->loop, 3 * USEC_PER_SEC);
 	start_over(t);
 	assert_int_equal(source_refresh(t->source, OBJECT_SECRET, "ns", "s31"), 0);
 	eventually(t, n_asked_for(t, "metadata.name%3Ds31&") > 0);
@@ -603,12 +577,12 @@ static void a_reload_asks_whether_it_is_back(void **state)
 
 	go_away(t, 503, -1);
 	eventually(t, n_told_of_failure(t) == N && *health(t).last_error);
-	run_for(t, 3 * USEC_PER_SEC);
+	run_for(t->loop, 3 * USEC_PER_SEC);
 	/* without being asked it would do so once every few seconds now */
 	start_over(t);
 	for (int i = 0; i < 10; i++) {
 		source_tune(t->source, &tuning);
-		run_for(t, 50 * USEC_PER_MSEC);
+		run_for(t->loop, 50 * USEC_PER_MSEC);
 	}
 	/* in PATIENCE_USEC it would be 5 times at the most */
 	eventually(t, n_asked(t) >= 8);
@@ -627,7 +601,7 @@ static void pods_and_what_they_wait_for_come_first(void **state)
 	for (; t->n < 200; t->n++)
 		want(t, t->n);
 	eventually(t, all_watch(t));
-	run_for(t, 1100 * USEC_PER_MSEC);
+	run_for(t->loop, 1100 * USEC_PER_MSEC);
 	go_away(t, 0, -1);
 	eventually(t, n_told_of_failure(t) == t->n && *health(t).last_error);
 	want(t, t->n++);
@@ -650,7 +624,7 @@ static void server_that_answers_only_the_pods_is_there(void **state)
 	eventually(t, health(t).connected);
 	/* each finds out for itself now, and keeps to its own backoff */
 	start_over(t);
-	run_for(t, 3 * USEC_PER_SEC);
+	run_for(t->loop, 3 * USEC_PER_SEC);
 	assert_true(n_asked(t) <= 5 * N);
 	assert_true(health(t).connected);
 	apiserver_fail(t->server, "/secrets?", 0, NULL, -1, 0);
@@ -668,7 +642,7 @@ static void source_may_end_while_the_server_is_away(void **state)
 
 		snprintf(name, sizeof(name), "s%zu", i);
 		source_unwant(t->source, OBJECT_SECRET, "ns", name);
-		run_for(t, 50 * USEC_PER_MSEC);
+		run_for(t->loop, 50 * USEC_PER_MSEC);
 	}
 }
 

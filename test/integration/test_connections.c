@@ -17,7 +17,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 
 #include "common/file.h"
 #include "common/json.h"
@@ -25,11 +24,11 @@
 #include "common/str.h"
 #include "test/apiserver/apiserver.h"
 #include "test/lib/certs.h"
+#include "test/lib/patience.h"
 #include "test/lib/relay.h"
 
-#define PATIENCE_USEC (30 * USEC_PER_SEC)
-#define PERIOD_USEC   (20 * USEC_PER_MSEC)
-#define SECRETS_MAX   320
+#define PERIOD_USEC (20 * USEC_PER_MSEC)
+#define SECRETS_MAX 320
 
 /* What was told of the Secret "s<i>". */
 struct told {
@@ -64,42 +63,6 @@ struct rig {
 	int log, stderr_copy;
 	size_t seen; /* of the log */
 };
-
-static uint64_t now_usec(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / NSEC_PER_USEC;
-}
-
-/* Runs the loop until cond holds, with a limit that only something broken reaches. */
-#define eventually(rig, cond)                                                                                          \
-	do {                                                                                                           \
-		uint64_t limit_ = now_usec() + PATIENCE_USEC;                                                          \
-		while (!(cond) && now_usec() < limit_)                                                                 \
-			loop_run_once((rig)->loop, 5 * USEC_PER_MSEC);                                                 \
-		assert_true(cond);                                                                                     \
-	} while (0)
-
-/* Does something to running watches, as soon as there are any. */
-#define reach(rig, call)                                                                                               \
-	do {                                                                                                           \
-		uint64_t limit_ = now_usec() + PATIENCE_USEC;                                                          \
-		size_t n_;                                                                                             \
-		while (!(n_ = (call)) && now_usec() < limit_)                                                          \
-			loop_run_once((rig)->loop, 5 * USEC_PER_MSEC);                                                 \
-		if (!n_)                                                                                               \
-			fail_msg("%s", "no watch for " #call);                                                         \
-	} while (0)
-
-static void run_for(struct rig *t, uint64_t usec)
-{
-	uint64_t limit = now_usec() + usec;
-
-	while (now_usec() < limit)
-		loop_run_once(t->loop, 5 * USEC_PER_MSEC);
-}
 
 /* ---- the sink ---- */
 
@@ -508,7 +471,7 @@ static void rotated_certificate_moves_the_watches_a_few_at_a_time(void **state)
 	relay_set_target(t->relay, port);
 	eventually(t, apiserver_counts(t->server).n_watch > n_watch);
 	/* twenty on the average */
-	run_for(t, USEC_PER_SEC);
+	run_for(t->loop, USEC_PER_SEC);
 	assert_in_range(health(t).n_watches, 25, 60);
 }
 
@@ -522,7 +485,7 @@ static void half_of_the_pair_waits_for_the_other(void **state)
 	assert_int_equal(unlink(key), 0);
 	install(t, "my.crt", "admin.crt", NULL);
 	eventually(t, log_count(t, "my.key: No such file or directory") > 0);
-	run_for(t, 5 * PERIOD_USEC);
+	run_for(t->loop, 5 * PERIOD_USEC);
 	assert_int_equal(log_count(t, "stays in use"), 1);
 	install(t, "my.key", "admin.key", NULL);
 	eventually(t, log_count(t, "new client certificate in use") == 1);
@@ -633,13 +596,13 @@ static void pair_that_does_not_match_keeps_the_old_one_with_one_line(void **stat
 		install(t, "my.key", CASES[i].key, NULL);
 		install(t, "my.crt", CASES[i].cert, NULL);
 		eventually(t, log_count(t, CASES[i].words) > 0);
-		run_for(t, 5 * PERIOD_USEC);
+		run_for(t->loop, 5 * PERIOD_USEC);
 		assert_int_equal(log_count(t, "stays in use"), 1);
 		assert_int_equal(log_count(t, "BEGIN"), 0);
 		/* good again: the same as at the beginning, so nothing happens */
 		install(t, "my.crt", "node-1.crt", NULL);
 		install(t, "my.key", "node-1.key", NULL);
-		run_for(t, 5 * PERIOD_USEC);
+		run_for(t->loop, 5 * PERIOD_USEC);
 		log_end(t);
 	}
 	put_all(t, 2, "two");
@@ -656,7 +619,7 @@ static void certificate_that_the_server_refuses_costs_one_watch_only(void **stat
 	install(t, "my.crt", "stranger.crt", NULL);
 	install(t, "my.key", "stranger.key", NULL);
 	eventually(t, health(t).n_watches == 5);
-	run_for(t, USEC_PER_SEC);
+	run_for(t->loop, USEC_PER_SEC);
 	assert_int_equal(health(t).n_watches, 5);
 	install(t, "my.crt", "admin.crt", NULL);
 	install(t, "my.key", "admin.key", NULL);
@@ -701,7 +664,7 @@ static void ca_that_is_none_keeps_the_old_one(void **state)
 	log_begin(t);
 	write_file(t, "my-ca.crt", "-----BEGIN CERTIFICATE-----\nYQ==\n-----END CERTIFICATE-----\n");
 	eventually(t, log_count(t, "certificate-authority: ") == 1);
-	run_for(t, 5 * PERIOD_USEC);
+	run_for(t->loop, 5 * PERIOD_USEC);
 	assert_int_equal(log_count(t, "certificate-authority: "), 1);
 	assert_int_equal(log_count(t, "in use"), 1);
 	install(t, "my-ca.crt", "ca.crt", "other-ca.crt");
@@ -726,7 +689,7 @@ static void token_rotates_without_a_refused_request(void **state)
 	log_begin(t);
 	write_file(t, "token", "two\n");
 	eventually(t, log_count(t, "new token in use") == 1);
-	run_for(t, 5 * PERIOD_USEC);
+	run_for(t->loop, 5 * PERIOD_USEC);
 	assert_int_equal(log_count(t, "new token in use"), 1);
 	log_end(t);
 	apiserver_stop(t->server);
@@ -824,14 +787,14 @@ static void files_are_read_once_a_second_at_most_however_much_is_refused(void **
 	start_with_token(t, 20);
 	assert_int_equal(t->slow.n_tokens, 0);
 	apiserver_set_token(t->server, "two");
-	begin = now_usec();
+	begin = clock_monotonic_usec();
 	/* each time anew, whatever the watches' delays have come to */
 	for (unsigned i = 20; i < 40; i++) {
 		want_one(t, i);
-		run_for(t, 40 * USEC_PER_MSEC);
+		run_for(t->loop, 40 * USEC_PER_MSEC);
 	}
 	eventually(t, apiserver_counts(t->server).n_unauthorised >= 20);
-	assert_in_range(t->slow.n_tokens, 1, 1 + (now_usec() - begin) / USEC_PER_SEC);
+	assert_in_range(t->slow.n_tokens, 1, 1 + (clock_monotonic_usec() - begin) / USEC_PER_SEC);
 }
 
 static void file_that_was_not_usable_is_read_again_soon(void **state)
@@ -864,12 +827,12 @@ static void refused_request_may_be_given_up_meanwhile(void **state)
 	apiserver_set_token(t->server, "two");
 	reach(t, apiserver_end_watches(t->server, false));
 	eventually(t, apiserver_counts(t->server).n_unauthorised >= 3 && t->slow.path);
-	run_for(t, 100 * USEC_PER_MSEC);
+	run_for(t->loop, 100 * USEC_PER_MSEC);
 	source_unwant(t->source, OBJECT_SECRET, "ns", "s0");
-	run_for(t, 20 * USEC_PER_MSEC);
+	run_for(t->loop, 20 * USEC_PER_MSEC);
 	slow_go_on(&t->slow);
 	eventually(t, health(t).n_watches == 2);
-	run_for(t, 100 * USEC_PER_MSEC);
+	run_for(t->loop, 100 * USEC_PER_MSEC);
 	assert_int_equal(apiserver_counts(t->server).n_watch, n + 2);
 	assert_int_equal(t->n_failed, 0);
 }
@@ -1201,7 +1164,7 @@ static void goaway_and_a_restarted_proxy_lose_nothing(void **state)
 	start_http2(t, 20);
 	/* SIGQUIT: GOAWAY, and it ends when its streams have */
 	kill(t->nghttpx, SIGQUIT);
-	run_for(t, 500 * USEC_PER_MSEC);
+	run_for(t->loop, 500 * USEC_PER_MSEC);
 	put_all(t, 20, "two");
 	eventually(t, have_all(t, 20, "two"));
 	stop_nghttpx(t);
@@ -1222,7 +1185,7 @@ static void connection_that_falls_silent_is_replaced(void **state)
 	t->ping_usec = 200 * USEC_PER_MSEC;
 	start_http2(t, 20);
 	assert_int_equal(relay_n_accepted(t->relay), 1);
-	run_for(t, 5 * t->ping_usec);
+	run_for(t->loop, 5 * t->ping_usec);
 	assert_int_equal(relay_n_accepted(t->relay), 1);
 	relay_freeze(t->relay);
 	put_all(t, 20, "two");
@@ -1256,9 +1219,9 @@ static void nobody_is_asked_for_a_sign_of_life_over_http1(void **state)
 
 	t->ping_usec = 50 * USEC_PER_MSEC;
 	start_with_certificate(t, 3);
-	run_for(t, 5 * t->ping_usec);
+	run_for(t->loop, 5 * t->ping_usec);
 	n_accepted = relay_n_accepted(t->relay);
-	run_for(t, 10 * t->ping_usec);
+	run_for(t->loop, 10 * t->ping_usec);
 	assert_int_equal(count_requests(t, "/livez"), 0);
 	assert_int_equal(relay_n_accepted(t->relay), n_accepted);
 	assert_int_equal(health(t).n_watches, 4);

@@ -16,10 +16,10 @@
 #include "common/log.h"
 #include "common/str.h"
 #include "test/apiserver/apiserver.h"
+#include "test/lib/patience.h"
 
-#define PATIENCE_USEC (30 * USEC_PER_SEC)
-#define NOT_FOUND     "secret \"db\" not found"
-#define EVENTS	      "/api/v1/namespaces/ns/events"
+#define NOT_FOUND "secret \"db\" not found"
+#define EVENTS	  "/api/v1/namespaces/ns/events"
 
 struct rig {
 	struct apiserver *server;
@@ -31,22 +31,6 @@ struct rig {
 	uint64_t retry_usec;
 	unsigned n_asked; /* whether it may send */
 };
-
-#define eventually(rig, cond)                                                                                          \
-	do {                                                                                                           \
-		uint64_t limit_ = clock_monotonic_usec() + PATIENCE_USEC;                                              \
-		while (!(cond) && clock_monotonic_usec() < limit_)                                                     \
-			loop_run_once((rig)->loop, 5 * USEC_PER_MSEC);                                                 \
-		assert_true(cond);                                                                                     \
-	} while (0)
-
-static void pass(struct rig *t, uint64_t usec)
-{
-	uint64_t limit = clock_monotonic_usec() + usec;
-
-	while (clock_monotonic_usec() < limit)
-		loop_run_once(t->loop, 5 * USEC_PER_MSEC);
-}
 
 static bool find(void *userdata, const char *uid, const char *volume, struct event_trouble *ret)
 {
@@ -217,7 +201,7 @@ static void nothing_is_sent_before_the_pods_are_known(void **state)
 	t->trouble = NOT_FOUND;
 	rotate(t, "rotated");
 	event_sender_look(t->sender);
-	pass(t, 1500 * USEC_PER_MSEC);
+	run_for(t->loop, 1500 * USEC_PER_MSEC);
 	assert_int_equal(apiserver_counts(t->server).n_requests, 0);
 	event_sender_open(t->sender);
 	eventually(t, n_at_server(t) == 2);
@@ -300,7 +284,7 @@ static void forbidden_ones_are_dropped_and_the_server_left_alone(void **state)
 	rotate(t, "first");
 	rotate(t, "second");
 	eventually(t, stats(t).n_failed == 1);
-	pass(t, USEC_PER_SEC);
+	run_for(t->loop, USEC_PER_SEC);
 	assert_int_equal(n_requests(t, "POST " EVENTS), 1);
 	assert_int_equal(stats(t).events.n_queued, 1);
 	assert_string_equal(stats(t).error, "told to fail with 403");
@@ -397,7 +381,7 @@ static void server_that_is_away_is_asked_nothing(void **state)
 	event_sender_open(t->sender);
 	rotate(t, "rotated");
 	eventually(t, t->n_asked > 0);
-	pass(t, USEC_PER_SEC);
+	run_for(t->loop, USEC_PER_SEC);
 	assert_int_equal(apiserver_counts(t->server).n_requests, 0);
 	assert_true(t->n_asked <= 2);
 	t->away = false;
@@ -450,7 +434,7 @@ static void there_is_one_request_at_a_time(void **state)
 	t->trouble = NOT_FOUND;
 	rotate(t, "second");
 	event_sender_look(t->sender);
-	pass(t, 3 * USEC_PER_SEC);
+	run_for(t->loop, 3 * USEC_PER_SEC);
 	connection = accept(fd, NULL, NULL);
 	assert_true(connection >= 0);
 	another = accept(fd, NULL, NULL);
@@ -500,7 +484,7 @@ static void sender_may_end_in_the_middle(void **state)
 		rotate(t, message);
 	eventually(t, stats(t).n_sent > 0);
 	event_sender_free(TAKE_PTR(t->sender));
-	pass(t, 100 * USEC_PER_MSEC);
+	run_for(t->loop, 100 * USEC_PER_MSEC);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

@@ -17,9 +17,9 @@
 #include "common/log.h"
 #include "common/str.h"
 #include "test/apiserver/apiserver.h"
+#include "test/lib/patience.h"
 
-#define PATIENCE_USEC (20 * USEC_PER_SEC)
-#define BYTES_MAX     ((size_t)1 << 20)
+#define BYTES_MAX ((size_t)1 << 20)
 
 /* What came of a fetch. */
 struct came {
@@ -73,14 +73,6 @@ static const struct source_sink SINK = {
 static void store_changed(void *userdata, const struct store_entry *entry)
 {
 }
-
-#define eventually(t, cond)                                                                                            \
-	do {                                                                                                           \
-		uint64_t limit_ = clock_monotonic_usec() + PATIENCE_USEC;                                              \
-		while (!(cond) && clock_monotonic_usec() < limit_)                                                     \
-			loop_run_once((t)->loop, 5 * USEC_PER_MSEC);                                                   \
-		assert_true(cond);                                                                                     \
-	} while (0)
 
 static int setup(void **state)
 {

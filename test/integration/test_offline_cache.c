@@ -17,13 +17,12 @@
 #include <cmocka.h>
 
 #include "agent/codec.h"
-#include "common/clock.h"
 #include "common/file.h"
 #include "common/json.h"
 #include "common/str.h"
+#include "test/lib/patience.h"
 
-#define SECMEM_BYTES  ((size_t)8 << 20)
-#define PATIENCE_USEC (20 * USEC_PER_SEC)
+#define SECMEM_BYTES ((size_t)8 << 20)
 
 /* Shared with the process that writes. */
 static struct faults {
@@ -147,14 +146,6 @@ static struct cache_stats stats(void)
 	return s;
 }
 
-#define eventually(cond)                                                                                               \
-	do {                                                                                                           \
-		uint64_t limit_ = clock_monotonic_usec() + PATIENCE_USEC;                                              \
-		while (!(cond) && clock_monotonic_usec() < limit_)                                                     \
-			loop_run_once(f.loop, 5 * USEC_PER_MSEC);                                                      \
-		assert_true(cond);                                                                                     \
-	} while (0)
-
 static size_t n_records(void)
 {
 	DIR *d = opendir(f.dir);
@@ -174,7 +165,7 @@ static void write_one(void)
 
 	f.revision++;
 	cache_touch(f.cache);
-	eventually(stats().generation > generation && !stats().pending);
+	eventually(&f, stats().generation > generation && !stats().pending);
 	assert_string_equal(stats().error, "");
 	assert_int_equal(n_records(), 1);
 }
@@ -185,7 +176,7 @@ static void assert_restores(size_t n)
 	stop();
 	start();
 	cache_restore(f.cache);
-	eventually(stats().restored);
+	eventually(&f, stats().restored);
 	assert_int_equal(f.n_restored, n);
 	assert_int_equal(stats().n_refused, 0);
 }
@@ -244,12 +235,12 @@ static void replace_process(void)
 	int pair[2];
 
 	kill(old, SIGKILL);
-	eventually(f.n_ended > n);
+	eventually(&f, f.n_ended > n);
 	assert_non_null(cache_io_ended(f.io));
 	if (f.other)
 		assert_int_equal(waitpid(f.other, NULL, 0), f.other);
 	else
-		eventually(kill(old, 0) < 0);
+		eventually(&f, kill(old, 0) < 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
 	f.other = fork();
 	if (f.other == 0) {
@@ -275,9 +266,9 @@ static void a_process_that_dies_is_replaced(void **state)
 		f.revision++;
 		kill(process(), SIGSTOP);
 		cache_touch(f.cache);
-		eventually(cache_io_busy_usec(f.io) > 0);
+		eventually(&f, cache_io_busy_usec(f.io) > 0);
 		replace_process();
-		eventually(!stats().pending && !*stats().error);
+		eventually(&f, !stats().pending && !*stats().error);
 		assert_int_equal(n_records(), 1);
 	}
 	assert_restores(1);
@@ -289,12 +280,12 @@ static void a_restore_that_is_cut_off_is_begun_anew(void **state)
 	write_one();
 	stop();
 	start();
-	eventually(stats().generation > 0);
+	eventually(&f, stats().generation > 0);
 	kill(process(), SIGSTOP);
 	cache_restore(f.cache);
-	eventually(cache_io_busy_usec(f.io) > 0);
+	eventually(&f, cache_io_busy_usec(f.io) > 0);
 	replace_process();
-	eventually(stats().restored);
+	eventually(&f, stats().restored);
 	assert_int_equal(f.n_restored, 1);
 	assert_int_equal(stats().n_refused, 0);
 	assert_string_equal(stats().error, "");
@@ -307,9 +298,9 @@ static void an_attempt_that_fails_leaves_nothing(void **state)
 	faults->fail_fsync = faults->n_fsync + 1; /* before the index is renamed */
 	f.revision++;
 	cache_touch(f.cache);
-	eventually(*stats().error);
+	eventually(&f, *stats().error);
 	assert_string_equal(stats().error, "flush the folder: Input/output error");
-	eventually(n_records() == 1);
+	eventually(&f, n_records() == 1);
 	assert_int_equal(stats().generation, 1);
 	assert_restores(1);
 }
@@ -322,10 +313,10 @@ static void nor_does_one_after_a_refused_index(void **state)
 	assert_int_equal(mkdir(inside, 0700), 0);
 	stop();
 	start();
-	eventually(stats().refused);
+	eventually(&f, stats().refused);
 	cache_touch(f.cache);
-	eventually(strstr(stats().error, "rename"));
-	eventually(n_records() == 0);
+	eventually(&f, strstr(stats().error, "rename"));
+	eventually(&f, n_records() == 0);
 }
 
 /* The new index is there and the flush behind it fails: which of the two the next boot finds is open. */
@@ -340,7 +331,7 @@ static void both_states_stay_while_it_is_open_which_one_comes_back(void **state)
 	faults->fail_fsync = faults->n_fsync + 2; /* after it was renamed */
 	f.revision++;
 	cache_touch(f.cache);
-	eventually(*stats().error);
+	eventually(&f, *stats().error);
 	assert_string_equal(stats().error, "flush the folder: Input/output error");
 	assert_true(stats().pending);
 	assert_int_equal(n_records(), 2);
@@ -354,7 +345,7 @@ static void both_states_stay_while_it_is_open_which_one_comes_back(void **state)
 	/* and the next writer makes order */
 	f.revision++;
 	cache_touch(f.cache);
-	eventually(!stats().pending);
+	eventually(&f, !stats().pending);
 	assert_int_equal(n_records(), 1);
 }
 
@@ -364,13 +355,13 @@ static void a_record_that_cannot_be_removed_is_not_forgotten(void **state)
 	faults->fail_unlink = true;
 	f.gone = true;
 	cache_touch(f.cache);
-	eventually(strstr(stats().error, "remove "));
+	eventually(&f, strstr(stats().error, "remove "));
 	assert_int_equal(n_records(), 1);
 	faults->fail_unlink = false;
 	/* at the latest after half a minute, or with the next change */
 	cache_touch(f.cache);
-	eventually(n_records() == 0);
-	eventually(!*stats().error);
+	eventually(&f, n_records() == 0);
+	eventually(&f, !*stats().error);
 }
 
 /* What an interrupted flush has left goes, even if what there is to be kept has not changed. */
@@ -397,7 +388,7 @@ static void what_nobody_speaks_of_goes(void **state)
 	}
 	start();
 	cache_touch(f.cache);
-	eventually(!stats().pending);
+	eventually(&f, !stats().pending);
 	assert_int_equal(n_records(), 1);
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		cleanup_free char *path = file_join(f.dir, names[i]);

@@ -25,15 +25,13 @@
 
 #include <ftw.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "common/file.h"
 #include "common/json.h"
 #include "common/log.h"
 #include "common/str.h"
 #include "test/apiserver/apiserver.h"
-
-#define PATIENCE_USEC (20 * USEC_PER_SEC)
+#include "test/lib/patience.h"
 
 struct told {
 	struct secret *last;
@@ -74,40 +72,9 @@ struct rig {
 	unsigned n_synced;
 };
 
-static uint64_t now_usec(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / NSEC_PER_USEC;
-}
-
-/* Runs the loop until cond holds, with a limit that only something broken reaches. */
-#define eventually(rig, cond)                                                                                          \
-	do {                                                                                                           \
-		uint64_t limit_ = now_usec() + PATIENCE_USEC;                                                          \
-		while (!(cond) && now_usec() < limit_)                                                                 \
-			loop_run_once((rig)->loop, 5 * USEC_PER_MSEC);                                                 \
-		assert_true(cond);                                                                                     \
-	} while (0)
-
-/* Does something to running watches, as soon as there are any. */
-#define reach(rig, call)                                                                                               \
-	do {                                                                                                           \
-		uint64_t limit_ = now_usec() + PATIENCE_USEC;                                                          \
-		size_t n_;                                                                                             \
-		while (!(n_ = (call)) && now_usec() < limit_)                                                          \
-			loop_run_once((rig)->loop, 5 * USEC_PER_MSEC);                                                 \
-		if (!n_)                                                                                               \
-			fail_msg("%s", "no watch for " #call);                                                         \
-	} while (0)
-
 static void settle(struct rig *t)
 {
-	uint64_t limit = now_usec() + 60 * USEC_PER_MSEC;
-
-	while (now_usec() < limit)
-		loop_run_once(t->loop, 5 * USEC_PER_MSEC);
+	run_for(t->loop, 60 * USEC_PER_MSEC);
 }
 
 /* ---- the sink ---- */
@@ -333,7 +300,7 @@ static void assert_told_failure(struct rig *t, const char *failure, unsigned n)
 /* Another's watch goes on, a Secret that is new comes, and a pod. Says how long it took. */
 static uint64_t serve_others(struct rig *t, unsigned i)
 {
-	uint64_t begin = now_usec();
+	uint64_t begin = clock_monotonic_usec();
 	char name[16];
 
 	snprintf(name, sizeof(name), "n%u", i);
@@ -342,22 +309,22 @@ static uint64_t serve_others(struct rig *t, unsigned i)
 	put_pod(t, i);
 	want(t, name);
 	eventually(t, has_value(&t->o, name) && has_value(&t->n, name) && t->n_pods == i + 1);
-	return now_usec() - begin;
+	return clock_monotonic_usec() - begin;
 }
 
 /* While `s` is in trouble, and cannot come out of it: the others do not wait for what it waits for, if it does, which is
  * 0.8 seconds at least. A slow machine may take as long: then once more, after the next failure. */
 static void assert_others_served_meanwhile(struct rig *t, bool s_waits)
 {
-	uint64_t limit = now_usec() + PATIENCE_USEC;
+	uint64_t limit = clock_monotonic_usec() + PATIENCE_USEC;
 	bool undelayed = false;
 	size_t n_before;
 	unsigned i;
 
-	for (i = 0; !undelayed && now_usec() < limit; i++) {
+	for (i = 0; !undelayed && clock_monotonic_usec() < limit; i++) {
 		n_before = asked(t, OF_S, "");
 		undelayed = serve_others(t, i) < 400 * USEC_PER_MSEC || !s_waits;
-		while (!undelayed && asked(t, OF_S, "") == n_before && now_usec() < limit)
+		while (!undelayed && asked(t, OF_S, "") == n_before && clock_monotonic_usec() < limit)
 			loop_run_once(t->loop, 5 * USEC_PER_MSEC);
 	}
 	assert_true(undelayed);
@@ -749,7 +716,7 @@ static void waiter_start(struct waiter *w)
 
 static void waiter_look(struct waiter *w)
 {
-	uint64_t now = now_usec();
+	uint64_t now = clock_monotonic_usec();
 	size_t n = asked(w->t, "/api/", "");
 
 	if (n == w->n_asked) {
@@ -769,14 +736,14 @@ static void waiter_look(struct waiter *w)
 static void after_a_sleep_nobody_waits_on_for_the_server(void **state)
 {
 	struct waiter waiters[] = { { .strategy = SOURCE_WATCH }, { .strategy = SOURCE_CACHE } };
-	uint64_t limit = now_usec() + 3 * PATIENCE_USEC, before = now_usec(), passed;
+	uint64_t limit = clock_monotonic_usec() + 3 * PATIENCE_USEC, before = clock_monotonic_usec(), passed;
 	size_t n_again = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(waiters); i++)
 		waiter_start(&waiters[i]);
 	while (n_again < ARRAY_SIZE(waiters)) {
-		passed = MIN(now_usec() - before, 20 * USEC_PER_MSEC);
-		before = now_usec();
+		passed = MIN(clock_monotonic_usec() - before, 20 * USEC_PER_MSEC);
+		before = clock_monotonic_usec();
 		n_again = 0;
 		for (size_t i = 0; i < ARRAY_SIZE(waiters); i++) {
 			struct waiter *w = &waiters[i];
@@ -798,7 +765,7 @@ static void after_a_sleep_nobody_waits_on_for_the_server(void **state)
 static void lists_keep_to_kube_api_qps_and_burst(void **state)
 {
 	struct rig *t = *state;
-	uint64_t begin = now_usec();
+	uint64_t begin = clock_monotonic_usec();
 	char name[16];
 
 	t->qps = 20;
@@ -808,9 +775,9 @@ static void lists_keep_to_kube_api_qps_and_burst(void **state)
 		snprintf(name, sizeof(name), "n%u", i);
 		want(t, name);
 	}
-	while (t->n.n_absent < 30 && now_usec() - begin < PATIENCE_USEC) {
+	while (t->n.n_absent < 30 && clock_monotonic_usec() - begin < PATIENCE_USEC) {
 		size_t n = apiserver_counts(t->server).n_list;
-		uint64_t msec = (now_usec() - begin) / USEC_PER_MSEC;
+		uint64_t msec = (clock_monotonic_usec() - begin) / USEC_PER_MSEC;
 
 		if (n > t->burst + msec * t->qps / 1000 + 1)
 			fail_msg("%zu lists after %llu ms", n, (unsigned long long)msec);
@@ -818,7 +785,7 @@ static void lists_keep_to_kube_api_qps_and_burst(void **state)
 	}
 	assert_int_equal(t->n.n_absent, 30);
 	/* 31 lists, 5 at once, the others each 50 ms */
-	assert_true(now_usec() - begin >= 1250 * USEC_PER_MSEC);
+	assert_true(clock_monotonic_usec() - begin >= 1250 * USEC_PER_MSEC);
 	eventually(t, n_watches(t) == 31);
 	assert_asked(t, "GET ", 32, 32); /* with the node */
 }

@@ -9,7 +9,6 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "common/buf.h"
 #include "common/file.h"
@@ -18,10 +17,10 @@
 #include "common/str.h"
 #include "test/apiserver/apiserver.h"
 #include "test/lib/certs.h"
+#include "test/lib/patience.h"
 
-#define PATIENCE_USEC (20 * USEC_PER_SEC)
-#define SECRETS_MAX   512
-#define PODS_MAX      256
+#define SECRETS_MAX 512
+#define PODS_MAX    256
 
 /* What was told of one Secret. */
 struct told_secret {
@@ -50,41 +49,10 @@ struct rig {
 	bool unwant_at_change;
 };
 
-static uint64_t now_usec(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / NSEC_PER_USEC;
-}
-
-/* Runs the loop until cond holds, with a limit that only something broken reaches. */
-#define eventually(rig, cond)                                                                                          \
-	do {                                                                                                           \
-		uint64_t limit_ = now_usec() + PATIENCE_USEC;                                                          \
-		while (!(cond) && now_usec() < limit_)                                                                 \
-			loop_run_once((rig)->loop, 5 * USEC_PER_MSEC);                                                 \
-		assert_true(cond);                                                                                     \
-	} while (0)
-
-/* Does something to running watches, as soon as there are any. */
-#define reach(rig, call)                                                                                               \
-	do {                                                                                                           \
-		uint64_t limit_ = now_usec() + PATIENCE_USEC;                                                          \
-		size_t n_;                                                                                             \
-		while (!(n_ = (call)) && now_usec() < limit_)                                                          \
-			loop_run_once((rig)->loop, 5 * USEC_PER_MSEC);                                                 \
-		if (!n_)                                                                                               \
-			fail_msg("%s", "no watch for " #call);                                                         \
-	} while (0)
-
 /* For "nothing more happens": long enough for what would happen at once. */
 static void settle(struct rig *t)
 {
-	uint64_t limit = now_usec() + 60 * USEC_PER_MSEC;
-
-	while (now_usec() < limit)
-		loop_run_once(t->loop, 5 * USEC_PER_MSEC);
+	run_for(t->loop, 60 * USEC_PER_MSEC);
 }
 
 /* ---- the sink ---- */
@@ -1152,7 +1120,7 @@ static void token_that_ends_is_replaced_and_kept_when_that_fails_124(void **stat
 static void forbidden_token_comes_as_soon_as_it_is_allowed(void **state)
 {
 	struct rig *t = *state;
-	uint64_t before = now_usec();
+	uint64_t before = clock_monotonic_usec();
 
 	apiserver_fail(t->server, TOKEN_PATH, 403, NULL, -1, 5);
 	want_token(t);
@@ -1160,7 +1128,7 @@ static void forbidden_token_comes_as_soon_as_it_is_allowed(void **state)
 	apiserver_fail(t->server, TOKEN_PATH, 201, ANSWER("one", "3600", "2999-01-01T00:00:00Z"), -1, -1);
 	eventually(t, has_token(t, "one"));
 	assert_int_equal(told(t, "token " TOKEN_NAME)->n_failed, 1); /* once for one reason */
-	assert_true(now_usec() - before < 4 * USEC_PER_SEC);
+	assert_true(clock_monotonic_usec() - before < 4 * USEC_PER_SEC);
 }
 
 static void answer_that_is_no_token_is_none(void **state)
@@ -1363,13 +1331,13 @@ static void failure_has_the_servers_own_words(void **state)
 static void retry_after_of_a_busy_server_is_kept(void **state)
 {
 	struct rig *t = *state;
-	uint64_t since = now_usec();
+	uint64_t since = clock_monotonic_usec();
 
 	put_secret(t, "s", "one");
 	apiserver_fail(t->server, "metadata.name%3Ds", 503, NULL, 1, 1);
 	want(t, "s");
 	eventually(t, has_value(t, "s", "one"));
-	assert_true(now_usec() - since >= USEC_PER_SEC);
+	assert_true(clock_monotonic_usec() - since >= USEC_PER_SEC);
 }
 
 static void server_away_and_back_keeps_the_last_good(void **state)

@@ -9,12 +9,12 @@
 #include <stdarg.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <cmocka.h>
 
 #include "agent/manifest_set.h"
 #include "agent/sealing.h"
 #include "common/buf.h"
+#include "common/clock.h"
 #include "common/file.h"
 #include "common/json.h"
 #include "common/log.h"
@@ -189,19 +189,11 @@ static void write_key(const char *path, const char *text, mode_t mode)
 
 /* ---- waiting ---- */
 
-static uint64_t now_usec(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / NSEC_PER_USEC;
-}
-
 /* Runs the loop until cond holds, with a limit that only something broken reaches. */
 #define eventually(world, cond)                                                                                        \
 	do {                                                                                                           \
-		uint64_t limit_ = now_usec() + DEADLINE_USEC;                                                          \
-		while (!(cond) && now_usec() < limit_)                                                                 \
+		uint64_t limit_ = clock_monotonic_usec() + DEADLINE_USEC;                                              \
+		while (!(cond) && clock_monotonic_usec() < limit_)                                                     \
 			assert_true(loop_run_once((world)->loop, 100 * USEC_PER_MSEC) >= 0);                           \
 		assert_true(cond);                                                                                     \
 	} while (0)
@@ -216,11 +208,11 @@ static void fail_with_log(struct world *w, const char *wanted)
 /* The next line that was told must be this one; lines end at the given text if it ends in "...". */
 static void expect(struct world *w, const char *line)
 {
-	uint64_t until_usec = now_usec() + DEADLINE_USEC;
+	uint64_t until_usec = clock_monotonic_usec() + DEADLINE_USEC;
 	size_t len = strlen(line);
 	bool open_end = len > 3 && str_eq(line + len - 3, "...");
 
-	while (w->n_log == w->n_seen && now_usec() < until_usec)
+	while (w->n_log == w->n_seen && clock_monotonic_usec() < until_usec)
 		assert_true(loop_run_once(w->loop, 100 * USEC_PER_MSEC) >= 0);
 	if (w->n_log == w->n_seen ||
 	    (open_end ? strncmp(w->log[w->n_seen], line, len - 3) != 0 : !str_eq(w->log[w->n_seen], line)))

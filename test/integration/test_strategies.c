@@ -6,18 +6,16 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
-#include <time.h>
-
 #include "common/file.h"
 #include "common/json.h"
 #include "common/log.h"
 #include "common/str.h"
 #include "test/apiserver/apiserver.h"
+#include "test/lib/patience.h"
 
-#define PATIENCE_USEC (20 * USEC_PER_SEC)
-#define TEST_SYNC     (200 * USEC_PER_MSEC)
-#define LONG	      (3600 * USEC_PER_SEC)
-#define SECRETS_MAX   64
+#define TEST_SYNC   (200 * USEC_PER_MSEC)
+#define LONG	    (3600 * USEC_PER_SEC)
+#define SECRETS_MAX 64
 
 struct told_secret {
 	char name[64];
@@ -39,41 +37,6 @@ struct rig {
 	unsigned n_synced, n_pod_changed, qps, burst;
 	bool refresh_when_told, unwant_when_told; /* once */
 };
-
-static uint64_t now_usec(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / NSEC_PER_USEC;
-}
-
-#define eventually(rig, cond)                                                                                          \
-	do {                                                                                                           \
-		uint64_t limit_ = now_usec() + PATIENCE_USEC;                                                          \
-		while (!(cond) && now_usec() < limit_)                                                                 \
-			loop_run_once((rig)->loop, 5 * USEC_PER_MSEC);                                                 \
-		assert_true(cond);                                                                                     \
-	} while (0)
-
-/* Does something to running watches, as soon as there are any. */
-#define reach(rig, call)                                                                                               \
-	do {                                                                                                           \
-		uint64_t limit_ = now_usec() + PATIENCE_USEC;                                                          \
-		size_t n_;                                                                                             \
-		while (!(n_ = (call)) && now_usec() < limit_)                                                          \
-			loop_run_once((rig)->loop, 5 * USEC_PER_MSEC);                                                 \
-		if (!n_)                                                                                               \
-			fail_msg("%s", "no watch for " #call);                                                         \
-	} while (0)
-
-static void pass(struct rig *t, uint64_t usec)
-{
-	uint64_t limit = now_usec() + usec;
-
-	while (now_usec() < limit)
-		loop_run_once(t->loop, 5 * USEC_PER_MSEC);
-}
 
 /* ---- the sink ---- */
 
@@ -297,7 +260,7 @@ static void watch_is_one_list_one_watch_and_nothing_in_a_minute(void **state)
 	start(t, SOURCE_WATCH, LONG, 0);
 	want(t, "s");
 	eventually(t, n_watches(t) == 1);
-	pass(t, TEST_SYNC);
+	run_for(t->loop, TEST_SYNC);
 	assert_int_equal(count(t, S_ALL), 2);
 }
 
@@ -313,11 +276,11 @@ static void watch_with_bookmarks_is_never_checked(void **state)
 	eventually(t, n_watches(t) == 1);
 	mark(t);
 	for (int i = 0; i < 40; i++) {
-		began = now_usec();
+		began = clock_monotonic_usec();
 		reach(t, apiserver_bookmark(t->server));
-		pass(t, TEST_SYNC / 4);
-		n_late +=
-			now_usec() - began > TEST_SYNC / 2; /* on a slow machine the watch may be silent for too long */
+		run_for(t->loop, TEST_SYNC / 4);
+		n_late += clock_monotonic_usec() - began >
+			  TEST_SYNC / 2; /* on a slow machine the watch may be silent for too long */
 	}
 	assert_in_range(count(t, S_ALL), 0, n_late);
 }
@@ -333,9 +296,9 @@ static void silent_watch_is_checked_at_most_once_in_each_sync(void **state)
 	want(t, "s");
 	eventually(t, n_watches(t) == 1);
 	mark(t);
-	began = now_usec();
+	began = clock_monotonic_usec();
 	eventually(t, count(t, S_ALL) >= 5);
-	n_syncs = (now_usec() - began) / TEST_SYNC;
+	n_syncs = (clock_monotonic_usec() - began) / TEST_SYNC;
 	assert_in_range(count(t, S_ALL), 5, n_syncs + 1);
 	assert_int_equal(count(t, S_ALL), count(t, S_CACHED) + count(t, S_LATEST));
 	assert_int_equal(count(t, S_LATEST), 1); /* its first */
@@ -388,7 +351,7 @@ static void immutable_secret_keeps_no_watch(void **state)
 	start(t, SOURCE_WATCH, LONG, 0);
 	want(t, "s");
 	eventually(t, has_value(t, "s", "1"));
-	pass(t, TEST_SYNC);
+	run_for(t->loop, TEST_SYNC);
 	assert_int_equal(n_watches(t), 0);
 	assert_int_equal(count(t, S_ALL), 1);
 }
@@ -405,7 +368,7 @@ static void refresh_of_an_immutable_secret_is_never_lost(void **state)
 	eventually(t, told(t, "s")->n_changed == 2);
 	assert_int_equal(source_refresh(t->source, OBJECT_SECRET, "ns", "s"), 0);
 	eventually(t, told(t, "s")->n_changed == 3);
-	pass(t, TEST_SYNC);
+	run_for(t->loop, TEST_SYNC);
 	assert_int_equal(n_watches(t), 0);
 }
 
@@ -420,7 +383,7 @@ static void immutable_secret_may_be_unwanted_while_it_is_told(void **state)
 	eventually(t, told(t, "s")->n_changed == 1);
 	secret_unref(told(t, "s")->last);
 	told(t, "s")->last = NULL;
-	pass(t, TEST_SYNC / 2);
+	run_for(t->loop, TEST_SYNC / 2);
 	assert_int_equal(secmem_stats().n_blocks, 0);
 }
 
@@ -440,7 +403,7 @@ static void secret_that_becomes_immutable_loses_its_watch(void **state)
 static void recreated_immutable_secret_is_noticed_at_the_next_sync(void **state)
 {
 	struct rig *t = *state;
-	uint64_t began = now_usec();
+	uint64_t began = clock_monotonic_usec();
 	size_t n_syncs;
 
 	put(t, "s", "1", true);
@@ -448,14 +411,14 @@ static void recreated_immutable_secret_is_noticed_at_the_next_sync(void **state)
 	want(t, "s");
 	eventually(t, has_value(t, "s", "1"));
 	eventually(t, count(t, S_ALL) >= 3);
-	n_syncs = (now_usec() - began) / TEST_SYNC;
+	n_syncs = (clock_monotonic_usec() - began) / TEST_SYNC;
 	assert_int_equal(told(t, "s")->n_changed, 1);
 	assert_in_range(count(t, S_ALL), 3, 1 + n_syncs);
 	assert_int_equal(count(t, S_ALL) - count(t, S_LATEST) - count(t, S_CACHED), 1); /* the first list */
 	assert_true(apiserver_delete(t->server, "Secret", "ns", "s"));
 	put(t, "s", "2", true);
 	eventually(t, has_value(t, "s", "2"));
-	pass(t, TEST_SYNC);
+	run_for(t->loop, TEST_SYNC);
 	assert_int_equal(n_watches(t), 0);
 }
 
@@ -518,7 +481,7 @@ static void pods_that_come_together_cost_a_watched_secret_one_get(void **state)
 	for (int i = 0; i < 100; i++)
 		need(t, "s");
 	eventually(t, told(t, "s")->fresh == 100);
-	pass(t, TEST_SYNC);
+	run_for(t->loop, TEST_SYNC);
 	assert_int_equal(count(t, S_LATEST), 1);
 	assert_int_equal(n_requests(t) - t->mark, 1);
 	assert_int_equal(told(t, "s")->n_changed, 1);
@@ -534,7 +497,7 @@ static void new_pod_waits_for_no_watch_that_is_late(void **state)
 	eventually(t, n_watches(t) == 1);
 	reach(t, apiserver_hold_watches(t->server, "Secret", true));
 	put(t, "s", "2", false);
-	pass(t, TEST_SYNC);
+	run_for(t->loop, TEST_SYNC);
 	assert_true(has_value(t, "s", "1"));
 	need(t, "s");
 	eventually(t, told(t, "s")->fresh == 1);
@@ -594,7 +557,7 @@ static void refused_secret_is_not_fresh_until_it_is_mended(void **state)
 				      "\"name\":\"s\"},\"data\":{\"k\":\"?\"}}");
 	eventually(t, told(t, "s")->n_failed == 1);
 	need(t, "s");
-	pass(t, TEST_SYNC);
+	run_for(t->loop, TEST_SYNC);
 	assert_int_equal(told(t, "s")->fresh, 0);
 	assert_true(has_value(t, "s", "1"));
 	put(t, "s", "2", false);
@@ -686,10 +649,10 @@ static void cache_is_one_get_in_each_ttl(void **state)
 
 	put(t, "s", "1", false);
 	start(t, SOURCE_CACHE, LONG, TEST_SYNC);
-	began = now_usec();
+	began = clock_monotonic_usec();
 	want(t, "s");
 	eventually(t, count(t, S_ALL) >= 6);
-	n_ttls = (now_usec() - began) / TEST_SYNC;
+	n_ttls = (clock_monotonic_usec() - began) / TEST_SYNC;
 	assert_in_range(count(t, S_ALL), 6, n_ttls + 1);
 	assert_int_equal(count(t, S_LATEST), 1);
 	assert_int_equal(count(t, S_CACHED), count(t, S_ALL) - 1);
@@ -731,7 +694,7 @@ static void hundred_pods_that_need_ten_cached_secrets_at_once_make_ten_gets_98(v
 			need(t, name);
 	}
 	eventually(t, count(t, S_ALL) == 10);
-	pass(t, TEST_SYNC);
+	run_for(t->loop, TEST_SYNC);
 	assert_int_equal(count(t, S_ALL), 10);
 }
 
@@ -781,7 +744,7 @@ static void answer_older_than_the_cached_secret_is_ignored_106(void **state)
 		       -1, 1);
 	mark(t);
 	eventually(t, count(t, S_LATEST) == 1); /* the storage has the last word */
-	pass(t, TEST_SYNC / 2);
+	run_for(t->loop, TEST_SYNC / 2);
 	assert_true(has_value(t, "s", "1"));
 	assert_int_equal(told(t, "s")->n_changed, 1);
 }
@@ -814,7 +777,7 @@ static void nodes_annotation_is_the_ttl_100(void **state)
 		if (cases[i].fast)
 			eventually(t, count(t, S_ALL) >= 2);
 		else
-			pass(t, 3 * TEST_SYNC);
+			run_for(t->loop, 3 * TEST_SYNC);
 		if (!cases[i].fast && count(t, S_ALL) != 1)
 			fail_msg("%zu: %s", i, cases[i].annotations);
 		teardown((void **)&t);
@@ -830,7 +793,7 @@ static void node_that_is_not_there_is_no_trouble(void **state)
 	want(t, "s");
 	eventually(t, has_value(t, "s", "1"));
 	eventually(t, count(t, "GET /api/v1/nodes/*") == 1);
-	pass(t, 2 * TEST_SYNC);
+	run_for(t->loop, 2 * TEST_SYNC);
 	assert_int_equal(count(t, "GET /api/v1/nodes/*"), 1);
 }
 
@@ -868,7 +831,7 @@ static size_t n_limited(struct rig *t)
 static void single_gets_keep_to_kube_api_qps_and_burst(void **state)
 {
 	struct rig *t = *state;
-	uint64_t began = now_usec();
+	uint64_t began = clock_monotonic_usec();
 	char name[16];
 
 	t->qps = 20;
@@ -879,16 +842,16 @@ static void single_gets_keep_to_kube_api_qps_and_burst(void **state)
 		put(t, name, "1", false);
 		want(t, name);
 	}
-	while (n_limited(t) < 32 && now_usec() - began < PATIENCE_USEC) {
+	while (n_limited(t) < 32 && clock_monotonic_usec() - began < PATIENCE_USEC) {
 		size_t n = n_limited(t);
-		uint64_t msec = (now_usec() - began) / USEC_PER_MSEC;
+		uint64_t msec = (clock_monotonic_usec() - began) / USEC_PER_MSEC;
 
 		if (n > t->burst + msec * t->qps / 1000 + 1)
 			fail_msg("%zu requests after %llu ms", n, (unsigned long long)msec);
 		loop_run_once(t->loop, 5 * USEC_PER_MSEC);
 	}
 	/* with the pods' list and the node: 5 at once, the others each 50 ms */
-	assert_true(now_usec() - began >= 1300 * USEC_PER_MSEC);
+	assert_true(clock_monotonic_usec() - began >= 1300 * USEC_PER_MSEC);
 	eventually(t, has_value(t, "s29", "1"));
 }
 
@@ -934,7 +897,7 @@ static void strategy_is_switched_without_telling_anything_again(void **state)
 								.sync_usec = TEST_SYNC,
 								.cache_ttl_usec = TEST_SYNC });
 		eventually(t, n_watches(t) == (order[i] == SOURCE_WATCH));
-		pass(t, 2 * TEST_SYNC);
+		run_for(t->loop, 2 * TEST_SYNC);
 		assert_int_equal(told(t, "s")->n_changed, n_changed);
 		snprintf(value, sizeof(value), "v%zu", i);
 		put(t, "s", value, false);
@@ -980,7 +943,7 @@ static void restored_older_state_is_followed_without_watches(void **state)
 		reach(t, apiserver_inject(t->server, "Pod",
 					  "{\"type\":\"ERROR\",\"object\":{\"kind\":\"Status\",\"code\":410}}\n"));
 		eventually(t, count(t, S_LATEST) == 1);
-		pass(t, TEST_SYNC);
+		run_for(t->loop, TEST_SYNC);
 		assert_int_equal(count(t, S_ALL), 1);
 		teardown((void **)&t);
 	}
@@ -999,7 +962,7 @@ static void refresh_fetches_now_in_every_strategy(void **state)
 		source_tune(t->source, &(struct source_tuning){ .strategy = (enum source_strategy)i,
 								.sync_usec = LONG,
 								.cache_ttl_usec = LONG });
-		pass(t, TEST_SYNC);
+		run_for(t->loop, TEST_SYNC);
 		n_changed = told(t, "s")->n_changed;
 		mark(t);
 		assert_int_equal(source_refresh(t->source, OBJECT_SECRET, "ns", "s"), 0);

@@ -10,13 +10,12 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include "common/buf.h"
 #include "common/str.h"
+#include "test/lib/patience.h"
 
-#define PATIENCE_USEC (20 * USEC_PER_SEC)
-#define PEERS_MAX     80
+#define PEERS_MAX 80
 
 struct peer {
 	int fd;
@@ -51,22 +50,6 @@ struct answer {
 	struct answer *cancel_other;
 	struct answer *next;
 };
-
-static uint64_t now_usec(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / NSEC_PER_USEC;
-}
-
-#define eventually(rig, cond)                                                                                          \
-	do {                                                                                                           \
-		uint64_t limit_ = now_usec() + PATIENCE_USEC;                                                          \
-		while (!(cond) && now_usec() < limit_)                                                                 \
-			loop_run_once((rig)->loop, 5 * USEC_PER_MSEC);                                                 \
-		assert_true(cond);                                                                                     \
-	} while (0)
 
 static void settle(struct rig *t)
 {
