@@ -6,12 +6,12 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
-#include "common/file.h"
 #include "common/json.h"
 #include "common/log.h"
 #include "common/secmem.h"
 #include "common/str.h"
 #include "test/apiserver/apiserver.h"
+#include "test/lib/kubeconfig.h"
 #include "test/lib/patience.h"
 
 #define FIRST_INTERVAL_USEC (800 * USEC_PER_MSEC) /* the shortest (outage.c) */
@@ -194,7 +194,6 @@ static void start_with(struct rig *t, enum source_strategy strategy)
 static int bare_setup(void **state)
 {
 	struct rig *t = calloc(1, sizeof(*t));
-	cleanup_free char *text = NULL;
 	struct err e = ERR_INIT;
 	int fd;
 
@@ -206,12 +205,7 @@ static int bare_setup(void **state)
 	assert_int_equal(files_direct_new(t->loop, &t->files), 0);
 	if (apiserver_start(&(struct apiserver_options){ .port = 0 }, &t->server, &e) < 0)
 		fail_msg("%s", err_text(&e));
-	text = str_format("apiVersion: v1\nkind: Config\ncurrent-context: c\n"
-			  "contexts: [{name: c, context: {cluster: k, user: u}}]\n"
-			  "clusters: [{name: k, cluster: {server: \"%s\"}}]\nusers: [{name: u, user: {}}]\n",
-			  apiserver_url(t->server));
-	if (file_write_atomic(t->path, text, strlen(text), 0600, &e) < 0)
-		fail_msg("%s", err_text(&e));
+	kubeconfig_write(t->path, apiserver_url(t->server), "", "");
 	*state = t;
 	return 0;
 }

@@ -24,6 +24,7 @@
 #include "common/str.h"
 #include "test/apiserver/apiserver.h"
 #include "test/lib/certs.h"
+#include "test/lib/kubeconfig.h"
 #include "test/lib/patience.h"
 #include "test/lib/relay.h"
 
@@ -311,13 +312,9 @@ static void serve(struct rig *t, uint16_t port, const char *cert, const char *ke
 
 static void write_kubeconfig(const struct rig *t, const char *url, const char *cluster, const char *user)
 {
-	cleanup_free char *text = str_format("apiVersion: v1\nkind: Config\ncurrent-context: c\n"
-					     "contexts: [{name: c, context: {cluster: k, user: u}}]\n"
-					     "clusters: [{name: k, cluster: {server: \"%s\"%s}}]\n"
-					     "users: [{name: u, user: {%s}}]\n",
-					     url, cluster, user);
+	cleanup_free char *path = path_in(t, "kubeconfig");
 
-	write_file(t, "kubeconfig", text);
+	kubeconfig_write(path, url, cluster, user);
 }
 
 static void start_source(struct rig *t)

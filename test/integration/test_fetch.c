@@ -17,6 +17,7 @@
 #include "common/log.h"
 #include "common/str.h"
 #include "test/apiserver/apiserver.h"
+#include "test/lib/kubeconfig.h"
 #include "test/lib/patience.h"
 
 #define BYTES_MAX ((size_t)1 << 20)
@@ -77,7 +78,7 @@ static void store_changed(void *userdata, const struct store_entry *entry)
 static int setup(void **state)
 {
 	struct rig *t = calloc(1, sizeof(*t));
-	cleanup_free char *path = NULL, *text = NULL;
+	cleanup_free char *path = NULL;
 	struct err e = ERR_INIT;
 
 	snprintf(t->dir, sizeof(t->dir), "/tmp/test_fetch.XXXXXX");
@@ -87,11 +88,7 @@ static int setup(void **state)
 	if (apiserver_start(&(struct apiserver_options){ .port = 0 }, &t->server, &e) < 0)
 		fail_msg("%s", err_text(&e));
 	path = file_join(t->dir, "kubeconfig");
-	text = str_format("apiVersion: v1\nkind: Config\ncurrent-context: c\n"
-			  "contexts: [{name: c, context: {cluster: k, user: u}}]\n"
-			  "clusters: [{name: k, cluster: {server: \"%s\"}}]\nusers: [{name: u, user: {}}]\n",
-			  apiserver_url(t->server));
-	assert_int_equal(file_write_atomic(path, text, strlen(text), 0600, &e), 0);
+	kubeconfig_write(path, apiserver_url(t->server), "", "");
 	assert_int_equal(store_new(store_changed, t, &t->store), 0);
 	if (source_api_new(t->loop, t->files, &(struct source_api_options){ .kubeconfig = path, .node_name = "node-1" },
 			   &SINK, t, &t->source, &e) < 0 ||

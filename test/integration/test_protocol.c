@@ -31,6 +31,7 @@
 #include "common/log.h"
 #include "common/str.h"
 #include "test/apiserver/apiserver.h"
+#include "test/lib/kubeconfig.h"
 #include "test/lib/patience.h"
 
 struct told {
@@ -132,15 +133,11 @@ static const struct source_sink SINK = {
 
 static void start_source(struct rig *t)
 {
-	cleanup_free char *path = file_join(t->dir, "kubeconfig"), *text = NULL;
+	cleanup_free char *path = file_join(t->dir, "kubeconfig");
 	struct err e = ERR_INIT;
 
-	text = str_format("apiVersion: v1\nkind: Config\ncurrent-context: c\n"
-			  "contexts: [{name: c, context: {cluster: k, user: u}}]\n"
-			  "clusters: [{name: k, cluster: {server: \"%s\"}}]\nusers: [{name: u, user: {}}]\n",
-			  apiserver_url(t->server));
-	if (file_write_atomic(path, text, strlen(text), 0600, &e) < 0 ||
-	    source_api_new(t->loop, t->files,
+	kubeconfig_write(path, apiserver_url(t->server), "", "");
+	if (source_api_new(t->loop, t->files,
 			   &(struct source_api_options){ .kubeconfig = path,
 							 .node_name = "node-1",
 							 .kube_api_qps = t->qps,

@@ -17,6 +17,7 @@
 #include "common/str.h"
 #include "test/apiserver/apiserver.h"
 #include "test/lib/certs.h"
+#include "test/lib/kubeconfig.h"
 #include "test/lib/patience.h"
 
 #define SECRETS_MAX 512
@@ -192,13 +193,9 @@ static char *read_text(const struct rig *t, const char *name)
 
 static void write_kubeconfig(const struct rig *t, const char *url, const char *cluster, const char *user)
 {
-	cleanup_free char *text = str_format("apiVersion: v1\nkind: Config\ncurrent-context: c\n"
-					     "contexts: [{name: c, context: {cluster: k, user: u}}]\n"
-					     "clusters: [{name: k, cluster: {server: \"%s\"%s}}]\n"
-					     "users: [{name: u, user: {%s}}]\n",
-					     url, cluster, user);
+	cleanup_free char *path = path_in(t, "kubeconfig");
 
-	write_file(t, "kubeconfig", text);
+	kubeconfig_write(path, url, cluster, user);
 }
 
 static void start_server(struct rig *t, const struct apiserver_options *o)

@@ -6,11 +6,11 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
-#include "common/file.h"
 #include "common/json.h"
 #include "common/log.h"
 #include "common/str.h"
 #include "test/apiserver/apiserver.h"
+#include "test/lib/kubeconfig.h"
 #include "test/lib/patience.h"
 
 #define TEST_SYNC   (200 * USEC_PER_MSEC)
@@ -110,7 +110,6 @@ static const struct source_sink SINK = {
 static int setup(void **state)
 {
 	struct rig *t = calloc(1, sizeof(*t));
-	cleanup_free char *text = NULL;
 	struct err e = ERR_INIT;
 
 	assert_int_equal(loop_new(&t->loop), 0);
@@ -119,11 +118,7 @@ static int setup(void **state)
 		fail_msg("%s", err_text(&e));
 	snprintf(t->kubeconfig, sizeof(t->kubeconfig), "/tmp/test_strategies.XXXXXX");
 	close(mkstemp(t->kubeconfig));
-	text = str_format("apiVersion: v1\nkind: Config\ncurrent-context: c\n"
-			  "contexts: [{name: c, context: {cluster: k, user: u}}]\n"
-			  "clusters: [{name: k, cluster: {server: \"%s\"}}]\nusers: [{name: u, user: {}}]\n",
-			  apiserver_url(t->server));
-	assert_int_equal(file_write_atomic(t->kubeconfig, text, strlen(text), 0600, &e), 0);
+	kubeconfig_write(t->kubeconfig, apiserver_url(t->server), "", "");
 	*state = t;
 	return 0;
 }
