@@ -3,8 +3,9 @@
  * are still there in one long run. A removal moves up what had to give way to it, so there are no tombs. */
 #include "common/idmap.h"
 
-#define SLOTS_MIN 16u
-#define GROUP	  8u /* ids; their slots are two cache lines */
+#include "common/slots.h"
+
+#define GROUP 8u /* ids; their slots are two cache lines */
 
 static size_t slot_of(uint64_t id, size_t n_slots)
 {
@@ -38,21 +39,15 @@ void *idmap_get(const struct idmap *m, uint64_t id)
 	return m->n_used > 0 ? slot_find(m->entries, m->n_slots, id)->value : NULL;
 }
 
-static bool has_room(size_t n_slots, size_t n)
-{
-	return n <= n_slots / 4 * 3;
-}
-
 int idmap_reserve(struct idmap *m, size_t n)
 {
-	size_t n_slots = m->n_slots ?: SLOTS_MIN;
 	struct idmap_entry *entries;
+	size_t n_slots;
 
-	if (has_room(m->n_slots, n))
+	if (n <= slots_room(m->n_slots))
 		return 0;
-	while (!has_room(n_slots, n))
-		if (__builtin_mul_overflow(n_slots, 2, &n_slots))
-			return -ENOMEM;
+	if (slots_for(n, 3, m->n_slots ?: SLOTS_MIN, &n_slots) < 0)
+		return -ENOMEM;
 	entries = calloc(n_slots, sizeof(*entries));
 	if (!entries)
 		return -ENOMEM;

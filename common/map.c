@@ -5,7 +5,7 @@
 #include <pthread.h>
 #include <sodium.h>
 
-#define MAP_SLOTS_MIN 16
+#include "common/slots.h"
 
 static char tomb;
 #define TOMB ((void *)&tomb)
@@ -74,12 +74,11 @@ static void slots_put(struct map_entry *entries, size_t n_slots, const struct ma
 /* A table in which n entries take at most one half, without tombs: twice the slots will do when a table is full. */
 static int map_rehash(struct map *m, size_t n)
 {
-	size_t n_slots = MAP_SLOTS_MIN;
 	struct map_entry *entries;
+	size_t n_slots;
 
-	while (n_slots / 2 < n)
-		if (__builtin_mul_overflow(n_slots, 2, &n_slots))
-			return -ENOMEM;
+	if (slots_for(n, 2, SLOTS_MIN, &n_slots) < 0)
+		return -ENOMEM;
 	entries = calloc(n_slots, sizeof(*entries));
 	if (!entries)
 		return -ENOMEM;
@@ -97,7 +96,7 @@ static int map_rehash(struct map *m, size_t n)
 
 int map_reserve(struct map *m, size_t n)
 {
-	return n <= m->n_slots / 4 * 3 - m->n_tombs ? 0 : map_rehash(m, n / 3 * 2 + 2);
+	return n <= slots_room(m->n_slots) - m->n_tombs ? 0 : map_rehash(m, n / 3 * 2 + 2);
 }
 
 int map_add(struct map *m, const void *key, size_t key_len, void *value)
@@ -110,7 +109,7 @@ int map_add(struct map *m, const void *key, size_t key_len, void *value)
 	if (map_find(m, entry.hash, key, key_len))
 		return -EEXIST;
 
-	if (m->n_used + m->n_tombs + 1 > m->n_slots / 4 * 3) {
+	if (m->n_used + m->n_tombs + 1 > slots_room(m->n_slots)) {
 		r = map_rehash(m, m->n_used + 1);
 		if (r < 0)
 			return r;

@@ -99,6 +99,19 @@ static void room_that_was_made_is_enough(void **state)
 	}
 }
 
+static void room_that_cannot_be_is_refused(void **state)
+{
+	cleanup_idmap struct idmap m = IDMAP_INIT;
+	const struct idmap_entry *before;
+	int value;
+
+	assert_int_equal(idmap_add(&m, 3, &value), 0);
+	before = m.entries;
+	assert_int_equal(idmap_reserve(&m, SIZE_MAX), -ENOMEM);
+	assert_ptr_equal(m.entries, before);
+	assert_ptr_equal(idmap_get(&m, 3), &value);
+}
+
 /* Those of today would have the places of those that are still there of long ago, if places were counted as ids are. */
 static void old_ids_are_not_in_the_way_of_new_ones(void **state)
 {
@@ -125,6 +138,7 @@ int main(void)
 		cmocka_unit_test(it_is_what_an_array_would_be),
 		cmocka_unit_test(emptying_it_finds_each_once),
 		cmocka_unit_test(room_that_was_made_is_enough),
+		cmocka_unit_test(room_that_cannot_be_is_refused),
 		cmocka_unit_test(old_ids_are_not_in_the_way_of_new_ones),
 	};
 

@@ -187,6 +187,23 @@ static void room_that_was_made_is_enough(void **state)
 	}
 }
 
+static void room_that_cannot_be_is_refused(void **state)
+{
+	cleanup_map struct map m = MAP_INIT;
+	const struct map_entry *before;
+	char keys[20];
+
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		keys[i] = (char)i;
+		assert_int_equal(map_add(&m, &keys[i], 1, &keys[i]), 0);
+	}
+	assert_ptr_equal(map_remove(&m, &keys[0], 1), &keys[0]);
+	before = m.entries;
+	assert_int_equal(map_reserve(&m, SIZE_MAX), -ENOMEM);
+	assert_ptr_equal(m.entries, before);
+	assert_ptr_equal(map_get(&m, &keys[1], 1), &keys[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -199,6 +216,7 @@ int main(void)
 		cmocka_unit_test(churn_does_not_make_the_table_grow),
 		cmocka_unit_test(entry_just_returned_may_be_removed),
 		cmocka_unit_test(room_that_was_made_is_enough),
+		cmocka_unit_test(room_that_cannot_be_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
