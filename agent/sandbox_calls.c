@@ -15,6 +15,7 @@
 
 #include <asm/ioctls.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -84,11 +85,17 @@
 		DO(setuid), DO(setgid), DO(setreuid), DO(setregid), DO(setresuid), DO(setresgid), DO(setgroups),       \
 		DO(setfsuid), DO(setfsgid)
 
-#define ALLOW_IOCTL(command) CALL_ALLOW_IF(ioctl, ARG_IS(1, command))
-#define ALLOW_FCNTL(command) CALL_ALLOW_IF(fcntl, ARG_IS(1, command))
-#define ALLOW_PRCTL(option)  CALL_ALLOW_IF(prctl, ARG_IS(0, option))
-#define ALLOW_SOCKET(domain, type)                                                                                     \
-	CALL_ALLOW_IF(socket, ARG_IS(0, domain), ARG_HAS(1, (uint32_t) ~(SOCK_CLOEXEC | SOCK_NONBLOCK), type))
+#define ALLOW_IOCTL(command)	   CALL_ALLOW_IF(ioctl, ARG_IS(1, command))
+#define ALLOW_FCNTL(command)	   CALL_ALLOW_IF(fcntl, ARG_IS(1, command))
+#define ALLOW_PRCTL(option)	   CALL_ALLOW_IF(prctl, ARG_IS(0, option))
+#define SOCKET_IS(domain, type)	   ARG_IS(0, domain), ARG_HAS(1, (uint32_t) ~(SOCK_CLOEXEC | SOCK_NONBLOCK), type)
+#define ALLOW_SOCKET(domain, type) CALL_ALLOW_IF(socket, SOCKET_IS(domain, type))
+/* With the usual protocol alone: MPTCP, SCTP and SMC connect as well, and the ports that Landlock rules are TCP's. */
+#define ALLOW_INTERNET(domain, type, protocol)                                                                         \
+	CALL_ALLOW_IF(socket, SOCKET_IS(domain, type), ARG_IS(2, 0)),                                                  \
+		CALL_ALLOW_IF(socket, SOCKET_IS(domain, type), ARG_IS(2, protocol))
+#define NO_FAST_OPEN(name, flags)                                                                                      \
+	CALL_DO_IF(name, SYSFILTER_ERRNO(EOPNOTSUPP), ARG_HAS(flags, MSG_FASTOPEN, MSG_FASTOPEN))
 #define NEW_CODE(name) CALL_DO_IF(name, SYSFILTER_ERRNO(EPERM), ARG_HAS(2, PROT_EXEC, PROT_EXEC))
 #define READ_ONLY      ARG_HAS(2, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY)
 #define SET(list, rest)                                                                                                \
@@ -112,6 +119,10 @@
 
 static const struct sysfilter_rule agent[] = {
 	NEVER_IN_A_CHILD(CALL_KILL),
+	/* sending that connects, for which Landlock is not asked */
+	NO_FAST_OPEN(sendto, 3),
+	NO_FAST_OPEN(sendmsg, 2),
+	NO_FAST_OPEN(sendmmsg, 3),
 	BASE,
 	/* the loop and FUSE */
 	CALL_ALLOW(epoll_create1),
@@ -147,10 +158,10 @@ static const struct sysfilter_rule agent[] = {
 	CALL_ALLOW(setsockopt),
 	CALL_ALLOW(socketpair), /* libcurl, to be woken by its resolver's thread */
 	ALLOW_SOCKET(AF_UNIX, SOCK_STREAM),
-	ALLOW_SOCKET(AF_INET, SOCK_STREAM),
-	ALLOW_SOCKET(AF_INET, SOCK_DGRAM),
-	ALLOW_SOCKET(AF_INET6, SOCK_STREAM),
-	ALLOW_SOCKET(AF_INET6, SOCK_DGRAM),
+	ALLOW_INTERNET(AF_INET, SOCK_STREAM, IPPROTO_TCP),
+	ALLOW_INTERNET(AF_INET, SOCK_DGRAM, IPPROTO_UDP),
+	ALLOW_INTERNET(AF_INET6, SOCK_STREAM, IPPROTO_TCP),
+	ALLOW_INTERNET(AF_INET6, SOCK_DGRAM, IPPROTO_UDP),
 	/* getaddrinfo(3) asks for this machine's addresses */
 	CALL_ALLOW_IF(socket, ARG_IS(0, AF_NETLINK), ARG_IS(2, 0 /* NETLINK_ROUTE */)),
 	CALL_ALLOW(bind), /* netlink's; Landlock refuses TCP's, and without listen(2) there is no server */

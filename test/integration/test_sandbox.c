@@ -507,6 +507,11 @@ static int try_inet(void)
 	return try_socket(AF_INET, SOCK_STREAM, 0);
 }
 
+static int try_udplite(void)
+{
+	return try_socket(AF_INET, SOCK_DGRAM, IPPROTO_UDPLITE);
+}
+
 static int try_inet6(void)
 {
 	return try_socket(AF_INET6, SOCK_STREAM, 0);
@@ -535,6 +540,46 @@ static int try_connect_server(void)
 static int try_connect_other(void)
 {
 	return try_connect(world.other_port);
+}
+
+/* MPTCP speaks TCP to who does not know it, and is none of the sockets whose ports Landlock rules. */
+static int try_connect_other_mptcp(void)
+{
+	struct sockaddr_in a = loopback(world.other_port);
+	int fd = socket(AF_INET, SOCK_STREAM, IPPROTO_MPTCP);
+
+	return fd < 0 ? errno : result(connect(fd, (struct sockaddr *)&a, sizeof(a)));
+}
+
+/* What is sent first connects, and Landlock is not asked: by each of the three calls. */
+static int try_fast_open(int call)
+{
+	struct sockaddr_in a = loopback(world.other_port);
+	char byte = 'x';
+	struct iovec iov = { &byte, 1 };
+	struct mmsghdr m = { .msg_hdr = { &a, sizeof(a), &iov, 1, NULL, 0, 0 } };
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	if (fd < 0)
+		return errno;
+	if (call == SYS_sendto)
+		return result(sendto(fd, &byte, 1, MSG_FASTOPEN, (struct sockaddr *)&a, sizeof(a)));
+	return result(call == SYS_sendmsg ? sendmsg(fd, &m.msg_hdr, MSG_FASTOPEN) : sendmmsg(fd, &m, 1, MSG_FASTOPEN));
+}
+
+static int try_fast_open_sendto(void)
+{
+	return try_fast_open(SYS_sendto);
+}
+
+static int try_fast_open_sendmsg(void)
+{
+	return try_fast_open(SYS_sendmsg);
+}
+
+static int try_fast_open_sendmmsg(void)
+{
+	return try_fast_open(SYS_sendmmsg);
 }
 
 /* Nobody listens there, or perhaps somebody does. */
@@ -1111,6 +1156,11 @@ static const struct {
 	TRY(CACHE, try_inet, EAFNOSUPPORT),
 	TRY(AGENT_ADDRESS, try_connect_server, 0),
 	TRY(AGENT_ADDRESS, try_connect_other, EACCES, LANDLOCK_TCP),
+	TRY(AGENT_ADDRESS, try_connect_other_mptcp, EAFNOSUPPORT),
+	TRY(AGENT_ADDRESS, try_fast_open_sendto, EOPNOTSUPP),
+	TRY(AGENT_ADDRESS, try_fast_open_sendmsg, EOPNOTSUPP),
+	TRY(AGENT_ADDRESS, try_fast_open_sendmmsg, EOPNOTSUPP),
+	TRY(AGENT_ADDRESS, try_udplite, EAFNOSUPPORT),
 	TRY(AGENT_ADDRESS, try_connect_name_server, EACCES, LANDLOCK_TCP),
 	TRY(AGENT_ADDRESS, try_bind, EACCES, LANDLOCK_TCP),
 	TRY(AGENT_NAME, try_connect_server, 0),
