@@ -169,6 +169,20 @@ static int set_calls(const struct sandbox_calls *calls, struct err *e)
 	return 0;
 }
 
+/* The list of a process that starts no other. abort(3)'s signal, which all of them let pass, goes to itself alone: to others of
+ * its user only Landlock would refuse it, since Linux 6.12, and of uid 0 these others are most of the host. */
+static int set_own_calls(const struct sandbox_calls *calls, struct err *e)
+{
+	const struct sysfilter_rule rules[] = {
+		CALL_ALLOW_IF(tgkill, ARG_IS(0, (uint32_t)getpid())),
+		CALL_DO(tgkill, SYSFILTER_ERRNO(EPERM)),
+	};
+	const struct sandbox_calls own_signals = { rules, ARRAY_SIZE(rules), SECCOMP_RET_ALLOW };
+	int r = set_calls(&own_signals, e);
+
+	return r < 0 ? r : set_calls(calls, e);
+}
+
 static int set_memory(struct err *e)
 {
 	if (prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0) == 0)
@@ -230,7 +244,7 @@ int sandbox_confine(struct err *e)
 	r = set_memory(e);
 	if (r == 0)
 		r = confine_to_libraries(e);
-	return r < 0 ? r : set_calls(&SANDBOX_AGENT, e);
+	return r < 0 ? r : set_own_calls(&SANDBOX_AGENT, e);
 }
 
 /* The modules that the resolver loads for the `hosts:` line of nsswitch.conf, so that they are there when nothing can be loaded
@@ -357,7 +371,7 @@ int sandbox_confine_cache(int dirfd, struct err *e)
 		r = landlock_enforce(&l);
 	if (r < 0 && r != -EOPNOTSUPP)
 		return err_set(e, r, "Landlock: %s", strerror(-r));
-	return set_calls(&SANDBOX_CACHE, e);
+	return set_own_calls(&SANDBOX_CACHE, e);
 }
 
 /* A mount of nobody's namespace, from which no way leads up. */
@@ -451,19 +465,7 @@ int sandbox_confine_audit(int dirfd, struct err *e)
 		r = landlock_enforce(&l);
 	if (r < 0 && r != -EOPNOTSUPP)
 		return err_set(e, r, "Landlock: %s", strerror(-r));
-	return set_calls(&SANDBOX_AUDIT, e);
-}
-
-/* abort(3)'s is the one other signal that its calls let pass: to itself. */
-static int set_own_signals(struct err *e)
-{
-	const struct sysfilter_rule rules[] = {
-		CALL_ALLOW_IF(tgkill, ARG_IS(0, (uint32_t)getpid())),
-		CALL_DO(tgkill, SYSFILTER_ERRNO(EPERM)),
-	};
-	const struct sandbox_calls calls = { rules, ARRAY_SIZE(rules), SECCOMP_RET_ALLOW };
-
-	return set_calls(&calls, e);
+	return set_own_calls(&SANDBOX_AUDIT, e);
 }
 
 int sandbox_confine_signaller(int proc, struct err *e)
@@ -483,8 +485,7 @@ int sandbox_confine_signaller(int proc, struct err *e)
 		r = landlock_enforce(&l);
 	if (r < 0 && r != -EOPNOTSUPP)
 		return err_set(e, r, "Landlock: %s", strerror(-r));
-	r = set_own_signals(e);
-	return r < 0 ? r : set_calls(&SANDBOX_SIGNALLER, e);
+	return set_own_calls(&SANDBOX_SIGNALLER, e);
 }
 
 int sandbox_confine_keeper(struct err *e)

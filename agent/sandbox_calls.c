@@ -115,7 +115,7 @@
 		CALL_ALLOW(sendmsg), CALL_ALLOW(recvfrom), CALL_ALLOW(connect), ALLOW_SOCKET(AF_UNIX, SOCK_DGRAM),     \
 		ALLOW_FCNTL(F_GETFD), ALLOW_FCNTL(F_SETFD), ALLOW_FCNTL(F_GETFL), ALLOW_FCNTL(F_SETFL),                \
 		ALLOW_FCNTL(F_DUPFD_CLOEXEC), ALLOW_IOCTL(TCGETS),                                                     \
-		CALL_ALLOW_IF(tgkill, ARG_IS(2, SIGABRT)) /* abort(3) */
+		CALL_ALLOW_IF(tgkill, ARG_IS(2, SIGABRT)) /* abort(3); to itself alone, see sandbox.c */
 
 static const struct sysfilter_rule agent[] = {
 	NEVER_IN_A_CHILD(CALL_KILL),
@@ -194,7 +194,8 @@ static const struct sysfilter_rule agent[] = {
 	CALL_ALLOW(getppid),
 	CALL_ALLOW(getrusage),
 	CALL_ALLOW(getrlimit),
-	CALL_ALLOW(prlimit64), /* without a capability limits only go down, and of other processes not at all */
+	CALL_ALLOW_IF(prlimit64, ARG_IS(0, 0)), /* its own; without a capability they only go down */
+	CALL_DO(prlimit64, SYSFILTER_ERRNO(EPERM)),
 	CALL_ALLOW(clock_getres),
 	CALL_ALLOW(clock_nanosleep),
 	CALL_ALLOW(nanosleep),

@@ -1,5 +1,5 @@
 /* Publisher: runs orders. Everything it needs is in static memory or on the stack and opened before the filter is on,
- * so that about fifteen system calls are enough for ever. Contents are read with sendfile(2) into /dev/null: they come
+ * so that nineteen system calls are enough for ever. Contents are read with sendfile(2) into /dev/null: they come
  * into the kernel's page cache and never into this process.
  *
  * What the kernel is to drop of a live file it is told here and not by the agent: it waits for pages that are just being

@@ -107,7 +107,7 @@ check "the audit process cannot write to its own" not touch "/proc/$audit/root/s
 check_equal "the keeper is filtered, no new privileges" "$(field "$keeper" Seccomp) $(field "$keeper" NoNewPrivs)" "2 1"
 more_filters() { echo $(($(field "$1" Seccomp_filters) - $(field "$keeper" Seccomp_filters))); }
 check_equal "each has filters of its own beside the keeper's" \
-	"$(more_filters "$agent") $(more_filters "$publisher") $(more_filters "$cache") $(more_filters "$audit") $(more_filters "$signaller")" "2 1 1 1 2"
+	"$(more_filters "$agent") $(more_filters "$publisher") $(more_filters "$cache") $(more_filters "$audit") $(more_filters "$signaller")" "3 1 2 2 2"
 as_agent() { setpriv --reuid "$(field "$agent" Uid | cut -f 1)" --regid "$(field "$agent" Gid | cut -f 1)" --clear-groups "$@"; }
 check "another process of the agent's user does not see into it" not as_agent cat "/proc/$agent/environ" 2>/dev/null
 check_equal "what holds is said once" "$(logged 'sandbox: seccomp')" 1

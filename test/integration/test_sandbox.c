@@ -383,10 +383,25 @@ static int try_kill(void)
 	return result(syscall(SYS_kill, world.victim, 0));
 }
 
-/* The filter lets SIGABRT pass, for abort(3). */
+/* The list lets SIGABRT pass, for abort(3); the filter in front of it, to itself alone. */
 static int try_abort_other(void)
 {
 	return result(syscall(SYS_tgkill, world.victim, world.victim, SIGABRT));
+}
+
+/* Of a process of the same user, which the kernel asks no capability for. */
+static int try_others_limit(void)
+{
+	const struct rlimit less = { 16, 16 };
+
+	return result(prlimit(world.victim, RLIMIT_NOFILE, &less, NULL));
+}
+
+static int do_own_limit(void)
+{
+	struct rlimit now;
+
+	return result(getrlimit(RLIMIT_NOFILE, &now) < 0 ? -1 : setrlimit(RLIMIT_NOFILE, &now));
 }
 
 static int try_tgkill_kill(void)
@@ -1104,8 +1119,11 @@ static const struct {
 	TRY(ALL_CONFINED, try_kill, ENOSYS),
 	TRY(ALL_CONFINED, try_tgkill_kill, ENOSYS),
 	TRY(ALL_CONFINED, try_unknown, ENOSYS),
-	TRY(AGENT_CONFINED, try_abort_other, EPERM, LANDLOCK_SCOPES),
-	TRY(CACHE, try_abort_other, EPERM, LANDLOCK_SCOPES),
+	TRY(ALL_CONFINED, try_abort_other, EPERM),
+	TRY(ALL_CONFINED, try_abort_roots, EPERM),
+	TRY(AGENT_NO_LANDLOCK, try_abort_other, EPERM),
+	TRY(AGENT_CONFINED, try_others_limit, EPERM),
+	TRY(AGENT_CONFINED, do_own_limit, 0),
 	TRY(ALL_CONFINED, try_abort, OTHER_END),
 	TRY(ALL_CONFINED, try_dumpable, EINVAL),
 	TRY(ALL_CONFINED, try_keep_caps, EINVAL),
@@ -1212,7 +1230,6 @@ static const struct {
 	TRY(AUDIT, try_other_setsockopt, ENOSYS),
 	TRY(AUDIT, try_inet, EAFNOSUPPORT),
 	TRY(AUDIT, try_abstract, EPERM, LANDLOCK_SCOPES),
-	TRY(AUDIT, try_abort_roots, EPERM, LANDLOCK_SCOPES),
 	TRY(AUDIT, try_signal, EPERM),
 	TRY(AUDIT, try_map_code, EPERM),
 	TRY(AUDIT, try_make_code, EPERM),
@@ -1233,8 +1250,6 @@ static const struct {
 	TRY(SIGNALLER, try_apart, EACCES),
 	TRY(SIGNALLER, try_inet, EAFNOSUPPORT),
 	TRY(SIGNALLER, try_abstract, EPERM, LANDLOCK_SCOPES),
-	TRY(SIGNALLER, try_abort_other, EPERM),
-	TRY(SIGNALLER, try_abort_roots, EPERM),
 	TRY(SIGNALLER, try_signal, EPERM),
 	TRY(SIGNALLER, try_each_other_signal, EPERM),
 	TRY(SIGNALLER, try_signal_group, EPERM),
@@ -1330,6 +1345,7 @@ static const struct {
 	TRY(PUBLISHER_NO_SECCOMP, do_update, 0),
 	/* without Landlock, of which AGENT_NO_LANDLOCK is above */
 	TRY(AUDIT_NO_LANDLOCK, try_signal, EPERM),
+	TRY(AUDIT_NO_LANDLOCK, try_abort_roots, EPERM),
 	TRY(AUDIT_NO_LANDLOCK, try_etc, ENOENT),
 	TRY(AUDIT_NO_LANDLOCK, try_log_out, ENOENT),
 	TRY(AUDIT_NO_LANDLOCK, try_sysctl, EROFS),
