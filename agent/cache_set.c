@@ -511,6 +511,16 @@ static json_t *text_json(const struct secret *secret)
 	return data;
 }
 
+static bool put_base64(json_t **data, const struct secret_key *key)
+{
+	cleanup_secret char *text = NULL;
+
+	if (b64_encode(secspan_data(&key->value), key->value.len, &text) < 0)
+		return false;
+	put_str(data, key->name, text);
+	return true;
+}
+
 /* In base64: all of a Secret's, and a ConfigMap's binaryData. */
 static json_t *data_json(const struct secret *secret)
 {
@@ -518,15 +528,11 @@ static json_t *data_json(const struct secret *secret)
 
 	for (size_t i = 0; i < secret->n_keys; i++) {
 		const struct secret_key *key = &secret->keys[i];
-		cleanup_secret char *text = NULL;
 
-		if (secret->kind == OBJECT_CONFIG_MAP && !key->binary)
+		if ((secret->kind == OBJECT_CONFIG_MAP && !key->binary) || put_base64(&data, key))
 			continue;
-		if (b64_encode(secspan_data(&key->value), key->value.len, &text) < 0) {
-			json_decref(data);
-			return NULL;
-		}
-		put_str(&data, key->name, text);
+		json_decref(data);
+		return NULL;
 	}
 	return data;
 }

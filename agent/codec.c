@@ -139,16 +139,15 @@ static int read_data(struct secret *s, const json_t *obj, struct values *values,
 	}
 	if (n > KEYS_MAX)
 		return json_issue_set(issue, &at, "more than %d keys", KEYS_MAX);
-	s->keys = n > 0 ? calloc(n, sizeof(*s->keys)) : NULL;
-	if (n > 0 && !s->keys)
+	s->keys = calloc(MAX(n, (size_t)1), sizeof(*s->keys));
+	if (!s->keys)
 		return no_memory(issue, &at);
 	for (size_t i = 0; i < n_values; i++) {
 		r = read_key_names(s, &values[i], &total, issue);
 		if (r < 0)
 			return r;
 	}
-	if (n > 0)
-		qsort(s->keys, s->n_keys, sizeof(*s->keys), compare_keys);
+	qsort(s->keys, s->n_keys, sizeof(*s->keys), compare_keys);
 	r = refuse_doubles(s, &values[n_values - 1], issue);
 	if (r < 0)
 		return r;

@@ -212,7 +212,7 @@ static int read_from(const json_t *element, const struct json_at *at, struct ref
 		     struct json_issue *issue)
 {
 	static const char *const fields[] = { "configMapRef", "secretRef", NULL };
-	const json_t *ref;
+	const json_t *ref = NULL;
 	size_t which = 0;
 	int r;
 
@@ -347,7 +347,7 @@ static int visit(const struct pod_container *c, const json_t *doc, const struct 
 	r = check_length(c, "env", list, ENVIRONMENT_VARIABLES_MAX, e);
 	for (size_t i = 0; r == 0 && i < json_array_size(list); i++) {
 		const struct json_at at = JSON_AT_INDEX(&list_at, i);
-		struct definition d;
+		struct definition d = { .source = NULL };
 
 		r = read_definition(json_array_get(list, i), &at, &d, &issue);
 		r = r < 0 ? misshapen(c, &issue, e) : v->definition(v->userdata, &d, &at, e);

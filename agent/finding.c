@@ -28,6 +28,7 @@ int finding_new(const struct finding *from, struct finding **ret_f)
 {
 	cleanup_finding struct finding *f = calloc(1, sizeof(*f));
 
+	assert(from->file && from->reason);
 	if (!f)
 		return -ENOMEM;
 	f->level = from->level;

@@ -188,16 +188,17 @@ static json_t *report_volume(const struct report_state *s, const struct volume *
 {
 	cleanup_free char *path =
 		str_format("%s/%s/volumes/%s/%s", s->pods_dir, v->pod->uid, pod_volume_plugin(v->spec), v->spec->name);
-	/* the members of a secret volume are older than its sources */
-	const struct pod_volume_source *only = v->spec->kind == POD_VOLUME_SECRET ? v->spec->sources : NULL;
+	/* the members of a secret volume are older than its sources, of which it has one */
+	const struct pod_volume_source *only = v->spec->sources;
+	bool is_secret = v->spec->kind == POD_VOLUME_SECRET;
 
 	if (!path)
 		return NULL;
 	return json_pack("{s:s, s:s, s:s*, s:o*, s:o, s:o, s:o, s:s, s:s, s:s, s:o, s:o, s:I, s:I, s:o, s:s, s:o, s:o}",
-			 "name", v->spec->name, "type", pod_volume_type(v->spec), "secret", only ? only->name : NULL,
-			 "optional", only ? json_boolean(only->optional) : NULL, "sources",
-			 report_sources(s, v, with_keys), "path", json_text(path), "live", report_live(s, v), "state",
-			 condition_name(v->condition), "resourceVersion",
+			 "name", v->spec->name, "type", pod_volume_type(v->spec), "secret",
+			 is_secret ? only->name : NULL, "optional", is_secret ? json_boolean(only->optional) : NULL,
+			 "sources", report_sources(s, v, with_keys), "path", json_text(path), "live", report_live(s, v),
+			 "state", condition_name(v->condition), "resourceVersion",
 			 v->resource_version ? v->resource_version : "", "version", v->version, "updated",
 			 report_updated(v), "ageSeconds", report_age(v), "files", (json_int_t)v->n_files, "bytes",
 			 (json_int_t)v->n_bytes, "error", json_text(v->error), "reason", reason_name(v->reason),

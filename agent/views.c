@@ -75,22 +75,23 @@ static bool path_is_below(const char *path, const char *dir)
 static int container_clean_paths(const struct pod_container *container)
 {
 	struct pod_container *c = (struct pod_container *)(uintptr_t)container;
+	const size_t n = container->n_mounts;
 
 	if (c->sorted_paths)
 		return 0;
 	if (!c->clean_paths)
-		c->clean_paths = calloc(c->n_mounts + 1, sizeof(*c->clean_paths));
-	for (size_t i = 0; c->clean_paths && i < c->n_mounts; i++) {
+		c->clean_paths = calloc(n + 1, sizeof(*c->clean_paths));
+	for (size_t i = 0; c->clean_paths && i < n; i++) {
 		if (!c->clean_paths[i])
 			c->clean_paths[i] = path_clean(c->mounts[i].mount_path);
 		if (!c->clean_paths[i])
 			return -ENOMEM;
 	}
-	c->sorted_paths = c->clean_paths ? calloc(c->n_mounts + 1, sizeof(*c->sorted_paths)) : NULL;
+	c->sorted_paths = c->clean_paths ? calloc(n + 1, sizeof(*c->sorted_paths)) : NULL;
 	if (!c->sorted_paths)
 		return -ENOMEM;
-	memcpy(c->sorted_paths, c->clean_paths, c->n_mounts * sizeof(*c->sorted_paths));
-	qsort(c->sorted_paths, c->n_mounts, sizeof(*c->sorted_paths), compare_paths);
+	memcpy(c->sorted_paths, c->clean_paths, n * sizeof(*c->sorted_paths));
+	qsort(c->sorted_paths, n, sizeof(*c->sorted_paths), compare_paths);
 	return 0;
 }
 

@@ -138,7 +138,7 @@ static int build_new(struct plan *p)
 
 	r = version_name(p, NULL, "..", p->version);
 	r = r ?: stage_volume(p, &vol);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	step_is_switch(p);
 
@@ -387,7 +387,7 @@ int plan_name_pod(struct plan *p)
 	snprintf(target, sizeof target, "../../%s", p->uid);
 	r = need_dir(p, root, PLAN_BY_NAME, MODE_NAME_DIR, &by_name);
 	r = r ?: need_dir(p, by_name, p->ns, MODE_NAME_DIR, &ns);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	link = tree_find(p->tree, ns, p->name);
 	if (!link)

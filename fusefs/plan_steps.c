@@ -76,7 +76,7 @@ int step_add(struct plan *p, enum order_op op, struct node *n, const char *path2
 	int r;
 
 	r = node_path(n, path);
-	return r ?: step_add_path(p, op, makes ? n : NULL, path, path2);
+	return r < 0 ? r : step_add_path(p, op, makes ? n : NULL, path, path2);
 }
 
 int step_add_inval(struct plan *p, enum order_op op, struct node *n)

@@ -110,7 +110,7 @@ int probe_dead(const char *path, bool *ret_dead, struct err *e)
 {
 	cleanup_fd int begun = -1, pidfd = -1;
 	int status = 0, r;
-	pid_t pid;
+	pid_t pid = -1;
 
 	r = start(path, &begun, &pid);
 	if (r < 0)
