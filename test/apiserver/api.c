@@ -47,7 +47,7 @@ static json_t *parse_rv(const char *text, uint64_t *ret_rv)
 static struct reply serve_get(struct apiserver *a, const struct call *c)
 {
 	json_t *obj = objects_get(a->objects, c->kind, c->ns, c->name), *status;
-	uint64_t rv;
+	uint64_t rv = 0;
 
 	a->counts.n_get++;
 	status = parse_rv(argument(c, "resourceVersion"), &rv);
@@ -169,7 +169,7 @@ static struct reply serve_list(struct apiserver *a, const struct call *c)
 {
 	cleanup_free char *start = NULL;
 	const char *limit_text = argument(c, "limit");
-	uint64_t rv, limit = 0;
+	uint64_t rv = 0, limit = 0;
 	struct reply reply;
 	json_t *status, *all;
 
@@ -316,7 +316,7 @@ static struct reply store_object(struct apiserver *a, const struct call *c, json
 
 static struct reply serve_put(struct apiserver *a, const struct call *c)
 {
-	json_t *obj, *status = parse_body(c, &obj);
+	json_t *obj = NULL, *status = parse_body(c, &obj);
 
 	return status ? api_reply_status(status) : store_object(a, c, obj);
 }
@@ -324,8 +324,8 @@ static struct reply serve_put(struct apiserver *a, const struct call *c)
 /* PUT of pods/NAME/status: only the status counts. */
 static struct reply serve_put_status(struct apiserver *a, const struct call *c)
 {
-	json_t *obj, *copy_of_old, *old = objects_get(a->objects, c->kind, c->ns, c->name),
-				   *status = parse_body(c, &obj);
+	json_t *obj = NULL, *copy_of_old, *old = objects_get(a->objects, c->kind, c->ns, c->name),
+	       *status = parse_body(c, &obj);
 
 	if (status)
 		return api_reply_status(status);
@@ -358,7 +358,7 @@ static void merge(json_t *target, json_t *patch)
 static struct reply serve_patch(struct apiserver *a, const struct call *c)
 {
 	const char *type = MHD_lookup_connection_value(c->connection, MHD_HEADER_KIND, "Content-Type");
-	json_t *old = objects_get(a->objects, c->kind, c->ns, c->name), *obj, *patch, *status;
+	json_t *old = objects_get(a->objects, c->kind, c->ns, c->name), *obj, *patch = NULL, *status;
 
 	if (!type || (!strstr(type, "merge-patch+json")))
 		return api_reply_status(

@@ -269,7 +269,7 @@ static void stop_daemon(struct apiserver *a)
 static int start(struct apiserver *a, struct err *e)
 {
 	struct epoll_event event = { .events = EPOLLIN };
-	struct sockaddr_in addr;
+	struct sockaddr_in addr = { .sin_port = 0 };
 	socklen_t len = sizeof(addr);
 	int r;
 
@@ -285,7 +285,8 @@ static int start(struct apiserver *a, struct err *e)
 	a->holder_fd = open_socket(a->options.port, false, e);
 	if (a->holder_fd < 0)
 		return a->holder_fd;
-	getsockname(a->holder_fd, (struct sockaddr *)&addr, &len);
+	if (getsockname(a->holder_fd, (struct sockaddr *)&addr, &len) < 0)
+		return err_set(e, -errno, "getsockname: %m");
 	a->port = ntohs(addr.sin_port);
 	if (asprintf(&a->url, "%s://127.0.0.1:%u", a->cert ? "https" : "http", a->port) < 0)
 		abort();

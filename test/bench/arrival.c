@@ -815,7 +815,7 @@ static void tell(struct http *const *clients)
 	uint64_t *back = must(calloc(n_nodes, sizeof(*back)));
 	size_t n_missing = 0;
 
-	for (size_t i = 0; i < n_nodes; i++) {
+	for (size_t i = 0; clients[i]; i++) {
 		back[i] = clients[i]->n_watching == n_secrets + 1 ? back_usec(clients[i]) : USEC_INFINITY;
 		n_missing += back[i] == USEC_INFINITY;
 	}
@@ -864,7 +864,7 @@ static void make_nodes(struct node *nodes, struct http **clients)
 static void lose_all(struct http *const *clients)
 {
 	server_is_up = false;
-	for (size_t i = 0; i < n_nodes; i++)
+	for (size_t i = 0; clients[i]; i++)
 		connection_lost(clients[i]);
 	run_until(now_usec + outage_usec);
 	server_is_up = true;
@@ -874,7 +874,7 @@ static void lose_all(struct http *const *clients)
 static void end_all(struct http *const *clients)
 {
 	seen.since_usec = now_usec;
-	for (size_t i = 0; i < n_nodes; i++) {
+	for (size_t i = 0; clients[i]; i++) {
 		clients[i]->connected = false;
 		fail_all(&clients[i]->running, 0, NULL);
 		start_waiting(clients[i]);
@@ -908,9 +908,9 @@ int main(int argc, char **argv)
 	if (secmem_init(SECRET_MEMORY, NULL) < 0)
 		die("no memory for Secrets");
 	nodes = must(calloc(n_nodes, sizeof(*nodes)));
-	clients = must(calloc(n_nodes, sizeof(struct http *)));
+	clients = must(calloc(n_nodes + 1, sizeof(struct http *))); /* the last one is NULL */
 	make_nodes(nodes, clients);
-	for (size_t i = 0; i < n_nodes; i++)
+	for (size_t i = 0; clients[i]; i++)
 		if (clients[i]->n_watching != n_secrets + 1)
 			die("a node does not get its watches");
 

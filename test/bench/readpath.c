@@ -114,7 +114,9 @@ static void op_readdir(struct worker *w, struct folder *f, size_t k)
 	DIR *dir = opendir(f->path);
 	size_t n = 0;
 
-	while (dir && readdir(dir))
+	if (!dir)
+		fail(f->path, "opendir");
+	while (readdir(dir))
 		n++;
 	if (n < n_keys + 2) /* with "." and ".." */
 		fail(f->path, "readdir");
@@ -188,7 +190,7 @@ static void take_turn(struct worker *w)
 		call_next(w);
 	b = now_nsec();
 	w->nsec_per_call = (double)(b - a) / (double)turn.n_calls;
-	for (size_t i = 0; i < turn.n_singles; i++, a = b) {
+	for (size_t i = 0; i < turn.n_singles; i++) {
 		a = now_nsec();
 		call_next(w);
 		b = now_nsec();

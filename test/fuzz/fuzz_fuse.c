@@ -1194,7 +1194,6 @@ static void strange(struct fuzz_input *in)
 			uint32_t longer = head.len + 1;
 
 			memcpy(f.request, &longer, sizeof longer);
-			how |= 8;
 		}
 		r = ask_raw();
 		FUZZ_CHECK(r == (opcode == FUSE_LOOKUP ? -EINVAL : ANSWER_NONE));

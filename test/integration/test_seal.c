@@ -157,7 +157,6 @@ static void no_value_is_in_what_is_written(void **state)
 static void nothing_else_is_written(void **state)
 {
 	cleanup_free char *tmp = str_format("%s/tmp", (char *)*state);
-	struct dirent *d;
 	size_t n = 0;
 	DIR *dir;
 
@@ -172,7 +171,7 @@ static void nothing_else_is_written(void **state)
 	assert_int_equal(rmdir("tmp"), 0);
 	dir = opendir(".");
 	assert_non_null(dir);
-	while ((d = readdir(dir)))
+	while (readdir(dir))
 		n++;
 	closedir(dir);
 	assert_int_equal(n, 2 + 3);

@@ -109,7 +109,7 @@ static void look_below(int dir, int depth)
 	DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	struct stat st;
 
-	if (note(d ? 0 : -1) < 0)
+	if (note(d ? 0 : -1) < 0 || !d)
 		return;
 	for (struct dirent *e; (e = readdir(d));) {
 		int sub;
@@ -680,7 +680,7 @@ static void look_for_rights(int dir, int depth)
 	DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	struct stat st;
 
-	if (note(d ? 0 : -1) < 0)
+	if (note(d ? 0 : -1) < 0 || !d)
 		return;
 	for (struct dirent *e; (e = readdir(d));) {
 		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||

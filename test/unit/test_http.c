@@ -540,7 +540,7 @@ static void no_tls_before_1_2_is_offered(void **state)
 static int client_socket(const struct rig *t)
 {
 	unsigned port = (unsigned)atoi(strrchr(t->url, ':') + 1);
-	struct sockaddr_in sin;
+	struct sockaddr_in sin = { .sin_port = 0 };
 
 	for (int fd = 3; fd < 1024; fd++) {
 		socklen_t len = sizeof(sin);

@@ -322,6 +322,7 @@ static void more_than_the_memory_holds_is_refused(void **state)
 	for (size_t i = 0; i < p.n; i++)
 		n_refused += p.objects[i].problem != NULL;
 	assert_int_equal(n_refused, 1);
+	assert_non_null(p.objects[2].problem);
 	assert_true(str_starts(p.objects[2].problem->text, "f.yaml:"));
 	forget(&p);
 }
