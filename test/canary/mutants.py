@@ -14,7 +14,8 @@ What cannot be seen this way, because another protection stands in for it:
 - that libcurl comes again after the last piece of its buffer (test_wipe_http2 sees it), and that somebody looks where a request was
   given up: without them a piece stays until the connection's next read, which is mostly soon.
 - MADV_DONTDUMP: there is no core at all. test_secmem sees the flag.
-- a core limit of one process: it inherits the keeper's. So all of them are taken away.
+- a core limit of one process: it inherits the keeper's. So all of them are taken away; what is seen then are the limits, for those
+  that are not dumpable leave no core all the same. Where `ulimit -Hc` is 0 nothing is seen; the canary says so.
 - PR_SET_DUMPABLE of agent, cache and audit process: the kernel switches it off when ids change. Of the keeper: its capabilities
   keep those without them away. The publisher's is seen.
 - free(), for what comes from the API server: the block in which TLS has decrypted a record is the next one that is given to
