@@ -150,6 +150,7 @@ static void send_raw(int to, struct fuzz_input *in)
 		m.msg_control = control.bytes;
 		m.msg_controllen = CMSG_SPACE(n_fds * sizeof(int));
 		c = CMSG_FIRSTHDR(&m);
+		FUZZ_CHECK(c);
 		c->cmsg_level = SOL_SOCKET;
 		c->cmsg_type = SCM_RIGHTS;
 		c->cmsg_len = CMSG_LEN(n_fds * sizeof(int));

@@ -1129,11 +1129,13 @@ static void notes_in_a_circle_are_lost(void **state)
 {
 	struct shot s;
 	uint64_t first;
+	size_t note;
 
 	volume_make("..1", "first");
 	s = take_shot();
-	memcpy(&first, s.bytes + first_note_at(&s), sizeof first);
-	memcpy(s.bytes + ARENA_HEAD_SIZE + first, &first, sizeof first);
+	note = first_note_at(&s);
+	memcpy(&first, s.bytes + note, sizeof first);
+	memcpy(s.bytes + ARENA_HEAD_SIZE + first, s.bytes + note, sizeof first);
 	end();
 	restore_shot(&s);
 	free(s.bytes);

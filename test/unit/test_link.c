@@ -110,6 +110,7 @@ static void send_raw(const void *data, size_t len, const int *fds, size_t n_fds)
 			    .msg_controllen = CMSG_SPACE(n_fds * sizeof(int)) };
 	struct cmsghdr *c = CMSG_FIRSTHDR(&h);
 
+	assert_non_null(c);
 	c->cmsg_level = SOL_SOCKET;
 	c->cmsg_type = SCM_RIGHTS;
 	c->cmsg_len = CMSG_LEN(n_fds * sizeof(int));
