@@ -85,9 +85,10 @@ TESTLIB := $(call obj,$(wildcard test/lib/*.c))
 # what the build tells the program: a header for each, so that a change compiles what contains it and nothing else
 TOLD := $(B)/include/common/version.h $(B)/include/common/sysconfdir.h
 UNIT := $(patsubst %.c,$(B)/%,$(wildcard test/unit/test_*.c))
-# what a sanitizer calls when a process ends is on no list of test_sandbox's and test_signaller's; and some are in `make long`
+# what a sanitizer calls when a process ends is on no list of test_sandbox's and test_signaller's; and some are in `make long`,
+# but `make tsan` is one suite
 UNSANITIZED := test/integration/test_sandbox.c test/integration/test_signaller.c \
-	$(if $(LONG)$(T),,$(shell grep -l 'takes long under ASan' test/integration/test_*.c))
+	$(if $(LONG)$(T)$(filter thread,$(SANITIZE)),,$(shell grep -l 'takes long under ASan' test/integration/test_*.c))
 INTEGRATION := $(patsubst %.c,$(B)/%,$(filter-out $(if $(SANITIZE),$(UNSANITIZED)),$(wildcard test/integration/test_*.c)))
 FUZZERS := $(patsubst %.c,$(B)/%,$(wildcard test/fuzz/fuzz_*.c))
 TOOLS := $(patsubst %.c,$(B)/%,$(wildcard test/tools/*.c)) $(patsubst %.c,$(B)/%,$(wildcard test/bench/*.c))

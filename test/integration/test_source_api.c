@@ -1468,10 +1468,6 @@ static void three_hundred_secrets_at_once(void **state)
 	struct rig *t = *state;
 	char name[16];
 
-#ifdef __SANITIZE_THREAD__
-	print_message("# ThreadSanitizer takes minutes for so many connections\n");
-	skip();
-#endif
 	for (unsigned i = 0; i < 300; i++) {
 		snprintf(name, sizeof(name), "s%u", i);
 		put_secret(t, name, "one");
