@@ -124,7 +124,10 @@ void fsconn_lock(struct fsconn *c)
 	off_t end = (off_t)(ARENA_HEAD_SIZE + c->heap_size), from, to;
 	struct stat st;
 
-	if (!c->heap || fstat(c->arena, &st) < 0 || (uint64_t)st.st_blocks == c->n_locked_blocks)
+	/* what comes adds blocks; what goes, so that as many may have come, is a change */
+	if (!c->heap || fstat(c->arena, &st) < 0 ||
+	    ((uint64_t)st.st_blocks == c->n_locked_blocks && st.st_ctim.tv_sec == c->locked_change.tv_sec &&
+	     st.st_ctim.tv_nsec == c->locked_change.tv_nsec))
 		return;
 	for (from = 0; from < end; from = to) {
 		from = lseek(c->arena, from, SEEK_DATA);
@@ -134,4 +137,5 @@ void fsconn_lock(struct fsconn *c)
 		madvise((char *)c->heap + from, (size_t)(to - from), MADV_POPULATE_READ);
 	}
 	c->n_locked_blocks = (uint64_t)st.st_blocks;
+	c->locked_change = st.st_ctim;
 }

@@ -3,6 +3,8 @@
  * that a restart of the keeper itself is no end either. Nothing here waits for an agent. */
 #pragma once
 
+#include <time.h>
+
 #include "agent/notify.h"
 #include "common/err.h"
 #include "fusefs/arena.h"
@@ -14,6 +16,7 @@ struct fsconn {
 	struct arena_connection *shared; /* the head of the arena; NULL: there is no connection */
 	void *heap; /* mapped to be locked; NULL: it is not */
 	uint64_t heap_size, n_locked_blocks;
+	struct timespec locked_change; /* of the arena, that fsconn_lock() has seen */
 };
 #define FSCONN_INIT ((struct fsconn){ .mount = { .fuse = -1, .private = -1 }, .arena = -1 })
 
@@ -34,7 +37,7 @@ void fsconn_store(const struct fsconn *c, struct notify *n);
 void fsconn_end(struct fsconn *c, const char *pods_dir, bool abort, struct notify *n);
 /* Lets go of it and leaves it to the service manager. */
 void fsconn_release(struct fsconn *c);
-/* Locks what of the arena is in memory: between two agents nobody else does. Cheap when nothing was added. */
+/* Locks what of the arena is in memory: between two agents nobody else does. Cheap when nothing has changed. */
 void fsconn_lock(struct fsconn *c);
 
 /* Names in the service manager's store. */
