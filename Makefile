@@ -35,7 +35,7 @@ DEPS_TEST := libcmocka-dev libseccomp-dev mandoc jq curl openssl ca-certificates
 	attr nghttp2-proxy strace crun runc podman conmon containerd busybox-static python3 git clang-format fuse3 systemd clang-14 \
 	libclang-rt-14-dev prometheus python3-yaml python3-jsonschema python3-rich zsh fish $(DEPS_DEB) lintian debootstrap
 # what `make lint` and `make valgrind` need beside; not for `make test`, it is half a gigabyte
-DEPS_LINT := clang clang-tidy clang-tools cppcheck shellcheck pyflakes3 valgrind
+DEPS_LINT := clang clang-tidy cppcheck shellcheck pyflakes3 valgrind
 # and what counts and samples in `make bench`
 DEPS_BENCH := valgrind linux-perf
 
