@@ -257,13 +257,13 @@ static void env_wake_after(void *userdata, uint64_t delay_usec)
 			  strerror(-r));
 }
 
+/* A watch that runs has no use for one, and of a thousand watches they would be a third of a megabyte. */
 static void env_wake_off(void *userdata)
 {
 	struct follower *f = userdata;
 
 	api_release(f);
-	if (f->timer)
-		loop_timer_off(f->timer);
+	loop_source_free(TAKE_PTR(f->timer));
 }
 
 static uint64_t env_lost(void *userdata)

@@ -25,11 +25,11 @@ enum { CHECK_GRID = 32 }; /* checks of one sync are done together, so many times
 
 struct wanted {
 	struct follower follower; /* the reflector */
-	struct follower poll; /* the poller; under Watch for the checks */
+	struct follower *poll; /* the poller; under Watch for the checks, and made for the first of them: NULL until then */
 	enum object_kind kind;
 	char *id; /* "secret ns/name" */
-	char *key; /* "ns/name" */
-	char *ns, *name;
+	const char *key, *name; /* the ends of it: "ns/name", "name" */
+	char *ns;
 	struct secret *secret; /* the last good one; NULL: absent, or not known yet */
 	char *rejected; /* why the present object was refused; NULL: it was not */
 	bool seen; /* in the list that is coming in */
@@ -58,14 +58,39 @@ static bool is_watched(const struct wanted *w)
 	return w->follower.source->tuning.strategy == SOURCE_WATCH;
 }
 
+static struct poller_pace pace_of(const struct source_api *s);
+static const struct reflector_handler POLL_HANDLER;
+
+static int poll_later(struct wanted *w, enum todo todo)
+{
+	const struct poller_pace pace = pace_of(w->follower.source);
+
+	if (!w->poll) {
+		w->poll = calloc(1, sizeof(*w->poll));
+		if (!w->poll)
+			return -ENOMEM;
+		follower_init(w->poll, w->follower.source, &w->follower.resource, &POLL_HANDLER, w);
+		follower_set_pace(w->poll, &pace);
+	}
+	return follower_do_later(w->poll, todo);
+}
+
+/* What is asked for from now on answers all needs so far. */
+static int poll_for_needs(struct wanted *w, enum todo todo)
+{
+	int r = poll_later(w, todo);
+
+	if (w->poll)
+		w->poll->need = w->n_needs;
+	return r;
+}
+
 /* The most recent state, soon. */
 static int fetch(struct wanted *w)
 {
 	w->rests = false;
 	w->fetch_need = w->n_needs;
-	if (!is_watched(w))
-		w->poll.need = w->n_needs;
-	return follower_do_later(is_watched(w) ? &w->follower : &w->poll, TODO_REFRESH);
+	return is_watched(w) ? follower_do_later(&w->follower, TODO_REFRESH) : poll_for_needs(w, TODO_REFRESH);
 }
 
 static bool is_needed(const struct wanted *w)
@@ -73,7 +98,6 @@ static bool is_needed(const struct wanted *w)
 	return w->n_needs > w->fresh;
 }
 
-/* What is asked for from now on answers all needs so far. */
 static int ask_for_need(struct wanted *w)
 {
 	bool runs = w->fetch_need > w->fresh && w->follower.todo != TODO_REFRESH;
@@ -81,8 +105,7 @@ static int ask_for_need(struct wanted *w)
 	/* one that runs may have begun before the last need: then secret_list_end() asks once more */
 	if (is_watched(w) && !w->settled)
 		return runs ? 0 : fetch(w);
-	w->poll.need = w->n_needs;
-	return follower_do_later(&w->poll, TODO_ASK);
+	return poll_for_needs(w, TODO_ASK);
 }
 
 static void ask_if_needed(struct wanted *w)
@@ -272,7 +295,7 @@ static void list_answers_needs(struct wanted *w)
 		return;
 	if (reflector_told_latest(r))
 		secret_is_fresh(w, w->fetch_need);
-	if (w->n_needs > MAX(w->fresh, w->poll.need))
+	if (w->n_needs > MAX(w->fresh, w->poll ? w->poll->need : 0))
 		ask_if_needed(w);
 }
 
@@ -355,7 +378,7 @@ static void check_ends(struct wanted *w)
 	}
 	if (w->failed_by_check)
 		secret_tell(w);
-	secret_is_fresh(w, poller_answered_need(w->poll.poller));
+	secret_is_fresh(w, poller_answered_need(w->poll->poller));
 }
 
 static void poll_list_begin(void *userdata)
@@ -387,7 +410,7 @@ static void poll_list_end(void *userdata)
 		return;
 	}
 	secret_list_end(userdata);
-	secret_is_fresh(w, poller_answered_need(w->poll.poller));
+	secret_is_fresh(w, poller_answered_need(w->poll->poller));
 }
 
 /* A check that fails is nobody's trouble but of a pod that waits for it. */
@@ -462,7 +485,7 @@ static void check(struct wanted *w)
 		return;
 	w->checked_usec = loop_now(w->follower.source->loop);
 	if (w->rests || is_silent || is_needed(w))
-		follower_do_later(&w->poll, TODO_ASK);
+		(void)poll_later(w, TODO_ASK);
 	else if (!w->follower.reflector)
 		follower_do_later(&w->follower, TODO_START); /* there was no memory for it */
 }
@@ -488,10 +511,8 @@ static void on_check_time(struct loop_source *source, void *userdata)
 
 static int wanted_start(struct wanted *w)
 {
-	if (!is_watched(w)) {
-		w->poll.need = w->n_needs;
-		return follower_do_later(&w->poll, TODO_START);
-	}
+	if (!is_watched(w))
+		return poll_for_needs(w, TODO_START);
 	plan_check(w);
 	return is_needed(w) ? fetch(w) : follower_do_later(&w->follower, TODO_START);
 }
@@ -500,11 +521,16 @@ static int wanted_start(struct wanted *w)
  * the server has. */
 static void wanted_switch(struct wanted *w, enum source_strategy before)
 {
+	struct follower *last;
+
 	w->rests = false;
 	if (before != SOURCE_WATCH && !is_watched(w))
 		return;
-	follower_stop(is_watched(w) ? &w->poll : &w->follower);
-	follower_do_later(is_watched(w) ? &w->poll : &w->follower, TODO_STOP);
+	last = is_watched(w) ? w->poll : &w->follower;
+	if (last) {
+		follower_stop(last);
+		follower_do_later(last, TODO_STOP);
+	}
 	if (wanted_start(w) < 0 || fetch(w) < 0)
 		log_error(LOG_F({ object_kind_word(w->kind), w->key }), "out of memory");
 }
@@ -515,7 +541,8 @@ void api_objects_retune(struct source_api *s, enum source_strategy before)
 	struct wanted *w;
 
 	for (size_t it = 0; (w = map_next(&s->wanted, &it));) {
-		follower_set_pace(&w->poll, &pace);
+		if (w->poll)
+			follower_set_pace(w->poll, &pace);
 		if (s->started && s->tuning.strategy != before)
 			wanted_switch(w, before);
 		else if (s->started && is_watched(w))
@@ -530,15 +557,15 @@ static void wanted_free(struct follower *f)
 	struct wanted *w = wanted_of(f);
 
 	follower_deinit(f);
-	follower_deinit(&w->poll);
+	if (w->poll)
+		follower_deinit(w->poll);
+	free(w->poll);
 	secret_unref(w->secret);
 	free(w->rejected);
 	free(w->failure);
 	free(w->said.text);
 	free(w->id);
-	free(w->key);
 	free(w->ns);
-	free(w->name);
 	free(w);
 }
 
@@ -557,20 +584,21 @@ static int wanted_new(struct source_api *s, enum object_kind kind, const char *n
 	};
 	struct wanted *w = calloc(1, sizeof(*w));
 	struct api_resource resource = RESOURCES[kind];
-	const struct poller_pace pace = pace_of(s);
 
 	if (!w)
 		return -ENOMEM;
 	w->kind = kind;
 	w->follower.free = wanted_free;
-	resource.ns = w->ns = strdup(ns);
-	resource.field_value = w->name = strdup(name);
+	w->ns = strdup(ns);
 	w->id = str_format("%s %s/%s", object_kind_word(kind), ns, name);
-	w->key = str_format("%s/%s", ns, name);
+	if (w->ns && w->id) {
+		w->key = w->id + strlen(object_kind_word(kind)) + 1;
+		w->name = w->key + strlen(ns) + 1;
+	}
+	resource.ns = w->ns;
+	resource.field_value = w->name;
 	follower_init(&w->follower, s, &resource, &SECRET_HANDLER, w);
-	follower_init(&w->poll, s, &resource, &POLL_HANDLER, w);
-	follower_set_pace(&w->poll, &pace);
-	if (!w->ns || !w->name || !w->id || !w->key) {
+	if (!w->ns || !w->id) {
 		wanted_free(&w->follower);
 		return -ENOMEM;
 	}
@@ -626,7 +654,8 @@ void api_unwant(struct source *source, enum object_kind kind, const char *ns, co
 	map_remove_str(&s->wanted, w->id);
 	s->n_rejected -= !!w->rejected;
 	follower_stop(&w->follower);
-	follower_stop(&w->poll);
+	if (w->poll)
+		follower_stop(w->poll);
 	/* its callbacks may be on the stack */
 	follower_do_later(&w->follower, TODO_FREE);
 }
@@ -707,7 +736,7 @@ size_t api_objects_n_waiting(const struct source_api *s)
 	size_t n = 0;
 
 	for (size_t it = 0; (w = map_next(&s->wanted, &it));)
-		n += follower_waits_for_server(&w->follower) + follower_waits_for_server(&w->poll);
+		n += follower_waits_for_server(&w->follower) + (w->poll && follower_waits_for_server(w->poll));
 	return n;
 }
 
@@ -720,8 +749,8 @@ void api_objects_server_answers(struct source_api *s, bool wanted_now, struct ou
 			continue;
 		if (follower_waits_for_server(&w->follower))
 			follower_server_answers(&w->follower, outage_turn(turns, random01()));
-		if (follower_waits_for_server(&w->poll))
-			follower_server_answers(&w->poll, outage_turn(turns, random01()));
+		if (w->poll && follower_waits_for_server(w->poll))
+			follower_server_answers(w->poll, outage_turn(turns, random01()));
 	}
 }
 
