@@ -166,14 +166,14 @@ chaos: deps ## kill agents and publishers at random moments under load, SEED= KI
 
 chaos-run: all tools
 	$(Q)test/chaos/chaos.py --build $(B) --seed $(or $(SEED),1) --kills $(or $(KILLS),1000) \
-		--duration $(or $(SECONDS),500)
+		--duration $(or $(SECONDS),500) --figures $(B)/bench
 	$(Q)test/chaos/chaos.py --build $(B) --volumes 10,100,1000
 
 canary: deps ## search all memory and files of the daemon for marked Secrets, in every situation (make test does it in part)
 	$(Q)$(MAKE) --no-print-directory canary-run
 
 canary-run: all tools
-	$(Q)unshare -m --propagation private -- test/canary/canary.py --build $(B)
+	$(Q)unshare -m --propagation private -- test/canary/canary.py --build $(B) --figures $(B)/bench
 
 fuzz: deps ## libFuzzer on one parser after the other, or on FUZZ=NAME, for SECONDS= (1800) each, or for CPU= of processor time
 	$(Q)$(MAKE) --no-print-directory fuzz-run

@@ -27,7 +27,7 @@ GOALS = {
     "idle-wakeups": ("idle, 1,000 watches: wake-ups a minute", "only for events, bookmarks and timers"),
     "plaintext": ("plaintext in the processes' memory after deletion", "0 bytes"),
 }
-# measured by commands of their own, which take hours or need no figure
+# measured by commands of their own, which leave what they find with these figures
 ELSEWHERE = {"kills": "`make chaos`", "plaintext": "`make canary`"}
 
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""What was measured, where and when, as one JSON object: for the report."""
+"""What was measured, where and when, as one JSON object: for the report. And the same of what is no part of test/bench/run, for
+its own commands (keep_figure())."""
 import ctypes
 import datetime
 import json
@@ -57,11 +58,25 @@ def busy_processors(seconds=2):
     return round((1 - (idle - idle_before) / (everything - all_before)) * os.cpu_count(), 2)
 
 
+def of_now():
+    return {
+        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "commit": git("rev-parse", "--short=12", "HEAD") + (" and changes" if git("status", "--porcelain", "-uno") else ""),
+    }
+
+
+def keep_figure(folder, name, figure):
+    """NAME.jsonl and NAME.took.jsonl, as test/bench/run makes them of a part."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, line in ((f"{name}.jsonl", {"bench": name} | figure),
+                       (f"{name}.took.jsonl", {"bench": "elsewhere", "part": name, "quick": False} | of_now())):
+        (folder / file).write_text(json.dumps(line) + "\n", encoding="utf-8")
+
+
 def main():
     print(json.dumps({
         "bench": "machine",
-        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-        "commit": git("rev-parse", "--short=12", "HEAD") + (" and changes" if git("status", "--porcelain", "-uno") else ""),
+        **of_now(),
         "processor": first("/proc/cpuinfo", r"^model name\s*: (.*)") or platform.machine(),
         "processors": len(os.sched_getaffinity(0)),
         "memory_gib": round(int(first("/proc/meminfo", r"^MemTotal:\s*(\d+)")) / 2**20, 1),

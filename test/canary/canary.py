@@ -33,8 +33,10 @@ import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "bench"))
 # pylint: disable=wrong-import-position
 import memory  # noqa: E402
+from machine import keep_figure  # noqa: E402
 from world import (ANSWERING, SIZES, Daemon, Kube, World, die_with_parent, eventually, free_port, letters, pod_of,  # noqa: E402
                    run_and_look, secret_volume)
 
@@ -132,6 +134,7 @@ class Canary:
         self.texts = []  # what commands have said
         self.inputs = set()
         self.daemons = []
+        self.n_searches = self.n_bytes = self.n_found = 0
 
     # --- looking
 
@@ -177,6 +180,9 @@ class Canary:
                 bad, found, searched = self.search(processes)
                 if not bad:
                     break
+        self.n_searches += 1
+        self.n_bytes += searched.bytes
+        self.n_found += len(bad)
         missing = set(expected if expected is not None else self.marks.live) - found
         details = [str(h) for h in memory.merged(bad)]
         details += [f"not found at all: {m}" for m in sorted(missing)]
@@ -993,6 +999,7 @@ def main():
     parser.add_argument("--stop", action="store_true", help="at the first failure")
     parser.add_argument("--kube", type=pathlib.Path, help="certificates of a real API server")
     parser.add_argument("--port", type=int, help="where it listens")
+    parser.add_argument("--figures", type=pathlib.Path, help="folder of test/bench/report, for what was found")
     args = parser.parse_args()
     folder = args.dir or pathlib.Path(tempfile.mkdtemp(prefix="canary."))
     folder.mkdir(exist_ok=True)
@@ -1003,6 +1010,9 @@ def main():
         canary.run(args.only.split(",") if args.only else [])
     except Enough:
         pass
+    if args.figures and not args.only:
+        keep_figure(args.figures, "canary", {"searches": canary.n_searches, "bytes": canary.n_bytes, "found": canary.n_found,
+                                             "checks": canary.tap.n, "failed": canary.tap.failed})
     return canary.tap.done()
 
 

@@ -36,6 +36,10 @@ import threading
 import time
 import traceback
 
+sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "bench"))
+# pylint: disable=wrong-import-position
+from machine import keep_figure  # noqa: E402
+
 RECORD = 64
 SIZES = {"small": 1, "page": 100, "big": 2200}  # in records: one page at most, a few, more than one READ
 N_EXTRA = 4
@@ -625,6 +629,10 @@ def chaos(args):
     if waits:
         print(f"from a kill of the agent to the first answered read, under this load: {quantiles(waits)}; "
               f"the longest look of any reader: {max(r.get('longestMs', 0) for r in results):.0f} ms")
+    if args.figures:
+        keep_figure(args.figures, "chaos", {
+            "seed": args.seed, "kills": sum(total["kills"].values()), "updates": sum(total["updates"].values()),
+            "looks": sum(total["looks"].values()), "failures": sum(len(r["failures"]) for r in results) + len(pids)})
     return failed
 
 
@@ -684,6 +692,7 @@ def main():
     parser.add_argument("--instances", type=int, default=4)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--dir", type=pathlib.Path)
+    parser.add_argument("--figures", type=pathlib.Path, help="folder of test/bench/report, for what was found")
     parser.add_argument("--volumes", type=lambda s: [int(n) for n in s.split(",")])
     args = parser.parse_args()
     if os.geteuid() != 0:
@@ -692,6 +701,7 @@ def main():
         os.environ["CHAOS_NAMESPACE"] = "1"
         os.execvp("unshare", ["unshare", "-m", "--propagation", "private", sys.executable] + sys.argv)
     args.build = args.build.resolve()
+    args.figures = args.figures and args.figures.resolve()
     args.kills = args.kills or (20 if args.volumes else 1000)
     folder = args.dir or pathlib.Path(tempfile.mkdtemp(prefix="secretlet-chaos."))
     folder.mkdir(exist_ok=True, parents=True)

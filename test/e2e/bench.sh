@@ -28,6 +28,11 @@ check "the server counts a watch for each Secret" every scale true '.streams == 
 check "which share connections" every scale true '.connections <= 4'
 check "a storm publishes each Secret" every scale true '.storm_published == .storms * .secrets'
 
+check "whose the memory is, is measured" bench memory
+# both are measured, in processes of their own: were blocks left out, or counted twice, they would not meet
+check "all that grows on the heap is somebody's, and no more than that" figures memory '(map(select(.kind == "heap").bytes_each) | add) as $grown |
+	(map(select(.what == "heap").bytes_each) | add) | . > 0.75 * $grown and . < 1.33 * $grown'
+
 check "propagation is measured" bench propagate
 check "a page can be made of it" "$here/../bench/report" --in "$out" --out "$TEST_DIR/page"
 check_contains "it names the server" "$(cat "$TEST_DIR/page/README.md")" "kube-apiserver v"

@@ -38,6 +38,16 @@ check "all processes together stay below 64 MiB" every scale true '.pss_total < 
 check "in a storm each Secret's volume is published anew, in each" every scale true '.storm_published == .storms * .secrets'
 check "at rest they wake up less than fifty times a second" every scale true '(.idle_wakeups | add) < 50 * .idle_s'
 
+check "whose the memory is, is measured" bench memory
+check "of each process" figures memory 'map(select(.what == "mapped") | .process) | unique == ["agent", "keeper", "publisher"]'
+check "some of it is clean pages of libraries" figures memory 'map(select(.kind == "libraries")) | all(.dirty_at_none < .bytes_at_none)'
+# with a connection for each watch it is more: of their buffers much was never touched
+check "and all that grows on the heap is somebody's" figures memory '(map(select(.kind == "heap").bytes_each) | add) as $grown |
+	(map(select(.what == "heap").bytes_each) | add) > 0.8 * $grown'
+check "most of it the HTTP client library's" figures memory 'map(select(.what == "heap")) | max_by(.bytes_each).who == "libcurl"'
+check "and little that nobody is known of" figures memory '(map(select(.what == "heap"))) as $all |
+	($all | map(select(.who == "other").bytes_each) | add // 0) < 0.05 * ($all | map(.bytes_each) | add)'
+
 check "the API server's load is counted" bench apiload
 ours='.who == "secretlet"'
 check "with Watch, a start is a list and a watch for each Secret" every apiload "$ours and .strategy == \"Watch\" and .phase == \"cold\"" \

@@ -42,6 +42,21 @@ check_equal "without figures there is no page" "$(make_page; echo $?) $([ -e "$p
 	read_path pread tmpfs 1 0
 	read_path pread links 1.06 3
 } >"$in/readpath.jsonl"
+mapped() { # mapped PROCESS KIND AT_NONE DIRTY EACH
+	jq -nc --arg process "$1" --arg kind "$2" --argjson bytes_at_none "$3" --argjson dirty_at_none "$4" --argjson bytes_each "$5" \
+		'{bench: "memory", what: "mapped", $process, $kind, $bytes_at_none, $dirty_at_none, $bytes_each, few: 10, many: 20, pods: 2, server: "test"}'
+}
+heap() { # heap WHO FUNCTION EACH
+	jq -nc --arg who "$1" --arg function "$2" --argjson bytes_each "$3" '{bench: "memory", what: "heap", $who, $function, $bytes_each}'
+}
+{
+	mapped agent heap 1048576 1048576 3000
+	mapped agent OpenSSL 2097152 102400 0
+	mapped keeper stack 4096 4096 0
+	heap libcurl "" 2000
+	heap agent/a.c first 700
+	heap agent/b.c second 300
+} >"$in/memory.jsonl"
 { propagate kube-apiserver 1900000; propagate test 900000000; } >"$in/propagate.jsonl"
 { scale 500 $((12 * 1048576 - 1536000)) 1100; scale 1000 $((12 * 1048576)) 2100; scale 2000 $((12 * 1048576 + 3072000)) 4100; } >"$in/scale.jsonl"
 build=$TEST_BUILD_DIR/test/bench/arrival
@@ -70,7 +85,39 @@ check_equal "and what ever less is needed for" "$(shape '[(1, 10), (10, 50), (10
 check_equal "a little noise is none of both" "$(shape '[(1, 1.1), (2, 2), (10, 10.3)]')" "a line"
 check_equal "two points have no shape" "$(shape '[(1, 1), (10, 100)]')" ""
 check_contains "the commit is on it" "$(cat "$page")" "| commit | $(git -C "$here" rev-parse --short=12 HEAD 2>/dev/null)"
-check_equal "each figure's command" "$(grep -c '^`test/bench/run --only' "$page")" 4
+check_equal "each figure's command" "$(grep -c '^`test/bench/run --only' "$page")" 5
+check_contains "memory by process and kind" "$(cat "$page")" "| agent | OpenSSL | 2,048 | 100 | - |"
+check_contains "all of it, what is too little for a row, too" "$(cat "$page")" "| all |  | 3,076 | 1,128 | 3,000 |"
+check_contains "on the heap, by whose it is" "$(cat "$page")" "secretlet's own code 1,000 bytes; libcurl 2,000."
+
+# --- what commands of their own have found
+
+elsewhere() { # elsewhere NAME FIGURE [COMMIT]
+	python3 -B -c 'import json, pathlib, sys; sys.path.insert(0, sys.argv[1]); import machine
+machine.keep_figure(pathlib.Path(sys.argv[2]), sys.argv[3], json.loads(sys.argv[4]))' "$here/../bench" "$in" "$1" "$2"
+	[ -z "${3:-}" ] || sed -i "s/\"commit\": \"[^\"]*\"/\"commit\": \"$3\"/" "$in/$1.took.jsonl"
+	make_page
+}
+chaos='{"seed": 7, "kills": 1001, "updates": 90, "looks": 5000, "failures": 0}'
+canary='{"searches": 40, "bytes": 2147483648, "found": 0, "checks": 50, "failed": 0}'
+check_equal "what was not done names its command" "$(goal 'failed reads'), $(goal plaintext)" "\`make chaos\`, , \`make canary\`, "
+elsewhere chaos "$chaos"
+check_equal "kills without a failed read" "$(goal 'failed reads')" "0 in 1,001 kills, with 5,000 reads and 90 updates (\`make chaos SEED=7\`), reached"
+elsewhere chaos "${chaos/\"failures\": 0/\"failures\": 1}"
+check_equal "and with one" "$(goal 'failed reads')" "1 in 1,001 kills, with 5,000 reads and 90 updates (\`make chaos SEED=7\`), **missed**"
+elsewhere chaos "${chaos/1001/999}"
+check_equal "too few kills say nothing" "$(goal 'failed reads')" "\`make chaos\`, "
+elsewhere chaos "$chaos" 0123456789ab
+check_equal "nor do those of another commit" "$(goal 'failed reads')" "\`make chaos\`, "
+rm "$in"/chaos.*
+elsewhere canary "$canary"
+check_equal "nothing is found after deletion" "$(goal plaintext)" "0 found in 40 searches of 2.0 GiB in all (\`make canary\`), reached"
+elsewhere canary "${canary/\"found\": 0/\"found\": 2}"
+check_equal "or something" "$(goal plaintext)" "2 found in 40 searches of 2.0 GiB in all (\`make canary\`), **missed**"
+elsewhere canary "${canary/\"failed\": 0/\"failed\": 1}"
+check_contains "a search that has failed otherwise proves nothing" "$(goal plaintext)" "**missed**"
+rm "$in"/canary.*
+make_page
 
 # --- what a copy on the same tmpfs says
 
