@@ -42,7 +42,7 @@ static int feed(struct frames *f, struct fuzz_input piece, struct told *t)
 static int expect(struct fuzz_input stream, struct told *t)
 {
 	char doc[DOCUMENT_MAX + 1];
-	size_t len = 0;
+	size_t len = 0, n_blank = 0; /* n_blank: bytes of blank lines since the last document */
 
 	for (size_t i = 0; i < stream.len; i++) {
 		char c = (char)stream.data[i];
@@ -56,6 +56,9 @@ static int expect(struct fuzz_input stream, struct told *t)
 		}
 		for (size_t k = 0; k < len; k++)
 			blank &= doc[k] == ' ' || doc[k] == '\t' || doc[k] == '\r';
+		n_blank = blank ? n_blank + len + 1 : 0;
+		if (n_blank > DOCUMENT_MAX)
+			return -EFBIG;
 		if (!blank && take(t, doc, len) > 0)
 			return 1;
 		len = 0;
