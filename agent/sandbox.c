@@ -344,6 +344,8 @@ int sandbox_seal(const struct sandbox_needs *needs, bool quiet, struct err *e)
 	r = confine_to_needs(needs, e);
 	if (r == 0 && !opens_files)
 		r = set_calls(&SANDBOX_NO_FILES, e);
+	if (r == 0 && !needs->names)
+		r = set_calls(&SANDBOX_NO_NAMES, e);
 	if (r == 0 && !needs->port)
 		r = set_calls(&SANDBOX_NO_INTERNET, e);
 	if (r == 0)

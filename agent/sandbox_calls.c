@@ -230,6 +230,14 @@ static const struct sysfilter_rule no_new_code[] = {
 
 static const struct sysfilter_rule no_files[] = { CALL_DO(openat, SYSFILTER_ERRNO(EACCES)) };
 
+/* Name servers, systemd-resolved and nscd, and which addresses this machine has. The log's socket is AF_UNIX's, too. */
+static const struct sysfilter_rule no_names[] = {
+	CALL_DO_IF(socket, SYSFILTER_ERRNO(EAFNOSUPPORT), SOCKET_IS(AF_INET, SOCK_DGRAM)),
+	CALL_DO_IF(socket, SYSFILTER_ERRNO(EAFNOSUPPORT), SOCKET_IS(AF_INET6, SOCK_DGRAM)),
+	CALL_DO_IF(socket, SYSFILTER_ERRNO(EAFNOSUPPORT), SOCKET_IS(AF_UNIX, SOCK_STREAM)),
+	CALL_DO_IF(socket, SYSFILTER_ERRNO(EAFNOSUPPORT), ARG_IS(0, AF_NETLINK)),
+};
+
 static const struct sysfilter_rule no_internet[] = {
 	CALL_DO_IF(socket, SYSFILTER_ERRNO(EAFNOSUPPORT), ARG_IS(0, AF_INET)),
 	CALL_DO_IF(socket, SYSFILTER_ERRNO(EAFNOSUPPORT), ARG_IS(0, AF_INET6)),
@@ -332,6 +340,7 @@ static const struct sysfilter_rule keeper[] = {
 const struct sandbox_calls SANDBOX_AGENT = SET(agent, SYSFILTER_ERRNO(ENOSYS));
 const struct sandbox_calls SANDBOX_NO_NEW_CODE = SET(no_new_code, SECCOMP_RET_ALLOW);
 const struct sandbox_calls SANDBOX_NO_FILES = SET(no_files, SECCOMP_RET_ALLOW);
+const struct sandbox_calls SANDBOX_NO_NAMES = SET(no_names, SECCOMP_RET_ALLOW);
 const struct sandbox_calls SANDBOX_NO_INTERNET = SET(no_internet, SECCOMP_RET_ALLOW);
 const struct sandbox_calls SANDBOX_CACHE = SET(cache, SYSFILTER_ERRNO(ENOSYS));
 const struct sandbox_calls SANDBOX_AUDIT = SET(audit, SYSFILTER_ERRNO(ENOSYS));

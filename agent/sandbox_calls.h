@@ -13,6 +13,7 @@ struct sandbox_calls {
 extern const struct sandbox_calls SANDBOX_AGENT;
 extern const struct sandbox_calls SANDBOX_NO_NEW_CODE;
 extern const struct sandbox_calls SANDBOX_NO_FILES; /* there is none that it opens by itself */
+extern const struct sandbox_calls SANDBOX_NO_NAMES; /* it looks no host name up */
 extern const struct sandbox_calls SANDBOX_NO_INTERNET; /* it talks to no API server */
 /* The offline cache's process. */
 extern const struct sandbox_calls SANDBOX_CACHE;

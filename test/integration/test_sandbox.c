@@ -527,6 +527,16 @@ static int try_udplite(void)
 	return try_socket(AF_INET, SOCK_DGRAM, IPPROTO_UDPLITE);
 }
 
+static int try_udp(void)
+{
+	return try_socket(AF_INET, SOCK_DGRAM, 0);
+}
+
+static int try_udp6(void)
+{
+	return try_socket(AF_INET6, SOCK_DGRAM, IPPROTO_UDP);
+}
+
 static int try_inet6(void)
 {
 	return try_socket(AF_INET6, SOCK_STREAM, 0);
@@ -1179,6 +1189,13 @@ static const struct {
 	TRY(AGENT_ADDRESS, try_fast_open_sendmsg, EOPNOTSUPP),
 	TRY(AGENT_ADDRESS, try_fast_open_sendmmsg, EOPNOTSUPP),
 	TRY(AGENT_ADDRESS, try_udplite, EAFNOSUPPORT),
+	TRY(AGENT_ADDRESS, try_udp, EAFNOSUPPORT),
+	TRY(AGENT_ADDRESS, try_udp6, EAFNOSUPPORT),
+	TRY(AGENT_ADDRESS, try_netlink_route, EAFNOSUPPORT),
+	TRY(AGENT_ADDRESS, try_socket_unix, EAFNOSUPPORT),
+	TRY(AGENT_NAME, try_udp, 0),
+	TRY(AGENT_NAME, try_socket_unix, 0),
+	TRY(AGENT_MANIFESTS, try_socket_unix, EAFNOSUPPORT),
 	TRY(AGENT_ADDRESS, try_connect_name_server, EACCES, LANDLOCK_TCP),
 	TRY(AGENT_ADDRESS, try_bind, EACCES, LANDLOCK_TCP),
 	TRY(AGENT_NAME, try_connect_server, 0),
