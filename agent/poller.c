@@ -51,6 +51,7 @@ struct poller {
 	bool latest; /* the next request is for the most recent state */
 	bool was_latest; /* the one that runs is */
 	bool unreachable; /* WAITING because the server did not answer */
+	uint64_t not_before_usec; /* WAITING: the server has asked for it (Retry-After); 0: it has not */
 	bool hurried; /* that wait was cut short */
 	bool failed_last, absent_last;
 	bool synced; /* some answer was good */
@@ -138,11 +139,10 @@ static uint64_t failure_delay(struct poller *p, int status, int code, int64_t re
 	bool fresh =
 		(!p->synced || is_needed(p)) && p->n_fresh < FRESH_TRIES && (status == 403 || code == -ECONNREFUSED);
 	double random = p->env->random01(p->userdata);
-	uint64_t wished = retry_after_sec > 0 ? (uint64_t)retry_after_sec * USEC_PER_SEC : 0;
-	uint64_t delay = backoff_next(fresh ? &p->fresh : &p->backoff, p->env->now(p->userdata), random);
+	uint64_t now = p->env->now(p->userdata), delay = backoff_next(fresh ? &p->fresh : &p->backoff, now, random);
 
 	p->n_fresh += fresh;
-	return wished > delay ? wished + (uint64_t)(random * (double)delay) : delay;
+	return server_retry_delay(retry_after_sec, delay, random, now, &p->not_before_usec);
 }
 
 static void ask_failed(struct poller *p, const struct err *e, int status, int64_t retry_after_sec)
@@ -260,6 +260,7 @@ void poller_refresh(struct poller *p)
 	if (is_stopped(p))
 		return;
 	free(TAKE_PTR(p->failure)); /* whoever asks wants an answer, also if it is the same */
+	p->not_before_usec = 0;
 	p->latest = true;
 	if (p->state == STATE_QUEUED)
 		return;
@@ -301,16 +302,19 @@ void poller_hold(struct poller *p, const struct err *e)
 	if (p->unreachable)
 		return;
 	p->unreachable = p->failed_last = true;
-	tell_failed(p, e, 0);
+	if (e)
+		tell_failed(p, e, 0);
 }
 
 void poller_server_answers(struct poller *p, uint64_t delay_usec)
 {
+	uint64_t now = p->env->now(p->userdata);
+
 	if (!poller_waits_for_server(p))
 		return;
 	p->unreachable = false;
 	p->hurried = true;
-	wait_for(p, delay_usec);
+	wait_for(p, MAX(delay_usec, p->not_before_usec > now ? p->not_before_usec - now : 0));
 }
 
 /* ---- answers ---- */

@@ -73,6 +73,7 @@ struct reflector {
 	char *failure; /* what was told to failed(); NULL: all is well */
 
 	bool unreachable; /* WAITING because the server did not answer */
+	uint64_t not_before_usec; /* WAITING: the server has asked for it (Retry-After); 0: it has not */
 	bool hurried; /* that wait was cut short */
 	bool heard; /* an answer has begun, whatever became of it */
 	bool runs; /* a request is under way */
@@ -164,7 +165,7 @@ static bool is_fresh_trouble(const struct reflector *r, int status, int code)
 static uint64_t next_delay(struct reflector *r, int status, int code, int64_t retry_after_sec)
 {
 	double random = r->env->random01(r->userdata);
-	uint64_t now = r->env->now(r->userdata), delay, wished;
+	uint64_t now = r->env->now(r->userdata), delay;
 
 	if (is_fresh_trouble(r, status, code)) {
 		r->n_fresh++;
@@ -172,9 +173,7 @@ static uint64_t next_delay(struct reflector *r, int status, int code, int64_t re
 	} else {
 		delay = backoff_next(&r->backoff, now, random);
 	}
-	wished = retry_after_sec > 0 ? (uint64_t)retry_after_sec * USEC_PER_SEC : 0;
-	/* all clients that were sent away must not come back at the same moment */
-	return wished > delay ? wished + (uint64_t)(random * (double)delay) : delay;
+	return server_retry_delay(retry_after_sec, delay, random, now, &r->not_before_usec);
 }
 
 static void fail_then(struct reflector *r, enum state next, const struct err *e, int status, int64_t retry_after_sec)
@@ -979,6 +978,7 @@ void reflector_refresh(struct reflector *r)
 	if (is_stopped(r))
 		return;
 	free(TAKE_PTR(r->failure)); /* whoever asks wants an answer, also if it is the same */
+	r->not_before_usec = 0;
 	r->list_latest = true;
 	if (r->state == STATE_WAITING && r->list_admitted && !r->unreachable) {
 		free(TAKE_PTR(r->continue_token));
@@ -1007,7 +1007,15 @@ void reflector_hold(struct reflector *r, const struct err *e)
 		return;
 	r->unreachable = true;
 	r->list_admitted = false; /* that turn was for now */
-	tell_failed(r, e, 0);
+	if (e)
+		tell_failed(r, e, 0);
+}
+
+static uint64_t until_allowed(const struct reflector *r)
+{
+	uint64_t now = r->env->now(r->userdata);
+
+	return r->not_before_usec > now ? r->not_before_usec - now : 0;
 }
 
 void reflector_server_answers(struct reflector *r, uint64_t delay_usec)
@@ -1016,7 +1024,7 @@ void reflector_server_answers(struct reflector *r, uint64_t delay_usec)
 		return;
 	r->unreachable = false;
 	r->hurried = true;
-	r->env->wake_after(r->userdata, delay_usec);
+	r->env->wake_after(r->userdata, MAX(delay_usec, until_allowed(r)));
 }
 
 bool reflector_is_synced(const struct reflector *r)

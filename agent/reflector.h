@@ -72,10 +72,11 @@ void reflector_refresh(struct reflector *r);
 bool reflector_waits(const struct reflector *r);
 /* It does so because the server did not answer, or answers nobody (reflector_hold()). */
 bool reflector_waits_for_server(const struct reflector *r);
-/* The server answers nobody, and e says why: if it waits, it does so until it is told to try: by reflector_wake() or
- * reflector_server_answers(). Its own time does not count any more. */
+/* The server answers nobody, and e says why (NULL: that was told): if it waits, it does so until it is told to try: by
+ * reflector_wake() or reflector_server_answers(). Its own time does not count any more. */
 void reflector_hold(struct reflector *r, const struct err *e);
-/* Somebody has got an answer: if it waits because there was none, it tries again after this time. */
+/* Somebody has got an answer: if it waits because there was none, it tries again after this time, but not before the server
+ * wants to hear of it (Retry-After). */
 void reflector_server_answers(struct reflector *r, uint64_t delay_usec);
 
 /* From the environment. */

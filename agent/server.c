@@ -76,6 +76,17 @@ uint64_t server_admit_spare(struct server *s, uint64_t now_usec)
 	return 0;
 }
 
+uint64_t server_retry_delay(int64_t retry_after_sec, uint64_t delay_usec, double r01, uint64_t now_usec,
+			    uint64_t *ret_not_before_usec)
+{
+	uint64_t wished = retry_after_sec > 0 ? (uint64_t)retry_after_sec * USEC_PER_SEC : 0, wait = delay_usec;
+
+	if (wished > delay_usec)
+		wished = wait = wished + (uint64_t)(r01 * (double)delay_usec);
+	*ret_not_before_usec = wished > 0 ? now_usec + wished : 0;
+	return wait;
+}
+
 /* Versions are opaque up to 1.34; decimal numbers of any length since, and in fact always (KEP-5504). */
 static bool is_lower(const char *a, const char *b)
 {

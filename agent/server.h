@@ -44,6 +44,13 @@ uint64_t server_admit(struct server *s, uint64_t now_usec);
  * nothing is taken, and it has to ask again after the time that is returned. */
 uint64_t server_admit_spare(struct server *s, uint64_t now_usec);
 
+/* How long to wait after a failure. retry_after_sec: what the server has asked for (Retry-After); <= 0: nothing. delay_usec: the
+ * backoff's. Where the server wants more than that, a part of it comes on top (r01 in [0,1)): all clients that were sent away
+ * must not come back at the same moment. *ret_not_before_usec: until when that counts even if the server is found to be well before; 0:
+ * nothing was asked for. */
+uint64_t server_retry_delay(int64_t retry_after_sec, uint64_t delay_usec, double r01, uint64_t now_usec,
+			    uint64_t *ret_not_before_usec);
+
 /* A version that is followed by a lower one: the etcd behind the server was restored from an older state, or it is another
  * server. epoch: server.epoch when `old` was told. True for the first who notices, for whom a new epoch begins; the
  * versions of all others are worth nothing any more. */

@@ -5,7 +5,8 @@
  *
  * An outage is when nobody is answered: a request was not, and no watch runs. Where watches run, the server is well, and
  * what fails is the business of whoever it fails for, with his own backoff. 502, 503 and 504 are no answer either: they come from
- * somebody in front of the server, or from one that is not ready; and 429 does not end an outage, for it is no invitation.
+ * somebody in front of the server, or from one that is not ready; and 429 does not end an outage, for it is no invitation. Who is
+ * answered so comes back with all others, but not before the Retry-After that came with it.
  * Nor does an Event that was sent: the sender is no part of the source, and sends again with a backoff of its own.
  *
  * All come back when one is answered, in turns: the pods first, then what pods wait for, then tokens, and last what is merely stale. */
@@ -19,6 +20,17 @@ enum { STATUS_TOO_MANY = 429, STATUS_SERVER_ERROR = 500, STATUS_BAD_GATEWAY = 50
 static bool is_nobody(int status)
 {
 	return status >= STATUS_BAD_GATEWAY && status <= STATUS_GATEWAY_TIMEOUT;
+}
+
+/* It says that the server is there, to whomever. */
+static bool is_sign_of_life(int status)
+{
+	return status > 0 && status != STATUS_TOO_MANY && status < STATUS_SERVER_ERROR;
+}
+
+bool api_is_still_away(const struct source_api *s, int status)
+{
+	return s->away.outage.runs && status > 0 && !is_sign_of_life(status);
 }
 
 /* Not where the client itself gives a connection up, for it has new credentials. */
@@ -40,6 +52,11 @@ static bool waits_for_turn(const struct follower *f)
 	if (f->reflector)
 		return reflector_waits(f->reflector) && reflector_is_listing(f->reflector);
 	return f->poller && poller_waits_for_turn(f->poller);
+}
+
+static bool waits(const struct follower *f)
+{
+	return f->reflector ? reflector_waits(f->reflector) : f->poller && poller_waits(f->poller);
 }
 
 /* Every second time the pods, for they matter most; else who has not asked for the longest time. */
@@ -125,12 +142,20 @@ static void hold(struct follower *f)
 	list_append(&s->away.held, &f->held_link);
 }
 
+/* Its own time does not count any more. why: to be told, NULL: it was. */
+static void stop_waiting(struct follower *f, const struct err *why)
+{
+	if (f->reflector)
+		reflector_hold(f->reflector, why);
+	else
+		poller_hold(f->poller, why);
+}
+
 bool api_holds(struct follower *f)
 {
 	struct source_api *s = f->source;
-	bool waits = f->reflector ? reflector_waits(f->reflector) : f->poller && poller_waits(f->poller);
 
-	if (!s->away.outage.runs || !waits || s->away.asks == f)
+	if (!s->away.outage.runs || !waits(f) || s->away.asks == f)
 		return false;
 	/* whoever asks may have to wait for its turn (kubeAPIQPS): then one whose turn has come asks in its place */
 	if (s->away.is_due || (s->away.asks && waits_for_turn(s->away.asks) && waits_for_turn(f))) {
@@ -138,22 +163,24 @@ bool api_holds(struct follower *f)
 		s->away.asks = f;
 		return false;
 	}
-	if (f->reflector)
-		reflector_hold(f->reflector, &s->away.why);
-	else
-		poller_hold(f->poller, &s->away.why);
+	stop_waiting(f, &s->away.why);
 	if (follower_waits_for_server(f))
 		hold(f);
 	return true;
 }
 
-void api_hold_if_waiting(struct follower *f)
+void api_hold_if_waiting(struct follower *f, int status)
 {
 	struct source_api *s = f->source;
 
 	if (s->away.asks == f && !f->request)
 		s->away.asks = NULL;
-	if (!s->away.outage.runs || !follower_waits_for_server(f))
+	if (!s->away.outage.runs)
+		return;
+	/* what it was answered is no more than what the others know: it comes back with them */
+	if (api_is_still_away(s, status) && waits(f) && !waits_for_turn(f))
+		stop_waiting(f, NULL);
+	if (!follower_waits_for_server(f))
 		return;
 	if (f->timer)
 		loop_timer_off(f->timer);
@@ -200,7 +227,7 @@ static void come_back(struct source_api *s)
 
 void api_answered(struct source_api *s, int status)
 {
-	if (!s->away.outage.runs || status == STATUS_TOO_MANY || status >= STATUS_SERVER_ERROR)
+	if (!s->away.outage.runs || !is_sign_of_life(status))
 		return;
 	come_back(s);
 	outage_end(&s->away.outage, loop_now(s->loop));

@@ -186,7 +186,7 @@ static void on_done(void *userdata, const struct http_result *result)
 		refused(f, result);
 	else
 		hand_done(f, result);
-	api_hold_if_waiting(f);
+	api_hold_if_waiting(f, result->status);
 }
 
 static int send_request(struct follower *f, const struct reflector_get *get)

@@ -208,8 +208,11 @@ void api_answered(struct source_api *s, int status);
 void api_unanswered(struct source_api *s, int status, int64_t retry_after_sec, const struct err *e);
 /* A follower's wait is over. True: the server is away, and it waits on. */
 bool api_holds(struct follower *f);
-/* A follower's request has ended: if it waits for the server from now on, its own time does not count. */
-void api_hold_if_waiting(struct follower *f);
+/* A follower's request has ended, with this status (0: none): if it waits for the server from now on, its own time does not
+ * count, but a Retry-After does. */
+void api_hold_if_waiting(struct follower *f, int status);
+/* There is an outage, and an answer with this status does not end it. */
+bool api_is_still_away(const struct source_api *s, int status);
 /* A follower waits no longer, or for something else. */
 void api_release(struct follower *f);
 void api_gone(struct follower *f);

@@ -33,6 +33,7 @@ struct wanted_token {
 	bool too_long;
 	bool admitted; /* has waited for its turn */
 	bool away; /* waits until the server is back */
+	uint64_t not_before_usec; /* and at least until then: it has asked for it (Retry-After); 0: it has not */
 	bool settled, answer_due;
 	char *failure; /* the last that was told */
 	uint64_t expires_usec, refresh_usec; /* CLOCK_REALTIME; 0: there is none yet */
@@ -107,16 +108,16 @@ static void token_failed(struct wanted_token *w, int status, int64_t retry_after
 {
 	struct source_api *s = w->source;
 	bool is_fresh = !w->settled && w->n_fresh < FRESH_TRIES;
-	uint64_t now = loop_now(s->loop), delay, wished;
+	uint64_t now = loop_now(s->loop), delay;
+	double r01 = random01();
 
 	if (status == STATUS_UNAUTHORISED)
 		(void)credentials_doubt(s->credentials);
 	is_fresh &= status == STATUS_FORBIDDEN || status == 404 || why->code == -ECONNREFUSED;
 	w->n_fresh += is_fresh;
-	delay = backoff_next(is_fresh ? &w->fresh : &w->backoff, now, random01());
-	wished = retry_after_sec > 0 ? (uint64_t)retry_after_sec * USEC_PER_SEC : 0;
-	w->away = status == 0 && http_is_silence(why->code);
-	be_due_in(w, MAX(delay, wished));
+	delay = backoff_next(is_fresh ? &w->fresh : &w->backoff, now, r01);
+	w->away = (status == 0 && http_is_silence(why->code)) || api_is_still_away(s, status);
+	be_due_in(w, server_retry_delay(retry_after_sec, delay, r01, now, &w->not_before_usec));
 	tell_failed(w, status, why);
 }
 
@@ -405,7 +406,7 @@ void api_tokens_server_answers(struct source_api *s, struct outage_turns *turns)
 		if (w->request || !w->away)
 			continue;
 		w->away = false;
-		w->due_usec = now + outage_turn(turns, random01());
+		w->due_usec = MAX(now + outage_turn(turns, random01()), w->not_before_usec);
 	}
 	set_timer(s);
 }

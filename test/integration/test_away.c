@@ -504,6 +504,52 @@ static void answer_about_a_pod_in_doubt_brings_all_back(void **state)
 	eventually(t, health(t).n_watches > N / 2);
 }
 
+/* ---- answers that end no outage ---- */
+
+/* Of its own accord it would come half a minute later. */
+static void who_was_answered_503_comes_back_with_all_others(void **state)
+{
+	struct rig *t = *state;
+	uint64_t since;
+
+	go_away(t, 503, -1);
+	eventually(t, n_told_of_failure(t) == N);
+	for (int i = 0; i < 8; i++) {
+		start_over(t);
+		assert_int_equal(source_refresh(t->source, OBJECT_SECRET, "ns", "s7"), 0);
+		eventually(t, n_asked_for(t, "metadata.name%3Ds7&") > 0);
+		run_for(t, 50 * USEC_PER_MSEC);
+	}
+	come_back(t);
+	assert_int_equal(source_refresh(t->source, OBJECT_SECRET, "ns", "s30"), 0);
+	since = now_usec();
+	eventually(t, all_watch(t));
+	assert_true(now_usec() - since < 20 * USEC_PER_SEC);
+}
+
+/* Of one that was sent away with a time of its own. */
+static void retry_after_is_kept_when_the_server_is_back(void **state)
+{
+	struct rig *t = *state;
+
+	apiserver_fail(t->server, "metadata.name%3Ds7&", 429, NULL, 600, -1);
+	go_away(t, 503, -1);
+	eventually(t, n_told_of_failure(t) == N);
+	start_over(t);
+	assert_int_equal(source_refresh(t->source, OBJECT_SECRET, "ns", "s7"), 0);
+	eventually(t, n_asked_for(t, "metadata.name%3Ds7&") > 0);
+	run_for(t, 50 * USEC_PER_MSEC);
+	apiserver_fail(t->server, "metadata.name%3Ds7&", 0, NULL, -1, 0);
+	come_back(t);
+	assert_int_equal(source_refresh(t->source, OBJECT_SECRET, "ns", "s30"), 0);
+	eventually(t, health(t).n_watches == N);
+	run_for(t, 300 * USEC_PER_MSEC);
+	assert_int_equal(n_asked_for(t, "metadata.name%3Ds7&"), 0);
+	/* by hand it is asked at once */
+	assert_int_equal(source_refresh(t->source, OBJECT_SECRET, "ns", "s7"), 0);
+	eventually(t, all_watch(t));
+}
+
 /* ---- not away ---- */
 
 static void one_that_is_always_dropped_is_its_own_trouble(void **state)
@@ -656,6 +702,8 @@ int main(void)
 		BARE(limit_of_requests_keeps_nobody_from_asking),
 		BARE(absence_that_is_not_believed_is_no_recovery),
 		TEST(answer_about_a_pod_in_doubt_brings_all_back),
+		TEST(who_was_answered_503_comes_back_with_all_others),
+		TEST(retry_after_is_kept_when_the_server_is_back),
 		TEST(one_that_is_always_dropped_is_its_own_trouble),
 		TEST(watches_that_end_while_the_server_is_well_begin_once_each),
 		TEST(who_refreshes_a_secret_is_answered_at_once),

@@ -567,6 +567,29 @@ static void who_is_held_tells_why_and_waits_without_an_end(void **state)
 	assert_int_equal(t->n_asked, 3);
 }
 
+static void who_is_held_after_an_answer_keeps_its_retry_after(void **state)
+{
+	struct rig *t = *state;
+
+	t->random = 0;
+	poller_ask(t->p);
+	t->runs = false;
+	poller_head(t->p, 503);
+	poller_done(t->p, &(struct http_result){ .status = 503, .retry_after_sec = 30 });
+	assert_int_equal(t->n_failed, 1);
+	poller_hold(t->p, NULL);
+	assert_int_equal(t->n_failed, 1);
+	assert_int_equal(t->wake_at, 0);
+	assert_true(poller_waits_for_server(t->p));
+	t->now += 10 * USEC_PER_SEC;
+	poller_server_answers(t->p, 200 * USEC_PER_MSEC);
+	assert_int_equal(t->wake_at - t->now, 20 * USEC_PER_SEC);
+	poller_hold(t->p, NULL);
+	t->now += 20 * USEC_PER_SEC;
+	poller_server_answers(t->p, 200 * USEC_PER_MSEC);
+	assert_int_equal(t->wake_at - t->now, 200 * USEC_PER_MSEC);
+}
+
 static void answer_that_makes_no_sense_is_not_asked_for_early(void **state)
 {
 	struct rig *t = *state;
@@ -735,6 +758,7 @@ int main(void)
 		with_rig(refresh_drops_what_runs_and_tells_a_failure_anew),
 		with_rig(server_that_is_back_is_asked_at_once),
 		with_rig(who_is_held_tells_why_and_waits_without_an_end),
+		with_rig(who_is_held_after_an_answer_keeps_its_retry_after),
 		with_rig(answer_that_makes_no_sense_is_not_asked_for_early),
 		with_rig(request_that_cannot_be_started_is_a_failure),
 		with_rig(stopped_in_the_middle_of_an_answer_it_tells_no_more),

@@ -1412,6 +1412,31 @@ static void who_is_held_tells_why_and_waits_without_an_end(void **state)
 	assert_false(reflector_waits(w->r));
 }
 
+/* It told its own failure, and what the server has asked for counts more than that somebody else was answered. */
+static void who_is_held_after_an_answer_keeps_its_retry_after(void **state)
+{
+	struct world *w = *state;
+
+	watch_from_10(w);
+	w->now += 2 * USEC_PER_SEC;
+	end(w);
+	assert_told(w, "");
+	reflector_head(w->r, 503);
+	done(w, 503, 30, 0, NULL);
+	assert_told(w, "failed 503: the server answered 503 Service Unavailable;");
+	reflector_hold(w->r, NULL);
+	assert_told(w, "");
+	assert_int_equal(w->delay, 0);
+	assert_true(reflector_waits_for_server(w->r));
+	w->now += 10 * USEC_PER_SEC;
+	reflector_server_answers(w->r, 200 * USEC_PER_MSEC);
+	assert_waits(w, 20 * USEC_PER_SEC, 22 * USEC_PER_SEC);
+	reflector_hold(w->r, NULL);
+	w->now += 25 * USEC_PER_SEC;
+	reflector_server_answers(w->r, 200 * USEC_PER_MSEC);
+	assert_waits(w, 200 * USEC_PER_MSEC, 200 * USEC_PER_MSEC);
+}
+
 static void who_is_held_may_be_woken_or_refreshed(void **state)
 {
 	struct world *w = *state;
@@ -1749,6 +1774,7 @@ int main(void)
 		TEST(answer_that_makes_no_sense_is_not_asked_for_early),
 		TEST(who_came_early_for_nothing_waits),
 		TEST(who_is_held_tells_why_and_waits_without_an_end),
+		TEST(who_is_held_after_an_answer_keeps_its_retry_after),
 		TEST(who_is_held_may_be_woken_or_refreshed),
 		TEST(who_is_held_before_its_turn_asks_when_it_is_refreshed),
 		TEST(who_is_held_at_its_turn_takes_another_when_it_is_woken),

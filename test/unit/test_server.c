@@ -180,6 +180,29 @@ static void lower_versions_are_numbers_of_any_length(void **state)
 	}
 }
 
+static void retry_after_counts_if_it_is_longer_and_until_it_is_over(void **state)
+{
+	static const uint64_t NOW = 100 * USEC_PER_SEC, SEC = USEC_PER_SEC;
+	static const struct {
+		int64_t retry_after_sec;
+		uint64_t delay, wait, not_before;
+	} CASES[] = {
+		{ -1, 4 * SEC, 4 * SEC, 0 },
+		{ 0, 4 * SEC, 4 * SEC, 0 },
+		{ 1, 4 * SEC, 4 * SEC, NOW + SEC }, /* who is told before that it is well need not wait for the rest */
+		{ 4, 4 * SEC, 4 * SEC, NOW + 4 * SEC },
+		{ 10, 4 * SEC, 12 * SEC, NOW + 12 * SEC },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
+		uint64_t not_before = 1;
+
+		assert_int_equal(server_retry_delay(CASES[i].retry_after_sec, CASES[i].delay, 0.5, NOW, &not_before),
+				 CASES[i].wait);
+		assert_int_equal(not_before, CASES[i].not_before);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -194,6 +217,7 @@ int main(void)
 		cmocka_unit_test(limits_at_the_edge_are_sane),
 		cmocka_unit_test(what_matters_less_leaves_half_of_the_bucket),
 		cmocka_unit_test(what_matters_less_gets_its_turn_in_a_small_bucket),
+		cmocka_unit_test(retry_after_counts_if_it_is_longer_and_until_it_is_over),
 		cmocka_unit_test(lower_versions_are_numbers_of_any_length),
 	};
 
