@@ -254,6 +254,11 @@ static struct http *agent_event_http(void *userdata)
 	return source_api_http(a->source);
 }
 
+static void agent_event_answered(void *userdata, int status)
+{
+	source_api_answered(((struct agent *)userdata)->source, status);
+}
+
 static void agent_volume_updated(void *userdata, const struct volume *v, const char *before)
 {
 	struct agent *a = userdata;
@@ -281,6 +286,7 @@ static int agent_setup_events(struct agent *a)
 						  .find = agent_find_trouble,
 						  .admit = agent_admit_event,
 						  .http = agent_event_http,
+						  .answered = agent_event_answered,
 						  .userdata = a };
 	int r;
 

@@ -211,6 +211,14 @@ static void refused(struct event_sender *s, const struct http_result *result)
 
 /* ---- one request ---- */
 
+static void on_head(void *userdata, int status)
+{
+	const struct event_sender *s = userdata;
+
+	if (s->world.answered)
+		s->world.answered(s->world.userdata, status);
+}
+
 static void on_body(void *userdata, const char *data, size_t len)
 {
 	struct event_sender *s = userdata;
@@ -234,7 +242,7 @@ static void on_done(void *userdata, const struct http_result *result)
 
 static int transmit(struct event_sender *s)
 {
-	static const struct http_callbacks callbacks = { .body = on_body, .done = on_done };
+	static const struct http_callbacks callbacks = { .head = on_head, .body = on_body, .done = on_done };
 	cleanup_json json_t *object = s->makes ? new_object(s, s->event) : changes(s, s->event);
 	cleanup_free char *text = object ? json_dumps(object, JSON_COMPACT) : NULL, *target = NULL;
 	int r = text ? make_target(s, &target) : -ENOMEM;

@@ -18,6 +18,8 @@ struct event_sender_world {
 	/* How long the next request has to wait for others; USEC_INFINITY: the server is away. 0: it is counted. */
 	uint64_t (*admit)(void *userdata);
 	struct http *(*http)(void *userdata); /* asked for when admit has said 0 */
+	/* The server has begun to answer. NULL: nobody wants to know. */
+	void (*answered)(void *userdata, int status);
 	void *userdata;
 	uint64_t retry_usec; /* from one try to the next, and the first pause after a refusal; 0: 10 s */
 };

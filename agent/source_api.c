@@ -9,6 +9,7 @@
 
 #include <inttypes.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/str.h"
 #include "common/version.h"
@@ -219,6 +220,14 @@ uint64_t source_api_admit(struct source *source)
 	if (!s->started || s->server_away)
 		return USEC_INFINITY;
 	return server_admit_spare(&s->server, loop_now(s->loop));
+}
+
+void source_api_answered(struct source *source, int status)
+{
+	struct source_api *s = api_of(source);
+
+	s->last_contact_usec = clock_realtime_usec();
+	api_answered(s, status);
 }
 
 struct http *source_api_http(struct source *source)

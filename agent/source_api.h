@@ -27,5 +27,7 @@ struct http_target source_api_target(struct source *s);
 /* For requests that are nobody's who waits: how long until the server can be asked something beside all else; 0: now,
  * and that one is counted in kubeAPIQPS. USEC_INFINITY: it does not answer, or has not been started yet. */
 uint64_t source_api_admit(struct source *s);
+/* It has begun to answer such a request, with this status: an outage is over with that, as with any other answer. */
+void source_api_answered(struct source *s, int status);
 /* Its client, once it has started. */
 struct http *source_api_http(struct source *s);

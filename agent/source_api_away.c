@@ -6,8 +6,8 @@
  * An outage is when nobody is answered: a request was not, and no watch runs. Where watches run, the server is well, and
  * what fails is the business of whoever it fails for, with his own backoff. 502, 503 and 504 are no answer either: they come from
  * somebody in front of the server, or from one that is not ready; and 429 does not end an outage, for it is no invitation. Who is
- * answered so comes back with all others, but not before the Retry-After that came with it.
- * Nor does an Event that was sent: the sender is no part of the source, and sends again with a backoff of its own.
+ * answered so comes back with all others, but not before the Retry-After that came with it. An answer to an Event counts as any
+ * other, though the sender asks at times of its own.
  *
  * All come back when one is answered, in turns: the pods first, then what pods wait for, then tokens, and last what is merely stale. */
 #include "agent/source_api_internal.h"

@@ -6,6 +6,10 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
+#include <time.h>
+
+#include "agent/event_sender.h"
+#include "common/file.h"
 #include "common/json.h"
 #include "common/log.h"
 #include "common/secmem.h"
@@ -550,6 +554,71 @@ static void retry_after_is_kept_when_the_server_is_back(void **state)
 	eventually(t, all_watch(t));
 }
 
+static void look_for_no_trouble(void *userdata, struct events *ev, uint64_t now)
+{
+}
+
+static bool find_no_trouble(void *userdata, const char *uid, const char *volume, struct event_trouble *ret)
+{
+	return false;
+}
+
+static uint64_t admit_event(void *userdata)
+{
+	return source_api_admit(((struct rig *)userdata)->source);
+}
+
+static struct http *event_http(void *userdata)
+{
+	return source_api_http(((struct rig *)userdata)->source);
+}
+
+static void event_answered(void *userdata, int status)
+{
+	source_api_answered(((struct rig *)userdata)->source, status);
+}
+
+/* As the agent's are sent. */
+static struct event_sender *send_event(struct rig *t)
+{
+	const struct event_sender_world world = { .node_name = "node-1",
+						  .look = look_for_no_trouble,
+						  .find = find_no_trouble,
+						  .admit = admit_event,
+						  .http = event_http,
+						  .answered = event_answered,
+						  .userdata = t };
+	const struct source_events tuning = { .rotations = true, .qps = 100, .burst = 100 };
+	struct event_sender *sender;
+
+	assert_int_equal(event_sender_new(t->loop, &world, &tuning, &sender), 0);
+	event_sender_open(sender);
+	event_sender_notice(sender, EVENT_SECRET_ROTATED,
+			    &(struct event_pod){ .ns = "ns", .name = "a", .uid = "u-a", .resource_version = "7" },
+			    "rotated");
+	return sender;
+}
+
+/* As with a proxy that knows only some paths again. */
+static void event_that_is_taken_brings_all_back(void **state)
+{
+	struct rig *t = *state;
+	cleanup(event_sender_freep) struct event_sender *sender = NULL;
+	uint64_t contact_usec;
+
+	go_away(t, 503, 600);
+	eventually(t, n_told_of_failure(t) == N && *health(t).last_error);
+	come_back(t);
+	run_for(t, USEC_PER_SEC);
+	assert_int_equal(n_asked(t), 0);
+	contact_usec = health(t).last_contact_usec;
+	sender = send_event(t);
+	/* who was answered 503 keeps to what it said */
+	eventually(t, health(t).n_watches > N / 2);
+	assert_int_equal(place_of(t, "POST /api/v1/namespaces/ns/events"), 0);
+	assert_true(health(t).last_contact_usec > contact_usec);
+}
+
 /* ---- not away ---- */
 
 static void one_that_is_always_dropped_is_its_own_trouble(void **state)
@@ -704,6 +773,7 @@ int main(void)
 		TEST(answer_about_a_pod_in_doubt_brings_all_back),
 		TEST(who_was_answered_503_comes_back_with_all_others),
 		TEST(retry_after_is_kept_when_the_server_is_back),
+		TEST(event_that_is_taken_brings_all_back),
 		TEST(one_that_is_always_dropped_is_its_own_trouble),
 		TEST(watches_that_end_while_the_server_is_well_begin_once_each),
 		TEST(who_refreshes_a_secret_is_answered_at_once),

@@ -30,6 +30,8 @@ struct rig {
 	bool away;
 	uint64_t retry_usec;
 	unsigned n_asked; /* whether it may send */
+	unsigned n_answered;
+	int status; /* of the last answer */
 };
 
 static bool find(void *userdata, const char *uid, const char *volume, struct event_trouble *ret)
@@ -59,6 +61,14 @@ static uint64_t admit(void *userdata)
 	return t->away ? USEC_INFINITY : 0;
 }
 
+static void answered(void *userdata, int status)
+{
+	struct rig *t = userdata;
+
+	t->n_answered++;
+	t->status = status;
+}
+
 static struct http *http_of(void *userdata)
 {
 	return ((struct rig *)userdata)->http;
@@ -71,6 +81,7 @@ static void new_sender(struct rig *t)
 						  .find = find,
 						  .admit = admit,
 						  .http = http_of,
+						  .answered = answered,
 						  .userdata = t,
 						  .retry_usec = t->retry_usec };
 	const struct source_events tuning = { .failures = true, .rotations = true, .qps = 100, .burst = 100 };
@@ -192,6 +203,21 @@ static void event_is_as_the_kubelet_makes_it(void **state)
 			 "lastTimestamp", first, "reportingComponent", "secretlet", "reportingInstance", "node-1");
 	json_object_del(event, "metadata");
 	assert_true(json_equal(event, want));
+}
+
+/* Of each answer, whatever it is: what it says of the server is for others to know. */
+static void answers_are_told_as_they_begin(void **state)
+{
+	struct rig *t = *state;
+
+	apiserver_fail(t->server, EVENTS, 503, NULL, -1, 1);
+	event_sender_open(t->sender);
+	rotate(t, "one");
+	eventually(t, t->n_answered == 1);
+	assert_int_equal(t->status, 503);
+	eventually(t, stats(t).n_sent == 1);
+	assert_int_equal(t->n_answered, 2);
+	assert_int_equal(t->status, 201);
 }
 
 static void nothing_is_sent_before_the_pods_are_known(void **state)
@@ -493,6 +519,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(event_is_as_the_kubelet_makes_it),
+		TEST(answers_are_told_as_they_begin),
 		TEST(nothing_is_sent_before_the_pods_are_known),
 		TEST(trouble_that_stays_is_one_event_with_a_higher_count),
 		TEST(next_agent_counts_the_same_event_on),
