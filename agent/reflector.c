@@ -988,6 +988,15 @@ void reflector_refresh(struct reflector *r)
 	restart_list(r);
 }
 
+bool reflector_list_next(struct reflector *r)
+{
+	if (r->state == STATE_WAITING && r->next == STATE_WATCHING) {
+		r->next = STATE_LISTING;
+		r->list_plain = r->server->stream != SERVER_STREAM_WORKS; /* as after a watch that was lost */
+	}
+	return r->state != STATE_WATCHING;
+}
+
 bool reflector_waits(const struct reflector *r)
 {
 	return r->state == STATE_WAITING;

@@ -68,6 +68,9 @@ void reflector_stop(struct reflector *r);
  * reflector_start() it starts. */
 void reflector_refresh(struct reflector *r);
 
+/* What it knows may be another server's word: if it waits, it is for a list, and not to go on with its watch. False: a watch
+ * runs, or is asked for. */
+bool reflector_list_next(struct reflector *r);
 /* It waits for its next try; or for its turn, or to begin a watch anew. */
 bool reflector_waits(const struct reflector *r);
 /* It does so because the server did not answer, or answers nobody (reflector_hold()). */

@@ -108,6 +108,7 @@ static void begin(struct source_api *s)
 	if (!s->away.timer && loop_add_timer(s->loop, on_timer, s, &s->away.timer) < 0)
 		return; /* each has its own backoff */
 	outage_begin(&s->away.outage, loop_now(s->loop), random01());
+	s->pods_lost = true;
 	s->away.is_due = false;
 	s->away.asks = NULL;
 	set_timer(s);
@@ -230,6 +231,8 @@ void api_answered(struct source_api *s, int status)
 	if (!s->away.outage.runs || !is_sign_of_life(status))
 		return;
 	come_back(s);
+	if (s->pods_lost && s->pods.reflector && !follower_list_next(&s->pods))
+		follower_do_later(&s->pods, TODO_REFRESH);
 	outage_end(&s->away.outage, loop_now(s->loop));
 	loop_timer_off(s->away.timer);
 	s->n_reconnects += s->server_away;

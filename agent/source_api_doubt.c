@@ -10,7 +10,8 @@
  * while the agent watches, or one of several, goes at once, and those of a node that has lost all of them while nobody
  * watched have no containers any more that could read their volumes.
  *
- * Meanwhile no word that a Secret is not there is believed either. */
+ * Meanwhile no word that a Secret is not there is believed either; nor is it after the server was lost, until the pods have been
+ * listed: a Secret may be asked for first, and whoever has lost everything has lost the Secrets, too. */
 #include "agent/source_api_internal.h"
 
 #include <inttypes.h>
@@ -340,7 +341,7 @@ void api_doubt_pod_came(struct source_api *s)
 
 bool api_doubt_is_general(const struct source_api *s)
 {
-	return s->doubt.phase != DOUBT_NONE || s->expects_pods;
+	return s->doubt.phase != DOUBT_NONE || s->expects_pods || s->pods_lost;
 }
 
 void api_doubt_end(struct source_api *s)

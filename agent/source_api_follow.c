@@ -179,6 +179,7 @@ static void on_body(void *userdata, const char *data, size_t len)
 static void on_done(void *userdata, const struct http_result *result)
 {
 	struct follower *f = userdata;
+	bool was_watching = follower_is_watching(f);
 
 	f->request = NULL;
 	api_unanswered(f->source, result->status, result->retry_after_sec, &result->err);
@@ -186,6 +187,9 @@ static void on_done(void *userdata, const struct http_result *result)
 		refused(f, result);
 	else
 		hand_done(f, result);
+	/* where it is not just begun anew */
+	if (f == &f->source->pods && was_watching && follower_list_next(f))
+		f->source->pods_lost = true;
 	api_hold_if_waiting(f, result->status);
 }
 
@@ -279,8 +283,10 @@ static void env_went_back(void *userdata)
 
 	api_warn_of_refusal(s, LOG_F({ "server", http_server(s->http) }),
 			    "the API server has gone back to an older state (restored?): all is fetched again");
-	if (f != &s->pods)
+	if (f != &s->pods) {
+		s->pods_lost = true;
 		follower_do_later(&s->pods, TODO_REFRESH);
+	}
 	api_objects_refresh_all(s, f);
 }
 
@@ -398,6 +404,11 @@ void follower_stop(struct follower *f)
 bool follower_is_listing(const struct follower *f)
 {
 	return f->reflector && reflector_is_listing(f->reflector);
+}
+
+bool follower_list_next(struct follower *f)
+{
+	return f->reflector && reflector_list_next(f->reflector);
 }
 
 bool follower_is_watching(const struct follower *f)

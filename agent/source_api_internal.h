@@ -106,6 +106,7 @@ struct source_api {
 	uint64_t generation;
 	bool pods_told; /* pods_synced() */
 	bool expects_pods; /* until then: an earlier process was told of some */
+	bool pods_lost; /* the server was, and they have not been listed since then: it may be another one */
 	size_t n_listed; /* in the list that comes, without mirror pods */
 	char *pods_failure;
 	enum reason pods_reason;
@@ -188,6 +189,8 @@ int follower_do_later(struct follower *f, enum todo todo);
 void follower_stop(struct follower *f);
 bool follower_is_listing(const struct follower *f);
 bool follower_is_watching(const struct follower *f);
+/* As that of a reflector. */
+bool follower_list_next(struct follower *f);
 /* It waits because the server does not answer. */
 bool follower_waits_for_server(const struct follower *f);
 void follower_server_answers(struct follower *f, uint64_t delay_usec);

@@ -212,8 +212,9 @@ static void tell_absence_held(struct wanted *w)
 {
 	struct err e = ERR_INIT;
 
-	err_set(&e, -EAGAIN, "%s %s is not there, which is not believed while the list of pods is not either",
-		object_kind_word(w->kind), w->key);
+	err_set(&e, -EAGAIN, "%s %s is not there, which is not believed %s", object_kind_word(w->kind), w->key,
+		w->follower.source->pods_lost ? "before the pods have been listed"
+					      : "while the list of pods is not either");
 	secret_tell_failed(w, -EAGAIN, REASON_LIST_DOUBTED, err_text(&e));
 }
 

@@ -277,6 +277,7 @@ static void pods_list_end(void *userdata)
 
 	/* the reflector forgets what it has told when it is refreshed */
 	pods_recovered(userdata);
+	s->pods_lost = false;
 	if (have_all_vanished(s)) {
 		api_doubt_begin(s);
 		return;

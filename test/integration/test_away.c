@@ -485,6 +485,46 @@ static void absence_that_is_not_believed_is_no_recovery(void **state)
 	assert_int_equal(n_not_believed(t), N - 1);
 }
 
+/* An etcd that came back empty answers so, and so does a restored one. */
+static void absence_waits_for_the_list_of_pods_after_an_outage(void **state)
+{
+	struct rig *t = *state;
+
+	put_pod(t);
+	apiserver_fail(t->server, "/pods?", 500, NULL, -1, -1);
+	apiserver_pause(t->server);
+	eventually(t, n_told_of_failure(t) == N && *health(t).last_error);
+	apiserver_delete(t->server, "Secret", "ns", "s3");
+	apiserver_compact(t->server);
+	assert_int_equal(apiserver_resume(t->server, NULL), 0);
+	assert_int_equal(source_refresh(t->source, OBJECT_SECRET, "ns", "s3"), 0);
+	eventually(t, strstr(t->failure[3], "which is not believed"));
+	eventually(t, n_told_of_failure(t) == 1);
+	assert_true(t->is_there[3]);
+	/* the pod is there: so it is just this Secret that is not */
+	apiserver_fail(t->server, "/pods?", 0, NULL, -1, 0);
+	eventually(t, !t->is_there[3]);
+	assert_string_equal(t->failure[3], "");
+}
+
+/* Their watch was not lost but renewed, and the new one did not begin: it would go on, and nobody would have them listed. */
+static void pods_are_listed_after_an_outage_in_any_case(void **state)
+{
+	struct rig *t = *state;
+
+	put_pod(t);
+	apiserver_fail(t->server, "", 503, NULL, 2, -1);
+	source_slept(t->source);
+	eventually(t, n_told_of_failure(t) == N && *health(t).last_error);
+	come_back(t);
+	assert_int_equal(source_refresh(t->source, OBJECT_SECRET, "ns", "s3"), 0);
+	eventually(t, all_watch(t));
+	assert_int_equal(place_of(t, "/pods?fieldSelector="), place_of(t, "/pods?"));
+	apiserver_delete(t->server, "Secret", "ns", "s3");
+	eventually(t, !t->is_there[3]);
+	assert_string_equal(t->failure[3], "");
+}
+
 /* Who asks for a pod in doubt waits for nobody, and hears first that the server is back. */
 static void answer_about_a_pod_in_doubt_brings_all_back(void **state)
 {
@@ -770,6 +810,8 @@ int main(void)
 		TEST(token_that_is_due_while_the_server_is_away_is_told),
 		BARE(limit_of_requests_keeps_nobody_from_asking),
 		BARE(absence_that_is_not_believed_is_no_recovery),
+		TEST(absence_waits_for_the_list_of_pods_after_an_outage),
+		TEST(pods_are_listed_after_an_outage_in_any_case),
 		TEST(answer_about_a_pod_in_doubt_brings_all_back),
 		TEST(who_was_answered_503_comes_back_with_all_others),
 		TEST(retry_after_is_kept_when_the_server_is_back),

@@ -1437,6 +1437,22 @@ static void who_is_held_after_an_answer_keeps_its_retry_after(void **state)
 	assert_waits(w, 200 * USEC_PER_MSEC, 200 * USEC_PER_MSEC);
 }
 
+static void who_waits_to_go_on_may_be_told_to_list(void **state)
+{
+	struct world *w = *state;
+
+	watch_from_10(w);
+	assert_false(reflector_list_next(w->r));
+	w->now += 2 * USEC_PER_SEC;
+	end(w);
+	assert_false(reflector_list_next(w->r)); /* asked for is as good as running */
+	lose(w, -ECONNREFUSED, "connect to https://x: Connection refused");
+	assert_true(reflector_list_next(w->r));
+	wake(w);
+	assert_asks(w, LIST_AT("10"));
+	assert_true(reflector_list_next(w->r));
+}
+
 static void who_is_held_may_be_woken_or_refreshed(void **state)
 {
 	struct world *w = *state;
@@ -1775,6 +1791,7 @@ int main(void)
 		TEST(who_came_early_for_nothing_waits),
 		TEST(who_is_held_tells_why_and_waits_without_an_end),
 		TEST(who_is_held_after_an_answer_keeps_its_retry_after),
+		TEST(who_waits_to_go_on_may_be_told_to_list),
 		TEST(who_is_held_may_be_woken_or_refreshed),
 		TEST(who_is_held_before_its_turn_asks_when_it_is_refreshed),
 		TEST(who_is_held_at_its_turn_takes_another_when_it_is_woken),
