@@ -433,14 +433,30 @@ const char *cli_age(int64_t seconds, char text[static STR_AGE_MAX])
 	return str_format_age((uint64_t)seconds * USEC_PER_SEC, text);
 }
 
-const char *cli_since(const char *rfc3339, char text[static STR_AGE_MAX])
+/* false: it is no time */
+static bool parse_time(const char *rfc3339, time_t *ret)
 {
 	struct tm tm = { .tm_year = 0 };
 
 	/* fractions of a second may follow */
 	if (!strptime(rfc3339, "%Y-%m-%dT%H:%M:%S", &tm))
-		return memcpy(text, "-", sizeof("-"));
-	return cli_age(time(NULL) - timegm(&tm), text);
+		return false;
+	*ret = timegm(&tm);
+	return true;
+}
+
+const char *cli_since(const char *rfc3339, char text[static STR_AGE_MAX])
+{
+	time_t at;
+
+	return parse_time(rfc3339, &at) ? cli_age(time(NULL) - at, text) : memcpy(text, "-", sizeof("-"));
+}
+
+const char *cli_until(const char *rfc3339, char text[static STR_AGE_MAX])
+{
+	time_t at;
+
+	return parse_time(rfc3339, &at) ? cli_age(at - time(NULL), text) : memcpy(text, "-", sizeof("-"));
 }
 
 enum table_style cli_volume_style(const char *state)

@@ -96,4 +96,6 @@ bool cli_bool(const json_t *obj, const char *key);
 const char *cli_age(int64_t seconds, char text[static STR_AGE_MAX]);
 /* "3m4s" since an RFC 3339 time; "-" if it is none. Returns text. */
 const char *cli_since(const char *rfc3339, char text[static STR_AGE_MAX]);
+/* "3m4s" until an RFC 3339 time; "0s" when it is over, "-" if it is none. Returns text. */
+const char *cli_until(const char *rfc3339, char text[static STR_AGE_MAX]);
 enum table_style cli_volume_style(const char *state);

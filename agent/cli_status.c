@@ -63,6 +63,16 @@ static void add_ago(struct rows *t, const char *key, const char *time, const cha
 	t->passing = false;
 }
 
+/* "in 3m4s" */
+static void add_in(struct rows *t, const char *key, const char *time)
+{
+	char rest[STR_AGE_MAX];
+
+	t->passing = true;
+	add_fmt(t, key, "%s%s", *time ? "in " : "", cli_until(time, rest));
+	t->passing = false;
+}
+
 static const char *format_bytes(int64_t n, char text[static 32])
 {
 	static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB" };
@@ -115,6 +125,7 @@ static void add_source(struct rows *t, const json_t *source)
 	add_bool(t, "pods listed", cli_bool(source, "podsSynced"));
 	add_ago(t, "last answer", cli_str(source, "lastContact"), "");
 	add_str(t, "last error", cli_str(source, "lastError"));
+	add_in(t, "next try", cli_str(source, "nextTry"));
 	add_fmt(t, "secrets", "%" PRIi64 " of %" PRIi64 " known", cli_int(source, "secretsSynced"),
 		cli_int(source, "secrets"));
 	add_fmt(t, "configmaps", "%" PRIi64 " of %" PRIi64 " known", cli_int(source, "configMapsSynced"),

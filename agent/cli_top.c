@@ -250,6 +250,8 @@ static void add_source(struct frame *f, const struct top *t)
 	frame_addf(f, TABLE_PLAIN, "%s %s: ", cli_str(source, "kind"), cli_str(source, "location"));
 	frame_add(f, connected ? TABLE_GOOD : TABLE_BAD, connected ? "connected" : "not connected");
 	frame_addf(f, TABLE_PLAIN, ", last answer %s ago", cli_since(cli_str(source, "lastContact"), age));
+	if (*cli_str(source, "nextTry"))
+		frame_addf(f, TABLE_PLAIN, ", next try in %s", cli_until(cli_str(source, "nextTry"), age));
 	frame_end_line(f);
 	label(f, "API");
 	frame_addf(f, TABLE_PLAIN,

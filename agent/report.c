@@ -508,16 +508,18 @@ static json_t *report_fuse(const struct session *session)
 
 static json_t *report_source(const struct source_health *h)
 {
-	return json_pack(
-		"{s:s, s:o, s:s*, s:b, s:b, s:o, s:o, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
-		"kind", h->kind, "location", json_text(h->location), "strategy", h->strategy, "connected", h->connected,
-		"podsSynced", h->pods_synced, "lastContact", report_time(h->last_contact_usec), "lastError",
-		json_text(h->last_error), "reason", reason_name(h->reason), "errorSince", report_time(h->failed_usec),
-		"secrets", (json_int_t)h->n_secrets, "secretsSynced", (json_int_t)h->n_secrets_synced, "configMaps",
-		(json_int_t)h->n_config_maps, "configMapsSynced", (json_int_t)h->n_config_maps_synced, "tokens",
-		(json_int_t)h->n_tokens, "tokensSynced", (json_int_t)h->n_tokens_synced, "watches",
-		(json_int_t)h->n_watches, "rejected", (json_int_t)h->n_rejected, "warnings", (json_int_t)h->n_warnings,
-		"requests", (json_int_t)h->n_requests, "connections", (json_int_t)h->n_connections);
+	return json_pack("{s:s, s:o, s:s*, s:b, s:b, s:o, s:o, s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
+			 "s:I, s:I, s:I}",
+			 "kind", h->kind, "location", json_text(h->location), "strategy", h->strategy, "connected",
+			 h->connected, "podsSynced", h->pods_synced, "lastContact", report_time(h->last_contact_usec),
+			 "lastError", json_text(h->last_error), "reason", reason_name(h->reason), "errorSince",
+			 report_time(h->failed_usec), "nextTry", report_time(h->next_try_usec), "secrets",
+			 (json_int_t)h->n_secrets, "secretsSynced", (json_int_t)h->n_secrets_synced, "configMaps",
+			 (json_int_t)h->n_config_maps, "configMapsSynced", (json_int_t)h->n_config_maps_synced,
+			 "tokens", (json_int_t)h->n_tokens, "tokensSynced", (json_int_t)h->n_tokens_synced, "watches",
+			 (json_int_t)h->n_watches, "rejected", (json_int_t)h->n_rejected, "warnings",
+			 (json_int_t)h->n_warnings, "requests", (json_int_t)h->n_requests, "connections",
+			 (json_int_t)h->n_connections);
 }
 
 static json_t *report_publisher(const struct publish *publish)

@@ -63,6 +63,9 @@ struct source_health {
 	char last_error[ERR_TEXT_MAX]; /* "" when all is well */
 	enum reason reason; /* the same as a word */
 	uint64_t failed_usec; /* CLOCK_REALTIME since when, where that is known; 0: it is not, or all is well */
+	uint64_t
+		next_try_usec; /* CLOCK_REALTIME when it is asked next whether it is back, not after now: it is being asked; 0: it is not
+				 * away */
 	size_t n_secrets; /* wanted */
 	size_t n_secrets_synced; /* of these, known to be there or absent */
 	size_t n_config_maps, n_config_maps_synced; /* the same */

@@ -107,6 +107,14 @@ static int api_start(struct source *source, struct err *e)
 	return 0;
 }
 
+/* 0: it is not away. */
+static uint64_t next_try_realtime(const struct source_api *s)
+{
+	uint64_t at = api_next_try(s), now = loop_now(s->loop);
+
+	return at > 0 ? clock_realtime_usec() + (at > now ? at - now : 0) : 0;
+}
+
 static void api_health(const struct source *source, struct source_health *ret)
 {
 	const struct source_api *s = api_of(source);
@@ -128,6 +136,7 @@ static void api_health(const struct source *source, struct source_health *ret)
 	} else if (no_room) {
 		ret->reason = REASON_NO_ROOM_FOR_POD;
 	}
+	ret->next_try_usec = next_try_realtime(s);
 	ret->strategy = source_strategy_name(s->tuning.strategy);
 	ret->connected = follower_is_watching(&s->pods);
 	ret->pods_synced = s->pods_told;

@@ -43,7 +43,10 @@ static bool is_silence(int status, const struct err *e)
 
 static void set_timer(struct source_api *s)
 {
-	(void)loop_timer_set(s->away.timer, outage_next(&s->away.outage, loop_now(s->loop)));
+	uint64_t now = loop_now(s->loop), wait = outage_next(&s->away.outage, now);
+
+	s->away.next_usec = now + wait;
+	(void)loop_timer_set(s->away.timer, wait);
 }
 
 /* It waits within kubeAPIQPS, and has been admitted for when it is its turn. */
@@ -204,6 +207,16 @@ void api_ask_whether_back(struct source_api *s)
 {
 	if (s->away.outage.runs)
 		ask(s);
+}
+
+uint64_t api_next_try(const struct source_api *s)
+{
+	if (!s->away.outage.runs)
+		return 0;
+	/* who waits for its turn (kubeAPIQPS), or for an answer */
+	if (s->away.is_due || (s->away.asks && (s->away.asks->request || waits_for_turn(s->away.asks))))
+		return loop_now(s->loop);
+	return s->away.next_usec;
 }
 
 /* ---- back ---- */

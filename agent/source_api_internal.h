@@ -149,6 +149,7 @@ struct source_api {
 		struct err why;
 		struct list held; /* who asks next is first */
 		struct loop_source *timer; /* made when it is first needed */
+		uint64_t next_usec; /* when the timer is due */
 		bool is_due; /* there was nobody who could ask */
 		bool pods_asked; /* the last time */
 		struct follower *asks; /* who asks whether it is back; NULL: it is not known */
@@ -223,6 +224,8 @@ void api_gone(struct follower *f);
 void api_ask_whether_back(struct source_api *s);
 /* The machine has slept: an outage of before says nothing any more. */
 void api_awake(struct source_api *s);
+/* Monotonic: when the node asks next whether the server is back; at the latest now if it does so. 0: there is no outage. */
+uint64_t api_next_try(const struct source_api *s);
 /* How long a follower waits that has lost its watch. */
 uint64_t api_lost(struct follower *f);
 

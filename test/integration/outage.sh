@@ -98,6 +98,8 @@ check_equal "what is published stays" "$(value app)" one
 kill_agent
 check_equal "also when the agent dies meanwhile" "$(value app)" one
 check "status says so" eval '! "$secretlet" status --runtime-dir "$run" >/dev/null'
+check "and when it is asked again" eventually 10 "'$secretlet' status --runtime-dir '$run' | grep -q 'next try  *in [0-9]'"
+check_contains "as a time, too" "$(health .source.nextTry)" T
 lines=$(wc -l <"$log")
 sleep 3
 check "it is said once, not for each try" test "$(($(wc -l <"$log") - lines))" -lt 5
@@ -115,6 +117,7 @@ server_stop
 server_start "$objects"
 check "the server is back" eventually 60 "'$secretlet' status --runtime-dir '$run' >/dev/null"
 check "the pods are known again" ready app
+check_equal "and nothing is to be tried" "$(health .source.nextTry)" null
 check_equal "nothing was published anew" "$(readlink "$pods/by-name/default/app/volumes/kubernetes.io~secret/creds/..data")" "$version"
 server_stop
 secret two

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "agent/event_sender.h"
+#include "common/clock.h"
 #include "common/file.h"
 #include "common/json.h"
 #include "common/log.h"
@@ -375,6 +376,30 @@ static void retry_after_holds_for_the_whole_node(void **state)
 	assert_int_equal(n_asked(t), at_first);
 	come_back(t);
 	eventually(t, all_watch(t));
+}
+
+static void when_it_is_asked_next_is_known(void **state)
+{
+	uint64_t since = clock_realtime_usec(), next;
+	struct rig *t = *state;
+
+	assert_int_equal(health(t).next_try_usec, 0);
+	go_away(t, 503, -1);
+	eventually(t, health(t).next_try_usec > 0);
+	/* each time that the moment comes it is asked, and there is another one */
+	for (int i = 0; i < 3; i++) {
+		eventually(t, (next = health(t).next_try_usec) > clock_realtime_usec());
+		start_over(t);
+		eventually(t, clock_realtime_usec() >= next);
+		eventually(t, n_asked(t) > 0);
+	}
+	/* what the server asks for counts */
+	come_back(t);
+	apiserver_fail(t->server, "", 503, NULL, 100, -1);
+	eventually(t, health(t).next_try_usec >= since + 100 * USEC_PER_SEC);
+	come_back(t);
+	assert_int_equal(source_refresh(t->source, OBJECT_SECRET, "ns", "s3"), 0);
+	eventually(t, health(t).next_try_usec == 0);
 }
 
 /* The others are told that it is away, and so is a token that is to be refreshed: it ends meanwhile. */
@@ -807,6 +832,7 @@ int main(void)
 		BARE(what_is_polled_asks_no_more_while_the_server_is_away),
 		TEST(tokens_wait_for_the_server_as_all_else),
 		TEST(retry_after_holds_for_the_whole_node),
+		TEST(when_it_is_asked_next_is_known),
 		TEST(token_that_is_due_while_the_server_is_away_is_told),
 		BARE(limit_of_requests_keeps_nobody_from_asking),
 		BARE(absence_that_is_not_believed_is_no_recovery),

@@ -58,7 +58,8 @@ static const struct control_ops fake_ops = { .status = fake_status, .pods = fake
 #define STATUS(healthy, published, requests)                                                                           \
 	"{\"version\": \"1.2\", \"nodeName\": \"node-1\", \"uptimeSeconds\": 60, \"healthy\": " healthy                \
 	", \"problems\": [\"one\"], \"source\": {\"kind\": \"api-server\", \"location\": \"https://a\", "              \
-	"\"connected\": true, \"lastContact\": \"2999-01-01T00:00:00Z\", \"connections\": 3, \"watches\": 12, "        \
+	"\"connected\": true, \"lastContact\": \"2999-01-01T00:00:00Z\", \"nextTry\": \"2001-01-01T00:00:00Z\", "      \
+	"\"connections\": 3, \"watches\": 12, "                                                                        \
 	"\"requests\": " requests                                                                                      \
 	", \"rejected\": 2, \"lastError\": \"bad\\u001bone\"}, \"volumes\": {\"stale\": 1}, "                          \
 	"\"publisher\": {\"published\": " published ", \"queued\": 4, \"failed\": 5}, \"fuse\": {\"refused\": 6}, "    \
@@ -118,7 +119,7 @@ static void once_it_is_text(void **state)
 		assert_int_equal(r.status, 0);
 		assert_true(str_starts(
 			r.out, "secretlet 1.2 on node-1, up 1m0s: healthy\n"
-			       "source       api-server https://a: connected, last answer 0s ago\n"
+			       "source       api-server https://a: connected, last answer 0s ago, next try in 0s\n"
 			       "API          3 connections, 12 watches, 1000 requests, 0/min\n"
 			       "volumes      4: 3 ready, 0 publishing, 1 waiting, 0 failed, 1 outdated\n"
 			       "rotations    1/min; 100 published, 4 queued\n"
