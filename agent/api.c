@@ -105,6 +105,8 @@ int api_list_target(const struct api_resource *resource, const struct api_list *
 		r = add_param(&b, "continue", list->continue_token);
 	if (r == 0 && !list->continue_token && !str_empty(list->resource_version))
 		r = add_param(&b, "resourceVersion", list->resource_version);
+	if (r == 0 && list->exact)
+		r = add_param(&b, "resourceVersionMatch", "Exact");
 	return take_target(&b, r, ret_target);
 }
 

@@ -18,6 +18,7 @@ struct api_list {
 	unsigned limit; /* 0: all at once */
 	const char *resource_version; /* NULL or "": the most recent; "0": any */
 	const char *continue_token; /* NULL: the first page; else resource_version is not sent */
+	bool exact; /* what there was at resource_version, and nothing newer (Kubernetes 1.19; older servers do not know it) */
 };
 /* "/api/v1/namespaces/NS/secrets?fieldSelector=metadata.name%3DNAME&limit=500&resourceVersion=0". -ENOMEM. */
 int api_list_target(const struct api_resource *resource, const struct api_list *list, char **ret_target);

@@ -1036,6 +1036,11 @@ void reflector_server_answers(struct reflector *r, uint64_t delay_usec)
 	r->env->wake_after(r->userdata, MAX(delay_usec, until_allowed(r)));
 }
 
+const char *reflector_version(const struct reflector *r)
+{
+	return r->version;
+}
+
 bool reflector_is_synced(const struct reflector *r)
 {
 	return r->synced;

@@ -88,6 +88,8 @@ void reflector_body(struct reflector *r, const char *data, size_t len);
 void reflector_done(struct reflector *r, const struct http_result *result);
 void reflector_wake(struct reflector *r);
 
+/* The resource version of what was told last; in list_begin() still that of before. Borrowed until the next call; NULL: nothing was. */
+const char *reflector_version(const struct reflector *r);
 /* The first list was complete. */
 bool reflector_is_synced(const struct reflector *r);
 /* The list that was told last, or is at its list_end(), was asked for as the most recent state. */

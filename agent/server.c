@@ -88,7 +88,7 @@ uint64_t server_retry_delay(int64_t retry_after_sec, uint64_t delay_usec, double
 }
 
 /* Versions are opaque up to 1.34; decimal numbers of any length since, and in fact always (KEP-5504). */
-static bool is_lower(const char *a, const char *b)
+bool server_is_lower(const char *a, const char *b)
 {
 	static const char digits[] = "0123456789";
 
@@ -101,7 +101,7 @@ static bool is_lower(const char *a, const char *b)
 
 bool server_goes_back(struct server *s, uint64_t epoch, const char *old, const char *fresh)
 {
-	if (epoch != s->epoch || !is_lower(fresh, old))
+	if (epoch != s->epoch || !server_is_lower(fresh, old))
 		return false;
 	s->epoch++;
 	return true;

@@ -51,6 +51,8 @@ uint64_t server_admit_spare(struct server *s, uint64_t now_usec);
 uint64_t server_retry_delay(int64_t retry_after_sec, uint64_t delay_usec, double r01, uint64_t now_usec,
 			    uint64_t *ret_not_before_usec);
 
+/* Whether version a is of before b; false if either is none that can be compared, or NULL. */
+bool server_is_lower(const char *a, const char *b);
 /* A version that is followed by a lower one: the etcd behind the server was restored from an older state, or it is another
  * server. epoch: server.epoch when `old` was told. True for the first who notices, for whom a new epoch begins; the
  * versions of all others are worth nothing any more. */

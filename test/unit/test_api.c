@@ -27,6 +27,9 @@ static void list_targets(void **state)
 		const char *target;
 	} CASES[] = {
 		{ &PODS,
+		  { .resource_version = "7", .exact = true },
+		  "/api/v1/pods?fieldSelector=spec.nodeName%3Dnode-1&resourceVersion=7&resourceVersionMatch=Exact" },
+		{ &PODS,
 		  { 500, "0", NULL },
 		  "/api/v1/pods?fieldSelector=spec.nodeName%3Dnode-1&limit=500&resourceVersion=0" },
 		{ &SECRET,
