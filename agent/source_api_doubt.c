@@ -1,14 +1,25 @@
-/* Doubt: a list of pods that has none of those that were there before is not believed at once. It may be what is left after
+/* Doubt: two lists of pods are not believed at once: one that has none of those that were there before, and one of a server
+ * that has gone back to an older state (a lower version) and that lacks some of them. The first may be what is left after
  * a change of permissions, the answer of another cluster or of a filter in between, and to believe it would take every
- * pod's volumes away. So each of them is asked for by its name, one after the other, in its most recent state: what is
- * not found, or is another pod or another node's now, is said to be gone; anything else keeps it, and is asked again with
- * backoff until a list has pods again.
+ * pod's volumes away; the second is what an old backup has. So each of the missing is asked for by its name, one after the
+ * other, in its most recent state: what is not found, or is another pod or another node's now, is said to be gone; anything else
+ * keeps it, and is asked again with backoff until a list is believed.
  *
- * Nor is it enough that each is said to be gone. A cluster whose etcd came up empty or out of an old backup, or another
- * cluster behind the same address, says that, too, and kubelets then kill their pods, but whoever mends it has a chance. So it
- * has to be said twice, by a list and of each pod, with some time in between. Nothing is lost by that: a pod that is deleted
- * while the agent watches, or one of several, goes at once, and those of a node that has lost all of them while nobody
- * watched have no containers any more that could read their volumes.
+ * Nor is it enough that each is said to be gone. A cluster whose etcd came up empty or out of a backup, or another cluster behind the
+ * same address, says that, too, and kubelets then kill their pods, but whoever mends it has a chance. What tells these from a
+ * server whose last pod here was deleted while nobody watched is memory: the storage is asked what pods it had at the last
+ * version at which all were known (resourceVersionMatch=Exact, which is read from etcd). One that is empty or of another cluster
+ * has never had that version, or has other pods at it; a restored one, too, even where its versions were moved up, for
+ * the pods that it lacks are younger than the backup. So if all of them are there in its memory, it has lost nothing, and what it
+ * says counts, once each has been asked for again: behind a load balancer memory and answers may be two servers'.
+ *
+ * A list of nothing but other pods, without a lower version, is believed: so it is when all were replaced while the node was cut off,
+ * and to doubt it would keep the new ones waiting for what is optional and not there.
+ *
+ * Where it does not remember, as after a compaction (kube-apiserver has one each five minutes), where the pods are what an agent before
+ * this one was told, or where the server has gone back, it has to be said twice, by a list and of each pod, with some time
+ * in between. So what remains of the price is that the volumes of a node's last pods, deleted while nobody watched, stay for some
+ * minutes longer than the outage in which that was. A pod that is deleted while the agent watches, or one of several, goes at once.
  *
  * Meanwhile no word that a Secret is not there is believed either; nor is it after the server was lost, until the pods have been
  * listed: a Secret may be asked for first, and whoever has lost everything has lost the Secrets, too. */
@@ -16,12 +27,13 @@
 
 #include <inttypes.h>
 
+#include "agent/codec.h"
 #include "common/buf.h"
 #include "common/clock.h"
 #include "common/json.h"
 #include "common/str.h"
 
-enum { BODY_MAX = 4 << 20, STATUS_OK = 200 };
+enum { BODY_MAX = 4 << 20, STATUS_OK = 200, STATUS_FORBIDDEN = 403, STATUS_TOO_MANY = 429, STATUS_UNAVAILABLE = 503 };
 static const uint64_t TIMEOUT_USEC = 30 * USEC_PER_SEC;
 static const struct backoff_policy AGAIN = { .first_usec = USEC_PER_SEC,
 					     .max_usec = 120 * USEC_PER_SEC,
@@ -63,6 +75,11 @@ static void forget_answers(struct source_api *s)
 
 static void ask_next(struct source_api *s);
 
+bool api_doubt_has_gone_back(const struct source_api *s)
+{
+	return s->server.epoch != s->pods_epoch;
+}
+
 /* One that is under way is as good, and would never come to its end if it were begun anew each time. */
 static void list_again(struct source_api *s)
 {
@@ -74,7 +91,8 @@ static void ask_again_later(struct source_api *s, const char *key, const char *w
 {
 	struct err e = ERR_INIT;
 
-	err_set(&e, -EAGAIN, "the list of pods is empty, and whether pod %s is gone is not certain: %s", key, why);
+	err_set(&e, -EAGAIN, "the list of pods %s, and whether pod %s is gone is not certain: %s",
+		api_doubt_has_gone_back(s) ? "is of an older state" : "is empty", key, why);
 	if (!str_eq(s->doubt.failure, err_text(&e)))
 		log_warning(LOG_F({ "server", http_server(s->http) }, { "node", s->node_name }), "%s", err_text(&e));
 	api_keep_text(&s->doubt.failure, err_text(&e));
@@ -109,6 +127,17 @@ static bool is_the_same(const struct source_api *s, const struct known_pod *k, c
 	return str_eq(meta(obj, "uid"), k->uid) && str_eq(node_of(obj), s->node_name);
 }
 
+/* Some pod is there of which nobody doubts it. */
+static bool has_others(const struct source_api *s)
+{
+	const struct known_pod *k;
+
+	for (size_t it = 0; (k = map_next(&s->known_pods, &it));)
+		if (k->uid && !k->in_doubt && !k->mirror)
+			return true;
+	return false;
+}
+
 /* A proxy has its own 404, and so has a server that knows no such path: it is an API server's word that counts. */
 static void refused(struct source_api *s, struct known_pod *k, int status, const struct buf *body)
 {
@@ -116,7 +145,9 @@ static void refused(struct source_api *s, struct known_pod *k, int status, const
 	const struct api_resource resource = { .plural = "pods", .field_value = slash + 1 };
 	struct api_failure f;
 
-	if (api_says_absent(&resource, status, body->data, body->len)) {
+	/* a list that has others says so to whoever may not ask */
+	if (api_says_absent(&resource, status, body->data, body->len) ||
+	    (status == STATUS_FORBIDDEN && api_doubt_has_gone_back(s) && has_others(s))) {
 		k->said_gone = true;
 		ask_next(s);
 		return;
@@ -210,15 +241,11 @@ static void drop_untold(struct source_api *s)
 			api_pod_gone(s, k);
 }
 
-/* Another has come: a list has pods again, and says which of the others are gone to whoever cannot ask for them. */
-static bool is_populated(struct source_api *s)
+/* A list may be believed: another pod has come, and it says which of those before are gone to whoever cannot ask for them; or
+ * all are there again, where the others prove nothing. */
+static bool is_list_worth_it(const struct source_api *s)
 {
-	const struct known_pod *k;
-
-	for (size_t it = 0; (k = map_next(&s->known_pods, &it));)
-		if (k->uid && !k->in_doubt && !k->mirror)
-			return true;
-	return false;
+	return api_doubt_has_gone_back(s) ? count_in_doubt(s) == 0 : has_others(s);
 }
 
 static void wait_for_confirmation(struct source_api *s)
@@ -226,29 +253,40 @@ static void wait_for_confirmation(struct source_api *s)
 	uint64_t wait_usec = MIN(CONFIRM_SYNCS * s->tuning.sync_usec, CONFIRM_MAX_USEC);
 	size_t n = count_in_doubt(s);
 	struct err e = ERR_INIT;
-	char who[64];
+	char who[96];
 
-	snprintf(who, sizeof(who), "all %zu pods of the node have", n);
+	if (api_doubt_has_gone_back(s))
+		snprintf(who, sizeof(who), "the API server has gone back to an older state; %zu %s", n,
+			 n == 1 ? "pod has" : "pods have");
+	else
+		snprintf(who, sizeof(who), n == 1 ? "the one pod of the node has" : "all %zu pods of the node have", n);
 	err_set(&e, -EAGAIN,
 		"%s vanished at once, by the API server's word: the volumes stay until it says so again, in %" PRIu64
 		" s",
-		n == 1 ? "the one pod of the node has" : who, (wait_usec + USEC_PER_SEC - 1) / USEC_PER_SEC);
+		who, (wait_usec + USEC_PER_SEC - 1) / USEC_PER_SEC);
 	log_warning(LOG_F({ "server", http_server(s->http) }, { "node", s->node_name }), "%s", err_text(&e));
 	api_keep_text(&s->doubt.failure, err_text(&e));
 	s->doubt.phase = DOUBT_WAITS;
 	loop_timer_set(s->doubt.timer, wait_usec);
-	if (is_populated(s))
+	if (is_list_worth_it(s))
 		list_again(s);
 }
 
 /* It was said of each, and twice of whoever has volumes. */
 static void believe(struct source_api *s)
 {
+	bool has_elders = false;
 	struct known_pod *k;
 
-	for (size_t it = 0; (k = map_next(&s->known_pods, &it));)
-		if (k->in_doubt)
-			api_pod_gone(s, k);
+	for (size_t it = 0; (k = map_next(&s->known_pods, &it));) {
+		if (!k->in_doubt)
+			continue;
+		has_elders |= k->has_elder;
+		api_pod_gone(s, k);
+	}
+	/* now there is room for these */
+	if (has_elders)
+		list_again(s);
 	drop_untold(s);
 	api_doubt_end(s);
 	if (map_count(&s->known_pods) == 0)
@@ -256,12 +294,108 @@ static void believe(struct source_api *s)
 	api_pods_told(s);
 }
 
+/* ---- what the storage remembers ---- */
+
+static bool may_remember(const struct source_api *s)
+{
+	return s->doubt.phase == DOUBT_ASKS && !s->doubt.has_recalled && s->doubt.version && count_in_doubt(s) > 0 &&
+	       !api_doubt_has_gone_back(s);
+}
+
+static void note_recalled(struct source_api *s, const json_t *obj)
+{
+	const char *ns = meta(obj, "namespace"), *name = meta(obj, "name");
+	cleanup_free char *key = ns && name ? str_format("%s/%s", ns, name) : NULL;
+	struct known_pod *k = key ? map_get_str(&s->known_pods, key) : NULL;
+
+	if (k && is_the_same(s, k, obj))
+		k->recalled = true;
+}
+
+/* An answer with anything else than what was asked for remembers nothing. */
+static bool remembers_all(struct source_api *s, const struct buf *body)
+{
+	cleanup_json json_t *list = NULL;
+	struct json_issue issue;
+	struct known_pod *k;
+	const json_t *obj;
+	size_t i;
+
+	if (json_parse(body->len ? body->data : "", body->len, &list, NULL) < 0 ||
+	    codec_expect(list, "v1", "PodList", &issue) < 0 || !str_eq(codec_resource_version(list), s->doubt.version))
+		return false;
+	for (size_t it = 0; (k = map_next(&s->known_pods, &it));)
+		k->recalled = false;
+	json_array_foreach (json_object_get(list, "items"), i, obj)
+		note_recalled(s, obj);
+	for (size_t it = 0; (k = map_next(&s->known_pods, &it));)
+		if (k->in_doubt && !k->recalled)
+			return false;
+	return true;
+}
+
+/* Nobody has answered, or not for now. */
+static bool is_to_be_asked_again(const struct http_result *result)
+{
+	return (result->err.code != 0 && result->err.code != -EFBIG) || result->status == STATUS_TOO_MANY ||
+	       result->status == STATUS_UNAVAILABLE;
+}
+
+static void on_recalled(void *userdata, const struct http_result *result)
+{
+	struct source_api *s = userdata;
+	cleanup_buf struct buf body = s->doubt.body;
+
+	s->doubt.body = BUF_INIT(BODY_MAX);
+	s->doubt.request = NULL;
+	if (is_to_be_asked_again(result)) {
+		ask_again_later(s, s->doubt.key, "the API server does not say what it remembers");
+		return;
+	}
+	s->doubt.has_recalled = true;
+	if (result->err.code == 0 && result->status == STATUS_OK && remembers_all(s, &body)) {
+		s->doubt.phase = DOUBT_CONFIRMS;
+		forget_answers(s);
+	}
+	ask_next(s);
+}
+
+static void on_recalled_body(void *userdata, const char *data, size_t len)
+{
+	struct http_result result = { .retry_after_sec = -1 };
+	struct source_api *s = userdata;
+
+	if (buf_add(&s->doubt.body, data, len) == 0)
+		return;
+	http_cancel(s->doubt.request);
+	err_set(&result.err, -EFBIG, "the answer is too long");
+	on_recalled(s, &result);
+}
+
+static void recall(struct source_api *s)
+{
+	static const struct http_callbacks callbacks = { .head = on_head,
+							 .body = on_recalled_body,
+							 .done = on_recalled };
+	const struct api_list list = { .resource_version = s->doubt.version, .exact = true };
+	cleanup_free char *target = NULL;
+	int r = api_list_target(&s->pods.resource, &list, &target);
+
+	if (r == 0)
+		r = http_get(s->http, &(struct http_get){ .target = target, .timeout_usec = TIMEOUT_USEC }, &callbacks,
+			     s, &s->doubt.request);
+	if (r < 0)
+		ask_again_later(s, s->doubt.key, "out of memory");
+}
+
+/* ---- one after the other ---- */
+
 static void ask_next(struct source_api *s)
 {
 	const struct known_pod *k = next_in_doubt(s);
 	uint64_t delay;
 
-	if (!k) {
+	if (!k && !may_remember(s)) {
 		if (s->doubt.phase == DOUBT_ASKS && count_in_doubt(s) > 0)
 			wait_for_confirmation(s);
 		else
@@ -272,8 +406,10 @@ static void ask_next(struct source_api *s)
 	s->doubt.admitted = delay > 0;
 	if (delay > 0)
 		loop_timer_set(s->doubt.timer, delay);
-	else
+	else if (k)
 		ask(s, k);
+	else
+		recall(s);
 }
 
 static void on_timer(struct loop_source *source, void *userdata)
@@ -287,7 +423,7 @@ static void on_timer(struct loop_source *source, void *userdata)
 	}
 	if (s->doubt.request)
 		return;
-	if (!s->doubt.admitted && is_populated(s))
+	if (!s->doubt.admitted && is_list_worth_it(s))
 		list_again(s);
 	ask_next(s);
 }
@@ -298,8 +434,16 @@ static size_t put_in_doubt(struct source_api *s)
 	struct known_pod *k;
 
 	for (size_t it = 0; (k = map_next(&s->known_pods, &it));)
-		k->in_doubt = k->uid && k->generation != s->generation;
+		k->in_doubt = api_doubt_concerns(s, k);
 	return count_in_doubt(s);
+}
+
+bool api_doubt_concerns(const struct source_api *s, const struct known_pod *k)
+{
+	bool came_with_it = api_doubt_has_gone_back(s) && s->doubt.phase != DOUBT_NONE &&
+			    k->first_generation >= s->doubt.first_generation;
+
+	return k->uid && k->generation != s->generation && !came_with_it;
 }
 
 void api_doubt_begin(struct source_api *s)
@@ -309,11 +453,17 @@ void api_doubt_begin(struct source_api *s)
 	s->doubt.generation = s->generation;
 	switch (s->doubt.phase) {
 	case DOUBT_NONE:
-		log_warning(LOG_F({ "server", http_server(s->http) }, { "node", s->node_name }),
-			    "the list of pods is empty; each of the %zu known ones is asked for before its volumes go",
-			    n);
+		log_warning(
+			LOG_F({ "server", http_server(s->http) }, { "node", s->node_name }),
+			api_doubt_has_gone_back(s)
+				? "the list of pods is of an older state; each of the %zu that it lacks is asked for "
+				  "before its volumes go"
+				: "the list of pods is empty; each of the %zu known ones is asked for before its "
+				  "volumes go",
+			n);
 		if (!s->doubt.timer && loop_add_timer(s->loop, on_timer, s, &s->doubt.timer) < 0)
 			return; /* nothing goes; the next list is another chance */
+		s->doubt.first_generation = s->generation;
 		s->doubt.phase = DOUBT_ASKS;
 		break;
 	case DOUBT_WAITS:
@@ -335,8 +485,14 @@ void api_doubt_begin(struct source_api *s)
 /* The phase stays: what that list says is what counts, and if it is empty, too, there is all the more to be confirmed. */
 void api_doubt_pod_came(struct source_api *s)
 {
-	if (s->doubt.phase == DOUBT_WAITS)
+	if (s->doubt.phase == DOUBT_WAITS && (!api_doubt_has_gone_back(s) || count_in_doubt(s) == 0))
 		list_again(s);
+}
+
+void api_doubt_list_begins(struct source_api *s)
+{
+	if (s->doubt.phase == DOUBT_NONE)
+		api_keep_text(&s->doubt.version, s->pods.reflector ? reflector_version(s->pods.reflector) : NULL);
 }
 
 bool api_doubt_is_general(const struct source_api *s)
@@ -358,7 +514,7 @@ void api_doubt_end(struct source_api *s)
 	backoff_reset(&s->doubt.backoff);
 	api_keep_text(&s->doubt.failure, NULL);
 	s->doubt.phase = DOUBT_NONE;
-	s->doubt.admitted = false;
+	s->doubt.admitted = s->doubt.has_recalled = false;
 }
 
 void api_doubt_init(struct source_api *s)
@@ -374,4 +530,5 @@ void api_doubt_deinit(struct source_api *s)
 	buf_deinit(&s->doubt.body);
 	free(s->doubt.failure);
 	free(s->doubt.key);
+	free(s->doubt.version);
 }

@@ -276,9 +276,8 @@ static uint64_t env_lost(void *userdata)
 }
 
 /* What is known of it is worth nothing any more. Each is asked for once, as fast as kubeAPIQPS lets. */
-static void env_went_back(void *userdata)
+void api_went_back(struct follower *f)
 {
-	struct follower *f = userdata;
 	struct source_api *s = f->source;
 
 	api_warn_of_refusal(s, LOG_F({ "server", http_server(s->http) }),
@@ -288,6 +287,11 @@ static void env_went_back(void *userdata)
 		follower_do_later(&s->pods, TODO_REFRESH);
 	}
 	api_objects_refresh_all(s, f);
+}
+
+static void env_went_back(void *userdata)
+{
+	api_went_back(userdata);
 }
 
 static const struct reflector_env ENV = {

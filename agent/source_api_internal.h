@@ -66,18 +66,20 @@ struct known_pod {
 	char *uid, *version; /* as told; NULL: never */
 	char *rejected, *rejected_uid; /* why, and whose revision that is; uid NULL: it has none that is one */
 	bool rejected_said; /* in the log */
-	uint64_t generation; /* of the last list that had it */
+	uint64_t first_generation, generation; /* of the list at which it came, of the last one that had it */
 	size_t weight; /* as told */
 	bool no_room; /* why it was refused last */
 	bool mirror; /* of a static pod; the kubelet makes it again, whatever becomes of the others */
-	bool in_doubt; /* a list without any pod says that it is gone */
+	bool in_doubt; /* a list says that it is gone, and is not believed yet */
 	bool said_gone; /* and so did the answer when it was asked for by its name */
+	bool recalled; /* but it was there, by the storage's own memory */
+	bool has_elder; /* what lists have under its name is a pod from before it */
 };
 
-/* How far it is with pods that have all vanished at once (source_api_doubt.c). */
+/* How far it is with pods that have vanished in a suspicious way (source_api_doubt.c). */
 enum doubt_phase {
 	DOUBT_NONE,
-	DOUBT_ASKS, /* for each of them */
+	DOUBT_ASKS, /* for each of them, and then what the storage remembers */
 	DOUBT_WAITS, /* each is said to be gone */
 	DOUBT_LISTS, /* a list is to say it again */
 	DOUBT_CONFIRMS, /* has said it, and each is asked for again */
@@ -105,6 +107,7 @@ struct source_api {
 	size_t n_no_room;
 	uint64_t generation;
 	bool pods_told; /* pods_synced() */
+	uint64_t pods_epoch; /* the server's (server.h), when a list was last believed */
 	bool expects_pods; /* until then: an earlier process was told of some */
 	bool pods_lost; /* the server was, and they have not been listed since then: it may be another one */
 	size_t n_listed; /* in the list that comes, without mirror pods */
@@ -116,7 +119,9 @@ struct source_api {
 	struct {
 		enum doubt_phase phase;
 		bool admitted; /* the timer is for a request that has been admitted for when it fires */
-		uint64_t generation; /* of the list that was empty */
+		uint64_t first_generation, generation; /* of the list that began it, of the last one that was doubted */
+		char *version; /* at which all pods were known, before that list; NULL: none */
+		bool has_recalled; /* whether the storage remembers them was answered */
 		struct http_request *request;
 		struct loop_source *timer; /* made when it is first needed */
 		struct backoff backoff;
@@ -197,6 +202,8 @@ bool follower_waits_for_server(const struct follower *f);
 void follower_server_answers(struct follower *f, uint64_t delay_usec);
 /* Its wait is over: it asks, whatever else is the case. */
 void follower_wake(struct follower *f);
+/* This one has found that the server has gone back in time (server_goes_back()). */
+void api_went_back(struct follower *f);
 /* The files of the credentials have been read. */
 void follower_on_credentials(void *userdata);
 /* The callback of do_todo. */
@@ -246,12 +253,18 @@ int api_expect_pod(struct source *source, const char *ns, const char *name, cons
 
 void api_doubt_init(struct source_api *s);
 void api_doubt_deinit(struct source_api *s);
-/* A list had none of the pods that are known. Those that are gone are told, once that is certain, and then api_pods_told(). */
+/* A list lacks pods that are known, and is not believed for that. Those that are gone are told, once that is certain, and then api_pods_told(). */
 void api_doubt_begin(struct source_api *s);
 /* One has come, and is no mirror pod: a new list, if it is only waited, for it may be well again. */
 void api_doubt_pod_came(struct source_api *s);
-/* Another list has pods: nobody is asked for any more. */
+/* Another list is believed: nobody is asked for any more. */
 void api_doubt_end(struct source_api *s);
+/* The server has gone back to an older state since a list was last believed. */
+bool api_doubt_has_gone_back(const struct source_api *s);
+/* The list that has just ended lacks it, and it is no pod that has come with that older state. */
+bool api_doubt_concerns(const struct source_api *s, const struct known_pod *k);
+/* A list of pods begins: what is known is of before it. */
+void api_doubt_list_begins(struct source_api *s);
 /* Whoever says now that an object is not there may have lost all it had: that is not believed. */
 bool api_doubt_is_general(const struct source_api *s);
 

@@ -32,6 +32,7 @@ static int find_or_add_pod(struct source_api *s, const char *key, struct known_p
 		k = calloc(1, sizeof(*k));
 		if (!k)
 			return -ENOMEM;
+		k->first_generation = s->generation;
 		k->key = strdup(key);
 		if (!k->key || map_add_str(&s->known_pods, k->key, k) < 0) {
 			known_pod_free(k);
@@ -202,6 +203,28 @@ static void pod_decode(struct source_api *s, struct known_pod *k, const json_t *
 		pod_there(s, k, pod);
 }
 
+/* Whoever takes another's name is younger. Else it is a pod of before, out of a backup that is older than the one that is known. */
+static bool is_elder(const struct known_pod *k, const json_t *obj)
+{
+	return k->uid && k->version && !str_eq(k->uid, meta_str(obj, "uid")) &&
+	       server_is_lower(codec_resource_version(obj), k->version);
+}
+
+/* It cannot be told beside the other; it is when that is said to be gone. */
+static void meet_elder(struct source_api *s, struct known_pod *k, const char *version)
+{
+	if (!k->has_elder)
+		api_warn_of_refusal(s, LOG_F({ "pod", k->key }),
+				    "ignored, for now: a pod from before the one of this name that is known");
+	/* a watch says nothing of those that it lacks */
+	if (!k->has_elder && !follower_is_listing(&s->pods))
+		follower_do_later(&s->pods, TODO_REFRESH);
+	k->has_elder = true;
+	/* a storage that was restored may have been given a higher version */
+	if (!api_doubt_has_gone_back(s) && server_goes_back(&s->server, s->server.epoch, k->version, version))
+		api_went_back(&s->pods);
+}
+
 static void pod_object(void *userdata, enum reflector_event event, const json_t *obj)
 {
 	struct source_api *s = ((struct follower *)userdata)->source;
@@ -217,7 +240,9 @@ static void pod_object(void *userdata, enum reflector_event event, const json_t 
 	}
 	if (event == REFLECTOR_DELETED) {
 		k = map_get_str(&s->known_pods, key);
-		if (k)
+		if (k && k->has_elder && !str_eq(k->uid, meta_str(obj, "uid")))
+			k->has_elder = false;
+		else if (k)
 			api_pod_gone(s, k);
 		return;
 	}
@@ -231,7 +256,12 @@ static void pod_object(void *userdata, enum reflector_event event, const json_t 
 				    r == -ENOBUFS ? "ignored: too many pods" : "ignored: out of memory");
 		return;
 	}
+	if (is_elder(k, obj)) {
+		meet_elder(s, k, codec_resource_version(obj));
+		return;
+	}
 	k->generation = s->generation;
+	k->has_elder = false;
 	k->in_doubt = k->said_gone = false; /* also of one that comes while the others are asked for */
 	k->mirror = is_mirror(obj);
 	s->n_listed += !k->mirror;
@@ -246,6 +276,7 @@ static void pods_list_begin(void *userdata)
 
 	s->generation++;
 	s->n_listed = 0;
+	api_doubt_list_begins(s);
 }
 
 /* All that there were, at once. A mirror pod proves nothing: the kubelet makes it at any API server that has none. */
@@ -255,6 +286,17 @@ static bool have_all_vanished(const struct source_api *s)
 
 	for (size_t it = 0; s->n_listed == 0 && (k = map_next(&s->known_pods, &it));)
 		if (!k->mirror && k->generation != s->generation)
+			return true;
+	return false;
+}
+
+/* What a storage that has gone back does not have may just be younger than its memory. */
+static bool lacks_some_of_before(const struct source_api *s)
+{
+	const struct known_pod *k;
+
+	for (size_t it = 0; api_doubt_has_gone_back(s) && (k = map_next(&s->known_pods, &it));)
+		if (!k->mirror && api_doubt_concerns(s, k))
 			return true;
 	return false;
 }
@@ -278,7 +320,7 @@ static void pods_list_end(void *userdata)
 	/* the reflector forgets what it has told when it is refreshed */
 	pods_recovered(userdata);
 	s->pods_lost = false;
-	if (have_all_vanished(s)) {
+	if (have_all_vanished(s) || lacks_some_of_before(s)) {
 		api_doubt_begin(s);
 		return;
 	}
@@ -292,6 +334,7 @@ static void pods_list_end(void *userdata)
 void api_pods_told(struct source_api *s)
 {
 	s->pods_told = true;
+	s->pods_epoch = s->server.epoch;
 	s->expects_pods = false;
 	api_objects_end_doubt(s);
 	s->sink->pods_synced(s->userdata);

@@ -638,16 +638,17 @@ static void server_with_lower_versions_is_followed(struct rig *t)
 		fail_msg("%s", err_text(&e));
 	put_secret(t, "s", "old");
 	put_pod(t, 7);
-	eventually(t, has_value(&t->s, "old") && t->o.n_absent == 1 && n_watches(t) == 3);
-	assert_int_equal(t->n_pods, 1);
-	assert_int_equal(t->s.n_absent, 0);
+	/* what it has is shown, and what it lacks stays for now: it may just be younger than the state that is restored */
+	eventually(t, has_value(&t->s, "old") && t->n_pods == 2 && n_watches(t) == 3);
+	eventually(t, t->o.n_failed > 0);
+	assert_int_equal(t->s.n_absent + t->o.n_absent, 0);
 
 	put_secret(t, "s", "new");
 	put_secret(t, "o", "new");
 	put_pod(t, 8);
-	eventually(t, has_value(&t->s, "new") && has_value(&t->o, "new") && t->n_pods == 2);
-	/* silent watches, one that is refused as too large, the lists, and the watches */
-	assert_in_range(apiserver_counts(t->server).n_requests, 6, 16);
+	eventually(t, has_value(&t->s, "new") && has_value(&t->o, "new") && t->n_pods == 3);
+	/* silent watches, one that is refused as too large, the lists, the watches, and the pod that is missing */
+	assert_in_range(apiserver_counts(t->server).n_requests, 7, 18);
 }
 
 static void restored_etcd_is_followed(void **state)

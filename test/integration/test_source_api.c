@@ -617,7 +617,8 @@ static void doubt_that_nobody_answers_ends_with_the_next_pod(void **state)
 	empty_lists(t, 1);
 	eventually(t, strstr(health(t).last_error, "403"));
 	assert_int_equal(t->n_pods, 1);
-	/* it watches from a revision that is far off, and hears of none of these */
+	confirm_soon(t); /* after a revision that is far off the real one is of an older state */
+	/* it watches from there, and hears of none of these */
 	apiserver_delete(t->server, "Pod", "ns", "a");
 	put_pod(t, "b", "s");
 	settle(t);
@@ -785,6 +786,207 @@ static void mirror_pods_make_no_list_believed(void **state)
 	eventually(t, strstr(health(t).last_error, "the one pod of the node has vanished"));
 	settle(t);
 	assert_int_equal(t->n_pods, 2);
+}
+
+/* Deleted while nobody watched, at a server that has lost nothing: the storage remembers that there were such pods. */
+static void pods_that_the_storage_remembers_go_at_once(void **state)
+{
+	struct rig *t = *state;
+
+	put_pod(t, "a", "s");
+	put_pod(t, "b", "s");
+	eventually(t, t->n_pods == 2);
+	apiserver_pause(t->server);
+	eventually(t, !health(t).connected);
+	apiserver_delete(t->server, "Pod", "ns", "a");
+	apiserver_delete(t->server, "Pod", "ns", "b");
+	assert_int_equal(apiserver_resume(t->server, NULL), 0);
+	/* it would be minutes else */
+	eventually(t, t->n_pods == 0);
+	eventually(t, !*health(t).last_error);
+	assert_int_equal(count_requests(t, "resourceVersionMatch=Exact", ""), 1);
+	/* each was asked for before and after */
+	assert_int_equal(count_requests(t, "/pods/a", ""), 2);
+	assert_int_equal(count_requests(t, "/pods/b", ""), 2);
+}
+
+static void delete_unwatched(struct rig *t, const char *name)
+{
+	apiserver_pause(t->server);
+	eventually(t, !health(t).connected);
+	apiserver_delete(t->server, "Pod", "ns", name);
+	assert_int_equal(apiserver_resume(t->server, NULL), 0);
+}
+
+/* Another cluster, or a restored one whose versions were moved up: it has that version, but not this pod at it. And a server that
+ * does not know what is asked for answers with what it has now. */
+static void memory_of_something_else_is_none(void **state)
+{
+	static const struct {
+		const char *version, *name, *uid, *node; /* version, uid NULL: as they were */
+	} MEMORIES[] = {
+		{ NULL, "b", NULL, "node-1" },
+		{ NULL, "a", "another", "node-1" },
+		{ NULL, "a", NULL, "node-2" },
+		{ "1000000", "a", NULL, "node-1" },
+	};
+	struct rig *t = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(MEMORIES); i++) {
+		cleanup_free char *list = NULL;
+
+		put_pod(t, "a", "s");
+		eventually(t, t->n_pods == 1 && !*health(t).last_error && health(t).connected);
+		list = str_format("{\"kind\":\"PodList\",\"apiVersion\":\"v1\",\"metadata\":{\"resourceVersion\":\"%"
+				  "s\"},\"items\":["
+				  "{\"metadata\":{\"namespace\":\"ns\",\"name\":\"%s\",\"uid\":\"%s\"},\"spec\":{"
+				  "\"nodeName\":\"%s\"}}]}",
+				  MEMORIES[i].version ?: t->pods[0]->resource_version, MEMORIES[i].name,
+				  MEMORIES[i].uid ?: t->pods[0]->uid, MEMORIES[i].node);
+		apiserver_fail(t->server, "resourceVersionMatch=Exact", 200, list, -1, -1);
+		delete_unwatched(t, "a");
+		eventually(t, strstr(health(t).last_error, "the one pod of the node has vanished at once"));
+		settle(t);
+		assert_int_equal(t->n_pods, 1);
+		apiserver_fail(t->server, "resourceVersionMatch=Exact", 0, NULL, -1, 0);
+	}
+	assert_int_equal(count_requests(t, "resourceVersionMatch=Exact", ""), ARRAY_SIZE(MEMORIES));
+}
+
+/* One that is busy when it is asked is asked again. */
+static void memory_may_be_slow_to_answer(void **state)
+{
+	struct rig *t = *state;
+
+	put_pod(t, "a", "s");
+	eventually(t, t->n_pods == 1);
+	apiserver_fail(t->server, "resourceVersionMatch=Exact", 429, NULL, -1, 1);
+	delete_unwatched(t, "a");
+	eventually(t, t->n_pods == 0);
+	assert_int_equal(count_requests(t, "resourceVersionMatch=Exact", ""), 2);
+}
+
+/* ---- a server that has gone back ---- */
+
+#define POD_OF_BEFORE(name, uid, version)                                                                              \
+	"{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"namespace\":\"ns\",\"name\":\"" name                  \
+	"\",\"uid\":\"" uid "\",\"resourceVersion\":\"" version                                                        \
+	"\"},\"spec\":{\"nodeName\":\"node-1\",\"containers\":[]}}"
+#define LIST_OF_BEFORE(version, items)                                                                                 \
+	"{\"kind\":\"PodList\",\"apiVersion\":\"v1\",\"metadata\":{\"resourceVersion\":\"" version                     \
+	"\"},\"items\":[" items "]}"
+#define GONE(name)                                                                                                     \
+	"{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"status\":\"Failure\",\"reason\":\"NotFound\",\"code\":404,"      \
+	"\"details\":{\"kind\":\"pods\",\"name\":\"" name "\"}}"
+
+static bool is_told(const struct rig *t, const char *name, const char *uid)
+{
+	for (size_t i = 0; i < t->n_pods; i++)
+		if (str_eq(t->pods[i]->name, name) && (!uid || str_eq(t->pods[i]->uid, uid)))
+			return true;
+	return false;
+}
+
+/* The backup has a pod of before, and is older than those that are known. */
+static void restore(struct rig *t, const char *list)
+{
+	apiserver_fail(t->server, "pods?fieldSelector", 200, list, -1, -1);
+	apiserver_compact(t->server);
+	reach(t, apiserver_inject(t->server, "Pod", "garbage\n"));
+}
+
+static void list_of_strangers_by_a_restored_server_takes_no_pod_at_once(void **state)
+{
+	struct rig *t = *state;
+
+	put_pod(t, "a", "s");
+	put_pod(t, "b", "s");
+	eventually(t, t->n_pods == 2);
+	apiserver_fail(t->server, "/pods/a", 404, GONE("a"), -1, -1);
+	apiserver_fail(t->server, "/pods/b", 404, GONE("b"), -1, -1);
+	restore(t, LIST_OF_BEFORE("1", POD_OF_BEFORE("old", "u-old", "1")));
+	eventually(t, strstr(health(t).last_error,
+			     "the API server has gone back to an older state; 2 pods have vanished at once"));
+	assert_int_equal(health(t).reason, REASON_LIST_DOUBTED);
+	/* what it has is shown, beside them */
+	assert_true(is_told(t, "old", "u-old") && is_told(t, "a", NULL) && is_told(t, "b", NULL));
+	assert_int_equal(count_requests(t, "resourceVersionMatch=Exact", ""), 0);
+	/* somebody mends it */
+	apiserver_fail(t->server, "pods?fieldSelector", 0, NULL, -1, 0);
+	reach(t, apiserver_inject(t->server, "Pod", "garbage\n"));
+	eventually(t, !*health(t).last_error);
+	assert_true(t->n_pods == 2 && is_told(t, "a", NULL) && is_told(t, "b", NULL));
+}
+
+/* Nor where some are left. */
+static void pod_that_a_restored_server_lacks_goes_when_it_says_so_again(void **state)
+{
+	struct rig *t = *state;
+
+	cleanup_free char *list = NULL;
+	unsigned n_synced;
+
+	put_pod(t, "b", "s");
+	eventually(t, t->n_pods == 1);
+	list = str_format(LIST_OF_BEFORE("1", POD_OF_BEFORE("b", "%s", "1")), t->pods[0]->uid);
+	put_pod(t, "a", "s");
+	eventually(t, t->n_pods == 2);
+	n_synced = t->n_synced;
+	confirm_soon(t);
+	apiserver_fail(t->server, "/pods/a", 404, GONE("a"), -1, -1);
+	restore(t, list);
+	eventually(t, t->n_pods == 1);
+	assert_true(is_told(t, "b", NULL));
+	assert_int_equal(count_requests(t, "/pods/a", ""), 2);
+	eventually(t, t->n_synced > n_synced && !*health(t).last_error);
+}
+
+/* A list that has others is all that there is to go by, twice. */
+static void restored_server_that_may_not_be_asked_for_a_pod_is_believed_in_the_end(void **state)
+{
+	struct rig *t = *state;
+
+	put_pod(t, "a", "s");
+	eventually(t, t->n_pods == 1);
+	confirm_soon(t);
+	apiserver_fail(t->server, "/pods/a", 403, NULL, -1, -1);
+	restore(t, LIST_OF_BEFORE("1", POD_OF_BEFORE("old", "u-old", "1")));
+	eventually(t, !is_told(t, "a", NULL));
+	assert_true(is_told(t, "old", "u-old"));
+	assert_int_equal(count_requests(t, "/pods/a", ""), 2);
+}
+
+/* Of a StatefulSet, say. That its versions were moved up does not make it younger. */
+static void pod_of_before_takes_its_name_back_when_that_is_said_twice(void **state)
+{
+	struct rig *t = *state;
+
+	put_pod(t, "a", "s");
+	eventually(t, t->n_pods == 1);
+	confirm_soon(t);
+	apiserver_fail(t->server, "/pods/a", 200, POD_OF_BEFORE("a", "u-old", "1"), -1, -1);
+	restore(t, LIST_OF_BEFORE("2000000000", POD_OF_BEFORE("a", "u-old", "1")));
+	eventually(t, is_told(t, "a", "u-old"));
+	assert_int_equal(t->n_pods, 1);
+	assert_int_equal(count_requests(t, "/pods/a", ""), 2);
+	eventually(t, !*health(t).last_error);
+}
+
+/* It stands for the name until the other is gone. */
+static void end_of_a_pod_of_before_is_not_that_of_the_one_that_is_known(void **state)
+{
+	static const char ELDER[] = POD_OF_BEFORE("a", "u-old", "1");
+	cleanup_free char *added = str_format("{\"type\":\"ADDED\",\"object\":%s}\n", ELDER);
+	cleanup_free char *deleted = str_format("{\"type\":\"DELETED\",\"object\":%s}\n", ELDER);
+	struct rig *t = *state;
+
+	put_pod(t, "a", "s");
+	eventually(t, t->n_pods == 1);
+	reach(t, apiserver_inject(t->server, "Pod", added));
+	reach(t, apiserver_inject(t->server, "Pod", deleted));
+	put_pod(t, "b", "s");
+	eventually(t, is_told(t, "b", NULL));
+	assert_true(is_told(t, "a", NULL) && !is_told(t, "a", "u-old"));
 }
 
 static void node_of_mirror_pods_alone_is_one_without_pods(void **state)
@@ -1821,6 +2023,14 @@ int main(void)
 		TEST(pods_that_all_vanish_stay_until_that_is_said_again),
 		TEST(pod_that_comes_while_it_is_waited_ends_the_doubt),
 		TEST(secret_that_vanishes_with_all_pods_stays),
+		TEST(pods_that_the_storage_remembers_go_at_once),
+		TEST(memory_of_something_else_is_none),
+		TEST(memory_may_be_slow_to_answer),
+		TEST(list_of_strangers_by_a_restored_server_takes_no_pod_at_once),
+		TEST(pod_that_a_restored_server_lacks_goes_when_it_says_so_again),
+		TEST(restored_server_that_may_not_be_asked_for_a_pod_is_believed_in_the_end),
+		TEST(pod_of_before_takes_its_name_back_when_that_is_said_twice),
+		TEST(end_of_a_pod_of_before_is_not_that_of_the_one_that_is_known),
 		BARE(first_list_that_is_empty_takes_nothing_of_what_is_expected),
 		TEST(mirror_pods_make_no_list_believed),
 		TEST(node_of_mirror_pods_alone_is_one_without_pods),
