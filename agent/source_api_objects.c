@@ -294,6 +294,10 @@ static void list_answers_needs(struct wanted *w)
 
 	if (!r || w->follower.todo != TODO_NOTHING)
 		return;
+	if (w->rejected || w->absence_held) {
+		w->fetch_need = w->fresh; /* it was in vain */
+		return;
+	}
 	if (reflector_told_latest(r))
 		secret_is_fresh(w, w->fetch_need);
 	if (w->n_needs > MAX(w->fresh, w->poll ? w->poll->need : 0))

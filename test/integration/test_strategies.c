@@ -560,6 +560,54 @@ static void refused_secret_is_not_fresh_until_it_is_mended(void **state)
 	assert_true(has_value(t, "s", "2"));
 }
 
+/* Another request was answered in vain: what comes by the watch is asked for once more, and not with the next sync. */
+static void secret_that_was_refused_at_first_is_fresh_when_it_is_mended(void **state)
+{
+	struct rig *t = *state;
+
+	apiserver_put_text(t->server, "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"namespace\":\"ns\","
+				      "\"name\":\"s\"},\"data\":{\"k\":\"?\"}}");
+	start(t, SOURCE_WATCH, LONG, 0);
+	want(t, "s");
+	need(t, "s");
+	eventually(t, told(t, "s")->n_failed == 1 && n_watches(t) == 1);
+	put(t, "s", "2", false);
+	eventually(t, told(t, "s")->fresh == 1);
+	assert_true(has_value(t, "s", "2"));
+}
+
+static void put_pod(struct rig *t, const char *name)
+{
+	cleanup_free char *text =
+		str_format("{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"namespace\":\"ns\",\"name\":\"%s\"},"
+			   "\"spec\":{\"nodeName\":\"node-1\"}}",
+			   name);
+
+	apiserver_put_text(t->server, text);
+}
+
+static void secret_whose_absence_was_not_believed_is_fresh_when_it_comes(void **state)
+{
+	struct rig *t = *state;
+
+	put_pod(t, "a");
+	start(t, SOURCE_WATCH, LONG, 0);
+	eventually(t, t->n_pod_changed >= 1 && is_connected(t));
+	apiserver_fail(t->server, "/pods/a", 403, NULL, -1, -1);
+	apiserver_pause(t->server);
+	eventually(t, !is_connected(t));
+	apiserver_delete(t->server, "Pod", "ns", "a");
+	apiserver_compact(t->server);
+	assert_int_equal(apiserver_resume(t->server, NULL), 0);
+	eventually(t, is_connected(t));
+	run_for(t->loop, 1500 * USEC_PER_MSEC);
+	want(t, "s");
+	need(t, "s");
+	eventually(t, told(t, "s")->n_failed == 1 && n_watches(t) == 1);
+	put(t, "s", "2", false);
+	eventually(t, told(t, "s")->fresh == 1);
+}
+
 /* ---- what is no word of the server's that there is none takes nothing away ---- */
 
 #define STATUS(code, reason, details)                                                                                  \
@@ -990,6 +1038,8 @@ int main(void)
 		with_rig(absent_secret_is_fresh_too),
 		cmocka_unit_test(forbidden_need_is_asked_again_within_milliseconds),
 		with_rig(refused_secret_is_not_fresh_until_it_is_mended),
+		with_rig(secret_that_was_refused_at_first_is_fresh_when_it_is_mended),
+		with_rig(secret_whose_absence_was_not_believed_is_fresh_when_it_comes),
 		cmocka_unit_test(only_the_servers_own_word_takes_a_secret_away),
 		with_rig(cache_is_one_get_in_each_ttl),
 		with_rig(cache_fetches_only_what_is_referenced_95),
