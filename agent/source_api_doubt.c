@@ -485,7 +485,8 @@ void api_doubt_begin(struct source_api *s)
 /* The phase stays: what that list says is what counts, and if it is empty, too, there is all the more to be confirmed. */
 void api_doubt_pod_came(struct source_api *s)
 {
-	if (s->doubt.phase == DOUBT_WAITS && (!api_doubt_has_gone_back(s) || count_in_doubt(s) == 0))
+	if ((s->doubt.phase == DOUBT_ASKS || s->doubt.phase == DOUBT_WAITS) &&
+	    (!api_doubt_has_gone_back(s) || count_in_doubt(s) == 0))
 		list_again(s);
 }
 

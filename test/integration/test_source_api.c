@@ -721,6 +721,27 @@ static void pod_that_comes_while_it_is_waited_ends_the_doubt(void **state)
 	assert_string_equal(health(t).last_error, "");
 }
 
+/* Nor until they can be asked for once more: without the right to, that is minutes. */
+static void pod_that_comes_while_they_are_asked_for_ends_the_doubt(void **state)
+{
+	struct rig *t = *state;
+	size_t n_asked;
+
+	put_pod(t, "a", "s");
+	put_pod(t, "b", "s");
+	eventually(t, t->n_pods == 2);
+	apiserver_fail(t->server, "/pods/", 403, NULL, -1, -1);
+	lose_all(t);
+	want(t, "optional");
+	eventually(t, told(t, "optional")->failure && strstr(told(t, "optional")->failure, "which is not believed"));
+	eventually(t, count_requests(t, "GET", "/pods/") >= 3); /* from now on there are seconds between two */
+	n_asked = count_requests(t, "GET", "/pods/");
+	put_pod(t, "c", "optional");
+	eventually(t, told(t, "optional")->absent);
+	assert_int_equal(count_requests(t, "GET", "/pods/"), n_asked);
+	assert_string_equal(t->pods[0]->name, "c");
+}
+
 static void secret_that_vanishes_with_all_pods_stays(void **state)
 {
 	struct rig *t = *state;
@@ -2022,6 +2043,7 @@ int main(void)
 		TEST(pods_that_are_all_gone_are_asked_for_and_removed),
 		TEST(pods_that_all_vanish_stay_until_that_is_said_again),
 		TEST(pod_that_comes_while_it_is_waited_ends_the_doubt),
+		TEST(pod_that_comes_while_they_are_asked_for_ends_the_doubt),
 		TEST(secret_that_vanishes_with_all_pods_stays),
 		TEST(pods_that_the_storage_remembers_go_at_once),
 		TEST(memory_of_something_else_is_none),
