@@ -438,10 +438,14 @@ static int remove_tmp_links(struct plan *p, const struct node *vol)
 	return r;
 }
 
-/* The version and all links, which nobody may have read since the switch. */
+/* The version, all links and live files, which nobody may have read since the switch. */
 static int warm_switched(struct plan *p, const struct node *vol, struct node *version)
 {
+	struct node *live = live_folder(p);
 	int r = warm_tree(p, version);
+
+	if (r == 0 && live)
+		r = warm_tree(p, live);
 
 	for (struct node *c = node_next_child(vol, 0); c && r == 0; c = node_next_child(vol, node_cookie(c)))
 		if (node_kind(c) == NODE_LINK)

@@ -322,8 +322,8 @@ static void what_rested_when_its_process_died_is_read_by_the_next(void **state)
 	struct result res[N] = { 0 };
 	uint64_t doubt = 0;
 
-	begin_with("key=1 sub/more=1");
-	update_all("key=2 sub/more=2", res);
+	begin_with("LIVE key=1 sub/more=1");
+	update_all("LIVE key=2 sub/more=2", res);
 	turn_until_renamed(2);
 	publish_free(f.publish);
 	close_fd(f.fd);
@@ -336,16 +336,18 @@ static void what_rested_when_its_process_died_is_read_by_the_next(void **state)
 	run();
 	for (int i = 0; i < 2; i++) {
 		static const struct {
-			const char *op, *path;
+			const char *op, *folder, *path;
 		} reads[] = {
-			{ "readdir", "..v" },		{ "readfile", "..v/key" }, { "readdir", "..v/sub" },
-			{ "readfile", "..v/sub/more" }, { "readlink", "..data" },  { "readlink", "key" },
-			{ "readlink", "sub" },
+			{ "readdir", "volumes/p", "..v" },     { "readfile", "volumes/p", "..v/key" },
+			{ "readdir", "volumes/p", "..v/sub" }, { "readfile", "volumes/p", "..v/sub/more" },
+			{ "readlink", "volumes/p", "..data" }, { "readlink", "volumes/p", "key" },
+			{ "readlink", "volumes/p", "sub" },    { "readfile", "live", "key" },
+			{ "readfile", "live", "sub/more" },
 		};
 
 		for (size_t j = 0; j < ARRAY_SIZE(reads); j++) {
-			cleanup_free char *line =
-				str_format("%s uid/volumes/p/%s/%s\n", reads[j].op, at(i).name, reads[j].path);
+			cleanup_free char *line = str_format("%s uid/%s/%s/%s\n", reads[j].op, reads[j].folder,
+							     at(i).name, reads[j].path);
 
 			if (line_of(line, 1) < 0)
 				fail_msg("nobody does: %s", line);
@@ -353,12 +355,13 @@ static void what_rested_when_its_process_died_is_read_by_the_next(void **state)
 	}
 	/* and after that it is as after any update */
 	settle();
-	update_all("key=2 sub/more=2", res);
+	update_all("LIVE key=2 sub/more=2", res);
 	buf_clear(&f.log);
 	run();
 	assert_int_equal(res[0].r, PUBLISH_UNCHANGED);
 	assert_int_equal(res[1].r, PUBLISH_UNCHANGED);
 	assert_int_equal(line_of("readfile uid/volumes/p/a", 1), -1);
+	assert_int_equal(line_of("readfile uid/live/a", 1), -1);
 }
 
 static void those_that_rest_end_with_publish(void **state)
