@@ -14,10 +14,11 @@
 #include "common/str.h"
 #include "fusefs/label.h"
 
-/* Jobs that are put off, and what they keep of locked memory: a node that is near its limit of it is not to be without what one
- * of them would give back. */
-#define RESTS_MAX	1024
-#define RESTS_BYTES_MAX (4u << 20)
+/* Jobs that are put off. They keep what their volumes showed before, most of which may be one Secret's, so it is not counted: none
+ * is put off while less than this part of the locked memory is free, of which others are not to be without what one of them would
+ * give back. */
+#define RESTS_MAX	 1024
+#define RESTS_FREE_SHARE 4
 
 #define BEGUN_MAX 16 /* jobs in one turn that have nothing to be done for: whoever reads has the next turn */
 
@@ -280,9 +281,16 @@ static bool may_overtake(const struct publish *p, const struct job *j)
 	return v && v->good && !v->rests;
 }
 
+static bool memory_is_scarce(void)
+{
+	struct secmem_stats s = secmem_stats();
+
+	return s.limit_bytes - s.used_bytes < s.limit_bytes / RESTS_FREE_SHARE;
+}
+
 static bool next_waits(const struct publish *p)
 {
-	return p->n_rests < RESTS_MAX && p->rests_bytes < RESTS_BYTES_MAX &&
+	return p->n_rests < RESTS_MAX && !memory_is_scarce() &&
 	       may_overtake(p, list_first(&p->queue, struct job, link));
 }
 
@@ -302,7 +310,6 @@ static void job_rest(struct publish *p, struct job *j)
 	p->current = NULL;
 	list_append(&p->rests, &j->link);
 	p->n_rests++;
-	p->rests_bytes += v->bytes;
 	publish_wake(p);
 }
 
@@ -315,7 +322,6 @@ static void job_take_up(struct publish *p)
 	v->rests = false;
 	list_remove(&j->link);
 	p->n_rests--;
-	p->rests_bytes -= v->bytes;
 	p->current = j;
 }
 

@@ -66,7 +66,7 @@ struct publish {
 	struct map waiting; /* what of the queue is a payload, by the volume's path: at most one for each */
 	struct list
 		rests; /* jobs whose new content is visible, and that go on when nobody waits for content any more */
-	size_t n_rests, rests_bytes; /* bytes: of what these volumes showed before */
+	size_t n_rests;
 	struct job *current;
 	struct loop_source *turn, *timer, *io;
 	int fd, fuse;

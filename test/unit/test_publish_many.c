@@ -291,28 +291,88 @@ static void how_long_it_has_rested_is_counted_from_the_first_time_on(void **stat
 	buf_deinit(&second);
 }
 
-/* What they showed before takes locked memory until then. */
-static void those_that_rest_do_not_keep_much(void **state)
+/* "key=xxx", with that many bytes. */
+static char *spec_of(const char *key, int n_bytes)
 {
-	cleanup_free char *big = calloc(1, (2 << 20) + 8);
+	cleanup_free char *bytes = calloc(1, (size_t)n_bytes + 1);
+	char *spec;
+
+	assert_non_null(bytes);
+	memset(bytes, 'x', (size_t)n_bytes);
+	spec = str_format("%s=%s", key, bytes);
+	assert_non_null(spec);
+	return spec;
+}
+
+/* What they showed before takes locked memory until then, of which there are 8 MiB here (setup()). */
+static void those_that_rest_do_not_keep_what_is_scarce(void **state)
+{
+	cleanup_free char *big = spec_of("key", 2 << 20);
 	struct result res[N] = { 0 };
 
-	assert_non_null(big);
-	memset(big, 'x', (2 << 20) + 4);
-	memcpy(big, "key=", 4);
 	begin_with(big);
 	update_all("key=2", res);
 	run();
 	assert_told_once(res, 0);
-	assert_true(line_of("rename", 2) < line_of("unlink", 1));
-	assert_true(line_of("unlink uid/volumes/p/a/", 1) < line_of("rename", 3));
-	assert_true(line_of("unlink uid/volumes/p/b/", 1) > line_of("rename", 3));
+	assert_true(line_of("rename", 1) < line_of("unlink uid/volumes/p/a/", 1));
+	assert_true(line_of("unlink uid/volumes/p/a/", 1) < line_of("rename", 2));
+	assert_true(line_of("rename", 2) < line_of("unlink uid/volumes/p/b/", 1));
+	assert_true(line_of("unlink uid/volumes/p/b/", 1) < line_of("rename", 3));
 	settle();
 	/* and they may again, when that is gone */
 	buf_clear(&f.log);
 	memset(res, 0, sizeof(res));
 	update_all("key=3", res);
 	run();
+	assert_true(line_of("rename", N) < line_of("unlink", 1));
+}
+
+static void nor_does_what_an_earlier_process_has_published(void **state)
+{
+	cleanup_free char *big = spec_of("sub/key", 2 << 20);
+	struct result res[N] = { 0 };
+	uint64_t doubt = 0;
+
+	begin_with(big);
+	publish_free(f.publish);
+	close_fd(f.fd);
+	assert_int_equal(publish_new(f.loop, f.tree, &f.publish), 0);
+	assert_int_equal(publish_resume(f.publish, &doubt), 0);
+	attach();
+	run();
+	buf_clear(&f.log);
+	order_update(0, "sub/key=2", &res[0]);
+	order_update(1, "sub/key=2", &res[1]);
+	run();
+	assert_true(line_of("rename", 1) < line_of("unlink uid/volumes/p/a/", 1));
+	assert_true(line_of("unlink uid/volumes/p/a/", 1) < line_of("rename", 2));
+}
+
+/* Tidying up one volume gives nothing back of it. */
+static void what_volumes_share_is_no_reason_to_tidy_up_early(void **state)
+{
+	cleanup_secblock struct secblock *shared = NULL;
+	struct result res[N] = { 0 };
+	struct digest digest;
+
+	assert_int_equal(secblock_new(5 << 20, &shared, NULL), 0);
+	digest = digest_of(shared->data, shared->len);
+	for (int i = 0; i < N; i++) {
+		const struct secspan span = { .block = shared, .len = shared->len };
+		struct payload *p = payload_make_unsealed("");
+		const struct volume_path path = at(i);
+
+		assert_int_equal(payload_add(p, "key", &span, &digest, 0644, NULL), 0);
+		assert_int_equal(payload_seal(p, NULL), 0);
+		assert_int_equal(publish_volume(f.publish, &path, p, result_fn, &res[i]), 0);
+	}
+	run();
+	assert_told_once(res, 0);
+	buf_clear(&f.log);
+	memset(res, 0, sizeof(res));
+	update_all("key=2", res);
+	run();
+	assert_told_once(res, 0);
 	assert_true(line_of("rename", N) < line_of("unlink", 1));
 }
 
@@ -388,7 +448,9 @@ int main(void)
 		TEST(failures_are_told_of_their_own_volume),
 		TEST(the_publisher_may_die_at_any_step),
 		TEST(how_long_it_has_rested_is_counted_from_the_first_time_on),
-		TEST(those_that_rest_do_not_keep_much),
+		TEST(those_that_rest_do_not_keep_what_is_scarce),
+		TEST(nor_does_what_an_earlier_process_has_published),
+		TEST(what_volumes_share_is_no_reason_to_tidy_up_early),
 		TEST(what_rested_when_its_process_died_is_read_by_the_next),
 		TEST(those_that_rest_end_with_publish),
 	};
