@@ -529,6 +529,22 @@ bool plan_shown(const struct plan *p, struct plan_shown *ret_s)
 	return true;
 }
 
+size_t plan_shown_bytes(const struct plan_shown *s)
+{
+	const struct node *top = s->flat ? s->vol : s->version;
+	const struct secblock *last = NULL;
+	size_t sum = 0;
+
+	for (const struct node *n = walk_next(top, top); n; n = walk_next(top, n)) {
+		const struct secblock *block = node_kind(n) == NODE_FILE ? node_content(n)->block : NULL;
+
+		if (block && block != last)
+			sum += block->len;
+		last = block ?: last;
+	}
+	return sum;
+}
+
 bool plan_is_whole(const struct plan *p, const struct plan_shown *s)
 {
 	struct node *n;

@@ -78,6 +78,8 @@ struct plan_shown {
 };
 /* false: there is no such volume. */
 bool plan_shown(const struct plan *p, struct plan_shown *ret_s);
+/* Locked memory that its files hold on to: all of a block of which they show a part. */
+size_t plan_shown_bytes(const struct plan_shown *s);
 /* Whether a reader finds each key of that version in the volume, and no other; false while an update is under way. */
 bool plan_is_whole(const struct plan *p, const struct plan_shown *s);
 /* Whether the volume (`path`) at `path` has its live files, if it has any or (wanted) should, and all of them are settled. */

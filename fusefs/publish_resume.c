@@ -8,16 +8,6 @@ static bool is_dir(const struct node *n)
 	return n && node_kind(n) == NODE_DIR;
 }
 
-static size_t version_bytes(const struct node *dir)
-{
-	size_t sum = 0;
-
-	for (struct node *c = node_next_child(dir, 0); c; c = node_next_child(dir, node_cookie(c)))
-		if (node_kind(c) == NODE_FILE)
-			sum += node_content(c)->len;
-	return sum;
-}
-
 /* The folder in doubt, if it is the volume's: its own, or one among its keys; 0: it is not. */
 static uint64_t doubt_of(const struct publish *p, const struct plan_shown *s)
 {
@@ -51,7 +41,7 @@ static int resume_volume(struct publish *p, const struct node *pod, const struct
 	v->error = strdup(UNHEARD);
 	if (!v->error)
 		return -ENOMEM;
-	v->bytes = version_bytes(shown.version);
+	v->bytes = plan_shown_bytes(&shown);
 	v->doubted = doubt_of(p, &shown);
 	return heal_enqueue(p, node_name(pod), path, v->doubted);
 }

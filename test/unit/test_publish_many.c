@@ -327,6 +327,17 @@ static void those_that_rest_do_not_keep_what_is_scarce(void **state)
 	assert_true(line_of("rename", N) < line_of("unlink", 1));
 }
 
+static void publish_again(uint64_t *doubt)
+{
+	publish_free(f.publish);
+	close_fd(f.fd);
+	assert_int_equal(publish_new(f.loop, f.tree, &f.publish), 0);
+	assert_int_equal(publish_resume(f.publish, doubt), 0);
+	attach();
+	run();
+	buf_clear(&f.log);
+}
+
 static void nor_does_what_an_earlier_process_has_published(void **state)
 {
 	cleanup_free char *big = spec_of("sub/key", 2 << 20);
@@ -334,18 +345,34 @@ static void nor_does_what_an_earlier_process_has_published(void **state)
 	uint64_t doubt = 0;
 
 	begin_with(big);
-	publish_free(f.publish);
-	close_fd(f.fd);
-	assert_int_equal(publish_new(f.loop, f.tree, &f.publish), 0);
-	assert_int_equal(publish_resume(f.publish, &doubt), 0);
-	attach();
-	run();
-	buf_clear(&f.log);
+	publish_again(&doubt);
 	order_update(0, "sub/key=2", &res[0]);
 	order_update(1, "sub/key=2", &res[1]);
 	run();
 	assert_true(line_of("rename", 1) < line_of("unlink uid/volumes/p/a/", 1));
 	assert_true(line_of("unlink uid/volumes/p/a/", 1) < line_of("rename", 2));
+}
+
+/* It is among the first to go, as it would be if this process had published it. */
+static void a_large_one_of_an_earlier_process_has_no_long_grace(void **state)
+{
+	cleanup_free char *big = spec_of("sub/key", 2 << 20);
+	struct result res = { 0 };
+	uint64_t doubt = 0;
+
+	order_update(0, big, &res);
+	run();
+	publish_again(&doubt);
+	for (int i = 0; i < 6; i++) {
+		cleanup_free char *spec = str_format("key=%d", i);
+
+		order_update(0, spec, &res);
+		run();
+		assert_int_equal(res.r, 0);
+	}
+	/* or fewer, if this took as long as a grace */
+	assert_true(publish_stats(f.publish).n_retired < 6);
+	settle();
 }
 
 /* Tidying up one volume gives nothing back of it. */
@@ -450,6 +477,7 @@ int main(void)
 		TEST(how_long_it_has_rested_is_counted_from_the_first_time_on),
 		TEST(those_that_rest_do_not_keep_what_is_scarce),
 		TEST(nor_does_what_an_earlier_process_has_published),
+		TEST(a_large_one_of_an_earlier_process_has_no_long_grace),
 		TEST(what_volumes_share_is_no_reason_to_tidy_up_early),
 		TEST(what_rested_when_its_process_died_is_read_by_the_next),
 		TEST(those_that_rest_end_with_publish),
