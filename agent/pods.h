@@ -49,8 +49,9 @@ struct volume {
 	uint64_t n_bytes;
 	struct list asking; /* with the others that ask for a signal when they change (spec->on_change) */
 	/* on its way */
-	struct volume_flight *flight;
-	uint64_t event_usec; /* CLOCK_MONOTONIC: since when what it shows is not the newest state of things; 0: it is */
+	struct volume_flight *flight; /* the last one; NULL: it has landed */
+	struct list flights; /* with those that it has overtaken */
+	uint64_t event_usec; /* CLOCK_MONOTONIC, of the first change that none of these shows; 0: they show all */
 	struct loop_source *retry;
 	struct backoff backoff;
 };

@@ -1,6 +1,6 @@
 /* Pods, one volume: from what its objects are now to a payload, and what became of that. It is looked at from the start each time;
- * what is kept between two looks is only what people are told, since when, and the flight of the last payload, which is known by its
- * address: one that lands after another has begun is nobody's. */
+ * what is kept between two looks is only what people are told, since when, and the flights of its payloads. Only the last one tells
+ * what the volume shows: of one that lands after another has begun it is only measured how long that took. */
 #include "agent/pods_internal.h"
 
 #include "agent/pod_options.h"
@@ -27,8 +27,9 @@ static const char LAYOUT_STAYS[] =
 /* A payload on its way to the publisher; outlives its volume if it must. */
 struct volume_flight {
 	struct volume *volume; /* NULL: the volume has gone meanwhile */
+	struct list in_volume; /* oldest first */
 	uint64_t begun_usec;
-	uint64_t event_usec; /* the volume's, when it was made: a later one it does not show */
+	uint64_t event_usec; /* of the first change that those before it do not show; 0: they show all */
 	char *resource_version;
 	size_t n_files;
 	uint64_t n_bytes;
@@ -36,6 +37,7 @@ struct volume_flight {
 
 static void volume_flight_free(struct volume_flight *f)
 {
+	list_remove(&f->in_volume);
 	free(f->resource_version);
 	free(f);
 }
@@ -216,18 +218,33 @@ static void volume_measure(struct volume *v, const struct volume_flight *f, cons
 		histogram_observe(&times->visible[v->spec->kind], now - f->event_usec);
 }
 
+/* It has shown nothing: its change is the next one's to show, or of one that is still to be made. */
+static void volume_pass_on(struct volume *v, const struct volume_flight *f)
+{
+	struct list *next = f->in_volume.next;
+	uint64_t *event_usec = &v->event_usec;
+
+	if (next != &v->flights)
+		event_usec = &list_entry(next, struct volume_flight, in_volume)->event_usec;
+	if (f->event_usec)
+		*event_usec = f->event_usec;
+}
+
 static void volume_flight_landed(void *userdata, int r, const struct publish_result *res, const struct err *e)
 {
 	cleanup(volume_flight_freep) struct volume_flight *f = userdata;
 	struct volume *v = f->volume;
 
-	if (!v || v->flight != f)
+	if (!v)
 		return;
-	v->flight = NULL;
 	if (r == 0)
 		volume_measure(v, f, res);
+	else if (r < 0)
+		volume_pass_on(v, f);
+	if (v->flight != f)
+		return;
+	v->flight = NULL;
 	if (r >= 0) {
-		v->event_usec = 0;
 		volume_settle(v, f, r == PUBLISH_UNCHANGED, res);
 	} else if (r != -ESTALE) {
 		if (v->condition != VOLUME_READY)
@@ -238,10 +255,14 @@ static void volume_flight_landed(void *userdata, int r, const struct publish_res
 	volume_changed(v);
 }
 
-static void volume_drop_flight(struct volume *v)
+static void volume_drop_flights(struct volume *v)
 {
-	if (v->flight)
-		v->flight->volume = NULL;
+	struct volume_flight *f;
+
+	while ((f = list_first(&v->flights, struct volume_flight, in_volume))) {
+		list_remove(&f->in_volume);
+		f->volume = NULL;
+	}
 	v->flight = NULL;
 }
 
@@ -256,6 +277,7 @@ static int volume_publish(struct volume *v, struct view *view)
 
 	if (!f)
 		return -ENOMEM;
+	list_init(&f->in_volume);
 	f->resource_version = TAKE_PTR(view->resource_version);
 	f->volume = v;
 	f->begun_usec = clock_monotonic_usec();
@@ -265,7 +287,8 @@ static int volume_publish(struct volume *v, struct view *view)
 	r = publish_volume(v->pod->pods->publish, &at, TAKE_PTR(payload), volume_flight_landed, f);
 	if (r < 0)
 		return r;
-	volume_drop_flight(v);
+	v->event_usec = 0;
+	list_append(&v->flights, &f->in_volume);
 	v->flight = TAKE_PTR(f);
 	if (v->condition != VOLUME_READY)
 		v->condition = VOLUME_PUBLISHING;
@@ -375,7 +398,7 @@ static void volume_leave_object(struct volume *v)
 
 void volume_deinit(struct volume *v)
 {
-	volume_drop_flight(v);
+	volume_drop_flights(v);
 	loop_source_free(v->retry);
 	list_remove(&v->asking);
 	while (v->n_sources > 0)
@@ -457,6 +480,7 @@ int volume_init(struct volume *v, struct pod_state *s, const struct pod_volume *
 	v->error = ERR_NOTE_NONE;
 	v->backoff = BACKOFF_INIT(&PODS_RETRY);
 	list_init(&v->asking);
+	list_init(&v->flights);
 	if (spec->on_change)
 		list_append(&s->pods->asking, &v->asking);
 	if (s->pod->mirror)
@@ -477,12 +501,13 @@ void volume_need_sources(struct volume *v, const struct volume *before)
 	}
 }
 
-/* What overtakes something that is on its way, or to be tried again, does not make it younger. */
+/* What could not be shown, and is to be tried again, does not get younger by it. */
 void volume_object_changed(struct volume *v)
 {
-	if (!v->event_usec)
-		v->event_usec = loop_now(v->pod->pods->loop);
+	uint64_t before = v->event_usec;
+
+	v->event_usec = before ?: loop_now(v->pod->pods->loop);
 	volume_update(v);
-	if (!v->flight)
-		v->event_usec = 0;
+	if (v->event_usec) /* there is nothing to be shown of it */
+		v->event_usec = before;
 }

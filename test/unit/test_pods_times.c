@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "agent/codec.h"
+#include "common/clock.h"
 #include "test/unit/publishing.h"
 
 static struct {
@@ -109,6 +110,13 @@ static size_t n_seen(void)
 	return histogram_count(&pods_times(node.pods)->visible[POD_VOLUME_PROJECTED]);
 }
 
+static void serve_until(const char *line)
+{
+	while (!strstr(f.log.data ?: "", line))
+		if (loop_run_once(f.loop, 0) == 0)
+			publisher_serve();
+}
+
 /* Both volumes change as the node does, and the first one shows it and is put off for the other, when the Secret's change comes,
  * which cannot be shown. */
 static void a_change_that_comes_after_what_is_shown_is_not_measured_with_it(void **state)
@@ -121,9 +129,7 @@ static void a_change_that_comes_after_what_is_shown_is_not_measured_with_it(void
 	assert_true(is_ready("p") && is_ready("q"));
 	buf_clear(&f.log);
 	say_node((char[]){ "2" });
-	while (!strstr(f.log.data ?: "", "rename p/"))
-		if (loop_run_once(f.loop, 0) == 0)
-			publisher_serve();
+	serve_until("rename p/");
 	assert_true(loop_run_once(f.loop, 0) >= 0);
 	assert_null(strstr(f.log.data, "unlink"));
 	usleep(2000);
@@ -140,11 +146,77 @@ static void a_change_that_comes_after_what_is_shown_is_not_measured_with_it(void
 	settle();
 }
 
+static uint64_t seen_usec(void)
+{
+	return pods_times(node.pods)->visible[POD_VOLUME_PROJECTED].sum_usec;
+}
+
+/* p and q show the change and rest, and r is to, when the next one comes: six changes are seen, and the three later ones have nothing
+ * of the time before. */
+static void a_change_that_is_overtaken_when_it_can_be_seen_is_measured(void **state)
+{
+	uint64_t begun, slept, woken, end;
+
+	say_node((char[]){ "1" });
+	say_pod("p");
+	say_pod("q");
+	say_pod("r");
+	say_secret("1", "k", "MQ==");
+	run();
+	assert_true(is_ready("p") && is_ready("q") && is_ready("r"));
+	assert_int_equal(n_seen(), 0);
+	buf_clear(&f.log);
+	begun = loop_now(f.loop);
+	say_secret("2", "k", "Mg==");
+	serve_until("rename q/");
+	assert_null(strstr(f.log.data, "rename r/"));
+	assert_null(strstr(f.log.data, "unlink"));
+	while (loop_run_once(f.loop, 0) > 0) /* the answer about q is read: r is under way */
+		;
+	slept = clock_monotonic_usec();
+	usleep(50000);
+	woken = clock_monotonic_usec();
+	assert_true(loop_run_once(f.loop, 0) >= 0); /* the loop's time */
+	say_secret("3", "k", "Mw==");
+	run();
+	end = clock_monotonic_usec();
+	assert_non_null(strstr(f.log.data, "rename r/"));
+	assert_int_equal(n_seen(), 6);
+	/* r's first one takes in the sleep, and no other; what else there is may go by at any moment */
+	assert_true(seen_usec() <= 2 * (slept - begun) + (end - begun) + 6 * (end - woken));
+	settle();
+}
+
+/* Nobody has seen the one that is overtaken while it waits, so the next one is late by its time. */
+static void a_change_that_is_overtaken_unseen_is_measured_with_the_next(void **state)
+{
+	uint64_t slept;
+
+	say_node((char[]){ "1" });
+	say_pod("p");
+	say_secret("1", "k", "MQ==");
+	run();
+	say_secret("2", "k", "Mg==");
+	slept = clock_monotonic_usec();
+	usleep(2000);
+	slept = clock_monotonic_usec() - slept;
+	say_node((char[]){ "2" });
+	say_secret("3", "k", "Mw==");
+	run();
+	assert_int_equal(n_seen(), 1);
+	assert_true(seen_usec() >= slept);
+	settle();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_change_that_comes_after_what_is_shown_is_not_measured_with_it,
 						node_setup, node_teardown),
+		cmocka_unit_test_setup_teardown(a_change_that_is_overtaken_when_it_can_be_seen_is_measured, node_setup,
+						node_teardown),
+		cmocka_unit_test_setup_teardown(a_change_that_is_overtaken_unseen_is_measured_with_the_next, node_setup,
+						node_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
