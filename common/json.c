@@ -67,12 +67,12 @@ static int reason_len(const char *text)
 	return (int)len;
 }
 
-int json_parse(const char *text, size_t len, json_t **ret_doc, struct err *e)
+int json_parse_beside(const char *text, size_t len, size_t taken, json_t **ret_doc, struct err *e)
 {
 	json_error_t error;
 	json_t *doc;
 
-	parse = (typeof(parse)){ .runs = true, .room = JSON_MEMORY_MAX };
+	parse = (typeof(parse)){ .runs = true, .room = JSON_MEMORY_MAX - MIN(taken, JSON_MEMORY_MAX) };
 	doc = json_loadb(len > 0 ? text : "", len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
 	parse.runs = false;
 	if (doc) {
@@ -85,6 +85,11 @@ int json_parse(const char *text, size_t len, json_t **ret_doc, struct err *e)
 		return err_set(e, -ENOMEM, "out of memory");
 	return err_set(e, -EINVAL, "line %d column %d: %.*s", error.line, error.column, reason_len(error.text),
 		       error.text);
+}
+
+int json_parse(const char *text, size_t len, json_t **ret_doc, struct err *e)
+{
+	return json_parse_beside(text, len, 0, ret_doc, e);
 }
 
 /* Plain field names are written as `.name`, others (keys of a Secret, annotations) as `[name]`. */

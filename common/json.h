@@ -36,6 +36,8 @@ void json_setup(void);
  * gets position and reason, never the text near it. -EINVAL: not such a document; -EFBIG: it would take more than
  * JSON_MEMORY_MAX; -ENOMEM. */
 int json_parse(const char *text, size_t len, json_t **ret_doc, struct err *e);
+/* The same; `taken`: what is kept for it elsewhere, so many bytes less may it take. */
+int json_parse_beside(const char *text, size_t len, size_t taken, json_t **ret_doc, struct err *e);
 #define cleanup_json cleanup(json_decrefp) /* json_decrefp() is jansson's own */
 
 /* Fills issue (may be NULL) with the path of `at` (the root is called "document"; keys that are no plain field names

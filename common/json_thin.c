@@ -19,7 +19,7 @@ enum {
 	NONCE_TEXT_LEN = 2 * NONCE_LEN,
 	STAND_IN_LEN = NONCE_TEXT_LEN + 8,
 	OUT_BEGIN = 1024,
-	MUCH = 1024 * 1024, /* of what is written once more: then it has to be worth it */
+	MUCH = 1024 * 1024, /* of what is written once more for strings alone: then it has to be worth it */
 };
 static const char SKIPPED[] = "managedFields";
 
@@ -235,12 +235,13 @@ static int look_at_string(struct thin *t)
 	return next < t->end && *next == '[' ? skip_list(t, next) : 0;
 }
 
-/* Whether what is not written yet is to be: it takes memory as long as the document is parsed. */
+/* Whether what is not written yet is to be: it takes memory as long as the document is parsed. What was skipped always is: jansson
+ * would take some twenty times its text. Of strings it takes no more than they are long. */
 static bool is_worth_it(const struct thin *t, size_t len)
 {
 	size_t kept = t->out.len + (size_t)(t->end - t->copied);
 
-	return (t->n_cuts > 0 || t->skipped) && (kept <= MUCH || kept <= len / 2);
+	return t->skipped || (t->n_cuts > 0 && (kept <= MUCH || kept <= len / 2));
 }
 
 /* -EINVAL: it is no JSON, or too little is gained. */
@@ -344,7 +345,7 @@ static int parse_thin(const char *text, size_t len, json_t **ret_doc, struct err
 	int r;
 
 	r = make_thin(&t);
-	r = r ?: json_parse(t.out.data, t.out.len, &doc, e);
+	r = r ?: json_parse_beside(t.out.data, t.out.len, t.out.len, &doc, e);
 	r = r ?: restore(&t, doc, 1);
 	if (r == -ENOMEM)
 		return err_set(e, r, "out of memory");
@@ -355,13 +356,14 @@ static int parse_thin(const char *text, size_t len, json_t **ret_doc, struct err
 	return r;
 }
 
-/* All that the attempt has taken is free again before the other. What needs too much memory thin, needs it all the more as it came. */
+/* All that the attempt has taken is free again before the other, which may have room for a document for which the first had none: it
+ * has no second text. */
 int json_parse_thin(const char *text, size_t len, json_t **ret_doc, struct err *e)
 {
 	struct err why = ERR_INIT;
 	int r = parse_thin(text, len, ret_doc, &why);
 
-	if (r == -ENOMEM || r == -EFBIG)
+	if (r == -ENOMEM)
 		return err_set(e, r, "%s", err_text(&why));
 	return r < 0 ? json_parse(text, len, ret_doc, e) : 0;
 }

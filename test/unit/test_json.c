@@ -107,6 +107,20 @@ static void memory_is_bounded_however_short_the_text(void **state)
 	assert_int_equal(json_parse("[[]]", 4, &doc, &e), 0);
 }
 
+static void what_is_kept_elsewhere_is_a_part_of_the_bound(void **state)
+{
+	static const char TEXT[] = "[[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[]]";
+	cleanup_json json_t *doc = NULL;
+	struct err e = ERR_INIT;
+
+	assert_int_equal(json_parse_beside(TEXT, strlen(TEXT), JSON_MEMORY_MAX - 1024, &doc, &e), -EFBIG);
+	assert_string_equal(err_text(&e), "takes more than 256 MiB of memory");
+	assert_int_equal(json_parse_beside(TEXT, strlen(TEXT), JSON_MEMORY_MAX, &doc, &e), -EFBIG);
+	assert_int_equal(json_parse_beside(TEXT, strlen(TEXT), SIZE_MAX, &doc, &e), -EFBIG);
+	assert_null(doc);
+	assert_int_equal(json_parse_beside(TEXT, strlen(TEXT), JSON_MEMORY_MAX - 8192, &doc, &e), 0);
+}
+
 static void extreme_integers_are_exact(void **state)
 {
 	cleanup_json json_t *doc = parse("{\"a\": 9223372036854775807, \"b\": -9223372036854775808}");
@@ -373,6 +387,7 @@ int main(void)
 		cmocka_unit_test(nul_byte_outside_a_string_is_refused),
 		cmocka_unit_test(nesting_is_bounded),
 		cmocka_unit_test(memory_is_bounded_however_short_the_text),
+		cmocka_unit_test(what_is_kept_elsewhere_is_a_part_of_the_bound),
 		cmocka_unit_test(extreme_integers_are_exact),
 		cmocka_unit_test(parse_takes_a_length_and_no_terminator),
 		cmocka_unit_test(getters_read_their_type),

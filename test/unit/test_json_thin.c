@@ -7,6 +7,7 @@
 
 #include "common/buf.h"
 #include "common/str.h"
+#include "test/lib/valgrind.h"
 
 /* 80 characters without an escape */
 #define LONG "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWZnaGlqa2xtbm9wcXJzdHV2d3h5ejAxMjM0NTY3"
@@ -71,6 +72,57 @@ static void managed_fields_are_empty(void **state)
 				  "\"items\":[{\"managedFields\":[],\"k\":\"" LONG "\"}]}");
 
 	assert_true(json_equal(doc, want));
+}
+
+/* A list of pods is large, and less than half of it is managedFields; jansson would take twenty times their text. */
+static void managed_fields_of_a_large_list_are_empty_too(void **state)
+{
+	cleanup_buf struct buf text = BUF_INIT(8 << 20);
+	cleanup_json json_t *doc = NULL;
+	const json_t *items;
+
+	assert_int_equal(buf_add_str(&text, "{\"items\":[{}"), 0);
+	for (int i = 0; i < 20000; i++)
+		assert_int_equal(buf_printf(&text,
+					    ",{\"name\":\"n%d\",\"managedFields\":%s,\"spec\":{\"image\":"
+					    "\"registry.example.com/team/app:v1.2\",\"other\":{}}}",
+					    i, FIELDS),
+				 0);
+	assert_int_equal(buf_add_str(&text, "]}"), 0);
+	assert_in_range(20000 * strlen(FIELDS), text.len * 2 / 5, text.len / 2);
+	doc = parse(json_parse_thin, text.data);
+	items = json_object_get(doc, "items");
+	assert_int_equal(json_array_size(items), 20001);
+	for (size_t i = 1; i < 20001; i++) {
+		assert_int_equal(json_array_size(json_object_get(json_array_get(items, i), "managedFields")), 0);
+		assert_non_null(json_object_get(json_array_get(items, i), "spec"));
+	}
+}
+
+/* What is written once more is part of what a document may take (JSON_MEMORY_MAX). This one takes 224 MiB or some more, as it is. */
+static void what_only_fits_as_it_came_is_parsed_as_it_came(void **state)
+{
+	const size_t n = 1 << 21, n_blanks = 40 << 20;
+	cleanup_free char *text = malloc(n * 3 + n_blanks + 64);
+	cleanup_json json_t *doc = NULL;
+	struct err e = ERR_INIT;
+	size_t len;
+
+	if (under_valgrind()) {
+		print_message("# valgrind takes minutes for so many blocks\n");
+		skip();
+	}
+	assert_non_null(text);
+	len = (size_t)snprintf(text, 64, "{\"managedFields\":[1],\"a\":[[]");
+	for (size_t i = 1; i < n; i++, len += 3)
+		memcpy(text + len, ",[]", 4);
+	memset(text + len, ' ', n_blanks);
+	len += n_blanks;
+	text[len++] = ']';
+	text[len++] = '}';
+	if (json_parse_thin(text, len, &doc, &e) < 0)
+		fail_msg("%s", err_text(&e));
+	assert_int_equal(json_array_size(json_object_get(doc, "a")), n);
 }
 
 static void nobody_looks_into_managed_fields(void **state)
@@ -165,6 +217,8 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_document_is_the_one_that_json_parse_makes),
 		cmocka_unit_test(managed_fields_are_empty),
+		cmocka_unit_test(managed_fields_of_a_large_list_are_empty_too),
+		cmocka_unit_test(what_only_fits_as_it_came_is_parsed_as_it_came),
 		cmocka_unit_test(nobody_looks_into_managed_fields),
 		cmocka_unit_test(what_is_refused_is_refused_in_the_same_words),
 		cmocka_unit_test(each_byte_of_a_string_counts),
