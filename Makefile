@@ -36,6 +36,8 @@ DEPS_TEST := libcmocka-dev libseccomp-dev mandoc jq curl openssl ca-certificates
 	libclang-rt-14-dev prometheus python3-yaml python3-jsonschema python3-rich zsh fish $(DEPS_DEB) lintian debootstrap
 # what `make lint` and `make valgrind` need beside; not for `make test`, it is half a gigabyte
 DEPS_LINT := clang clang-tidy cppcheck shellcheck pyflakes3 valgrind
+# what counts instructions in `make long`
+DEPS_LONG := valgrind
 # and what counts and samples in `make bench`
 DEPS_BENCH := valgrind linux-perf
 
@@ -122,6 +124,7 @@ test-run:
 	test/run --build $(B) --began "$$began" $(if $(T),--only '$(T)') unit asan integration
 
 long: deps ## tests that take long: isolation, the package, and the larger integration tests under ASan and UBSan, T=NAME
+	$(Q)test/deps $(DEPS_LONG)
 	$(Q)$(MAKE) --no-print-directory long-run
 
 long-run:
