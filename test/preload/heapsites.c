@@ -63,7 +63,8 @@ static void add(void *block)
 	if (n_used < SLOTS / 2) {
 		for (at = home_of((uint64_t)block); slots[at].block; at = (at + 1) & (SLOTS - 1))
 			;
-		slots[at] = (struct slot){ .block = (uint64_t)block, .n_bytes = malloc_usable_size(block) + sizeof(size_t) };
+		slots[at] = (struct slot){ .block = (uint64_t)block,
+					   .n_bytes = malloc_usable_size(block) + sizeof(size_t) };
 		for (int i = 2; i < n; i++) /* not this function and its caller */
 			slots[at].from[i - 2] = (uint64_t)from[i];
 		n_used++;
@@ -82,7 +83,8 @@ static void forget(void *block)
 	if (!block || !slots || within)
 		return;
 	lock();
-	for (at = home_of((uint64_t)block); slots[at].block && slots[at].block != (uint64_t)block; at = (at + 1) & (SLOTS - 1))
+	for (at = home_of((uint64_t)block); slots[at].block && slots[at].block != (uint64_t)block;
+	     at = (at + 1) & (SLOTS - 1))
 		;
 	if (slots[at].block) {
 		n_used--;
