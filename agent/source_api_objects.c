@@ -25,7 +25,7 @@ enum { CHECK_GRID = 32 }; /* checks of one sync are done together, so many times
 
 struct wanted {
 	struct follower follower; /* the reflector */
-	struct follower *poll; /* the poller; under Watch for the checks, and made for the first of them: NULL until then */
+	struct follower *poll; /* the poller, made when it is first asked: under Watch, for a check */
 	enum object_kind kind;
 	char *id; /* "secret ns/name" */
 	const char *key, *name; /* the ends of it: "ns/name", "name" */

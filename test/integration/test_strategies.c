@@ -578,10 +578,10 @@ static void secret_that_was_refused_at_first_is_fresh_when_it_is_mended(void **s
 
 static void put_pod(struct rig *t, const char *name)
 {
-	cleanup_free char *text =
-		str_format("{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"namespace\":\"ns\",\"name\":\"%s\"},"
-			   "\"spec\":{\"nodeName\":\"node-1\"}}",
-			   name);
+	cleanup_free char *text = str_format(
+		"{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"namespace\":\"ns\",\"name\":\"%s\"},"
+		"\"spec\":{\"nodeName\":\"node-1\"}}",
+		name);
 
 	apiserver_put_text(t->server, text);
 }
