@@ -188,9 +188,9 @@ static json_t *report_volume(const struct report_state *s, const struct volume *
 {
 	cleanup_free char *path =
 		str_format("%s/%s/volumes/%s/%s", s->pods_dir, v->pod->uid, pod_volume_plugin(v->spec), v->spec->name);
-	/* the members of a secret volume are older than its sources, of which it has one */
+	/* the members of a secret volume are older than its sources, of which it has one, or none if it is spoilt */
 	const struct pod_volume_source *only = v->spec->sources;
-	bool is_secret = v->spec->kind == POD_VOLUME_SECRET;
+	bool is_secret = only && v->spec->kind == POD_VOLUME_SECRET;
 
 	if (!path)
 		return NULL;
