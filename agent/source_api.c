@@ -309,6 +309,7 @@ int source_api_new(struct loop *l, struct files *files, const struct source_api_
 	list_init(&s->fetches);
 	list_init(&s->todo);
 	list_init(&s->refused);
+	list_init(&s->untimed);
 	list_init(&s->pods.todo_link);
 	list_init(&s->pods.refused_link);
 	list_init(&s->node.todo_link);

@@ -256,9 +256,28 @@ static void env_wake_after(void *userdata, uint64_t delay_usec)
 		r = loop_add_timer(f->source->loop, on_wake, f, &f->timer);
 	if (r == 0)
 		r = loop_timer_set(f->timer, delay_usec);
-	if (r < 0)
-		log_error(LOG_F({ "kind", f->resource.kind }, { "namespace", f->resource.ns }), "timer: %s",
-			  strerror(-r));
+	if (r == 0)
+		return;
+	log_error(LOG_F({ "kind", f->resource.kind }, { "namespace", f->resource.ns }), "timer: %s", strerror(-r));
+	list_append(&f->source->untimed, &f->held_link);
+	loop_timer_set(f->source->starved_timer, NO_MEMORY_RETRY_USEC);
+}
+
+/* Each once: it may find that there is no memory yet. */
+void follower_wake_untimed(struct source_api *s)
+{
+	struct list now = LIST_INIT(now);
+	struct follower *f;
+
+	while ((f = list_first(&s->untimed, struct follower, held_link))) {
+		list_remove(&f->held_link);
+		list_append(&now, &f->held_link);
+	}
+	while ((f = list_first(&now, struct follower, held_link))) {
+		api_release(f);
+		if (!api_holds(f))
+			follower_wake(f);
+	}
 }
 
 /* A watch that runs has no use for one, and of a thousand watches they would be a third of a megabyte. */

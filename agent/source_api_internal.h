@@ -53,7 +53,8 @@ struct follower {
 	struct refusal *refusal;
 	struct list refused_link; /* waits for the files */
 	uint64_t heard_usec; /* when the server last sent something for it */
-	struct list held_link; /* waits until the server is back, or it is its turn to ask whether it is */
+	struct list
+		held_link; /* waits until the server is back, or it is its turn to ask whether it is; or is untimed */
 	struct loop_source *timer; /* made when it is first needed */
 	struct list todo_link;
 	enum todo todo;
@@ -137,6 +138,7 @@ struct source_api {
 	bool absence_held; /* of some wanted object: not believed, because of the pods */
 	struct log_limit refusals;
 	struct loop_source *check_timer, *starved_timer;
+	struct list untimed; /* followers for whose timer there was no memory */
 	uint64_t check_at_usec; /* when check_timer is set to; 0: it is not */
 
 	struct follower node;
@@ -202,6 +204,8 @@ bool follower_waits_for_server(const struct follower *f);
 void follower_server_answers(struct follower *f, uint64_t delay_usec);
 /* Its wait is over: it asks, whatever else is the case. */
 void follower_wake(struct follower *f);
+/* Wakes those for whose timer there was no memory. */
+void follower_wake_untimed(struct source_api *s);
 /* This one has found that the server has gone back in time (server_goes_back()). */
 void api_went_back(struct follower *f);
 /* The files of the credentials have been read. */

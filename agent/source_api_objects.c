@@ -202,6 +202,7 @@ static void on_starved_time(struct loop_source *source, void *userdata)
 	struct source_api *s = userdata;
 	struct wanted *w;
 
+	follower_wake_untimed(s);
 	for (size_t it = 0; (w = map_next(&s->wanted, &it));)
 		if (w->starved)
 			fetch(w);

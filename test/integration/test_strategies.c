@@ -6,6 +6,9 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
+#include <dlfcn.h>
+#include <systemd/sd-event.h>
+
 #include "common/json.h"
 #include "common/log.h"
 #include "common/str.h"
@@ -586,6 +589,35 @@ static void put_pod(struct rig *t, const char *name)
 	apiserver_put_text(t->server, text);
 }
 
+static bool no_timers;
+
+int sd_event_add_time(sd_event *e, sd_event_source **s, clockid_t clock, uint64_t usec, uint64_t accuracy,
+		      sd_event_time_handler_t fn, void *userdata)
+{
+	static typeof(sd_event_add_time) *next;
+
+	if (!next)
+		*(void **)&next = dlsym(RTLD_NEXT, "sd_event_add_time");
+	return no_timers ? -ENOMEM : next(e, s, clock, usec, accuracy, fn, userdata);
+}
+
+/* A watch that runs has no timer; when it ends and there is no memory for one, it is begun again all the same. */
+static void watch_that_ends_without_memory_is_begun_again(void **state)
+{
+	struct rig *t = *state;
+
+	put(t, "s", "1", false);
+	start(t, SOURCE_WATCH, LONG, 0);
+	want(t, "s");
+	eventually(t, has_value(t, "s", "1") && n_watches(t) == 1);
+	no_timers = true;
+	reach(t, apiserver_end_watches(t->server, false));
+	run_for(t->loop, 3 * USEC_PER_SEC);
+	no_timers = false;
+	put(t, "s", "2", false);
+	eventually(t, has_value(t, "s", "2"));
+}
+
 static void secret_whose_absence_was_not_believed_is_fresh_when_it_comes(void **state)
 {
 	struct rig *t = *state;
@@ -1040,6 +1072,7 @@ int main(void)
 		with_rig(refused_secret_is_not_fresh_until_it_is_mended),
 		with_rig(secret_that_was_refused_at_first_is_fresh_when_it_is_mended),
 		with_rig(secret_whose_absence_was_not_believed_is_fresh_when_it_comes),
+		with_rig(watch_that_ends_without_memory_is_begun_again),
 		cmocka_unit_test(only_the_servers_own_word_takes_a_secret_away),
 		with_rig(cache_is_one_get_in_each_ttl),
 		with_rig(cache_fetches_only_what_is_referenced_95),
