@@ -16,6 +16,7 @@
 #include <asm/ioctls.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -155,8 +156,12 @@ static const struct sysfilter_rule agent[] = {
 	CALL_ALLOW(getsockname),
 	CALL_ALLOW(getpeername),
 	CALL_ALLOW(getsockopt),
+	/* protocols over TCP, of which SMC connects by itself */
+	CALL_DO_IF(setsockopt, SYSFILTER_ERRNO(EPERM), ARG_IS(1, IPPROTO_TCP), ARG_IS(2, TCP_ULP)),
 	CALL_ALLOW(setsockopt),
-	CALL_ALLOW(socketpair), /* libcurl, to be woken by its resolver's thread */
+	/* libcurl, to be woken by its resolver's thread; of others the kernel makes a socket, or loads a module, before it refuses */
+	CALL_ALLOW_IF(socketpair, ARG_IS(0, AF_UNIX)),
+	CALL_DO(socketpair, SYSFILTER_ERRNO(EAFNOSUPPORT)),
 	ALLOW_SOCKET(AF_UNIX, SOCK_STREAM),
 	ALLOW_INTERNET(AF_INET, SOCK_STREAM, IPPROTO_TCP),
 	ALLOW_INTERNET(AF_INET, SOCK_DGRAM, IPPROTO_UDP),

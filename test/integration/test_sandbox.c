@@ -8,6 +8,7 @@
 #include <linux/capability.h>
 #include <linux/random.h>
 #include <netdb.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -525,6 +526,22 @@ static int try_inet(void)
 static int try_udplite(void)
 {
 	return try_socket(AF_INET, SOCK_DGRAM, IPPROTO_UDPLITE);
+}
+
+/* It makes a socket of any family, if the kernel has it or can load it, before it says whether that knows pairs. */
+static int try_socketpair(void)
+{
+	int pair[2];
+
+	return result(socketpair(AF_INET, SOCK_STREAM, 0, pair));
+}
+
+/* A protocol over TCP that connects by itself, as SMC. */
+static int try_upper_protocol(void)
+{
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	return fd < 0 ? errno : result(setsockopt(fd, IPPROTO_TCP, TCP_ULP, "smc", 3));
 }
 
 static int try_udp(void)
@@ -1188,7 +1205,9 @@ static const struct {
 	TRY(AGENT_ADDRESS, try_fast_open_sendto, EOPNOTSUPP),
 	TRY(AGENT_ADDRESS, try_fast_open_sendmsg, EOPNOTSUPP),
 	TRY(AGENT_ADDRESS, try_fast_open_sendmmsg, EOPNOTSUPP),
-	TRY(AGENT_ADDRESS, try_udplite, EAFNOSUPPORT),
+	TRY(AGENT_NAME, try_udplite, EAFNOSUPPORT),
+	TRY(AGENT_NAME, try_socketpair, EAFNOSUPPORT),
+	TRY(AGENT_NAME, try_upper_protocol, EPERM),
 	TRY(AGENT_ADDRESS, try_udp, EAFNOSUPPORT),
 	TRY(AGENT_ADDRESS, try_udp6, EAFNOSUPPORT),
 	TRY(AGENT_ADDRESS, try_netlink_route, EAFNOSUPPORT),
