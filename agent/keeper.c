@@ -459,6 +459,7 @@ static void keeper_agent_died(struct loop_source *s, pid_t pid, int code, int st
 	char end[64];
 
 	child_forget(&k->agent);
+	fsconn_lock(&k->conn); /* what it has made since the last tick nobody else has locked */
 	k->stage = STAGE_STARTS;
 	if (k->stopping) {
 		keeper_exit_if_stopped(k);
