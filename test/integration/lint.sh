@@ -36,9 +36,10 @@ ends "one that takes all time is named" 1 "$unfinished" gcc-analyzer scan-build
 check_equal "and by what it was not finished" "$(grep -oE '[a-z-]+ has not come to an end' "$TEST_DIR/out" | xargs)" \
 	"gcc-analyzer has not come to an end scan-build has not come to an end"
 
-tool gcc <<<'sleep 86407 & wait'
+forever="86407.$$"
+tool gcc <<<"sleep $forever & wait"
 ends "one that waits for ever" 1 "$unfinished" gcc-analyzer
-check "and nothing of it goes on" not pgrep -x -f 'sleep 86407'
+check "and nothing of it goes on" not pgrep -x -f "sleep $forever"
 
 # as gcc says it; without a limit it has the memory, and nothing to complain of
 for name in gcc clang; do
@@ -51,4 +52,10 @@ except MemoryError:
 "'
 done
 ends "one that takes all memory" 1 "$unfinished" gcc-analyzer scan-build
+
+# the line of the program that it is about is not its own word
+for name in gcc clang; do
+	tool $name <<<'printf "%s\n" "common/err.c:5:1: warning: what is found" "    5 | say(\"out of memory\");"; exit 1'
+done
+ends "a finding beside the words of one that has no memory" 1 "common/err.c:5:1: warning: what is found" gcc-analyzer scan-build
 tap_done
