@@ -31,7 +31,7 @@ server_up() {
 		server="test"
 		mkdir "$TEST_DIR/objects"
 		kube_certificates || die "certificates" "$TEST_DIR/openssl.out"
-		kube_port=$(kube_free_port)
+		kube_port=$(free_port)
 		server_start
 		kube_kubeconfig node-1
 	fi

@@ -33,16 +33,6 @@ require() {
 
 # ---- etcd and kube-apiserver: TLS, Node authorizer, RBAC, NodeRestriction
 
-# A port that nobody listens on, below the ephemeral ones.
-kube_free_port() {
-	local port
-	while :; do
-		port=$((20000 + RANDOM % 10000))
-		(: >"/dev/tcp/127.0.0.1/$port") 2>/dev/null || break
-	done
-	echo "$port"
-}
-
 kube_certificates() (
 	set -e
 	mkdir -p "$kube"
@@ -75,7 +65,7 @@ kube_kubeconfig() { # kube_kubeconfig USER
 
 kube_start_etcd() {
 	local client peer
-	client=http://127.0.0.1:$kube_etcd_port peer=http://127.0.0.1:$(kube_free_port)
+	client=http://127.0.0.1:$kube_etcd_port peer=http://127.0.0.1:$(free_port)
 	"$KUBEBUILDER_ASSETS/etcd" --data-dir "$kube/etcd" --listen-client-urls "$client" --advertise-client-urls "$client" \
 		--listen-peer-urls "$peer" --initial-advertise-peer-urls "$peer" --initial-cluster "default=$peer" \
 		--unsafe-no-fsync >>"$TEST_DIR/etcd.out" 2>&1 </dev/null &
@@ -123,7 +113,7 @@ kube_up() {
 	trap kube_down EXIT
 	kube_certificates || bail "certificates" "$TEST_DIR/openssl.out"
 	for try in 1 2 3; do
-		kube_port=$(kube_free_port) kube_etcd_port=$(kube_free_port)
+		kube_port=$(free_port) kube_etcd_port=$(free_port)
 		kube_start_etcd
 		if kube_apiserver_up; then
 			for user in admin node-1 node-2; do kube_kubeconfig "$user"; done

@@ -8,7 +8,7 @@ set -u
 
 kube_up
 command -v prometheus >/dev/null || skip_all "no prometheus"
-metrics_port=$(kube_free_port) prometheus_port=$(kube_free_port)
+metrics_port=$(free_port) prometheus_port=$(free_port)
 "$secretlet" cache keygen "$TEST_DIR/cache.key" >/dev/null
 printf '%s\n' "apiVersion: secretlet.config/v1alpha1" "kind: SecretletConfiguration" "metricsBindAddress: 127.0.0.1:$metrics_port" \
 	"auditLog: $TEST_DIR/audit/log" "offlineCacheDir: cache" "offlineCacheKeyFile: cache.key" >"$TEST_DIR/secretlet.yaml"

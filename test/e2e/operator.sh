@@ -91,7 +91,7 @@ check "that helps" eventually 30 "inside secretlet explain default/job"
 check "status is healthy again" eventually 30 "inside secretlet status"
 
 # --- Prometheus and the dashboard, with what the package brings; the port is this run's own
-metrics_port=$(kube_free_port) prometheus_port=$(kube_free_port)
+metrics_port=$(free_port) prometheus_port=$(free_port)
 installed() { inside find /usr/share -path "*secretlet*$1"; }
 inside sh -c "echo 'metricsBindAddress: 127.0.0.1:$metrics_port' >>/etc/secretlet/secretlet.yaml && systemctl restart secretlet"
 inside sh -c "mkdir /srv/prometheus && cd /srv/prometheus && cp $(installed /alerts.yaml) . &&

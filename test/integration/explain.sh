@@ -13,14 +13,6 @@ pods=$TEST_DIR/pods run=$TEST_DIR/run log=$TEST_DIR/daemon.log objects=$TEST_DIR
 chmod 755 "$TEST_DIR"
 mkdir "$objects"
 
-free_port() {
-	local port
-	while :; do
-		port=$((20000 + RANDOM % 10000))
-		(: >"/dev/tcp/127.0.0.1/$port") 2>/dev/null || break
-	done
-	echo "$port"
-}
 object() { # object FILE: JSON on stdin, for the server to load
 	cat >"$objects/$1.json"
 }

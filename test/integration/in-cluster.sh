@@ -16,14 +16,6 @@ mkdir "$objects" "$pki"
 mount -t tmpfs none "$(realpath /var/run)" || exit 1
 mkdir -p "$account"
 
-free_port() {
-	local port
-	while :; do
-		port=$((20000 + RANDOM % 10000))
-		(: >"/dev/tcp/127.0.0.1/$port") 2>/dev/null || break
-	done
-	echo "$port"
-}
 make_ca() { # make_ca NAME: a CA, and a certificate of it for the server
 	local new=(-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes)
 	openssl req -x509 "${new[@]}" -keyout "$pki/$1.key" -out "$pki/$1.crt" -subj "/CN=$1" -days 2

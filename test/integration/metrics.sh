@@ -52,7 +52,6 @@ published() { # as Prometheus' parsers take it: promtool's findings, and its exi
 named_by_daemon() { page metrics | sed -n 's/^# TYPE \([a-z_]*\) .*/\1/p' | sort; }
 named_by_manual() { sed -n 's/^\.It Li \(secretlet_[a-z_]*\).*/\1/p' "$manual" | sort; }
 
-free_port() { python3 -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 address=127.0.0.1:$(free_port) health_port=$(free_port)
 "$secretlet" cache keygen "$TEST_DIR/cache.key" >/dev/null
 printf '%s\n' "apiVersion: secretlet.config/v1alpha1" "kind: SecretletConfiguration" "kubeconfig: kubeconfig" \

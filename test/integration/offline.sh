@@ -29,12 +29,11 @@ write_pod() { # write_pod NAME VOLUMES-JSON
 		containers: [{name: "main", image: "x", volumeMounts: [$v[] | {name, mountPath: ("/" + .name)}]}]},
 		status: {phase: "Running"}}' >"$objects/p-$1.json"
 }
-port=
+port=$(free_port)
 server_start() {
-	"$TEST_BUILD_DIR/apiserver" --port "${port:-0}" --load "$objects" >"$TEST_DIR/server.out" 2>"$TEST_DIR/server.err" &
+	"$TEST_BUILD_DIR/apiserver" --port "$port" --load "$objects" >"$TEST_DIR/server.out" 2>"$TEST_DIR/server.err" &
 	server=$!
-	eventually 10 grep -q http "$TEST_DIR/server.out"
-	port=$(grep -o '[0-9]*$' "$TEST_DIR/server.out" | head -n 1)
+	eventually 30 grep -q http "$TEST_DIR/server.out"
 	printf 'apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts: [{name: c, context: {cluster: k, user: u}}]\nclusters: [{name: k, cluster: {server: "http://127.0.0.1:%s"}}]\nusers: [{name: u, user: {}}]\n' \
 		"$port" >"$TEST_DIR/kubeconfig"
 	chmod 600 "$TEST_DIR/kubeconfig"

@@ -19,14 +19,6 @@ secret() { # secret VALUE
 	printf '{"apiVersion":"v1","kind":"Secret","metadata":{"name":"db","namespace":"default"},"data":{"password":"%s"}}' \
 		"$(printf %s "$1" | base64)" >"$objects/a-secret.json"
 }
-free_port() {
-	local port
-	while :; do
-		port=$((20000 + RANDOM % 10000))
-		(: >"/dev/tcp/127.0.0.1/$port") 2>/dev/null || break
-	done
-	echo "$port"
-}
 port=$(free_port)
 server_start() { # server_start FOLDER
 	: >"$TEST_DIR/server.out"

@@ -46,6 +46,17 @@ eventually() {
 	done
 }
 
+# A port of 127.0.0.1 that nobody listens on. It is below the ephemeral ones: of those somebody's connection may take it while a
+# server is away that is to come back to it.
+free_port() {
+	local port
+	while :; do
+		port=$((20000 + RANDOM % 10000))
+		(: >"/dev/tcp/127.0.0.1/$port") 2>/dev/null || break
+	done
+	echo "$port"
+}
+
 # The plan, and the exit status.
 tap_done() {
 	printf '1..%d\n' "$tap_n"

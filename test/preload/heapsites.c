@@ -1,6 +1,6 @@
 /* For LD_PRELOAD: who keeps what on the heap. The program's own malloc() and free() (common/wipe_malloc.c) call glibc's by their
  * internal names, __libc_malloc and so on, and these stand in front. Each block that is live is a slot in a table,
- * $HEAPSITES/PID, with the addresses that its allocation returned to; test/bench/heap.py reads it while the process runs.
+ * $HEAPSITES/PID, with the addresses that its allocation returned to; test/bench/memory.py reads it while the process runs.
  * The file is opened and mapped before main(), so no sandbox is in the way. Nothing of what is in a block is written.
  *
  * Not for a program that has not its own malloc(), where nobody calls these names. */
@@ -13,7 +13,7 @@
 
 #include "common/base.h"
 
-/* test/bench/heap.py knows these */
+/* test/bench/memory.py knows these */
 enum {
 	FRAMES = 14,
 	SLOTS = 1 << 19, /* a power of two */
