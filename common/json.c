@@ -69,10 +69,11 @@ static int reason_len(const char *text)
 
 int json_parse_beside(const char *text, size_t len, size_t taken, json_t **ret_doc, struct err *e)
 {
+	size_t room = taken < JSON_MEMORY_MAX ? JSON_MEMORY_MAX - taken : 0;
 	json_error_t error;
 	json_t *doc;
 
-	parse = (typeof(parse)){ .runs = true, .room = JSON_MEMORY_MAX - MIN(taken, JSON_MEMORY_MAX) };
+	parse = (typeof(parse)){ .runs = true, .room = room };
 	doc = json_loadb(len > 0 ? text : "", len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
 	parse.runs = false;
 	if (doc) {

@@ -538,9 +538,11 @@ size_t plan_shown_bytes(const struct plan_shown *s)
 	for (const struct node *n = walk_next(top, top); n; n = walk_next(top, n)) {
 		const struct secblock *block = node_kind(n) == NODE_FILE ? node_content(n)->block : NULL;
 
-		if (block && block != last)
+		if (!block)
+			continue;
+		if (block != last)
 			sum += block->len;
-		last = block ?: last;
+		last = block;
 	}
 	return sum;
 }

@@ -552,7 +552,7 @@ static void in_the_middle_of_an_update_each_file_of_a_flat_volume_has_its_own(vo
 	static char names[N_MOVED][16];
 	struct content content = { .origins = { { "secret/db", "uid-of-db", NULL } }, .flat = true };
 	struct rig_wait w = { 0 };
-	char old[8] = "0", new[8];
+	char old[12] = "0", new[12];
 	int n_middles = 0;
 
 	for (int i = 0; i < N_MOVED; i++) {

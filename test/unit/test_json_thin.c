@@ -103,7 +103,7 @@ static void managed_fields_of_a_large_list_are_empty_too(void **state)
 static void what_only_fits_as_it_came_is_parsed_as_it_came(void **state)
 {
 	const size_t n = 1 << 21, n_blanks = 40 << 20;
-	cleanup_free char *text = malloc(n * 3 + n_blanks + 64);
+	cleanup_free char *text = NULL;
 	cleanup_json json_t *doc = NULL;
 	struct err e = ERR_INIT;
 	size_t len;
@@ -112,6 +112,7 @@ static void what_only_fits_as_it_came_is_parsed_as_it_came(void **state)
 		print_message("# valgrind takes minutes for so many blocks\n");
 		skip();
 	}
+	text = malloc(n * 3 + n_blanks + 64);
 	assert_non_null(text);
 	len = (size_t)snprintf(text, 64, "{\"managedFields\":[1],\"a\":[[]");
 	for (size_t i = 1; i < n; i++, len += 3)
