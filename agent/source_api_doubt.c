@@ -8,7 +8,8 @@
  * Nor is it enough that each is said to be gone. A cluster whose etcd came up empty or out of a backup, or another cluster behind the
  * same address, says that, too, and kubelets then kill their pods, but whoever mends it has a chance. What tells these from a
  * server whose last pod here was deleted while nobody watched is memory: the storage is asked what pods it had at the last
- * version at which all were known (resourceVersionMatch=Exact, which is read from etcd). One that is empty or of another cluster
+ * version at which all were known (resourceVersionMatch=Exact: from etcd, or since 1.34 from copies of the server's cache that it drops
+ * when it lists anew). One that is empty or of another cluster
  * has never had that version, or has other pods at it; a restored one, too, even where its versions were moved up, for
  * the pods that it lacks are younger than the backup. So if all of them are there in its memory, it has lost nothing, and what it
  * says counts, once each has been asked for again: behind a load balancer memory and answers may be two servers'.
@@ -30,7 +31,8 @@
 #include "agent/codec.h"
 #include "common/buf.h"
 #include "common/clock.h"
-#include "common/json.h"
+#include "common/heap.h"
+#include "common/json_thin.h"
 #include "common/str.h"
 
 enum { BODY_MAX = 4 << 20, STATUS_OK = 200, STATUS_FORBIDDEN = 403, STATUS_TOO_MANY = 429, STATUS_UNAVAILABLE = 503 };
@@ -42,6 +44,7 @@ static const struct backoff_policy AGAIN = { .first_usec = USEC_PER_SEC,
 					     .jitter = 0.5 };
 /* Until it has to be said again: so many times syncFrequency, within a limit. */
 enum { CONFIRM_SYNCS = 5 };
+enum { RECALLS_MAX = 3 };
 static const uint64_t CONFIRM_MAX_USEC = 300 * USEC_PER_SEC;
 
 static struct known_pod *next_in_doubt(struct source_api *s)
@@ -231,13 +234,14 @@ static void ask(struct source_api *s, const struct known_pod *k)
 		ask_again_later(s, k->key, "out of memory");
 }
 
-/* Those of which nothing was ever told have no volumes. Who has come since then is of a later list, or of the watch. */
-static void drop_untold(struct source_api *s)
+/* Whom the last list does not have either, and nobody was to be asked for: of which nothing was ever told, so it has no volumes, or
+ * that came with an older state and went while it was doubted. Who has come since then is of a later list, or of the watch. */
+static void drop_unlisted(struct source_api *s)
 {
 	struct known_pod *k;
 
 	for (size_t it = 0; (k = map_next(&s->known_pods, &it));)
-		if (!k->uid && k->generation < s->doubt.generation)
+		if (k->generation < s->doubt.generation)
 			api_pod_gone(s, k);
 }
 
@@ -287,7 +291,7 @@ static void believe(struct source_api *s)
 	/* now there is room for these */
 	if (has_elders)
 		list_again(s);
-	drop_untold(s);
+	drop_unlisted(s);
 	api_doubt_end(s);
 	if (map_count(&s->known_pods) == 0)
 		log_info(LOG_F({ "node", s->node_name }), "no pod of this node is left");
@@ -321,7 +325,7 @@ static bool remembers_all(struct source_api *s, const struct buf *body)
 	const json_t *obj;
 	size_t i;
 
-	if (json_parse(body->len ? body->data : "", body->len, &list, NULL) < 0 ||
+	if (json_parse_thin(body->len ? body->data : "", body->len, &list, NULL) < 0 ||
 	    codec_expect(list, "v1", "PodList", &issue) < 0 || !str_eq(codec_resource_version(list), s->doubt.version))
 		return false;
 	for (size_t it = 0; (k = map_next(&s->known_pods, &it));)
@@ -334,9 +338,12 @@ static bool remembers_all(struct source_api *s, const struct buf *body)
 	return true;
 }
 
-/* Nobody has answered, or not for now. */
-static bool is_to_be_asked_again(const struct http_result *result)
+/* Nobody has answered, or not for now. Who does so each time, as one for whom it takes too long to read all pods of the cluster
+ * from its storage, is as one that does not remember. */
+static bool is_to_be_asked_again(struct source_api *s, const struct http_result *result)
 {
+	if (++s->doubt.n_recalls >= RECALLS_MAX)
+		return false;
 	return (result->err.code != 0 && result->err.code != -EFBIG) || result->status == STATUS_TOO_MANY ||
 	       result->status == STATUS_UNAVAILABLE;
 }
@@ -345,10 +352,11 @@ static void on_recalled(void *userdata, const struct http_result *result)
 {
 	struct source_api *s = userdata;
 	cleanup_buf struct buf body = s->doubt.body;
+	size_t len = body.len;
 
 	s->doubt.body = BUF_INIT(BODY_MAX);
 	s->doubt.request = NULL;
-	if (is_to_be_asked_again(result)) {
+	if (is_to_be_asked_again(s, result)) {
 		ask_again_later(s, s->doubt.key, "the API server does not say what it remembers");
 		return;
 	}
@@ -357,6 +365,8 @@ static void on_recalled(void *userdata, const struct http_result *result)
 		s->doubt.phase = DOUBT_CONFIRMS;
 		forget_answers(s);
 	}
+	buf_deinit(&body);
+	heap_give_back(len);
 	ask_next(s);
 }
 
@@ -381,6 +391,7 @@ static void recall(struct source_api *s)
 	cleanup_free char *target = NULL;
 	int r = api_list_target(&s->pods.resource, &list, &target);
 
+	s->doubt.body = BUF_INIT(REFLECTOR_LIST_BYTES_MAX); /* as any list of pods */
 	if (r == 0)
 		r = http_get(s->http, &(struct http_get){ .target = target, .timeout_usec = TIMEOUT_USEC }, &callbacks,
 			     s, &s->doubt.request);
@@ -516,6 +527,7 @@ void api_doubt_end(struct source_api *s)
 	api_keep_text(&s->doubt.failure, NULL);
 	s->doubt.phase = DOUBT_NONE;
 	s->doubt.admitted = s->doubt.has_recalled = false;
+	s->doubt.n_recalls = 0;
 }
 
 void api_doubt_init(struct source_api *s)

@@ -123,6 +123,7 @@ struct source_api {
 		uint64_t first_generation, generation; /* of the list that began it, of the last one that was doubted */
 		char *version; /* at which all pods were known, before that list; NULL: none */
 		bool has_recalled; /* whether the storage remembers them was answered */
+		unsigned n_recalls; /* times that it was asked */
 		struct http_request *request;
 		struct loop_source *timer; /* made when it is first needed */
 		struct backoff backoff;

@@ -887,6 +887,42 @@ static void memory_may_be_slow_to_answer(void **state)
 	assert_int_equal(count_requests(t, "resourceVersionMatch=Exact", ""), 2);
 }
 
+/* One that never answers does not keep them for ever. */
+static void memory_that_is_never_told_is_none(void **state)
+{
+	struct rig *t = *state;
+
+	confirm_soon(t);
+	put_pod(t, "a", "s");
+	eventually(t, t->n_pods == 1);
+	apiserver_fail(t->server, "resourceVersionMatch=Exact", 503, NULL, -1, -1);
+	delete_unwatched(t, "a");
+	eventually(t, t->n_pods == 0);
+	assert_in_range(count_requests(t, "resourceVersionMatch=Exact", ""), 2, 4);
+}
+
+/* A full node's list is some megabytes. */
+static void memory_may_be_long(void **state)
+{
+	cleanup_free char *blanks = malloc((6 << 20) + 1), *list = NULL;
+	struct rig *t = *state;
+
+	put_pod(t, "a", "s");
+	eventually(t, t->n_pods == 1);
+	assert_non_null(blanks);
+	memset(blanks, ' ', 6 << 20);
+	blanks[6 << 20] = '\0';
+	list = str_format("{\"kind\":\"PodList\",\"apiVersion\":\"v1\",\"metadata\":{\"resourceVersion\":\"%s\"},"
+			  "\"items\":[{\"metadata\":{\"namespace\":\"ns\",\"name\":\"a\",\"uid\":\"%s\"},"
+			  "\"spec\":{\"nodeName\":\"node-1\"}}%s]}",
+			  t->pods[0]->resource_version, t->pods[0]->uid, blanks);
+	assert_non_null(list);
+	apiserver_fail(t->server, "resourceVersionMatch=Exact", 200, list, -1, -1);
+	delete_unwatched(t, "a");
+	eventually(t, t->n_pods == 0);
+	assert_int_equal(count_requests(t, "resourceVersionMatch=Exact", ""), 1);
+}
+
 /* ---- a server that has gone back ---- */
 
 #define POD_OF_BEFORE(name, uid, version)                                                                              \
@@ -1008,6 +1044,31 @@ static void end_of_a_pod_of_before_is_not_that_of_the_one_that_is_known(void **s
 	put_pod(t, "b", "s");
 	eventually(t, is_told(t, "b", NULL));
 	assert_true(is_told(t, "a", NULL) && !is_told(t, "a", "u-old"));
+}
+
+static void pod_of_the_older_state_that_goes_unseen_goes(void **state)
+{
+	struct rig *t = *state;
+
+	source_tune(t->source, &(struct source_tuning){ .sync_usec = 200 * USEC_PER_MSEC });
+	reach(t, apiserver_inject(t->server, "Pod",
+				  "{\"type\":\"ADDED\",\"object\":" POD_OF_BEFORE("a", "u-a", "2000000000") "}\n"));
+	eventually(t, t->n_pods == 1);
+	apiserver_fail(t->server, "/pods/a", 404, GONE("a"), -1, -1);
+	apiserver_fail(t->server, "pods?fieldSelector", 200,
+		       LIST_OF_BEFORE("1000000", POD_OF_BEFORE("old", "u-old", "1")), -1, -1);
+	reach(t, apiserver_inject(t->server, "Pod", "garbage\n"));
+	eventually(t, strstr(health(t).last_error, "1 pod has vanished at once"));
+	assert_true(is_told(t, "old", "u-old") && is_told(t, "a", NULL));
+	/* it is deleted in that minute, and nobody watches */
+	apiserver_fail(t->server, "pods?fieldSelector", 200,
+		       LIST_OF_BEFORE("1000001", POD_OF_BEFORE("new", "u-new", "2")), -1, -1);
+	eventually(t, !is_told(t, "a", NULL));
+	eventually(t, is_told(t, "new", NULL) && !*health(t).last_error);
+	settle(t);
+	for (size_t i = 0; i < t->n_pods; i++)
+		print_message("# told: %s\n", t->pods[i]->name);
+	assert_false(is_told(t, "old", NULL));
 }
 
 static void node_of_mirror_pods_alone_is_one_without_pods(void **state)
@@ -2048,11 +2109,14 @@ int main(void)
 		TEST(pods_that_the_storage_remembers_go_at_once),
 		TEST(memory_of_something_else_is_none),
 		TEST(memory_may_be_slow_to_answer),
+		TEST(memory_may_be_long),
+		TEST(memory_that_is_never_told_is_none),
 		TEST(list_of_strangers_by_a_restored_server_takes_no_pod_at_once),
 		TEST(pod_that_a_restored_server_lacks_goes_when_it_says_so_again),
 		TEST(restored_server_that_may_not_be_asked_for_a_pod_is_believed_in_the_end),
 		TEST(pod_of_before_takes_its_name_back_when_that_is_said_twice),
 		TEST(end_of_a_pod_of_before_is_not_that_of_the_one_that_is_known),
+		TEST(pod_of_the_older_state_that_goes_unseen_goes),
 		BARE(first_list_that_is_empty_takes_nothing_of_what_is_expected),
 		TEST(mirror_pods_make_no_list_believed),
 		TEST(node_of_mirror_pods_alone_is_one_without_pods),
