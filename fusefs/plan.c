@@ -338,28 +338,31 @@ int plan_remove_staging(struct plan *p)
 	return flat_remove(p);
 }
 
-/* The link by-name/<ns>/<name> that leads to this pod. */
-static struct node *find_name_link(struct plan *p, const char *uid)
+/* Each link by-name/<ns>/<name> that leads to this pod: a rename that came to no end has left a second one. */
+static int remove_names_in(struct plan *p, struct node *ns, const char *uid)
 {
-	struct node *top = plan_find(p, PLAN_BY_NAME);
+	bool any = false, others = false;
+	int r = 0;
 
-	for (struct node *n = top ? walk_next(top, top) : NULL; n; n = walk_next(top, n))
-		if (node_kind(n) == NODE_LINK && str_eq(strrchr(node_target(n), '/') + 1, uid))
-			return n;
-	return NULL;
+	for (struct node *n = node_next_child(ns, 0); n && r == 0; n = node_next_child(ns, node_cookie(n))) {
+		if (node_kind(n) == NODE_LINK && str_eq(strrchr(node_target(n), '/') + 1, uid)) {
+			any = true;
+			r = stage_removal(p, n);
+		} else {
+			others = true;
+		}
+	}
+	return r == 0 && any && !others ? stage_removal(p, ns) : r;
 }
 
 int plan_remove_pod(struct plan *p)
 {
-	struct node *pod = plan_find(p, p->uid), *link = find_name_link(p, p->uid), *ns;
+	struct node *pod = plan_find(p, p->uid), *by_name = plan_find(p, PLAN_BY_NAME);
+	struct node *ns = by_name ? node_next_child(by_name, 0) : NULL;
 	int r = 0;
 
-	if (link) {
-		ns = node_parent(link);
-		r = stage_removal(p, link);
-		if (r == 0 && !node_next_child(ns, node_cookie(link)) && node_next_child(ns, 0) == link)
-			r = stage_removal(p, ns);
-	}
+	for (; ns && r == 0; ns = node_next_child(by_name, node_cookie(ns)))
+		r = remove_names_in(p, ns, p->uid);
 	if (r == 0 && pod) {
 		r = stage_removal(p, pod);
 		r = r ?: warm_parents(p, pod);
