@@ -206,16 +206,22 @@ static void on_done(void *userdata, const struct http_result *result)
 		answered(s, k, result, &body);
 }
 
-static void on_body(void *userdata, const char *data, size_t len)
+/* An answer that is longer than it may be is done. */
+static void keep_body(struct source_api *s, const char *data, size_t len,
+		      void (*done)(void *userdata, const struct http_result *result))
 {
 	struct http_result result = { .retry_after_sec = -1 };
-	struct source_api *s = userdata;
 
 	if (buf_add(&s->doubt.body, data, len) == 0)
 		return;
 	http_cancel(s->doubt.request);
 	err_set(&result.err, -EFBIG, "the answer is too long");
-	on_done(s, &result);
+	done(s, &result);
+}
+
+static void on_body(void *userdata, const char *data, size_t len)
+{
+	keep_body(userdata, data, len, on_done);
 }
 
 static void ask(struct source_api *s, const struct known_pod *k)
@@ -372,14 +378,7 @@ static void on_recalled(void *userdata, const struct http_result *result)
 
 static void on_recalled_body(void *userdata, const char *data, size_t len)
 {
-	struct http_result result = { .retry_after_sec = -1 };
-	struct source_api *s = userdata;
-
-	if (buf_add(&s->doubt.body, data, len) == 0)
-		return;
-	http_cancel(s->doubt.request);
-	err_set(&result.err, -EFBIG, "the answer is too long");
-	on_recalled(s, &result);
+	keep_body(userdata, data, len, on_recalled);
 }
 
 static void recall(struct source_api *s)
