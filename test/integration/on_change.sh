@@ -276,7 +276,7 @@ fi
 n=$((n + 1)) told=$(logged "volume is updated pod=default/box volume=creds")
 rotate ended
 # the files are there a moment before the agent hears of it, which only then can order anything
-eventually 20 '[ "$(logged "volume is updated pod=default/box volume=creds")" -gt "$told" ]'
+eventually 20 "[ \$(logged 'volume is updated pod=default/box volume=creds') -gt $told ]"
 stop
 check "a signaller that is stopped does before what it has to do" gets container $n
 check_equal "nothing of a value is in the log" "$(logged "$canary")" 0
