@@ -525,27 +525,35 @@ void pods_node_changed(struct pods *p, const struct pairs *allocatable)
 				volume_update(&p->sorted[i]->volumes[j]);
 }
 
+/* A volume may have an object a thousand times, and is made once for all of them: its sources stand together in the list. */
 void pods_object_changed(struct pods *p, const struct store_entry *entry)
 {
 	struct object_users *users = map_get(&p->by_entry, &entry, sizeof(entry));
+	const struct volume *last = NULL;
 	struct volume_source *source;
 
 	if (!users)
 		return;
-	list_for_each (source, &users->sources, same_object)
-		volume_object_changed(source->volume);
+	list_for_each (source, &users->sources, same_object) {
+		if (source->volume != last)
+			volume_object_changed(source->volume);
+		last = source->volume;
+	}
 }
 
 void pods_object_fresh(struct pods *p, const struct store_entry *entry)
 {
 	struct object_users *users = map_get(&p->by_entry, &entry, sizeof(entry));
+	const struct volume *last = NULL;
 	struct volume_source *source;
 
 	if (!users)
 		return;
-	list_for_each (source, &users->sources, same_object)
-		if (source->volume->condition == VOLUME_WAITING)
+	list_for_each (source, &users->sources, same_object) {
+		if (source->volume != last && source->volume->condition == VOLUME_WAITING)
 			volume_update(source->volume);
+		last = source->volume;
+	}
 }
 
 const struct pods_times *pods_times(const struct pods *p)

@@ -23,6 +23,7 @@ static struct fixture {
 	struct store *store;
 	struct pods *pods;
 	struct source source;
+	int n_changes, n_of_secret; /* told by the pods; of them inside the last store_object_changed() */
 	int n_wants, n_unwants, n_needs, n_refusals; /* refusals: of so many wants from now on */
 	bool asks; /* the source answers needs */
 	uint64_t need; /* argument of a call on the loop's thread */
@@ -64,6 +65,7 @@ static void store_changed(void *userdata, const struct store_entry *entry)
 
 static void pods_changed(void *userdata)
 {
+	f.n_changes++;
 }
 
 static void make_on_loop(struct rig *rig, void *arg)
@@ -152,7 +154,9 @@ static void secret_on_loop(struct rig *rig, void *arg)
 		j = json_from(f.text);
 		assert(codec_secret(j, &s, NULL) == 0);
 	}
+	f.n_of_secret = -f.n_changes;
 	store_object_changed(f.store, OBJECT_SECRET, "ns", f.name, s);
+	f.n_of_secret += f.n_changes;
 }
 
 /* data: JSON fields of base64 values, NULL: the Secret does not exist */
@@ -278,6 +282,27 @@ static void a_secret_that_is_late_completes_its_pod(void **state)
 	say_secret("s", "2", ONE);
 	expect_condition("ns/p", VOLUME_READY);
 	expect_file("u1", "k", "one");
+}
+
+/* Whoever can make a pod can make one with a Secret a thousand times in a volume, each of them with all keys. */
+static void a_volume_with_a_secret_many_times_is_made_once(void **state)
+{
+	static const char SOURCES[] =
+		"{\"secret\":{\"name\":\"s\"}},{\"secret\":{\"name\":\"t\"}},{\"secret\":{\"name\":\"s\"}}";
+	cleanup_free char *text = str_format(
+		"{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"p\",\"namespace\":\"ns\","
+		"\"uid\":\"u1\"},\"spec\":{\"volumes\":[{\"name\":\"v\",\"projected\":{\"sources\":[%s]}},{\"name\":"
+		"\"w\","
+		"\"projected\":{\"sources\":[%s]}}],\"containers\":[{\"name\":\"c\",\"volumeMounts\":[{\"name\":\"v\","
+		"\"mountPath\":\"/v\"},{\"name\":\"w\",\"mountPath\":\"/w\"}]}]}}",
+		SOURCES, SOURCES);
+
+	f.text = text;
+	rig_call(f.rig, pod_on_loop, NULL);
+	say_secret("s", "1", ONE);
+	assert_int_equal(f.n_of_secret, 2);
+	say_secret("t", "2", TWO);
+	assert_int_equal(f.n_of_secret, 2);
 }
 
 static void a_reason_to_wait_is_shown(void **state)
@@ -1522,6 +1547,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		with_rig(volumes_show_what_the_kubelet_would),
 		with_rig(a_secret_that_is_late_completes_its_pod),
+		with_rig(a_volume_with_a_secret_many_times_is_made_once),
 		with_rig(a_reason_to_wait_is_shown),
 		with_rig(a_new_pod_sees_nothing_older_than_itself),
 		with_rig(a_pod_that_changes_meanwhile_waits_for_the_same_answer),
