@@ -354,6 +354,14 @@ static int agent_pod(void *userdata, const char *ref, json_t **ret, struct err *
 	return agent_answer(report_pod(&a->report, s), ret, e);
 }
 
+static bool agent_may_be_ready(void *userdata, const char *ref)
+{
+	struct agent *a = userdata;
+	const struct pod_state *s = pods_find(a->pods, ref);
+
+	return s && pod_state_is_ready(s);
+}
+
 static json_t *agent_refused(void *userdata, const char *ref)
 {
 	struct agent *a = userdata;
@@ -471,6 +479,7 @@ static const struct control_ops agent_control_ops = {
 	.status = agent_status,
 	.pods = agent_pods,
 	.pod = agent_pod,
+	.may_be_ready = agent_may_be_ready,
 	.refused = agent_refused,
 	.mounts = agent_mounts,
 	.env = agent_env,

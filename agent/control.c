@@ -24,7 +24,7 @@
 #define CONNECTION_MEMORY   ((size_t)8 * 1024)
 #define CONNECTION_IDLE_SEC 10
 #define BODY_MAX	    ((size_t)64 * 1024)
-#define ANSWER_MAX	    ((size_t)16 * 1024 * 1024)
+#define ANSWER_MAX	    ((size_t)64 * 1024 * 1024) /* as a client takes it */
 #define WAIT_DEFAULT_USEC   (30 * USEC_PER_SEC)
 #define WAIT_MAX_USEC	    (600 * USEC_PER_SEC)
 #define WAIT_LOOK_USEC	    (5 * USEC_PER_MSEC)
@@ -229,6 +229,11 @@ static void wait_end(struct request *rq, unsigned status, json_t *take_answer)
 	httpd_again(&c->httpd);
 }
 
+static bool may_be_ready(struct control *c, const char *ref)
+{
+	return !c->ops->may_be_ready || c->ops->may_be_ready(c->userdata, ref);
+}
+
 /* Ends the wait if the pod is ready, cannot be had at all, or the time is up. */
 static void wait_look(struct request *rq, bool expired)
 {
@@ -237,6 +242,8 @@ static void wait_look(struct request *rq, bool expired)
 	json_t *pod = NULL;
 	int r;
 
+	if (!expired && !may_be_ready(c, rq->ref))
+		return;
 	r = c->ops->pod(c->userdata, rq->ref, &pod, &e);
 	if (r >= 0 && json_is_true(json_object_get(pod, "ready"))) {
 		wait_end(rq, MHD_HTTP_OK, pod);
@@ -313,7 +320,7 @@ static int wait_begin(struct request *rq, const char *ref, uint64_t timeout_usec
 	json_t *pod = NULL;
 	int r;
 
-	r = c->ops->pod(c->userdata, ref, &pod, &e);
+	r = timeout_usec > 0 && !may_be_ready(c, ref) ? -ENOENT : c->ops->pod(c->userdata, ref, &pod, &e);
 	if (r < 0 && r != -ENOENT && r != -EAGAIN)
 		return answer_op(a, r, NULL, &e);
 	if (r >= 0 && json_is_true(json_object_get(pod, "ready")))

@@ -43,6 +43,9 @@ struct control_ops {
 	int (*pods)(void *userdata, json_t **ret, struct err *e);
 	/* A pod nobody knows (yet) is -ENOENT; wait keeps waiting then, too. POD has a boolean "ready". */
 	int (*pod)(void *userdata, const char *ref, json_t **ret, struct err *e);
+	/* For waits, at each change of anything: false if such a pod is not known or not ready, so that the answer about it, which may
+	 * be long, is not made. May be NULL: it is. */
+	bool (*may_be_ready)(void *userdata, const char *ref);
 	/* Why such a pod is refused: an array, empty if it is not. NULL: out of memory. May be NULL: nothing is refused. */
 	json_t *(*refused)(void *userdata, const char *ref);
 	/* ref is "NS/NAME". May be NULL, all three: 404. */

@@ -29,7 +29,7 @@ struct server {
 	char dir[64], path[96];
 	struct served *served;
 	atomic_bool ready, late, starting;
-	atomic_int n_looks;
+	atomic_int n_looks, n_told; /* whether a pod is ready; what there is to say of it */
 	/* those of whom the answer is still to come: containers whose name begins with "later" */
 	struct control_later *later[200];
 	atomic_int n_later, n_cancelled, pid;
@@ -59,11 +59,21 @@ static int fake_pods(void *userdata, json_t **ret, struct err *e)
 	return *ret ? 0 : -ENOMEM;
 }
 
-static int fake_pod(void *userdata, const char *ref, json_t **ret, struct err *e)
+static bool fake_may_be_ready(void *userdata, const char *ref)
 {
 	struct server *s = userdata;
 
 	s->n_looks++;
+	if (str_eq(ref, "default/late"))
+		return s->late;
+	return s->ready || str_eq(ref, "team/wait") || str_eq(ref, "default/broken");
+}
+
+static int fake_pod(void *userdata, const char *ref, json_t **ret, struct err *e)
+{
+	struct server *s = userdata;
+
+	s->n_told++;
 	if (str_eq(ref, "default/broken"))
 		return err_set(e, -EIO, "the shelf is broken");
 	if (str_eq(ref, "custom-uid") || str_eq(ref, UID_WEB) || str_eq(ref, "default/web"))
@@ -144,6 +154,7 @@ static const struct control_ops fake_ops = {
 	.status = fake_status,
 	.pods = fake_pods,
 	.pod = fake_pod,
+	.may_be_ready = fake_may_be_ready,
 	.mounts = fake_mounts,
 	.env = fake_env,
 	.pull_config = fake_pull_config,
@@ -646,9 +657,11 @@ static void wait_ends_when_the_pod_is_ready(void **state)
 	wait_until_looked(s, 1);
 	served_notify(s->served); /* still not ready: waits on */
 	wait_until_looked(s, 2);
+	assert_int_equal(s->n_told, 0); /* what a pod has may be much, and others wait, too */
 	s->ready = true;
 	served_notify(s->served);
 	assert_int_equal(waiter_end(&w), 200);
+	assert_int_equal(s->n_told, 1);
 }
 
 static void wait_for_a_pod_that_comes_later(void **state)
