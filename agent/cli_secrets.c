@@ -36,7 +36,7 @@ static const struct listing_column columns[] = {
 	{ "NAME", "name" },
 	{ "STATE", "state", add_state, .state = true },
 	{ "TYPE", "type" },
-	{ "KEYS", "keys", listing_count },
+	{ "KEYS", "keyCount" },
 	{ "BYTES", "bytes" },
 	{ "REVISION", "resourceVersion" },
 	{ "VOLUMES", "references" },

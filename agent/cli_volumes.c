@@ -5,20 +5,24 @@
 
 #define NAMES_MAX 65536 /* of text */
 
-/* "db"; of a projected volume "secret:db,secret:tls" */
+/* "db"; of a projected volume "secret:db,secret:tls", and how many more there are than were told */
 static void add_sources(struct table *t, const json_t *volume, const char *member)
 {
 	bool projected = str_eq(cli_str(volume, "type"), "projected");
+	json_t *sources = json_object_get(volume, member);
+	int64_t n_more = cli_int(volume, "sourceCount") - (int64_t)json_array_size(sources);
 	cleanup_buf struct buf names = BUF_INIT(NAMES_MAX);
 	const json_t *source;
 	size_t i;
 
-	json_array_foreach (json_object_get(volume, member), i, source) {
+	json_array_foreach (sources, i, source) {
 		const char *type = projected ? cli_str(source, "type") : "", *name = cli_str(source, "name");
 
 		if (buf_printf(&names, "%s%s%s%s", i ? "," : "", type, *type && *name ? ":" : "", name) < 0)
 			break;
 	}
+	if (n_more > 0)
+		buf_printf(&names, "%sand %lld more", names.len ? " " : "", (long long)n_more);
 	table_add(t, TABLE_PLAIN, names.data ? names.data : "");
 }
 

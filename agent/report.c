@@ -53,16 +53,33 @@ static const char *state_name(enum store_state state)
 	return names[state];
 }
 
-/* An object may have many keys with long names, and many volumes may show it; a thousand containers may have a thousand mounts
- * each. So this much is told in the answer about one pod, and nothing of it in the list of all. */
-#define KEYS_TOLD_MAX	100 /* in a list of a source's */
-#define MOUNTS_TOLD_MAX 1000 /* of a pod */
-#define REFUSED_MAX	100 /* pods in the list of all */
+/* An object may have many keys with long names, and many volumes may show it; a thousand volumes may have a thousand sources each,
+ * a thousand containers a thousand mounts. Whoever can make a pod or a Secret can make those, and an answer that has all of them
+ * would be too long to be given, to everybody. So of each only the first ones are told. */
+#define KEYS_TOLD_MAX	    100 /* in a list of a source's; in the list of all Secrets, of each */
+#define LABELS_TOLD_MAX	    100 /* in the list of all Secrets, of each */
+#define NAMES_OF_POD_MAX    10000 /* of keys, in the answer about one pod; none in the list of all */
+#define NAMES_OF_ALL_MAX    100000 /* of keys and labels, in the list of all Secrets */
+#define MOUNTS_TOLD_MAX	    1000 /* of a pod, in the answer about it; none in the list of all */
+#define SOURCES_TOLD_MAX    1000 /* of a pod, in the answer about it */
+#define SOURCES_IN_LIST_MAX 100 /* of each, in the list of all */
+#define REFUSED_MAX	    100 /* pods in the list of all */
+
+/* How much may still be told. */
+struct room {
+	size_t n_sources, n_names;
+};
+
+static bool room_take(size_t *n_left)
+{
+	return *n_left > 0 && (*n_left)-- > 0;
+}
 
 /* What this source asks for by name: all of it; or, of a known object, what is there and what is not. */
 enum asked { ASKED_ALL, ASKED_THERE, ASKED_MISSING };
 
-static json_t *report_asked(const struct pod_volume_source *spec, const struct store_entry *entry, enum asked which)
+static json_t *report_asked(const struct pod_volume_source *spec, const struct store_entry *entry, enum asked which,
+			    struct room *room)
 {
 	const struct secret *secret = entry ? entry->secret : NULL;
 	cleanup_json json_t *keys = json_array();
@@ -73,37 +90,41 @@ static json_t *report_asked(const struct pod_volume_source *spec, const struct s
 
 		if ((which == ASKED_MISSING && (there || !secret)) || (which == ASKED_THERE && !there))
 			continue;
+		if (!room_take(&room->n_names))
+			break;
 		if (json_array_append_new(keys, json_text(key)) < 0)
 			return NULL;
 	}
 	return TAKE_PTR(keys);
 }
 
-static json_t *report_key_names(const struct secret *secret)
+static json_t *report_key_names(const struct secret *secret, size_t most, struct room *room)
 {
 	cleanup_json json_t *keys = json_array();
 
-	for (size_t i = 0; secret && i < MIN(secret->n_keys, (size_t)KEYS_TOLD_MAX); i++)
+	for (size_t i = 0; secret && i < MIN(secret->n_keys, most) && room_take(&room->n_names); i++)
 		if (json_array_append_new(keys, json_string(secret->keys[i].name)) < 0)
 			return NULL;
 	return TAKE_PTR(keys);
 }
 
 /* Names of keys: what is asked for, what of it is there, and what is not. */
-static int report_source_keys(json_t *source, const struct pod_volume_source *spec, const struct store_entry *entry)
+static int report_source_keys(json_t *source, const struct pod_volume_source *spec, const struct store_entry *entry,
+			      struct room *room)
 {
 	const struct secret *secret = entry ? entry->secret : NULL;
 	bool takes_all = spec->n_items == 0 && entry;
-	json_t *missing = report_asked(spec, entry, ASKED_MISSING);
+	json_t *missing = report_asked(spec, entry, ASKED_MISSING, room);
 	bool lacks = json_array_size(missing) > 0;
 	int r;
 
-	r = json_object_update_new(
-		source, json_pack("{s:o, s:o, s:o}", "asked", report_asked(spec, entry, ASKED_ALL), "keys",
-				  takes_all ? report_key_names(secret) : report_asked(spec, entry, ASKED_THERE),
-				  "missing", missing));
+	r = json_object_update_new(source, json_pack("{s:o, s:o, s:o}", "asked",
+						     report_asked(spec, entry, ASKED_ALL, room), "keys",
+						     takes_all ? report_key_names(secret, KEYS_TOLD_MAX, room)
+							       : report_asked(spec, entry, ASKED_THERE, room),
+						     "missing", missing));
 	if (r == 0 && lacks)
-		r = json_object_set_new(source, "available", report_key_names(secret));
+		r = json_object_set_new(source, "available", report_key_names(secret, KEYS_TOLD_MAX, room));
 	return r;
 }
 
@@ -119,7 +140,7 @@ static int report_source_state(json_t *source, const struct store_entry *entry)
 				  json_text(entry->error), "errorSince", report_time(entry->failed_usec)));
 }
 
-static json_t *report_sources(const struct report_state *s, const struct volume *v, bool with_keys)
+static json_t *report_sources(const struct report_state *s, const struct volume *v, bool with_keys, struct room *room)
 {
 	const struct volume_path at = { .pod_uid = v->pod->uid,
 					.plugin = pod_volume_plugin(v->spec),
@@ -127,7 +148,7 @@ static json_t *report_sources(const struct report_state *s, const struct volume 
 	const struct origins *shown = publish_origins(s->publish, &at);
 	cleanup_json json_t *sources = json_array();
 
-	for (size_t i = 0; i < v->spec->n_sources; i++) {
+	for (size_t i = 0; i < v->spec->n_sources && room_take(&room->n_sources); i++) {
 		const struct store_entry *entry = i < v->n_sources ? v->entries[i] : NULL;
 		const struct pod_volume_source *spec = &v->spec->sources[i];
 		const struct origin *o = source_shown(v, i, shown);
@@ -139,7 +160,7 @@ static json_t *report_sources(const struct report_state *s, const struct volume 
 				  o ? o->resource_version : "", "synced", report_time(entry ? entry->synced_usec : 0));
 
 		if (json_array_append_new(sources, source) < 0 ||
-		    (with_keys && report_source_keys(source, spec, entry) < 0) ||
+		    (with_keys && report_source_keys(source, spec, entry, room) < 0) ||
 		    (entry && report_source_state(source, entry) < 0))
 			return NULL;
 	}
@@ -184,7 +205,7 @@ static json_t *report_cached(const struct volume *v)
 	return report_time(oldest);
 }
 
-static json_t *report_volume(const struct report_state *s, const struct volume *v, bool with_keys)
+static json_t *report_volume(const struct report_state *s, const struct volume *v, bool with_keys, struct room *room)
 {
 	cleanup_free char *path =
 		str_format("%s/%s/volumes/%s/%s", s->pods_dir, v->pod->uid, pod_volume_plugin(v->spec), v->spec->name);
@@ -194,15 +215,16 @@ static json_t *report_volume(const struct report_state *s, const struct volume *
 
 	if (!path)
 		return NULL;
-	return json_pack("{s:s, s:s, s:s*, s:o*, s:o, s:o, s:o, s:s, s:s, s:s, s:o, s:o, s:I, s:I, s:o, s:s, s:o, s:o}",
-			 "name", v->spec->name, "type", pod_volume_type(v->spec), "secret",
-			 is_secret ? only->name : NULL, "optional", is_secret ? json_boolean(only->optional) : NULL,
-			 "sources", report_sources(s, v, with_keys), "path", json_text(path), "live", report_live(s, v),
-			 "state", condition_name(v->condition), "resourceVersion",
-			 v->resource_version ? v->resource_version : "", "version", v->version, "updated",
-			 report_updated(v), "ageSeconds", report_age(v), "files", (json_int_t)v->n_files, "bytes",
-			 (json_int_t)v->n_bytes, "error", json_text(v->error), "reason", reason_name(v->reason),
-			 "errorSince", report_time(v->error_usec), "cached", report_cached(v));
+	return json_pack(
+		"{s:s, s:s, s:s*, s:o*, s:I, s:o, s:o, s:o, s:s, s:s, s:s, s:o, s:o, s:I, s:I, s:o, s:s, s:o, s:o}",
+		"name", v->spec->name, "type", pod_volume_type(v->spec), "secret", is_secret ? only->name : NULL,
+		"optional", is_secret ? json_boolean(only->optional) : NULL, "sourceCount",
+		(json_int_t)v->spec->n_sources, "sources", report_sources(s, v, with_keys, room), "path",
+		json_text(path), "live", report_live(s, v), "state", condition_name(v->condition), "resourceVersion",
+		v->resource_version ? v->resource_version : "", "version", v->version, "updated", report_updated(v),
+		"ageSeconds", report_age(v), "files", (json_int_t)v->n_files, "bytes", (json_int_t)v->n_bytes, "error",
+		json_text(v->error), "reason", reason_name(v->reason), "errorSince", report_time(v->error_usec),
+		"cached", report_cached(v));
 }
 
 static json_t *report_mistakes(const struct pod *pod)
@@ -330,10 +352,11 @@ void report_why_unknown(const struct report_state *s, const char *ref, struct er
 
 static json_t *report_one(const struct report_state *s, const struct pod_state *pod, bool whole)
 {
+	struct room room = { .n_sources = whole ? SOURCES_TOLD_MAX : SOURCES_IN_LIST_MAX, .n_names = NAMES_OF_POD_MAX };
 	cleanup_json json_t *volumes = json_array();
 
 	for (size_t i = 0; i < pod->n_volumes; i++) {
-		if (json_array_append_new(volumes, report_volume(s, &pod->volumes[i], whole)) < 0)
+		if (json_array_append_new(volumes, report_volume(s, &pod->volumes[i], whole, &room)) < 0)
 			return NULL;
 	}
 	return json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:o, s:o, s:o*, s:o*, s:O}", "namespace",
@@ -631,41 +654,44 @@ json_t *report_status(const struct report_state *s, uint64_t now_usec)
 
 /* ---- Secrets ---- */
 
-static json_t *report_keys(const struct secret *secret, size_t *ret_bytes)
+static json_int_t secret_bytes(const struct secret *secret)
 {
-	json_t *keys = json_array();
+	size_t bytes = 0;
 
-	for (size_t i = 0; secret && i < secret->n_keys; i++) {
-		*ret_bytes += secret->keys[i].value.len;
-		json_array_append_new(keys, json_string(secret->keys[i].name));
-	}
-	return keys;
+	for (size_t i = 0; secret && i < secret->n_keys; i++)
+		bytes += secret->keys[i].value.len;
+	return (json_int_t)bytes;
 }
 
-static json_t *report_labels(const struct secret *secret)
+static json_t *report_labels(const struct secret *secret, size_t most, struct room *room)
 {
-	json_t *labels = json_object();
+	cleanup_json json_t *labels = json_object();
 
-	for (size_t i = 0; secret && i < secret->n_labels; i++)
-		json_object_set_new(labels, secret->labels[i].key, json_string(secret->labels[i].value));
-	return labels;
+	for (size_t i = 0; secret && i < MIN(secret->n_labels, most) && room_take(&room->n_names); i++)
+		if (json_object_set_new(labels, secret->labels[i].key, json_string(secret->labels[i].value)) < 0)
+			return NULL;
+	return TAKE_PTR(labels);
+}
+
+static json_t *report_entry(const struct store_entry *entry, size_t n_keys, size_t n_labels, struct room *room)
+{
+	const struct secret *secret = entry->secret;
+
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:I, s:o, s:I, s:s, s:s, s:o, s:I, s:o, s:s, s:s, s:o, s:I}",
+			 "kind", object_kind_name(entry->kind), "namespace", entry->ns, "name", entry->name, "state",
+			 state_name(entry->state), "type", secret && secret->type ? secret->type : "", "immutable",
+			 secret && secret->immutable, "keyCount", (json_int_t)(secret ? secret->n_keys : 0), "keys",
+			 report_key_names(secret, n_keys, room), "bytes", secret_bytes(secret), "resourceVersion",
+			 secret ? secret->resource_version : "", "uid", secret && secret->uid ? secret->uid : "",
+			 "labels", report_labels(secret, n_labels, room), "references", (json_int_t)entry->n_refs,
+			 "synced", report_time(entry->synced_usec), "error", entry->error, "reason",
+			 reason_name(entry->reason), "errorSince", report_time(entry->failed_usec), "answers",
+			 (json_int_t)entry->n_answers);
 }
 
 json_t *report_secret(const struct store_entry *entry)
 {
-	const struct secret *secret = entry->secret;
-	cleanup_json json_t *keys = NULL, *labels = report_labels(secret);
-	size_t bytes = 0;
-
-	keys = report_keys(secret, &bytes);
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:O, s:I, s:s, s:s, s:O, s:I, s:o, s:s, s:s, s:o, s:I}",
-			 "kind", object_kind_name(entry->kind), "namespace", entry->ns, "name", entry->name, "state",
-			 state_name(entry->state), "type", secret && secret->type ? secret->type : "", "immutable",
-			 secret && secret->immutable, "keys", keys, "bytes", (json_int_t)bytes, "resourceVersion",
-			 secret ? secret->resource_version : "", "uid", secret && secret->uid ? secret->uid : "",
-			 "labels", labels, "references", (json_int_t)entry->n_refs, "synced",
-			 report_time(entry->synced_usec), "error", entry->error, "reason", reason_name(entry->reason),
-			 "errorSince", report_time(entry->failed_usec), "answers", (json_int_t)entry->n_answers);
+	return report_entry(entry, SIZE_MAX, SIZE_MAX, &(struct room){ .n_names = NAMES_OF_ALL_MAX });
 }
 
 static int compare_entries(const void *a, const void *b)
@@ -690,6 +716,7 @@ static bool is_selected(unsigned kinds, const struct selector *selector, const s
 json_t *report_secrets(const struct report_state *s, unsigned kinds, const struct selector *selector)
 {
 	cleanup_free const struct store_entry **sorted = NULL;
+	struct room room = { .n_names = NAMES_OF_ALL_MAX };
 	cleanup_json json_t *secrets = json_array();
 	const struct store_entry *entry;
 	size_t n = 0;
@@ -705,7 +732,7 @@ json_t *report_secrets(const struct report_state *s, unsigned kinds, const struc
 			sorted[n++] = entry;
 	qsort(sorted, n, sizeof(*sorted), compare_entries);
 	for (size_t i = 0; i < n; i++)
-		if (json_array_append_new(secrets, report_secret(sorted[i])) < 0)
+		if (json_array_append_new(secrets, report_entry(sorted[i], KEYS_TOLD_MAX, LABELS_TOLD_MAX, &room)) < 0)
 			return NULL;
 	return json_pack("{s:O, s:b}", "secrets", secrets, "synced", is_synced(s));
 }

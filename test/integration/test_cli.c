@@ -389,7 +389,8 @@ static void an_answer_of_other_types_does_no_harm(void **state)
 	"\"42\", \"updated\": \"2999-01-01T00:00:00Z\", \"files\": 2, \"bytes\": 11, \"path\": "                       \
 	"\"/var/lib/pods/u-1\", \"error\": \"\"}"
 #define VOLUME_WAITING                                                                                                 \
-	"{\"name\": \"tls\", \"type\": \"projected\", \"sources\": [{\"type\": \"secret\", \"name\": \"t\"}, "         \
+	"{\"name\": \"tls\", \"type\": \"projected\", \"sourceCount\": 5, \"sources\": [{\"type\": \"secret\", "       \
+	"\"name\": \"t\"}, "                                                                                           \
 	"{\"type\": \"secret\", "                                                                                      \
 	"\"name\": \"u\"}], \"state\": \"waiting\", \"resourceVersion\": "                                             \
 	"\"\", \"updated\": null, \"error\": \"secret \\\"t\\\" not found\\u0007\"}"
@@ -397,7 +398,8 @@ static void an_answer_of_other_types_does_no_harm(void **state)
 #define SECRET                                                                                                         \
 	"{\"kind\": \"Secret\", \"namespace\": \"default\", \"name\": \"db\", \"state\": \"present\", \"type\": "      \
 	"\"Opaque\", "                                                                                                 \
-	"\"keys\": [\"a\"], \"bytes\": 6, \"resourceVersion\": \"42\", \"references\": 2, \"synced\": "                \
+	"\"keyCount\": 1, \"keys\": [\"a\"], \"bytes\": 6, \"resourceVersion\": \"42\", \"references\": 2, "           \
+	"\"synced\": "                                                                                                 \
 	"\"2999-01-01T00:00:00Z\", \"labels\": {\"app\": \"web\"}, \"immutable\": false, \"uid\": \"s-1\", "           \
 	"\"error\": \"\"}"
 
@@ -413,12 +415,13 @@ static void pods_and_volumes_are_tables(void **state)
 		assert_string_equal(pods.out, "NAMESPACE  NAME  READY  PHASE    AGE\n"
 					      "default    web   1/2    Running  0s\n");
 		assert_int_equal(volumes.status, 0);
-		assert_string_equal(
-			volumes.out,
-			"NAMESPACE  POD  VOLUME  TYPE       SOURCES            STATE    REVISION  UPDATED  ERROR\n"
-			"default    web  creds   secret     db                 ready    42        0s       -\n"
-			"default    web  tls     projected  secret:t,secret:u  waiting  -         -        secret "
-			"\"t\" not found\\x07\n");
+		assert_string_equal(volumes.out, "NAMESPACE  POD  VOLUME  TYPE       SOURCES                       "
+						 "STATE    REVISION  UPDATED  ERROR\n"
+						 "default    web  creds   secret     db                            "
+						 "ready    42        0s       -\n"
+						 "default    web  tls     projected  secret:t,secret:u and 3 more  "
+						 "waiting  -         -        secret "
+						 "\"t\" not found\\x07\n");
 	}
 
 	f->pods = "{\"pods\": []}";

@@ -92,6 +92,7 @@ static void make_on_loop(struct rig *rig, void *arg)
 	f.report = (struct report_state){ .config = &f.config,
 					  .pods_dir = dir,
 					  .pods = f.pods,
+					  .store = f.store,
 					  .source = &f.source,
 					  .session = rig_session(rig),
 					  .publish = rig_publisher(rig),
@@ -266,6 +267,93 @@ static void names_of_keys_are_told_of_one_pod_and_not_all(void **state)
 		assert_string_equal(json_string_value(json_object_get(source, "state")), "present");
 		assert_null(json_object_get(source, "keys"));
 		assert_null(json_object_get(source, "asked"));
+	}
+}
+
+/* A pod with three volumes of so many sources each, all the same Secret. */
+static void say_pod_with_sources(size_t n)
+{
+	cleanup_buf struct buf text = BUF_INIT(1 << 20);
+
+	buf_printf(&text, "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"a\",\"namespace\":\"ns\","
+			  "\"uid\":\"uid-a\"},\"spec\":{\"volumes\":[");
+	for (int i = 0; i < 3; i++) {
+		buf_printf(&text, "%s{\"name\":\"v%d\",\"projected\":{\"sources\":[", i ? "," : "", i);
+		for (size_t k = 0; k < n; k++)
+			buf_printf(&text, "%s{\"secret\":{\"name\":\"s\",\"optional\":true}}", k ? "," : "");
+		buf_printf(&text, "]}}");
+	}
+	buf_printf(&text, "],\"containers\":[{\"name\":\"c\",\"volumeMounts\":[{\"name\":\"v0\",\"mountPath\":\"/0\"},"
+			  "{\"name\":\"v1\",\"mountPath\":\"/1\"},{\"name\":\"v2\",\"mountPath\":\"/2\"}]}]},"
+			  "\"status\":{\"phase\":\"Running\"}}");
+	assert_non_null(text.data);
+	f.text = text.data;
+	rig_call(f.rig, pod_on_loop, NULL);
+}
+
+static size_t count_sources(const json_t *pod, size_t expected_of_each)
+{
+	const json_t *volume;
+	size_t i, n = 0;
+
+	json_array_foreach (json_object_get(pod, "volumes"), i, volume) {
+		assert_int_equal(json_integer_value(json_object_get(volume, "sourceCount")), expected_of_each);
+		n += json_array_size(json_object_get(volume, "sources"));
+	}
+	return n;
+}
+
+/* Whoever can make a pod can make one with so many sources that the list of all were too long for an answer. */
+static void of_many_sources_the_first_are_told(void **state)
+{
+	static int n_keys = 50;
+	size_t n_names = 0, i, k;
+	const json_t *volume, *source;
+
+	say_pod_with_sources(20);
+	rig_call(f.rig, pods_on_loop, NULL);
+	assert_int_equal(count_sources(json_array_get(json_object_get(f.json, "pods"), 0), 20), 60);
+	say_pod_with_sources(1000);
+	rig_call(f.rig, secret_on_loop, &n_keys);
+	rig_call(f.rig, pods_on_loop, NULL);
+	assert_int_equal(count_sources(json_array_get(json_object_get(f.json, "pods"), 0), 1000), 100);
+	rig_call(f.rig, pod_report_on_loop, (char[]){ "uid-a" });
+	assert_int_equal(count_sources(f.json, 1000), 1000);
+	json_array_foreach (json_object_get(f.json, "volumes"), i, volume)
+		json_array_foreach (json_object_get(volume, "sources"), k, source)
+			n_names += json_array_size(json_object_get(source, "keys"));
+	assert_int_equal(n_names, 10000);
+}
+
+static void secrets_on_loop(struct rig *rig, void *arg)
+{
+	json_decref(f.json);
+	f.json = report_secrets(&f.report, ~0U, NULL);
+}
+
+static void secret_report_on_loop(struct rig *rig, void *arg)
+{
+	json_decref(f.json);
+	f.json = report_secret(store_find(f.store, OBJECT_SECRET, "ns", "s"));
+}
+
+static void of_many_keys_the_first_are_told_in_the_list(void **state)
+{
+	static struct {
+		int n_keys;
+		size_t n_listed;
+	} cases[] = { { 0, 0 }, { 100, 100 }, { 101, 100 }, { 5000, 100 } };
+	const json_t *secret;
+
+	say_pod("a", "Running");
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		rig_call(f.rig, secret_on_loop, &cases[i].n_keys);
+		rig_call(f.rig, secrets_on_loop, NULL);
+		secret = json_array_get(json_object_get(f.json, "secrets"), 0);
+		assert_int_equal(json_array_size(json_object_get(secret, "keys")), cases[i].n_listed);
+		assert_int_equal(json_integer_value(json_object_get(secret, "keyCount")), cases[i].n_keys);
+		rig_call(f.rig, secret_report_on_loop, NULL);
+		assert_int_equal(json_array_size(json_object_get(f.json, "keys")), cases[i].n_keys);
 	}
 }
 
@@ -678,6 +766,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		REPORT(what_is_wrong_is_a_problem),
 		REPORT(names_of_keys_are_told_of_one_pod_and_not_all),
+		REPORT(of_many_sources_the_first_are_told),
+		REPORT(of_many_keys_the_first_are_told_in_the_list),
 		REPORT(metrics_say_what_there_is),
 		REPORT(what_is_not_ready_says_why),
 		REPORT(finished_pods_are_counted_apart),
