@@ -74,8 +74,9 @@ static const struct advice table[] = {
 	  { "secretlet seal --public-key sealing.pub secret.yaml" } },
 	{ "SecretMemoryFull",
 	  "The locked memory for Secrets is used up. Raise secretMemoryLimit in the configuration, and LimitMEMLOCK of "
-	  "the unit with it, then restart the daemon: readers do not notice.",
-	  { "secretlet status", "systemctl edit secretlet", "systemctl restart secretlet" } },
+	  "the unit with it. The limit is the mount's, with which a restart goes on: it takes a stop and a start, and "
+	  "then all containers that have volumes mounted have to be started again.",
+	  { "secretlet status", "systemctl edit secretlet", "systemctl stop secretlet && systemctl start secretlet" } },
 	/* of the source */
 	{ "ApiServerUnreachable",
 	  "No answer comes from {server}. What is shown stays as it is, and everything is brought up to date as soon "
@@ -138,7 +139,9 @@ static const struct advice table[] = {
 	  { "curl -sk {server}/version" } },
 	{ "AnswerTooLarge", "The answer is longer than any that is accepted (see LIMITS in secretlet(8)).", { LOG } },
 	{ "PodListDoubted",
-	  "The API server says that no pod at all is bound to {node}. That is not believed until each known one was "
+	  "The API server says that pods are gone from {node}, all of them, or some after it has gone back to an older "
+	  "state; or it has not told of the node's pods since it was away. That is not believed until each known one "
+	  "was "
 	  "asked for, and all once more some minutes later: the server's storage may be empty or of an old backup, or "
 	  "the server another cluster's. Nothing is taken away meanwhile.",
 	  { "kubectl get pods -A --field-selector spec.nodeName={node}" } },
@@ -304,7 +307,8 @@ static const struct advice table[] = {
 	  { "uname -r" } },
 	{ "NotMounted",
 	  "Nothing of secretlet's is mounted there in this mount namespace: the shell is in a container or another "
-	  "namespace, or somebody has unmounted it. A restart of the daemon mounts it again.",
+	  "namespace, or somebody has unmounted it. Containers that run go on with theirs, updates included, until the "
+	  "daemon is restarted: that mounts another one, and they have to be started again after it.",
 	  { "findmnt -T {podsDir}", "nsenter -t 1 -m findmnt -T {podsDir}", "systemctl restart secretlet" } },
 	{ "MountDead",
 	  "The file system's connection was ended: all that is below answers with an error. Restart the daemon; "

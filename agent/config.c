@@ -60,6 +60,7 @@ struct field {
 	check_fn check; /* may be NULL */
 	const char *wanted; /* FIELD_CONST; FIELD_PATH: a word that is no path; may be NULL */
 	unsigned number; /* FIELD_COUNT: the default; FIELD_RATE: the least */
+	bool of_mount; /* a restart goes on with the mount that there is, which has the old value */
 };
 
 static bool refuse(char problem[static PROBLEM_MAX], const char *reason)
@@ -152,11 +153,11 @@ static const struct field fields[] = {
 	{ .name = "sealedSecretsKeyFile", .kind = FIELD_PATH, AT(sealing_key_file) },
 	{ .name = "offlineCacheDir", .kind = FIELD_PATH, AT(offline_cache_dir), .check = check_own_dir },
 	{ .name = "offlineCacheKeyFile", .kind = FIELD_PATH, AT(offline_cache_key_file) },
-	{ .name = "extendedAttributes", .kind = FIELD_BOOL, AT(extended_attributes) },
+	{ .name = "extendedAttributes", .kind = FIELD_BOOL, AT(extended_attributes), .of_mount = true },
 	{ .name = "auditLog", .kind = FIELD_PATH, AT(audit_log), .check = check_audit_log, .wanted = AUDIT_JOURNAL },
 	{ .name = "signalContainers", .kind = FIELD_BOOL, AT(signal_containers) },
 	{ .name = "nodeName", .kind = FIELD_STRING, AT(node_name), .check = check_node_name },
-	{ .name = "podsDir", .kind = FIELD_PATH, AT(pods_dir), .check = check_own_dir },
+	{ .name = "podsDir", .kind = FIELD_PATH, AT(pods_dir), .check = check_own_dir, .of_mount = true },
 	{ .name = "runtimeDir", .kind = FIELD_PATH, AT(runtime_dir), .check = check_own_dir },
 	{ .name = "user", .kind = FIELD_STRING, AT(user), .check = check_user },
 	{ .name = "controlSocketGroup", .kind = FIELD_STRING, AT(control_group), .check = check_group },
@@ -164,7 +165,7 @@ static const struct field fields[] = {
 	{ .name = "healthzBindAddress", .kind = FIELD_STRING, AT(healthz_address), .check = check_healthz_address },
 	{ .name = "healthzPort", .kind = FIELD_PORT, AT(healthz_port) },
 	{ .name = "serveEnvironment", .kind = FIELD_BOOL, AT(serve_environment) },
-	{ .name = "secretMemoryLimit", .kind = FIELD_QUANTITY },
+	{ .name = "secretMemoryLimit", .kind = FIELD_QUANTITY, .of_mount = true },
 	{ .name = "memoryLock", .kind = FIELD_LOCK },
 	{ .name = "kubeAPIQPS", .kind = FIELD_COUNT, AT(kube_api_qps), .number = 50 },
 	{ .name = "kubeAPIBurst", .kind = FIELD_COUNT, AT(kube_api_burst), .number = 100 },
@@ -911,13 +912,14 @@ static bool field_differs(const struct field *f, const struct config *a, const s
 	       (*(char *const *)((const char *)a + f->offset) || *(char *const *)((const char *)b + f->offset));
 }
 
-size_t config_differences(const struct config *a, const struct config *b, char *names, size_t size)
+size_t config_differences(const struct config *a, const struct config *b, enum config_change change, char *names,
+			  size_t size)
 {
 	size_t n = 0, len = 0;
 
 	names[0] = '\0';
 	for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
-		if (!field_differs(&fields[i], a, b))
+		if (fields[i].of_mount != (change == CONFIG_TAKES_MOUNT) || !field_differs(&fields[i], a, b))
 			continue;
 		len = strlen(names);
 		snprintf(names + len, size - len, "%s%s", n ? ", " : "", fields[i].name);

@@ -42,13 +42,25 @@ static int fsconn_map(struct fsconn *c, struct err *e)
 	return 0;
 }
 
-int fsconn_create(const char *pods_dir, uint64_t heap_bytes, struct fsconn *ret_c, struct err *e)
+/* Whole pages. */
+static uint64_t heap_size_of(uint64_t bytes)
 {
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+
+	return (bytes + page - 1) / page * page;
+}
+
+bool fsconn_has_heap_of(const struct fsconn *c, uint64_t heap_bytes)
+{
+	return c->heap_size == heap_size_of(heap_bytes);
+}
+
+int fsconn_create(const char *pods_dir, uint64_t heap_bytes, struct fsconn *ret_c, struct err *e)
+{
 	struct fsconn c = FSCONN_INIT;
 	int r;
 
-	r = arena_create((heap_bytes + page - 1) / page * page, &c.arena, e);
+	r = arena_create(heap_size_of(heap_bytes), &c.arena, e);
 	r = r ?: fsconn_map(&c, e);
 	if (r == 0) {
 		r = mount_create(pods_dir, &c.mount, e);

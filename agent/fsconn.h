@@ -25,6 +25,8 @@ static inline bool fsconn_is_open(const struct fsconn *c)
 	return c->shared != NULL;
 }
 
+/* Whether its arena is as large as one for heap_bytes is made. */
+bool fsconn_has_heap_of(const struct fsconn *c, uint64_t heap_bytes);
 /* Mounts on pods_dir, with a new arena whose heap has (at least) heap_bytes. */
 int fsconn_create(const char *pods_dir, uint64_t heap_bytes, struct fsconn *ret_c, struct err *e);
 /* Takes over the connection of an earlier keeper, whose mount must still be on pods_dir. The fds are taken in every case. If

@@ -92,6 +92,12 @@ static void keeper_adopt(struct keeper *k)
 	k->absent_usec = clock_monotonic_usec();
 	k->audit_group.reason = AUDIT_KEEPER;
 	log_info(LOG_F({ "pods-dir", k->places.pods_dir }), "goes on with the mount of an earlier run");
+	if (!fsconn_has_heap_of(&k->conn, k->config->secret_memory_limit))
+		log_warning(NULL,
+			    "secretMemoryLimit stays %" PRIu64
+			    " bytes, as in the earlier run: it is the mount's; to change it, stop "
+			    "the daemon, start it, and then the containers again",
+			    k->conn.heap_size);
 }
 
 static int keeper_prepare_pods_dir(struct keeper *k, struct err *e)

@@ -30,8 +30,13 @@ static void apply(struct reload *r, const struct config *c)
 	source_reread(r->source);
 	log_info(LOG_F({ "file", r->path }, { "strategy", source_strategy_name(c->tuning.strategy) }),
 		 "configuration read again");
-	if (config_differences(r->config, c, names, sizeof(names)) > 0)
+	if (config_differences(r->config, c, CONFIG_TAKES_RESTART, names, sizeof(names)) > 0)
 		log_warning(LOG_F({ "file", r->path }), "kept as at the start, a restart changes it: %s", names);
+	if (config_differences(r->config, c, CONFIG_TAKES_MOUNT, names, sizeof(names)) > 0)
+		log_warning(LOG_F({ "file", r->path }),
+			    "kept as the mount has it; to change it, stop the daemon, start it, and then the "
+			    "containers again: %s",
+			    names);
 	log_set_level(c->log_level); /* what was said here is for the level that the reader knows */
 }
 

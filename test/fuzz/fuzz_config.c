@@ -36,7 +36,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	FUZZ_CHECK(config_new(&c) == 0 && config_new(&same) == 0);
 	r = config_parse(c, PATH, (const char *)data, size, &e);
 	FUZZ_CHECK(r <= 0 && config_parse(same, PATH, (const char *)data, size, NULL) == r);
-	FUZZ_CHECK(config_differences(c, same, names, sizeof(names)) == 0);
+	FUZZ_CHECK(config_differences(c, same, CONFIG_TAKES_RESTART, names, sizeof(names)) == 0);
+	FUZZ_CHECK(config_differences(c, same, CONFIG_TAKES_MOUNT, names, sizeof(names)) == 0);
 	if (r == -EINVAL)
 		FUZZ_CHECK(str_starts(err_text(&e), "/etc/f.yaml:"));
 	if (r == 0 && config_finish(c, &e) == 0)

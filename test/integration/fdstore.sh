@@ -20,7 +20,7 @@ chmod 600 "$TEST_DIR/config.yaml"
 
 cat >"$TEST_DIR/manager.py" <<'P'
 """A service manager that keeps fds: says what it was told, and gives back to a second keeper what it has (how: "half" of the
-connection, or an arena of a later "version"), keeping its own copies all the time."""
+connection, an arena of a later "version", or all of it to a keeper that has another "limit"), keeping its own copies all the time."""
 import fcntl, os, signal, socket, struct, subprocess, sys
 
 binary, folder, how = sys.argv[1:4]
@@ -58,7 +58,10 @@ sock.bind(path)
 sock.settimeout(10)
 
 
-NAMES = ["secretlet-fuse", "secretlet-arena"] if how == "version" else ["secretlet-fuse"]
+NAMES = ["secretlet-fuse"] if how == "half" else ["secretlet-fuse", "secretlet-arena"]
+if how == "limit":
+    with open(folder + "/config.yaml", "a") as config:
+        config.write("secretMemoryLimit: 300Mi\n")
 if how == "version":
     os.pwrite(store["secretlet-arena"], struct.pack("=I", 1000), 8)
 
@@ -77,7 +80,7 @@ if pid == 0:
     os.dup2(log.fileno(), 2)
     give()
 try:
-    for text, fd in told("READY=1" if how == "version" else "FDSTOREREMOVE=1"):
+    for text, fd in told("READY=1" if how != "half" else "FDSTOREREMOVE=1"):
         if "FDSTOREREMOVE=1" in text:
             print("removed", text.split("FDNAME=")[1].strip())
     print("goes on")
@@ -105,5 +108,13 @@ check_equal "what was kept is given up" "$(grep -c '^removed' "$TEST_DIR/told")"
 check_equal "one line says what containers see" "$(grep -c 'version 1000.*running containers .* must be restarted' \
 	"$TEST_DIR/daemon.log")" 1
 check_equal "there is one mount" "$(awk -v at="$TEST_DIR/pods" '$5 == at' /proc/self/mountinfo | wc -l)" 1
+umount -l "$TEST_DIR/pods" 2>/dev/null
+
+# --- another limit: the arena is as large as it was made
+: >"$TEST_DIR/daemon.log"
+manager limit
+check "with another limit the next start goes on with the mount" grep -q 'goes on with the mount of an earlier run' "$TEST_DIR/daemon.log"
+check "and says that the limit is the old one" grep -q 'secretMemoryLimit stays 268435456 bytes.*stop the daemon' "$TEST_DIR/daemon.log"
+check "nothing is given up" not grep -q 'removed' "$TEST_DIR/told"
 umount -l "$TEST_DIR/pods" 2>/dev/null
 tap_done

@@ -65,7 +65,8 @@ check "everything stays then, too" has_strategy Cache
 write_config "kubeconfig: kubeconfig" "configMapAndSecretChangeDetectionStrategy: Get" "user: nobody" "secretMemoryLimit: 8Mi" "logLevel: warning"
 check "a reload with fields that cannot change is taken" reload 2 'configuration read again'
 check "for the rest" has_strategy Get
-check "and those fields are named" eventually 10 "grep -q 'kept as at the start, a restart changes it: user, secretMemoryLimit' '$log'"
+check "and those fields are named" eventually 10 "grep -q 'kept as at the start, a restart changes it: user\( \|\$\)' '$log'"
+check "those of the mount, too" eventually 10 "grep -q 'kept as the mount has it; to change it, stop the daemon, .*: secretMemoryLimit' '$log'"
 
 write_config "kubeconfig: kubeconfig" "logLevel: warning"
 chmod 600 "$conf"

@@ -501,7 +501,7 @@ static void the_audit_log_is_a_file_or_the_journal(void **state)
 	assert_string_equal(relative->audit_log, path);
 	assert_null(off->audit_log);
 	/* a daemon that runs does not change it */
-	assert_int_equal(config_differences(word, relative, names, sizeof(names)), 1);
+	assert_int_equal(config_differences(word, relative, CONFIG_TAKES_RESTART, names, sizeof(names)), 1);
 	assert_string_equal(names, "auditLog");
 }
 
@@ -545,12 +545,17 @@ static void differences_that_need_a_restart_are_named(void **state)
 						      "syncFrequency: 2s\nsecretCacheTTL: 2s\n");
 	char names[128], few[12];
 
-	assert_int_equal(config_differences(a, b, names, sizeof(names)), 8);
-	assert_string_equal(names, "kubeconfig, manifestsDir, extendedAttributes, signalContainers, serveEnvironment, "
-				   "secretMemoryLimit, memoryLock, kubeAPIQPS");
-	assert_int_equal(config_differences(a, c, names, sizeof(names)), 0);
-	assert_string_equal(names, "");
-	assert_int_equal(config_differences(a, b, few, sizeof(few)), 8);
+	assert_int_equal(config_differences(a, b, CONFIG_TAKES_RESTART, names, sizeof(names)), 6);
+	assert_string_equal(names,
+			    "kubeconfig, manifestsDir, signalContainers, serveEnvironment, memoryLock, kubeAPIQPS");
+	/* these are the mount's, with which a restart goes on */
+	assert_int_equal(config_differences(a, b, CONFIG_TAKES_MOUNT, names, sizeof(names)), 2);
+	assert_string_equal(names, "extendedAttributes, secretMemoryLimit");
+	for (enum config_change change = CONFIG_TAKES_RESTART; change <= CONFIG_TAKES_MOUNT; change++) {
+		assert_int_equal(config_differences(a, c, change, names, sizeof(names)), 0);
+		assert_string_equal(names, "");
+	}
+	assert_int_equal(config_differences(a, b, CONFIG_TAKES_RESTART, few, sizeof(few)), 6);
 	assert_string_equal(few, "kubeconfig,");
 }
 
