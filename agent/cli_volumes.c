@@ -50,7 +50,7 @@ static const struct listing_column columns[] = {
 	{ "FILES", "files", .shown = SHOWN_WIDE },
 	{ "BYTES", "bytes", .shown = SHOWN_WIDE },
 	{ "PATH", "path", .shown = SHOWN_WIDE },
-	{ "ERROR", "error", add_error },
+	{ "ERROR", "error", add_error, .passing = true, .news = { "error", "cached" } },
 };
 
 /* A row is a volume that has its pod's names. */

@@ -17,7 +17,8 @@ struct listing_column {
 	const char *member;
 	listing_cell cell; /* NULL: the member as it is: text, a number, or yes or no */
 	enum listing_shown shown;
-	bool passing; /* it changes as time goes by, which is no news */
+	bool passing; /* it changes as time goes by, which is no news; that of these members is */
+	const char *news[2];
 	bool state; /* says so when the row has gone */
 };
 

@@ -103,13 +103,24 @@ static size_t look_find(const struct look *k, const char *key)
 	return (size_t)(uintptr_t)map_get_str(&k->by_key, key);
 }
 
+static bool has_news(const struct listing_column *column, const json_t *old, const json_t *fresh)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(column->news) && column->news[i]; i++)
+		if (!str_eq(cli_str(old, column->news[i]), cli_str(fresh, column->news[i])))
+			return true;
+	return false;
+}
+
 static bool row_differs(const struct look *old, size_t i, const struct look *fresh, size_t j)
 {
-	if (cli_bool(json_array_get(fresh->rows, j), "passing"))
+	const json_t *old_row = json_array_get(old->rows, i), *row = json_array_get(fresh->rows, j);
+
+	if (cli_bool(row, "passing"))
 		return false;
 	for (size_t c = 0; c < LISTING_COLUMNS_MAX && fresh->columns[c]; c++)
-		if (!fresh->columns[c]->passing &&
-		    !str_eq(table_text(old->table, i + 1, c), table_text(fresh->table, j + 1, c)))
+		if (fresh->columns[c]->passing
+			    ? has_news(fresh->columns[c], old_row, row)
+			    : !str_eq(table_text(old->table, i + 1, c), table_text(fresh->table, j + 1, c)))
 			return true;
 	return false;
 }

@@ -240,6 +240,31 @@ static void volumes_secrets_and_status_are_watched_too(void **state)
 	running_end(&whole, SIGTERM);
 }
 
+/* How old what is from the offline cache is changes each second. */
+static void the_age_of_what_is_cached_is_no_news(void **state)
+{
+	static const char VOLUME[] =
+		"{\"namespace\": \"a\", \"name\": \"b\", \"volumes\": [{\"name\": \"v\", \"state\": \"ready\", "
+		"\"error\": \"%s\", \"cached\": \"%s\"}]}";
+	char then[STR_TIME_MAX];
+	struct fixture *f = *state;
+	cleanup_running struct running p;
+	cleanup_free char *quiet = NULL, *troubled = NULL;
+
+	str_format_time(clock_realtime_usec() - 90 * USEC_PER_SEC, then);
+	quiet = str_format(VOLUME, "", then);
+	troubled = str_format(VOLUME, "it is refused", then);
+	f->pod = quiet;
+	START(&p, f, "volumes", "a/b", "--watch");
+	running_until(&p, p.text, "from the offline cache, ");
+	running_forget(&p);
+	until_asked(&p, f, 3);
+	assert_string_equal(p.text, "");
+	f->pod = troubled;
+	running_until(&p, p.text, "it is refused");
+	assert_int_equal(running_end(&p, SIGTERM), 128 + SIGTERM);
+}
+
 static void the_daemon_may_be_restarted(void **state)
 {
 	struct fixture *f = *state;
@@ -345,6 +370,7 @@ int main(void)
 		SERVED(what_changes_is_appended),
 		SERVED(programs_get_events),
 		SERVED(volumes_secrets_and_status_are_watched_too),
+		SERVED(the_age_of_what_is_cached_is_no_news),
 		SERVED(the_daemon_may_be_restarted),
 		SERVED(what_cannot_be_had_at_first_is_a_failure),
 		SERVED(it_ends_when_nobody_reads),
