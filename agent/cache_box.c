@@ -98,29 +98,45 @@ static bool parse_key(const char *text, size_t len, uint8_t key[static CACHE_KEY
 	       n == CACHE_KEY_LEN;
 }
 
-static int key_path(const char *path, char **ret_path, struct err *e)
+/* $CREDENTIALS_DIRECTORY is the unit's own: a shell has none, and another unit has other credentials in its. */
+static int key_path(const char *path, const char *unit_credentials, char **ret_path, struct err *e)
 {
 	const char *dir = getenv("CREDENTIALS_DIRECTORY");
+	cleanup_free char *where = NULL;
 
-	if (!path && !dir)
+	if (!path && !dir && !unit_credentials)
 		return err_set(e, -EINVAL,
 			       "the offline cache has no key: offlineCacheKeyFile is not set, and there is no "
 			       "credential " CACHE_CREDENTIAL " of systemd's");
-	*ret_path = path ? strdup(path) : file_join(dir, CACHE_CREDENTIAL);
-	return *ret_path ? 0 : err_set(e, -ENOMEM, "out of memory");
+	where = path ? strdup(path) : file_join(dir ?: unit_credentials, CACHE_CREDENTIAL);
+	if (where && !path && dir && unit_credentials && access(where, F_OK) < 0 && errno == ENOENT) {
+		free(where);
+		where = file_join(unit_credentials, CACHE_CREDENTIAL);
+	}
+	if (!where)
+		return err_set(e, -ENOMEM, "out of memory");
+	*ret_path = TAKE_PTR(where);
+	return 0;
 }
 
-int cache_key_open(const char *path, int *ret_fd, char **ret_path, struct err *e)
+int cache_key_open(const char *path, const char *unit_credentials, int *ret_fd, char **ret_path, struct err *e)
 {
 	cleanup_free char *where = NULL;
 	cleanup_fd int fd = -1;
 	struct stat st;
 	int r;
 
-	r = key_path(path, &where, e);
+	r = key_path(path, unit_credentials, &where, e);
 	if (r < 0)
 		return r;
 	fd = open(where, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (fd < 0 && errno == ENOENT && !path && unit_credentials)
+		return err_set(e, -ENOENT,
+			       "the offline cache has no key: offlineCacheKeyFile is not set, and the "
+			       "credential " CACHE_CREDENTIAL
+			       " is not in $CREDENTIALS_DIRECTORY, nor in %s, where the unit has it "
+			       "while it runs",
+			       unit_credentials);
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return err_set(e, -errno, "offline cache key %s: %m", where);
 	if (!S_ISREG(st.st_mode))

@@ -8,14 +8,16 @@
 #define CACHE_KEY_LEN	    32
 #define CACHE_DIGEST_LEN    32
 #define CACHE_CREDENTIAL    "secretlet-cache-key" /* in systemd's $CREDENTIALS_DIRECTORY */
+#define CACHE_UNIT_CREDS    "/run/credentials/secretlet.service" /* where systemd keeps those of our unit */
 #define CACHE_BLOCK	    ((size_t)4096) /* files are a multiple of it long */
 #define CACHE_PLAINTEXT_MAX ((size_t)12 << 20)
 
 struct cache_key;
 
-/* Opens the file, or, if path is NULL, systemd's credential. Refused, by name: a file that others than its owner can use,
- * or that is not ours. *ret_path is where it is, for cache_key_read(); the caller's to free. */
-int cache_key_open(const char *path, int *ret_fd, char **ret_path, struct err *e);
+/* Opens the file, or, if path is NULL, systemd's credential: in $CREDENTIALS_DIRECTORY, or, when it is not there, in
+ * unit_credentials (may be NULL), which is for commands: only the unit itself has the variable. Refused, by name: a file that
+ * others than its owner can use, or that is not ours. *ret_path is where it is, for cache_key_read(); the caller's to free. */
+int cache_key_open(const char *path, const char *unit_credentials, int *ret_fd, char **ret_path, struct err *e);
 /* 32 bytes, as they are or in base64; anything else is refused. When there is secret memory. */
 int cache_key_read(int fd, const char *path, struct cache_key **ret_key, struct err *e);
 /* For tests. */

@@ -59,7 +59,7 @@ static int read_key(struct look *l, struct err *e)
 
 	r = secmem_init(MEMORY_MAX, e);
 	if (r == 0)
-		r = cache_key_open(l->config->offline_cache_key_file, &fd, &path, e);
+		r = cache_key_open(l->config->offline_cache_key_file, CACHE_UNIT_CREDS, &fd, &path, e);
 	return r ?: cache_key_read(fd, path, &l->key, e);
 }
 

@@ -70,7 +70,7 @@ void offline_free(struct offline *o)
 
 int offline_open_key(struct offline *o, struct err *e)
 {
-	return o ? cache_key_open(o->config->offline_cache_key_file, &o->key_fd, &o->key_path, e) : 0;
+	return o ? cache_key_open(o->config->offline_cache_key_file, NULL, &o->key_fd, &o->key_path, e) : 0;
 }
 
 int offline_read_key(struct offline *o, struct err *e)

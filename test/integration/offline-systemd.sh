@@ -46,9 +46,18 @@ check "a pod becomes ready" inside secretlet wait --quiet --timeout 20s default/
 check "the cache is written" eventually 10 "is .offlineCache.pods 1"
 check_equal "and all is well" "$(status .healthy)" true
 check_equal "the folder belongs to the agent's user" "$(inside stat -c '%U %a' $cache)" "secretlet 700"
+generation=$(status .offlineCache.generation)
+check_equal "a command finds the unit's key" "$(inside secretlet cache verify)" "2 records of generation $generation, all good"
+check_equal "also one of a unit with credentials of its own" "$(inside env CREDENTIALS_DIRECTORY=/etc secretlet cache verify)" \
+	"2 records of generation $generation, all good"
 check_equal "the file descriptor store has what it had" "$(inside systemctl show -P NFileDescriptorStore secretlet)" 3
 
 inside systemctl stop secretlet
+check_equal "while the unit does not run they say where the key is not" "$(inside secretlet cache verify 2>&1)" \
+	"secretlet: the offline cache has no key: offlineCacheKeyFile is not set, and the credential secretlet-cache-key is not in \
+\$CREDENTIALS_DIRECTORY, nor in /run/credentials/secretlet.service, where the unit has it while it runs"
+check_equal "systemd gives it to them" "$(inside systemd-run --quiet --pipe --wait -p LoadCredential=secretlet-cache-key:/etc/secretlet/cache.key \
+	secretlet cache verify)" "2 records of generation $generation, all good"
 kill "$server"
 wait "$server" 2>/dev/null
 check "without an API server it starts" inside systemctl start secretlet

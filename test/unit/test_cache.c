@@ -213,7 +213,7 @@ static int read_key(const void *text, size_t len, struct cache_key **ret, struct
 
 	assert_true(fd >= 0);
 	assert_int_equal(file_write_all(fd, text, len), 0);
-	r = cache_key_open(path, &in, &where, e);
+	r = cache_key_open(path, NULL, &in, &where, e);
 	r = r ?: cache_key_read(in, where, ret, e);
 	unlink(path);
 	return r;
