@@ -44,9 +44,7 @@
 #define TELL_USEC	USEC_PER_SEC
 #define LOST_USEC	(10 * USEC_PER_SEC) /* without the log's folder, until another process looks for it */
 
-/* ASCII: names that others choose must do nothing to the terminal of who reads it */
-#define RECORD_FORM (JSON_COMPACT | JSON_ENSURE_ASCII)
-#define OPEN_START  "{\"type\":\"open\","
+#define OPEN_START "{\"type\":\"open\","
 
 /* What a node is called. A node's id is of one content for ever, so what was once answered stays right. */
 struct names {
@@ -133,7 +131,7 @@ static uint64_t count_opens(const char *lines, size_t len)
 /* A record of ours, as a line of its own. */
 static int put(struct audit *a, const char *message, json_t *record, struct err *e)
 {
-	cleanup_free char *text = record ? json_dumps(record, RECORD_FORM) : NULL, *line = NULL;
+	cleanup_free char *text = record ? json_dump_printable(record) : NULL, *line = NULL;
 	size_t taken;
 
 	if (!text)
@@ -282,7 +280,7 @@ static void send_record(struct audit *a, json_t *json)
 
 static void add_line(struct audit *a, const json_t *json)
 {
-	cleanup_free char *text = json_dumps(json, RECORD_FORM);
+	cleanup_free char *text = json_dump_printable(json);
 	size_t before;
 	int r;
 

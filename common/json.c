@@ -281,3 +281,22 @@ json_t *json_text(const char *s)
 	}
 	return json_string(b.len ? b.data : "");
 }
+
+char *json_dump_printable(const json_t *json)
+{
+	static const char del[] = "\x7f", escaped[] = "\\u007F";
+	cleanup_free char *text = json_dumps(json, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_ENCODE_ANY);
+	cleanup_buf struct buf b = BUF_INIT(text ? strlen(text) * strlen(escaped) : 0);
+
+	if (!text || !strpbrk(text, del))
+		return TAKE_PTR(text);
+	/* jansson escapes what is below and above, but not this one; outside of strings it cannot be */
+	for (const char *s = text; *s;) {
+		size_t n = strcspn(s, del);
+
+		if ((n > 0 ? buf_add(&b, s, n) : buf_add_str(&b, escaped)) < 0)
+			return NULL;
+		s += MAX(n, (size_t)1);
+	}
+	return TAKE_PTR(b.data);
+}

@@ -19,6 +19,9 @@ struct json_issue {
 /* A string for people from anywhere: bytes that are no UTF-8, which JSON cannot have, become U+FFFD. NULL: out of
  * memory. */
 json_t *json_text(const char *s);
+/* Any value in one line of printable ASCII, everything else escaped: names in it do nothing to the terminal of who reads it.
+ * NULL: out of memory. */
+char *json_dump_printable(const json_t *json);
 
 /* A position in a document while it is walked; lives on the walker's stack. */
 struct json_at {

@@ -189,7 +189,7 @@ cat >"$TEST_DIR/named.py" <<-'P'
 	sys.stdin.readline()
 	P
 n_lines=$(wc -l <"$audit")
-odd=$TEST_DIR/$'odd\n{"type":"open"}\e[2J\xc2\x9b2J'
+odd=$TEST_DIR/$'odd\n{"type":"open"}\e[2J\xc2\x9b2J\x7f'
 : >"$odd"
 mount --bind "$volume/a" "$odd"
 : >"$TEST_DIR/has"
@@ -397,20 +397,26 @@ python3 "$TEST_DIR/journal.py" >"$TEST_DIR/journal.jsonl" &
 journal=$!
 check "a journal comes" eventually 30 "[ -S /run/systemd/journal/socket ]"
 check "and is told" eventually 10 "grep -q '\"SECRETLET_TYPE\": \"dropped\"' $TEST_DIR/journal.jsonl"
-two_lines=$TEST_DIR/two$'\n'lines
-printf '#!/bin/sh\nread -r x <"$1"; read -r _ <&4\n' >"$two_lines"
-chmod 755 "$two_lines"
-"$two_lines" "$volume/a" 4<>"$TEST_DIR/never" &
+odd=$TEST_DIR/$'odd\nMESSAGE=x\e[2J\xc2\x9b2J\x7f'
+: >"$odd"
+mount --bind "$volume/a" "$odd"
+# shellcheck disable=SC2094 # a pipe with a name that nothing is written to
+python3 "$TEST_DIR/named.py" "$odd" $'two\nli\e\xc2\x9b2J\a\x7f' 7<>"$TEST_DIR/never" >"$TEST_DIR/has" <"$TEST_DIR/never" &
 reader=$!
 check "an open is there" eventually 10 "jq -e 'select(.SECRETLET_PROCESS_PID == \"$reader\")' $TEST_DIR/journal.jsonl"
 record=$(jq -c "select(.SECRETLET_PROCESS_PID == \"$reader\")" "$TEST_DIR/journal.jsonl")
 check_equal "its fields" "$(field '.SYSLOG_IDENTIFIER + " " + .SECRETLET_POD_NAME + " " + .SECRETLET_KEY + " " + .SECRETLET_PROCESS_UID')" \
 	"secretlet-audit box a 0"
-check_equal "a line end in a name does no harm" "$(field '.SECRETLET_PROCESS_COMM | @json')" '"two\nlines"'
-check_equal "the record itself is there" "$(field '.SECRETLET_RECORD | fromjson | .process.pid')" "$reader"
+check_equal "a name that somebody chooses is escaped" "$(field .SECRETLET_PROCESS_COMM)" 'two\nli\u001B\u009B2J\u0007\u007F'
+check_equal "so is a path" "$(field '.SECRETLET_PATH | split("/") | .[-1]')" 'odd\nMESSAGE=x\u001B[2J\u009B2J\u007F'
+check_contains "and what a person reads" "$(field .MESSAGE)" 'two\nli\u001B\u009B2J\u0007\u007F (pid '
+check_equal "nothing in any field does anything to a terminal" "$(field '[to_entries[] | select(.value | test("[^ -~]")) | .key] | join(" ")')" ""
+check_equal "the record itself is there" "$(field '.SECRETLET_RECORD | fromjson | .process | [.pid, .comm] | @json')" \
+	"$(jq -nc --argjson pid $reader --arg comm $'two\nli\e\xc2\x9b2J\a\x7f' '[$pid, $comm] | @json' -r)"
 check_contains "and what a person reads" "$(field .MESSAGE)" "opened a of default/box, volume creds"
 check "its message's id is the manual's" grep -q "$(field .MESSAGE_ID)" "$here/../../man/secretlet-audit.5"
 let_go
+umount "$odd"
 stop
 kill "$journal"
 

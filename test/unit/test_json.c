@@ -379,9 +379,33 @@ static void text_that_is_no_utf8_becomes_a_string_all_the_same(void **state)
 	}
 }
 
+static void what_is_printed_is_printable(void **state)
+{
+	static const char *const cases[][2] = {
+		{ "", "\"\"" },
+		{ "plain ~", "\"plain ~\"" },
+		{ "\"\\/", "\"\\\"\\\\/\"" },
+		{ "a\nb\x1b[2J", "\"a\\nb\\u001B[2J\"" },
+		{ "\x7f", "\"\\u007F\"" },
+		{ "\x7f\x7f-\x7f", "\"\\u007F\\u007F-\\u007F\"" },
+		{ "\xc2\x9b\xc3\xa9\xe2\x80\xae", "\"\\u009B\\u00E9\\u202E\"" },
+	};
+	cleanup_json json_t *document = json_pack("{s:s, s:i}", "\x7f", "\x7f", "b", 1);
+	cleanup_free char *whole = json_dump_printable(document);
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		cleanup_json json_t *text = json_string(cases[i][0]);
+		cleanup_free char *printed = json_dump_printable(text);
+
+		assert_string_equal(printed, cases[i][1]);
+	}
+	assert_string_equal(whole, "{\"\\u007F\":\"\\u007F\",\"b\":1}");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_is_printed_is_printable),
 		cmocka_unit_test(text_that_is_no_utf8_becomes_a_string_all_the_same),
 		cmocka_unit_test(refused_documents_name_place_and_reason_only),
 		cmocka_unit_test(nul_byte_outside_a_string_is_refused),
