@@ -886,6 +886,8 @@ static int agent_setup_fs(struct agent *a, struct err *e)
 			a, &a->session, e);
 	if (r == 0 && !a->config->extended_attributes)
 		session_hide_xattrs(a->session);
+	if (r == 0 && a->config->audit_log)
+		session_note_missing(a->session, audit_missing(NULL));
 	return r;
 }
 

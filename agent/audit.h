@@ -35,6 +35,9 @@ struct audit_counts {
 	uint64_t told_failed, told_lost, told_overflows;
 };
 
+/* What a kernel of that release (uname(2); NULL: this one) does not tell it, in a sentence. NULL: nothing is missing. */
+const char *audit_missing(const char *release);
+
 /* --- the keeper's side --- */
 
 struct audit_group {

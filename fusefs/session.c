@@ -70,7 +70,7 @@ struct session {
 	session_end_fn end;
 	void *userdata;
 	struct session_stats stats;
-	const char *missing[ARRAY_SIZE(FEATURES) + 1];
+	const char *noted, *missing[ARRAY_SIZE(FEATURES) + 2]; /* noted: the last one of them, or NULL */
 };
 
 const char *session_opcode_name(unsigned opcode)
@@ -158,6 +158,7 @@ static void init_note(struct session *s, const struct fuse_in_header *head, size
 	for (size_t i = 0; i < ARRAY_SIZE(FEATURES); i++)
 		if (!(s->stats.kernel_flags & FEATURES[i].flag))
 			s->missing[n++] = FEATURES[i].sentence;
+	s->missing[n++] = s->noted;
 	s->missing[n] = NULL;
 }
 
@@ -647,6 +648,15 @@ uint64_t session_waiting_usec(const struct session *s)
 	struct pollfd p = { .fd = s->fd, .events = POLLIN };
 
 	return poll(&p, 1, 0) == 1 && p.revents & POLLIN ? clock_monotonic_usec() - session_unread_since(s) : 0;
+}
+
+void session_note_missing(struct session *s, const char *sentence)
+{
+	size_t n = 0;
+
+	while (s->missing[n] != s->noted)
+		n++;
+	s->missing[n] = s->noted = sentence;
 }
 
 const char *const *session_missing(const struct session *s)

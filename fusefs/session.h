@@ -43,6 +43,8 @@ int session_new(struct loop *l, int take_fuse_fd, struct tree *t, struct publish
 void session_note_doubt(struct arena_connection *c);
 /* There are no extended attributes: the kernel is told so once, and does not ask again as long as the connection lasts. */
 void session_hide_xattrs(struct session *s);
+/* One sentence more for session_missing() (static; NULL: none), of something that is not asked for here. Before the loop runs. */
+void session_note_missing(struct session *s, const char *sentence);
 /* Answers what has come already, or the first part of it, before the loop does. */
 void session_answer(struct session *s);
 void session_free(struct session *s);
@@ -56,5 +58,5 @@ const char *session_opcode_name(unsigned opcode);
 /* Of the request that is under way in somebody else's session; NULL: none is. */
 const char *session_slot_name(const struct arena_slot *slot);
 /* What this kernel does not offer and what is lost with it, one sentence each; NULL-terminated, borrowed. Empty until
- * INIT has arrived. */
+ * INIT has arrived, but for what was noted. */
 const char *const *session_missing(const struct session *s);

@@ -40,9 +40,9 @@ write_config() { # write_config [LINE]
 }
 
 manager='' keeper_file=$TEST_DIR/keeper
-start() { # as under a service manager, which keeps what a keeper leaves
+start() { # start [COMMAND...]: as under a service manager, which keeps what a keeper leaves
 	rm -f "$keeper_file"*
-	"$here/../lib/manager.py" "$keeper_file" "$secretlet" run --config "$config" 2>>"$log" &
+	"$here/../lib/manager.py" "$keeper_file" "$@" "$secretlet" run --config "$config" 2>>"$log" &
 	manager=$!
 	"$secretlet" wait --quiet --runtime-dir "$run" --timeout 20s default/box
 }
@@ -115,6 +115,22 @@ else
 	tap_skip "other kernels" "test/tools/oldkernel has not been built (make tools)"
 fi
 
+sees_no_overlays() { "$secretlet" status -o json --runtime-dir "$run" | jq -e '.fuse.missing[] | select(test("opens through overlayfs"))'; }
+if setarch --uname-2.6 true; then
+	: >"$log"
+	check "on a kernel before 6.5 it starts" start setarch --uname-2.6
+	check "and says that it sees no opens through overlayfs" grep -q "warning agent: this kernel lacks a feature: opens through overlayfs" "$log"
+	check "so does status" sees_no_overlays
+	kill -KILL "$(child agent)"
+	check "also that of the next agent" eventually 10 sees_no_overlays
+	check_equal "the log says it once" "$(grep -c "opens through overlayfs" "$log")" 1
+	stop
+	rm -r "$TEST_DIR/log"
+	: >"$log"
+else
+	tap_skip "before 6.5" "the C library does not start with such a kernel"
+fi
+
 # ---- on: what a record says
 check "it starts with auditLog" start
 [ "$tap_failed" = 0 ] || { tap_done && cat "$log" && exit 1; }
@@ -153,6 +169,29 @@ check "another user's open is seen" eventually 10 "[ \$(opens_of $reader) = 1 ]"
 check_equal "with its ids" "$(written ".process.pid == $reader" | jq -c '.process | [.uid, .euid, .gid]')" "[12345,12345,23456]"
 let_go
 umount "$TEST_DIR/bound"
+
+# ---- through overlayfs, by root of a user namespace
+mkdir "$TEST_DIR/empty"
+# shellcheck disable=SC2016 # that shell's
+open_as "$TEST_DIR/bound/a" unshare --user --map-root-user --mount sh -c \
+	'mount -t overlay overlay -o "lowerdir=$0:$1" "$2" && shift 2 && exec "$@"' "$volume" "$TEST_DIR/empty" "$TEST_DIR/bound"
+if ! [ -s "$TEST_DIR/has" ]; then
+	tap_skip "opens through overlayfs" "no user namespace, or no overlayfs in it"
+elif printf '%s\n' 6.5 "$(uname -r)" | sort -CV; then
+	check "an open through overlayfs is seen" eventually 10 "[ \$(opens_of $reader) = 1 ]"
+	record=$(written ".process.pid == $reader")
+	check_equal "and named" "$(field '.pod.name + " " + .key')" "box a"
+	check_equal "the path is that below the volume" "$(field .path)" "/$(readlink "$volume/..data")/a"
+	check "nothing is said to be missing" not sees_no_overlays
+else
+	unseen=$reader
+	open_as "$volume/b"
+	check "an open after it is seen" eventually 10 "[ \$(opens_of $reader) = 1 ]"
+	check_equal "before Linux 6.5 one through overlayfs is not, as the manual has it" "$(opens_of "$unseen")" 0
+	check "and the daemon has said so" grep -q "this kernel lacks a feature: opens through overlayfs" "$log"
+	kill "$unseen"
+fi
+let_go
 
 # ---- from another mount namespace, through a bind mount of the folder, and of the file
 open_as "$TEST_DIR/bound/key-7" unshare -m --propagation private sh -c \
