@@ -24,6 +24,7 @@ struct command {
 	const char *usage; /* after the name */
 	const char *help; /* one line; NULL: for the daemon's own use */
 	const char *text; /* what else there is to say */
+	const struct cli_conflict *conflicts;
 };
 
 #define OPTIONS_RUN                                                                                                    \
@@ -38,12 +39,26 @@ struct command {
 	(OPTION_BIT(OPTION_RUNTIME_DIR) | OPTION_BIT(OPTION_OUTPUT) | OPTION_BIT(OPTION_TIMEOUT) |                     \
 	 OPTION_BIT(OPTION_QUIET))
 
+static const struct cli_conflict status_conflicts[] = {
+	{ .option = OPTION_BIT(OPTION_READY), .refused = OPTION_BIT(OPTION_OUTPUT) | OPTION_BIT(OPTION_WATCH) },
+	{ .refused = 0 },
+};
+static const struct cli_conflict cache_conflicts[] = {
+	{ .word = "verify", .refused = OPTION_BIT(OPTION_OUTPUT) },
+	{ .word = "wipe", .refused = OPTION_BIT(OPTION_OUTPUT) },
+	{ .word = "keygen", .refused = OPTION_BIT(OPTION_OUTPUT) },
+	{ .refused = 0 },
+};
+
 static const struct command commands[] = {
 	{ "run", cli_run, OPTIONS_RUN, 0, 0, "[OPTION...]", "run the daemon, in the foreground",
 	  "One of --kubeconfig and --manifests is needed, here or in the configuration; in a pod with\n"
 	  "neither, its service account is used. What the command line says wins over the configuration." },
 	{ "status", cli_status, OPTIONS_WATCH | OPTION_BIT(OPTION_READY), 0, 0, "[OPTION...]",
-	  "show the daemon's health, source and counts", "Exits 0 only if all is well; with --ready, if it serves." },
+	  "show the daemon's health, source and counts",
+	  "Exits 0 only if all is well; with --ready, if it serves. That is text, and printed once: --output and\n"
+	  "--watch do not go with it.",
+	  status_conflicts },
 	{ "pods", cli_pods, OPTIONS_WATCH, 0, 1, "[OPTION...] [NAMESPACE/POD]", "list the pods of this node", NULL },
 	{ "volumes", cli_volumes, OPTIONS_WATCH, 0, 1, "[OPTION...] [NAMESPACE/POD]",
 	  "list the volumes: state, revision, last error", NULL },
@@ -93,7 +108,9 @@ static const struct command commands[] = {
 	  1, 2, "[OPTION...] list|verify|wipe|keygen FILE",
 	  "look at the offline cache, check it, remove it; make its key",
 	  "list shows names, revisions and ages, never values. verify exits 0 if every record is good,\n"
-	  "else 1, and names those that are not. wipe needs no key and no running daemon." },
+	  "else 1, and names those that are not. wipe needs no key and no running daemon. --output is for\n"
+	  "list alone.",
+	  cache_conflicts },
 	{ "version", cli_version, 0, 0, 0, "", "print the version", NULL },
 	{ "internal-complete", cli_internal_complete, 0, 0, SIZE_MAX, "[--] WORD...", NULL, NULL },
 	{ "internal-agent", cli_internal_agent, OPTIONS_RUN, 0, 0, "", NULL, NULL },
@@ -118,7 +135,8 @@ struct cli_command_info cli_command_info(size_t i)
 			return (struct cli_command_info){ .name = commands[j].name,
 							  .usage = commands[j].usage,
 							  .help = commands[j].help,
-							  .options = commands[j].options | OPTION_BIT(OPTION_HELP) };
+							  .options = commands[j].options | OPTION_BIT(OPTION_HELP),
+							  .conflicts = commands[j].conflicts };
 	return (struct cli_command_info){ .name = NULL };
 }
 
@@ -197,6 +215,19 @@ static int refuse_usage(const struct command *c, const char *sentence)
 	return CLI_USAGE;
 }
 
+static int check_conflicts(const struct command *c, const struct options *o, struct err *e)
+{
+	for (const struct cli_conflict *conflict = c->conflicts; conflict && conflict->refused; conflict++) {
+		const char *option = options_given(o, conflict->option), *refused = options_given(o, conflict->refused);
+
+		if (refused && conflict->word && o->n_args > 0 && str_eq(o->args[0], conflict->word))
+			return err_set(e, -EINVAL, "option --%s does not go with %s", refused, conflict->word);
+		if (refused && option)
+			return err_set(e, -EINVAL, "option --%s does not go with --%s", refused, option);
+	}
+	return 0;
+}
+
 static int command_run(const struct command *c, int argc, char **argv)
 {
 	struct err e = ERR_INIT;
@@ -218,6 +249,8 @@ static int command_run(const struct command *c, int argc, char **argv)
 		err_set(&e, -EINVAL, "words are missing: secretlet %s %s", c->name, c->usage);
 		return refuse_usage(c, err_text(&e));
 	}
+	if (check_conflicts(c, &o, &e) < 0)
+		return refuse_usage(c, err_text(&e));
 	table_set_colour(o.colour);
 	return c->run(&o, argv + 1);
 }

@@ -46,10 +46,17 @@ int cli_hook(const struct options *o, char *const *words);
 int cli_version(const struct options *o, char *const *words);
 int cli_internal_complete(const struct options *o, char *const *words);
 
+/* With this first word, or this option (a bit), these options (bits; 0: there are no more conflicts) make no sense. */
+struct cli_conflict {
+	const char *word;
+	uint32_t option, refused;
+};
+
 /* The commands that people use, for completion; NULL name: that were all. */
 struct cli_command_info {
 	const char *name, *usage, *help;
 	uint32_t options;
+	const struct cli_conflict *conflicts; /* NULL: none */
 };
 struct cli_command_info cli_command_info(size_t i);
 

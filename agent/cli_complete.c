@@ -258,9 +258,23 @@ static void offer_argument(const struct completion *c, const char *usage)
 	}
 }
 
-/* words: after the command's name, the last is the one that is completed. */
-static void complete(struct completion *c, uint32_t allowed, const char *usage, char *const *words, size_t n)
+/* What is there already leaves these of the options. */
+static uint32_t options_left(const struct cli_command_info *command, const char *word)
 {
+	uint32_t left = command->options;
+	struct option_info o;
+	const char *value;
+
+	for (const struct cli_conflict *conflict = command->conflicts; conflict && conflict->refused; conflict++)
+		if (str_eq(conflict->word, word) || find_option(conflict->option, word, &o, &value))
+			left &= ~conflict->refused;
+	return left;
+}
+
+/* words: after the command's name, the last is the one that is completed. */
+static void complete(struct completion *c, const struct cli_command_info *command, char *const *words, size_t n)
+{
+	uint32_t allowed = command->options;
 	const char *value = NULL;
 	struct option_info o;
 	bool over = false;
@@ -268,6 +282,7 @@ static void complete(struct completion *c, uint32_t allowed, const char *usage, 
 	for (size_t i = 0; i + 1 < n; i++) {
 		bool is_option = !over && words[i][0] == '-' && words[i][1];
 
+		allowed &= options_left(command, words[i]);
 		if (!is_option) {
 			if (c->n_args < ARRAY_SIZE(c->args))
 				c->args[c->n_args] = words[i];
@@ -293,7 +308,7 @@ static void complete(struct completion *c, uint32_t allowed, const char *usage, 
 	} else if (!over && c->word[0] == '-') {
 		offer_options(c, allowed);
 	} else {
-		offer_argument(c, usage);
+		offer_argument(c, command->usage);
 	}
 }
 
@@ -318,6 +333,6 @@ int cli_internal_complete(const struct options *o, char *const *words)
 	while ((command = cli_command_info(i)).name && !str_eq(command.name, o->args[0]))
 		i++;
 	if (command.name)
-		complete(&c, command.options, command.usage, o->args + 1, o->n_args - 1);
+		complete(&c, &command, o->args + 1, o->n_args - 1);
 	return CLI_OK;
 }

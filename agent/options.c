@@ -297,11 +297,20 @@ int options_parse(uint32_t allowed, int argc, char **argv, struct options *ret_o
 		r = apply(s, &o, optarg, e);
 		if (r < 0)
 			return r;
+		o.given |= OPTION_BIT(s - specs);
 	}
 	o.args = argv + optind;
 	o.n_args = (size_t)(argc - optind);
 	*ret_o = o;
 	return 0;
+}
+
+const char *options_given(const struct options *o, uint32_t ids)
+{
+	for (size_t i = 0; i < OPTIONS_N; i++)
+		if (o->given & ids & OPTION_BIT(i))
+			return specs[i].name;
+	return NULL;
 }
 
 void options_print(FILE *f, uint32_t allowed)

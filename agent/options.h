@@ -53,6 +53,7 @@ struct options {
 	enum table_colour colour;
 	uint64_t timeout_usec;
 	bool quiet, watch, ready, batch, help;
+	uint32_t given; /* bits */
 	char *const *args; /* the words that are no options */
 	size_t n_args;
 };
@@ -60,6 +61,8 @@ struct options {
 /* Parses argv (argv[0] is the command's name, argv[argc] NULL) with the options whose bits are in `allowed`;
  * --help always is. Options and words may be mixed: argv is put in order. -EINVAL: e names what is wrong. */
 int options_parse(uint32_t allowed, int argc, char **argv, struct options *ret_o, struct err *e);
+/* The name of the first of these options (bits) that is given; NULL: none is. */
+const char *options_given(const struct options *o, uint32_t ids);
 struct option_info {
 	const char *name; /* without the dashes */
 	char letter;

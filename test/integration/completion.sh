@@ -56,6 +56,8 @@ for command in $commands; do
 	check_contains "$command has options" "$options" "--help"
 	all "the options of $command" "$options" "$command" --
 done
+all "options that --ready leaves" "--color --help --ready --runtime-dir" status --ready --
+all "and what makes no sense with verify" "" cache verify --out
 all "a command for help" wait help wai
 all "the end of a command" volumes vol
 all "nothing is like it" "" vol.

@@ -180,6 +180,16 @@ static void wrong_command_lines_are_named_in_one_line(void **state)
 		{ { "check", "-onull", "x" },
 		  "secretlet: check: option --output: 'null' is not line, table, wide, json or yaml; see secretlet "
 		  "check --help\n" },
+		{ { "status", "--ready", "-ojson" },
+		  "secretlet: status: option --output does not go with --ready; see secretlet status --help\n" },
+		{ { "status", "-w", "-R" },
+		  "secretlet: status: option --watch does not go with --ready; see secretlet status --help\n" },
+		{ { "cache", "verify", "-o", "json" },
+		  "secretlet: cache: option --output does not go with verify; see secretlet cache --help\n" },
+		{ { "cache", "--output=yaml", "wipe" },
+		  "secretlet: cache: option --output does not go with wipe; see secretlet cache --help\n" },
+		{ { "cache", "keygen", "-owide", "/nonexistent/x" },
+		  "secretlet: cache: option --output does not go with keygen; see secretlet cache --help\n" },
 		{ { "pods", "-0" }, "secretlet: pods: unknown option -0; see secretlet pods --help\n" },
 		{ { "pull-config" },
 		  "secretlet: pull-config: words are missing: secretlet pull-config [OPTION...] NAMESPACE/POD; see "

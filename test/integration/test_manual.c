@@ -171,7 +171,7 @@ static void options_are_in_the_manual(void **state)
 	assert_same(&letters, &in_manual, "option");
 }
 
-/* Each command's synopsis has the command's options, and no other ones. */
+/* Each command's synopses have the command's options, and no other ones. */
 static void each_synopsis_has_the_options_of_its_command(void **state)
 {
 	cleanup_free char *text = source("man/secretlet.8"), *synopsis = NULL;
@@ -185,18 +185,21 @@ static void each_synopsis_has_the_options_of_its_command(void **state)
 	help_commands(&commands);
 	for (size_t i = 0; i < commands.n; i++) {
 		struct names longs = { .n = 0 }, letters = { .n = 0 }, in_manual = { .n = 0 };
-		cleanup_free char *start = str_format("\n.Cm %s\n", commands.names[i]), *part = NULL;
-		char *at = strstr(synopsis, start), *next;
+		cleanup_free char *start = str_format("\n.Cm %s\n", commands.names[i]);
+		char *at = strstr(synopsis, start);
 
 		if (!at)
 			fail_msg("command %s has no synopsis", commands.names[i]);
 		if (str_eq(commands.names[i], "help"))
 			continue;
-		part = strdup(at + 1);
-		next = strstr(part, "\n.Nm\n");
-		if (next)
-			*next = '\0';
-		manual_names(part, "Fl -", &in_manual);
+		for (; at; at = strstr(at + 1, start)) {
+			cleanup_free char *part = strdup(at + 1);
+			char *next = strstr(part, "\n.Nm\n");
+
+			if (next)
+				*next = '\0';
+			manual_names(part, "Fl -", &in_manual);
+		}
 		names_add(&in_manual, "help", strlen("help"));
 		help_options(commands.names[i], &longs, &letters);
 		assert_same(&longs, &in_manual, commands.names[i]);
