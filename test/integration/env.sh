@@ -156,6 +156,32 @@ refused "another pod" 1 "no pod default/other on node node-1" ask env default/ot
 refused "a container's name that cannot be" 2 "cannot be a container's name" ask env default/app ../x
 refused "a form that is none" 2 "'xml' is not line, null, table, wide, json or yaml" ask env default/app main -o xml
 
+# --- the manual's example, with a podman that notes what it is given
+mount -t tmpfs none /run # the namespace is private
+mkdir "$TEST_DIR/bin"
+sed -n "/^Pull a pod's image/,/^\.Ed/p" "$here/../../man/secretlet.8" | sed '1,/^\.Bd/d; /^\.Ed/d; s/\\e/\\/g' >"$TEST_DIR/example.sh"
+cat >"$TEST_DIR/bin/podman" <<-'S'
+	#!/bin/bash
+	echo "$1 ${!#}" >>"$TEST_DIR/podman.out"
+	[[ $2 =~ ^--(authfile|env-file)$ ]] && cat "$3" >"$TEST_DIR/podman.$1"
+S
+cat >"$TEST_DIR/bin/secretlet" <<-S
+	#!/bin/bash
+	exec "$secretlet" "\$1" default/app \${3:+"\$CONTAINER"} --runtime-dir "$run"
+S
+chmod 755 "$TEST_DIR/bin"/*
+example() { # example CONTAINER
+	rm -f "$TEST_DIR/podman".*
+	env TEST_DIR="$TEST_DIR" CONTAINER="$1" PATH="$TEST_DIR/bin:$PATH" image=web bash "$TEST_DIR/example.sh" >"$TEST_DIR/example.out" 2>&1
+}
+check "the manual's example goes well" example main
+check_equal "it pulls and runs" "$(cat "$TEST_DIR/podman.out")" $'pull web\nrun web'
+check_equal "with the environment" "$(cat "$TEST_DIR/podman.run")" "$expected"
+check "and the credentials" jq -e '.auths | length == 3' "$TEST_DIR/podman.pull"
+check "without an environment the manual's example fails" not example missing
+check_equal "and starts nothing" "$(cat "$TEST_DIR/podman.out")" "pull web"
+check_equal "nothing is left in /run" "$(ls /run)" ""
+
 # --- who may ask
 code() { curl -s -o "$TEST_DIR/body" -w '%{http_code}' --unix-socket "$run/control.sock" "http://x/v1/pods/default/app$1"; }
 member() { # member PATH: as a member of the group
@@ -210,7 +236,7 @@ check "a Secret that is refused keeps its last good version" eventually 10 \
 	"ask env default/app shown 2>&1 | grep -q 'taken is what was good before'"
 check_equal "which is handed out" "$(ask env default/app shown 2>/dev/null)" "P=$canary-2"
 check_equal "who was given what is logged" \
-	"$(grep -c 'environment: handed out pod=default/app container=main pid=[0-9]* uid=0' "$log")" 6
+	"$(grep -c 'environment: handed out pod=default/app container=main pid=[0-9]* uid=0' "$log")" 7
 check_contains "and who was not" "$(grep 'container=keyless' "$log")" "environment: asked for, not handed out"
 stop
 
