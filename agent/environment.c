@@ -15,7 +15,6 @@
 #include "common/map.h"
 #include "common/str.h"
 
-#define SKIPPED_KEYS_MAX ((size_t)8 * 1024) /* so much of the names of one object's keys is told */
 #define DIVISOR_MAX	 32
 #define PREFIXES_MAX	 256 /* of objects that are hidden */
 #define NOTES_MAX	 16
@@ -44,12 +43,11 @@ struct environment {
 	struct map by_name;
 	struct variable **all;
 	size_t n, n_room;
-	struct name_list skipped, notes;
+	struct name_list notes;
 	struct prefix hidden[PREFIXES_MAX];
 	size_t n_hidden;
 	size_t n_bytes; /* of all names and values so far */
 	size_t n_keys; /* of envFrom's objects, looked at so far */
-	size_t n_skipped_bytes;
 };
 
 /* While it is made. */
@@ -219,6 +217,8 @@ static int read_from(const json_t *element, const struct json_at *at, struct ref
 	if (!json_is_object(element))
 		return json_issue_set(issue, at, "must be an object");
 	r = json_get_str(element, "prefix", at, ret_prefix, issue);
+	if (r == 0 && **ret_prefix && *pod_env_name_problem(*ret_prefix))
+		return json_issue_set(issue, &JSON_AT(at, "prefix"), "cannot begin a variable's name");
 	if (r == 0)
 		r = get_one(element, fields, at, &ref, &which, issue);
 	if (r < 0)
@@ -237,15 +237,6 @@ struct definition {
 	enum value_source from;
 	struct reference ref; /* FROM_CONFIG_MAP, FROM_SECRET */
 };
-
-/* What an API server takes for a name, newer ones included. */
-static bool is_name(const char *name)
-{
-	for (const char *c = name; *c; c++)
-		if (*c < ' ' || *c > '~' || *c == '=')
-			return false;
-	return *name;
-}
 
 static int read_value_from(const json_t *element, const struct json_at *up, struct definition *d,
 			   struct json_issue *issue)
@@ -284,7 +275,7 @@ static int read_definition(const json_t *element, const struct json_at *at, stru
 	if (!json_is_object(element))
 		return json_issue_set(issue, at, "must be an object");
 	r = json_get_str(element, "name", at, &d.name, issue);
-	if (r == 0 && !is_name(d.name))
+	if (r == 0 && *pod_env_name_problem(d.name))
 		return json_issue_set(issue, &JSON_AT(at, "name"), "cannot be a variable's name");
 	if (r == 0)
 		r = json_get_str(element, "value", at, &d.value, issue);
@@ -405,34 +396,6 @@ int environment_refer(const struct pod_container *c, environment_refer_fn fn, vo
 
 /* ---- envFrom ---- */
 
-static int compare_names(const void *a, const void *b)
-{
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* The kubelet's event, with the keys in order. */
-static int tell_skipped(const struct maker *m, const struct reference *ref, struct name_list *keys)
-{
-	cleanup_buf struct buf list = BUF_INIT(SKIPPED_KEYS_MAX);
-	struct name_list *told = &m->env->skipped;
-
-	qsort(keys->all, keys->n, sizeof(*keys->all), compare_names);
-	for (size_t i = 0; i < keys->n; i++)
-		if (buf_printf(&list, "%s%s", i ? ", " : "", keys->all[i]) < 0)
-			break;
-	if (add_text(told, str_format("Keys [%s] from the EnvFrom %s %s/%s were skipped since they are considered "
-				      "invalid environment variable names.",
-				      list.data ?: "", ref->kind == OBJECT_SECRET ? "secret" : "configMap", m->pod->ns,
-				      ref->object)) < 0)
-		return no_memory(m->e);
-	m->env->n_skipped_bytes += strlen(told->all[told->n - 1]);
-	if (m->env->n_skipped_bytes > ENVIRONMENT_SKIPPED_MAX)
-		return err_set(m->e, -E2BIG,
-			       "the list of the keys of envFrom that cannot be names would have more than %zu bytes",
-			       ENVIRONMENT_SKIPPED_MAX);
-	return 0;
-}
-
 static int set_key(const struct maker *m, const char *name, const struct reference *ref, const struct secret_key *key)
 {
 	const struct origin origin = { ref->kind, ref->object, key->name };
@@ -445,7 +408,6 @@ static int set_key(const struct maker *m, const char *name, const struct referen
 
 static int set_keys(const struct maker *m, const struct reference *ref, const char *prefix, const struct secret *s)
 {
-	cleanup(name_list_deinit) struct name_list bad = { .n = 0 };
 	int r = 0;
 
 	m->env->n_keys += s->n_keys;
@@ -457,19 +419,10 @@ static int set_keys(const struct maker *m, const struct reference *ref, const ch
 
 		if (!name)
 			return no_memory(m->e);
-		if (s->keys[i].binary)
-			continue;
-		if (!*pod_env_name_problem(name)) {
+		if (!s->keys[i].binary)
 			r = set_key(m, name, ref, &s->keys[i]);
-			continue;
-		}
-		if (!bad.all)
-			bad.all = calloc(s->n_keys, sizeof(*bad.all));
-		if (!bad.all)
-			return no_memory(m->e);
-		bad.all[bad.n++] = TAKE_PTR(name);
 	}
-	return r == 0 && bad.n > 0 ? tell_skipped(m, ref, &bad) : r;
+	return r;
 }
 
 /* No prefix twice: each reference to what is not there is compared with all of them. */
@@ -750,7 +703,6 @@ void environment_free(struct environment *env)
 	map_deinit(&env->by_name);
 	for (size_t i = 0; i < env->n; i++)
 		variable_free(env->all[i]);
-	name_list_deinit(&env->skipped);
 	name_list_deinit(&env->notes);
 	for (size_t i = 0; i < env->n_hidden; i++)
 		free(env->hidden[i].text);
@@ -788,16 +740,6 @@ json_t *environment_json(const struct environment *env)
 			return NULL;
 	}
 	return TAKE_PTR(list);
-}
-
-size_t environment_count_skipped(const struct environment *env)
-{
-	return env->skipped.n;
-}
-
-const char *environment_skipped(const struct environment *env, size_t i)
-{
-	return env->skipped.all[i];
 }
 
 size_t environment_count_notes(const struct environment *env)

@@ -14,9 +14,8 @@ struct environment;
 #define ENVIRONMENT_BYTES_MAX	  ((size_t)2 << 20)
 #define ENVIRONMENT_VARIABLES_MAX 65536 /* and elements of env */
 /* One object counts each time that it is referred to. */
-#define ENVIRONMENT_FROM_MAX	((size_t)1024) /* elements of envFrom */
-#define ENVIRONMENT_KEYS_MAX	131072 /* keys of their objects */
-#define ENVIRONMENT_SKIPPED_MAX ((size_t)64 * 1024) /* bytes of what environment_skipped() has */
+#define ENVIRONMENT_FROM_MAX ((size_t)1024) /* elements of envFrom */
+#define ENVIRONMENT_KEYS_MAX 131072 /* keys of their objects */
 
 /* Called for each Secret and ConfigMap that the environment refers to, in its order; some more than once. */
 typedef int (*environment_refer_fn)(void *userdata, enum object_kind kind, const char *name, struct err *e);
@@ -47,9 +46,6 @@ const char *environment_name(const struct environment *env, size_t i);
 const char *environment_value(const struct environment *env, size_t i, size_t *ret_len);
 /* ["NAME=VALUE", ...], as process.env of the OCI runtime specification. NULL: out of memory. */
 json_t *environment_json(const struct environment *env);
-/* For each envFrom with keys that cannot be variables' names the kubelet's sentence about it. */
-size_t environment_count_skipped(const struct environment *env);
-const char *environment_skipped(const struct environment *env, size_t i);
 /* A sentence about each of the first variables that refer to what looks like a Service's. */
 size_t environment_count_notes(const struct environment *env);
 const char *environment_note(const struct environment *env, size_t i);

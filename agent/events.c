@@ -46,7 +46,6 @@ static const struct {
 	[EVENT_SECRET_ROTATED] = { "SecretRotated", "Normal" },
 	[EVENT_CONFIG_MAP_ROTATED] = { "ConfigMapRotated", "Normal" },
 	[EVENT_INVALID_OPTION] = { "InvalidVolumeOption", "Warning" },
-	[EVENT_INVALID_NAMES] = { "InvalidEnvironmentVariableNames", "Warning" },
 	[EVENT_NO_PULL_SECRET] = { "FailedToRetrieveImagePullSecret", "Warning" },
 };
 

@@ -13,7 +13,6 @@ enum event_kind {
 	EVENT_SECRET_ROTATED,
 	EVENT_CONFIG_MAP_ROTATED,
 	EVENT_INVALID_OPTION, /* a pod's annotations have a mistake that they did not have before */
-	EVENT_INVALID_NAMES, /* of environment variables */
 	EVENT_NO_PULL_SECRET,
 	EVENT_KINDS_N
 };

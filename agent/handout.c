@@ -229,20 +229,6 @@ static struct event_pod event_pod_of(const struct pod *pod)
 	};
 }
 
-static int tell_skipped(struct run *run, const struct environment *env)
-{
-	const struct event_pod pod = event_pod_of(run->pod);
-	struct event_sender *events = run->handout->world.events;
-
-	for (size_t i = 0; i < environment_count_skipped(env); i++) {
-		if (note(run, environment_skipped(env, i)) < 0)
-			return -ENOMEM;
-		if (events)
-			event_sender_notice(events, EVENT_INVALID_NAMES, &pod, environment_skipped(env, i));
-	}
-	return 0;
-}
-
 static int tell_notes(struct run *run, const struct environment *env)
 {
 	for (size_t i = 0; i < environment_count_notes(env); i++)
@@ -259,7 +245,7 @@ static int make_env(struct run *run, json_t **ret, struct err *e)
 	r = make_environment(run, &env, e);
 	if (r < 0)
 		return r;
-	if (note_what_is_old(run) < 0 || tell_skipped(run, env) < 0 || tell_notes(run, env) < 0)
+	if (note_what_is_old(run) < 0 || tell_notes(run, env) < 0)
 		return no_memory(e);
 	*ret = json_pack("{s:o, s:O}", "env", environment_json(env), "notes", run->notes);
 	return *ret ? 0 : no_memory(e);

@@ -36,27 +36,15 @@ bool pod_env_mentions(const struct pod *p, const char *word)
 	return false;
 }
 
-static bool is_name_char(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' ||
-	       c == '.';
-}
-
 const char *pod_env_name_problem(const char *name)
 {
-	bool is_good = *name && !(*name >= '0' && *name <= '9');
+	bool is_good = *name;
 
 	for (const char *c = name; *c; c++)
-		is_good &= is_name_char(*c);
-	if (!is_good)
-		return "a valid environment variable name must consist of alphabetic characters, digits, '_', '-', or "
-		       "'.', and must not start with a digit (e.g. 'my.env-name',  or 'MY_ENV.NAME',  or 'MyEnvName1', "
-		       "regex used for validation is '[-._a-zA-Z][-._a-zA-Z0-9]*')";
-	if (str_eq(name, "."))
-		return "must not be '.'";
-	if (str_eq(name, ".."))
-		return "must not be '..'";
-	return str_starts(name, "..") ? "must not start with '..'" : "";
+		is_good &= *c >= ' ' && *c <= '~' && *c != '=';
+	return is_good ? ""
+		       : "a valid environment variable name must consist only of printable ASCII characters other than "
+			 "'='";
 }
 
 /* ---- addresses ---- */

@@ -9,7 +9,8 @@
 int pod_env_read(const json_t *container, char **ret_env);
 /* Some container's environment has `word` in it, in a name or a value: "metadata.labels". */
 bool pod_env_mentions(const struct pod *p, const char *word);
-/* "" if an environment variable may be called so, else the API server's sentence for why not. */
+/* "" if an environment variable may be called so, else the API server's sentence for why not: that of Kubernetes 1.34, which
+ * takes names that older ones do not. */
 const char *pod_env_name_problem(const char *name);
 /* Where the host and the pod can be reached, with commas between; from the pod's status. -ENOMEM. */
 int pod_addresses_read(struct pod *p, const json_t *status);

@@ -513,32 +513,24 @@ static void notice(enum event_kind kind)
 
 static void notices_are_told_with_the_failures(void **state)
 {
-	static const struct {
-		enum event_kind kind;
-		const char *reason;
-	} KINDS[] = { { EVENT_INVALID_NAMES, "InvalidEnvironmentVariableNames" },
-		      { EVENT_NO_PULL_SECRET, "FailedToRetrieveImagePullSecret" } };
+	struct event *e;
 
-	for (size_t i = 0; i < ARRAY_SIZE(KINDS); i++) {
-		struct event *e;
-
-		events_tune(w.events, &ALL);
-		notice(KINDS[i].kind);
-		rotate("a rotation beside it");
-		events_tune(w.events, &(struct source_events){ .failures = true });
-		e = next();
-		assert_string_equal(event_reason(e), KINDS[i].reason);
-		assert_string_equal(event_type(e), "Warning");
-		assert_string_equal(e->message, "something is missing");
-		assert_true(events_holds(w.events, e));
-		/* the rotation has been forgotten, the notice has not */
-		assert_null(next());
-		events_tune(w.events, &(struct source_events){ .rotations = true });
-		assert_false(events_holds(w.events, e));
-		notice(KINDS[i].kind);
-		assert_null(next());
-		event_free(e);
-	}
+	events_tune(w.events, &ALL);
+	notice(EVENT_NO_PULL_SECRET);
+	rotate("a rotation beside it");
+	events_tune(w.events, &(struct source_events){ .failures = true });
+	e = next();
+	assert_string_equal(event_reason(e), "FailedToRetrieveImagePullSecret");
+	assert_string_equal(event_type(e), "Warning");
+	assert_string_equal(e->message, "something is missing");
+	assert_true(events_holds(w.events, e));
+	/* the rotation has been forgotten, the notice has not */
+	assert_null(next());
+	events_tune(w.events, &(struct source_events){ .rotations = true });
+	assert_false(events_holds(w.events, e));
+	notice(EVENT_NO_PULL_SECRET);
+	assert_null(next());
+	event_free(e);
 }
 
 static void what_is_queued_is_not_queued_again(void **state)
@@ -548,13 +540,13 @@ static void what_is_queued_is_not_queued_again(void **state)
 
 	rotate("somebody else's");
 	for (unsigned i = 0; i < EVENTS_QUEUE_MAX + 3; i++)
-		notice(EVENT_INVALID_NAMES);
+		notice(EVENT_NO_PULL_SECRET);
 	assert_int_equal(events_stats(w.events).n_queued, 2);
 	assert_int_equal(events_stats(w.events).n_dropped, 0);
 	/* another kind, pod or message is something else */
-	notice(EVENT_NO_PULL_SECRET);
-	events_notice(w.events, EVENT_INVALID_NAMES, &other, "something is missing", REALTIME + w.now);
-	events_notice(w.events, EVENT_INVALID_NAMES, &other, "something else is missing", REALTIME + w.now);
+	notice(EVENT_INVALID_OPTION);
+	events_notice(w.events, EVENT_NO_PULL_SECRET, &other, "something is missing", REALTIME + w.now);
+	events_notice(w.events, EVENT_NO_PULL_SECRET, &other, "something else is missing", REALTIME + w.now);
 	assert_int_equal(events_stats(w.events).n_queued, 5);
 	for (unsigned i = 0; i < 5; i++) {
 		e = next();
@@ -562,7 +554,7 @@ static void what_is_queued_is_not_queued_again(void **state)
 		event_free(e);
 	}
 	/* what has been told is told again */
-	notice(EVENT_INVALID_NAMES);
+	notice(EVENT_NO_PULL_SECRET);
 	e = next();
 	assert_int_equal(e->count, 2);
 	event_free(e);
