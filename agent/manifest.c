@@ -285,6 +285,41 @@ static int set_server_fields(struct reader *r, const struct manifest_object *o, 
 	return json_object_set_new(meta, "resourceVersion", json_string(text)) < 0 ? no_memory(r) : 0;
 }
 
+/* The API server's SetDefaults_Pod: what has a limit, and no request of its own, asks for as much. */
+static int default_requests(struct reader *r, json_t *containers)
+{
+	json_t *container;
+	size_t i;
+
+	json_array_foreach (containers, i, container) {
+		json_t *resources = json_object_get(container, "resources"),
+		       *limits = json_object_get(resources, "limits");
+		json_t *requests = json_object_get(resources, "requests"), *limit;
+		const char *name;
+
+		if (json_object_size(limits) == 0)
+			continue;
+		if (!json_is_object(requests)) {
+			requests = json_object();
+			if (json_object_set_new(resources, "requests", requests) < 0)
+				return no_memory(r);
+		}
+		json_object_foreach (limits, name, limit)
+			if (!json_object_get(requests, name) && json_object_set(requests, name, limit) < 0)
+				return no_memory(r);
+	}
+	return 0;
+}
+
+/* What a server gives to a pod when it is made. */
+static int set_pod_defaults(struct reader *r, json_t *obj)
+{
+	json_t *spec = json_object_get(obj, "spec");
+
+	return default_requests(r, json_object_get(spec, "containers"))
+		       ?: default_requests(r, json_object_get(spec, "initContainers"));
+}
+
 /* "by-name" is a folder beside the pods' folders. */
 static int check_pod_uid(const struct pod *p, struct json_issue *issue)
 {
@@ -313,6 +348,8 @@ static int decode(struct reader *r, struct manifest_object *o, json_t *obj, stru
 		return k;
 	assert(o->key);
 	k = set_server_fields(r, o, obj);
+	if (k == 0 && o->kind == MANIFEST_POD)
+		k = set_pod_defaults(r, obj);
 	if (k < 0)
 		return k;
 	if (o->kind == MANIFEST_POD)

@@ -681,6 +681,11 @@ static void tell_pod(struct manifest_set *s, struct object *obj)
 	if (obj->told && !ours)
 		s->sink->pod_removed(s->userdata, obj->pod->uid);
 	obj->told = ours;
+	/* where it runs, as it would say of itself if somebody had bound it */
+	if (ours && str_empty(obj->pod->node_name) && *s->node_name) {
+		free(obj->pod->node_name);
+		obj->pod->node_name = strdup(s->node_name);
+	}
 	if (ours)
 		s->sink->pod_changed(s->userdata, obj->pod);
 }

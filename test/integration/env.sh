@@ -94,6 +94,24 @@ put app <<-'Y'
 	  - name: bare
 	  volumes: [{name: v, configMap: {name: settings}}]
 Y
+put anywhere <<-'Y'
+	apiVersion: v1
+	kind: Pod
+	metadata: {name: anywhere}
+	spec:
+	  initContainers:
+	  - name: first
+	    resources: {limits: {memory: 32Mi}}
+	    env: [{name: MEMORY, valueFrom: {resourceFieldRef: {resource: requests.memory}}}]
+	  containers:
+	  - name: c
+	    resources: {limits: {cpu: 2, memory: 64Mi}, requests: {cpu: 1}}
+	    env:
+	    - {name: NODE, valueFrom: {fieldRef: {fieldPath: spec.nodeName}}}
+	    - {name: CPU, valueFrom: {resourceFieldRef: {resource: requests.cpu}}}
+	    - {name: MEMORY, valueFrom: {resourceFieldRef: {resource: requests.memory}}}
+	  volumes: []
+Y
 auths() { printf '{"auths":{"%s":{"auth":"%s"},"all.example.com":{"auth":"%s"}}}' "$1" "$2" "$2"; }
 user_1=$(printf 'u:%s' "$canary-u1" | base64) user_2=$(printf 'u:%s' "$canary-u2" | base64)
 put pull <<-Y
@@ -132,7 +150,7 @@ POD=app
 TIER=front
 URL=app:$canary-1@db.example.com/\$(NONE)\$(POD)"
 check_equal "the environment, in lines" "$(ask env default/app main)" "$expected"
-uid=$(ask pods -o json | jq -r '.pods[0].uid')
+uid=$(ask pods default/app -o json | jq -r .uid)
 check_equal "by uid, with NULs" "$(ask env "$uid" main -0 | tr '\0' '\n')" "$expected"
 check_equal "the same with -o null" "$(ask env default/app main -o null | cksum)" "$(ask env default/app main -0 | cksum)"
 check_equal "as JSON" "$(ask env default/app main -o json | jq -r '.[]')" "$expected"
@@ -146,6 +164,11 @@ password=$canary-1"
 out=$(ask env default/app service 2>&1 >"$TEST_DIR/stdout")
 check_equal "a Service's variable stays as it is" "$(cat "$TEST_DIR/stdout")" 'API=$(KUBERNETES_SERVICE_HOST):443'
 check_contains "and that is told" "$out" 'variable API: $(KUBERNETES_SERVICE_HOST) stays as it is'
+check_equal "a manifest's pod has what a server would have filled in" "$(ask env default/anywhere c; ask env default/anywhere first)" \
+	"NODE=node-1
+CPU=1
+MEMORY=67108864
+MEMORY=33554432"
 refused "a Secret that is not there" 1 'secret "none" not found' ask env default/app missing
 refused "a key that is not there" 1 "couldn't find key nothing in Secret default/db" ask env default/app keyless
 refused "an address that nobody knows" 1 "variable A: status.podIP of pod default/app is not known" ask env default/app address
