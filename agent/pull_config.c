@@ -15,14 +15,24 @@ static const char *get_text(const json_t *entry, const char *key)
 	return json_string_value(json_object_get(entry, key)) ?: "";
 }
 
-/* With or without padding, as the kubelet takes it; with it in `padded`, as most others want it. */
+/* With or without padding, and with line ends anywhere, as base64(1) makes them, as the kubelet takes it; in `padded` with the one
+ * and without the others, as most others want it. */
 static bool read_auth(const char *text, struct buf *padded)
 {
 	cleanup_buf struct buf decoded = BUF_INIT(AUTH_MAX);
-	size_t len = strlen(text), decoded_len = 0;
+	size_t decoded_len = 0;
 	char *room = NULL;
 
-	if (len == 0 || len > AUTH_MAX || buf_add(padded, text, len) < 0)
+	if (strlen(text) > AUTH_MAX)
+		return false;
+	for (const char *c = text; *c; c += strspn(c, "\r\n")) {
+		size_t len = strcspn(c, "\r\n");
+
+		if (buf_add(padded, c, len) < 0)
+			return false;
+		c += len;
+	}
+	if (padded->len == 0)
 		return false;
 	while (padded->len % 4 && buf_add(padded, "=", 1) == 0)
 		;

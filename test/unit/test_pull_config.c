@@ -76,6 +76,10 @@ static void both_types_become_auths(void **state)
 		const char *type, *key, *text, *auths;
 	} CASES[] = {
 		{ JSON_TYPE, ".dockerconfigjson", "{'auths':{'r.io':{'auth':'dTpw'}}}", "{'r.io':{'auth':'dTpw'}}" },
+		/* in several lines, too */
+		{ JSON_TYPE, ".dockerconfigjson",
+		  "{'auths':{'r.io':{'auth':'dTpw\\ndzI='},'s.io':{'auth':'\\r\\ndTp\\nwd\\nw\\n'}}}",
+		  "{'r.io':{'auth':'dTpwdzI='},'s.io':{'auth':'dTpwdw=='}}" },
 		{ CFG_TYPE, ".dockercfg", "{'r.io':{'auth':'dTpw','email':'e'}}",
 		  "{'r.io':{'auth':'dTpw','email':'e'}}" },
 		/* tools know auth alone */
