@@ -9,7 +9,8 @@
 struct files_request {
 	struct list link;
 	uint32_t id;
-	files_open_fn fn; /* NULL: cancelled */
+	files_open_fn opened; /* both NULL: cancelled */
+	files_watch_fn watched;
 	void *userdata;
 };
 
@@ -22,7 +23,7 @@ struct files_keeper {
 	struct list pending;
 };
 
-static int files_keeper_allow(struct files *f, enum link_type type, const char *path)
+static int files_keeper_allow(struct files *f, enum link_type type, const char *path, int32_t value)
 {
 	struct files_keeper *k = container_of(f, struct files_keeper, base);
 
@@ -30,22 +31,28 @@ static int files_keeper_allow(struct files *f, enum link_type type, const char *
 		return -EPERM;
 	if (path[0] != '/')
 		return -EINVAL;
-	return link_send(k->link, type, 0, 0, path, -1);
+	return link_send(k->link, type, 0, value, path, -1);
 }
 
 static int files_keeper_allow_file(struct files *f, const char *path)
 {
-	return files_keeper_allow(f, LINK_ALLOW_FILE, path);
+	return files_keeper_allow(f, LINK_ALLOW_FILE, path, 0);
 }
 
 static int files_keeper_allow_dir(struct files *f, const char *path)
 {
-	return files_keeper_allow(f, LINK_ALLOW_DIR, path);
+	return files_keeper_allow(f, LINK_ALLOW_DIR, path, 0);
 }
 
-static int files_keeper_open(struct files *f, const char *path, files_open_fn fn, void *userdata)
+static int files_keeper_allow_watch(struct files *f, const char *folder, uint32_t mask)
 {
-	struct files_keeper *k = container_of(f, struct files_keeper, base);
+	return files_keeper_allow(f, LINK_ALLOW_WATCH, folder, (int32_t)mask);
+}
+
+/* with: goes along, -1: nothing */
+static int files_keeper_ask(struct files_keeper *k, enum link_type type, const char *path, int with,
+			    const struct files_request *request)
+{
 	cleanup_free struct files_request *q = NULL;
 	int r;
 
@@ -54,10 +61,9 @@ static int files_keeper_open(struct files *f, const char *path, files_open_fn fn
 	q = calloc(1, sizeof(*q));
 	if (!q)
 		return -ENOMEM;
+	*q = *request;
 	q->id = ++k->last_id;
-	q->fn = fn;
-	q->userdata = userdata;
-	r = link_send(k->link, LINK_OPEN, q->id, 0, path, -1);
+	r = link_send(k->link, type, q->id, 0, path, with);
 	if (r < 0)
 		return r;
 	list_append(&k->pending, &q->link);
@@ -66,14 +72,30 @@ static int files_keeper_open(struct files *f, const char *path, files_open_fn fn
 	return 0;
 }
 
+static int files_keeper_open(struct files *f, const char *path, files_open_fn fn, void *userdata)
+{
+	const struct files_request request = { .opened = fn, .userdata = userdata };
+
+	return files_keeper_ask(container_of(f, struct files_keeper, base), LINK_OPEN, path, -1, &request);
+}
+
+static int files_keeper_watch(struct files *f, int inotify_fd, const char *folder, files_watch_fn fn, void *userdata)
+{
+	const struct files_request request = { .watched = fn, .userdata = userdata };
+
+	return files_keeper_ask(container_of(f, struct files_keeper, base), LINK_WATCH, folder, inotify_fd, &request);
+}
+
 static void files_keeper_cancel(struct files *f, void *userdata)
 {
 	struct files_keeper *k = container_of(f, struct files_keeper, base);
 	struct files_request *q;
 
 	list_for_each (q, &k->pending, link) {
-		if (q->userdata == userdata)
-			q->fn = NULL;
+		if (q->userdata != userdata)
+			continue;
+		q->opened = NULL;
+		q->watched = NULL;
 	}
 }
 
@@ -92,7 +114,9 @@ static void files_keeper_free(struct files *f)
 static const struct files_vtable files_keeper_vtable = {
 	.allow_file = files_keeper_allow_file,
 	.allow_dir = files_keeper_allow_dir,
+	.allow_watch = files_keeper_allow_watch,
 	.open = files_keeper_open,
+	.watch = files_keeper_watch,
 	.cancel = files_keeper_cancel,
 	.free = files_keeper_free,
 };
@@ -122,24 +146,23 @@ void files_keeper_opened(struct files *f, const struct link_message *m, int take
 {
 	struct files_keeper *k = container_of(f, struct files_keeper, base);
 	cleanup_fd int fd = take_fd;
-	struct files_request *q;
-	files_open_fn fn;
-	void *userdata;
+	struct files_request *q, answered;
 	int r = m->value;
 
 	list_for_each (q, &k->pending, link) {
 		if (q->id != m->id)
 			continue;
-		fn = q->fn;
-		userdata = q->userdata;
+		answered = *q;
 		list_remove(&q->link);
 		k->n_pending--;
 		free(q);
-		if (!fn)
+		if (answered.watched)
+			answered.watched(answered.userdata, r == 0 ? -EBADMSG : r);
+		if (!answered.opened)
 			return;
 		if (r > 0 || (r == 0 && fd < 0))
 			r = -EBADMSG;
-		fn(userdata, r == 0 ? TAKE_FD(fd) : -1, r);
+		answered.opened(answered.userdata, r == 0 ? TAKE_FD(fd) : -1, r);
 		return;
 	}
 }

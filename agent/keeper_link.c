@@ -19,9 +19,11 @@ static void keeper_complain(struct keeper *k, const struct link_message *m, cons
 			    what, strerror(-r));
 }
 
-static void keeper_open(struct keeper *k, const struct link_message *m)
+/* with: the inotify instance that a folder's watch is for */
+static void keeper_open(struct keeper *k, const struct link_message *m, int with)
 {
-	int r = opener_answer(&k->opener, k->link, m->id, m->path);
+	int r = m->type == LINK_OPEN ? opener_answer(&k->opener, k->link, m->id, m->path)
+				     : opener_watch(&k->opener, k->link, m->id, m->path, with);
 
 	if (r < 0)
 		keeper_complain(k, m, r == -EACCES ? "a file that is not on its list" : "cannot be answered", r);
@@ -126,18 +128,21 @@ static void keeper_repair(struct keeper *k)
 		keeper_repaired(k, r);
 }
 
-static int keeper_handle(struct keeper *k, const struct link_message *m)
+static int keeper_handle(struct keeper *k, const struct link_message *m, int with)
 {
 	switch (m->type) {
 	case LINK_ALLOW_FILE:
 		return opener_allow(&k->opener, m->path, false);
 	case LINK_ALLOW_DIR:
 		return opener_allow(&k->opener, m->path, true);
+	case LINK_ALLOW_WATCH:
+		return opener_allow_watch(&k->opener, m->path, (uint32_t)m->value);
 	case LINK_SEAL:
 		opener_seal(&k->opener);
 		return 0;
 	case LINK_OPEN:
-		keeper_open(k, m);
+	case LINK_WATCH:
+		keeper_open(k, m, with);
 		return 0;
 	case LINK_SERVES:
 		keeper_serves(k);
@@ -183,11 +188,11 @@ void keeper_link_readable(struct loop_source *s, int fd, uint32_t revents, void 
 			loop_source_free(TAKE_PTR(k->link_source));
 			return;
 		}
-		close_fd(with);
 		if (r < 0)
 			m = (struct link_message){ .type = 0 };
 		else
-			r = keeper_handle(k, &m);
+			r = keeper_handle(k, &m, with);
+		close_fd(with);
 		if (r < 0)
 			keeper_complain(k, &m, r == -EDEADLK ? "it is inside the pods dir" : "refused", r);
 	}

@@ -9,8 +9,10 @@ enum link_type {
 	/* agent -> keeper */
 	LINK_ALLOW_FILE = 1, /* path may be opened later on */
 	LINK_ALLOW_DIR, /* path and every file beneath it may be opened later on */
+	LINK_ALLOW_WATCH, /* the folder path may be watched later on; value: inotify's mask */
 	LINK_SEAL, /* the list is complete: from now on the agent has no privileges and may not add to it */
 	LINK_OPEN, /* open path for reading; answered by LINK_OPENED with the same id */
+	LINK_WATCH, /* add a watch of the folder path to the inotify instance that comes with it; answered by LINK_OPENED, too */
 	LINK_READY, /* all that the agent does is under way */
 	LINK_PUBLISHER_HANGS, /* it has an order and does not answer: start another */
 	LINK_SERVES, /* who waited has been answered: before LINK_READY, and before the API server is turned to */
@@ -18,7 +20,7 @@ enum link_type {
 	LINK_CACHE, /* the offline cache's process has ended: start another, which is answered by the same, with our end of its socket */
 	LINK_RELOADED, /* value: the log level that is in force now, or negative errno: everything stays as it was */
 	/* keeper -> agent; LINK_STOP and those behind LINK_RELOAD to the other processes, too */
-	LINK_OPENED, /* value: 0 with an fd, or negative errno */
+	LINK_OPENED, /* value: 0 with an fd, of a folder that is watched its watch descriptor, or negative errno */
 	LINK_PUBLISHER, /* value: the publisher's pid; with the agent's end of its socket */
 	LINK_WRITABLE, /* it was made writable again, or could not be: the log has it */
 	LINK_RESTARTS, /* id, value: agents and publishers after the first, those that their agent has taken along left out */

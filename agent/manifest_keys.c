@@ -6,24 +6,8 @@
 #include "common/log.h"
 #include "common/str.h"
 
-#define KEY_MASK (IN_CLOSE_WRITE | IN_MOVED_TO) /* in its folder */
-
-int manifest_keys_watch(struct manifest_keys *k)
-{
-	cleanup_free char *folder = NULL;
-	int wd;
-
-	if (!k->path)
-		return 0;
-	folder = file_dirname(k->path);
-	if (!folder)
-		return -ENOMEM;
-	wd = inotify_add_watch(k->inotify_fd, folder, KEY_MASK | IN_ONLYDIR | IN_MASK_ADD);
-	if (wd < 0)
-		return -errno;
-	k->wd = wd;
-	return 0;
-}
+#define KEY_MASK   (IN_CLOSE_WRITE | IN_MOVED_TO) /* in its folder */
+#define WATCH_MASK (KEY_MASK | IN_ONLYDIR | IN_MASK_ADD)
 
 static void keys_refused(struct manifest_keys *k, const struct err *e)
 {
@@ -38,18 +22,21 @@ static void keys_refused(struct manifest_keys *k, const struct err *e)
 int manifest_keys_open(struct manifest_keys *k, const char *path, struct err *e)
 {
 	cleanup_free char *dir = file_dirname(path), *real = dir ? realpath(dir, NULL) : NULL;
-	const char *folder = real ?: dir, *slash = strrchr(path, '/');
+	const char *slash = strrchr(path, '/');
 	int r;
 
-	k->path = folder ? file_join(folder, slash ? slash + 1 : path) : NULL;
+	k->folder = real ? TAKE_PTR(real) : TAKE_PTR(dir);
+	k->path = k->folder ? file_join(k->folder, slash ? slash + 1 : path) : NULL;
 	if (!k->path)
 		return err_set(e, -ENOMEM, "out of memory");
 	r = files_allow_file(k->files, k->path);
+	if (r == 0)
+		r = files_allow_watch(k->files, k->folder, WATCH_MASK);
 	if (r < 0)
 		return err_set(e, r, "%s: %s", path, strerror(-r));
-	r = manifest_keys_watch(k);
-	if (r < 0)
-		err_set(e, r, "%s: %s", path, strerror(-r));
+	k->wd = inotify_add_watch(k->inotify_fd, k->folder, WATCH_MASK);
+	if (k->wd < 0)
+		r = err_set(e, -errno, "%s: %m", path);
 	else
 		r = sealing_keys_open(path, &k->fd, e);
 	if (r == 0 || !k->resumes)
@@ -108,6 +95,14 @@ static void keys_opened(void *userdata, int take_fd, int r)
 		manifest_keys_read(k);
 }
 
+/* Why it is none, whoever opens the file is told, too. */
+static void folder_watched(void *userdata, int wd)
+{
+	struct manifest_keys *k = userdata;
+
+	k->wd = MAX(wd, -1);
+}
+
 void manifest_keys_read(struct manifest_keys *k)
 {
 	struct err e = ERR_INIT;
@@ -118,7 +113,9 @@ void manifest_keys_read(struct manifest_keys *k)
 	k->again = k->opening;
 	if (k->opening)
 		return;
-	r = files_open(k->files, k->path, keys_opened, k);
+	r = files_watch(k->files, k->inotify_fd, k->folder, folder_watched, k);
+	if (r == 0)
+		r = files_open(k->files, k->path, keys_opened, k);
 	k->opening = r == 0;
 	if (r == 0)
 		return;
@@ -135,9 +132,10 @@ bool manifest_keys_concerns(const struct manifest_keys *k, const struct inotify_
 
 void manifest_keys_deinit(struct manifest_keys *k)
 {
-	if (k->opening)
+	if (k->path)
 		files_cancel(k->files, k);
 	sealing_keys_free(k->keys);
 	close_fd(k->fd);
 	free(k->path);
+	free(k->folder);
 }

@@ -18,7 +18,7 @@ struct manifest_keys {
 	void (*changed)(void *userdata, bool others);
 	void *userdata;
 
-	char *path; /* NULL: there are no keys */
+	char *path, *folder; /* NULL: there are no keys */
 	int fd; /* until manifest_keys_start(); -1: there is none */
 	int wd; /* of the file's folder, which may be watched for something else, too; -1: it is not watched */
 	struct sealing_keys *keys; /* NULL: none could be read yet */
@@ -26,14 +26,13 @@ struct manifest_keys {
 };
 #define MANIFEST_KEYS_INIT ((struct manifest_keys){ .inotify_fd = -1, .fd = -1, .wd = -1 })
 
-/* With all privileges: resolves, watches and opens the file, and puts it on the list of `files`. What is in it is for
- * manifest_keys_start(). */
+/* With all privileges: resolves, watches and opens the file, and puts it and its folder on the lists of `files`. What is in it is
+ * for manifest_keys_start(). */
 int manifest_keys_open(struct manifest_keys *k, const char *path, struct err *e);
 /* Without privileges: reads what was opened. */
 int manifest_keys_start(struct manifest_keys *k, struct err *e);
-/* Watches the file's folder (again). Negative errno: it is not there. */
-int manifest_keys_watch(struct manifest_keys *k);
-/* Reads the file, or reads it again; `changed` comes later. Without keys it does nothing. */
+/* Reads the file, or reads it again, and watches its folder, which may be another one; `changed` comes later. Without keys it does
+ * nothing. */
 void manifest_keys_read(struct manifest_keys *k);
 /* The event may be that of a file that was written or replaced. */
 bool manifest_keys_concerns(const struct manifest_keys *k, const struct inotify_event *ev);

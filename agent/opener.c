@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <sys/inotify.h>
 
 #include "agent/files.h"
 #include "agent/link.h"
@@ -11,7 +12,8 @@
 #define ALLOWED_MAX 4096
 
 struct allowed {
-	bool dir;
+	bool open, dir; /* dir: and what is beneath */
+	uint32_t watch; /* inotify's mask; 0: it may not be watched */
 	char path[];
 };
 
@@ -80,7 +82,8 @@ static bool is_never(const struct opener *o, const char *path)
 	return false;
 }
 
-int opener_allow(struct opener *o, const char *path, bool dir)
+/* The path's place on the list, which is new if it has none. */
+static int opener_place(struct opener *o, const char *path, struct allowed **ret_a)
 {
 	cleanup_free struct allowed *a = NULL;
 	size_t size = sizeof(*a) + strlen(path) + 1;
@@ -88,6 +91,9 @@ int opener_allow(struct opener *o, const char *path, bool dir)
 
 	if (o->sealed)
 		return -EPERM;
+	*ret_a = map_get_str(&o->allowed, path);
+	if (*ret_a)
+		return 0;
 	if (path[0] != '/' || map_count(&o->allowed) >= ALLOWED_MAX)
 		return -EINVAL;
 	if (is_never(o, path))
@@ -95,14 +101,34 @@ int opener_allow(struct opener *o, const char *path, bool dir)
 	a = calloc(1, size);
 	if (!a)
 		return -ENOMEM;
-	a->dir = dir;
 	memcpy(a->path, path, strlen(path) + 1);
 	r = map_add_str(&o->allowed, a->path, a);
-	if (r == -EEXIST)
-		return 0;
 	if (r < 0)
 		return r;
-	TAKE_PTR(a);
+	*ret_a = TAKE_PTR(a);
+	return 0;
+}
+
+int opener_allow(struct opener *o, const char *path, bool dir)
+{
+	struct allowed *a;
+	int r = opener_place(o, path, &a);
+
+	if (r < 0)
+		return r;
+	a->open = true;
+	a->dir |= dir;
+	return 0;
+}
+
+int opener_allow_watch(struct opener *o, const char *folder, uint32_t mask)
+{
+	struct allowed *a;
+	int r = opener_place(o, folder, &a);
+
+	if (r < 0)
+		return r;
+	a->watch |= mask;
 	return 0;
 }
 
@@ -117,7 +143,7 @@ bool opener_allows(const struct opener *o, const char *path)
 
 	if (!o->sealed || is_never(o, path))
 		return false;
-	if (a)
+	if (a && a->open)
 		return true;
 	for (size_t it = 0; (a = map_next(&o->allowed, &it));) {
 		if (a->dir && files_is_beneath(path, a->path))
@@ -146,23 +172,45 @@ int opener_flush(struct opener *o, int link)
 	return r;
 }
 
-int opener_answer(struct opener *o, int link, uint32_t id, const char *path)
+/* -EACCES: that is the answer, for it is not on the list. */
+static int opener_tell(struct opener *o, int link, uint32_t id, int value, bool allowed)
 {
-	bool allowed = opener_allows(o, path);
 	int r;
-
-	assert(!o->owes);
 
 	o->owes = true;
 	o->owed_id = id;
-	o->owed_value = allowed ? 0 : -EACCES;
-	if (allowed) {
-		o->owed_fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-		if (o->owed_fd < 0)
-			o->owed_value = -errno;
-	}
+	o->owed_value = allowed ? value : -EACCES;
 	r = opener_flush(o, link);
 	if (!allowed)
 		return -EACCES;
 	return r == -EAGAIN || r == -EPIPE ? 0 : r;
+}
+
+int opener_answer(struct opener *o, int link, uint32_t id, const char *path)
+{
+	bool allowed = opener_allows(o, path);
+	int value = 0;
+
+	assert(!o->owes);
+
+	if (allowed) {
+		o->owed_fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+		value = o->owed_fd < 0 ? -errno : 0;
+	}
+	return opener_tell(o, link, id, value, allowed);
+}
+
+int opener_watch(struct opener *o, int link, uint32_t id, const char *folder, int inotify_fd)
+{
+	const struct allowed *a = map_get_str(&o->allowed, folder);
+	bool allowed = o->sealed && a && a->watch;
+	int wd = 0;
+
+	assert(!o->owes);
+
+	if (allowed) {
+		wd = inotify_add_watch(inotify_fd, folder, a->watch);
+		wd = wd < 0 ? -errno : wd;
+	}
+	return opener_tell(o, link, id, wd, allowed);
 }

@@ -8,8 +8,8 @@
  * This process may have no right to the folder by its path: it lists it through an fd that was opened before privileges
  * were dropped, and files come from `files`. Nothing but the listing and reading of regular files touches a disk here.
  *
- * When the folder itself goes away, everything that was read stays, and the path is tried again until a folder is there.
- * Its deletion is told by the folder above: its own inode lives as long as our fd.
+ * When the folder itself goes away, everything that was read stays, and the path is tried again until a folder is there; that is
+ * opened and watched by `files`, too. Its deletion is told by the folder above: its own inode lives as long as our fd.
  *
  * Private keys are read again when their file is written or replaced, and when somebody asks for it. All manifests are
  * read again then, because which values can be opened may have changed. Keys that cannot be read change nothing. */
@@ -43,6 +43,7 @@
 #define WATCH_MASK                                                                                                     \
 	(IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_CREATE | IN_DELETE_SELF | IN_MOVE_SELF |        \
 	 IN_ONLYDIR)
+#define END_MASK   (IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT | IN_IGNORED)
 #define ABOVE_MASK (IN_DELETE | IN_ONLYDIR | IN_MASK_ADD) /* ADD: / is above itself */
 
 struct manifest_file {
@@ -64,9 +65,12 @@ struct manifests {
 	struct files *files;
 	struct manifest_set *set;
 	struct manifest_keys keys;
-	char *dir; /* resolved */
+	char *dir, *above; /* resolved; above: the folder that `dir` is in */
 	int dir_fd, inotify_fd, wd; /* wd -1: the folder is gone */
-	int above_wd; /* of the folder that `dir` is in; -1: it is not watched */
+	int next_wd; /* of the folder that is being opened anew; -1: not yet */
+	bool reopening;
+	bool end_seen; /* of some folder, since that has begun */
+	int above_wd; /* -1: it is not watched */
 	struct loop_source *io, *batch_timer, *retry_timer, *defer;
 	struct map known; /* by name -> struct manifest_file */
 	struct manifest_room room;
@@ -446,32 +450,43 @@ static void read_batch(struct loop_source *source, void *userdata)
 	pump(m);
 }
 
-static void folder_gone(struct manifests *m)
+/* Until it is there again. */
+static void wait_for_folder(struct manifests *m, int why)
 {
 	struct err e = ERR_INIT;
 
+	if (why == -ENOENT)
+		err_set(&e, why, "%s: the manifests folder is gone; what was read from it stays", m->dir);
+	else
+		err_set(&e, why, "%s: the manifests folder cannot be watched: %s; what was read from it stays", m->dir,
+			strerror(-why));
+	if (manifest_set_fail(m->set, m->dir, err_text(&e)) < 0)
+		log_error(NULL, "%s", err_text(&e));
+	loop_timer_set(m->retry_timer, RETRY_USEC);
+}
+
+static void folder_gone(struct manifests *m)
+{
 	if (m->wd < 0)
 		return;
 	inotify_rm_watch(m->inotify_fd, m->wd);
 	m->wd = -1;
 	loop_timer_off(m->batch_timer);
 	m->batch_since_usec = 0;
-	err_set(&e, -ENOENT, "%s: the manifests folder is gone; what was read from it stays", m->dir);
-	if (manifest_set_fail(m->set, m->dir, err_text(&e)) < 0)
-		log_error(NULL, "%s", err_text(&e));
-	loop_timer_set(m->retry_timer, RETRY_USEC);
+	wait_for_folder(m, -ENOENT);
 }
 
 /* Without it, only the end of a folder that had something in it is noticed. */
-static void watch_above(struct manifests *m)
+static void above_watched(void *userdata, int wd)
 {
-	cleanup_free char *above = file_dirname(m->dir);
+	struct manifests *m = userdata;
 
-	m->above_wd = above ? inotify_add_watch(m->inotify_fd, above, ABOVE_MASK) : -1;
-	if (m->above_wd < 0)
+	m->above_wd = MAX(wd, -1);
+	if (wd < 0)
 		log_warning(NULL, "%s: cannot watch the folder above; its deletion may not be seen", m->dir);
 }
 
+/* With privileges. */
 static int watch_folder(struct manifests *m, struct err *e)
 {
 	cleanup_fd int fd = -1;
@@ -486,24 +501,75 @@ static int watch_folder(struct manifests *m, struct err *e)
 	close_fd(m->dir_fd);
 	m->dir_fd = TAKE_FD(fd);
 	m->wd = wd;
-	watch_above(m);
+	above_watched(m, inotify_add_watch(m->inotify_fd, m->above, ABOVE_MASK));
 	return 0;
 }
 
-static void retry_folder(struct loop_source *source, void *userdata)
+static void folder_refused(struct manifests *m, int why)
+{
+	if (m->next_wd >= 0 && m->next_wd != m->wd)
+		inotify_rm_watch(m->inotify_fd, m->next_wd);
+	m->next_wd = -1;
+	m->reopening = false;
+	if (m->wd < 0)
+		wait_for_folder(m, why);
+	else
+		loop_timer_set(m->retry_timer, RETRY_USEC); /* what is wrong with it has been said */
+}
+
+static void folder_opened(void *userdata, int take_fd, int r)
 {
 	struct manifests *m = userdata;
+	cleanup_fd int fd = take_fd;
 
-	if (watch_folder(m, NULL) < 0) {
-		loop_timer_set(m->retry_timer, RETRY_USEC);
+	/* it may have been this one's, of which nothing more would be told */
+	if (r == 0 && m->end_seen)
+		r = -ENOENT;
+	if (r < 0) {
+		folder_refused(m, r);
 		return;
 	}
+	if (m->wd >= 0 && m->wd != m->next_wd)
+		inotify_rm_watch(m->inotify_fd, m->wd);
+	close_fd(m->dir_fd);
+	m->dir_fd = TAKE_FD(fd);
+	m->wd = m->next_wd;
+	m->next_wd = -1;
+	m->reopening = false;
+	if (files_watch(m->files, m->inotify_fd, m->above, above_watched, m) < 0)
+		above_watched(m, -1);
 	log_info(NULL, "%s: the manifests folder is watched again", m->dir);
 	m->read_all = true;
 	gather(m);
 	/* they may lie in it, or it may have gone with the folder above */
-	if (manifest_keys_watch(&m->keys) == 0)
-		manifest_keys_read(&m->keys);
+	manifest_keys_read(&m->keys);
+}
+
+static void folder_watched(void *userdata, int wd)
+{
+	struct manifests *m = userdata;
+	int r = wd;
+
+	m->next_wd = MAX(wd, -1);
+	if (wd >= 0)
+		r = files_open(m->files, m->dir, folder_opened, m);
+	if (r < 0)
+		folder_refused(m, r);
+}
+
+/* Watched first: if it is another one that is opened then, the end of the one that is watched is told. */
+static void retry_folder(struct loop_source *source, void *userdata)
+{
+	struct manifests *m = userdata;
+	int r;
+
+	if (m->reopening)
+		return;
+	m->end_seen = false;
+	m->reopening = true;
+	r = files_watch(m->files, m->inotify_fd, m->dir, folder_watched, m);
+	if (r < 0)
+		folder_refused(m, r);
 }
 
 /* ---- events ---- */
@@ -554,6 +620,7 @@ static void handle_event(struct manifests *m, const struct inotify_event *ev)
 	if (ev->mask & IN_Q_OVERFLOW) {
 		log_warning(NULL, "%s: too many changes at once; all files are read again", m->dir);
 		m->read_all = true;
+		m->end_seen = true; /* for all we know */
 		gather(m);
 		manifest_keys_read(&m->keys);
 		return;
@@ -562,10 +629,11 @@ static void handle_event(struct manifests *m, const struct inotify_event *ev)
 		manifest_keys_read(&m->keys);
 	if (may_be_end(m, ev))
 		gather(m);
+	m->end_seen |= (ev->mask & END_MASK) != 0;
 	/* of a folder that was watched earlier, or of the keys */
 	if (ev->wd != m->wd)
 		return;
-	if (ev->mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT | IN_IGNORED))
+	if (ev->mask & END_MASK)
 		folder_gone(m);
 	else if (ev->len > 0)
 		handle_name(m, ev->name, ev->mask);
@@ -747,6 +815,7 @@ static void manifests_free(struct source *s)
 			files_cancel(m->files, f);
 		file_free(f);
 	}
+	files_cancel(m->files, m);
 	manifest_keys_deinit(&m->keys);
 	map_deinit(&m->known);
 	loop_source_free(m->io);
@@ -757,6 +826,7 @@ static void manifests_free(struct source *s)
 	close_fd(m->inotify_fd);
 	close_fd(m->dir_fd);
 	free(m->dir);
+	free(m->above);
 	free(m);
 }
 
@@ -780,6 +850,9 @@ static int open_folder(struct manifests *m, const char *dir, struct err *e)
 	m->dir = realpath(dir, NULL);
 	if (!m->dir)
 		return err_set(e, -errno, "manifests folder %s: %m", dir);
+	m->above = file_dirname(m->dir);
+	if (!m->above)
+		return err_set(e, -ENOMEM, "out of memory");
 	if (m->inotify_fd < 0)
 		m->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	if (m->inotify_fd < 0)
@@ -788,6 +861,10 @@ static int open_folder(struct manifests *m, const char *dir, struct err *e)
 	if (r < 0)
 		return r;
 	r = files_allow_dir(m->files, m->dir);
+	if (r == 0)
+		r = files_allow_watch(m->files, m->dir, WATCH_MASK);
+	if (r == 0)
+		r = files_allow_watch(m->files, m->above, ABOVE_MASK);
 	return r < 0 ? err_set(e, r, "manifests folder %s: %s", m->dir, strerror(-r)) : 0;
 }
 
@@ -844,7 +921,7 @@ int source_manifests_new(struct loop *l, struct files *files, const struct sourc
 	m->source.vtable = &manifests_vtable;
 	m->loop = l;
 	m->files = files;
-	m->dir_fd = m->wd = m->above_wd = -1;
+	m->dir_fd = m->wd = m->next_wd = m->above_wd = -1;
 	m->inotify_fd = take_instance(options->take_inotify);
 	list_init(&m->queue);
 	list_init(&m->fetches);

@@ -1,13 +1,14 @@
 /* fuzz: at most 2048 bytes
  * Link: a keeper whose agent sends anything, and an agent whose keeper does. No fd is left over, and what is opened lies
  * beneath what was allowed before the list was sealed, and never where nothing may be opened: judged by where the fd
- * leads, not by its name.
+ * leads, not by its name. What is watched is a folder that might be, by its name.
  *
  * Input: one operation after the other. */
 #include "test/fuzz/fuzz.h"
 
 #include <fcntl.h>
 #include <limits.h>
+#include <sys/inotify.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -21,6 +22,7 @@
 #define ALLOWED_MAX OPS_MAX /* the same one counts each time */
 
 static char base[] = "/tmp/fuzz_link.XXXXXX", never[64];
+static int inotify;
 
 static const char *const FILES[] = { "ok/a", "ok/sub/b", "okay/c", "never/d", "never/sub/e", "f" };
 
@@ -71,7 +73,8 @@ static size_t count_fds(void)
 static struct {
 	char path[ALLOWED_MAX][PATH_MAX]; /* real ones */
 	bool dir[ALLOWED_MAX];
-	size_t n;
+	char watch[ALLOWED_MAX][PATH_MAX]; /* as they are written */
+	size_t n, n_watch;
 	bool sealed;
 } may;
 
@@ -82,6 +85,16 @@ static void may_add(const char *path, bool dir)
 		may.dir[may.n] = dir;
 		may.n++;
 	}
+}
+
+static void check_watched(const char *path)
+{
+	bool good = false;
+
+	FUZZ_CHECK(may.sealed);
+	for (size_t i = 0; i < may.n_watch && !good; i++)
+		good = str_eq(path, may.watch[i]);
+	FUZZ_CHECK(good);
 }
 
 static bool is_in(const char *path, const char *dir)
@@ -173,6 +186,8 @@ static void keeper_read(struct opener *o, int link)
 		r = link_receive(link, &m, &fd);
 		if (r == -EAGAIN || r == -EPIPE)
 			return;
+		if (r == 0 && m.type == LINK_WATCH && opener_watch(o, link, m.id, m.path, fd) != -EACCES)
+			check_watched(m.path);
 		close_fd(fd);
 		if (r < 0)
 			continue;
@@ -183,6 +198,12 @@ static void keeper_read(struct opener *o, int link)
 			FUZZ_CHECK(r != 0 || !may.sealed);
 			if (r == 0)
 				may_add(m.path, m.type == LINK_ALLOW_DIR);
+		} else if (m.type == LINK_ALLOW_WATCH) {
+			r = opener_allow_watch(o, m.path, (uint32_t)m.value);
+			FUZZ_CHECK(r == 0 || r == -EPERM || r == -EINVAL || r == -EDEADLK);
+			FUZZ_CHECK(r != 0 || (!may.sealed && may.n_watch < ALLOWED_MAX));
+			if (r == 0)
+				memcpy(may.watch[may.n_watch++], m.path, m.path_len + 1);
 		} else if (m.type == LINK_SEAL) {
 			opener_seal(o);
 			may.sealed = true;
@@ -207,6 +228,11 @@ static void opened(void *userdata, int fd, int r)
 	w->n_told++;
 	w->r = r;
 	close_fd(fd);
+}
+
+static void watched(void *userdata, int wd)
+{
+	opened(userdata, -1, MIN(wd, -1));
 }
 
 /* What the agent has not read yet. `from_keeper`: it was the keeper who sent it all. */
@@ -253,14 +279,19 @@ static void run(struct fuzz_input *in, int agent, int keeper, bool mad_keeper)
 			break;
 		case 1:
 			make_path(in, path);
-			link_send(agent, op & 8 ? LINK_ALLOW_DIR : LINK_ALLOW_FILE, 0, 0, path, -1);
+			link_send(agent,
+				  op & 64  ? LINK_ALLOW_WATCH
+				  : op & 8 ? LINK_ALLOW_DIR
+					   : LINK_ALLOW_FILE,
+				  0, IN_CREATE | IN_MASK_ADD, path, -1);
 			break;
 		case 2:
 			link_send(agent, LINK_SEAL, 0, 0, NULL, -1);
 			break;
 		case 3:
 			make_path(in, path);
-			n_asked[which] += files_open(f, path, opened, &w[which]) == 0;
+			n_asked[which] += (op & 8 ? files_watch(f, op & 64 ? inotify : 0, path, watched, &w[which])
+						  : files_open(f, path, opened, &w[which])) == 0;
 			break;
 		case 4:
 			agent_read(f, agent, !mad_keeper);
@@ -279,7 +310,7 @@ static void run(struct fuzz_input *in, int agent, int keeper, bool mad_keeper)
 			if (op & 8) {
 				opener_reset(&o);
 				may.sealed = false;
-				may.n = 0;
+				may.n = may.n_watch = 0;
 				agent_read(f, agent, false);
 			}
 			break;
@@ -301,8 +332,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!*never) {
 		log_set_level(LOG_LEVEL_ERROR);
 		make_files();
+		inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+		FUZZ_CHECK(inotify >= 0);
 	}
-	may.n = 0;
+	may.n = may.n_watch = 0;
 	may.sealed = false;
 	mad_keeper = fuzz_u8(&in) & 1;
 	n_fds = count_fds();

@@ -7,6 +7,7 @@
 #include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <sys/inotify.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <cmocka.h>
@@ -1794,12 +1795,13 @@ static void keys_in_a_folder_that_comes_back_are_read_again(void **state)
 	assert_int_equal(nftw(away, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
 }
 
-/* Files that are opened at once, and told when the test says so. */
+/* Files that are opened (folders: watched) at once, and told when the test says so. */
 #define HELD_MAX 64
 struct held_files {
 	struct files files;
 	struct {
-		files_open_fn fn;
+		files_open_fn opened;
+		files_watch_fn watched;
 		void *userdata;
 		int fd, r;
 	} held[HELD_MAX];
@@ -1812,13 +1814,33 @@ static int held_allow(struct files *f, const char *path)
 	return 0;
 }
 
+static int held_allow_watch(struct files *f, const char *folder, uint32_t mask)
+{
+	return 0;
+}
+
+static int held_watch(struct files *f, int inotify_fd, const char *folder, files_watch_fn fn, void *userdata)
+{
+	struct held_files *h = container_of(f, struct held_files, files);
+	/* the source's own mask is not wider */
+	int wd = inotify_add_watch(inotify_fd, folder,
+				   IN_CLOSE_WRITE | IN_MOVED_TO | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR);
+
+	assert_true(h->n < HELD_MAX);
+	h->held[h->n].opened = NULL;
+	h->held[h->n].watched = fn;
+	h->held[h->n].userdata = userdata;
+	h->held[h->n++].r = wd < 0 ? -errno : wd;
+	return 0;
+}
+
 static int held_open(struct files *f, const char *path, files_open_fn fn, void *userdata)
 {
 	struct held_files *h = container_of(f, struct held_files, files);
 	int fd = h->fail ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), r = h->fail ?: fd < 0 ? -errno : 0;
 
 	assert_true(h->n < HELD_MAX);
-	h->held[h->n].fn = fn;
+	h->held[h->n].opened = fn;
 	h->held[h->n].userdata = userdata;
 	h->held[h->n].fd = fd;
 	h->held[h->n++].r = r;
@@ -1829,17 +1851,24 @@ static void held_cancel(struct files *f, void *userdata)
 {
 }
 
-static const struct files_vtable held_vtable = {
-	.allow_file = held_allow, .allow_dir = held_allow, .open = held_open, .cancel = held_cancel
-};
+static const struct files_vtable held_vtable = { .allow_file = held_allow,
+						 .allow_dir = held_allow,
+						 .allow_watch = held_allow_watch,
+						 .open = held_open,
+						 .watch = held_watch,
+						 .cancel = held_cancel };
 
 static void release(struct held_files *h)
 {
 	struct held_files now = *h;
 
 	h->n = 0;
-	for (size_t i = 0; i < now.n; i++)
-		now.held[i].fn(now.held[i].userdata, now.held[i].fd, now.held[i].r);
+	for (size_t i = 0; i < now.n; i++) {
+		if (now.held[i].opened)
+			now.held[i].opened(now.held[i].userdata, now.held[i].fd, now.held[i].r);
+		else
+			now.held[i].watched(now.held[i].userdata, now.held[i].r);
+	}
 }
 
 static void wait_for_held(struct world *w, struct held_files *h)
@@ -1937,11 +1966,11 @@ static void keys_that_change_while_they_are_opened_are_read_once_more(void **sta
 	want(w, "db");
 	expect(w, "failed default/db ...");
 	source_reread(w->source);
-	/* the keeper has the old ones open already */
+	/* the keeper has the old ones open already, and watches their folder */
 	write_key(private_path, other, 0600);
 	for (int i = 0; i < 5; i++)
 		assert_true(loop_run_once(w->loop, 20 * USEC_PER_MSEC) >= 0);
-	assert_int_equal(h.n, 1);
+	assert_int_equal(h.n, 2);
 	release(&h);
 	wait_for_held(w, &h);
 	release(&h);
@@ -1967,6 +1996,67 @@ static void answers_that_come_when_the_folder_is_gone_do_not_count(void **state)
 	/* it is answered with what is known */
 	expect(w, "secret default/db k=one");
 	assert_int_equal(rename(away, w->dir), 0);
+}
+
+/* As soon as something is told, or the time is up; everything that is asked for is answered. */
+static void answer_until_told(struct world *w, struct held_files *h)
+{
+	eventually(w, (release(h), w->n_log > w->n_seen));
+}
+
+/* The watch is the first folder's, what is opened is the second. */
+static void a_folder_that_goes_while_it_is_opened_is_not_followed(void **state)
+{
+	struct world *w = *state;
+	cleanup_free char *away = str_format("%s.away", w->dir), *away_too = str_format("%s.away2", w->dir);
+	struct held_files h;
+
+	put_secret(w, "db.yaml", "db", "one");
+	begin_held(w, &h);
+	assert_int_equal(rename(w->dir, away), 0);
+	eventually(w, health(w).n_watches == 0);
+	assert_int_equal(mkdir(w->dir, 0755), 0);
+	put_secret(w, "db.yaml", "db", "two");
+	wait_for_held(w, &h);
+	assert_int_equal(rename(w->dir, away_too), 0);
+	assert_int_equal(mkdir(w->dir, 0755), 0);
+	put_secret(w, "db.yaml", "db", "three");
+	/* its end is told before its watch is */
+	for (int i = 0; i < 5; i++)
+		assert_true(loop_run_once(w->loop, 20 * USEC_PER_MSEC) >= 0);
+	answer_until_told(w, &h);
+	expect(w, "secret default/db k=three");
+	put_secret(w, "db.yaml", "db", "four");
+	answer_until_told(w, &h);
+	expect(w, "secret default/db k=four");
+	assert_int_equal(nftw(away, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+	assert_int_equal(nftw(away_too, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+}
+
+static void what_stands_in_the_folders_place_is_said(void **state)
+{
+	struct world *w = *state;
+	cleanup_free char *away = str_format("%s.away", w->dir);
+	int fd;
+
+	put_secret(w, "db.yaml", "db", "one");
+	begin(w);
+	expect(w, "synced");
+	want(w, "db");
+	expect(w, "secret default/db k=one");
+	assert_int_equal(rename(w->dir, away), 0);
+	fd = open(w->dir, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+	assert_true(fd >= 0);
+	close(fd);
+	eventually(w, strstr(health(w).last_error, "the manifests folder cannot be watched: Not a directory; "
+						   "what was read from it stays"));
+	assert_int_equal(unlink(w->dir), 0);
+	eventually(w, strstr(health(w).last_error, "the manifests folder is gone"));
+	assert_int_equal(rename(away, w->dir), 0);
+	wait_for_rejected(w, 0);
+	assert_int_equal(w->n_log, w->n_seen);
+	put_secret(w, "db.yaml", "db", "two");
+	expect(w, "secret default/db k=two");
 }
 
 static void a_folder_that_cannot_be_listed_keeps_what_it_gave(void **state)
@@ -2150,6 +2240,8 @@ int main(void)
 		TEST(a_file_that_changes_while_it_is_opened_is_read_once_more),
 		TEST(keys_that_change_while_they_are_opened_are_read_once_more),
 		TEST(answers_that_come_when_the_folder_is_gone_do_not_count),
+		TEST(a_folder_that_goes_while_it_is_opened_is_not_followed),
+		TEST(what_stands_in_the_folders_place_is_said),
 		TEST(a_folder_that_cannot_be_listed_keeps_what_it_gave),
 		TEST(more_files_than_are_read_are_refused_as_a_whole),
 		TEST(events_that_are_lost_are_made_up_for),

@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <ftw.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 
 #include "common/file.h"
@@ -110,7 +111,7 @@ static void several_requests_are_each_answered(void **state)
 
 static void what_is_not_on_the_list_is_refused(void **state)
 {
-	static const char *const NAMES[] = { "b",      "a/",   "ab",	 "sub/../../a", "sub",
+	static const char *const NAMES[] = { "b",      "a/",   "ab",	 "sub/../../a", "sub/",
 					     "sub/..", "../x", "sub2/c", "sub/../sub/c" };
 	struct rig *t = *state;
 	cleanup_free char *a = make(t, "a"), *b = make(t, "b"), *sub = file_join(t->dir, "sub"), *c = NULL;
@@ -130,6 +131,47 @@ static void what_is_not_on_the_list_is_refused(void **state)
 		if (t->r != -EACCES)
 			fail_msg("%s: %d", path, t->r);
 	}
+}
+
+static void on_watch(void *userdata, int wd)
+{
+	struct rig *t = userdata;
+
+	t->answers++;
+	t->r = wd;
+}
+
+static void only_folders_on_the_list_are_watched(void **state)
+{
+	struct rig *t = *state;
+	cleanup_fd int inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	cleanup_free char *sub = file_join(t->dir, "sub"), *a = make(t, "a");
+	char events[256];
+
+	assert_int_equal(mkdir(sub, 0700), 0);
+	assert_int_equal(files_allow_dir(t->files, sub), 0);
+	assert_int_equal(files_allow_watch(t->files, t->dir, IN_DELETE), 0);
+	assert_int_equal(files_watch(t->files, inotify, t->dir, on_watch, t), 0);
+	assert_int_equal(t->answers, 0);
+	turn(t);
+	assert_int_equal(t->answers, 1);
+	assert_true(t->r > 0);
+	assert_int_equal(unlink(a), 0);
+	assert_true(read(inotify, events, sizeof(events)) > 0);
+	/* to be opened, and not watched; and the other way round */
+	assert_int_equal(files_watch(t->files, inotify, sub, on_watch, t), 0);
+	turn(t);
+	assert_int_equal(t->r, -EACCES);
+	assert_int_equal(files_open(t->files, t->dir, on_open, t), 0);
+	turn(t);
+	assert_int_equal(t->r, -EACCES);
+	assert_int_equal(files_watch(t->files, -1, t->dir, on_watch, t), 0);
+	turn(t);
+	assert_int_equal(t->r, -EBADF);
+	assert_int_equal(files_watch(t->files, inotify, t->dir, on_watch, t), 0);
+	files_cancel(t->files, t);
+	turn(t);
+	assert_int_equal(t->answers, 4);
 }
 
 static void missing_file_is_said(void **state)
@@ -206,6 +248,7 @@ int main(void)
 		TEST(file_on_the_list_is_opened_later),
 		TEST(several_requests_are_each_answered),
 		TEST(what_is_not_on_the_list_is_refused),
+		TEST(only_folders_on_the_list_are_watched),
 		TEST(missing_file_is_said),
 		TEST(list_is_fixed_with_the_first_request),
 		TEST(cancelled_requests_are_not_answered),

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <sys/inotify.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -344,6 +345,108 @@ static void only_what_is_on_the_fixed_list_is_opened(void **state)
 	opener_deinit(&o);
 }
 
+static void on_watch(void *userdata, int wd)
+{
+	struct opened *o = userdata;
+
+	o->n++;
+	o->r = wd;
+}
+
+static void a_watch_is_asked_for_with_the_instance_it_is_for(void **state)
+{
+	static const int answers[] = { 3, -ENOENT, 0 };
+	cleanup_fd int inotify = inotify_init1(IN_CLOEXEC);
+	size_t before = count_fds();
+	struct link_message m;
+	struct files *f;
+	int fd = -1;
+
+	assert_int_equal(files_keeper_new(ends[0], &f), 0);
+	assert_int_equal(files_allow_watch(f, "/a", IN_DELETE | IN_ONLYDIR), 0);
+	assert_int_equal(link_receive(ends[1], &m, &fd), 0);
+	assert_int_equal(m.type, LINK_ALLOW_WATCH);
+	assert_int_equal(m.value, IN_DELETE | IN_ONLYDIR);
+	assert_string_equal(m.path, "/a");
+	for (size_t i = 0; i < ARRAY_SIZE(answers); i++) {
+		struct opened a = { .n = 0 };
+
+		assert_int_equal(files_watch(f, inotify, "/a", on_watch, &a), 0);
+		assert_int_equal(link_receive(ends[1], &m, &fd), 0);
+		assert_int_equal(m.type, LINK_WATCH);
+		assert_true(inotify_add_watch(fd, "/", IN_DELETE) > 0);
+		close_fd(fd);
+		m.value = answers[i];
+		/* nothing that comes with the answer stays open */
+		files_keeper_opened(f, &m, open_null());
+		assert_int_equal(a.n, 1);
+		assert_int_equal(a.r, answers[i] ?: -EBADMSG);
+	}
+	/* one that nobody waits for any more */
+	assert_int_equal(files_watch(f, inotify, "/a", on_watch, state), 0);
+	files_cancel(f, state);
+	assert_int_equal(link_receive(ends[1], &m, &fd), 0);
+	close_fd(fd);
+	m.value = 3;
+	files_keeper_opened(f, &m, -1);
+	assert_int_equal(count_fds(), before);
+	assert_int_equal(files_keeper_seal(f), 0);
+	assert_int_equal(files_allow_watch(f, "/b", IN_DELETE), -EPERM);
+	files_free(f);
+}
+
+static void only_folders_of_the_fixed_list_are_watched(void **state)
+{
+	cleanup_fd int inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	char dir[] = "/tmp/test_link.XXXXXX", file[64], gone[64];
+	struct inotify_event events[4];
+	struct opener o = OPENER_INIT;
+	int fd = -1, null = open_null();
+	struct link_message m;
+	const struct {
+		const char *path;
+		int inotify, value; /* value 1: it is watched */
+	} cases[] = {
+		{ dir, inotify, 1 },	      { dir, null, -EINVAL }, /* whatever the agent sends */
+		{ dir, -1, -EBADF },	      { gone, inotify, -ENOENT },
+		{ file, inotify, -EACCES }, /* to be opened only */
+		{ "/tmp", inotify, -EACCES }, { "/tmp/../tmp", inotify, -EACCES },
+		{ "", inotify, -EACCES },
+	};
+
+	assert_non_null(mkdtemp(dir));
+	snprintf(file, sizeof(file), "%s/file", dir);
+	snprintf(gone, sizeof(gone), "%s/gone", dir);
+	o.never[0] = "/etc/ssl";
+	assert_int_equal(opener_allow(&o, file, true), 0);
+	assert_int_equal(opener_allow_watch(&o, dir, IN_DELETE), 0);
+	assert_int_equal(opener_allow_watch(&o, dir, IN_CREATE | IN_MASK_ADD), 0);
+	assert_int_equal(opener_allow_watch(&o, gone, IN_DELETE), 0);
+	assert_int_equal(opener_allow_watch(&o, "/etc/ssl/certs", IN_DELETE), -EDEADLK);
+	assert_int_equal(opener_watch(&o, ends[0], 7, dir, inotify), -EACCES);
+	assert_int_equal(link_receive(ends[1], &m, &fd), 0);
+	assert_int_equal(m.value, -EACCES);
+	opener_seal(&o);
+	assert_int_equal(opener_allow_watch(&o, "/tmp", IN_DELETE), -EPERM);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		assert_int_equal(opener_watch(&o, ends[0], (uint32_t)i, cases[i].path, cases[i].inotify),
+				 cases[i].value == -EACCES ? -EACCES : 0);
+		assert_int_equal(link_receive(ends[1], &m, &fd), 0);
+		assert_int_equal(m.type, LINK_OPENED);
+		assert_int_equal(m.id, i);
+		assert_int_equal(MIN(m.value, 1), cases[i].value);
+		assert_int_equal(fd, -1);
+	}
+	/* for all that it is on the list for, and nothing else; and it may not be opened for that */
+	assert_int_equal(mkdir(file, 0700), 0);
+	assert_int_equal(rmdir(file), 0);
+	assert_int_equal(read(inotify, events, sizeof(events)), 2 * (sizeof(struct inotify_event) + 16));
+	assert_int_equal(opener_answer(&o, ends[0], 8, dir), -EACCES);
+	assert_int_equal(rmdir(dir), 0);
+	close(null);
+	opener_deinit(&o);
+}
+
 static void an_answer_that_is_not_taken_at_once_is_not_lost(void **state)
 {
 	struct opener o = OPENER_INIT;
@@ -393,6 +496,8 @@ int main(void)
 		with_pair(a_cancelled_request_is_not_answered_and_its_fd_is_closed),
 		with_pair(nothing_is_added_to_the_list_once_it_is_sealed),
 		with_pair(only_what_is_on_the_fixed_list_is_opened),
+		with_pair(a_watch_is_asked_for_with_the_instance_it_is_for),
+		with_pair(only_folders_of_the_fixed_list_are_watched),
 		with_pair(an_answer_that_is_not_taken_at_once_is_not_lost),
 	};
 
