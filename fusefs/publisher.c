@@ -200,8 +200,9 @@ static void run_order(const struct publisher *p, const char *msg, size_t size, s
 	}
 }
 
-/* Nothing else is ever asked for: whoever does is somebody else. What the agent sends has the first number that is free. */
-static int filter_load(void)
+/* Nothing else is ever asked for: whoever does is somebody else. What the agent sends has the first number that is free. The number
+ * of /dev/null stays its own: what is in the tree goes there and nowhere else, as to the log. */
+static int filter_load(int null)
 {
 	int fuse = dup(STDERR_FILENO);
 	const struct sysfilter_rule calls[] = {
@@ -216,11 +217,11 @@ static int filter_load(void)
 		CALL_ALLOW_IF(mknodat, ARG_HAS(2, S_IFMT, S_IFREG)),
 		CALL_ALLOW_IF(utimensat, ARG_IS(3, AT_SYMLINK_NOFOLLOW)),
 		CALL_ALLOW_IF(write, ARG_IS(0, (uint32_t)fuse), ARG_IS(2, sizeof(struct inval))),
+		CALL_DO_IF(close, SECCOMP_RET_KILL_PROCESS, ARG_IS(0, (uint32_t)null)),
 		CALL_ALLOW(close),
 		CALL_ALLOW(newfstatat),
 		CALL_ALLOW(getdents64),
-		CALL_DO_IF(sendfile, SECCOMP_RET_KILL_PROCESS, ARG_IS(0, (uint32_t)fuse)),
-		CALL_ALLOW(sendfile),
+		CALL_ALLOW_IF(sendfile, ARG_IS(0, (uint32_t)null)),
 		CALL_ALLOW(readlinkat),
 		CALL_ALLOW(exit_group),
 		CALL_ALLOW(clock_gettime),
@@ -252,7 +253,7 @@ static int landlock_load(int root)
 	return r == -EOPNOTSUPP ? 0 : r;
 }
 
-int publisher_confine(int root)
+int publisher_confine(int root, int null)
 {
 	const struct rlimit none = { 0, 0 };
 	int r;
@@ -270,7 +271,7 @@ int publisher_confine(int root)
 	    setrlimit(RLIMIT_CORE, &none) < 0)
 		return -errno;
 	r = landlock_load(root);
-	return r < 0 ? r : filter_load();
+	return r < 0 ? r : filter_load(null);
 }
 
 /* The next message, and the fd that it brings. */
@@ -303,7 +304,7 @@ int publisher_run(int socket, int private_mount)
 		log_error(NULL, "open /dev/null: %m");
 		_exit(1);
 	}
-	r = publisher_confine(p.root);
+	r = publisher_confine(p.root, p.null);
 	if (r < 0) {
 		log_error(NULL, "cannot confine the publisher: %s", strerror(-r));
 		_exit(1);

@@ -24,6 +24,7 @@
 #include <sys/ptrace.h>
 #include <sys/random.h>
 #include <sys/resource.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -58,6 +59,7 @@ static struct {
 	pid_t parent, victim, root_victim; /* other processes of the same user */
 	int pidfd, victim_pidfd; /* of root_victim, of victim */
 	int proc; /* the signaller's root folder, as it has it */
+	int null, socket; /* the publisher's */
 	uint16_t port, other_port;
 	struct sockaddr_un abstract, named;
 	struct file_handle *handle;
@@ -127,6 +129,17 @@ static bool take_signaller(void)
 	return true;
 }
 
+static bool take_publisher(void)
+{
+	int pair[2];
+
+	world.null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	if (world.null < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return false;
+	world.socket = pair[0];
+	return publisher_confine(world.dirfd, world.null) == 0;
+}
+
 static bool take_role(enum role role);
 
 static bool take_role_without(int call, enum role role)
@@ -163,7 +176,7 @@ static bool take_role(enum role role)
 	case SIGNALLER:
 		return take_signaller();
 	case PUBLISHER:
-		return publisher_confine(world.dirfd) == 0;
+		return take_publisher();
 	case KEEPER:
 		return sandbox_confine_keeper(&e) == 0;
 	case AGENT_NO_SECCOMP:
@@ -828,6 +841,13 @@ static int do_cache(void)
 	return unlinkat(world.dirfd, "index", 0) < 0 ? errno : 0;
 }
 
+static int send_file(int to)
+{
+	int fd = openat(world.dirfd, "f", O_RDONLY | O_NONBLOCK | O_NOFOLLOW);
+
+	return fd < 0 ? errno : result(sendfile(to, fd, NULL, 1 << 20));
+}
+
 static int do_update(void)
 {
 	static const struct timespec touch[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_nsec = UTIME_NOW } };
@@ -837,10 +857,9 @@ static int do_update(void)
 	    renameat(world.dirfd, "..data_tmp", world.dirfd, "..data") < 0 ||
 	    mknodat(world.dirfd, "live", S_IFREG | 0644, 0) < 0 ||
 	    utimensat(world.dirfd, "live", touch, AT_SYMLINK_NOFOLLOW) < 0 || unlinkat(world.dirfd, "live", 0) < 0 ||
-	    openat(world.dirfd, "f", O_RDONLY | O_NONBLOCK | O_NOFOLLOW) < 0 ||
 	    unlinkat(world.dirfd, "..data", 0) < 0 || unlinkat(world.dirfd, "v", AT_REMOVEDIR) < 0)
 		return errno;
-	return 0;
+	return send_file(world.null);
 }
 
 /* Absolute paths of the publisher are beneath its root. */
@@ -863,6 +882,23 @@ static int try_publisher_mknod(void)
 static int try_publisher_output(void)
 {
 	return result(write(STDERR_FILENO, "0123456789012345678901234567890123456789", 40));
+}
+
+/* What it reads is for /dev/null: the log is on the disk. */
+static int try_publisher_send_to_log(void)
+{
+	return send_file(STDERR_FILENO);
+}
+
+static int try_publisher_send_to_socket(void)
+{
+	return send_file(world.socket);
+}
+
+/* So that nothing else gets its number, as what the agent sends would. */
+static int try_publisher_close_null(void)
+{
+	return result(close(world.null));
 }
 
 static int try_publisher_long_write(void)
@@ -1314,6 +1350,9 @@ static const struct {
 	TRY(PUBLISHER, try_publisher_mknod, KILLED),
 	TRY(PUBLISHER, try_publisher_output, KILLED),
 	TRY(PUBLISHER, try_publisher_long_write, KILLED),
+	TRY(PUBLISHER, try_publisher_send_to_log, KILLED),
+	TRY(PUBLISHER, try_publisher_send_to_socket, KILLED),
+	TRY(PUBLISHER, try_publisher_close_null, KILLED),
 	TRY(PUBLISHER, try_dumpable, KILLED),
 	TRY(PUBLISHER, try_unknown, KILLED),
 	/* the keeper, and with it all of them; what it does itself it can still do */
