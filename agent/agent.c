@@ -46,6 +46,7 @@ struct agent {
 	reload_parse_fn parse;
 	void *parse_userdata;
 	struct reload *reload;
+	uint32_t reload_id; /* the keeper's, of the last one */
 	struct loop *loop;
 	struct loop_source *link_source;
 	struct jumps *jumps;
@@ -589,7 +590,7 @@ static void agent_reloaded(void *userdata, int log_level_or_error, const struct 
 		agent_leave_notes(a, log_level_or_error, tuning);
 	if (log_level_or_error >= 0 && a->events)
 		event_sender_tune(a->events, &tuning->events);
-	r = link_send(a->link, LINK_RELOADED, 0, log_level_or_error, NULL, -1);
+	r = link_send(a->link, LINK_RELOADED, a->reload_id, log_level_or_error, NULL, -1);
 
 	if (r < 0)
 		log_error(NULL, "tell the keeper: %s", strerror(-r));
@@ -644,6 +645,7 @@ static void agent_link_readable(struct loop_source *s, int fd, uint32_t revents,
 			break;
 		case LINK_RELOAD:
 			close_fd(with);
+			a->reload_id = m.id;
 			reload_begin(a->reload, a->source);
 			break;
 		case LINK_STOP:

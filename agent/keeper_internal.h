@@ -48,6 +48,7 @@ struct keeper {
 	unsigned n_publisher_deaths; /* its agent has not gone with it */
 	unsigned n_start_hangs; /* agents that hung before they were ready, in a row */
 	unsigned n_reload_tries; /* agents that were told of the reload that is under way; 0: none is */
+	uint32_t reload_id; /* of the last one that an agent was told of */
 	bool refused; /* the first agent has said why it cannot serve */
 	bool stopping;
 };

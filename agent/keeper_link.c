@@ -52,11 +52,22 @@ void keeper_tell_reload(struct keeper *k)
 	k->n_reload_tries++;
 	snprintf(state, sizeof(state), "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long)loop_now(k->loop));
 	notify_state(&k->notify, state);
-	r = link_send(k->link, LINK_RELOAD, 0, 0, NULL, -1);
+	r = link_send(k->link, LINK_RELOAD, ++k->reload_id, 0, NULL, -1);
 	if (r < 0 && r != -EPIPE) {
 		log_error(NULL, "SIGHUP: tell the agent: %s", strerror(-r));
 		keeper_reloaded(k, r);
 	}
+}
+
+/* An agent that nobody has asked could silence our log. Of an earlier one of several it may speak: the answer to the last is still
+ * to come. */
+static int keeper_hear_reloaded(struct keeper *k, const struct link_message *m)
+{
+	if (k->n_reload_tries == 0 || k->stage != STAGE_READY)
+		return -EPERM;
+	if (m->id == k->reload_id)
+		keeper_reloaded(k, m->value);
+	return 0;
 }
 
 static void keeper_serves(struct keeper *k)
@@ -159,8 +170,7 @@ static int keeper_handle(struct keeper *k, const struct link_message *m, int wit
 	case LINK_CACHE:
 		return keeper_want_cache(k);
 	case LINK_RELOADED:
-		keeper_reloaded(k, m->value);
-		return 0;
+		return keeper_hear_reloaded(k, m);
 	default:
 		return -EBADMSG;
 	}

@@ -18,7 +18,7 @@ enum link_type {
 	LINK_SERVES, /* who waited has been answered: before LINK_READY, and before the API server is turned to */
 	LINK_READ_ONLY, /* somebody has made the file system read-only; answered by LINK_WRITABLE */
 	LINK_CACHE, /* the offline cache's process has ended: start another, which is answered by the same, with our end of its socket */
-	LINK_RELOADED, /* value: the log level that is in force now, or negative errno: everything stays as it was */
+	LINK_RELOADED, /* id: of the last LINK_RELOAD; value: the log level in force now, or negative errno: all stays as it was */
 	/* keeper -> agent; LINK_STOP and those behind LINK_RELOAD to the other processes, too */
 	LINK_OPENED, /* value: 0 with an fd, of a folder that is watched its watch descriptor, or negative errno */
 	LINK_PUBLISHER, /* value: the publisher's pid; with the agent's end of its socket */

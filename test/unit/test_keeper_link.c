@@ -1,0 +1,171 @@
+/* The keeper's side of the link: what an agent says that has not been asked. */
+#include "agent/keeper_internal.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+#include "agent/link.h"
+
+struct rig {
+	struct keeper k;
+	int agent, manager; /* the other ends */
+	struct loop_source *source;
+};
+
+static int open_manager(void)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int len = snprintf(a.sun_path, sizeof(a.sun_path), "@secretlet-test-keeper-link-%d", (int)getpid());
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	setenv("NOTIFY_SOCKET", a.sun_path, 1);
+	a.sun_path[0] = 0;
+	assert_true(fd >= 0);
+	assert_int_equal(
+		bind(fd, (struct sockaddr *)&a, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + (size_t)len)), 0);
+	return fd;
+}
+
+static int setup(void **state)
+{
+	struct rig *t = calloc(1, sizeof(*t));
+	int pair[2];
+
+	t->k = (struct keeper){ .stage = STAGE_READY,
+				.opener = OPENER_INIT,
+				.notify = NOTIFY_INIT,
+				.complaints = LOG_LIMIT_INIT(USEC_PER_SEC, 10) };
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
+	t->k.link = pair[0];
+	t->agent = pair[1];
+	t->manager = open_manager();
+	assert_int_equal(notify_open(&t->k.notify), 0);
+	assert_int_equal(loop_new(&t->k.loop), 0);
+	assert_int_equal(loop_add_io(t->k.loop, t->k.link, EPOLLIN, keeper_link_readable, &t->k, &t->k.link_source), 0);
+	log_set_level(LOG_LEVEL_WARNING);
+	*state = t;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct rig *t = *state;
+
+	loop_source_free(t->k.link_source);
+	loop_free(t->k.loop);
+	notify_close(&t->k.notify);
+	opener_deinit(&t->k.opener);
+	close_fd(t->k.link);
+	close_fd(t->agent);
+	close_fd(t->manager);
+	free(t);
+	return 0;
+}
+
+static void say(struct rig *t, uint32_t id, int value)
+{
+	assert_int_equal(link_send(t->agent, LINK_RELOADED, id, value, NULL, -1), 0);
+	assert_true(loop_run_once(t->k.loop, USEC_PER_SEC) >= 0);
+}
+
+/* The id of the reload that the agent is asked for. */
+static uint32_t asked(struct rig *t)
+{
+	struct link_message m;
+	int fd;
+
+	assert_int_equal(link_receive(t->agent, &m, &fd), 0);
+	assert_int_equal(m.type, LINK_RELOAD);
+	return m.id;
+}
+
+/* How often the service manager was told READY=1 since the last time. */
+static int n_ready(struct rig *t)
+{
+	char text[256];
+	ssize_t len;
+	int n = 0;
+
+	while ((len = recv(t->manager, text, sizeof(text) - 1, 0)) > 0) {
+		text[len] = 0;
+		n += strcmp(text, "READY=1") == 0;
+	}
+	return n;
+}
+
+static void a_reload_that_nobody_asked_for_changes_no_level(void **state)
+{
+	struct rig *t = *state;
+
+	say(t, 0, LOG_LEVEL_ERROR);
+	say(t, 1, LOG_LEVEL_DEBUG);
+	assert_int_equal(log_get_level(), LOG_LEVEL_WARNING);
+	assert_int_equal(n_ready(t), 0);
+	/* asked of the next agent, which has not been told */
+	t->k.stage = STAGE_SERVES;
+	t->k.n_reload_tries = 1;
+	say(t, t->k.reload_id, LOG_LEVEL_ERROR);
+	assert_int_equal(log_get_level(), LOG_LEVEL_WARNING);
+	assert_int_equal(t->k.n_reload_tries, 1);
+	assert_int_equal(n_ready(t), 0);
+}
+
+static void a_reload_is_answered_once(void **state)
+{
+	struct rig *t = *state;
+	uint32_t id;
+
+	keeper_tell_reload(&t->k);
+	id = asked(t);
+	say(t, id, LOG_LEVEL_DEBUG);
+	assert_int_equal(log_get_level(), LOG_LEVEL_DEBUG);
+	assert_int_equal(n_ready(t), 1);
+	say(t, id, LOG_LEVEL_ERROR);
+	assert_int_equal(log_get_level(), LOG_LEVEL_DEBUG);
+	assert_int_equal(n_ready(t), 0);
+	/* refused: everything stays, and that is an end, too */
+	keeper_tell_reload(&t->k);
+	say(t, asked(t), -EINVAL);
+	assert_int_equal(log_get_level(), LOG_LEVEL_DEBUG);
+	assert_int_equal(n_ready(t), 1);
+}
+
+/* As two SIGHUPs in a row do it: the agent may answer both, or the second one alone. */
+static void of_reloads_in_a_row_the_last_one_counts(void **state)
+{
+	struct rig *t = *state;
+
+	for (int both = 0; both < 2; both++) {
+		uint32_t first, last;
+
+		t->k.n_reload_tries = 0;
+		keeper_tell_reload(&t->k);
+		first = asked(t);
+		t->k.n_reload_tries = 0;
+		keeper_tell_reload(&t->k);
+		last = asked(t);
+		log_set_level(LOG_LEVEL_WARNING);
+		if (both) {
+			say(t, first, LOG_LEVEL_ERROR);
+			assert_int_equal(log_get_level(), LOG_LEVEL_WARNING);
+			assert_int_equal(n_ready(t), 0);
+		}
+		say(t, last, LOG_LEVEL_INFO);
+		assert_int_equal(log_get_level(), LOG_LEVEL_INFO);
+		assert_int_equal(n_ready(t), 1);
+	}
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_reload_that_nobody_asked_for_changes_no_level),
+		TEST(a_reload_is_answered_once),
+		TEST(of_reloads_in_a_row_the_last_one_counts),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
