@@ -216,7 +216,30 @@ static int allow_reading(struct landlock *l, const char *const *paths, size_t n,
 	return 0;
 }
 
-/* Where libraries are, and what they read when they are loaded. */
+/* resolv.conf, mostly a link to a file that is replaced whenever the network changes. */
+static int allow_name_files(struct landlock *l, struct err *e)
+{
+	static const char *const folders[] = { "/etc", "/run/systemd/resolve", "/run/NetworkManager",
+					       "/run/resolvconf" };
+	cleanup_free char *real = realpath("/etc/resolv.conf", NULL);
+	cleanup_free char *folder = real ? file_dirname(real) : NULL;
+	/* in the root folder, the file alone */
+	const char *const own[] = { folder && str_eq(folder, "/") ? real : folder };
+	int r = allow_reading(l, folders, ARRAY_SIZE(folders), e);
+
+	return r < 0 || !folder ? r : allow_reading(l, own, 1, e);
+}
+
+static int allow_certificates(struct landlock *l, struct err *e)
+{
+	static const char *const folders[] = { "/etc/ssl", "/etc/pki", "/etc/ca-certificates",
+					       "/usr/share/ca-certificates", "/usr/local/share/ca-certificates" };
+
+	return allow_reading(l, folders, ARRAY_SIZE(folders), e);
+}
+
+/* Where libraries are, and what they read when they are loaded; and what confine_to_needs() may have to leave, for a file can be
+ * opened only if the rules of both say so. */
 static int confine_to_libraries(struct err *e)
 {
 	static const char *const folders[] = { "/lib",	   "/lib64",	  "/usr/lib", "/usr/lib64", "/usr/local/lib",
@@ -230,6 +253,10 @@ static int confine_to_libraries(struct err *e)
 	if (r < 0)
 		return err_set(e, r, "Landlock: %s", strerror(-r));
 	r = allow_reading(&l, folders, ARRAY_SIZE(folders), e);
+	if (r == 0)
+		r = allow_name_files(&l, e);
+	if (r == 0)
+		r = allow_certificates(&l, e);
 	return r < 0 ? r : set_paths(&l, what, e);
 }
 
@@ -273,28 +300,8 @@ static void load_name_services(void)
 	(void)dlopen("libgcc_s.so.1", RTLD_NOW);
 }
 
-/* resolv.conf, mostly a link to a file that is replaced whenever the network changes. */
-static int allow_name_servers(struct landlock *l, struct err *e)
-{
-	static const char *const folders[] = { "/etc", "/run/systemd/resolve", "/run/NetworkManager",
-					       "/run/resolvconf" };
-	cleanup_free char *real = realpath("/etc/resolv.conf", NULL);
-	cleanup_free char *folder = real ? file_dirname(real) : NULL;
-	const char *const own[] = { folder };
-	int r;
-
-	r = allow_reading(l, folders, ARRAY_SIZE(folders), e);
-	if (r == 0 && folder)
-		r = allow_reading(l, own, 1, e);
-	if (r == 0)
-		r = landlock_allow_connect(l, DNS_PORT);
-	return r < 0 ? err_set(e, r, "Landlock: name servers: %s", strerror(-r)) : 0;
-}
-
 static int confine_to_needs(const struct sandbox_needs *needs, struct err *e)
 {
-	static const char *const ca[] = { "/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/usr/share/ca-certificates",
-					  "/usr/local/share/ca-certificates" };
 	cleanup_landlock struct landlock l = LANDLOCK_INIT;
 	const unsigned what = LANDLOCK_FILES | LANDLOCK_TCP | LANDLOCK_DEVICES;
 	int r = landlock_begin(&l, what);
@@ -303,9 +310,11 @@ static int confine_to_needs(const struct sandbox_needs *needs, struct err *e)
 		return 0;
 	if (r < 0)
 		return err_set(e, r, "Landlock: %s", strerror(-r));
-	r = needs->names ? allow_name_servers(&l, e) : 0;
+	r = needs->names ? allow_name_files(&l, e) : 0;
+	if (r == 0 && needs->names && landlock_allow_connect(&l, DNS_PORT) < 0)
+		r = err_set(e, -EINVAL, "Landlock: port %u", DNS_PORT);
 	if (r == 0 && needs->system_ca)
-		r = allow_reading(&l, ca, ARRAY_SIZE(ca), e);
+		r = allow_certificates(&l, e);
 	if (r == 0 && needs->port && landlock_allow_connect(&l, needs->port) < 0)
 		r = err_set(e, -EINVAL, "Landlock: port %u", needs->port);
 	return r < 0 ? r : set_paths(&l, what, e);

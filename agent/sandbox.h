@@ -34,8 +34,8 @@ bool sandbox_has(enum sandbox_rule rule);
 /* "landlock-tcp" */
 const char *sandbox_rule_name(enum sandbox_rule rule);
 
-/* The agent, before it answers the first request: system calls, reading of libraries and of /etc alone, no signals. Threads
- * and library code are still allowed, connections not ruled. */
+/* The agent, before it answers the first request: system calls, reading of libraries, of /etc and of what sandbox_seal() may
+ * leave, no signals. Threads and library code are still allowed, connections not ruled. */
 int sandbox_confine(struct err *e);
 
 /* What the agent needs from now on, when everything is loaded. */

@@ -1877,6 +1877,48 @@ static void no_process_has_groups_capabilities_core_or_dump(void **state)
 	assert_int_equal(attempt_with_more(PUBLISHER_NO_SECCOMP, publishers_ids_and_limits), 0);
 }
 
+/* A file of its own, in a mount namespace of its own, opened to be read. */
+static int read_elsewhere(enum role role, const char *below, const char *folder, const char *file)
+{
+	pid_t pid = fork();
+	int fd;
+
+	assert_true(pid >= 0);
+	if (pid > 0)
+		return end_of(pid);
+	umask(022);
+	if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("none", below, "tmpfs", 0, "mode=755") < 0 || (mkdir("/run/systemd", 0755) < 0 && errno != EEXIST) ||
+	    (mkdir(folder, 0755) < 0 && errno != EEXIST))
+		_exit(EXIT_ROLE);
+	fd = open(file, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+	if (fd < 0 || !take_role(role))
+		_exit(EXIT_ROLE);
+	close(fd);
+	_exit(try_open(file, O_RDONLY));
+}
+
+/* Each step of giving up must leave what the last one is to have. */
+static void what_names_and_certificates_take_lies_outside_of_etc_too(void **state)
+{
+	static const struct {
+		const char *below, *folder, *file;
+	} needed[] = {
+		{ "/run", "/run/systemd/resolve", "/run/systemd/resolve/stub-resolv.conf" },
+		{ "/run", "/run/NetworkManager", "/run/NetworkManager/resolv.conf" },
+		{ "/usr/local/share", "/usr/local/share/ca-certificates", "/usr/local/share/ca-certificates/own.crt" },
+	};
+
+	NEEDS_ROOT();
+	for (size_t i = 0; i < ARRAY_SIZE(needed); i++) {
+		assert_int_equal(read_elsewhere(AGENT_NAME, needed[i].below, needed[i].folder, needed[i].file), 0);
+		assert_int_equal(read_elsewhere(AGENT_ADDRESS, needed[i].below, needed[i].folder, needed[i].file),
+				 EACCES);
+	}
+	if (landlock_known() & LANDLOCK_FILES)
+		assert_int_equal(read_elsewhere(AGENT_NAME, "/run", "/run/other", "/run/other/file"), EACCES);
+}
+
 /* glibc's own module that nothing else loads; an action in brackets stands before it. */
 static int has_name_service(void)
 {
@@ -1946,6 +1988,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(signaller_reads_proc_and_sends_five_signals),
 		cmocka_unit_test(one_of_seccomp_and_landlock_holds_alone),
 		cmocka_unit_test(no_process_has_groups_capabilities_core_or_dump),
+		cmocka_unit_test(what_names_and_certificates_take_lies_outside_of_etc_too),
 		cmocka_unit_test(name_services_are_loaded_before_nothing_can_be),
 		cmocka_unit_test(rules_in_force_are_known),
 	};
