@@ -912,6 +912,15 @@ static void agent_watch_publisher(struct agent *a)
 	(void)link_send(a->link, LINK_PUBLISHER_HANGS, 0, 0, NULL, -1);
 }
 
+/* libc would take it for a file that is not there, and ask this machine. */
+static void agent_look_for_name_servers(struct agent *a)
+{
+	if (!sandbox_hides_name_servers())
+		return;
+	log_warning(NULL, "/etc/resolv.conf leads to where this process may not read: another one begins, which may");
+	loop_exit(a->loop, EXIT_SUCCESS);
+}
+
 static void agent_beat(struct loop_source *s, void *userdata)
 {
 	struct agent *a = userdata;
@@ -919,8 +928,10 @@ static void agent_beat(struct loop_source *s, void *userdata)
 	__atomic_store_n(&arena_connection(a->arena)->heartbeat_usec, clock_monotonic_usec(), __ATOMIC_RELAXED);
 	loop_timer_set(a->heartbeat, a->config->agent_hang_usec / BEATS_PER_HANG);
 	agent_watch_publisher(a);
-	if (++a->n_beats % BEATS_PER_HANG == 0)
-		publish_ask(a->publish);
+	if (++a->n_beats % BEATS_PER_HANG != 0)
+		return;
+	publish_ask(a->publish);
+	agent_look_for_name_servers(a);
 }
 
 /* Before the API server is turned to: whoever waits is answered first. */

@@ -1,7 +1,8 @@
 /* Sandbox: order matters. Seccomp and Landlock come in two steps, because readers wait for a new agent while it would load
  * libcurl and all that it brings along: first what needs no library, then, when they are loaded and nothing has come from
  * the network yet, the rest. Rules of Landlock are bound to folders and not to files, for resolv.conf and the like are
- * replaced while the agent runs.
+ * replaced while the agent runs. A folder that comes later has no rule, and none can be added: where resolv.conf leads to one,
+ * the agent makes room for another.
  *
  * The death signal and the dumpable flag are reset by the kernel when ids change
  * (prctl(2), PR_SET_PDEATHSIG and PR_SET_DUMPABLE), so both are set again after it. */
@@ -56,6 +57,7 @@ static const struct {
 };
 
 static bool in_force[SANDBOX_RULES_N];
+static bool saw_name_servers; /* when it was sealed; or there were none */
 
 static int sandbox_dynamic_user(const char *pods_dir, struct sandbox_user *ret_user, struct err *e)
 {
@@ -300,6 +302,20 @@ static void load_name_services(void)
 	(void)dlopen("libgcc_s.so.1", RTLD_NOW);
 }
 
+/* access(2) asks the file's mode, and no rule of Landlock's. */
+static bool name_servers_are_hidden(void)
+{
+	static const char path[] = "/etc/resolv.conf";
+	cleanup_fd int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+
+	return fd < 0 && errno == EACCES && access(path, R_OK) == 0;
+}
+
+bool sandbox_hides_name_servers(void)
+{
+	return saw_name_servers && name_servers_are_hidden();
+}
+
 static int confine_to_needs(const struct sandbox_needs *needs, struct err *e)
 {
 	cleanup_landlock struct landlock l = LANDLOCK_INIT;
@@ -361,6 +377,7 @@ int sandbox_seal(const struct sandbox_needs *needs, bool quiet, struct err *e)
 		r = set_calls(&SANDBOX_NO_NEW_CODE, e);
 	if (r == 0)
 		say_what_holds(quiet);
+	saw_name_servers = r == 0 && needs->names && !name_servers_are_hidden();
 	return r;
 }
 

@@ -14,6 +14,7 @@ chmod 755 "$TEST_DIR"
 cp -a /etc "$TEST_DIR/etc"
 mount --bind "$TEST_DIR/etc" /etc && mount -t tmpfs -o mode=755 none /run || exit 1
 echo "hosts: files dns" >/etc/nsswitch.conf
+net=127.$((RANDOM % 200 + 20)).$((RANDOM % 250)) # of the name servers
 
 name_server() { # name_server ADDRESS
 	local out=$TEST_DIR/dns.out
@@ -66,13 +67,71 @@ becomes() { eventually 60 "[ \"\$(timeout 20 cat '$pods/by-name/default/app/volu
 
 # --- as systemd-resolved's files are there, and others'
 serve one
-name_server 127.53.0.1
+name_server $net.1
 for file in /run/systemd/resolve/stub-resolv.conf /run/NetworkManager/resolv.conf /run/elsewhere/resolv.conf; do
-	ask 127.53.0.1 "$file"
+	ask $net.1 "$file"
 	link "$file"
 	start
 	check "$file is read" becomes one
 	stop
 done
+
+# --- as they come and change while the agent runs
+agent() { pgrep -P "$keeper" -f '^secretlet-agent '; }
+is_another() { [ "$(agent)" != "$1" ] && [ -n "$(agent)" ]; }
+n_ended() { grep -c "^.*resolv.conf leads to where this process may not read" "$log"; }
+moved() { # moved WHAT VALUE: who asks the name servers of now gets it, and the agent ends once for that
+	check "$1: another agent begins" eventually 30 "is_another $before"
+	before=$(agent)
+	serve "$2"
+	check "$1: it finds the API server" becomes "$2"
+	check_equal "$1: that is said" "$(n_ended)" $((ended += 1))
+}
+rm -r /run/*
+rm /etc/resolv.conf
+ask $net.1 /etc/resolv.conf
+start
+check "resolv.conf in /etc" becomes one
+before=$(agent) ended=0
+
+name_server $net.2
+ask $net.2 /run/systemd/resolve/stub-resolv.conf
+link /run/systemd/resolve/stub-resolv.conf
+moved "systemd-resolved is installed" two
+name_server $net.3
+ask $net.3 /run/new/resolve/stub-resolv.conf
+rm -r /run/systemd/resolve
+mv /run/new/resolve /run/systemd/resolve
+moved "its folder is made anew" three
+name_server $net.4
+ask $net.4 /run/elsewhere/resolv.conf
+link ../run/elsewhere/resolv.conf
+moved "somebody else's takes its place" four
+
+# what needs no other agent
+name_server $net.5
+ask $net.5 /run/elsewhere/resolv.conf
+stays() { # stays WHAT
+	sleep 9 # two looks
+	check_equal "$1: the same agent" "$(agent)" "$before"
+}
+stays "the file is replaced"
+link /run/nowhere/resolv.conf
+stays "the file is not there"
+ask $net.5 /run/nowhere/resolv.conf
+moved "and then is" five
+chmod 0600 /run/nowhere/resolv.conf
+stays "the file is not for everybody"
+stop
+
+# --- nothing at the start
+rm -r /run/*
+start
+check "it starts without a name server" eventually 30 "grep -q 'resolve' '$log'"
+before=$(agent)
+ask $net.5 /run/nowhere/resolv.conf
+moved "resolv.conf leads somewhere only after the start" six
+stays "once"
+stop
 kill "$server" "$dns"
 tap_done
