@@ -78,6 +78,12 @@ static const struct advice table[] = {
 	  "then all containers that have volumes mounted have to be started again.",
 	  { "secretlet status", "systemctl edit secretlet", "systemctl stop secretlet && systemctl start secretlet" } },
 	/* of the source */
+	{ "SourceUnusable",
+	  "The kubeconfig, a file that it names, or the folder of manifests is missing or wrong; the message says "
+	  "which. "
+	  "What is shown stays as it is. Put it right: it is tried again every half minute at the latest, and at once "
+	  "with a reload.",
+	  { LOG, "systemctl reload secretlet" } },
 	{ "ApiServerUnreachable",
 	  "No answer comes from {server}. What is shown stays as it is, and everything is brought up to date as soon "
 	  "as it "

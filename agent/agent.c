@@ -22,6 +22,7 @@
 #include "agent/report_metrics.h"
 #include "agent/sandbox.h"
 #include "agent/signals.h"
+#include "agent/source_absent.h"
 #include "agent/source_api.h"
 #include "agent/source_manifests.h"
 #include "agent/store.h"
@@ -73,6 +74,7 @@ struct agent {
 	struct err unserved;
 	struct handout *handout;
 	bool begun; /* the mount is older than this agent */
+	bool sourceless; /* what stands in the source's place only says why it cannot be loaded */
 	bool publisher_hangs; /* the keeper has been told */
 	unsigned n_publisher_hangs; /* since one has answered */
 	unsigned n_beats;
@@ -276,7 +278,7 @@ static void agent_pod_mistaken(void *userdata, const struct pod_state *s, const 
 
 static bool agent_has_api_server(const struct agent *a)
 {
-	return a->config->kubeconfig || a->config->in_cluster;
+	return !a->sourceless && (a->config->kubeconfig || a->config->in_cluster);
 }
 
 static int agent_setup_events(struct agent *a)
@@ -732,14 +734,10 @@ static int agent_setup_memory(struct agent *a, struct err *e)
 	return agent_check_lock(a, e);
 }
 
-static int agent_setup_source(struct agent *a, struct err *e)
+static int agent_load_source(struct agent *a, struct err *e)
 {
 	const struct config *c = a->config;
-	int r;
 
-	r = files_keeper_new(a->link, &a->files);
-	if (r < 0)
-		return err_set(e, r, "out of memory");
 	if (agent_has_api_server(a)) {
 		const struct source_api_options o = { .kubeconfig = c->kubeconfig,
 						      .node_name = c->node_name,
@@ -747,19 +745,67 @@ static int agent_setup_source(struct agent *a, struct err *e)
 						      .kube_api_qps = c->kube_api_qps,
 						      .kube_api_burst = c->kube_api_burst };
 
-		r = source_api_new(a->loop, a->files, &o, &agent_sink, a, &a->source, e);
-	} else {
-		const struct source_manifests_options o = { .dir = c->manifests_dir,
-							    .take_inotify = KEEPER_FD_WATCHES,
-							    .key_file = c->sealing_key_file,
-							    .resumes = arena_connection(a->arena)->init_len > 0,
-							    .node_name = c->node_name };
-
-		r = source_manifests_new(a->loop, a->files, &o, &agent_sink, a, &a->source, e);
+		return source_api_new(a->loop, a->files, &o, &agent_sink, a, &a->source, e);
 	}
+	const struct source_manifests_options o = { .dir = c->manifests_dir,
+						    .take_inotify = KEEPER_FD_WATCHES,
+						    .key_file = c->sealing_key_file,
+						    .resumes = a->begun,
+						    .node_name = c->node_name };
+
+	return source_manifests_new(a->loop, a->files, &o, &agent_sink, a, &a->source, e);
+}
+
+/* The next agent has the privileges that loading takes. */
+static void agent_make_room(void *userdata)
+{
+	struct agent *a = userdata;
+
+	loop_exit(a->loop, KEEPER_EXIT_AGAIN);
+}
+
+/* What is served already is not given up for it: a file may be missing while it is being replaced. */
+static int agent_go_on_without_source(struct agent *a, struct err *e)
+{
+	uint64_t now = clock_monotonic_usec(), since = arena_sourceless(a->arena);
+	bool manifests = !agent_has_api_server(a);
+	struct source_absent_options o = { .kind = manifests ? "manifests" : "api-server",
+					   .location = (manifests ? a->config->manifests_dir : a->config->kubeconfig)
+							       ?: "in-cluster credentials",
+					   .why = e,
+					   .again = agent_make_room };
+	int r;
+
+	if (!since || since > now)
+		arena_set_sourceless(a->arena, since = now);
+	o.away_usec = now - since;
+	log_error(NULL, "%s: what is published is served on, the next try is in %u s", err_text(e),
+		  (unsigned)(source_absent_retry_usec(o.away_usec) / USEC_PER_SEC));
+	r = source_absent_new(a->loop, &o, &agent_sink, a, &a->source);
+	if (r < 0)
+		return err_set(e, r, "out of memory");
+	a->sourceless = true;
+	*e = ERR_INIT;
+	return 0;
+}
+
+static int agent_setup_source(struct agent *a, struct err *e)
+{
+	int r;
+
+	r = files_keeper_new(a->link, &a->files);
+	if (r < 0)
+		return err_set(e, r, "out of memory");
+	r = agent_load_source(a, e);
+	if (r == 0 && arena_sourceless(a->arena))
+		log_info(NULL, "the source can be loaded again");
+	if (r == 0)
+		arena_set_sourceless(a->arena, 0);
+	else if (a->begun)
+		r = agent_go_on_without_source(a, e);
 	if (r < 0)
 		return r;
-	r = reload_new(a->files, c, a->parse, a->parse_userdata, agent_reloaded, a, &a->reload);
+	r = reload_new(a->files, a->config, a->parse, a->parse_userdata, agent_reloaded, a, &a->reload);
 	if (r < 0)
 		return err_set(e, r, "configuration file: %s", strerror(-r));
 	r = files_keeper_seal(a->files);
@@ -955,7 +1001,8 @@ static int agent_serve(struct agent *a, struct err *e)
 	if (r < 0)
 		return err_set(e, r, "publish: %s", strerror(-r));
 	if (session_stats(a->session)->resumed)
-		log_info(NULL, "resumed: %zu volumes are served as they were", publish_stats(a->publish).n_volumes);
+		log_write(a->sourceless ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, NULL,
+			  "resumed: %zu volumes are served as they were", publish_stats(a->publish).n_volumes);
 	return 0;
 }
 
@@ -1100,7 +1147,7 @@ static int agent_setup(struct agent *a, struct err *e)
 		return r;
 	/* until now the keeper has waited for it as for one that starts */
 	agent_beat(a->heartbeat, a);
-	r = link_send(a->link, LINK_READY, 0, 0, NULL, -1);
+	r = link_send(a->link, LINK_READY, 0, a->sourceless ? LINK_READY_SOURCELESS : 0, NULL, -1);
 	if (r < 0)
 		return err_set(e, r, "tell the keeper: %s", strerror(-r));
 	return 0;
@@ -1154,5 +1201,7 @@ int agent_run(const struct config *c, reload_parse_fn parse, void *parse_userdat
 		return a.remount ? KEEPER_EXIT_REMOUNT : EXIT_FAILURE;
 	}
 	r = loop_run(a.loop);
-	return r == 0 ? EXIT_SUCCESS : a.remount ? KEEPER_EXIT_REMOUNT : EXIT_FAILURE;
+	if (r == 0)
+		return EXIT_SUCCESS;
+	return a.remount ? KEEPER_EXIT_REMOUNT : r == KEEPER_EXIT_AGAIN ? r : EXIT_FAILURE;
 }

@@ -461,12 +461,14 @@ static void keeper_agent_died(struct loop_source *s, pid_t pid, int code, int st
 	struct keeper *k = userdata;
 	/* one that has served and exits before it is ready has said why it cannot go on: trying again soon would not help */
 	bool served = k->stage == STAGE_READY || (k->stage == STAGE_SERVES && code != CLD_EXITED);
+	bool again = k->stage == STAGE_READY && code == CLD_EXITED && status == KEEPER_EXIT_AGAIN;
 	uint64_t delay;
 	char end[64];
 
 	child_forget(&k->agent);
 	fsconn_lock(&k->conn); /* what it has made since the last tick nobody else has locked */
 	k->stage = STAGE_STARTS;
+	k->again = again;
 	if (k->stopping) {
 		keeper_exit_if_stopped(k);
 		return;
@@ -493,10 +495,13 @@ static void keeper_agent_died(struct loop_source *s, pid_t pid, int code, int st
 		log_error(NULL,
 			  "the agent cannot go on with the mount: unmounted, running containers must be restarted");
 	} else {
-		log_error(NULL, "the agent (pid %d) %s, starting another in %u ms; what is mounted stays", (int)pid,
+		/* it has said why it is without a source, and the next one says whether it has one */
+		log_write(again ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR, NULL,
+			  "the agent (pid %d) %s, starting another in %u ms; what is mounted stays", (int)pid,
 			  child_end(code, status, end), (unsigned)(delay / USEC_PER_MSEC));
 	}
-	notify_state(&k->notify, "STATUS=restarting the agent");
+	if (!again)
+		notify_state(&k->notify, "STATUS=restarting the agent");
 	loop_timer_set(k->agent.restart, delay);
 }
 

@@ -44,6 +44,7 @@ struct keeper {
 	struct log_limit complaints; /* about the agent's messages */
 	bool ready_once; /* some agent has been ready, or an earlier keeper's was */
 	enum agent_stage stage; /* of the present agent, or the next one */
+	bool again; /* the last agent has only made room for it: it has no source */
 	bool publisher_let_go; /* the present one's agent has gone: we have killed it */
 	unsigned n_publisher_deaths; /* its agent has not gone with it */
 	unsigned n_start_hangs; /* agents that hung before they were ready, in a row */

@@ -73,14 +73,15 @@ static int keeper_hear_reloaded(struct keeper *k, const struct link_message *m)
 static void keeper_serves(struct keeper *k)
 {
 	if (k->absent_usec)
-		log_info(NULL, "the agent serves again; readers had to wait for %" PRIu64 " ms",
-			 (loop_now(k->loop) - k->absent_usec) / USEC_PER_MSEC);
+		log_write(k->again ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, NULL,
+			  "the agent serves again; readers had to wait for %" PRIu64 " ms",
+			  (loop_now(k->loop) - k->absent_usec) / USEC_PER_MSEC);
 	k->absent_usec = 0;
 	if (k->stage == STAGE_STARTS)
 		k->stage = STAGE_SERVES;
 }
 
-static void keeper_ready(struct keeper *k)
+static void keeper_ready(struct keeper *k, bool sourceless)
 {
 	keeper_serves(k);
 	k->stage = STAGE_READY;
@@ -90,7 +91,9 @@ static void keeper_ready(struct keeper *k)
 		log_info(LOG_F({ "version", SECRETLET_VERSION }, { "node", k->config->node_name },
 			       { "pods-dir", k->places.pods_dir }),
 			 "ready");
-	notify_state(&k->notify, "STATUS=serving");
+	notify_state(&k->notify, sourceless
+					 ? "STATUS=serving what was published: the source cannot be loaded, see the log"
+					 : "STATUS=serving");
 	notify_state(&k->notify, "READY=1");
 	k->ready_once = true;
 	/* only now: two programs that are loaded at the same time are both late, and readers wait for the agent alone. One
@@ -159,7 +162,7 @@ static int keeper_handle(struct keeper *k, const struct link_message *m, int wit
 		keeper_serves(k);
 		return 0;
 	case LINK_READY:
-		keeper_ready(k);
+		keeper_ready(k, m->value == LINK_READY_SOURCELESS);
 		return 0;
 	case LINK_PUBLISHER_HANGS:
 		keeper_kill_publisher(k);

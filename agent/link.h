@@ -13,7 +13,7 @@ enum link_type {
 	LINK_SEAL, /* the list is complete: from now on the agent has no privileges and may not add to it */
 	LINK_OPEN, /* open path for reading; answered by LINK_OPENED with the same id */
 	LINK_WATCH, /* add a watch of the folder path to the inotify instance that comes with it; answered by LINK_OPENED, too */
-	LINK_READY, /* all that the agent does is under way */
+	LINK_READY, /* all that the agent does is under way; value: LINK_READY_SOURCELESS, or 0 */
 	LINK_PUBLISHER_HANGS, /* it has an order and does not answer: start another */
 	LINK_SERVES, /* who waited has been answered: before LINK_READY, and before the API server is turned to */
 	LINK_READ_ONLY, /* somebody has made the file system read-only; answered by LINK_WRITABLE */
@@ -30,6 +30,9 @@ enum link_type {
 	LINK_AUDIT_REOPEN, /* open the log anew */
 	LINK_SIGNALLER, /* as LINK_AUDIT, between the agent and the signaller */
 };
+
+/* Its source cannot be loaded, so it serves what is published, and will make room for another agent. */
+#define LINK_READY_SOURCELESS 1
 
 struct link_message {
 	uint32_t type;

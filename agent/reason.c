@@ -14,6 +14,7 @@ static const char *const NAMES[REASONS_N] = {
 	[REASON_MANIFEST_INVALID] = "ManifestInvalid",
 	[REASON_SEALED_UNREADABLE] = "SealedValueUnreadable",
 	[REASON_SECRET_MEMORY_FULL] = "SecretMemoryFull",
+	[REASON_SOURCE_UNUSABLE] = "SourceUnusable",
 	[REASON_API_SERVER_UNREACHABLE] = "ApiServerUnreachable",
 	[REASON_CERTIFICATE_EXPIRED] = "CertificateExpired",
 	[REASON_CERTIFICATE_NOT_YET_VALID] = "CertificateNotYetValid",

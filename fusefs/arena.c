@@ -28,6 +28,7 @@ struct head {
 	uint64_t next_id, root_changed_usec;
 	struct arena_connection connection;
 	uint64_t first_note; /* offset; 0: none. An older binary leaves it as it is and wipes what it leads to */
+	uint64_t sourceless_usec; /* an older binary leaves it as it is */
 };
 static_assert(sizeof(struct head) <= ARENA_HEAD_SIZE, "the head fits");
 #define HEAD_DEVICE (offsetof(struct head, connection) + offsetof(struct arena_connection, device))
@@ -236,6 +237,16 @@ uint64_t arena_root_changed(const struct arena *a)
 void arena_set_root_changed(struct arena *a, uint64_t realtime_usec)
 {
 	word_set(&a->head->root_changed_usec, realtime_usec);
+}
+
+uint64_t arena_sourceless(const struct arena *a)
+{
+	return a->head->sourceless_usec;
+}
+
+void arena_set_sourceless(struct arena *a, uint64_t since_usec)
+{
+	word_set(&a->head->sourceless_usec, since_usec);
 }
 
 /* --- records --- */

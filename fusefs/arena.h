@@ -76,6 +76,9 @@ void arena_set_next_id(struct arena *a, uint64_t id);
 /* The root's time. */
 uint64_t arena_root_changed(const struct arena *a);
 void arena_set_root_changed(struct arena *a, uint64_t realtime_usec);
+/* CLOCK_MONOTONIC since when the agents have been without a source; 0, as in a new arena: they are not. */
+uint64_t arena_sourceless(const struct arena *a);
+void arena_set_sourceless(struct arena *a, uint64_t since_usec);
 
 enum arena_state {
 	ARENA_COMMITTED = 1 << 0,

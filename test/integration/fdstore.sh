@@ -20,7 +20,8 @@ chmod 600 "$TEST_DIR/config.yaml"
 
 cat >"$TEST_DIR/manager.py" <<'P'
 """A service manager that keeps fds: says what it was told, and gives back to a second keeper what it has (how: "half" of the
-connection, an arena of a later "version", or all of it to a keeper that has another "limit"), keeping its own copies all the time."""
+connection, an arena of a later "version", or all of it to a keeper that has another "limit", or while the folder of manifests is
+"away"), keeping its own copies all the time."""
 import fcntl, os, signal, socket, struct, subprocess, sys
 
 binary, folder, how = sys.argv[1:4]
@@ -62,6 +63,8 @@ NAMES = ["secretlet-fuse"] if how == "half" else ["secretlet-fuse", "secretlet-a
 if how == "limit":
     with open(folder + "/config.yaml", "a") as config:
         config.write("secretMemoryLimit: 300Mi\n")
+if how == "away":
+    os.rename(folder + "/manifests", folder + "/manifests.away")
 if how == "version":
     os.pwrite(store["secretlet-arena"], struct.pack("=I", 1000), 8)
 
@@ -80,10 +83,17 @@ if pid == 0:
     os.dup2(log.fileno(), 2)
     give()
 try:
-    for text, fd in told("READY=1" if how != "half" else "FDSTOREREMOVE=1"):
+    for text, fd in told("FDSTOREREMOVE=1" if how == "half" else "READY=1"):
+        if text.startswith("STATUS="):
+            print(text.strip())
         if "FDSTOREREMOVE=1" in text:
             print("removed", text.split("FDNAME=")[1].strip())
     print("goes on")
+    if how == "away":
+        os.rename(folder + "/manifests.away", folder + "/manifests")
+        while text.strip() != "STATUS=serving":
+            text = next(told(""))[0]
+        print("and is well")
 except TimeoutError:
     print("removed nothing")
 os.kill(pid, signal.SIGKILL)
@@ -98,6 +108,16 @@ manager half
 # alone the arena is nothing, while the connection without it is a mount that hangs
 check "the arena is stored before the connection" grep -q 'order.*secretlet-arena.*secretlet-fuse' "$TEST_DIR/told"
 check "a connection without its arena is given up" grep -qx 'removed secretlet-fuse' "$TEST_DIR/told"
+umount -l "$TEST_DIR/pods" 2>/dev/null
+
+# --- no source, but what an earlier keeper has served
+: >"$TEST_DIR/daemon.log"
+manager away
+check "a keeper that finds a mount serves it without a source" grep -qx 'goes on' "$TEST_DIR/told"
+check_contains "the service manager is told" "$(grep '^STATUS' "$TEST_DIR/told")" \
+	"STATUS=serving what was published: the source cannot be loaded, see the log"
+check "and when there is one again" grep -qx 'and is well' "$TEST_DIR/told"
+check_equal "nothing is given up" "$(grep -c '^removed\|restarted' "$TEST_DIR/told" "$TEST_DIR/daemon.log" | grep -cv ':0$')" 0
 umount -l "$TEST_DIR/pods" 2>/dev/null
 
 # --- an arena that this version does not read

@@ -116,13 +116,28 @@ secret two
 server_start "$objects"
 check "an update is seen" eventually 60 "[ \"\$(value app)\" = two ]"
 
+# --- an agent cannot read its kubeconfig, as while it is being replaced
+mv "$TEST_DIR/kubeconfig" "$TEST_DIR/kubeconfig.away"
+kill_agent
+check_equal "without its kubeconfig an agent serves what is published" "$(value app)" two
+check "it says what is missing" eventually 20 "health .source.lastError | grep -q 'kubeconfig: No such file'"
+check_equal "as a word, too" "$(health .source.kind,.source.reason | xargs)" "api-server SourceUnusable"
+check "and in the metrics" eventually 20 "curl -s --unix-socket '$run/control.sock' http://localhost/metrics |
+	grep -q '^secretlet_source_connected{source=\"api-server\"} 0'"
+server_stop
+secret three
+server_start "$objects"
+mv "$TEST_DIR/kubeconfig.away" "$TEST_DIR/kubeconfig"
+check "with it an agent asks the API server again" eventually 60 "[ \"\$(value app)\" = three ]"
+check "and all is well" eventually 60 "'$secretlet' status --runtime-dir '$run' >/dev/null"
+
 # --- a pod that went while there was neither server nor agent
 server_stop
 kill_agent
 rm "$objects/pod-other.json"
 server_start "$objects"
 check "a pod that went meanwhile goes" eventually 60 "[ ! -e '$pods/uid-other' ]"
-check_equal "the other one stays" "$(value app)" two
+check_equal "the other one stays" "$(value app)" three
 
 # --- a server that has nothing: each pod is asked for by its name, and all again later
 server_stop

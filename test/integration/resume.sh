@@ -158,17 +158,42 @@ kill_agent
 check_equal "an agent starts with the configuration that the keeper has read" "$(uncached "$(vol app)/a")" six
 check "and serves" ready app
 
-# --- no agent can be started
+# --- the source cannot be loaded
+tries() { grep -c 'what is published is served on' "$log"; }
+before=$(mount_id)
 mv "$manifests" "$manifests.away"
+kill_agent
+check_equal "without its folder the next agent serves what is published" "$(uncached "$(vol app)/a")" six
+check "it says why it has nothing newer" eventually 20 "grep -q 'manifests folder .*No such file.*what is published is served on' '$log'"
+check "status fails" eventually 20 "'$secretlet' status -o json --runtime-dir '$run' >'$TEST_DIR/status'; [ -s '$TEST_DIR/status' ]"
+check_equal "and says the same" "$(jq -r '[.healthy, .source.kind, .source.reason, .source.podsSynced] | join(" ")' "$TEST_DIR/status")" \
+	"false manifests SourceUnusable false"
+check_contains "with the file that is missing" "$(jq -r '.problems[0]' "$TEST_DIR/status")" "$manifests: No such file"
+printf 'apiVersion: v1\nkind: Secret\nmetadata: {name: db}\nstringData: {a: seven, b: seven}\n' >"$manifests.away/db.yaml"
+# connectionAbortTimeout, 3 s, is over with the fifth
+check "it is tried again, ever more slowly" eventually 40 "[ \"\$(tries)\" -ge 5 ]"
+check_equal "what was published is served all the while" "$(uncached "$(vol app)/a")" six
+check_equal "on the mount that was there" "$(mount_id)" "$before"
+check_equal "one line for each try is all that is logged" \
+	"$(awk '/what is published is served on/ { n++; next } n > 1' "$log")" ""
+mv "$manifests.away" "$manifests"
+kill -HUP "$keeper"
+check "with the folder the rest is done, too" eventually 40 "[ \"\$(cat '$(vol app)/a')\" = seven ]"
+check "and all is well" eventually 20 "'$secretlet' status --runtime-dir '$run' >/dev/null"
+check "it is said" grep -q "the source can be loaded again" "$log"
+check_equal "it is still the same mount" "$(mount_id)" "$before"
+
+# --- no agent can be started: it may have too few files
 agent=$(child agent)
+prlimit --pid "$keeper" --nofile=60:
 kill "-KILL" "$agent"
 sleep 0.3
 timeout -s KILL 60 ls "$pods/nothing" >"$TEST_DIR/out" 2>&1
 check_equal "who waits gets an error after connectionAbortTimeout" $? 2
 check "it is said" grep -q "no agent could be started for .* (connectionAbortTimeout)" "$log"
-mv "$manifests.away" "$manifests"
+prlimit --pid "$keeper" --nofile=512:
 check "an agent serves when it can be started again" eventually 30 "'$secretlet' wait --quiet --runtime-dir '$run' --timeout 1s default/app"
-check_equal "on a new mount" "$(cat "$(vol app)/a")" six
+check_equal "on a new mount" "$(cat "$(vol app)/a")" seven
 check_equal "there is one" "$(mount_id | wc -l)" 1
 
 # --- an arena that cannot be used
@@ -178,7 +203,7 @@ kill_agent
 check "an arena of another version: a new mount" eventually 20 "grep -q 'the agent cannot go on with the mount' '$log'"
 check "it says why" grep -q "state arena: version 255" "$log"
 check "and serves" eventually 30 "'$secretlet' wait --quiet --runtime-dir '$run' --timeout 1s default/app"
-check_equal "the content" "$(cat "$(vol app)/a")" six
+check_equal "the content" "$(cat "$(vol app)/a")" seven
 
 stop
 check_equal "the end: exit status" $? 0
