@@ -55,6 +55,11 @@ static int add_mount_dir(struct plan *p, struct node *vol, bool staged, const ch
 
 	while (path_element(&path, name)) {
 		n = tree_find(p->tree, dir, name);
+		/* it was a key's until now, and a reader has it until the switch */
+		if (n && node_kind(n) == NODE_LINK && dir == vol) {
+			p->again = true;
+			return 0;
+		}
 		if (n && node_kind(n) != NODE_DIR)
 			return -EEXIST;
 		r = n	     ? 0
@@ -88,31 +93,39 @@ static bool mount_dir_wanted(const struct payload *pl, const char *path)
 	return false;
 }
 
-static int remove_mount_dirs(struct plan *p, struct node *vol)
+/* *n becomes the first folder from there on that nothing is to be mounted in, versions left out. NULL: there is none. */
+static int find_unwanted(const struct plan *p, const struct payload *pl, const struct node *vol, struct node **n)
 {
 	size_t prefix = strlen(p->path) + 1;
 	char path[ORDER_PATH_MAX];
-	struct node *n = node_next_child(vol, 0);
 	int r;
 
-	while (n) {
-		if (node_kind(n) != NODE_DIR || is_version_name(node_name(n))) {
-			n = walk_on(vol, n);
+	while (*n) {
+		if (node_kind(*n) != NODE_DIR || is_version_name(node_name(*n))) {
+			*n = walk_on(vol, *n);
 			continue;
 		}
-		r = node_path(n, path);
+		r = node_path(*n, path);
 		if (r < 0)
 			return r;
-		if (mount_dir_wanted(p->payload, path + prefix)) {
-			n = walk_next(vol, n);
-			continue;
-		}
-		r = stage_removal(p, n);
-		if (r < 0)
-			return r;
-		n = walk_on(vol, n);
+		if (!mount_dir_wanted(pl, path + prefix))
+			return 0;
+		*n = walk_next(vol, *n);
 	}
 	return 0;
+}
+
+static int remove_mount_dirs(struct plan *p, const struct node *vol)
+{
+	struct node *n = node_next_child(vol, 0);
+	int r = find_unwanted(p, p->payload, vol, &n);
+
+	while (r == 0 && n) {
+		r = stage_removal(p, n);
+		n = walk_on(vol, n);
+		r = r ?: find_unwanted(p, p->payload, vol, &n);
+	}
+	return r;
 }
 
 /* A name for a link that is renamed at once. One that an earlier job could not take back may be in the way. */
@@ -177,6 +190,14 @@ static int fill_hidden(struct plan *p, struct node *version, const struct node *
 	return 0;
 }
 
+/* A folder has the name of a key: nothing is to be mounted there any more. Where that is known it goes with the others of its
+ * kind (remove_mount_dirs()). */
+static int give_way(struct plan *p, struct node *there)
+{
+	p->again = true;
+	return p->payload ? 0 : stage_removal(p, there);
+}
+
 /* New top-level names get their links, then those that are gone lose theirs. */
 static int switch_links(struct plan *p, struct node *vol, const struct node *version)
 {
@@ -186,10 +207,11 @@ static int switch_links(struct plan *p, struct node *vol, const struct node *ver
 	int r;
 
 	for (struct node *c = node_next_child(version, 0); c; c = node_next_child(version, node_cookie(c))) {
-		if (tree_find(p->tree, vol, node_name(c)))
+		n = tree_find(p->tree, vol, node_name(c));
+		if (n && node_kind(n) == NODE_LINK)
 			continue;
 		link_target(node_name(c), target);
-		r = stage_link(p, vol, node_name(c), target, NULL, &n);
+		r = n ? give_way(p, n) : stage_link(p, vol, node_name(c), target, NULL, &n);
 		if (r < 0)
 			return r;
 	}
@@ -317,6 +339,24 @@ int plan_volume(struct plan *p, const struct payload *payload, bool (*in_grace)(
 	if (!vol)
 		return payload->flat ? flat_new(p) : build_new(p);
 	return is_flat(p, vol, payload->flat) ? flat_update(p, vol) : build_update(p, vol);
+}
+
+int plan_mend(struct plan *p, const struct payload *payload)
+{
+	struct plan_shown s;
+	int r;
+
+	if (!plan_shown(p, &s) || s.flat)
+		return -ENOENT;
+	p->payload = payload;
+	p->again = false;
+	snprintf(p->version, sizeof p->version, "%s", s.name);
+	r = add_mount_dirs(p, s.vol, false);
+	r = r ?: switch_links(p, s.vol, s.version);
+	if (r == 0 && p->again)
+		r = -EEXIST;
+	r = r ?: warm_made(p, 0, p->n_steps);
+	return r ?: step_add(p, ORDER_READ_DIR, s.vol, NULL);
 }
 
 int plan_remove_volume(struct plan *p)
@@ -532,6 +572,20 @@ bool plan_shown(const struct plan *p, struct plan_shown *ret_s)
 	return true;
 }
 
+bool plan_mount_dirs_are_whole(const struct plan *p, const struct payload *payload)
+{
+	struct node *vol = plan_find(p, p->path), *n;
+
+	for (size_t i = 0; i < payload->n_mount_dirs; i++) {
+		n = vol ? node_below(p, vol, payload->mount_dirs[i]) : NULL;
+		if (!n || node_kind(n) != NODE_DIR || !node_is_committed(n))
+			return false;
+	}
+	/* in a flat volume there are those of keys beside them */
+	n = vol && tree_find(p->tree, vol, PLAN_DATA_LINK) ? node_next_child(vol, 0) : NULL;
+	return find_unwanted(p, payload, vol, &n) == 0 && !n;
+}
+
 size_t plan_shown_bytes(const struct plan_shown *s)
 {
 	const struct node *top = s->flat ? s->vol : s->version;
@@ -561,7 +615,7 @@ bool plan_is_whole(const struct plan *p, const struct plan_shown *s)
 		return flat_is_whole(p, s->version);
 	for (struct node *c = node_next_child(s->version, 0); c; c = node_next_child(s->version, node_cookie(c))) {
 		n = node_is_hidden(c) ? NULL : tree_find(p->tree, s->vol, node_name(c));
-		if (!node_is_hidden(c) && (!n || !node_is_committed(n)))
+		if (!node_is_hidden(c) && (!n || node_kind(n) != NODE_LINK || !node_is_committed(n)))
 			return false;
 	}
 	for (struct node *c = node_next_child(s->vol, 0); c; c = node_next_child(s->vol, node_cookie(c))) {

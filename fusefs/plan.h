@@ -35,6 +35,7 @@ struct plan {
 	size_t switch_step; /* with it the new content is visible; SIZE_MAX: there is none */
 	size_t rest_step; /* from here on nobody waits for a step to see the new content; SIZE_MAX: there is no such step */
 	bool flat; /* its volume is */
+	bool again; /* a name that is to be another's is still in the way: plan_mend() does the rest when this one is done */
 	bool live_again; /* a live file is in the way of another, which plan_heal() makes when this one is gone */
 	char version[PLAN_VERSION_MAX], old_version[PLAN_VERSION_MAX]; /* old: "" in a new volume */
 
@@ -53,14 +54,17 @@ void plan_clear(struct plan *p);
  * plan_roll_back(). */
 int plan_volume(struct plan *p, const struct payload *payload, bool (*in_grace)(void *userdata, const char *version),
 		void *userdata);
+/* What plan_volume() has had to leave out (again), where its steps are done: the links of keys, and mount points. `version` is
+ * set. */
+int plan_mend(struct plan *p, const struct payload *payload);
 int plan_remove_volume(struct plan *p);
 /* What is left of a flat volume that was never made, nor removed to its end; path: <pod>/staging/<volume>. */
 int plan_remove_staging(struct plan *p);
 int plan_remove_pod(struct plan *p);
 int plan_name_pod(struct plan *p);
 /* Brings an update that an earlier process did not end to its end, or takes back what was not visible yet: afterwards the
- * volume shows `version`, which is set, and nothing else is listed but folders of versions without files. touch: the kernel is
- * made to look at this folder again (0: at none). -ENOENT: there is no such volume. */
+ * volume shows `version`, which is set, and nothing else is listed but folders of versions without files. again: it takes another
+ * one. touch: the kernel is made to look at this folder again (0: at none). -ENOENT: there is no such volume. */
 int plan_heal(struct plan *p, uint64_t touch);
 
 /* What plan_volume() has made: the folder that stands for the version, and the one below which its files are (of a flat volume's
@@ -82,6 +86,8 @@ bool plan_shown(const struct plan *p, struct plan_shown *ret_s);
 size_t plan_shown_bytes(const struct plan_shown *s);
 /* Whether a reader finds each key of that version in the volume, and no other; false while an update is under way. */
 bool plan_is_whole(const struct plan *p, const struct plan_shown *s);
+/* Whether the volume at `path` has all folders for what is mounted in it and, if it has links, no other. */
+bool plan_mount_dirs_are_whole(const struct plan *p, const struct payload *payload);
 /* Whether the volume (`path`) at `path` has its live files, if it has any or (wanted) should, and all of them are settled. */
 bool plan_live_is_whole(const struct plan *p, bool wanted);
 /* Removes old_version, whose files are unlinked already. */

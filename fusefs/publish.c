@@ -229,6 +229,28 @@ static int job_check(const struct job *j, struct err *e)
 	return 0;
 }
 
+/* Whoever waits for the volume waits for these names, too. */
+static void job_mend(struct publish *p, struct job *j)
+{
+	struct err e = ERR_INIT;
+	int r;
+
+	j->mends = true;
+	j->n_done = j->n_sent = 0;
+	plan_clear(&j->plan);
+	r = plan_mend(&j->plan, j->payload);
+	if (r == 0)
+		return;
+	err_set(&e, r, "publish %s: %s", j->path, strerror(-r));
+	job_fail(p, j, r, &e);
+}
+
+/* A volume whose content is there, with all its names. */
+static void volume_mended(struct publish *p, struct job *j)
+{
+	((struct volume *)map_get_str(&p->volumes, j->path))->good = true;
+}
+
 static void job_done(struct publish *p, struct job *j)
 {
 	struct err e = ERR_INIT;
@@ -245,7 +267,15 @@ static void job_done(struct publish *p, struct job *j)
 	}
 	switch (j->kind) {
 	case JOB_VOLUME:
+		if (j->mends) {
+			volume_mended(p, j);
+			break;
+		}
 		volume_published(p, j);
+		if (j->plan.again) {
+			job_mend(p, j);
+			return;
+		}
 		break;
 	case JOB_REMOVE_VOLUME:
 		volume_drop(p, j->path);
@@ -357,7 +387,7 @@ static bool is_unchanged(struct publish *p, struct job *j)
 	v = map_get_str(&p->volumes, j->path);
 	j->plan.path = j->path;
 	return v && v->good && digest_eq(&v->digest, &j->payload->digest) && plan_shown(&j->plan, &s) &&
-	       plan_live_is_whole(&j->plan, j->payload->live);
+	       plan_mount_dirs_are_whole(&j->plan, j->payload) && plan_live_is_whole(&j->plan, j->payload->live);
 }
 
 static void finish_unchanged(struct publish *p, struct job *j)

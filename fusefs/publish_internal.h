@@ -49,6 +49,7 @@ struct job {
 	uint64_t touch; /* JOB_HEAL: a folder of whose names the kernel's list may be old; 0: none */
 	unsigned n_read_only; /* times that it waited for the file system to be made writable */
 	bool waits; /* for that */
+	bool mends; /* JOB_VOLUME: the new content is there, and some names that were in the way of others have gone */
 	bool cleaning; /* the job has failed, its steps take back what they can */
 	uint64_t order_id, realtime_usec;
 	uint64_t rests_since_usec; /* CLOCK_MONOTONIC, when it was put off first; 0: it was never */

@@ -194,7 +194,7 @@ void volume_published(struct publish *p, struct job *j)
 		volume_label(p, &s, j->payload, j->realtime_usec);
 	}
 	v->digest = j->payload->digest;
-	v->good = true;
+	v->good = !j->plan.again;
 	v->realtime_usec = j->realtime_usec;
 	if (j->plan.old_version[0])
 		volume_retire(p, v, j->plan.old_version, TAKE_PTR(j->old));
@@ -234,6 +234,11 @@ void volume_healed(struct publish *p, struct job *j)
 	if (!version_updated(s.version)) {
 		v->realtime_usec = j->realtime_usec ?: s.changed_usec;
 		tree_note_shown(p->tree, s.version, v->realtime_usec);
+	}
+	/* without memory for it the next payload does it */
+	if (j->plan.again) {
+		(void)heal_enqueue(p, j->uid, j->path, v->doubted);
+		return;
 	}
 	v->good = true;
 	if (v->doubted && *p->doubt == v->doubted)

@@ -265,6 +265,22 @@ static void mount_folders_appear_and_survive_updates(void **state)
 	assert_false(look_exists(rig_path(rig, "nest", "v", "new")));
 }
 
+static void a_name_is_a_key_a_mount_folder_and_a_key_again(void **state)
+{
+	static const char *const dirs[] = { "a/sub", NULL };
+	const struct rig_file keys[] = { { "a", "1" }, { "b", "1" }, {} }, without[] = { { "b", "2" }, {} };
+
+	assert_int_equal(rig_publish(rig, "turns", "v", rig_payload(rig, keys, -1, NULL), NULL), 0);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(rig_publish(rig, "turns", "v", rig_payload(rig, without, -1, dirs), NULL), 0);
+		assert_int_equal(look_lmode(rig_path(rig, "turns", "v", "a/sub")), 0755);
+		look_is_text(rig_path(rig, "turns", "v", "b"), "2");
+		assert_int_equal(rig_publish(rig, "turns", "v", rig_payload(rig, keys, -1, NULL), NULL), 0);
+		look_is_text(rig_path(rig, "turns", "v", "a"), "1");
+		look_is_text(rig_path(rig, "turns", "v", "b"), "1");
+	}
+}
+
 /* --- refusals --- */
 
 static int try_mkdir(const char *dir, const char *file)
@@ -800,6 +816,7 @@ int main(void)
 		cmocka_unit_test(fs_group_is_applied_as_the_kubelet_does),
 		cmocka_unit_test(without_fs_group_root_owns_everything),
 		cmocka_unit_test(mount_folders_appear_and_survive_updates),
+		cmocka_unit_test(a_name_is_a_key_a_mount_folder_and_a_key_again),
 		cmocka_unit_test(every_change_is_refused_with_erofs),
 		cmocka_unit_test(a_staged_change_of_somebody_else_is_refused),
 		cmocka_unit_test(a_published_volume_is_read_without_any_request),
