@@ -19,12 +19,13 @@
 #include "agent/yaml.h"
 #include "agent/yaml_scalar.h"
 #include "common/file.h"
+#include "common/secmem.h"
 #include "common/str.h"
 
 #define RUNTIME_DIR_MAX 90 /* sockaddr_un has 108 bytes for it and the socket's name */
 #define USER_MAX	32
 #define MEMORY_MIN	(UINT64_C(2) << 20)
-#define MEMORY_MAX	(UINT64_C(64) << 30)
+#define MEMORY_MAX	SECMEM_LIMIT_MAX
 #define COUNT_MAX	100000
 #define PORT_MAX	65535
 /* the kubelet's up to 1.26: an agent has less to tell */
@@ -335,7 +336,7 @@ static int read_quantity(const struct reader *r, const struct field *f, const st
 	if (!parse_quantity(n->scalar, &bytes))
 		return fail_at(r, n, f->name, "must be a quantity of bytes, such as 256Mi");
 	if (bytes < MEMORY_MIN || bytes > MEMORY_MAX)
-		return fail_at(r, n, f->name, "must be between 2Mi and 64Gi");
+		return fail_at(r, n, f->name, "must be between 2Mi and 32Gi");
 	r->c->secret_memory_limit = bytes;
 	return 0;
 }
@@ -744,7 +745,7 @@ static int check_fields(struct config *c, struct err *e)
 			return err_set(e, -EINVAL, "%s: %s: %s", f->name, value, problem);
 	}
 	if (c->secret_memory_limit && (c->secret_memory_limit < MEMORY_MIN || c->secret_memory_limit > MEMORY_MAX))
-		return err_set(e, -EINVAL, "secretMemoryLimit: must be between 2Mi and 64Gi");
+		return err_set(e, -EINVAL, "secretMemoryLimit: must be between 2Mi and 32Gi");
 	return 0;
 }
 

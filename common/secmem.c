@@ -22,7 +22,6 @@
 #define CHUNK_UNITS_MIN 2
 #define N_BINS		240
 #define BIN_LOOKS	16
-#define LIMIT_BYTES_MAX (UNIT << 31)
 
 /* Sizes are in units. Chunks lie side by side from the first byte of the region to its last. */
 struct chunk {
@@ -34,6 +33,9 @@ struct chunk {
 	struct chunk *next_free, *prev_free;
 };
 #define CHUNK_HEADER offsetof(struct chunk, next_free)
+
+static_assert(SECMEM_LIMIT_MAX / UNIT <= UINT32_MAX, "the region can be one chunk");
+static_assert(SECMEM_LIMIT_MAX / UNIT - CHUNK_UNITS_MIN <= INT32_MAX, "and one with another behind it has fewer units");
 
 static_assert(CHUNK_HEADER == UNIT, "user bytes are aligned");
 static_assert(sizeof(struct chunk) == CHUNK_UNITS_MIN * UNIT, "the smallest chunk can be in a list");
@@ -347,11 +349,11 @@ static int region_map(size_t size, size_t page, int fd, uint64_t offset, struct 
 	return 0;
 }
 
-static int region_check(size_t size, size_t page, struct err *e)
+static int region_check(size_t size, struct err *e)
 {
 	if (region.base)
 		return err_set(e, -EALREADY, "memory for secrets is set up already");
-	if (size == 0 || size > LIMIT_BYTES_MAX - page)
+	if (size == 0 || size > SECMEM_LIMIT_MAX)
 		return err_set(e, -EINVAL, "memory for secrets: a limit of %zu bytes is not possible", size);
 	if (sodium_init() < 0)
 		return err_set(e, -EIO, "libsodium cannot start");
@@ -364,7 +366,7 @@ int secmem_init(size_t limit_bytes, struct err *e)
 	struct chunk *all;
 	int r;
 
-	r = region_check(limit_bytes, page, e);
+	r = region_check(limit_bytes, e);
 	r = r ?: region_map((limit_bytes + page - 1) / page * page, page, -1, 0, e);
 	if (r < 0)
 		return r;
@@ -382,7 +384,7 @@ int secmem_init_shared(int fd, uint64_t offset, size_t size, struct err *e)
 	cleanup_fd int copy = -1;
 	int r;
 
-	r = region_check(size, page, e);
+	r = region_check(size, e);
 	if (r < 0)
 		return r;
 	if (size % page != 0 || offset % page != 0)

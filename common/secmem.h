@@ -8,6 +8,9 @@
 #include "common/base.h"
 #include "common/err.h"
 
+/* The largest region. */
+#define SECMEM_LIMIT_MAX (UINT64_C(32) << 30)
+
 struct secmem_stats {
 	size_t limit_bytes; /* the budget */
 	size_t used_bytes; /* handed out, with the allocator's own overhead */
@@ -21,7 +24,7 @@ struct secmem_stats {
  * MADV_DONTDUMP, MADV_WIPEONFORK, mlock2(MLOCK_ONFAULT). Called once per process, while it still has CAP_IPC_LOCK, so
  * that RLIMIT_MEMLOCK does not count; the lock stays when the capability is gone. When the lock is refused the region
  * is usable all the same: the caller looks at secmem_stats().locked and decides. -EALREADY on a second call, -EINVAL: 0
- * or above 32 GiB. A forked child sees only zeros there and must not unref what it inherited: a damaged header ends the
+ * or above SECMEM_LIMIT_MAX. A forked child sees only zeros there and must not unref what it inherited: a damaged header ends the
  * process. */
 int secmem_init(size_t limit_bytes, struct err *e);
 /* The same on `size` bytes of the shared memory `fd` (borrowed for the call) from `offset` on, both multiples of the page

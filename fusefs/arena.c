@@ -12,7 +12,7 @@
 #include "common/map.h"
 
 #define NAME_LEN_MAX 4096 /* of the three strings of a record each, with the NUL */
-#define HEAP_MAX     (UINT64_C(32) << 30)
+#define HEAP_MAX     SECMEM_LIMIT_MAX
 #define RECORD_MAGIC UINT32_C(0x5ec2e7a1)
 #define NOTE_MAGIC   UINT32_C(0x5ec207e5)
 #define NOTE_MAX     (16u << 20)

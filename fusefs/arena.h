@@ -52,7 +52,7 @@ struct arena_record;
 
 /* --- the keeper's side --- */
 
-/* A new arena, sealed in size: a memfd with a heap of heap_size bytes (whole pages, at most 32 GiB). */
+/* A new arena, sealed in size: a memfd with a heap of heap_size bytes (whole pages, at most SECMEM_LIMIT_MAX). */
 int arena_create(uint64_t heap_size, int *ret_fd, struct err *e);
 /* The head of an arena, shared, valid until arena_unmap(). -EBADMSG: this is no arena; -EPROTO: of a version that this
  * binary does not read. */

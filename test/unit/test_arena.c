@@ -1262,6 +1262,12 @@ static void another_version_is_named(void **state)
 	close(fd);
 	assert_int_equal(arena_create(0, &fd, NULL), -EINVAL);
 	assert_int_equal(arena_create(4097, &fd, NULL), -EINVAL);
+	assert_int_equal(arena_create(SECMEM_LIMIT_MAX + (uint64_t)sysconf(_SC_PAGESIZE), &fd, NULL), -EINVAL);
+	assert_int_equal(arena_create(SECMEM_LIMIT_MAX, &fd, NULL), 0);
+	assert_int_equal(arena_map(fd, &c, &size, NULL), 0);
+	assert_int_equal(size, SECMEM_LIMIT_MAX);
+	arena_unmap(c);
+	close(fd);
 }
 
 /* A chain that leads in a circle, and a content that somebody has changed. */

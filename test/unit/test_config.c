@@ -133,7 +133,7 @@ static const struct {
 } QUANTITIES[] = {
 	{ "2Mi", 2 << 20 },	  { "2097152", 2097152 },   { "'2097152'", 2097152 }, { "3M", 3000000 },
 	{ "3000k", 3000000 },	  { "4096Ki", 4 << 20 },    { "1.5Gi", 1610612736 },  { "2.5M", 2500000 },
-	{ "2097152.5", 2097153 }, { "2097151.9", 2097152 }, { "1G", 1000000000 },     { "64Gi", UINT64_C(64) << 30 },
+	{ "2097152.5", 2097153 }, { "2097151.9", 2097152 }, { "1G", 1000000000 },     { "32Gi", UINT64_C(32) << 30 },
 	{ "0.25Gi", 256 << 20 },  { "5.Mi", 5 << 20 },
 };
 
@@ -152,7 +152,7 @@ static void quantities_are_kubernetes_quantities(void **state)
 #define NOT_A_PLACE    ": metricsBindAddress: must be an IP address and a port, such as 127.0.0.1:10249 or [::1]:10249"
 #define NOT_A_PORT     ": healthzPort: must be a port between 1 and 65535, or 0 for none"
 #define NOT_A_COUNT    ": kubeAPIQPS: must be a whole number between 1 and 100000"
-#define OUT_OF_BOUNDS  ": secretMemoryLimit: must be between 2Mi and 64Gi"
+#define OUT_OF_BOUNDS  ": secretMemoryLimit: must be between 2Mi and 32Gi"
 
 /* Every text begins with HEAD unless it has a kind of its own. */
 static const struct {
@@ -264,7 +264,7 @@ static const struct {
 	{ HEAD "secretMemoryLimit: 1234567890123456789\n", ":3:20" NOT_A_QUANTITY },
 	{ HEAD "secretMemoryLimit: 1Mi\n", ":3:20" OUT_OF_BOUNDS },
 	{ HEAD "secretMemoryLimit: 0\n", ":3:20" OUT_OF_BOUNDS },
-	{ HEAD "secretMemoryLimit: 64.1Gi\n", ":3:20" OUT_OF_BOUNDS },
+	{ HEAD "secretMemoryLimit: 32.001Gi\n", ":3:20" OUT_OF_BOUNDS },
 	{ HEAD "secretMemoryLimit: 999999999999999999Gi\n", ":3:20" OUT_OF_BOUNDS },
 	{ HEAD "memoryLock: true\n", ":3:13: memoryLock: must be a string (put it in quotes)" },
 	{ HEAD "memoryLock: Require\n", ":3:13: memoryLock: must be one of require, warn" },
@@ -528,7 +528,7 @@ static void what_the_command_line_says_is_checked_too(void **state)
 	assert_string_equal(err_text(&e), "user: root: must not be root: the agent runs without privileges");
 	memory->secret_memory_limit = 1;
 	assert_int_equal(config_finish(memory, &e), -EINVAL);
-	assert_string_equal(err_text(&e), "secretMemoryLimit: must be between 2Mi and 64Gi");
+	assert_string_equal(err_text(&e), "secretMemoryLimit: must be between 2Mi and 32Gi");
 }
 
 /* ---- two of them ---- */

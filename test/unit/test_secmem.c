@@ -742,6 +742,39 @@ static void the_one_piece_that_is_large_enough_is_found(void **state)
 	secmem_deinit();
 }
 
+/* One chunk that is all of it, and one with a small one behind it: as large as their headers can say. Nothing of it is touched. */
+static void the_largest_region_can_be_used(void **state)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	struct secmem_use last = { .offset = SECMEM_LIMIT_MAX - 16, .len = 16 };
+	cleanup_fd int fd = memfd_create("largest", MFD_CLOEXEC);
+	void *p;
+
+	secmem_deinit();
+	assert_int_equal(ftruncate(fd, (off_t)(SECMEM_LIMIT_MAX + page)), 0);
+	assert_int_equal(secmem_init_shared(fd, 0, SECMEM_LIMIT_MAX + page, NULL), -EINVAL);
+	assert_int_equal(secmem_init(SECMEM_LIMIT_MAX + 1, NULL), -EINVAL);
+	assert_int_equal(secmem_init_shared(fd, 0, SECMEM_LIMIT_MAX, NULL), 0);
+	assert_int_equal(secmem_stats().limit_bytes, SECMEM_LIMIT_MAX);
+	assert_int_equal(secmem_adopt(&last, 1, NULL), 0);
+	secmem_free(secmem_at(last.offset, last.len));
+	assert_int_equal(secmem_stats().n_blocks, 0);
+	for (int i = 0; i < 2; i++) {
+		p = secmem_alloc(1);
+		assert_int_equal(secmem_offset(p), 16);
+		secmem_free(p);
+	}
+	assert_null(secmem_alloc(SECMEM_LIMIT_MAX));
+	secmem_deinit();
+
+	assert_int_equal(secmem_init_shared(fd, 0, SECMEM_LIMIT_MAX, NULL), 0);
+	assert_int_equal(secmem_adopt(NULL, 0, NULL), 0);
+	p = secmem_alloc(100);
+	assert_int_equal(secmem_offset(p), 16);
+	secmem_free(p);
+	secmem_deinit();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -756,6 +789,7 @@ int main(void)
 		with_region(second_init_is_refused),
 		cmocka_unit_test(impossible_limits_are_refused),
 		cmocka_unit_test(limit_is_rounded_up_to_pages),
+		cmocka_unit_test(the_largest_region_can_be_used),
 		cmocka_unit_test(region_can_be_set_up_again_after_its_end),
 		with_region(region_stays_out_of_cores_and_children),
 		with_region(child_sees_no_bytes),
