@@ -528,6 +528,19 @@ static int session_resume(struct session *s, struct err *e)
 	return 0;
 }
 
+/* The kernel gives INIT out once: it may have been read by a process that did not live to keep it. */
+static void session_take_init(struct session *s)
+{
+	struct arena_slot *slot = &s->connection->slot;
+	const struct fuse_in_header *head = (const void *)slot->request;
+
+	if (head->opcode != FUSE_INIT || !resume_note_death(s))
+		return;
+	slot->since_usec = clock_monotonic_usec();
+	session_process(s, head->len, true);
+	slot_end(slot);
+}
+
 static void fuse_message(enum fuse_log_level level, const char *fmt, va_list ap)
 {
 	char text[256];
@@ -584,7 +597,9 @@ int session_new(struct loop *l, int take_fuse_fd, struct tree *t, struct publish
 	r = loop_io_before_wait(s->source, session_before_wait);
 	if (r < 0)
 		return err_set(e, r, "cannot watch /dev/fuse: %s", strerror(-r));
-	if (s->connection->init_len > 0) {
+	if (s->connection->init_len == 0) {
+		session_take_init(s);
+	} else {
 		r = session_resume(s, e);
 		if (r < 0)
 			return r;

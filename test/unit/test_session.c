@@ -154,6 +154,52 @@ static void a_request_that_is_not_whole_is_not_carried_out(void **state)
 	}
 }
 
+/* INIT was read and not yet kept. */
+static void die_of_init(void)
+{
+	memcpy(c.slot.request, c.init, sizeof c.init);
+	((struct fuse_in_header *)c.slot.request)->unique = UNIQUE;
+	c.slot.since_usec = 1;
+	c.init_len = 0;
+}
+
+static void an_init_that_was_only_read_is_answered(void **state)
+{
+	struct {
+		struct fuse_out_header head;
+		struct fuse_init_out out;
+	} answer;
+	uint32_t len = c.init_len;
+	struct session *s;
+	int ends[2];
+
+	die_of_init();
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+	kernel = ends[0];
+	assert_int_equal(session_new(loop, ends[1], NULL, NULL, &c, ended, NULL, &s, NULL), 0);
+	assert_int_equal(recv(kernel, &answer, sizeof answer, MSG_DONTWAIT), sizeof answer);
+	assert_int_equal(answer.head.unique, UNIQUE);
+	assert_int_equal(answer.head.error, 0);
+	assert_int_equal(answer.out.major, FUSE_KERNEL_VERSION);
+	assert_true(session_stats(s)->initialised);
+	assert_false(session_stats(s)->resumed);
+	session_free(s);
+	/* and the next one finds it where it should be */
+	assert_int_equal(c.init_len, len);
+	assert_int_equal(resume(true), 1);
+}
+
+static void an_init_that_agents_die_of_is_refused(void **state)
+{
+	die_of_init();
+	c.slot.n_deaths = SESSION_DEATHS_MAX - 1;
+	c.slot.deadly_unique = UNIQUE;
+	assert_int_equal(resume(true), -EIO);
+	/* nor is anything else taken that is found there */
+	die_of_a_request();
+	assert_int_equal(resume(true), 1);
+}
+
 static struct fuse_attr_out set_mode(struct session *s, uint32_t pid, uint64_t id, int *ret_error)
 {
 	struct {
@@ -251,6 +297,8 @@ int main(void)
 		with_connection(a_successor_that_does_not_get_to_it_is_no_death),
 		with_connection(one_that_dies_of_it_again_is),
 		with_connection(a_request_that_is_not_whole_is_not_carried_out),
+		with_connection(an_init_that_was_only_read_is_answered),
+		with_connection(an_init_that_agents_die_of_is_refused),
 		with_connection(what_a_full_turn_leaves_waits_since_that_turn),
 		with_connection(the_publisher_may_touch_a_folder_of_any_mode),
 	};
