@@ -953,9 +953,11 @@ static void agent_watch_publisher(struct agent *a)
 	/* once per publisher: the next one has an answer to give of its own */
 	if (stats.unanswered_usec <= limit || a->publisher_hangs)
 		return;
+	/* with the next beat, if the keeper does not read */
+	if (link_send(a->link, LINK_PUBLISHER_HANGS, 0, 0, NULL, -1) < 0)
+		return;
 	a->publisher_hangs = true;
 	a->n_publisher_hangs++;
-	(void)link_send(a->link, LINK_PUBLISHER_HANGS, 0, 0, NULL, -1);
 }
 
 /* libc would take it for a file that is not there, and ask this machine. */
