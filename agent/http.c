@@ -589,29 +589,31 @@ static int on_close_socket(void *userdata, curl_socket_t fd)
 
 /* ---- the loop's side ---- */
 
-static curl_socket_t socket_of(const struct http_request *r)
+/* By which its connection is known: the local port; 0: it has none. Of a request that runs curl does not tell the socket. */
+static uint16_t connection_of(const struct http_request *r)
 {
-	curl_socket_t fd = CURL_SOCKET_BAD;
+	long port = 0;
 
-	curl_easy_getinfo(r->easy, CURLINFO_ACTIVESOCKET, &fd);
-	return fd;
+	if (r->placed)
+		curl_easy_getinfo(r->easy, CURLINFO_LOCAL_PORT, &port);
+	return port > 0 ? (uint16_t)port : 0;
 }
 
 /* One request on each connection is to be nudged; of more connections than there is room for, each. */
 static void look_everywhere(struct http *h)
 {
-	curl_socket_t fd, seen[CONNECTIONS_SEEN];
+	uint16_t port, seen[CONNECTIONS_SEEN];
 	struct http_request *r;
 	size_t n = 0, i;
 
 	list_for_each (r, &h->running, link) {
-		fd = r->placed ? socket_of(r) : CURL_SOCKET_BAD;
-		for (i = 0; i < n && seen[i] != fd; i++)
+		port = connection_of(r);
+		for (i = 0; i < n && seen[i] != port; i++)
 			;
-		if (fd == CURL_SOCKET_BAD || i < n)
+		if (port == 0 || i < n)
 			continue;
 		if (n < CONNECTIONS_SEEN)
-			seen[n++] = fd;
+			seen[n++] = port;
 		if (list_empty(&r->nudge_link))
 			list_append(&h->nudged, &r->nudge_link);
 	}
