@@ -206,10 +206,12 @@ $(TOLD): always
 	@mkdir -p $(@D) && printf '#pragma once\n%s\n' '$(TEXT)' | cmp -s - $@ || printf '#pragma once\n%s\n' '$(TEXT)' >$@
 always:
 
-# what is loaded later calls the program's own (common/wipe_http2.c)
-EXPORTED := nghttp2_session_callbacks_set_on_data_chunk_recv_callback nghttp2_session_mem_recv nghttp2_session_del
+# what is loaded later calls the program's own (agent/http_ping.c, common/wipe_http2.c)
+export_symbol = $(1:%=-Wl$(comma)--export-dynamic-symbol=%)
+EXPORT_PING := $(call export_symbol,nghttp2_session_send)
+EXPORT_WIPE := $(if $(WIPE),$(call export_symbol,nghttp2_session_callbacks_set_on_data_chunk_recv_callback nghttp2_session_mem_recv nghttp2_session_del))
 $(B)/secretlet: $(B)/agent/main.o $(AGENT) $(FUSEFS) $(COMMON) $(WIPE)
-	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) $(if $(WIPE),$(EXPORTED:%=-Wl$(comma)--export-dynamic-symbol=%)) -o $@ $^ $(LIBS)
+	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) $(EXPORT_PING) $(EXPORT_WIPE) -o $@ $^ $(LIBS)
 
 # The program with what it loads later linked to it: dpkg-shlibdeps reads from it what the package depends on
 $(B)/linked: $(B)/agent/main.o $(filter-out $(B)/agent/lib_%,$(AGENT)) $(FUSEFS) $(COMMON) $(WIPE)
@@ -223,7 +225,7 @@ $(B)/parts.a: $(if $(LIBFUZZER),,$(APISERVER) $(TESTLIB)) $(AGENT) $(FUSEFS) $(C
 	$(call say,AR,$@)rm -f $@ && $(AR) rcs --thin $@ $^
 
 $(UNIT) $(INTEGRATION): $(B)/%: $(B)/%.o $(B)/test/lib/filter.o $(B)/parts.a
-	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) $(TEST_LIBS)
+	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) $(EXPORT_PING) -o $@ $^ $(LIBS) $(TEST_LIBS)
 
 $(FUZZERS): $(B)/%: $(B)/%.o $(if $(LIBFUZZER),,$(B)/test/fuzz/replay.o) $(B)/parts.a
 	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
@@ -239,7 +241,7 @@ PART_TOOLS := $(B)/test/bench/arrival $(B)/test/bench/coldread $(B)/test/bench/p
 # what is counted is to be what the program does
 $(B)/test/bench/profile: $(filter %/wipe_malloc.o,$(WIPE))
 $(B)/test/bench/start: $(WIPE)
-$(B)/test/bench/start: ALL_LDFLAGS += $(if $(WIPE),$(EXPORTED:%=-Wl$(comma)--export-dynamic-symbol=%))
+$(B)/test/bench/start: ALL_LDFLAGS += $(EXPORT_PING) $(EXPORT_WIPE)
 $(PART_TOOLS): $(B)/%: $(B)/%.o $(B)/parts.a
 	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) $(TEST_LIBS)
 $(filter-out $(ALONE_TOOLS) $(PART_TOOLS),$(TOOLS)): $(B)/%: $(B)/%.o $(COMMON)

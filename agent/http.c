@@ -24,6 +24,7 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include "agent/http_ping.h"
 #include "agent/http_server.h"
 #include "agent/pulse.h"
 #include "agent/reason.h"
@@ -968,8 +969,7 @@ static void ignore_done(void *userdata, const struct http_result *result)
 {
 }
 
-/* A request that anybody may make and that costs the server next to nothing. (curl_easy_upkeep() would send a PING, but
- * not to connections of a multi handle, in 7.88.) */
+/* A request that anybody may make and that costs the server next to nothing. A proxy would answer a PING by itself. */
 static void ask(struct http *h)
 {
 	static const struct http_callbacks callbacks = { .body = ignore_body, .done = ignore_done };
@@ -989,6 +989,19 @@ static bool may_ask(const struct http *h)
 	return h->multiplexes && h->has_answered && h->stats.n_running > 0 && h->n_unplaced == 0 && !has_queued(h);
 }
 
+/* curl has given the question to the first connection that had room; where all streams are taken none ever has. */
+static void ask_others(struct http *h)
+{
+	struct http_request *r;
+	uint16_t port;
+
+	list_for_each (r, &h->running, link) {
+		port = connection_of(r);
+		if (port > 0 && pulse_is_to_ask(&h->pulse, port) && http_ping(r->easy))
+			pulse_asked(&h->pulse, port);
+	}
+}
+
 static void on_ping(struct loop_source *s, void *userdata)
 {
 	struct http *h = userdata;
@@ -1000,6 +1013,8 @@ static void on_ping(struct loop_source *s, void *userdata)
 			 n_dead, n_dead > 1 ? "s do" : " does", n_dead > 1 ? "them" : "it");
 	else if (silent && may_ask(h))
 		ask(h);
+	if (silent && h->multiplexes)
+		ask_others(h);
 	if (!pulse_is_empty(&h->pulse))
 		loop_timer_set(h->ping, h->ping_usec);
 }

@@ -3,6 +3,7 @@
  * TCP_USER_TIMEOUT and keep-alive. */
 #include "agent/pulse.h"
 
+#include <arpa/inet.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -10,7 +11,9 @@
 struct pulse_socket {
 	struct list link;
 	int fd;
+	uint16_t port; /* of this side; 0: it has none yet */
 	uint64_t generation;
+	bool silent; /* when last judged */
 	bool asked;
 	uint64_t written; /* before asking */
 	uint64_t received; /* when last looked at */
@@ -92,6 +95,17 @@ static void count_bytes(int fd, uint64_t *ret_written, uint64_t *ret_received)
 	*ret_received = info.tcpi_bytes_received;
 }
 
+static uint16_t local_port(int fd)
+{
+	struct sockaddr_in6 a = { .sin6_family = AF_UNSPEC };
+	socklen_t len = sizeof(a);
+
+	if (getsockname(fd, (struct sockaddr *)&a, &len) < 0 || (a.sin6_family != AF_INET && a.sin6_family != AF_INET6))
+		return 0;
+	return ntohs(a.sin6_port);
+}
+static_assert(offsetof(struct sockaddr_in, sin_port) == offsetof(struct sockaddr_in6, sin6_port), "one place for both");
+
 size_t pulse_judge(struct pulse *p, bool *ret_silent)
 {
 	uint64_t written, received;
@@ -101,16 +115,15 @@ size_t pulse_judge(struct pulse *p, bool *ret_silent)
 
 	list_for_each (s, &p->sockets, link) {
 		count_bytes(s->fd, &written, &received);
-		if (received != s->received) {
-			s->received = received;
-			s->asked = false;
-		} else if (s->asked) {
-			s->asked = false;
+		s->port = s->port ?: local_port(s->fd);
+		s->silent = received == s->received && !s->asked;
+		silent |= s->silent;
+		if (received == s->received && s->asked) {
 			shutdown(s->fd, SHUT_RDWR);
 			n++;
-		} else {
-			silent = true;
 		}
+		s->received = received;
+		s->asked = false;
 	}
 	*ret_silent = silent;
 	return n;
@@ -134,4 +147,31 @@ void pulse_after_asking(struct pulse *p)
 		count_bytes(s->fd, &written, &received);
 		s->asked |= written > s->written && s->written > 0;
 	}
+}
+
+/* NULL: none has it. */
+static struct pulse_socket *find(const struct pulse *p, uint16_t port)
+{
+	struct pulse_socket *s;
+
+	list_for_each (s, &p->sockets, link)
+		if (s->port == port)
+			return s;
+	return NULL;
+}
+
+bool pulse_is_to_ask(const struct pulse *p, uint16_t port)
+{
+	const struct pulse_socket *s = find(p, port);
+
+	/* a kernel that does not tell what was received would not tell of an answer */
+	return s && s->silent && !s->asked && s->received > 0;
+}
+
+void pulse_asked(struct pulse *p, uint16_t port)
+{
+	struct pulse_socket *s = find(p, port);
+
+	if (s)
+		s->asked = true;
 }

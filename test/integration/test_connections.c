@@ -58,8 +58,9 @@ struct rig {
 	struct files *files;
 	struct source *source;
 	struct told secrets[SECRETS_MAX];
-	unsigned n_synced, n_failed;
+	unsigned n_synced, n_failed, n_pods;
 	pid_t nghttpx; /* and its group's; 0: none */
+	unsigned streams; /* that it allows on each connection; 0: 100 */
 	uint64_t ping_usec, credentials_usec;
 	int log, stderr_copy;
 	size_t seen; /* of the log */
@@ -99,6 +100,7 @@ static void on_secret_failed(void *userdata, enum object_kind kind, const char *
 
 static void on_pod_changed(void *userdata, struct pod *pod)
 {
+	((struct rig *)userdata)->n_pods++;
 }
 
 static void on_pod_removed(void *userdata, const char *uid)
@@ -1111,8 +1113,9 @@ static void spawn_nghttpx(struct rig *t, const char *address, uint16_t port, con
 /* HTTP/2 with TLS on `port`, HTTP/1.1 to the API server. */
 static void start_nghttpx(struct rig *t, uint16_t port)
 {
-	spawn_nghttpx(t, "127.0.0.1", port, "server", apiserver_port(t->server),
-		      "--frontend-http2-max-concurrent-streams=100");
+	cleanup_free char *streams = str_format("--frontend-http2-max-concurrent-streams=%u", t->streams ?: 100);
+
+	spawn_nghttpx(t, "127.0.0.1", port, "server", apiserver_port(t->server), streams);
 }
 
 static void start_http2(struct rig *t, unsigned n)
@@ -1188,6 +1191,42 @@ static void connection_that_falls_silent_is_replaced(void **state)
 	put_all(t, 20, "two");
 	eventually(t, have_all(t, 20, "two") && health(t).n_watches == 21);
 	assert_in_range(relay_n_accepted(t->relay), 2, 4);
+}
+
+static void put_pod(struct rig *t)
+{
+	apiserver_put_text(t->server,
+			   "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"namespace\":\"ns\",\"name\":\"p\"},"
+			   "\"spec\":{\"nodeName\":\"node-1\",\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}");
+}
+
+/* The pods' watch is on the oldest, and where all streams are taken no request finds room. */
+static void full_connection_that_falls_silent_is_replaced(void **state)
+{
+	struct rig *t = *state;
+	size_t n_open;
+
+	if (!has_nghttpx())
+		skip();
+	t->ping_usec = 200 * USEC_PER_MSEC;
+	t->streams = 10;
+	start_http2(t, 0);
+	/* one after the other: a connection's first answer says how many it allows */
+	for (unsigned i = 0; i < 45; i++) {
+		want_one(t, i);
+		eventually(t, health(t).n_watches == i + 2);
+	}
+	n_open = relay_n_open(t->relay);
+	assert_true(n_open >= 5);
+	/* those that answer stay */
+	run_for(t->loop, 5 * t->ping_usec);
+	assert_int_equal(relay_n_open(t->relay), n_open);
+	assert_int_equal(relay_n_accepted(t->relay), n_open);
+	relay_freeze_oldest(t->relay);
+	put_pod(t);
+	put_all(t, 45, "two");
+	eventually(t, t->n_pods == 1 && have_all(t, 45, "two") && health(t).n_watches == 46);
+	assert_true(relay_n_open(t->relay) >= n_open - 1);
 }
 
 /* More than one buffer full in one event. */
@@ -1320,6 +1359,7 @@ int main(void)
 		TEST(stream_limit_is_kept_by_opening_more_connections),
 		TEST(goaway_and_a_restarted_proxy_lose_nothing),
 		TEST(connection_that_falls_silent_is_replaced),
+		TEST(full_connection_that_falls_silent_is_replaced),
 		TEST(stopped_proxy_is_noticed_and_found_again),
 		TEST(big_change_arrives_whole_over_http2),
 		TEST(nobody_is_asked_for_a_sign_of_life_over_http1),

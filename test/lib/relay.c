@@ -213,13 +213,29 @@ void relay_set_target(struct relay *r, uint16_t port)
 	r->options.target_port = port;
 }
 
+static void freeze(struct pair *p)
+{
+	loop_source_free(TAKE_PTR(p->client_source));
+	loop_source_free(TAKE_PTR(p->server_source));
+}
+
 void relay_freeze(struct relay *r)
 {
 	struct pair *p;
 
+	list_for_each (p, &r->pairs, link)
+		freeze(p);
+}
+
+void relay_freeze_oldest(struct relay *r)
+{
+	struct pair *p;
+
 	list_for_each (p, &r->pairs, link) {
-		loop_source_free(TAKE_PTR(p->client_source));
-		loop_source_free(TAKE_PTR(p->server_source));
+		if (!p->client_source)
+			continue;
+		freeze(p);
+		return;
 	}
 }
 

@@ -22,6 +22,8 @@ uint16_t relay_port(const struct relay *r);
 void relay_set_target(struct relay *r, uint16_t port);
 /* Connections that are there now say and hear nothing any more, and do not end. */
 void relay_freeze(struct relay *r);
+/* Only the oldest of those that are left. */
+void relay_freeze_oldest(struct relay *r);
 size_t relay_n_accepted(const struct relay *r);
 size_t relay_n_open(const struct relay *r);
 /* The last head of a CONNECT, or "host:port" of SOCKS5; "" if there was none. */

@@ -98,6 +98,57 @@ static void who_was_not_asked_is_not_judged(void **state)
 	assert_false(is_shut(t));
 }
 
+static uint16_t port_of(int fd)
+{
+	struct sockaddr_in sin = { .sin_port = 0 };
+	socklen_t len = sizeof(sin);
+
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&sin, &len), 0);
+	return ntohs(sin.sin_port);
+}
+
+static void hear(struct rig *t)
+{
+	assert_int_equal(write(t->theirs, "!", 1), 1);
+	for (unsigned i = 0; i < 1000 && recv(t->ours, &(char){ 0 }, 1, MSG_DONTWAIT) != 1; i++)
+		usleep(1000);
+}
+
+static void silent_one_is_to_be_asked_until_it_is(void **state)
+{
+	uint16_t port = port_of(((struct rig *)*state)->ours);
+	struct rig *t = *state;
+	bool silent = false;
+
+	hear(t);
+	assert_int_equal(pulse_judge(&t->pulse, &silent), 0);
+	assert_false(pulse_is_to_ask(&t->pulse, port));
+	assert_int_equal(pulse_judge(&t->pulse, &silent), 0);
+	assert_true(pulse_is_to_ask(&t->pulse, port));
+	assert_false(pulse_is_to_ask(&t->pulse, port_of(t->theirs)));
+	/* it has not been written yet, as where the socket's buffer is full */
+	pulse_asked(&t->pulse, port);
+	assert_false(pulse_is_to_ask(&t->pulse, port));
+	hear(t);
+	assert_int_equal(pulse_judge(&t->pulse, &silent), 0);
+	assert_false(silent || pulse_is_to_ask(&t->pulse, port));
+	assert_int_equal(pulse_judge(&t->pulse, &silent), 0);
+	pulse_asked(&t->pulse, port);
+	assert_int_equal(pulse_judge(&t->pulse, &silent), 1);
+	assert_true(is_shut(t));
+}
+
+/* It may not be made yet, and a kernel that does not tell would not tell of an answer. */
+static void who_has_never_said_anything_is_not_to_be_asked(void **state)
+{
+	struct rig *t = *state;
+	bool silent = false;
+
+	assert_int_equal(pulse_judge(&t->pulse, &silent), 0);
+	assert_true(silent);
+	assert_false(pulse_is_to_ask(&t->pulse, port_of(t->ours)));
+}
+
 /* A connection that was opened for the question is young, and its handshake may take its time. */
 static void who_is_spoken_to_for_the_first_time_is_not_judged(void **state)
 {
@@ -153,6 +204,8 @@ int main(void)
 		TEST(unanswered_question_ends_the_connection),
 		TEST(any_byte_is_an_answer),
 		TEST(who_was_not_asked_is_not_judged),
+		TEST(silent_one_is_to_be_asked_until_it_is),
+		TEST(who_has_never_said_anything_is_not_to_be_asked),
 		TEST(who_is_spoken_to_for_the_first_time_is_not_judged),
 		TEST(older_sockets_are_shut_and_newer_ones_are_not),
 		TEST(removed_socket_is_left_alone),
