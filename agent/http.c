@@ -244,13 +244,6 @@ int http_set_tls(struct http *h, const struct http_tls *tls)
 	return 0;
 }
 
-int http_reopen(struct http *h)
-{
-	const struct http_tls same = { .ca = h->tls->ca, .cert = h->tls->cert, .key = h->tls->key };
-
-	return http_set_tls(h, &same);
-}
-
 /* ---- requests: life ---- */
 
 static bool has_queued(const struct http *h)
@@ -774,14 +767,15 @@ static bool find_outdated(struct http *h, struct http_request **ret_r)
 	return found;
 }
 
-/* As if the server had closed the stream. */
-static void end_outdated(struct http_request *r)
+static void end_early(struct http_request *r, int code, const char *why)
 {
 	const struct http_callbacks *callbacks = r->callbacks;
 	struct http_result result = { .status = r->status, .retry_after_sec = -1 };
 	void *userdata = r->userdata;
 
-	err_set(&result.err, -ECONNABORTED, "%s: the credentials have changed", r->http->server.name);
+	err_set(&result.err, code, "%s: %s", r->http->server.name, why);
+	if (!r->has_head)
+		api_calls_count(&r->http->calls, r->call, 0);
 	r->http->stats.n_running--;
 	leave_early(r);
 	request_free(r);
@@ -801,7 +795,27 @@ static void on_drain(struct loop_source *s, void *userdata)
 	if (!r || (h->tls->tried && !h->tls->proven))
 		return;
 	h->tls->tried = true;
-	end_outdated(r);
+	/* as if the server had closed the stream */
+	end_early(r, -ECONNABORTED, "the credentials have changed");
+}
+
+/* Their connections would match those of before in all that curl compares, so nobody may be left there. curl closes each behind
+ * its last request; those that had none are shut, which curl sees when it looks for one. */
+void http_reopen(struct http *h)
+{
+	struct list batch = LIST_INIT(batch);
+	struct http_request *r;
+
+	assert(!h->in_curl);
+	pulse_begin_generation(&h->pulse);
+	pulse_shut_older(&h->pulse);
+	/* what a done callback starts is none of them */
+	while ((r = list_first(&h->running, struct http_request, link))) {
+		list_remove(&r->link);
+		list_append(&batch, &r->link);
+	}
+	while ((r = list_first(&batch, struct http_request, link)))
+		end_early(r, r->long_lived && r->has_head ? -ECONNRESET : -ECONNABORTED, "the machine has slept");
 }
 
 /* ---- requests: making ---- */

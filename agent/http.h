@@ -38,8 +38,9 @@ int http_set_token(struct http *h, const char *token);
  * long-lived request that runs is ended (-ECONNABORTED) so that it can be started anew: one first, and when a new
  * connection has been accepted, the others, not all at once. -ENOMEM. */
 int http_set_tls(struct http *h, const struct http_tls *tls);
-/* The same, with the same CA and certificate: the machine has slept, and the connections of before are likely dead. */
-int http_reopen(struct http *h);
+/* The machine has slept, and the connections of before are likely dead: all are given up at once. What runs is done from in here:
+ * -ECONNRESET, as where the other end gives it up, if it is long-lived and its answer had begun; else -ECONNABORTED. */
+void http_reopen(struct http *h);
 /* What making a connection takes: valid as long as h. */
 struct http_target {
 	uint16_t port; /* of the server, or of the proxy: the only one that is connected to */
@@ -63,7 +64,7 @@ static inline bool http_is_silence(int code)
 {
 	return code != -EBADMSG && code != -EFBIG && code != -EPROTONOSUPPORT && code != -ENOMEM;
 }
-/* Called from the loop, never from inside http_get(). Each may cancel any request, its own included. */
+/* Called from the loop or http_reopen(), never from inside http_get(). Each may cancel any request, its own included. */
 struct http_callbacks {
 	void (*head)(void *userdata, int status);
 	void (*body)(void *userdata, const char *data, size_t len);

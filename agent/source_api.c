@@ -189,14 +189,14 @@ static void api_free(struct source *source)
 	free(s);
 }
 
-/* All go over to new connections, one first; whoever waited for the server need not wait on. */
+/* All go over to new connections; whoever waited for the server need not wait on. */
 static void api_slept(struct source *source)
 {
 	struct source_api *s = api_of(source);
-	int r = http_reopen(s->http);
 
-	if (r < 0)
-		log_warning(NULL, "connections of before the sleep stay in use: %s", strerror(-r));
+	if (!s->started)
+		return;
+	http_reopen(s->http);
 	api_awake(s);
 }
 

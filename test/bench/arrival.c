@@ -544,9 +544,8 @@ int http_set_tls(struct http *h, const struct http_tls *tls)
 	return 0;
 }
 
-int http_reopen(struct http *h)
+void http_reopen(struct http *h)
 {
-	return 0;
 }
 
 /* ---- files: the credentials are in the kubeconfig ---- */

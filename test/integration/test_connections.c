@@ -1229,6 +1229,52 @@ static void full_connection_that_falls_silent_is_replaced(void **state)
 	assert_true(relay_n_open(t->relay) >= n_open - 1);
 }
 
+/* Nobody at the other end says so, and to be asked takes the connection longer. */
+static void after_a_sleep_a_dead_connection_is_not_waited_for(void **state)
+{
+	struct rig *t = *state;
+	struct apiserver_counts before, after;
+	uint64_t since;
+
+	if (!has_nghttpx())
+		skip();
+	start_http2(t, 20);
+	run_for(t->loop, 1500 * USEC_PER_MSEC); /* what is over within a second is another trouble */
+	before = apiserver_counts(t->server);
+	relay_freeze(t->relay);
+	put_all(t, 20, "two");
+	since = clock_monotonic_usec();
+	source_slept(t->source);
+	eventually(t, have_all(t, 20, "two") && health(t).n_watches == 21);
+	assert_true(clock_monotonic_usec() - since < 15 * USEC_PER_SEC);
+	after = apiserver_counts(t->server);
+	assert_int_equal(after.n_watch, before.n_watch + 21);
+	assert_int_equal(after.n_list, before.n_list + 1); /* of the pods, as after any watch of theirs that is lost */
+	assert_int_equal(t->n_failed, 0);
+}
+
+/* They are given up all the same, and nobody is sent from one that goes to another that does. */
+static void after_a_sleep_live_connections_are_left_once(void **state)
+{
+	struct rig *t = *state;
+	struct apiserver_counts before;
+
+	if (!has_nghttpx())
+		skip();
+	start_http2(t, 20);
+	run_for(t->loop, 1500 * USEC_PER_MSEC);
+	before = apiserver_counts(t->server);
+	source_slept(t->source);
+	eventually(t, apiserver_counts(t->server).n_watch >= before.n_watch + 21 && health(t).n_watches == 21);
+	run_for(t->loop, 3 * USEC_PER_SEC);
+	assert_int_equal(apiserver_counts(t->server).n_watch, before.n_watch + 21);
+	assert_int_equal(relay_n_accepted(t->relay), 2);
+	assert_int_equal(relay_n_open(t->relay), 1);
+	put_all(t, 20, "two");
+	eventually(t, have_all(t, 20, "two"));
+	assert_int_equal(t->n_failed, 0);
+}
+
 /* More than one buffer full in one event. */
 static void big_change_arrives_whole_over_http2(void **state)
 {
@@ -1360,6 +1406,8 @@ int main(void)
 		TEST(goaway_and_a_restarted_proxy_lose_nothing),
 		TEST(connection_that_falls_silent_is_replaced),
 		TEST(full_connection_that_falls_silent_is_replaced),
+		TEST(after_a_sleep_a_dead_connection_is_not_waited_for),
+		TEST(after_a_sleep_live_connections_are_left_once),
 		TEST(stopped_proxy_is_noticed_and_found_again),
 		TEST(big_change_arrives_whole_over_http2),
 		TEST(nobody_is_asked_for_a_sign_of_life_over_http1),

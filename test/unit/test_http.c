@@ -303,22 +303,58 @@ static void connection_is_used_again(void **state)
 	buf_deinit(&second.body);
 }
 
-static void connection_of_before_a_reopening_is_not_used_again(void **state)
+/* With a watch, with a question that waits for its answer, and with nobody. */
+static void connections_of_before_a_reopening_are_given_up(void **state)
 {
+	struct answer watch = { .n_done = 0 }, asked = { .n_done = 0 }, after = { .n_done = 0 },
+		      idle[2] = { { .n_done = 0 } };
 	struct rig *t = *state;
-	struct answer second = { .n_done = 0 }, first = { .next = &second };
 
-	get(t, &first, "/first");
-	eventually(t, t->requests.len > 0);
-	assert_int_equal(http_reopen(t->http), 0);
+	t->response = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+	get_with(t, &watch, &(struct http_get){ .target = "/watch", .long_lived = true });
+	eventually(t, watch.head == 200);
 	t->response = OK;
-	send_all(t, OK);
-	eventually(t, second.n_done);
-	assert_int_equal(first.err.code, 0);
-	assert_int_equal(second.err.code, 0);
-	assert_int_equal(t->n_peers, 2);
-	buf_deinit(&first.body);
-	buf_deinit(&second.body);
+	get(t, &idle[0], "/x");
+	get(t, &idle[1], "/x");
+	eventually(t, idle[0].n_done && idle[1].n_done && t->n_peers == 3);
+	t->response = NULL;
+	get(t, &asked, "/asked");
+	eventually(t, strstr(t->requests.data, "GET /asked "));
+	assert_int_equal(t->n_peers, 3);
+	http_reopen(t->http);
+	assert_int_equal(watch.err.code, -ECONNRESET);
+	assert_int_equal(asked.err.code, -ECONNABORTED);
+	assert_int_equal(http_stats(t->http).n_running, 0);
+	t->response = OK;
+	get(t, &after, "/after");
+	eventually(t, after.n_done);
+	assert_int_equal(after.err.code, 0);
+	assert_int_equal(t->n_peers, 4);
+	assert_int_equal(http_stats(t->http).n_connections, 1);
+	for (size_t i = 0; i < ARRAY_SIZE(idle); i++)
+		buf_deinit(&idle[i].body);
+	buf_deinit(&watch.body);
+	buf_deinit(&asked.body);
+	buf_deinit(&after.body);
+}
+
+static void reopening_ends_what_waits_for_its_connection_and_nothing_that_has_not_begun(void **state)
+{
+	struct answer begun = { .n_done = 0 }, queued = { .n_done = 0 };
+	struct rig *t = *state;
+
+	t->response = OK;
+	get(t, &begun, "/begun");
+	eventually(t, http_stats(t->http).n_running == 1);
+	get(t, &queued, "/queued");
+	http_reopen(t->http);
+	assert_int_equal(begun.err.code, -ECONNABORTED);
+	assert_int_equal(begun.status, 0);
+	eventually(t, queued.n_done);
+	assert_int_equal(queued.err.code, 0);
+	assert_int_equal(begun.n_done, 1);
+	buf_deinit(&begun.body);
+	buf_deinit(&queued.body);
 }
 
 static void any_status_is_an_answer(void **state)
@@ -831,7 +867,8 @@ int main(void)
 		TEST(body_is_sent_with_its_method_and_type),
 		TEST(body_is_of_one_request_alone),
 		TEST(connection_is_used_again),
-		TEST(connection_of_before_a_reopening_is_not_used_again),
+		TEST(connections_of_before_a_reopening_are_given_up),
+		TEST(reopening_ends_what_waits_for_its_connection_and_nothing_that_has_not_begun),
 		TEST(any_status_is_an_answer),
 		TEST(broken_answers_are_errors),
 		TEST(headers_have_a_limit),
