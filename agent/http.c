@@ -506,6 +506,14 @@ static int on_placed(void *userdata, char *remote_ip, char *local_ip, int remote
 	return r->cancelled ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
 }
 
+/* The server takes them: what is still there with older ones may follow. */
+static void prove(struct http *h, struct tls *t)
+{
+	if (t->tried && !t->proven)
+		drain_later(h);
+	t->proven = true;
+}
+
 static size_t on_header(char *line, size_t size, size_t n, void *userdata)
 {
 	struct http_request *r = userdata;
@@ -527,7 +535,8 @@ static size_t on_header(char *line, size_t size, size_t n, void *userdata)
 	r->status = (int)status;
 	api_calls_count(&r->http->calls, r->call, r->status);
 	r->head_usec = loop_now(r->http->loop);
-	r->tls->proven |= status != 401;
+	if (status != 401)
+		prove(r->http, r->tls);
 	curl_easy_getinfo(r->easy, CURLINFO_HTTP_VERSION, &version);
 	r->http->has_answered = true;
 	r->http->multiplexes = version == CURL_HTTP_VERSION_2_0;
@@ -791,12 +800,15 @@ static void on_drain(struct loop_source *s, void *userdata)
 		pulse_shut_older(&h->pulse); /* what is left was idle */
 		return;
 	}
-	drain_later(h);
-	if (!r || (h->tls->tried && !h->tls->proven))
+	if (h->tls->tried && !h->tls->proven)
 		return;
-	h->tls->tried = true;
+	h->tls->tried |= r != NULL;
+	/* else prove() goes on */
+	if (!h->tls->tried || h->tls->proven)
+		drain_later(h);
 	/* as if the server had closed the stream */
-	end_early(r, -ECONNABORTED, "the credentials have changed");
+	if (r)
+		end_early(r, -ECONNABORTED, "the credentials have changed");
 }
 
 /* Their connections would match those of before in all that curl compares, so nobody may be left there. curl closes each behind

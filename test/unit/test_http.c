@@ -357,6 +357,45 @@ static void reopening_ends_what_waits_for_its_connection_and_nothing_that_has_no
 	buf_deinit(&queued.body);
 }
 
+/* How often something happens on the loop in this time. */
+static unsigned n_woken(struct rig *t, uint64_t usec)
+{
+	uint64_t limit = clock_monotonic_usec() + usec;
+	unsigned n = 0;
+
+	while (clock_monotonic_usec() < limit)
+		n += loop_run_once(t->loop, 5 * USEC_PER_MSEC) > 0;
+	return n;
+}
+
+/* Whether the server takes the new credentials may show hours later, or never. */
+static void watches_with_old_credentials_wait_for_the_first_one_without_a_stir(void **state)
+{
+	struct answer watches[3] = { { .n_done = 0 } }, anew = { .n_done = 0 };
+	struct rig *t = *state;
+	size_t n_done = 0;
+
+	t->response = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+	for (size_t i = 0; i < ARRAY_SIZE(watches); i++)
+		get_with(t, &watches[i], &(struct http_get){ .target = "/watch", .long_lived = true });
+	for (size_t i = 0; i < ARRAY_SIZE(watches); i++)
+		eventually(t, watches[i].head == 200);
+	assert_int_equal(http_set_tls(t->http, &(struct http_tls){ .ca = NULL }), 0);
+	eventually(t, watches[0].n_done || watches[1].n_done || watches[2].n_done);
+	run_for(t->loop, 200 * USEC_PER_MSEC);
+	assert_int_equal(n_woken(t, 500 * USEC_PER_MSEC), 0);
+	t->response = OK;
+	get(t, &anew, "/x");
+	eventually(t, watches[0].n_done && watches[1].n_done && watches[2].n_done);
+	for (size_t i = 0; i < ARRAY_SIZE(watches); i++) {
+		n_done += watches[i].n_done;
+		assert_int_equal(watches[i].err.code, -ECONNABORTED);
+		buf_deinit(&watches[i].body);
+	}
+	assert_int_equal(n_done, 3);
+	buf_deinit(&anew.body);
+}
+
 static void any_status_is_an_answer(void **state)
 {
 	static const struct {
@@ -869,6 +908,7 @@ int main(void)
 		TEST(connection_is_used_again),
 		TEST(connections_of_before_a_reopening_are_given_up),
 		TEST(reopening_ends_what_waits_for_its_connection_and_nothing_that_has_not_begun),
+		TEST(watches_with_old_credentials_wait_for_the_first_one_without_a_stir),
 		TEST(any_status_is_an_answer),
 		TEST(broken_answers_are_errors),
 		TEST(headers_have_a_limit),
