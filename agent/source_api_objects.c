@@ -284,7 +284,8 @@ static void secret_object(void *userdata, enum reflector_event event, const json
 		secret_gone(w);
 	else
 		secret_there(w, obj);
-	if (event != REFLECTOR_LISTED)
+	/* pods may wait for the end of a list, also where that has begun with changes (WatchList) */
+	if (!follower_is_listing(&w->follower))
 		rest_if_immutable(w);
 }
 
@@ -490,7 +491,10 @@ static void check(struct wanted *w)
 	if (w->follower.source->away.outage.runs && !is_needed(w))
 		return;
 	w->checked_usec = loop_now(w->follower.source->loop);
-	if (w->rests || is_silent || is_needed(w))
+	/* what is not settled is answered by a list */
+	if (is_needed(w) && w->settled)
+		(void)poll_for_needs(w, TODO_ASK);
+	else if (w->rests || is_silent || is_needed(w))
 		(void)poll_later(w, TODO_ASK);
 	else if (!w->follower.reflector)
 		follower_do_later(&w->follower, TODO_START); /* there was no memory for it */

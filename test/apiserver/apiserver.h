@@ -9,9 +9,14 @@
 
 struct apiserver;
 
-/* What it does with sendInitialEvents=true: refuse it as 1.19 and later do where it is off, serve it, or know nothing of it
- * and of resourceVersionMatch as 1.18 and earlier. */
-enum apiserver_watch_list { APISERVER_WATCH_LIST_REFUSED, APISERVER_WATCH_LIST_SERVED, APISERVER_WATCH_LIST_IGNORED };
+/* What it does with sendInitialEvents=true: refuse it as 1.19 and later do where it is off, serve it, know nothing of it
+ * and of resourceVersionMatch as 1.18 and earlier, or serve it and end the initial events only on apiserver_bookmark(). */
+enum apiserver_watch_list {
+	APISERVER_WATCH_LIST_REFUSED,
+	APISERVER_WATCH_LIST_SERVED,
+	APISERVER_WATCH_LIST_IGNORED,
+	APISERVER_WATCH_LIST_LATE
+};
 
 struct apiserver_options {
 	uint16_t port; /* 0: any free one */

@@ -24,6 +24,7 @@ struct watch {
 	struct buf out;
 	uint64_t held_rv; /* what it has not heard begins behind this; 0: it is not held */
 	bool bookmarks;
+	bool initial_end_due; /* with the next bookmark */
 	bool suspended; /* the connection is, right now */
 	bool ended; /* nothing is queued any more; what is queued is still sent, */
 	bool torn; /* and then the connection is cut in the middle of the response */

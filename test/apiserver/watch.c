@@ -123,7 +123,8 @@ size_t watch_bookmark_all(struct apiserver *a)
 
 	list_for_each (w, &a->watches, link)
 		if (watch_runs(w) && !w->held_rv && w->bookmarks && objects_rv(a->objects) >= w->from_rv) {
-			watch_bookmark(w, objects_rv(a->objects), false);
+			watch_bookmark(w, objects_rv(a->objects), w->initial_end_due);
+			w->initial_end_due = false;
 			n++;
 		}
 	return n;
@@ -269,7 +270,8 @@ static void watch_catch_up(struct apiserver *a, struct watch *w, uint64_t rv, bo
 	json_array_foreach (all, i, obj)
 		watch_send_frame(w, "ADDED", object_full(w->kind, obj, 0));
 	json_decref(all);
-	if (initial)
+	w->initial_end_due = initial && a->options.watch_list == APISERVER_WATCH_LIST_LATE;
+	if (initial && !w->initial_end_due)
 		watch_bookmark(w, objects_rv(a->objects), true);
 }
 

@@ -398,6 +398,26 @@ static void secret_that_becomes_immutable_loses_its_watch(void **state)
 	eventually(t, apiserver_counts(t->server).n_watches_running == 1); /* the pods' */
 }
 
+/* Between the initial events of a WatchList and the bookmark that ends them: it rests when the pod has its answer. */
+static void secret_that_becomes_immutable_before_its_list_ends_is_fresh(void **state)
+{
+	struct rig *t = *state;
+
+	put(t, "s", "1", false);
+	apiserver_set_watch_list(t->server, APISERVER_WATCH_LIST_SERVED);
+	start(t, SOURCE_WATCH, LONG, 0);
+	apiserver_set_watch_list(t->server, APISERVER_WATCH_LIST_LATE);
+	want(t, "s");
+	need(t, "s");
+	eventually(t, has_value(t, "s", "1"));
+	put(t, "s", "2", true);
+	eventually(t, has_value(t, "s", "2"));
+	assert_int_equal(told(t, "s")->fresh, 0);
+	assert_true(apiserver_bookmark(t->server) > 0);
+	eventually(t, told(t, "s")->fresh == 1);
+	eventually(t, apiserver_counts(t->server).n_watches_running == 1); /* the pods' */
+}
+
 static void recreated_immutable_secret_is_noticed_at_the_next_sync(void **state)
 {
 	struct rig *t = *state;
@@ -616,6 +636,31 @@ static void watch_that_ends_without_memory_is_begun_again(void **state)
 	no_timers = false;
 	put(t, "s", "2", false);
 	eventually(t, has_value(t, "s", "2"));
+}
+
+static _Thread_local bool no_memory; /* the server has threads of its own */
+
+#ifndef __SANITIZE_ADDRESS__ /* it has its own */
+extern void *__libc_calloc(size_t n, size_t size);
+void *calloc(size_t n, size_t size)
+{
+	return no_memory ? NULL : __libc_calloc(n, size);
+}
+#endif
+
+static void need_that_could_not_be_asked_for_is_answered_at_the_next_sync(void **state)
+{
+	struct rig *t = *state;
+
+	put(t, "s", "1", false);
+	start(t, SOURCE_WATCH, LONG, 0);
+	want(t, "s");
+	eventually(t, n_watches(t) == 1);
+	no_memory = true;
+	(void)source_need(t->source, OBJECT_SECRET, "ns", "s");
+	no_memory = false;
+	source_tune(t->source, &(struct source_tuning){ .strategy = SOURCE_WATCH, .sync_usec = TEST_SYNC });
+	eventually(t, told(t, "s")->fresh == 1);
 }
 
 static void secret_whose_absence_was_not_believed_is_fresh_when_it_comes(void **state)
@@ -1061,6 +1106,7 @@ int main(void)
 		with_rig(refresh_of_an_immutable_secret_is_never_lost),
 		with_rig(immutable_secret_may_be_unwanted_while_it_is_told),
 		with_rig(secret_that_becomes_immutable_loses_its_watch),
+		with_rig(secret_that_becomes_immutable_before_its_list_ends_is_fresh),
 		with_rig(recreated_immutable_secret_is_noticed_at_the_next_sync),
 		with_rig(deleted_immutable_secret_is_noticed_and_watched_for),
 		with_rig(recreated_immutable_secret_is_noticed_when_another_pod_needs_it),
@@ -1073,6 +1119,7 @@ int main(void)
 		with_rig(secret_that_was_refused_at_first_is_fresh_when_it_is_mended),
 		with_rig(secret_whose_absence_was_not_believed_is_fresh_when_it_comes),
 		with_rig(watch_that_ends_without_memory_is_begun_again),
+		with_rig(need_that_could_not_be_asked_for_is_answered_at_the_next_sync),
 		cmocka_unit_test(only_the_servers_own_word_takes_a_secret_away),
 		with_rig(cache_is_one_get_in_each_ttl),
 		with_rig(cache_fetches_only_what_is_referenced_95),
