@@ -1,7 +1,7 @@
 /* Objects that somebody asks for once. Each is one GET of the most recent state, never of a cache. It is repeated, within
  * SOURCE_FETCH_USEC, where a repetition may bring something else: while the Node authorizer has not yet noticed a fresh
  * pod (403), while the credentials are read again (401), and when the server asks for patience. Where nobody answers that
- * is said at once. */
+ * is said at once; or at the end of that time, where it waits behind a request that is still being connected. */
 #include "agent/source_api_internal.h"
 
 #include "agent/codec.h"
@@ -212,11 +212,14 @@ static void on_done(void *userdata, const struct http_result *result)
 static int send_request(struct source_fetch *f, uint64_t now)
 {
 	static const struct http_callbacks callbacks = { .head = on_head, .body = on_body, .done = on_done };
+	const struct http_get get = { .target = f->target, .timeout_usec = f->end_usec - now };
+	int r;
 
 	buf_clear(&f->body);
 	f->too_long = false;
-	return http_get(f->source->http, &(struct http_get){ .target = f->target, .timeout_usec = f->end_usec - now },
-			&callbacks, f, &f->request);
+	/* the client's time begins when it has a connection for it, or may make one */
+	r = loop_timer_set(f->timer, get.timeout_usec);
+	return r < 0 ? r : http_get(f->source->http, &get, &callbacks, f, &f->request);
 }
 
 static void on_time(struct loop_source *source, void *userdata)
@@ -225,6 +228,10 @@ static void on_time(struct loop_source *source, void *userdata)
 	uint64_t now = loop_now(f->source->loop), delay;
 	int r;
 
+	if (f->request) {
+		tell_failed(f, -ETIMEDOUT, true, "timed out");
+		return;
+	}
 	delay = f->admitted ? 0 : server_admit(&f->source->server, now);
 	f->admitted = delay > 0;
 	if (delay > 0 && now + delay < f->end_usec && loop_timer_set(f->timer, delay) == 0)

@@ -6,8 +6,11 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
+#include <arpa/inet.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "agent/codec.h"
@@ -75,10 +78,24 @@ static void store_changed(void *userdata, const struct store_entry *entry)
 {
 }
 
+/* A source for the server at this URL. */
+static void follow(struct rig *t, const char *url)
+{
+	cleanup_free char *path = file_join(t->dir, "kubeconfig");
+	struct err e = ERR_INIT;
+
+	kubeconfig_write(path, url, "", "");
+	if (source_api_new(t->loop, t->files, &(struct source_api_options){ .kubeconfig = path, .node_name = "node-1" },
+			   &SINK, t, &t->source, &e) < 0 ||
+	    source_start(t->source, &e) < 0)
+		fail_msg("%s", err_text(&e));
+	store_set_source(t->store, t->source);
+	unlink(path);
+}
+
 static int setup(void **state)
 {
 	struct rig *t = calloc(1, sizeof(*t));
-	cleanup_free char *path = NULL;
 	struct err e = ERR_INIT;
 
 	snprintf(t->dir, sizeof(t->dir), "/tmp/test_fetch.XXXXXX");
@@ -87,15 +104,8 @@ static int setup(void **state)
 	assert_int_equal(files_direct_new(t->loop, &t->files), 0);
 	if (apiserver_start(&(struct apiserver_options){ .port = 0 }, &t->server, &e) < 0)
 		fail_msg("%s", err_text(&e));
-	path = file_join(t->dir, "kubeconfig");
-	kubeconfig_write(path, apiserver_url(t->server), "", "");
 	assert_int_equal(store_new(store_changed, t, &t->store), 0);
-	if (source_api_new(t->loop, t->files, &(struct source_api_options){ .kubeconfig = path, .node_name = "node-1" },
-			   &SINK, t, &t->source, &e) < 0 ||
-	    source_start(t->source, &e) < 0)
-		fail_msg("%s", err_text(&e));
-	store_set_source(t->store, t->source);
-	unlink(path);
+	follow(t, apiserver_url(t->server));
 	eventually(t, t->synced);
 	*state = t;
 	return 0;
@@ -303,6 +313,46 @@ static void who_is_not_there_is_not_waited_for(void **state)
 	c = fetch(t, SOURCE_SECRET, "s");
 	assert_true(c.unanswered);
 	assert_non_null(strstr(err_text(&c.err), "secret ns/s: the API server does not answer: "));
+}
+
+/* Takes connections and never says a word. */
+static int listen_silently(uint16_t *ret_port)
+{
+	struct sockaddr_in sin = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	socklen_t len = sizeof(sin);
+
+	assert_true(fd >= 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&sin, sizeof(sin)), 0);
+	assert_int_equal(listen(fd, 8), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&sin, &len), 0);
+	*ret_port = ntohs(sin.sin_port);
+	return fd;
+}
+
+/* It waits behind a request that is given half a minute to be connected. */
+static void who_says_nothing_is_waited_for_until_the_end_of_the_fetch(void **state)
+{
+	cleanup_fd int silent = -1, connection = -1;
+	cleanup_free char *url = NULL;
+	struct rig *t = *state;
+	struct source_health health;
+	struct came c;
+	uint16_t port;
+
+	silent = listen_silently(&port);
+	url = str_format("https://127.0.0.1:%u", (unsigned)port);
+	source_free(TAKE_PTR(t->source));
+	follow(t, url);
+	eventually(t, connection >= 0 || (connection = accept4(silent, NULL, NULL, SOCK_CLOEXEC)) >= 0);
+	c = fetch(t, SOURCE_SECRET, "s");
+	assert_int_equal(c.err.code, -ETIMEDOUT);
+	assert_true(c.unanswered);
+	assert_string_equal(err_text(&c.err), "secret ns/s: the API server does not answer: timed out");
+	/* which is still tried */
+	source_health(t->source, &health);
+	assert_int_equal(health.n_connections, 1);
+	assert_int_equal(accept4(silent, NULL, NULL, SOCK_CLOEXEC), -1);
 }
 
 static void one_that_is_given_up_tells_nothing(void **state)
@@ -563,6 +613,7 @@ int main(void)
 		RIGGED(a_404_of_somebody_else_is_no_word_about_the_object),
 		RIGGED(an_account_comes_or_is_forbidden_at_once),
 		RIGGED(who_is_not_there_is_not_waited_for),
+		RIGGED(who_says_nothing_is_waited_for_until_the_end_of_the_fetch),
 		RIGGED(one_that_is_given_up_tells_nothing),
 		RIGGED(all_come_before_it_is_told),
 		RIGGED(nothing_is_there_at_once),
