@@ -668,6 +668,8 @@ static void watch_ended(struct reflector *r, const struct http_result *result)
 	struct err e = ERR_INIT;
 
 	r->n_short = is_short ? r->n_short + 1 : 0;
+	if (!is_short)
+		r->n_expired = 0;
 	if (frames_pending(&r->frames) > 0 && result->err.code == 0) {
 		err_set(&e, -EBADMSG, "the watch of %s ended in the middle of a message", r->resource->plural);
 		fail_then(r, STATE_LISTING, &e, 0, -1);

@@ -714,6 +714,24 @@ static void expired_again_and_again_is_slowed_down(void **state)
 }
 
 /* A watch that begins well and expires at once, every time: no progress that counts. */
+/* The outages of a node are days apart. */
+static void expired_after_a_watch_that_lasted_relists_at_once_again(void **state)
+{
+	struct world *w = *state;
+
+	watch_from_10(w);
+	send(w, EVENT("ERROR", EXPIRED));
+	assert_asks(w, LIST_AT("10"));
+	answer(w, 200, LIST("20", ""));
+	reflector_head(w->r, 200);
+	w->now += 3600 * USEC_PER_SEC;
+	end(w);
+	assert_asks(w, WATCH_AT("20"));
+	reflector_head(w->r, 200);
+	send(w, EVENT("ERROR", EXPIRED));
+	assert_asks(w, LIST_AT("20"));
+}
+
 static void expired_after_each_event_is_slowed_down(void **state)
 {
 	struct world *w = *state;
@@ -1755,6 +1773,7 @@ int main(void)
 		TEST(watch_410_relists_once),
 		TEST(error_event_expired_relists),
 		TEST(expired_again_and_again_is_slowed_down),
+		TEST(expired_after_a_watch_that_lasted_relists_at_once_again),
 		TEST(expired_after_each_event_is_slowed_down),
 		TEST(expired_after_each_watch_list_is_slowed_down),
 		TEST(expired_list_asks_for_the_latest),
