@@ -317,6 +317,9 @@ void volume_update(struct volume *v)
 			reason_set(&e, REASON_PUBLISH_FAILED, err_set(&e, r, "publish: %s", strerror(-r)));
 			volume_retry_later(v);
 		}
+	} else if (r == -ENOMEM) {
+		/* nobody tells when there is memory again */
+		volume_retry_later(v);
 	}
 	if (r < 0) {
 		if (v->condition != VOLUME_READY)

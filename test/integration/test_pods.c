@@ -15,6 +15,7 @@
 #include "agent/token.h"
 #include "common/file.h"
 #include "common/str.h"
+#include "test/lib/full.h"
 #include "test/lib/look.h"
 #include "test/lib/rig.h"
 
@@ -659,6 +660,33 @@ static void a_config_map_volume_is_in_its_own_folder(void **state)
 	assert_true(fd >= 0);
 	assert_int_equal(read(fd, bytes, sizeof(bytes) - 1), 3);
 	assert_string_equal(bytes, "one");
+}
+
+static void *held;
+
+static void fill_on_loop(struct rig *rig, void *arg)
+{
+	secmem_fill(&held);
+}
+
+static void empty_on_loop(struct rig *rig, void *arg)
+{
+	secmem_empty(&held);
+}
+
+/* No object of it will change and have it looked at again. */
+static void what_a_pod_says_of_itself_is_shown_when_there_is_memory_again(void **state)
+{
+	rig_call(f.rig, fill_on_loop, NULL);
+	f.text = "{\"metadata\":{\"name\":\"p\",\"namespace\":\"ns\",\"uid\":\"u1\"},\"spec\":{\"volumes\":[{\"name\":"
+		 "\"v\",\"downwardAPI\":{\"items\":[{\"path\":\"name\",\"fieldRef\":{\"fieldPath\":\"metadata.name\"}}]"
+		 "}}],"
+		 "\"containers\":[{\"name\":\"c\",\"volumeMounts\":[{\"name\":\"v\",\"mountPath\":\"/v\"}]}]}}";
+	rig_call(f.rig, pod_on_loop, NULL);
+	expect_condition("ns/p", VOLUME_FAILED);
+	rig_call(f.rig, empty_on_loop, NULL);
+	expect_condition("ns/p", VOLUME_READY);
+	assert_string_equal(volume_error("ns/p"), "");
 }
 
 static void say_labelled(const char *labels)
@@ -1563,6 +1591,7 @@ int main(void)
 		with_rig(config_maps_and_secrets_make_one_volume),
 		with_rig(a_config_map_volume_is_in_its_own_folder),
 		with_rig(what_a_pod_says_of_itself_is_followed),
+		with_rig(what_a_pod_says_of_itself_is_shown_when_there_is_memory_again),
 		with_rig(a_token_is_its_users),
 		with_rig(a_token_is_as_asked_too),
 		with_rig(a_token_that_cannot_be_had_keeps_the_last),
