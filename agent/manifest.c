@@ -427,6 +427,7 @@ static int read_object(struct reader *r, struct manifest_object *o, const struct
 	if (k < 0) {
 		secret_unref(TAKE_PTR(o->secret));
 		pod_unref(TAKE_PTR(o->pod));
+		o->starved = k == -ENOMEM;
 		return *issue.reason ? refuse_issue(r, o, root, &issue) : k;
 	}
 	for (size_t i = 0; o->pod && i < o->pod->n_mistakes; i++) {

@@ -11,6 +11,9 @@
  * When the folder itself goes away, everything that was read stays, and the path is tried again until a folder is there; that is
  * opened and watched by `files`, too. Its deletion is told by the folder above: its own inode lives as long as our fd.
  *
+ * A file for which there was no memory, or for an object in it, is read again by itself: a peak passes, as that of an update,
+ * which has the old versions and the new ones.
+ *
  * Private keys are read again when their file is written or replaced, and when somebody asks for it. All manifests are
  * read again then, because which values can be opened may have changed. Keys that cannot be read change nothing. */
 #include "agent/source_manifests.h"
@@ -27,6 +30,7 @@
 #include "agent/manifest_room.h"
 #include "agent/manifest_set.h"
 #include "agent/yaml.h"
+#include "common/backoff.h"
 #include "common/clock.h"
 #include "common/file.h"
 #include "common/list.h"
@@ -46,6 +50,12 @@
 #define END_MASK   (IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT | IN_IGNORED)
 #define ABOVE_MASK (IN_DELETE | IN_ONLYDIR | IN_MASK_ADD) /* ADD: / is above itself */
 
+static const struct backoff_policy STARVED = { .first_usec = 10 * USEC_PER_SEC,
+					       .max_usec = 160 * USEC_PER_SEC,
+					       .reset_usec = 600 * USEC_PER_SEC,
+					       .factor = 2.0,
+					       .jitter = 0.1 };
+
 struct manifest_file {
 	struct list queue_link; /* in `queue`, or in no list */
 	struct manifests *owner;
@@ -56,6 +66,7 @@ struct manifest_file {
 	bool changed; /* to be read with the next batch */
 	bool created; /* somebody has begun to write it */
 	bool opening;
+	bool starved; /* there was no memory for all of it */
 	struct manifest_share share; /* of `room` */
 };
 
@@ -82,6 +93,9 @@ struct manifests {
 	uint64_t revision; /* the last resourceVersion */
 	uint64_t batch_since_usec; /* 0: no batch is being gathered */
 	uint64_t last_contact_usec, n_requests;
+	struct loop_source *starved_timer; /* when those for which there was no memory are read again */
+	struct backoff starved;
+	bool starved_timer_runs;
 };
 
 static struct manifests *manifests_of(const struct source *s)
@@ -144,8 +158,9 @@ static void forget_file(struct manifests *m, struct manifest_file *f)
 
 /* ---- reading ---- */
 
-static void fail_file(struct manifests *m, const struct manifest_file *f, const struct err *e)
+static void fail_file(struct manifests *m, struct manifest_file *f, const struct err *e)
 {
+	f->starved |= e->code == -ENOMEM;
 	if (manifest_set_fail(m->set, f->path, err_text(e)) < 0)
 		log_error(NULL, "%s: out of memory", f->path);
 }
@@ -164,6 +179,8 @@ static int parse_file(struct manifests *m, struct manifest_file *f, const char *
 		manifest_objects_free(objects, n_objects);
 		return r;
 	}
+	for (size_t i = 0; i < n_objects; i++)
+		f->starved |= objects[i].starved;
 	r = manifest_set_put(m->set, f->path, objects, n_objects);
 	if (r < 0)
 		return err_set(e, r, "%s: out of memory", f->path);
@@ -208,6 +225,36 @@ static void tell_later(struct manifests *m)
 		log_error(NULL, "%s: out of memory; changes are seen late", m->dir);
 }
 
+/* Once for all of them, after a batch. Those that never cease must not put it off. */
+static void plan_starved(struct manifests *m)
+{
+	const struct manifest_file *f;
+	bool any = false;
+
+	for (size_t it = 0; !any && (f = map_next(&m->known, &it));)
+		any = f->starved;
+	if (!any)
+		backoff_reset(&m->starved);
+	else if (!m->starved_timer_runs)
+		m->starved_timer_runs =
+			loop_timer_set(m->starved_timer, backoff_next(&m->starved, loop_now(m->loop), random01())) == 0;
+}
+
+static void read_starved(struct loop_source *source, void *userdata)
+{
+	struct manifests *m = userdata;
+	struct manifest_file *f;
+	bool any = false;
+
+	m->starved_timer_runs = false;
+	for (size_t it = 0; (f = map_next(&m->known, &it));) {
+		any |= f->starved;
+		f->changed |= f->starved;
+	}
+	if (any)
+		gather(m);
+}
+
 static void pump(struct manifests *m);
 static void read_events(struct manifests *m);
 static void sort_queue(struct manifests *m);
@@ -248,7 +295,7 @@ static void opened(void *userdata, int take_fd, int r)
 	cleanup_fd int fd = take_fd;
 	struct err e = ERR_INIT;
 
-	f->opening = false;
+	f->opening = f->starved = false;
 	m->n_opening--;
 	/* the folder went away meanwhile: what was read stays */
 	if (m->wd < 0)
@@ -302,6 +349,7 @@ static void pump(struct manifests *m)
 	m->settle = false;
 	m->n_postponed = 0;
 	m->last_contact_usec = clock_realtime_usec();
+	plan_starved(m);
 	if (manifest_set_settle(m->set))
 		tell_later(m);
 }
@@ -821,6 +869,7 @@ static void manifests_free(struct source *s)
 	loop_source_free(m->io);
 	loop_source_free(m->batch_timer);
 	loop_source_free(m->retry_timer);
+	loop_source_free(m->starved_timer);
 	loop_source_free(m->defer);
 	manifest_set_free(m->set);
 	close_fd(m->inotify_fd);
@@ -891,6 +940,7 @@ static int add_sources(struct manifests *m, struct err *e)
 {
 	if (loop_add_timer(m->loop, read_batch, m, &m->batch_timer) < 0 ||
 	    loop_add_timer(m->loop, retry_folder, m, &m->retry_timer) < 0 ||
+	    loop_add_timer(m->loop, read_starved, m, &m->starved_timer) < 0 ||
 	    loop_add_defer(m->loop, answer, m, &m->defer) < 0)
 		return err_set(e, -ENOMEM, "out of memory");
 	return 0;
@@ -926,6 +976,7 @@ int source_manifests_new(struct loop *l, struct files *files, const struct sourc
 	list_init(&m->queue);
 	list_init(&m->fetches);
 	m->keys = MANIFEST_KEYS_INIT;
+	m->starved = BACKOFF_INIT(&STARVED);
 
 	r = manifest_set_new(options->node_name, sink, userdata, &m->set);
 	if (r < 0)

@@ -20,6 +20,7 @@
 #include "common/json.h"
 #include "common/log.h"
 #include "common/str.h"
+#include "test/lib/full.h"
 
 #define NODE	      "node-1"
 #define DEADLINE_USEC (20 * USEC_PER_SEC)
@@ -1447,6 +1448,26 @@ static void keys_that_change_open_what_could_not_be_opened(void **state)
 	assert_int_equal(health(w).n_rejected, 0);
 }
 
+/* The file is not touched again. */
+static void what_there_was_no_memory_for_is_read_again(void **state)
+{
+	struct world *w = *state;
+	void *held = NULL;
+
+	put_secret(w, "db.yaml", "db", "one");
+	begin(w);
+	want(w, "db");
+	expect(w, "synced");
+	expect(w, "secret default/db k=one");
+	secmem_fill(&held);
+	put_secret(w, "db.yaml", "db", "two");
+	expect(w, "failed default/db ...");
+	assert_int_equal(health(w).n_rejected, 1);
+	secmem_empty(&held);
+	expect(w, "secret default/db k=two");
+	assert_int_equal(health(w).n_rejected, 0);
+}
+
 static void keys_that_are_wrong_change_nothing(void **state)
 {
 	struct world *w = *state;
@@ -2225,6 +2246,7 @@ int main(void)
 		TEST(sealed_values_are_opened_and_what_is_wrong_keeps_the_last_good),
 		TEST(without_a_key_sealed_values_are_refused),
 		TEST(keys_that_change_open_what_could_not_be_opened),
+		TEST(what_there_was_no_memory_for_is_read_again),
 		TEST(keys_that_are_wrong_change_nothing),
 		TEST(keys_behind_links_are_read_again),
 		TEST(a_wrong_key_keeps_only_the_first_from_starting),
