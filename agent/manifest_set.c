@@ -57,14 +57,14 @@ struct object {
 	bool told; /* a pod the sink knows */
 	struct list untold; /* in `untold`, or in no list: there is another revision of it than the sink knows */
 	char *problem;
-	bool is_sealed; /* it is that a sealed value cannot be opened */
+	enum reason reason; /* of it */
 
 	/* during settle() */
 	bool changed;
 	size_t n_claims; /* entries with its name */
 	struct claim first, second; /* the first two of them */
 	const char *complaint; /* becomes `problem` */
-	bool complains_of_seal;
+	enum reason complaint_reason;
 };
 
 struct want {
@@ -103,12 +103,16 @@ static const char *problem_text(const struct problem *p)
 	return p->f ? p->f->text : NULL;
 }
 
-/* Logged when it is new. NULL: there was no memory for it; the one before stays. */
-static bool is_of_seal(const struct problem *p)
+static enum reason reason_of_refusal(const struct entry *en)
 {
-	return p->f && p->f->field && str_starts(p->f->field, "sealedData");
+	const struct finding *f = en->refused.f;
+
+	if (f && en->o.starved)
+		return REASON_SECRET_MEMORY_FULL;
+	return f && f->field && str_starts(f->field, "sealedData") ? REASON_SEALED_UNREADABLE : REASON_MANIFEST_INVALID;
 }
 
+/* Logged when it is new. NULL: there was no memory for it; the one before stays. */
 static void problem_set(struct manifest_set *s, struct problem *p, struct finding *take_f)
 {
 	cleanup_finding struct finding *f = take_f;
@@ -445,8 +449,7 @@ static void tell_one(struct manifest_set *s, struct want *w)
 	if (!ns || !name)
 		return;
 	if (obj && obj->problem)
-		reason_set(&e, obj->is_sealed ? REASON_SEALED_UNREADABLE : REASON_MANIFEST_INVALID,
-			   err_set(&e, -EINVAL, "%s", obj->problem));
+		reason_set(&e, obj->reason, err_set(&e, -EINVAL, "%s", obj->problem));
 	secret_unref(w->told);
 	w->told = secret ? secret_ref(secret) : NULL;
 	if (!e.code || (secret && !known))
@@ -642,7 +645,7 @@ static void settle_entry(struct manifest_set *s, const struct file *f, struct en
 	if (obj->first.entry == en) {
 		obj->complaint = problem_text(&en->refused) ?: problem_text(&en->conflict);
 		obj->complaint = obj->complaint ?: problem_text(&f->problem);
-		obj->complains_of_seal = is_of_seal(&en->refused);
+		obj->complaint_reason = reason_of_refusal(en);
 	}
 }
 
@@ -654,7 +657,7 @@ static void begin(struct manifest_set *s)
 		obj->changed = false;
 		obj->n_claims = 0;
 		obj->complaint = NULL;
-		obj->complains_of_seal = false;
+		obj->complaint_reason = REASON_NONE;
 	}
 }
 
@@ -664,7 +667,7 @@ static bool update_problem(struct object *obj)
 	if (str_eq(obj->problem, obj->complaint))
 		return false;
 	free(obj->problem);
-	obj->is_sealed = obj->complains_of_seal;
+	obj->reason = obj->complaint_reason;
 	obj->problem = obj->complaint ? strdup(obj->complaint) : NULL;
 	return true;
 }

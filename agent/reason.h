@@ -3,10 +3,11 @@
  * scripts and `secretlet explain` go by them. secretlet(8) has the list. */
 #pragma once
 
-#include "common/err.h"
+#include "common/secmem.h"
 
 enum reason {
 	REASON_NONE,
+	REASON_SECRET_MEMORY_FULL = SECMEM_FULL,
 	/* of an object */
 	REASON_NOT_FETCHED,
 	REASON_SECRET_NOT_FOUND,
@@ -18,7 +19,6 @@ enum reason {
 	REASON_OBJECT_INVALID,
 	REASON_MANIFEST_INVALID,
 	REASON_SEALED_UNREADABLE,
-	REASON_SECRET_MEMORY_FULL,
 	/* of the source */
 	REASON_SOURCE_UNUSABLE,
 	REASON_API_SERVER_UNREACHABLE,

@@ -475,6 +475,7 @@ static int open_value(const struct sealing_keys *keys, const char *ns, const cha
 	cleanup_secblock struct secblock *value = NULL;
 	cleanup_secret char *base64 = NULL;
 	const char *reason = "";
+	struct err e = ERR_INIT;
 	int r;
 
 	if (!json_is_string(sealed))
@@ -482,6 +483,10 @@ static int open_value(const struct sealing_keys *keys, const char *ns, const cha
 	r = sealing_open(keys, ns, name, key, json_string_value(sealed), json_string_length(sealed), &value, &reason);
 	if (r == -EINVAL)
 		return json_issue_set(issue, at, "%s", reason);
+	if (r == -ENOMEM && secmem_was_full(&e)) {
+		json_issue_set(issue, at, "%s", err_text(&e));
+		return r;
+	}
 	if (r < 0 || b64_encode(value->data, value->len, &base64) < 0 ||
 	    json_object_set_new(data, key, json_string(base64)) < 0)
 		return no_memory(issue, at);

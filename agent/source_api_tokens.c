@@ -168,6 +168,8 @@ static void take_answer(struct wanted_token *w, const struct buf *body)
 		r = token_from_answer(doc, w->ns, w->name, &secret, &expires_usec, &expiration_sec, &issue);
 		if (r < 0)
 			err_set(&e, r, "the server's answer: %s: %s", issue.path, issue.reason);
+		if (r == -ENOMEM)
+			e.reason = REASON_SECRET_MEMORY_FULL; /* as of an object */
 	}
 	if (r < 0)
 		token_failed(w, STATUS_OK, -1, &e);

@@ -76,7 +76,8 @@ static int parse_time(const char *text, uint64_t *ret_usec)
 	return 0;
 }
 
-static int make_secret(const char *ns, const char *name, const char *token, const char *expires, struct secret **ret_s)
+static int make_secret(const char *ns, const char *name, const char *token, const char *expires, struct secret **ret_s,
+		       struct err *e)
 {
 	cleanup_secret_object struct secret *s = NULL;
 	size_t len = strlen(token);
@@ -92,7 +93,7 @@ static int make_secret(const char *ns, const char *name, const char *token, cons
 	s->keys = calloc(1, sizeof(*s->keys));
 	if (!s->ns || !s->name || !s->resource_version || !s->keys)
 		return -ENOMEM;
-	r = secblock_new(len, &s->block, NULL);
+	r = secblock_new(len, &s->block, e);
 	if (r < 0)
 		return r;
 	memcpy(s->block->data, token, len);
@@ -113,6 +114,7 @@ int token_from_answer(const json_t *answer, const char *ns, const char *name, st
 	const json_t *status = NULL, *spec = NULL;
 	const char *token = NULL, *expires = NULL;
 	int64_t sec = 0;
+	struct err e = ERR_INIT;
 	uint64_t usec;
 	int r;
 
@@ -135,9 +137,9 @@ int token_from_answer(const json_t *answer, const char *ns, const char *name, st
 	r = json_get_int(spec, "expirationSeconds", &spec_at, 1, INT64_C(1) << 32, &sec, issue);
 	if (r < 0)
 		return r;
-	r = make_secret(ns, name, token, expires, ret_s);
+	r = make_secret(ns, name, token, expires, ret_s, &e);
 	if (r < 0) {
-		json_issue_set(issue, &status_at, "out of memory");
+		json_issue_set(issue, &status_at, "%s", e.code ? err_text(&e) : "out of memory");
 		return r;
 	}
 	*ret_expires_usec = usec;

@@ -49,6 +49,7 @@ static struct {
 	bool locked, undumped;
 	uint64_t check_key;
 	size_t n_used_bytes, n_blocks;
+	size_t n_refused_bytes; /* what the last secmem_alloc() could not have; 0: it got what it wanted */
 	struct chunk *bins[N_BINS];
 	uint64_t bins_filled[(N_BINS + 63) / 64];
 } region;
@@ -586,6 +587,7 @@ void *secmem_alloc(size_t len)
 	assert(region.base);
 	if (len < region.size)
 		c = chunk_alloc((CHUNK_HEADER + MAX(len, UNIT) + UNIT - 1) / UNIT);
+	region.n_refused_bytes = c ? 0 : MAX(len, (size_t)1);
 	if (!c)
 		return NULL;
 	p = (uint8_t *)c + CHUNK_HEADER;
@@ -608,14 +610,29 @@ void secmem_free(void *p)
 	chunk_free(c);
 }
 
+static int say_full(size_t len, struct err *e)
+{
+	err_set(e, -ENOMEM, "no memory for a secret of %zu bytes: %zu of %zu bytes (secretMemoryLimit) are in use", len,
+		region.n_used_bytes, region.size);
+	if (e)
+		e->reason = SECMEM_FULL;
+	return -ENOMEM;
+}
+
+bool secmem_was_full(struct err *e)
+{
+	if (region.n_refused_bytes == 0)
+		return false;
+	say_full(region.n_refused_bytes, e);
+	return true;
+}
+
 int secblock_new(size_t len, struct secblock **ret_block, struct err *e)
 {
 	struct secblock *b = len <= SIZE_MAX - sizeof(*b) ? secmem_alloc(sizeof(*b) + len) : NULL;
 
 	if (!b)
-		return err_set(e, -ENOMEM,
-			       "no memory for a secret of %zu bytes: %zu of %zu bytes (secretMemoryLimit) are in use",
-			       len, region.n_used_bytes, region.size);
+		return say_full(len, e);
 	b->refs = 1;
 	b->len = len;
 	*ret_block = b;

@@ -51,6 +51,11 @@ int secmem_check_uses(struct secmem_use *uses, size_t n, struct err *e);
 int secmem_adopt(struct secmem_use *uses, size_t n, struct err *e);
 /* A piece of the region, zeroed, 16-byte aligned; NULL: the budget is used up. secmem_free() wipes it. */
 void *secmem_alloc(size_t len);
+/* For -ENOMEM of what takes pieces of the region among other memory: whether the last secmem_alloc() got none. Then e says so as
+ * secblock_new() does. */
+bool secmem_was_full(struct err *e);
+/* err.reason of these two; whoever has a list of reasons has it there. */
+#define SECMEM_FULL 1u
 void secmem_free(void *p);
 /* Where something is, from the region's start, and what is there: the same in every process that has the region. */
 uint64_t secmem_offset(const void *p);

@@ -404,6 +404,15 @@ static void finish_unchanged(struct publish *p, struct job *j)
 	job_finish(p, j, PUBLISH_UNCHANGED);
 }
 
+/* Nodes and the copies of a flat volume are in locked memory, all else of a plan is not. */
+static void say_unplanned(const struct job *j, int r, struct err *e)
+{
+	if (r == -ENOMEM && secmem_was_full(e))
+		err_wrap(e, r, "publish %s", j->path);
+	else
+		err_set(e, r, "publish %s: %s", j->path, strerror(-r));
+}
+
 /* The first job of the queue becomes the current one, if it can, or one that was put off. */
 static void job_begin(struct publish *p)
 {
@@ -431,7 +440,7 @@ static void job_begin(struct publish *p)
 	p->current = j;
 	r = job_plan(p, j);
 	if (r < 0) {
-		err_set(&e, r, "publish %s: %s", j->path, strerror(-r));
+		say_unplanned(j, r, &e);
 		job_fail(p, j, r, &e);
 	}
 	if (p->current)

@@ -36,7 +36,7 @@ struct publish_result {
 /* r: 0 published (and read once through the mount, so that it is warm), PUBLISH_UNCHANGED, -ESTALE: overtaken by a newer
  * payload or by the removal, -ECANCELED: publish_free() came first, otherwise why it failed. Before ..data is switched
  * that leaves the volume as it was; after it, and in a flat volume, what has changed stays, and the next payload makes it
- * whole. res is NULL unless r >= 0. */
+ * whole. res is NULL unless r >= 0. e->reason: SECMEM_FULL, or none. */
 typedef void (*publish_fn)(void *userdata, int r, const struct publish_result *res, const struct err *e);
 
 struct publish_stats {

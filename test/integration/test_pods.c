@@ -233,6 +233,20 @@ static const char *volume_error(const char *ref)
 	return f.answer;
 }
 
+static void reason_on_loop(struct rig *rig, void *arg)
+{
+	*(enum reason *)arg = pods_find(f.pods, f.name)->volumes[0].reason;
+}
+
+static enum reason volume_reason(const char *ref)
+{
+	enum reason reason;
+
+	f.name = ref;
+	rig_call(f.rig, reason_on_loop, &reason);
+	return reason;
+}
+
 static void expect_file(const char *uid, const char *key, const char *content)
 {
 	char bytes[64] = "";
@@ -684,6 +698,7 @@ static void what_a_pod_says_of_itself_is_shown_when_there_is_memory_again(void *
 		 "\"containers\":[{\"name\":\"c\",\"volumeMounts\":[{\"name\":\"v\",\"mountPath\":\"/v\"}]}]}}";
 	rig_call(f.rig, pod_on_loop, NULL);
 	expect_condition("ns/p", VOLUME_FAILED);
+	assert_int_equal(volume_reason("ns/p"), REASON_SECRET_MEMORY_FULL);
 	rig_call(f.rig, empty_on_loop, NULL);
 	expect_condition("ns/p", VOLUME_READY);
 	assert_string_equal(volume_error("ns/p"), "");
@@ -1091,6 +1106,21 @@ static void flat_volume_has_files_and_keeps_its_layout(void **state)
 	say_asking(ASKS("v: {layout: flat}"), "");
 	assert_string_equal(volume_error("ns/p"), "");
 	assert_int_equal(n_mistakes, 1);
+}
+
+/* Its content is there, and there is no room for copies of it. */
+static void full_memory_is_the_reason_of_what_cannot_be_published(void **state)
+{
+	say_pod("q", "u2", SECRET("s"), "");
+	say_secret("s", "1", ONE);
+	expect_condition("ns/q", VOLUME_READY);
+	rig_call(f.rig, fill_on_loop, NULL);
+	say_asking(ASKS("v: {layout: flat}"), "");
+	expect_condition("ns/p", VOLUME_FAILED);
+	assert_int_equal(volume_reason("ns/p"), REASON_SECRET_MEMORY_FULL);
+	rig_call(f.rig, empty_on_loop, NULL);
+	expect_condition("ns/p", VOLUME_READY);
+	assert_int_equal(volume_reason("ns/p"), REASON_NONE);
 }
 
 static void volume_of_links_stays_one(void **state)
@@ -1604,6 +1634,7 @@ int main(void)
 		with_rig(owner_group_and_mode_are_as_asked_and_follow_the_annotation),
 		with_rig(volume_with_a_mistake_is_held_back_and_the_mistake_told_once),
 		with_rig(flat_volume_has_files_and_keeps_its_layout),
+		with_rig(full_memory_is_the_reason_of_what_cannot_be_published),
 		with_rig(volume_of_links_stays_one),
 		with_rig(mistake_that_is_of_no_volume_holds_nothing_back),
 		with_rig(a_pod_that_changes_its_secret_gives_the_old_one_back),

@@ -33,6 +33,7 @@ struct world {
 	char *log[512]; /* what the sink was told, one line each */
 	size_t n_log, n_seen;
 	size_t n_markers;
+	enum reason reason; /* of the last failure that was told */
 	bool synced, synced_early; /* early: the source said so before all pods were told */
 };
 
@@ -86,6 +87,7 @@ static void on_secret_changed(void *userdata, enum object_kind kind, const char 
 static void on_secret_failed(void *userdata, enum object_kind kind, const char *ns, const char *name,
 			     const struct err *e)
 {
+	((struct world *)userdata)->reason = reason_of_error(e);
 	note(userdata, str_format("failed %s/%s %s", ns, name, err_text(e)));
 }
 
@@ -1343,6 +1345,7 @@ static void sealed_values_are_opened_and_what_is_wrong_keeps_the_last_good(void 
 	const struct source_manifests_options o = { .dir = w->dir, .key_file = private_path, .node_name = NODE };
 	struct sealing_public to, other;
 	struct err e = ERR_INIT;
+	void *held = NULL;
 
 	assert_int_equal(sealing_generate(private_path, public_path, &to, &e), 0);
 	assert_int_equal(sealing_generate(other_path, other_public, &other, &e), 0);
@@ -1367,6 +1370,12 @@ static void sealed_values_are_opened_and_what_is_wrong_keeps_the_last_good(void 
 	expect_nothing(w);
 	put_sealed(w, &to, "db", "two");
 	expect(w, "secret default/db k=two");
+	put_sealed(w, &to, "db", "three");
+	secmem_fill(&held);
+	expect(w, "failed default/db ...");
+	secmem_empty(&held);
+	assert_non_null(strstr(w->log[w->n_seen - 1], "sealedData.k: no memory for a secret of "));
+	assert_int_equal(w->reason, REASON_SECRET_MEMORY_FULL);
 }
 
 static void without_a_key_sealed_values_are_refused(void **state)
@@ -1462,6 +1471,7 @@ static void what_there_was_no_memory_for_is_read_again(void **state)
 	secmem_fill(&held);
 	put_secret(w, "db.yaml", "db", "two");
 	expect(w, "failed default/db ...");
+	assert_int_equal(w->reason, REASON_SECRET_MEMORY_FULL);
 	assert_int_equal(health(w).n_rejected, 1);
 	secmem_empty(&held);
 	expect(w, "secret default/db k=two");

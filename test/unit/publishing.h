@@ -36,6 +36,7 @@ struct fixture {
 
 struct result {
 	int n, r;
+	unsigned reason;
 	uint64_t rested_usec;
 	char version[64], error[ERR_TEXT_MAX];
 };
@@ -264,6 +265,7 @@ static void result_fn(void *userdata, int r, const struct publish_result *res, c
 
 	out->n++;
 	out->r = r;
+	out->reason = r < 0 ? e->reason : 0;
 	assert_true((r >= 0) == (res != NULL));
 	out->rested_usec = res ? res->rested_usec : 0;
 	snprintf(out->version, sizeof out->version, "%s", res ? res->version : "");

@@ -395,6 +395,7 @@ static void a_full_arena_refuses_and_loses_nothing(void **state)
 		r = tree_fill_dir(f.tree, dir, name, 0755, 0, &n);
 	}
 	assert_int_equal(r, -ENOMEM);
+	assert_true(secmem_was_full(NULL));
 	assert_null(tree_find(f.tree, dir, name));
 	tree_unstage(f.tree, dir);
 	volume_update("..1", "..2", "second");

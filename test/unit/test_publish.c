@@ -1,6 +1,8 @@
 /* Publish: the order of the calls, failures and deaths of the publisher at every step. */
 #include "test/unit/publishing.h"
 
+#include "test/lib/full.h"
+
 static void a_new_volume_is_one_mkdir_after_its_parents(void **state)
 {
 	struct result res;
@@ -611,6 +613,24 @@ static void overtaken_payloads_hold_no_memory(void **state)
 	assert_shown(V, "..data>..v ..v/ ..v/a=1 a>..data/a ");
 }
 
+/* A flat volume has copies of its own. */
+static void full_locked_memory_is_told_as_that(void **state)
+{
+	struct payload *p = payload_make("FLAT a=1");
+	struct result res = { 0 };
+	void *held = NULL;
+
+	secmem_fill(&held);
+	assert_int_equal(publish_volume(f.publish, &AT, p, result_fn, &res), 0);
+	run();
+	assert_int_equal(res.r, -ENOMEM);
+	assert_int_equal(res.reason, SECMEM_FULL);
+	assert_non_null(strstr(res.error, "publish " V ": no memory for a secret of "));
+	assert_non_null(strstr(res.error, "(secretMemoryLimit) are in use"));
+	secmem_empty(&held);
+	assert_int_equal(publish("FLAT a=1", NULL), 0);
+}
+
 static void names_come_and_go_with_their_pods(void **state)
 {
 	struct result res = { 0 };
@@ -876,6 +896,7 @@ int main(void)
 		TEST(overtaken_payloads_are_all_told_in_one_turn),
 		TEST(whoever_is_told_may_end_publishing),
 		TEST(overtaken_payloads_hold_no_memory),
+		TEST(full_locked_memory_is_told_as_that),
 		TEST(names_come_and_go_with_their_pods),
 		TEST(what_is_under_way_ends_with_publish),
 		TEST(strange_answers_are_harmless),

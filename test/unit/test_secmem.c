@@ -234,7 +234,9 @@ static void budget_holds_and_the_error_has_the_numbers(void **state)
 	struct err e = ERR_INIT;
 	char want[128];
 
+	assert_false(secmem_was_full(&e));
 	assert_int_equal(secblock_new(LIMIT / 2, &second, &e), -ENOMEM);
+	assert_int_equal(e.reason, SECMEM_FULL);
 	snprintf(want, sizeof(want),
 		 "no memory for a secret of %zu bytes: %zu of %zu bytes (secretMemoryLimit) are in use", LIMIT / 2,
 		 secmem_stats().used_bytes, LIMIT);
@@ -244,7 +246,15 @@ static void budget_holds_and_the_error_has_the_numbers(void **state)
 	assert_int_equal(secblock_new(SIZE_MAX - 32, &second, NULL), -ENOMEM);
 	assert_null(second);
 	secblock_unref(b);
+	assert_null(secmem_alloc(LIMIT));
+	e = ERR_INIT;
+	assert_true(secmem_was_full(&e));
+	assert_int_equal(e.reason, SECMEM_FULL);
+	snprintf(want, sizeof(want),
+		 "no memory for a secret of %zu bytes: 0 of %zu bytes (secretMemoryLimit) are in use", LIMIT, LIMIT);
+	assert_string_equal(err_text(&e), want);
 	secblock_unref(block(LIMIT - 32, 1));
+	assert_false(secmem_was_full(&e));
 }
 
 static void small_blocks_cost_little(void **state)

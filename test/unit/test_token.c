@@ -7,6 +7,7 @@
 
 #include "agent/codec.h"
 #include "common/str.h"
+#include "test/lib/full.h"
 
 static json_t *parse(const char *text)
 {
@@ -123,6 +124,24 @@ static void other_answers_are_refused(void **state)
 	}
 }
 
+static void full_locked_memory_is_told_as_that(void **state)
+{
+	cleanup_json json_t *doc = parse(ANSWER("\"expirationSeconds\":3600",
+						"\"token\":\"ey.J\",\"expirationTimestamp\":\"2026-11-26T05:00:00Z\""));
+	struct json_issue issue = { .path = "" };
+	struct secret *s = NULL;
+	void *held = NULL;
+	uint64_t expires;
+	int64_t sec;
+
+	secmem_fill(&held);
+	assert_int_equal(token_from_answer(doc, "ns", "n", &s, &expires, &sec, &issue), -ENOMEM);
+	secmem_empty(&held);
+	assert_null(s);
+	assert_non_null(strstr(issue.reason, "no memory for a secret of 4 bytes: "));
+	assert_null(strstr(issue.reason, "ey.J"));
+}
+
 /* age and lifetime in minutes, as in the kubelet's token_manager_test.go */
 static void refreshes_are_the_kubelets_123(void **state)
 {
@@ -153,6 +172,7 @@ int main(void)
 		cmocka_unit_test(names_that_are_none_are_refused),
 		cmocka_unit_test(an_answer_is_a_token),
 		cmocka_unit_test(other_answers_are_refused),
+		cmocka_unit_test(full_locked_memory_is_told_as_that),
 		cmocka_unit_test(refreshes_are_the_kubelets_123),
 	};
 	struct err e = ERR_INIT;
