@@ -215,6 +215,13 @@ static const struct advice table[] = {
 	  "the "
 	  "node is out of memory.",
 	  { "secretlet status", LOG } },
+	{ "FolderHeld",
+	  "A process lists a folder of the volume into memory that does not come, as that of a mapped file whose "
+	  "server "
+	  "does not answer, and so keeps the folder locked. What is shown can be read. The change comes when that "
+	  "process, or the pod, "
+	  "has ended.",
+	  { "ps -eo pid,stat,wchan:32,cgroup,args", LOG } },
 	{ "OutOfMemory",
 	  "The agent has no memory left. It is tried again by itself; look at MemoryMax of the unit and at the node.",
 	  { "systemctl show secretlet -p MemoryCurrent -p MemoryMax", "free -m" } },
@@ -295,6 +302,13 @@ static const struct advice table[] = {
 	  "something. What is shown can be read; changes wait. It is ended and replaced when it has not answered for "
 	  "agentHangTimeout.",
 	  { "ps -o pid,stat,wchan:32,args -C secretlet", LOG } },
+	{ "PublishersAside",
+	  "Each waits in the kernel for a folder that a process in a pod keeps locked, and cannot be killed; another "
+	  "has "
+	  "taken its place, and that pod alone gets no changes. secretlet volumes has the reason FolderHeld. At 16 of "
+	  "them nothing is published "
+	  "until one has ended.",
+	  { "secretlet volumes -o wide", "ps -o pid,stat,wchan:32,args -C secretlet", LOG } },
 	{ "MemoryNotLocked",
 	  "Secrets could be written to swap. Raise LimitMEMLOCK of the unit above secretMemoryLimit, and restart the "
 	  "daemon.",

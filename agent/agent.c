@@ -624,6 +624,17 @@ static void agent_link_readable(struct loop_source *s, int fd, uint32_t revents,
 		case LINK_PUBLISHER:
 			agent_attach_publisher(a, &m, with);
 			break;
+		case LINK_PUBLISHER_ASIDE:
+			close_fd(with);
+			/* not slow: it has a lock to wait for, and the next one has as long as usual */
+			if (publish_is_publisher(a->publish, m.value))
+				a->n_publisher_hangs = 0;
+			publish_put_aside(a->publish, m.value, m.path, m.id);
+			break;
+		case LINK_PUBLISHER_ENDED:
+			close_fd(with);
+			publish_aside_ended(a->publish, m.value);
+			break;
 		case LINK_WRITABLE:
 			close_fd(with);
 			publish_repeat(a->publish);
@@ -944,6 +955,8 @@ static void agent_watch_publisher(struct agent *a)
 {
 	struct publish_stats stats = publish_stats(a->publish);
 	uint64_t limit = a->config->agent_hang_usec;
+	const char *where;
+	bool moves;
 
 	if (stats.n_answers != a->n_publisher_answers)
 		a->n_publisher_hangs = 0;
@@ -954,7 +967,8 @@ static void agent_watch_publisher(struct agent *a)
 	if (stats.unanswered_usec <= limit || a->publisher_hangs)
 		return;
 	/* with the next beat, if the keeper does not read */
-	if (link_send(a->link, LINK_PUBLISHER_HANGS, 0, 0, NULL, -1) < 0)
+	where = publish_hanging(a->publish, &moves);
+	if (link_send(a->link, LINK_PUBLISHER_HANGS, moves, 0, where, -1) < 0)
 		return;
 	a->publisher_hangs = true;
 	a->n_publisher_hangs++;

@@ -198,6 +198,7 @@ static void add_publisher(struct rows *t, const json_t *publisher)
 	add_int(t, "failed", publisher, "failed");
 	add_int(t, "removed", publisher, "removed");
 	add_int(t, "queued", publisher, "queued");
+	add_int(t, "put aside", publisher, "aside");
 }
 
 static void add_offline(struct rows *t, const json_t *offline)

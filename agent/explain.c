@@ -843,6 +843,11 @@ static void explain_publisher(struct explain *x)
 		explain_add(x, "PublisherNotRunning", "publisher", "no publisher is running");
 	else if (is_true(publisher, "hangs"))
 		explain_add(x, "PublisherHangs", "publisher", message);
+	if (number_of(publisher, "aside") > 0) {
+		snprintf(message, sizeof(message), "%lld that cannot be killed",
+			 (long long)number_of(publisher, "aside"));
+		explain_add(x, "PublishersAside", "publisher", message);
+	}
 }
 
 /* One that has just been started, or has just ended, has a moment. */

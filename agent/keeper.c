@@ -222,18 +222,20 @@ static int keeper_start_publisher(struct keeper *k, struct err *e)
 	if (r < 0)
 		return r;
 	k->publisher_let_go = false;
+	k->publisher_killed_usec = 0;
+	keeper_note_hanging(k, "", false);
 	keeper_tell_restarts(k);
 	r = link_send(k->link, LINK_PUBLISHER, 0, k->publisher.pid, NULL, ours);
 	if (r < 0) {
 		/* not waited for: the agent may have to answer it first. Its death starts another */
-		kill(k->publisher.pid, SIGKILL);
+		keeper_end_publisher(k);
 		return err_set(e, r, "hand the publisher to the agent: %s", strerror(-r));
 	}
 	return 0;
 }
 
 /* Whose calls the next agent takes for those of the last one's time: never a pid that may be another process by then. */
-static void keeper_note_publisher(struct keeper *k)
+void keeper_note_publisher(struct keeper *k)
 {
 	if (fsconn_is_open(&k->conn))
 		__atomic_store_n(&k->conn.shared->publisher, k->publisher.pid, __ATOMIC_RELAXED);
@@ -261,7 +263,10 @@ static void keeper_publisher_died(struct loop_source *s, pid_t pid, int code, in
 	uint64_t delay;
 	char end[64];
 
+	if (keeper_aside_died(k, pid))
+		return;
 	child_forget(&k->publisher);
+	k->publisher_killed_usec = 0;
 	keeper_note_publisher(k);
 	if (k->stopping)
 		return;
@@ -425,14 +430,14 @@ static int keeper_start(struct keeper *k, struct err *e)
 	return keeper_start_agent(k, e);
 }
 
-/* Everything of the present connection goes. Aborted, it leaves nobody who could not be killed. */
+/* Everything of the present connection goes. Aborted, it leaves nobody who waits for an answer, and so could not be killed. */
 static void keeper_end_generation(struct keeper *k)
 {
 	child_kill(&k->agent);
 	k->stage = STAGE_STARTS;
 	keeper_drop_link(k);
 	fsconn_end(&k->conn, k->places.pods_dir, true, &k->notify);
-	child_kill(&k->publisher);
+	keeper_end_generations_publisher(k);
 	/* not waited for: it may be in a write that takes for ever. Its death starts another, of the next connection */
 	if (k->audit.pid > 0)
 		kill(k->audit.pid, SIGKILL);
@@ -488,7 +493,7 @@ static void keeper_agent_died(struct loop_source *s, pid_t pid, int code, int st
 		k->absent_usec = loop_now(k->loop);
 	if (k->publisher.pid > 0) {
 		k->publisher_let_go = true;
-		kill(k->publisher.pid, SIGKILL);
+		keeper_end_publisher(k);
 	}
 	if (remount) {
 		keeper_end_generation(k);
@@ -557,6 +562,8 @@ static void keeper_tick(struct loop_source *s, void *userdata)
 	if (k->stage == STAGE_READY)
 		watches_tidy(&k->watches);
 	beat = __atomic_load_n(&k->conn.shared->heartbeat_usec, __ATOMIC_RELAXED);
+	if (!paused)
+		keeper_look_after_aside(k);
 	if (k->agent.pid > 0 && !paused && now > beat && now - beat > k->config->agent_hang_usec)
 		keeper_kill_hanging(k, now - beat);
 	if (k->absent_usec && now > k->absent_usec && now - k->absent_usec > k->config->abort_usec)
@@ -698,6 +705,7 @@ static void keeper_deinit(struct keeper *k)
 	keeper_drop_audit_link(k);
 	audit_group_deinit(&k->audit_group);
 	signaller_child_deinit(&k->signaller);
+	keeper_forget_aside(k);
 	repair_deinit(&k->repair);
 	watches_deinit(&k->watches);
 	opener_deinit(&k->opener);
@@ -733,6 +741,7 @@ int keeper_run(const struct config *c, int config_text, char *const *args)
 		.watches = WATCHES_INIT,
 		.read_only = LOG_LIMIT_INIT(10 * USEC_PER_SEC, 3),
 		.complaints = LOG_LIMIT_INIT(10 * USEC_PER_SEC, 10),
+		.asides = LOG_LIMIT_INIT(60 * USEC_PER_SEC, 1),
 		.agent = CHILD_INIT("agent"),
 		.publisher = CHILD_INIT("publisher"),
 		.audit = CHILD_INIT("audit process"),

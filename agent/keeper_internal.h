@@ -1,5 +1,5 @@
-/* What the parts of the keeper share: keeper.c (the mount, the processes and their end), keeper_audit.c (the audit process) and
- * keeper_link.c (what the agent asks for). For nobody else. */
+/* What the parts of the keeper share: keeper.c (the mount, the processes and their end), keeper_audit.c (the audit process),
+ * keeper_aside.c (publishers that cannot be killed) and keeper_link.c (what the agent asks for). For nobody else. */
 #pragma once
 
 #include "agent/audit.h"
@@ -17,6 +17,16 @@
 
 /* Who waits is answered first, then everything else is begun. */
 enum agent_stage { STAGE_STARTS, STAGE_SERVES, STAGE_READY };
+
+/* At the same time: well below the unit's TasksMax. */
+#define ASIDES_MAX 16
+
+/* A publisher that was killed and does not end. */
+struct aside {
+	struct child child;
+	char *pod; /* whose folder it is that it waits for; NULL: nobody knows */
+	bool moves; /* perhaps between two folders */
+};
 
 struct keeper {
 	const struct config *config;
@@ -46,6 +56,11 @@ struct keeper {
 	enum agent_stage stage; /* of the present agent, or the next one */
 	bool again; /* the last agent has only made room for it: it has no source */
 	bool publisher_let_go; /* the present one's agent has gone: we have killed it */
+	uint64_t publisher_killed_usec; /* and a later agent has had time to answer it; 0: it was not killed */
+	char *hanging_in; /* what the agent has said of where it hangs; NULL: nothing */
+	bool hanging_moves;
+	struct aside aside[ASIDES_MAX];
+	struct log_limit asides; /* lines about more than that */
 	unsigned n_publisher_deaths; /* its agent has not gone with it */
 	unsigned n_start_hangs; /* agents that hung before they were ready, in a row */
 	unsigned n_reload_tries; /* agents that were told of the reload that is under way; 0: none is */
@@ -63,6 +78,8 @@ int keeper_argv(const struct keeper *k, char *program, char *command, const char
 void keeper_exit_if_stopped(struct keeper *k);
 /* Tells the agent of the deaths, for its metrics: it cannot know of those that were before it. */
 void keeper_tell_restarts(struct keeper *k);
+/* The arena has the present one's pid, or 0. */
+void keeper_note_publisher(struct keeper *k);
 /* Starts the offline cache's process anew; however often it is asked for, ever more slowly. -EINVAL: there is no cache. */
 int keeper_want_cache(struct keeper *k);
 
@@ -74,6 +91,22 @@ void keeper_drop_audit_link(struct keeper *k);
 /* k->audit's: starts it, if it is wanted and not there; and what is done when it has ended. */
 void keeper_audit_restart(struct loop_source *s, void *userdata);
 void keeper_audit_died(struct loop_source *s, pid_t pid, int code, int status, void *userdata);
+
+/* ---- keeper_aside.c ---- */
+
+/* Kills the publisher, if there is one: its end is another event, or does not come. */
+void keeper_end_publisher(struct keeper *k);
+/* The agent's words: the path begins with the pod's uid. */
+void keeper_note_hanging(struct keeper *k, const char *path, bool moves);
+/* Its connection has ended: whatever becomes of it, nobody waits for it. */
+void keeper_end_generations_publisher(struct keeper *k);
+/* A publisher has ended. true: it was one of those that were put aside, and all is done. */
+bool keeper_aside_died(struct keeper *k, pid_t pid);
+/* Tells a new agent. */
+void keeper_tell_aside(struct keeper *k);
+/* Now and then: puts the publisher aside, if it should have ended. */
+void keeper_look_after_aside(struct keeper *k);
+void keeper_forget_aside(struct keeper *k);
 
 /* ---- keeper_link.c ---- */
 

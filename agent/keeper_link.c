@@ -86,6 +86,10 @@ static void keeper_ready(struct keeper *k, bool sourceless)
 	keeper_serves(k);
 	k->stage = STAGE_READY;
 	keeper_tell_restarts(k);
+	keeper_tell_aside(k);
+	/* what it has asked for is answered from now on */
+	if (k->publisher_killed_usec)
+		k->publisher_killed_usec = loop_now(k->loop);
 	k->n_start_hangs = 0;
 	if (!k->ready_once)
 		log_info(LOG_F({ "version", SECRETLET_VERSION }, { "node", k->config->node_name },
@@ -109,12 +113,13 @@ static void keeper_ready(struct keeper *k, bool sourceless)
 }
 
 /* Its death is told by the child watch, and another is started. */
-static void keeper_kill_publisher(struct keeper *k)
+static void keeper_kill_publisher(struct keeper *k, const struct link_message *m)
 {
 	if (k->publisher.pid == 0)
 		return;
 	log_error(NULL, "the publisher (pid %d) does not answer; killing it", (int)k->publisher.pid);
-	kill(k->publisher.pid, SIGKILL);
+	keeper_note_hanging(k, m->path, m->id);
+	keeper_end_publisher(k);
 }
 
 /* Who waits for it is told in every case: it tries again, or gives up. */
@@ -130,8 +135,8 @@ void keeper_repaired(void *userdata, int r)
 			log_error(NULL, "the file system is read-only and cannot be made writable: %s", strerror(-r));
 	}
 	/* another publisher begins anew, too */
-	if (k->agent.pid > 0 && link_send(k->link, LINK_WRITABLE, 0, 0, NULL, -1) < 0 && k->publisher.pid > 0)
-		kill(k->publisher.pid, SIGKILL);
+	if (k->agent.pid > 0 && link_send(k->link, LINK_WRITABLE, 0, 0, NULL, -1) < 0)
+		keeper_end_publisher(k);
 }
 
 static void keeper_repair(struct keeper *k)
@@ -165,7 +170,7 @@ static int keeper_handle(struct keeper *k, const struct link_message *m, int wit
 		keeper_ready(k, m->value == LINK_READY_SOURCELESS);
 		return 0;
 	case LINK_PUBLISHER_HANGS:
-		keeper_kill_publisher(k);
+		keeper_kill_publisher(k, m);
 		return 0;
 	case LINK_READ_ONLY:
 		keeper_repair(k);

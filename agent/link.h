@@ -14,7 +14,7 @@ enum link_type {
 	LINK_OPEN, /* open path for reading; answered by LINK_OPENED with the same id */
 	LINK_WATCH, /* add a watch of the folder path to the inotify instance that comes with it; answered by LINK_OPENED, too */
 	LINK_READY, /* all that the agent does is under way; value: LINK_READY_SOURCELESS, or 0 */
-	LINK_PUBLISHER_HANGS, /* it has an order and does not answer: start another */
+	LINK_PUBLISHER_HANGS, /* it has an order and does not answer: start another. path: where, id: publish_hanging()'s moves */
 	LINK_SERVES, /* who waited has been answered: before LINK_READY, and before the API server is turned to */
 	LINK_READ_ONLY, /* somebody has made the file system read-only; answered by LINK_WRITABLE */
 	LINK_CACHE, /* the offline cache's process has ended: start another, which is answered by the same, with our end of its socket */
@@ -29,6 +29,8 @@ enum link_type {
 	LINK_AUDIT, /* one end each of a socket between the agent and the audit process, which asks for it with the same */
 	LINK_AUDIT_REOPEN, /* open the log anew */
 	LINK_SIGNALLER, /* as LINK_AUDIT, between the agent and the signaller */
+	LINK_PUBLISHER_ASIDE, /* value: the pid of one that was killed and does not end; path, id: as it was said, or empty */
+	LINK_PUBLISHER_ENDED, /* value: the pid of one that was put aside */
 };
 
 /* Its source cannot be loaded, so it serves what is published, and will make room for another agent. */

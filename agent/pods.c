@@ -52,6 +52,16 @@ static void on_healed(void *userdata, const char *uid, const char *name)
 	p->fn(p->userdata);
 }
 
+static void on_freed(void *userdata)
+{
+	struct pods *p = userdata;
+
+	for (size_t i = 0; i < p->n_sorted; i++)
+		for (size_t j = 0; j < p->sorted[i]->n_volumes; j++)
+			if (p->sorted[i]->volumes[j].reason == REASON_FOLDER_HELD)
+				volume_update(&p->sorted[i]->volumes[j]);
+}
+
 /* The volumes that the pod has now. New references come before the old ones go, so that a shared Secret stays. */
 static int pod_state_make_volumes(struct pod_state *s, struct volume **ret_volumes, size_t *ret_n)
 {
@@ -184,6 +194,7 @@ void pods_free(struct pods *p)
 	if (!p)
 		return;
 	publish_on_healed(p->publish, NULL, NULL);
+	publish_on_freed(p->publish, NULL, NULL);
 	for (size_t i = 0; i < p->n_sorted; i++)
 		pod_state_free(p->sorted[i]);
 	loop_source_free(p->retry);
@@ -381,6 +392,7 @@ int pods_new(struct loop *l, struct store *store, struct publish *publish, pods_
 	p->backoff = BACKOFF_INIT(&PODS_RETRY);
 	list_init(&p->asking);
 	publish_on_healed(publish, on_healed, p);
+	publish_on_freed(publish, on_freed, p);
 	r = loop_add_timer(l, pods_retry, p, &p->retry);
 	if (r < 0)
 		return r;

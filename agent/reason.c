@@ -40,6 +40,7 @@ static const char *const NAMES[REASONS_N] = {
 	[REASON_FIELD_INVALID] = "FieldInvalid",
 	[REASON_NODE_NOT_FETCHED] = "NodeNotFetched",
 	[REASON_PUBLISH_FAILED] = "PublishFailed",
+	[REASON_FOLDER_HELD] = "FolderHeld",
 	[REASON_OUT_OF_MEMORY] = "OutOfMemory",
 	[REASON_OTHER] = "Other",
 };

@@ -501,6 +501,8 @@ static json_t *report_problems(const struct report_state *s, const struct totals
 	if (publish.unanswered_usec > ORDER_USEC_MAX)
 		problem_add(&problems, "the publisher hangs: one order takes %llu seconds already",
 			    (unsigned long long)(publish.unanswered_usec / USEC_PER_SEC));
+	problem_count(&problems, publish.n_aside, "publisher hangs in a folder that a pod keeps locked",
+		      "publishers hang in folders that pods keep locked");
 	report_offline_problems(&problems, s->offline);
 	report_audit_problems(&problems, s, now_usec);
 	report_signal_problems(&problems, s, now_usec);
@@ -549,11 +551,11 @@ static json_t *report_publisher(const struct publish *publish)
 {
 	struct publish_stats st = publish_stats(publish);
 
-	return json_pack("{s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I}", "attached", st.attached, "hangs",
+	return json_pack("{s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "attached", st.attached, "hangs",
 			 st.unanswered_usec > ORDER_USEC_MAX, "unansweredSeconds",
 			 (json_int_t)(st.unanswered_usec / USEC_PER_SEC), "published", (json_int_t)st.n_published,
 			 "unchanged", (json_int_t)st.n_unchanged, "failed", (json_int_t)st.n_failed, "removed",
-			 (json_int_t)st.n_removed, "queued", (json_int_t)st.n_queued);
+			 (json_int_t)st.n_removed, "queued", (json_int_t)st.n_queued, "aside", (json_int_t)st.n_aside);
 }
 
 /* NULL: there is none. */

@@ -438,11 +438,16 @@ static void job_begin(struct publish *p)
 
 	job_leave_queue(p, j);
 	p->current = j;
-	r = job_plan(p, j);
-	if (r < 0) {
-		say_unplanned(j, r, &e);
-		job_fail(p, j, r, &e);
+	r = held_refuses(p, j, &e);
+	if (r == 0) {
+		r = job_plan(p, j);
+		if (r < 0)
+			say_unplanned(j, r, &e);
+		else
+			r = held_refuses(p, j, &e);
 	}
+	if (r < 0)
+		job_fail(p, j, r, &e);
 	if (p->current)
 		job_continue(p);
 }
@@ -496,6 +501,20 @@ static void publisher_lost(struct publish *p)
 	publish_detach(p);
 	if (lost)
 		lost(userdata);
+}
+
+void publish_give_up(struct publish *p)
+{
+	struct job *j = p->current;
+	struct err e = ERR_INIT;
+
+	publish_detach(p);
+	if (!j)
+		return;
+	err_set(&e, -ETIMEDOUT, "publish %s: %s", j->path, HELD);
+	job_fail(p, j, -ETIMEDOUT, &e);
+	if (p->current)
+		job_fail(p, j, -ETIMEDOUT, &e);
 }
 
 /* Whoever can make the file system read-only can do so at any moment, and again. */
@@ -594,8 +613,10 @@ int publish_new(struct loop *l, struct tree *t, struct publish **ret_p)
 	list_init(&p->done);
 	list_init(&p->retired);
 	list_init(&p->rests);
+	list_init(&p->held);
 	r = loop_add_defer(l, publish_turn, p, &p->turn);
 	r = r ?: loop_add_timer(l, retired_due, p, &p->timer);
+	r = r ?: loop_add_timer(l, held_due, p, &p->held_timer);
 	if (r < 0)
 		return r;
 	*ret_p = TAKE_PTR(p);
@@ -623,6 +644,7 @@ void publish_free(struct publish *p)
 	publish_detach(p);
 	loop_source_free(p->turn);
 	loop_source_free(p->timer);
+	loop_source_free(p->held_timer);
 	job_abandon(p->current);
 	while ((j = list_first(&p->rests, struct job, link)))
 		job_abandon(j);
@@ -630,6 +652,7 @@ void publish_free(struct publish *p)
 		job_abandon(j);
 	while ((j = list_first(&p->done, struct job, link)))
 		job_abandon(j);
+	held_free_all(p);
 	volumes_free(p);
 	map_deinit(&p->waiting);
 	if (p->is_telling)
@@ -821,6 +844,7 @@ struct publish_stats publish_stats(const struct publish *p)
 	list_for_each (r, &p->retired, link)
 		stats.n_retired++;
 	stats.n_volumes = map_count(&p->volumes);
+	stats.n_aside = held_count(p);
 	stats.attached = p->fd >= 0;
 	stats.n_answers = p->n_answers;
 	/* asked goes first; and what has come and was not read yet is an answer */

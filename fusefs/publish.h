@@ -34,7 +34,7 @@ struct publish_result {
 	bool flat; /* what it is, whatever the payload asks for: a volume stays as it was made */
 };
 /* r: 0 published (and read once through the mount, so that it is warm), PUBLISH_UNCHANGED, -ESTALE: overtaken by a newer
- * payload or by the removal, -ECANCELED: publish_free() came first, otherwise why it failed. Before ..data is switched
+ * payload or by the removal, -ECANCELED: publish_free() came first, -ETIMEDOUT: see publish_put_aside(), otherwise why it failed. Before ..data is switched
  * that leaves the volume as it was; after it, and in a flat volume, what has changed stays, and the next payload makes it
  * whole. res is NULL unless r >= 0. e->reason: SECMEM_FULL, or none. */
 typedef void (*publish_fn)(void *userdata, int r, const struct publish_result *res, const struct err *e);
@@ -44,6 +44,7 @@ struct publish_stats {
 	size_t n_queued;
 	size_t n_retired; /* versions in their grace */
 	size_t n_volumes; /* that can be read, those of an earlier process included */
+	size_t n_aside; /* publishers that were put aside and have not ended */
 	bool attached;
 	uint64_t unanswered_usec; /* age of what the publisher was sent and has not answered, or asked; 0: nothing */
 	uint64_t n_answers; /* of publishers */
@@ -86,6 +87,16 @@ int publish_retain(struct publish *p, publish_wanted_fn wanted, void *userdata);
  * given again. The socket's end of file detaches it (and `lost` is called if not NULL). */
 int publish_attach(struct publish *p, int take_fd, pid_t pid, void (*lost)(void *userdata), void *userdata);
 bool publish_is_publisher(const struct publish *p, pid_t pid);
+/* Where the publisher is that does not answer: a path that begins with the pod's uid (borrowed for the moment), or NULL: nowhere, it has
+ * no job. *ret_moves: it may be renaming between folders, which the kernel then lets nobody else do. */
+const char *publish_hanging(const struct publish *p, bool *ret_moves);
+/* This publisher, the present one or one before it, was killed and does not end, because somebody has a folder of this pod locked in
+ * the kernel; another will be attached. Jobs in the pod's folders fail with -ETIMEDOUT, the current one first, until it has ended
+ * and some time longer; while it may be `moves`, updates of all flat volumes do. path: as above, "" if nobody knows. */
+void publish_put_aside(struct publish *p, pid_t pid, const char *path, bool moves);
+void publish_aside_ended(struct publish *p, pid_t pid);
+/* fn is told when what has failed with -ETIMEDOUT can be tried again; NULL: nobody. */
+void publish_on_freed(struct publish *p, void (*fn)(void *userdata), void *userdata);
 /* /dev/fuse (borrowed), which orders that concern live files take along. */
 void publish_set_fuse(struct publish *p, int fd);
 

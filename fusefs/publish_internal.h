@@ -1,5 +1,6 @@
 /* What the parts of publish share: publish.c (the queue), publish_volumes.c (what is known of what is shown), publish_order.c
- * (what the publisher is sent) and publish_resume.c (what an earlier process has left). For nobody else. */
+ * (what the publisher is sent), publish_held.c (where one hangs) and publish_resume.c (what an earlier process has left). For nobody
+ * else. */
 #pragma once
 
 #include "common/list.h"
@@ -9,6 +10,8 @@
 
 /* The error of a volume of an earlier process, until somebody vouches for it. */
 #define UNHEARD "secretlet has started anew and has not heard of it yet"
+/* The error of whatever concerns a pod in whose folders a publisher hangs. */
+#define HELD "the publisher hangs in a folder of this pod, which one of its processes keeps locked"
 
 struct volume {
 	char *path; /* the map's key: uid/volumes/plugin/name */
@@ -68,6 +71,10 @@ struct publish {
 	struct list
 		rests; /* jobs whose new content is visible, and that go on when nobody waits for content any more */
 	size_t n_rests;
+	struct list held; /* pods in whose folders a publisher hangs, or did */
+	struct loop_source *held_timer;
+	void (*freed)(void *userdata);
+	void *freed_userdata;
 	struct job *current;
 	struct loop_source *turn, *timer, *io;
 	int fd, fuse;
@@ -127,6 +134,19 @@ void job_enqueue(struct publish *p, struct job *j);
 int heal_enqueue(struct publish *p, const char *uid, const char *path, uint64_t touch);
 /* When its new content is visible: somebody else waits for his. The next update of its own volume has to wait for its rest. */
 bool job_may_rest(const struct publish *p, const struct job *j);
+/* The publisher will not answer any more: it is detached, and the current job fails, without taking back what it has made, which would
+ * have to be done where the publisher hangs. */
+void publish_give_up(struct publish *p);
+
+/* ---- publish_held.c ---- */
+
+/* -ETIMEDOUT: a publisher would hang if it were sent this job, which has its plan or not yet. */
+int held_refuses(const struct publish *p, const struct job *j, struct err *e);
+/* Publishers that were put aside and have not ended. */
+size_t held_count(const struct publish *p);
+void held_free_all(struct publish *p);
+/* publish->held_timer's: some pods can be tried again. */
+void held_due(struct loop_source *s, void *userdata);
 
 /* ---- publish_order.c ---- */
 

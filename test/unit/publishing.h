@@ -27,7 +27,7 @@ struct fixture {
 	struct buf log;
 	size_t n_messages, biggest;
 	int n_changes; /* steps so far that change something */
-	int fail_at, die_before, die_after; /* count of such a step; 0: never */
+	int fail_at, die_before, die_after, hang_at; /* count of such a step; 0: never */
 	bool lies, lies_of_removals, lies_of_renames; /* says that it has done what it has not */
 	const uint32_t *strange_error; /* what a failed step answers instead of its errno */
 	int n_fail; /* how many more fail after it, */
@@ -181,15 +181,19 @@ static void publisher_dies(void)
 	f.fd = close_fd(f.fd);
 }
 
-/* 0: go on; else the errno, or -1: the publisher has died. */
+enum { DIES = -1, HANGS = -2 };
+
+/* 0: go on; else the errno, or what becomes of the publisher. */
 static int run_step(const struct order_step *s, const char *path, const char *path2)
 {
 	bool changes = s->op < ORDER_STAT;
 	int r;
 
 	f.n_changes += changes;
+	if (changes && f.n_changes == f.hang_at)
+		return HANGS;
 	if (changes && f.n_changes == f.die_before)
-		return -1;
+		return DIES;
 	if (changes && f.fail_at && f.n_changes >= f.fail_at && f.n_changes <= f.fail_at + f.n_fail)
 		return f.n_changes > f.fail_at && f.later_errno ? f.later_errno : ENOSPC;
 	log_step(s, path, path2);
@@ -198,7 +202,7 @@ static int run_step(const struct order_step *s, const char *path, const char *pa
 		return 0;
 	r = commit(s, path, path2);
 	if (changes && f.n_changes == f.die_after)
-		return -1;
+		return DIES;
 	return r < 0 && s->ignored != -r && s->ignored != ORDER_IGNORE_ALL ? -r : 0;
 }
 
@@ -227,7 +231,8 @@ static bool publisher_serve(void)
 		at += sizeof s + s.path_len + s.path2_len;
 		r = run_step(&s, path, path2);
 		if (r < 0) {
-			publisher_dies();
+			if (r == DIES)
+				publisher_dies();
 			return true;
 		}
 		if (r > 0) {

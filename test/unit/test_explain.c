@@ -414,6 +414,18 @@ static void a_publisher_that_hangs_is_told(void **state)
 	assert_string_equal(text(find(findings, "PublisherHangs"), "level"), "problem");
 }
 
+static void publishers_that_cannot_be_killed_are_told(void **state)
+{
+	cleanup_json json_t *findings =
+		findings_of("{'publisher': {'attached': true, 'aside': 2},"
+			    " 'secretMemory': {'locked': true}, 'source': {'connected': true, 'podsSynced': true}}",
+			    NULL, NULL);
+
+	assert_int_equal(json_array_size(findings), 1);
+	assert_string_equal(text(find(findings, "PublishersAside"), "message"), "2 that cannot be killed");
+	assert_string_equal(text(find(findings, "PublishersAside"), "level"), "problem");
+}
+
 static void processes_that_have_just_been_started_are_not_missing(void **state)
 {
 	static const struct {
@@ -645,6 +657,7 @@ int main(void)
 		cmocka_unit_test(pods_that_may_not_be_listed_name_the_node_and_who_asked),
 		cmocka_unit_test(a_later_daemons_reason_is_shown_as_it_is),
 		cmocka_unit_test(a_publisher_that_hangs_is_told),
+		cmocka_unit_test(publishers_that_cannot_be_killed_are_told),
 		cmocka_unit_test(processes_that_have_just_been_started_are_not_missing),
 		cmocka_unit_test(a_pod_that_is_refused_is_not_unknown),
 		cmocka_unit_test(a_manifest_that_nobody_can_read_may_have_the_pod),
