@@ -60,6 +60,7 @@ static void on_freed(void *userdata)
 		for (size_t j = 0; j < p->sorted[i]->n_volumes; j++)
 			if (p->sorted[i]->volumes[j].reason == REASON_FOLDER_HELD)
 				volume_update(&p->sorted[i]->volumes[j]);
+	errands_hurry(p);
 }
 
 /* The volumes that the pod has now. New references come before the old ones go, so that a shared Secret stays. */
@@ -90,33 +91,16 @@ static int pod_state_make_volumes(struct pod_state *s, struct volume **ret_volum
 	return 0;
 }
 
-static void volume_removed(void *userdata, int r, const struct publish_result *res, const struct err *e)
-{
-	cleanup_free char *what = userdata;
-
-	if (r < 0 && r != -ESTALE && r != -ECANCELED)
-		log_error(NULL, "remove %s: %s", what, err_text(e));
-}
-
 static void volume_remove(struct pods *p, const char *uid, const struct pod_volume *spec)
 {
-	const struct volume_path at = { .pod_uid = uid, .plugin = pod_volume_plugin(spec), .name = spec->name };
-	char *what = str_format("volume %s of pod %s", spec->name, uid);
-
-	if (what && publish_remove_volume(p->publish, &at, volume_removed, what) < 0) {
-		log_error(NULL, "remove %s: out of memory", what);
-		free(what);
-	}
+	if (errands_remove_volume(p, uid, pod_volume_plugin(spec), spec->name) < 0)
+		log_error(LOG_F({ "uid", uid }), "remove volume %s: out of memory", spec->name);
 }
 
 static void pod_remove_volumes(struct pods *p, const char *uid)
 {
-	char *what = str_format("pod %s", uid);
-
-	if (what && publish_remove_pod(p->publish, uid, volume_removed, what) < 0) {
-		log_error(NULL, "remove %s: out of memory", what);
-		free(what);
-	}
+	if (errands_remove_pod(p, uid) < 0)
+		log_error(LOG_F({ "uid", uid }), "remove a pod's volumes: out of memory");
 }
 
 /* The same volume: a name may have become one of another kind, in another folder. */
@@ -198,6 +182,7 @@ void pods_free(struct pods *p)
 	for (size_t i = 0; i < p->n_sorted; i++)
 		pod_state_free(p->sorted[i]);
 	loop_source_free(p->retry);
+	errands_deinit(p);
 	map_deinit(&p->by_uid);
 	map_deinit(&p->by_entry);
 	pairs_deinit(&p->allocatable);
@@ -336,7 +321,7 @@ static int pod_state_set_up(struct pod_state *s, struct pod *pod)
 	pod_state_tell_mistakes(s);
 	if (s->n_volumes == 0)
 		return 0;
-	r = pod->mirror ? 0 : publish_name_pod(p->publish, pod->uid, pod->ns, pod->name);
+	r = pod->mirror ? 0 : errands_name_pod(p, pod->uid);
 	if (r < 0)
 		log_warning(LOG_F({ "pod", pod_display(pod) }), "link its name: %s", strerror(-r));
 	for (size_t i = 0; i < s->n_volumes; i++)
@@ -393,7 +378,8 @@ int pods_new(struct loop *l, struct store *store, struct publish *publish, pods_
 	list_init(&p->asking);
 	publish_on_healed(publish, on_healed, p);
 	publish_on_freed(publish, on_freed, p);
-	r = loop_add_timer(l, pods_retry, p, &p->retry);
+	r = errands_init(p);
+	r = r ?: loop_add_timer(l, pods_retry, p, &p->retry);
 	if (r < 0)
 		return r;
 	*ret_p = TAKE_PTR(p);
@@ -475,27 +461,48 @@ void pods_drop_cached(struct pods *p)
 			pods_remove(p, p->sorted[i - 1]);
 }
 
-static bool pod_is_wanted(void *userdata, const char *uid, const char *plugin, const char *volume)
+bool pods_want(const struct pods *p, const char *uid, const char *plugin, const char *volume)
 {
-	struct pods *p = userdata;
 	const struct pod_state *s = map_get_str(&p->by_uid, uid);
 	const struct volume *v;
 
 	if (s && s->next) /* it could not be set up yet */
 		return true;
-	if (!s || s->n_volumes == 0) {
-		log_info(LOG_F({ "uid", uid }), "a pod of an earlier run is gone, its volumes go with it");
+	if (!s || s->n_volumes == 0)
 		return false;
-	}
 	if (!volume)
 		return true;
 	v = pod_state_find_volume(s, volume);
 	return v && str_eq(plugin, pod_volume_plugin(v->spec));
 }
 
+struct retain {
+	struct pods *pods;
+	int r;
+};
+
+static bool retain_if_wanted(void *userdata, const char *uid, const char *plugin, const char *volume)
+{
+	struct retain *retain = userdata;
+	bool wanted = pods_want(retain->pods, uid, plugin, volume);
+	int r = 0;
+
+	if (!wanted && !volume)
+		log_info(LOG_F({ "uid", uid }), "a pod of an earlier run is gone, its volumes go with it");
+	if (!wanted)
+		r = volume ? errands_remove_volume(retain->pods, uid, plugin, volume)
+			   : errands_remove_pod(retain->pods, uid);
+	if (r < 0)
+		retain->r = r;
+	return wanted;
+}
+
 int pods_retain(struct pods *p)
 {
-	return publish_retain(p->publish, pod_is_wanted, p);
+	struct retain retain = { .pods = p };
+
+	publish_visit(p->publish, retain_if_wanted, &retain);
+	return retain.r;
 }
 
 static bool shows_a_limit(const struct pod_volume *v)

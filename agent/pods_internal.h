@@ -1,5 +1,5 @@
-/* What the parts of pods share: pods.c (which pods there are, and what happens to them) and pods_volume.c (what a volume shows). For
- * nobody else. */
+/* What the parts of pods share: pods.c (which pods there are, and what happens to them), pods_volume.c (what a volume shows) and
+ * pods_errands.c (what else is ordered for them). For nobody else. */
 #pragma once
 
 #include "agent/pods.h"
@@ -22,6 +22,10 @@ struct pods {
 	size_t n_sorted, sorted_size;
 	struct loop_source *retry; /* pods with a `next` */
 	struct backoff backoff;
+	struct list errands; /* that are under way, or to be run again */
+	struct loop_source *errands_retry;
+	struct backoff errands_backoff;
+	bool errands_wait; /* for it */
 	struct pairs allocatable;
 	bool knows_node;
 	struct pods_times times;
@@ -34,6 +38,24 @@ struct object_users {
 };
 
 extern const struct backoff_policy PODS_RETRY;
+
+/* ---- pods.c ---- */
+
+/* Whether something of this pod (plugin and volume NULL), or this volume, is to be there. */
+bool pods_want(const struct pods *p, const char *uid, const char *plugin, const char *volume);
+
+/* ---- pods_errands.c ---- */
+
+int errands_init(struct pods *p);
+/* What is under way goes on. */
+void errands_deinit(struct pods *p);
+/* Each is run until it is done, unless the pods change so that it is not wanted any more. -ENOMEM: it was not begun. */
+int errands_remove_pod(struct pods *p, const char *uid);
+int errands_remove_volume(struct pods *p, const char *uid, const char *plugin, const char *volume);
+/* <pods>/by-name/<ns>/<name> of a pod that has volumes. */
+int errands_name_pod(struct pods *p, const char *uid);
+/* What has failed is run again now. */
+void errands_hurry(struct pods *p);
 
 /* ---- pods_volume.c ---- */
 

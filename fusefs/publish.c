@@ -724,7 +724,8 @@ static bool is_uid(const char *s)
 	return is_name(s) && !str_eq(s, PLAN_BY_NAME);
 }
 
-int publish_name_pod(struct publish *p, const char *uid, const char *ns, const char *name)
+int publish_name_pod(struct publish *p, const char *uid, const char *ns, const char *name, publish_fn fn,
+		     void *userdata)
 {
 	cleanup_job struct job *j = NULL;
 	int r;
@@ -737,6 +738,8 @@ int publish_name_pod(struct publish *p, const char *uid, const char *ns, const c
 	r = r ?: string_set(&j->path, uid);
 	if (r < 0)
 		return r;
+	j->fn = fn;
+	j->userdata = userdata;
 	job_enqueue(p, TAKE_PTR(j));
 	return 0;
 }

@@ -78,10 +78,10 @@ void publish_on_healed(struct publish *p, publish_healed_fn fn, void *userdata);
 /* The pods that have a name link, and so volumes; fn may not change anything. */
 void publish_names(const struct publish *p,
 		   void (*fn)(void *userdata, const char *ns, const char *name, const char *uid), void *userdata);
-/* Removes what `wanted` does not want. It is asked for each pod that is in the tree (plugin and volume NULL), and for
- * each volume of those that are wanted. -ENOMEM: some are left; call it again. */
-typedef bool (*publish_wanted_fn)(void *userdata, const char *uid, const char *plugin, const char *volume);
-int publish_retain(struct publish *p, publish_wanted_fn wanted, void *userdata);
+/* fn is asked about each pod that is in the tree (plugin and volume NULL), and where it says true, about each of its volumes. It may
+ * order something. */
+typedef bool (*publish_visit_fn)(void *userdata, const char *uid, const char *plugin, const char *volume);
+void publish_visit(const struct publish *p, publish_visit_fn fn, void *userdata);
 
 /* A publisher process is there: its end of a SOCK_SEQPACKET pair (taken) and its pid. An order that was under way is
  * given again. The socket's end of file detaches it (and `lost` is called if not NULL). */
@@ -109,7 +109,8 @@ void publish_repeat(struct publish *p);
 
 /* <pods>/by-name/<ns>/<name> -> ../../<uid>, made before the pod's first volume and kept until publish_remove_pod().
  * A link of that name to another uid is replaced. */
-int publish_name_pod(struct publish *p, const char *uid, const char *ns, const char *name);
+int publish_name_pod(struct publish *p, const char *uid, const char *ns, const char *name, publish_fn fn,
+		     void *userdata);
 /* Shows `payload` (sealed, taken in every case) as the volume's contents. fn is called exactly once, never from inside
  * this call; at the latest by publish_free(), so userdata can be the callback's to free. */
 int publish_volume(struct publish *p, const struct volume_path *at, struct payload *take_payload, publish_fn fn,

@@ -139,38 +139,22 @@ void publish_names(const struct publish *p,
 				fn(userdata, node_name(ns), node_name(link), strrchr(node_target(link), '/') + 1);
 }
 
-/* The volumes of one wanted pod. */
-static int retain_volumes(struct publish *p, struct node *pod, publish_wanted_fn wanted, void *userdata)
+static void visit_volumes(const struct publish *p, const struct node *pod, publish_visit_fn fn, void *userdata)
 {
 	struct node *volumes = tree_find(p->tree, pod, "volumes");
-	int r = 0;
 
 	if (!is_dir(volumes))
-		return 0;
+		return;
 	for (struct node *plugin = node_next_child(volumes, 0); plugin;
-	     plugin = node_next_child(volumes, node_cookie(plugin))) {
-		for (struct node *vol = node_next_child(plugin, 0); vol && r == 0;
-		     vol = node_next_child(plugin, node_cookie(vol))) {
-			const struct volume_path at = { .pod_uid = node_name(pod),
-							.plugin = node_name(plugin),
-							.name = node_name(vol) };
-
-			if (!wanted(userdata, at.pod_uid, at.plugin, at.name))
-				r = publish_remove_volume(p, &at, NULL, NULL);
-		}
-	}
-	return r;
+	     plugin = node_next_child(volumes, node_cookie(plugin)))
+		for (struct node *vol = node_next_child(plugin, 0); vol;
+		     vol = node_next_child(plugin, node_cookie(vol)))
+			(void)fn(userdata, node_name(pod), node_name(plugin), node_name(vol));
 }
 
-int publish_retain(struct publish *p, publish_wanted_fn wanted, void *userdata)
+void publish_visit(const struct publish *p, publish_visit_fn fn, void *userdata)
 {
-	int r = 0;
-
-	for (struct node *pod = next_pod(p, 0); pod && r == 0; pod = next_pod(p, node_cookie(pod))) {
-		if (wanted(userdata, node_name(pod), NULL, NULL))
-			r = retain_volumes(p, pod, wanted, userdata);
-		else
-			r = publish_remove_pod(p, node_name(pod), NULL, NULL);
-	}
-	return r;
+	for (struct node *pod = next_pod(p, 0); pod; pod = next_pod(p, node_cookie(pod)))
+		if (fn(userdata, node_name(pod), NULL, NULL))
+			visit_volumes(p, pod, fn, userdata);
 }

@@ -305,7 +305,7 @@ static void call(uint8_t what, uint8_t files)
 			FUZZ_CHECK(publish_remove_pod(a.publish, at.pod_uid, told, userdata) == 0);
 		break;
 	case 3:
-		FUZZ_CHECK(publish_name_pod(a.publish, at.pod_uid, "ns", "pod") == 0);
+		FUZZ_CHECK(publish_name_pod(a.publish, at.pod_uid, "ns", "pod", NULL, NULL) == 0);
 		break;
 	}
 }

@@ -117,6 +117,19 @@ check_equal "there is one publisher" "$(publishers | wc -l)" 1
 check "nothing is left over" eventually 20 "[ \"\$(find '$(volume a)/' -maxdepth 1 -name '..2*' | wc -l)\" = 1 ]"
 check "all is well" eventually 20 "$secretlet status --runtime-dir $run"
 
+# --- a pod that goes while it holds its folder
+secret gone one
+pod gone
+check "one comes" wait_for gone
+check "it is held" hold gone
+secret gone two
+check "a publisher was put aside" aside 1
+rm "$manifests/pod-gone.yaml"
+check "its pod goes all the same" eventually 20 "[ ! -e '$pods/uid-of-gone' ]"
+check "while it is held" is '.publisher.aside == 1'
+let_go gone
+check "none is aside" aside 0
+
 # --- somebody ends the file system meanwhile: the keeper does not wait
 check "b is held" hold b
 secret b five

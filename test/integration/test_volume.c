@@ -716,7 +716,7 @@ static void name_fn(struct rig *r, void *arg)
 {
 	struct name_call *c = arg;
 
-	c->r = publish_name_pod(rig_publisher(r), c->uid, c->ns, c->name);
+	c->r = publish_name_pod(rig_publisher(r), c->uid, c->ns, c->name, NULL, NULL);
 }
 
 static int name_pod(const char *uid, const char *ns, const char *name)

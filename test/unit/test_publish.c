@@ -496,14 +496,14 @@ static void a_name_that_could_not_be_taken_back_is_in_nobodys_way(void **state)
 {
 	struct result res = { 0 };
 
-	assert_int_equal(publish_name_pod(f.publish, "uid", "ns", "web"), 0);
+	assert_int_equal(publish_name_pod(f.publish, "uid", "ns", "web", NULL, NULL), 0);
 	run();
 	f.fail_at = f.n_changes + 2; /* the rename, and the unlink that takes the link back */
 	f.n_fail = 1;
-	assert_int_equal(publish_name_pod(f.publish, "uid2", "ns", "web"), 0);
+	assert_int_equal(publish_name_pod(f.publish, "uid2", "ns", "web", NULL, NULL), 0);
 	run();
 	f.fail_at = f.n_fail = 0;
-	assert_int_equal(publish_name_pod(f.publish, "uid3", "ns", "web"), 0);
+	assert_int_equal(publish_name_pod(f.publish, "uid3", "ns", "web", NULL, NULL), 0);
 	run();
 	assert_shown("by-name", "ns/ ns/web>../../uid3 ");
 	assert_int_equal(publish_remove_pod(f.publish, "uid3", result_fn, &res), 0);
@@ -635,11 +635,11 @@ static void names_come_and_go_with_their_pods(void **state)
 {
 	struct result res = { 0 };
 
-	assert_int_equal(publish_name_pod(f.publish, "uid", "ns", "web"), 0);
+	assert_int_equal(publish_name_pod(f.publish, "uid", "ns", "web", NULL, NULL), 0);
 	assert_int_equal(publish("a=1", NULL), 0);
 	assert_shown("by-name", "ns/ ns/web>../../uid ");
-	assert_int_equal(publish_name_pod(f.publish, "uid2", "ns", "web"), 0);
-	assert_int_equal(publish_name_pod(f.publish, "uid3", "ns", "db"), 0);
+	assert_int_equal(publish_name_pod(f.publish, "uid2", "ns", "web", NULL, NULL), 0);
+	assert_int_equal(publish_name_pod(f.publish, "uid3", "ns", "db", NULL, NULL), 0);
 	run();
 	assert_shown("by-name", "ns/ ns/db>../../uid3 ns/web>../../uid2 ");
 	assert_int_equal(publish_remove_pod(f.publish, "uid", result_fn, &res), 0);

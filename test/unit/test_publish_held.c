@@ -135,10 +135,14 @@ static void the_end_of_a_pod_does_not_wait(void **state)
 	fd = put_aside("uid", false);
 	run();
 	assert_int_equal(res.r, -ETIMEDOUT);
+	assert_int_equal(publish_name_pod(f.publish, "uid", "ns", "web", result_fn, &res), 0);
+	run();
+	assert_int_equal(res.r, 0);
+	assert_shown("by-name", "ns/ ns/web>../../uid ");
 	assert_int_equal(publish_remove_pod(f.publish, "uid", result_fn, &res), 0);
 	run();
 	assert_int_equal(res.r, 0);
-	assert_shown("", "");
+	assert_shown("", "by-name/ ");
 	assert_int_equal(publish_stats(f.publish).n_aside, 1);
 	close_fd(fd);
 }
