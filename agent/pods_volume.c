@@ -250,9 +250,9 @@ static void volume_flight_landed(void *userdata, int r, const struct publish_res
 		if (v->condition != VOLUME_READY)
 			v->condition = VOLUME_FAILED;
 		volume_set_error(v, err_text(e),
-				 r == -ETIMEDOUT ? REASON_FOLDER_HELD :
-				 e->reason	 ? (enum reason)e->reason :
-						   REASON_PUBLISH_FAILED);
+				 r == -ETIMEDOUT ? REASON_FOLDER_HELD
+				 : e->reason	 ? (enum reason)e->reason
+						 : REASON_PUBLISH_FAILED);
 		volume_retry_later(v);
 	}
 	volume_changed(v);
