@@ -990,6 +990,7 @@ static void agent_beat(struct loop_source *s, void *userdata)
 	__atomic_store_n(&arena_connection(a->arena)->heartbeat_usec, clock_monotonic_usec(), __ATOMIC_RELAXED);
 	loop_timer_set(a->heartbeat, a->config->agent_hang_usec / BEATS_PER_HANG);
 	agent_watch_publisher(a);
+	agent_retain(a); /* nobody tells that what was refused has gone */
 	if (++a->n_beats % BEATS_PER_HANG != 0)
 		return;
 	publish_ask(a->publish);

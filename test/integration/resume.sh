@@ -141,6 +141,19 @@ check_equal "a pod whose manifest is broken meanwhile stays" "$(uncached "$(vol 
 write_pod app db
 check "and is known again with the manifest" ready app
 
+# --- something has gone while something else is refused
+write_pod third db
+check "one pod more becomes ready" ready third
+kill -STOP "$(child agent)"
+rm "$manifests/pod-third.yaml"
+echo 'kind: [' >"$manifests/bad.yaml"
+kill_agent
+check "status says that again" eventually 20 "'$secretlet' status -o json --runtime-dir '$run' | grep -q '1 object was rejected'"
+check "what has gone meanwhile stays, for it may be what is refused" test -e "$(vol third)/a"
+rm "$manifests/bad.yaml"
+check "it goes when nothing is refused any more" eventually 20 "[ ! -e '$pods/by-name/default/third' ]"
+check "and nothing else" ready app
+
 # --- the publisher hangs
 publisher=$(child publisher)
 kill -STOP "$publisher"
