@@ -35,7 +35,7 @@ bool pod_events_trouble(const struct volume *v, struct event_trouble *ret)
 		ret->text = NO_ANSWER("secret");
 	else if (asked && asked->kind == OBJECT_CONFIG_MAP)
 		ret->text = NO_ANSWER("configmap");
-	if (!asked && !is_of_a_source(v))
+	if (!asked && !v->is_due && !is_of_a_source(v))
 		ret->doubt = EVENT_CERTAIN;
 	else
 		ret->doubt = v->condition == VOLUME_READY ? EVENT_STALE : EVENT_WAITING;

@@ -22,6 +22,7 @@ static void volumes_free(struct volume *volumes, size_t n)
 static void pod_state_free(struct pod_state *s)
 {
 	volumes_free(s->volumes, s->n_volumes);
+	pod_due_deinit(s);
 	pod_unref(s->pod);
 	pod_unref(s->next);
 	free(s->mistakes);
@@ -181,6 +182,8 @@ void pods_free(struct pods *p)
 	publish_on_freed(p->publish, NULL, NULL);
 	for (size_t i = 0; i < p->n_sorted; i++)
 		pod_state_free(p->sorted[i]);
+	pods_drop_flights(p);
+	loop_source_free(p->turn);
 	loop_source_free(p->retry);
 	errands_deinit(p);
 	map_deinit(&p->by_uid);
@@ -287,6 +290,7 @@ static int pods_add(struct pods *p, struct pod *pod, struct pod_state **ret_s)
 	if (!s)
 		return -ENOMEM;
 	s->pods = p;
+	pod_due_init(s);
 	s->since_usec = clock_realtime_usec();
 	s->pod = pod_ref(pod);
 	s->uid = strdup(pod->uid);
@@ -376,9 +380,11 @@ int pods_new(struct loop *l, struct store *store, struct publish *publish, pods_
 	p->userdata = userdata;
 	p->backoff = BACKOFF_INIT(&PODS_RETRY);
 	list_init(&p->asking);
+	list_init(&p->flights);
 	publish_on_healed(publish, on_healed, p);
 	publish_on_freed(publish, on_freed, p);
 	r = errands_init(p);
+	r = r ?: pods_due_init(p);
 	r = r ?: loop_add_timer(l, pods_retry, p, &p->retry);
 	if (r < 0)
 		return r;

@@ -52,8 +52,19 @@ struct volume {
 	struct volume_flight *flight; /* the last one; NULL: it has landed */
 	struct list flights; /* with those that it has overtaken */
 	uint64_t event_usec; /* CLOCK_MONOTONIC, of the first change that none of these shows; 0: they show all */
+	/* to be looked at again, soon: what is above is as it was before */
+	bool is_due;
+	struct list due; /* with the pod's others */
+	uint64_t due_event_usec; /* of the first change that it has not been looked at for; 0: there is none */
 	struct loop_source *retry;
 	struct backoff backoff;
+};
+
+/* Volumes that are due are of two kinds, by their number of files. */
+enum pods_due_kind { DUE_SMALL, DUE_LARGE, DUE_KINDS_N };
+struct pod_due {
+	struct list volumes;
+	struct list in_pods; /* with the other pods that have some */
 };
 
 struct pod_state {
@@ -63,6 +74,7 @@ struct pod_state {
 	uint64_t since_usec; /* CLOCK_REALTIME when we first heard of it */
 	struct volume *volumes; /* in the pod's order; none once it has finished */
 	size_t n_volumes;
+	struct pod_due due[DUE_KINDS_N];
 	bool cached; /* from the offline cache: the source has not told it yet */
 	char *mistakes; /* in its annotations, that have been told; NULL: none */
 	struct pod *next; /* a revision that there was no memory for; tried again. NULL: none */

@@ -1,5 +1,5 @@
-/* What the parts of pods share: pods.c (which pods there are, and what happens to them), pods_volume.c (what a volume shows) and
- * pods_errands.c (what else is ordered for them). For nobody else. */
+/* What the parts of pods share: pods.c (which pods there are, and what happens to them), pods_due.c (when a volume is looked at),
+ * pods_volume.c (what it shows) and pods_errands.c (what else is ordered for them). For nobody else. */
 #pragma once
 
 #include "agent/pods.h"
@@ -18,6 +18,12 @@ struct pods {
 	struct map by_uid;
 	struct map by_entry; /* address of a store entry -> struct object_users */
 	struct list asking;
+	struct list due[DUE_KINDS_N]; /* pods that have some of the kind, the one whose turn it is first */
+	struct loop_source *turn; /* makes some of them */
+	uint64_t turn_usec; /* loop_now() of the turn of the loop in which the last volume was made, */
+	size_t turn_cost; /* and of what was made in it */
+	struct list flights; /* of all volumes, and of some that have gone */
+	size_t n_files_waiting; /* in them */
 	struct pod_state **sorted;
 	size_t n_sorted, sorted_size;
 	struct loop_source *retry; /* pods with a `next` */
@@ -71,7 +77,22 @@ void volume_inherit(struct volume *v, struct volume *old);
 void volume_need_sources(struct volume *v, const struct volume *before);
 /* What an earlier agent has published can be read, whatever becomes of it. */
 void volume_find(struct volume *v);
-/* Looks at the volume again from the start. */
+/* Looks at the volume from the start, now. For pods_due.c. */
+void volume_make(struct volume *v);
+/* Of the pods' end: flights do without them from now on. */
+void pods_drop_flights(struct pods *p);
+
+/* ---- pods_due.c ---- */
+
+/* Looks at the volume again from the start: now, or in one of the next turns of the loop. */
 void volume_update(struct volume *v);
 /* The same, because an object of it has changed just now. */
 void volume_object_changed(struct volume *v);
+/* It is due no more. */
+void volume_leave_due(struct volume *v);
+/* A flight has landed: there may be room for what is due. */
+void pods_go_on(struct pods *p);
+int pods_due_init(struct pods *p);
+void pod_due_init(struct pod_state *s);
+/* Of a pod that has no volumes any more. */
+void pod_due_deinit(struct pod_state *s);

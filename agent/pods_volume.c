@@ -28,6 +28,8 @@ static const char LAYOUT_STAYS[] =
 struct volume_flight {
 	struct volume *volume; /* NULL: the volume has gone meanwhile */
 	struct list in_volume; /* oldest first */
+	struct pods *pods; /* NULL: they have gone, or it is not on its way */
+	struct list in_pods;
 	uint64_t begun_usec;
 	uint64_t event_usec; /* of the first change that those before it do not show; 0: they show all */
 	char *resource_version;
@@ -38,6 +40,11 @@ struct volume_flight {
 static void volume_flight_free(struct volume_flight *f)
 {
 	list_remove(&f->in_volume);
+	list_remove(&f->in_pods);
+	if (f->pods) {
+		f->pods->n_files_waiting -= f->n_files;
+		pods_go_on(f->pods);
+	}
 	free(f->resource_version);
 	free(f);
 }
@@ -269,6 +276,16 @@ static void volume_drop_flights(struct volume *v)
 	v->flight = NULL;
 }
 
+void pods_drop_flights(struct pods *p)
+{
+	struct volume_flight *f;
+
+	while ((f = list_first(&p->flights, struct volume_flight, in_pods))) {
+		list_remove(&f->in_pods);
+		f->pods = NULL;
+	}
+}
+
 static int volume_publish(struct volume *v, struct view *view)
 {
 	cleanup(volume_flight_freep) struct volume_flight *f = calloc(1, sizeof(*f));
@@ -281,6 +298,7 @@ static int volume_publish(struct volume *v, struct view *view)
 	if (!f)
 		return -ENOMEM;
 	list_init(&f->in_volume);
+	list_init(&f->in_pods);
 	f->resource_version = TAKE_PTR(view->resource_version);
 	f->volume = v;
 	f->begun_usec = clock_monotonic_usec();
@@ -292,13 +310,16 @@ static int volume_publish(struct volume *v, struct view *view)
 		return r;
 	v->event_usec = 0;
 	list_append(&v->flights, &f->in_volume);
+	f->pods = v->pod->pods;
+	list_append(&f->pods->flights, &f->in_pods);
+	f->pods->n_files_waiting += f->n_files;
 	v->flight = TAKE_PTR(f);
 	if (v->condition != VOLUME_READY)
 		v->condition = VOLUME_PUBLISHING;
 	return 0;
 }
 
-void volume_update(struct volume *v)
+void volume_make(struct volume *v)
 {
 	const struct pods *p = v->pod->pods;
 	cleanup(view_deinit) struct view view = { .n_files = 0 };
@@ -407,6 +428,7 @@ void volume_deinit(struct volume *v)
 	volume_drop_flights(v);
 	loop_source_free(v->retry);
 	list_remove(&v->asking);
+	volume_leave_due(v);
 	while (v->n_sources > 0)
 		volume_leave_object(v);
 	free(v->entries);
@@ -486,6 +508,7 @@ int volume_init(struct volume *v, struct pod_state *s, const struct pod_volume *
 	v->error = ERR_NOTE_NONE;
 	v->backoff = BACKOFF_INIT(&PODS_RETRY);
 	list_init(&v->asking);
+	list_init(&v->due);
 	list_init(&v->flights);
 	if (spec->on_change)
 		list_append(&s->pods->asking, &v->asking);
@@ -505,15 +528,4 @@ void volume_need_sources(struct volume *v, const struct volume *before)
 		else if (v->entries[i])
 			v->sources[i].need = store_need(v->pod->pods->store, v->entries[i]);
 	}
-}
-
-/* What could not be shown, and is to be tried again, does not get younger by it. */
-void volume_object_changed(struct volume *v)
-{
-	uint64_t before = v->event_usec;
-
-	v->event_usec = before ?: loop_now(v->pod->pods->loop);
-	volume_update(v);
-	if (v->event_usec) /* there is nothing to be shown of it */
-		v->event_usec = before;
 }

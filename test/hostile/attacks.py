@@ -1,8 +1,10 @@
-"""The attacks: rows of (name, what is done, what must be said[, memory[, is_wire]]).
+"""The attacks: rows of (name, what is done, what must be said[, memory[, is_wire]]); of pods it is said where it is done, too,
+and they end with (memory[, CPU]).
 
 What must be said is a regular expression over the error that `volumes` shows (for pods: `status`), or None: nothing is
 wrong, or nothing is known yet. memory is in MiB above what the agent had; is_wire: it takes all that comes until its time
-is up, which is what a busy server looks like, too. Bodies are made when they are needed, and piece by piece."""
+is up, which is what a busy server looks like, too; CPU is in seconds, where it may be more than of other rows. Bodies are made
+when they are needed, and piece by piece."""
 import base64
 import gzip
 import json
@@ -436,6 +438,18 @@ def huge_pod(n_volumes, n_mounts, n_containers=1):
     return run
 
 
+def pod_of_large_volumes(n_volumes, n_keys):
+    """One more pod, all of whose volumes are of one Secret of so many keys."""
+    def run(c):
+        name = f"large-{c.key[1]}"
+        if ("secret", name) not in c.server.objects:
+            c.server.put_secret(name, "", data={f"k{i}": "" for i in range(n_keys)})
+        volumes = b",".join(b'{"name":"v%d","secret":{"secretName":"%s"}}' % (i, name.encode()) for i in range(n_volumes))
+        mounts = b",".join(b'{"name":"v%d","mountPath":"/m/%d"}' % (i, i) for i in range(n_volumes))
+        c.body(c.good()[:-2] + b"," + pod_text(c, b"huge", volumes, mounts) + b"]}")
+    return run
+
+
 PODS = [
     ("spaces without an end", "list", endless(b" " * 65536), TOO_LARGE, 80),
     ("401 without an end", "list", endless(b" " * 65536, code=401), "401 Unauthorized", 16),
@@ -453,6 +467,7 @@ PODS = [
     ("a list of Secrets", "list", body(items()), "kind is not PodList", 16),
     ("a pod of 10,000 volumes and 10,000 mounts", "list", huge_pod(10_000, 10_000), None, 64),
     ("a pod of 200 volumes and 100,000 mounts", "list", huge_pod(200, 1000, 100), None, 96),
+    ("a pod of 1000 volumes of a Secret of 1000 keys", "list", pod_of_large_volumes(1000, 1000), None, 160, 8),
     ("pods with names, uids, volumes and paths that cannot be", "list", strange_pods, None, 16),
     ("a message without an end", "frame", frames(b"x" * 65536), FRAME_LARGE, 16),
     ("the pod is gone, says what cannot be", "frame", taken_by_nonsense, None, 16),
@@ -479,6 +494,7 @@ LONG = {
     "pods, list: a list of Secrets",
     "pods, list: a pod of 10,000 volumes and 10,000 mounts",
     "pods, list: a pod of 200 volumes and 100,000 mounts",
+    "pods, list: a pod of 1000 volumes of a Secret of 1000 keys",
     # the same questions as under Get, asked by another poller
     *(f"GET of a Secret, by TTL: {name}" for name, *_ in GETS if name not in (
         "spaces without an end", "100,000 arrays in each other", "another name", "nothing at all")),

@@ -40,7 +40,7 @@ CPU_SEC = 1.5             # for anything
 CPU_FACTOR = 60           # times what an honest answer costs for a byte: JSON of many small things costs more than one string
 HEAVY_MIB = 100           # not once more: it would be the only thing that happens
 HELPERS_MIB = 4           # keeper and publisher have nothing to do with it
-LEFT_MIB = 48             # of all that an agent took meanwhile
+LEFT_MIB = 64             # of all that an agent took meanwhile
 OWN_PATHS = re.compile(r"/livez.*|/api/v1/namespaces/default/events(/[a-z0-9.-]+)?(\?.*)?")  # asked for unprompted
 CONTROL = re.compile(rb"[\x00-\x09\x0b-\x1f\x7f]|\xc2[\x80-\x9f]")
 
@@ -88,7 +88,7 @@ class Cost:
     def __init__(self, pid):
         self.pid = pid
         pathlib.Path(f"/proc/{pid}/clear_refs").write_text("5")  # VmHWM begins anew
-        self.rss, self.cpu = self.memory("VmRSS"), self.cpu_sec()
+        self.rss, self.shared, self.cpu = self.memory("VmRSS"), self.memory("RssShmem"), self.cpu_sec()
 
     def memory(self, field):
         text = pathlib.Path(f"/proc/{self.pid}/status").read_text()
@@ -99,6 +99,10 @@ class Cost:
 
     def grown(self):
         return self.memory("VmHWM") - self.rss
+
+    def grown_alone(self):
+        """Without the state that the agent shares with it."""
+        return self.grown() - (self.memory("RssShmem") - self.shared)
 
     def spent(self):
         return self.cpu_sec() - self.cpu
@@ -191,6 +195,7 @@ class Case:
         self.good = f"good {pod}"
         self.attack = self.again = None
         self.failed = False
+        self.cpu = CPU_SEC
 
     def error(self):
         return self.daemon.last_error() if self.of_source else self.daemon.error(self.pod)
@@ -232,7 +237,7 @@ class Test:
             self.cases.append(Case(daemon, ("secret", pod), pod, title, what, *row[1:3], *more))
 
     def add_pods(self):
-        for i, (name, verb, run, says, memory) in enumerate(attacks.PODS):
+        for i, (name, verb, run, says, memory, *cpu) in enumerate(attacks.PODS):
             title = f"pods, {verb}: {name}"
             if not self.is_wanted(title):
                 continue
@@ -241,6 +246,7 @@ class Test:
             self.server.put_secret(pod, f"good {pod}")
             self.server.put_pod(pod, d.name, pod)
             self.cases.append(Case(d, ("pods", d.name), pod, title, verb, run, says, memory, False, True))
+            self.cases[-1].cpu = cpu[0] if cpu else CPU_SEC
 
     # ---- the three parts
 
@@ -290,6 +296,8 @@ class Test:
         if d.value(case.pod) != case.good:
             problems.append(f"what was published is {d.value(case.pod)!r}")
         d.server.stop(case.attack)
+        if case.verb == "list" and case.memory > HEAVY_MIB:
+            d.server.expire(case.key)  # its pods go
         note = ""
         if {name: c.pid for name, c in costs.items()} == d.processes():
             problems += self.cost_problems(case, dict(costs))
@@ -306,15 +314,15 @@ class Test:
         sent = case.attack.sent
         if agent.grown() > case.memory:
             problems.append(f"the agent grew by {agent.grown():.0f} MiB, more than {case.memory}")
-        if agent.spent() > CPU_SEC + 0.002 * case.daemon.n_asked + CPU_FACTOR * self.honest * sent:
+        if agent.spent() > case.cpu + 0.002 * case.daemon.n_asked + CPU_FACTOR * self.honest * sent:
             problems.append(f"the agent took {agent.spent():.2f} s of CPU for {sent} bytes; honest ones would have been "
                             f"{self.honest * sent:.3f} s")
         limit = (8 if case.verb == "get" else 32 if case.key[0] == "pods" and case.verb == "list" else 4) * MIB + SOCKETS
         if sent > limit * case.attack.n and not case.is_wire:
             problems.append(f"{sent} bytes were taken of {case.attack.n} answers, more than {limit} each")
         for name, cost in costs.items():
-            if cost.grown() > HELPERS_MIB:
-                problems.append(f"the {name} grew by {cost.grown():.0f} MiB")
+            if cost.grown_alone() > HELPERS_MIB:
+                problems.append(f"the {name} grew by {cost.grown_alone():.0f} MiB")
         return problems
 
     def hold(self):

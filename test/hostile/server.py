@@ -206,6 +206,12 @@ class Server:
                 del self.attacks[at]
         attack.stop()
 
+    def expire(self, key):
+        """Whoever watches lists anew."""
+        with self.lock:
+            for watch in list(self.watches[key]):
+                watch.push(EXPIRED)
+
     def cut(self):
         """All connections."""
         with self.lock:

@@ -103,6 +103,19 @@ static void what_is_held_has_no_answer_yet(void **state)
 	assert_int_equal(t.doubt, EVENT_WAITING);
 }
 
+/* Its objects have come since. */
+static void what_is_due_may_be_well(void **state)
+{
+	struct event_trouble t;
+
+	volume.condition = VOLUME_WAITING;
+	volume.is_due = true;
+	entry.state = STORE_PRESENT;
+	err_note_set(&volume.error, "has not been fetched yet");
+	assert_true(pod_events_trouble(&volume, &t));
+	assert_int_equal(t.doubt, EVENT_WAITING);
+}
+
 static void unmounted_volumes_are_listed(void **state)
 {
 	static char more[] = "more", bad[] = "bad", well[] = "well";
@@ -219,6 +232,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(doubt_is_how_the_trouble_may_end, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_held_has_no_answer_yet, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_is_due_may_be_well, setup, teardown),
 		cmocka_unit_test_setup_teardown(unmounted_volumes_are_listed, setup, teardown),
 		cmocka_unit_test_setup_teardown(mirror_pods_trouble_is_certain, setup, teardown),
 		cmocka_unit_test_setup_teardown(some_are_in_no_trouble, setup, teardown),

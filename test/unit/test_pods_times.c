@@ -1,64 +1,9 @@
 /* Pods: how long a change takes until it can be seen, where a volume changes for other reasons, too. */
-#include "agent/pods.h"
+#include "test/unit/pods_node.h"
 
 #include <unistd.h>
 
-#include "agent/codec.h"
 #include "common/clock.h"
-#include "test/unit/publishing.h"
-
-static struct {
-	struct store *store;
-	struct pods *pods;
-	struct source source;
-} node;
-
-static int on_want(struct source *s, enum object_kind kind, const char *ns, const char *name)
-{
-	return 0;
-}
-
-static void on_unwant(struct source *s, enum object_kind kind, const char *ns, const char *name)
-{
-}
-
-static const struct source_vtable source_vtable = { .want = on_want, .unwant = on_unwant };
-
-static void store_changed(void *userdata, const struct store_entry *entry)
-{
-	pods_object_changed(node.pods, entry);
-}
-
-static void pods_changed(void *userdata)
-{
-}
-
-static int node_setup(void **state)
-{
-	setup(state);
-	node.source.vtable = &source_vtable;
-	assert_int_equal(store_new(store_changed, NULL, &node.store), 0);
-	store_set_source(node.store, &node.source);
-	assert_int_equal(pods_new(f.loop, node.store, f.publish, pods_changed, NULL, &node.pods), 0);
-	return 0;
-}
-
-static int node_teardown(void **state)
-{
-	pods_free(node.pods);
-	store_free(node.store);
-	return teardown(state);
-}
-
-static json_t *json_from(const char *text)
-{
-	struct err e = ERR_INIT;
-	json_t *j = NULL;
-
-	if (json_parse(text, strlen(text), &j, &e) < 0)
-		fail_msg("%s: %s", text, err_text(&e));
-	return j;
-}
 
 /* With a volume that shows the key k of the Secret s, and how much processor time there is on the node. */
 static void say_pod(const char *name)
@@ -96,13 +41,6 @@ static void say_secret(const char *revision, const char *key, const char *value)
 
 	assert_int_equal(codec_secret(j, &s, NULL), 0);
 	store_object_changed(node.store, OBJECT_SECRET, "ns", "s", s);
-}
-
-static bool is_ready(const char *pod)
-{
-	const struct pod_state *s = pods_find(node.pods, pod);
-
-	return s && pod_state_is_ready(s);
 }
 
 static size_t n_seen(void)
