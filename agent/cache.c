@@ -267,8 +267,9 @@ static const struct cache_item *missing_object(const struct cache *c, const stru
 {
 	for (size_t i = 0; i < pod->n_volumes; i++) {
 		const struct pod_volume *v = &pod->volumes[i];
+		size_t n_sources = pod_mounts_volume(pod, v->name) ? v->n_sources : 0;
 
-		for (size_t j = 0; j < v->n_sources && pod_mounts_volume(pod, v->name); j++) {
+		for (size_t j = 0; j < n_sources; j++) {
 			cleanup_free char *id = NULL;
 			const struct cache_item *item;
 			enum object_kind kind;

@@ -119,6 +119,7 @@ static void pod_free(struct pod *p)
 	free(p->mistakes);
 	free(p->volume_options);
 	free(p->display);
+	free(p->by_volume);
 	free(p);
 }
 
@@ -200,6 +201,73 @@ const struct pod_container *pod_find_container(const struct pod *p, const char *
 	return NULL;
 }
 
+static const char *mounted_volume(const struct pod *p, const struct pod_mount_at *at)
+{
+	return p->containers[at->container].mounts[at->mount].volume ?: "";
+}
+
+static int compare_mounts(const void *a, const void *b, void *userdata)
+{
+	const struct pod_mount_at *x = a, *y = b;
+	int r = strcmp(mounted_volume(userdata, x), mounted_volume(userdata, y));
+
+	if (r == 0)
+		r = x->container < y->container ? -1 : x->container > y->container;
+	if (r == 0)
+		r = x->mount < y->mount ? -1 : x->mount > y->mount;
+	return r;
+}
+
+/* Each volume is asked for: a pod with a thousand of them, and of mounts tens of thousands, would keep everybody waiting otherwise. */
+static int pod_sort_mounts(struct pod *p)
+{
+	size_t n = 0;
+
+	if (p->by_volume)
+		return 0;
+	for (size_t i = 0; i < p->n_containers; i++)
+		n += p->containers[i].n_mounts;
+	p->by_volume = calloc(n + 1, sizeof(*p->by_volume));
+	if (!p->by_volume)
+		return -ENOMEM;
+	for (size_t i = 0; i < p->n_containers; i++)
+		for (size_t j = 0; j < p->containers[i].n_mounts; j++)
+			p->by_volume[p->n_by_volume++] =
+				(struct pod_mount_at){ .container = (uint32_t)i, .mount = (uint32_t)j };
+	qsort_r(p->by_volume, n, sizeof(*p->by_volume), compare_mounts, p);
+	return 0;
+}
+
+/* How many are of volumes that come before it, or of it, too. */
+static size_t mounts_before(const struct pod *p, const char *volume, bool of_it_too)
+{
+	size_t low = 0, high = p->n_by_volume;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		int r = strcmp(mounted_volume(p, &p->by_volume[middle]), volume);
+
+		if (r < 0 || (r == 0 && of_it_too))
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+int pod_volume_mounts(const struct pod *p, const char *volume, const struct pod_mount_at **ret, size_t *ret_n)
+{
+	int r = pod_sort_mounts((struct pod *)(uintptr_t)p);
+	size_t first;
+
+	if (r < 0)
+		return r;
+	first = mounts_before(p, volume, false);
+	*ret = &p->by_volume[first];
+	*ret_n = mounts_before(p, volume, true) - first;
+	return 0;
+}
+
 static bool container_mounts_volume(const struct pod_container *c, const char *volume)
 {
 	for (size_t i = 0; i < c->n_mounts; i++)
@@ -210,8 +278,14 @@ static bool container_mounts_volume(const struct pod_container *c, const char *v
 
 bool pod_mounts_volume(const struct pod *p, const char *volume)
 {
+	const struct pod_mount_at *mounts;
+	size_t n;
+
 	if (strchr(volume, '[')) /* no name has one */
 		return true;
+	if (pod_volume_mounts(p, volume, &mounts, &n) == 0)
+		return n > 0;
+	/* without memory it is slow */
 	for (size_t i = 0; i < p->n_containers; i++)
 		if (container_mounts_volume(&p->containers[i], volume))
 			return true;

@@ -82,6 +82,10 @@ struct pod_container {
 	bool has_user; /* runAsUser, its own or the pod's */
 	uid_t user;
 };
+/* Which container's which mount. */
+struct pod_mount_at {
+	uint32_t container, mount;
+};
 /* An annotation of ours that is wrong. */
 struct pod_mistake {
 	char *annotation, *text; /* which one, and what is wrong with it */
@@ -108,6 +112,8 @@ struct pod {
 	struct pod_mistake *mistakes;
 	size_t n_mistakes;
 	char *display; /* pod_display()'s own */
+	struct pod_mount_at *by_volume; /* pod_volume_mounts()'s own */
+	size_t n_by_volume;
 };
 
 int pod_new(struct pod **ret_p);
@@ -131,6 +137,8 @@ int pod_volume_spoil(struct pod_volume *v, const char *error);
 /* Some container (of any kind) mounts it. Others are not set up, as under the kubelet. One whose name nobody can use has its
  * place, "volumes[2]", as its name, and may be meant by any mount. */
 bool pod_mounts_volume(const struct pod *p, const char *volume);
+/* All mounts of the volume, in the order of the containers and of their mounts; *ret (borrowed) lives as long as p. -ENOMEM. */
+int pod_volume_mounts(const struct pod *p, const char *volume, const struct pod_mount_at **ret, size_t *ret_n);
 /* The user that all containers run as, if they say so: the owner of the pod's tokens. */
 bool pod_common_user(const struct pod *p, uid_t *ret_user);
 /* phase Succeeded or Failed: takes no volumes any more. */

@@ -135,34 +135,32 @@ static int nested_in(const struct pod_container *c, const char *dir, int (*fn)(v
 	return 0;
 }
 
-static int nested_of_container(const struct pod_container *c, const char *volume,
-			       int (*fn)(void *userdata, const char *path), void *userdata, struct err *e)
+static int nested_of_mount(const struct pod_container *c, size_t i, int (*fn)(void *userdata, const char *path),
+			   void *userdata, struct err *e)
 {
 	int r;
 
-	for (size_t i = 0; i < c->n_mounts; i++) {
-		if (!str_eq(c->mounts[i].volume, volume))
-			continue;
-		r = container_clean_paths(c);
-		if (r < 0)
-			return err_set(e, r, "out of memory");
-		if (str_starts(c->clean_paths[i], "../") || str_eq(c->clean_paths[i], ".."))
-			return reason_set(e, REASON_MOUNT_PATH_INVALID,
-					  err_set(e, -EINVAL, "invalid container mount point %s", c->clean_paths[i]));
-		r = nested_in(c, c->clean_paths[i], fn, userdata);
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	r = container_clean_paths(c);
+	if (r < 0)
+		return err_set(e, r, "out of memory");
+	if (str_starts(c->clean_paths[i], "../") || str_eq(c->clean_paths[i], ".."))
+		return reason_set(e, REASON_MOUNT_PATH_INVALID,
+				  err_set(e, -EINVAL, "invalid container mount point %s", c->clean_paths[i]));
+	return nested_in(c, c->clean_paths[i], fn, userdata);
 }
 
 int view_nested_mounts(const struct pod *pod, const char *volume, int (*fn)(void *userdata, const char *path),
 		       void *userdata, struct err *e)
 {
+	const struct pod_mount_at *mounts;
+	size_t n;
 	int r;
 
-	for (size_t i = 0; i < pod->n_containers; i++) {
-		r = nested_of_container(&pod->containers[i], volume, fn, userdata, e);
+	r = pod_volume_mounts(pod, volume, &mounts, &n);
+	if (r < 0)
+		return err_set(e, r, "out of memory");
+	for (size_t i = 0; i < n; i++) {
+		r = nested_of_mount(&pod->containers[mounts[i].container], mounts[i].mount, fn, userdata, e);
 		if (r < 0)
 			return r;
 	}

@@ -8,6 +8,8 @@
  *
  *   profile volumes N  N volumes are made, change together, and are asked for again as they are
  *
+ *   profile mounts N   it is found out of N volumes of one pod whether they are mounted, and what is nested in them, by N mounts
+ *
  * A Secret has one key of 1 KiB; that of `volumes` a shorter one. */
 #include "agent/codec.h"
 #include "agent/reflector.h"
@@ -17,7 +19,7 @@
 #include "test/unit/publishing.h"
 
 enum { VALUE_LEN = 1024, SECRET_MEMORY = 16 << 20 };
-#define USAGE "usage: profile event|publish|volumes N"
+#define USAGE "usage: profile event|publish|volumes|mounts N"
 
 static _Noreturn void die(const char *what)
 {
@@ -234,6 +236,49 @@ static void volumes(size_t n)
 	teardown(NULL);
 }
 
+/* ---- mounts ---- */
+
+static struct pod *mounts_make(size_t n)
+{
+	cleanup_buf struct buf text = BUF_INIT(64 << 20);
+	struct json_issue issue = { .path = "" };
+	cleanup_json json_t *doc = NULL;
+	struct pod *p = NULL;
+
+	buf_add_str(&text,
+		    "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"p\",\"namespace\":\"default\","
+		    "\"uid\":\"u1\"},\"spec\":{\"volumes\":[");
+	for (size_t i = 0; i < n; i++)
+		buf_printf(&text, "%s{\"name\":\"v%zu\",\"secret\":{\"secretName\":\"s\"}}", i ? "," : "", i);
+	buf_add_str(&text, "],\"containers\":[{\"name\":\"c\",\"volumeMounts\":[");
+	for (size_t i = 0; i < n; i++)
+		buf_printf(&text, "%s{\"name\":\"v%zu\",\"mountPath\":\"/m/%zu\"}", i ? "," : "", n - 1 - i, i);
+	if (buf_add_str(&text, "]}]}}") < 0 || json_parse(text.data, text.len, &doc, NULL) < 0 ||
+	    codec_pod(doc, &p, &issue) < 0)
+		die("the pod");
+	return p;
+}
+
+static int on_nested(void *userdata, const char *path)
+{
+	return -EINVAL;
+}
+
+static __attribute__((noinline)) void look_at_mounts(const struct pod *p)
+{
+	for (size_t i = 0; i < p->n_volumes; i++)
+		if (!pod_mounts_volume(p, p->volumes[i].name) ||
+		    view_nested_mounts(p, p->volumes[i].name, on_nested, NULL, NULL) < 0)
+			die("the mounts");
+}
+
+static void mounts(size_t n)
+{
+	cleanup_pod struct pod *p = mounts_make(n);
+
+	look_at_mounts(p);
+}
+
 int main(int argc, char **argv)
 {
 	uint64_t n = 0;
@@ -246,6 +291,8 @@ int main(int argc, char **argv)
 		publishes(n);
 	else if (str_eq(argv[1], "volumes"))
 		volumes(n);
+	else if (str_eq(argv[1], "mounts"))
+		mounts(n);
 	else
 		die(USAGE);
 	return 0;

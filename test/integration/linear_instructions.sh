@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # timeout: 300
 # What a volume costs does not depend on how many there are: a new agent that takes over, and volumes that change together, as
-# those of pods that share a Secret. Instructions are counted, and not time. It takes long, and valgrind, which `make test` has not.
+# those of pods that share a Secret; and the mounts of one pod's. Instructions are counted, and not time. It takes long, and valgrind, which `make test` has not.
 set -u
 here=$(dirname "$(realpath "$0")")
 # shellcheck source=../lib/tap.sh
@@ -26,6 +26,8 @@ if command -v valgrind >/dev/null; then
 		2000 "$(instructions take_over "$bench/resume" --once 2000)"
 	check "making, changing and asking for volumes" as_much "instructions of publishing" 200 \
 		"$(instructions "ask_for_all*" "$bench/profile" volumes 200)" 2000 "$(instructions "ask_for_all*" "$bench/profile" volumes 2000)"
+	check "looking at the mounts of a pod" as_much "instructions of mounts" 500 "$(instructions look_at_mounts "$bench/profile" mounts 500)" \
+		1000 "$(instructions look_at_mounts "$bench/profile" mounts 1000)"
 else
 	tap_skip "instructions" "valgrind is not there"
 fi
