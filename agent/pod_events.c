@@ -112,23 +112,15 @@ bool pod_events_find(const struct pods *p, const char *uid, const char *volume, 
 	return false;
 }
 
-/* The n-th of what commas separate; *ret_len 0: there is none. */
-static const char *nth(const char *list, size_t n, size_t *ret_len)
+/* Whether the first ones of what commas separate in two lists differ; of one that has ended it is "". Goes on to the next ones. */
+static bool differ(const char **a, const char **b)
 {
-	for (; n > 0 && *list; n--) {
-		list += strcspn(list, ",");
-		list += *list == ',';
-	}
-	*ret_len = strcspn(list, ",");
-	return list;
-}
+	size_t len_a = strcspn(*a, ","), len_b = strcspn(*b, ",");
+	bool r = len_a != len_b || memcmp(*a, *b, len_a) != 0;
 
-static bool source_differs(const struct volume *v, const char *before, size_t i)
-{
-	size_t len_a, len_b;
-	const char *a = nth(before, i, &len_a), *b = nth(v->resource_version, i, &len_b);
-
-	return len_a != len_b || memcmp(a, b, len_a) != 0;
+	*a += len_a + ((*a)[len_a] == ',');
+	*b += len_b + ((*b)[len_b] == ',');
+	return r;
 }
 
 /* What has rotated; a Secret counts more than a ConfigMap. Where an earlier agent has published it, nobody knows what it
@@ -139,9 +131,10 @@ static bool what_rotated(const struct volume *v, const char *before, enum event_
 	bool differs = !str_eq(before, v->resource_version); /* else its modes or owners are others */
 	bool config_map = differs && spec->kind == POD_VOLUME_CONFIG_MAP;
 	bool secret = differs && spec->kind == POD_VOLUME_SECRET;
+	const char *now = v->resource_version;
 
 	for (size_t i = 0; before && spec->kind == POD_VOLUME_PROJECTED && i < spec->n_sources; i++) {
-		if (!source_differs(v, before, i))
+		if (!differ(&before, &now))
 			continue;
 		secret |= spec->sources[i].kind == POD_SOURCE_SECRET;
 		config_map |= spec->sources[i].kind == POD_SOURCE_CONFIG_MAP;
