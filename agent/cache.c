@@ -4,10 +4,10 @@
  * Nothing is written before the API server has told what there is: `collect` is asked only after a cache_touch(). What
  * was refused (another key, a tampered index) is replaced then, too, for then there is something better.
  *
- * A flush writes the new records, then the index, then removes the files that the new index does not speak of. When
- * something of it fails, the last good index and its records stay, what was written so far is removed (a disk that is
- * almost full must not become a full one by trying), and it is tried again later. What could not be removed is tried
- * again before the next flush: it may be a Secret that has no business here any more. */
+ * A flush finds out what is new, bit by bit; then it writes the new records, then the index, then removes the files that
+ * the new index does not speak of. When something of it fails, the last good index and its records stay, what was written
+ * so far is removed (a disk that is almost full must not become a full one by trying), and it is tried again later. What
+ * could not be removed is tried again before the next flush: it may be a Secret that has no business here any more. */
 #include "agent/cache.h"
 
 #include <sodium.h>
@@ -19,7 +19,9 @@
 #define FLUSH_USEC USEC_PER_SEC
 #define RETRY_USEC (30 * USEC_PER_SEC)
 
-enum activity { IDLE, LISTING, READING_INDEX, RESTORING, WRITING, WRITING_INDEX, REMOVING };
+#define COMPARED_MAX 1000 /* items in one turn of the loop that cost little */
+
+enum activity { IDLE, LISTING, READING_INDEX, RESTORING, COMPARING, WRITING, WRITING_INDEX, REMOVING };
 
 struct cache {
 	struct loop *loop;
@@ -43,6 +45,7 @@ struct cache {
 	bool cut_off; /* cache_restore() by the death of the process */
 	bool told; /* there was a cache_touch() */
 	bool whole; /* a flush writes at least the index */
+	bool changed; /* something of `next` is not as in `now` */
 	bool failed; /* the last flush did */
 	bool sweeps; /* removes before a flush */
 	struct buf plain, sealed;
@@ -594,82 +597,113 @@ static void keep_file(struct cache_item *item, const struct cache_item *old)
 	secret_unref(TAKE_PTR(item->secret));
 }
 
-static int set_revision(struct cache *c, struct cache_item *item)
+/* It is the same for as long as there is the pod. *ret_encoded: it was made now. */
+static int pod_revision(struct cache *c, const struct cache_item *item, bool *ret_encoded)
 {
 	uint8_t digest[CACHE_DIGEST_LEN];
 	char hex[2 * CACHE_DIGEST_LEN + 1];
 	int r;
 
-	if (item->secret) {
-		item->revision = str_format("%s/%s", item->secret->uid ?: "", item->secret->resource_version ?: "");
-		return item->revision ? 0 : -ENOMEM;
-	}
+	if (item->pod->cache_revision)
+		return 0;
+	*ret_encoded = true;
 	r = encode(c, item);
 	if (r < 0)
 		return r;
 	cache_content_digest(c->key, c->plain.data ?: "", c->plain.len, digest);
 	buf_clear(&c->plain);
-	item->revision = strdup(sodium_bin2hex(hex, sizeof(hex), digest, sizeof(digest)));
+	item->pod->cache_revision = strdup(sodium_bin2hex(hex, sizeof(hex), digest, sizeof(digest)));
+	return item->pod->cache_revision ? 0 : -ENOMEM;
+}
+
+static int set_revision(struct cache *c, struct cache_item *item, bool *ret_encoded)
+{
+	int r = item->pod ? pod_revision(c, item, ret_encoded) : 0;
+
+	if (r < 0)
+		return r;
+	if (item->pod)
+		item->revision = strdup(item->pod->cache_revision);
+	else
+		item->revision = str_format("%s/%s", item->secret->uid ?: "", item->secret->resource_version ?: "");
 	return item->revision ? 0 : -ENOMEM;
 }
 
-/* Finds out what of `next` is on the disk already. */
-static int compare(struct cache *c, bool *ret_changed)
+/* Finds out whether the item of `next` is on the disk already, and goes on to the next one. */
+static int compare_item(struct cache *c, struct cache_item *item, bool *ret_encoded)
 {
-	bool changed = c->whole || c->now.generation == 0;
+	const struct cache_item *old = cache_set_find(&c->now, item->kind, item->id);
 	int r;
 
-	for (size_t i = 0; i < c->next.n_items;) {
-		struct cache_item *item = c->next.items[i];
-		const struct cache_item *old = cache_set_find(&c->now, item->kind, item->id);
-
-		if (old && old->lost)
-			old = NULL;
-		if (!item->pod && !item->secret && !item->absent) {
-			if (!old) {
-				cache_set_remove(&c->next, item);
-				continue;
-			}
-			item->absent = old->absent;
-			item->revision = old->revision ? strdup(old->revision) : NULL;
-			if (old->revision && !item->revision)
-				return -ENOMEM;
-			keep_file(item, old);
-		} else if (item->absent) {
-			item->written_usec = old && old->absent ? old->written_usec : clock_realtime_usec();
-			changed |= !old || !old->absent;
-		} else {
-			r = set_revision(c, item);
-			if (costs_only_itself(r)) {
-				leave_out(c, item, r);
-				continue;
-			}
-			if (r < 0)
-				return r;
-			if (old && str_eq(old->revision, item->revision))
-				keep_file(item, old);
-			else
-				changed = true;
+	if (old && old->lost)
+		old = NULL;
+	if (!item->pod && !item->secret && !item->absent) {
+		if (!old) {
+			cache_set_remove(&c->next, item);
+			return 0;
 		}
-		i++;
+		item->absent = old->absent;
+		item->revision = old->revision ? strdup(old->revision) : NULL;
+		if (old->revision && !item->revision)
+			return -ENOMEM;
+		keep_file(item, old);
+	} else if (item->absent) {
+		item->written_usec = old && old->absent ? old->written_usec : clock_realtime_usec();
+		c->changed |= !old || !old->absent;
+	} else {
+		r = set_revision(c, item, ret_encoded);
+		if (costs_only_itself(r)) {
+			leave_out(c, item, r);
+			return 0;
+		}
+		if (r < 0)
+			return r;
+		if (old && str_eq(old->revision, item->revision))
+			keep_file(item, old);
+		else
+			c->changed = true;
 	}
-	*ret_changed = changed || c->next.n_items != c->now.n_items;
+	c->at++;
 	return 0;
+}
+
+static void compared(struct cache *c);
+
+/* A pod is made into JSON in a turn of its own: it may have tens of thousands of mounts. */
+static void compare_next(struct cache *c)
+{
+	bool encoded = false;
+	int r = 0;
+
+	for (int n = 0; n < COMPARED_MAX && !encoded && r == 0 && c->at < c->next.n_items; n++)
+		r = compare_item(c, c->next.items[c->at], &encoded);
+	if (r < 0)
+		flush_failed(c, r, NULL);
+	else if (encoded || c->at < c->next.n_items)
+		go_on(c);
+	else
+		compared(c);
 }
 
 static void flush(struct cache *c)
 {
-	bool changed = false;
 	int r;
 
 	c->dirty = c->failed = false;
 	r = c->ops->collect(c->userdata, &c->next);
-	r = r ?: compare(c, &changed);
 	if (r < 0) {
 		flush_failed(c, r, NULL);
 		return;
 	}
-	if (!changed) {
+	c->changed = c->whole || c->now.generation == 0;
+	c->activity = COMPARING;
+	c->at = 0;
+	compare_next(c);
+}
+
+static void compared(struct cache *c)
+{
+	if (!c->changed && c->next.n_items == c->now.n_items) {
 		cache_set_deinit(&c->next);
 		if (c->n_garbage == 0 && !c->stats.n_refused)
 			say(c, LOG_LEVEL_INFO, "");
@@ -742,6 +776,9 @@ static void on_step(struct loop_source *s, void *userdata)
 	case RESTORING:
 		restore_next(c);
 		return;
+	case COMPARING:
+		compare_next(c);
+		return;
 	case WRITING:
 		write_next(c);
 		return;
@@ -813,6 +850,6 @@ void cache_stats(const struct cache *c, struct cache_stats *ret)
 	}
 	ret->generation = c->now.generation;
 	ret->written_usec = c->now.written_usec;
-	ret->pending = c->dirty || c->activity >= WRITING;
+	ret->pending = c->dirty || c->activity >= COMPARING;
 	ret->busy_usec = cache_io_busy_usec(c->io);
 }

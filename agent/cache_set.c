@@ -93,6 +93,7 @@ int cache_set_add(struct cache_set *s, enum cache_kind kind, const char *id, str
 		item_free(item);
 		return r;
 	}
+	item->place = s->n_items;
 	s->items[s->n_items++] = item;
 	*ret_item = item;
 	return 0;
@@ -100,11 +101,10 @@ int cache_set_add(struct cache_set *s, enum cache_kind kind, const char *id, str
 
 void cache_set_remove(struct cache_set *s, struct cache_item *item)
 {
-	size_t i = 0;
+	struct cache_item *last = s->items[--s->n_items];
 
-	while (s->items[i] != item)
-		i++;
-	s->items[i] = s->items[--s->n_items];
+	s->items[item->place] = last;
+	last->place = item->place;
 	map_remove_str(&s->by_key, item->key);
 	item_free(item);
 }

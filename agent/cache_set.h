@@ -29,6 +29,7 @@ struct cache_item {
 	uint8_t digest[CACHE_DIGEST_LEN]; /* of the file */
 	uint64_t written_usec; /* CLOCK_REALTIME */
 	bool lost; /* its file is not there or not good */
+	size_t place; /* among the set's items */
 	/* what is to be written or was read; NULL: neither */
 	struct pod *pod;
 	struct secret *secret;

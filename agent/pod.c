@@ -120,6 +120,7 @@ static void pod_free(struct pod *p)
 	free(p->volume_options);
 	free(p->display);
 	free(p->by_volume);
+	free(p->cache_revision);
 	free(p);
 }
 

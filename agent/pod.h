@@ -114,6 +114,7 @@ struct pod {
 	char *display; /* pod_display()'s own */
 	struct pod_mount_at *by_volume; /* pod_volume_mounts()'s own */
 	size_t n_by_volume;
+	char *cache_revision; /* cache.c's own: what a record of it would be, as a digest */
 };
 
 int pod_new(struct pod **ret_p);

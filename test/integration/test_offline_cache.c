@@ -51,6 +51,8 @@ int unlinkat(int dirfd, const char *name, int flags)
 	return (int)syscall(SYS_unlinkat, dirfd, name, flags);
 }
 
+enum { PODS = 20 };
+
 static struct fixture {
 	char dir[64];
 	struct loop *loop;
@@ -59,24 +61,58 @@ static struct fixture {
 	struct cache *cache;
 	unsigned revision;
 	bool gone, odd; /* no Secret; a pod that cannot be written */
+	struct pod *pods[PODS]; /* NULL: there are none */
+	unsigned n_encoded; /* JSON texts so far */
 	size_t n_restored;
 	unsigned n_ended; /* processes */
 	pid_t other; /* that has been put in the place of the first one */
 } f;
 
-static int add_odd_pod(struct cache_set *want)
+/* In front of jansson's. */
+char *json_dumps(const json_t *json, size_t flags)
 {
-	static const char text[] = "{\"apiVersion\": \"v1\", \"kind\": \"Pod\", \"metadata\": {\"namespace\": "
-				   "\"default\", \"name\": \"a\", \"uid\": \"u\"}, \"spec\": {\"nodeName\": \"n\"}}";
+	size_t size = json_dumpb(json, NULL, 0, flags);
+	char *text = malloc(size + 1);
+
+	f.n_encoded++;
+	if (!text || size == 0)
+		return NULL;
+	json_dumpb(json, text, size, flags);
+	text[size] = 0;
+	return text;
+}
+
+static struct pod *pod_make(const char *uid)
+{
+	cleanup_free char *text =
+		str_format("{\"apiVersion\": \"v1\", \"kind\": \"Pod\", \"metadata\": {\"namespace\": "
+			   "\"default\", \"name\": \"a\", \"uid\": \"%s\"}, \"spec\": {\"nodeName\": \"n\"}}",
+			   uid);
 	cleanup_json json_t *doc = NULL;
 	struct json_issue issue;
+	struct pod *p = NULL;
+
+	assert_int_equal(json_parse(text, strlen(text), &doc, NULL), 0);
+	assert_int_equal(codec_pod(doc, &p, &issue), 0);
+	return p;
+}
+
+static int add_pod(struct cache_set *want, struct pod *take_pod)
+{
+	cleanup_free char *id = cache_pod_id(take_pod);
 	struct cache_item *item;
 
-	assert_int_equal(cache_set_add(want, CACHE_POD, "default/a/u", &item), 0);
-	assert_int_equal(json_parse(text, strlen(text), &doc, NULL), 0);
-	assert_int_equal(codec_pod(doc, &item->pod, &issue), 0);
-	item->pod->node_name[0] = '\xff';
+	assert_int_equal(cache_set_add(want, CACHE_POD, id, &item), 0);
+	item->pod = take_pod;
 	return 0;
+}
+
+static int add_odd_pod(struct cache_set *want)
+{
+	struct pod *p = pod_make("u");
+
+	p->node_name[0] = '\xff';
+	return add_pod(want, p);
 }
 
 static int collect(void *userdata, struct cache_set *want)
@@ -92,6 +128,8 @@ static int collect(void *userdata, struct cache_set *want)
 
 	if (f.odd)
 		assert_int_equal(add_odd_pod(want), 0);
+	for (size_t i = 0; i < PODS && f.pods[i]; i++)
+		assert_int_equal(add_pod(want, pod_ref(f.pods[i])), 0);
 	if (f.gone)
 		return 0;
 	assert_int_equal(cache_set_add(want, CACHE_SECRET, "default/db", &item), 0);
@@ -205,6 +243,8 @@ static int remove_one(const char *path, const struct stat *st, int kind, struct 
 static int teardown(void **state)
 {
 	stop();
+	for (size_t i = 0; i < PODS; i++)
+		pod_unref(f.pods[i]);
 	cache_key_free(f.key);
 	secmem_deinit();
 	*faults = (struct faults){ .n_fsync = 0 };
@@ -399,6 +439,52 @@ static void what_nobody_speaks_of_goes(void **state)
 	assert_restores(1);
 }
 
+/* Until the next flush has ended. Returns the most texts that a turn of the loop has made. */
+static unsigned flush_by_turns(void)
+{
+	uint64_t limit = clock_monotonic_usec() + PATIENCE_USEC, n_writes = stats().n_writes;
+	unsigned most = 0;
+
+	cache_touch(f.cache);
+	while (stats().n_writes == n_writes || stats().pending) {
+		unsigned before = f.n_encoded;
+
+		assert_true(clock_monotonic_usec() < limit);
+		assert_true(loop_run_once(f.loop, 5 * USEC_PER_MSEC) >= 0);
+		most = MAX(most, f.n_encoded - before);
+	}
+	return most;
+}
+
+/* A pod may be large, and changes seldom; something changes all the time. */
+static void pods_become_json_one_at_a_time_and_once(void **state)
+{
+	for (size_t i = 0; i < PODS; i++) {
+		cleanup_free char *uid = str_format("u%zu", i);
+
+		f.pods[i] = pod_make(uid);
+	}
+	assert_int_equal(flush_by_turns(), 1);
+	assert_string_equal(stats().error, "");
+	assert_int_equal(stats().n_pods, PODS);
+	/* what is compared and what is written of each, the Secret, the index */
+	assert_int_equal(f.n_encoded, 2 * PODS + 2);
+	f.n_encoded = 0;
+	f.revision++;
+	assert_int_equal(flush_by_turns(), 1);
+	assert_int_equal(f.n_encoded, 2);
+
+	/* another object of the same pod is nothing new on the disk */
+	f.n_encoded = 0;
+	f.revision++;
+	pod_unref(f.pods[PODS / 2]);
+	f.pods[PODS / 2] = pod_make("u10");
+	assert_int_equal(flush_by_turns(), 1);
+	assert_int_equal(f.n_encoded, 3);
+	assert_int_equal(n_records(), PODS + 1);
+	assert_restores(1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -411,6 +497,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_record_that_cannot_be_removed_is_not_forgotten, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_record_that_cannot_be_written_costs_no_other, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_nobody_speaks_of_goes, setup, teardown),
+		cmocka_unit_test_setup_teardown(pods_become_json_one_at_a_time_and_once, setup, teardown),
 	};
 
 	faults = mmap(NULL, sizeof(*faults), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
