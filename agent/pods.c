@@ -467,6 +467,13 @@ void pods_drop_cached(struct pods *p)
 			pods_remove(p, p->sorted[i - 1]);
 }
 
+bool pods_is_postponed(const struct pods *p, const char *uid)
+{
+	const struct pod_state *s = map_get_str(&p->by_uid, uid);
+
+	return s && s->next;
+}
+
 bool pods_want(const struct pods *p, const char *uid, const char *plugin, const char *volume)
 {
 	const struct pod_state *s = map_get_str(&p->by_uid, uid);
@@ -484,13 +491,14 @@ bool pods_want(const struct pods *p, const char *uid, const char *plugin, const 
 
 struct retain {
 	struct pods *pods;
+	const char *uid; /* of this pod alone; NULL: of all */
 	int r;
 };
 
 static bool retain_if_wanted(void *userdata, const char *uid, const char *plugin, const char *volume)
 {
 	struct retain *retain = userdata;
-	bool wanted = pods_want(retain->pods, uid, plugin, volume);
+	bool wanted = (retain->uid && !str_eq(uid, retain->uid)) || pods_want(retain->pods, uid, plugin, volume);
 	int r = 0;
 
 	if (!wanted && !volume)
@@ -506,6 +514,14 @@ static bool retain_if_wanted(void *userdata, const char *uid, const char *plugin
 int pods_retain(struct pods *p)
 {
 	struct retain retain = { .pods = p };
+
+	publish_visit(p->publish, retain_if_wanted, &retain);
+	return retain.r;
+}
+
+int pods_retain_volumes(struct pods *p, const char *uid)
+{
+	struct retain retain = { .pods = p, .uid = uid };
 
 	publish_visit(p->publish, retain_if_wanted, &retain);
 	return retain.r;

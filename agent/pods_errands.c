@@ -13,6 +13,7 @@ struct errand {
 	char *plugin, *volume; /* of the one that is to go; NULL: all of the pod's are */
 	bool names; /* it is the link */
 	bool waits; /* has failed, and is to be run again */
+	bool returned; /* its pod is there again */
 	bool told; /* and people were told */
 };
 
@@ -93,27 +94,54 @@ static void errand_run(struct errand *e)
 	else
 		r = publish_remove_pod(publish, e->uid, errand_done, e);
 	if (r == -EINVAL) { /* it has no such name: nothing can be there */
-		errand_failed(e, strerror(-r));
+		log_error(LOG_F({ "uid", e->uid }, { "volume", e->volume }), "%s: %s", errand_text(e), strerror(-r));
 		errand_free(e);
 	} else if (r < 0) {
 		errand_failed(e, strerror(-r));
 	}
 }
 
-/* What waits to be run again. */
+static void errand_look(struct errand *e)
+{
+	if (pods_is_postponed(e->pods, e->uid)) /* which volumes it has will be known later */
+		errands_later(e->pods);
+	else if (errand_is_wanted(e))
+		errand_run(e);
+	else if (e->names || e->volume)
+		errand_free(e);
+	else
+		e->returned = true;
+}
+
+/* NULL: there is none. */
+static struct errand *errands_returned(const struct pods *p)
+{
+	struct errand *e;
+
+	list_for_each (e, &p->errands, link)
+		if (e->returned)
+			return e;
+	return NULL;
+}
+
+/* What waits to be run again. A pod that has come back may have come without some of the volumes that were to go with it. */
 static void errands_due(struct loop_source *s, void *userdata)
 {
 	struct pods *p = userdata;
 	struct errand *e;
 
 	p->errands_wait = false;
-	list_for_each (e, &p->errands, link) {
-		if (!e->waits)
-			continue;
-		if (errand_is_wanted(e))
-			errand_run(e);
-		else
-			errand_free(e);
+	list_for_each (e, &p->errands, link)
+		if (e->waits)
+			errand_look(e);
+	while ((e = errands_returned(p))) {
+		e->returned = e->waits = false;
+		if (pods_retain_volumes(p, e->uid) < 0) {
+			e->waits = true;
+			errands_later(p);
+			return;
+		}
+		errand_free(e);
 	}
 }
 

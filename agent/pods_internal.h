@@ -49,6 +49,10 @@ extern const struct backoff_policy PODS_RETRY;
 
 /* Whether something of this pod (plugin and volume NULL), or this volume, is to be there. */
 bool pods_want(const struct pods *p, const char *uid, const char *plugin, const char *volume);
+/* A newer state of the pod waits to be set up: which volumes it will have is not known. */
+bool pods_is_postponed(const struct pods *p, const char *uid);
+/* As pods_retain(), for what is published of this pod alone. */
+int pods_retain_volumes(struct pods *p, const char *uid);
 
 /* ---- pods_errands.c ---- */
 

@@ -204,6 +204,23 @@ static void what_has_come_back_stays(void **state)
 	assert_true(there_is("by-name/ns/q"));
 }
 
+static void what_comes_back_without_a_volume_loses_it(void **state)
+{
+	say_pod("p", TWO);
+	say_pod("q", TWO);
+	say_secret();
+	run();
+	all_fail(true);
+	pods_pod_removed(node.pods, "p");
+	run();
+	say_pod("p", ONE);
+	run();
+	all_fail(false);
+	until("p" SECRET "w", false);
+	assert_true(there_is("p" SECRET "v/..data"));
+	assert_true(there_is("q" SECRET "w/..data"));
+}
+
 static void a_name_that_could_not_be_made_comes_later(void **state)
 {
 	all_fail(true);
@@ -247,6 +264,7 @@ int main(void)
 		TEST(so_is_that_of_a_volume),
 		TEST(so_is_that_of_what_an_earlier_agent_has_left),
 		TEST(what_has_come_back_stays),
+		TEST(what_comes_back_without_a_volume_loses_it),
 		TEST(a_name_that_could_not_be_made_comes_later),
 		TEST(what_is_not_done_yet_ends_with_the_pods),
 	};
