@@ -64,10 +64,10 @@ int config_parse(struct config *c, const char *path, const char *text, size_t le
 int config_finish(struct config *c, struct err *e);
 /* The same for a command that works on the offline cache alone: nothing else need be there. -EINVAL: no offlineCacheDir. */
 int config_finish_cache(struct config *c, struct err *e);
-/* What a field that a running daemon cannot change takes: a restart; or, for under systemd a restart goes on with the mount that there is,
- * another mount, so a stop and a start, after which containers have to be started again. */
+/* What a field that a running daemon cannot change takes: a restart; or another mount, for under systemd a restart goes on with
+ * the one that there is: so a stop and a start, after which containers have to be started again. */
 enum config_change { CONFIG_TAKES_RESTART, CONFIG_TAKES_MOUNT };
-/* The names of the fields of this kind in which two finished configurations differ, into `names` ("nodeName, user"; cut if there
- * are too many). Returns how many there are. */
+/* The names of the fields of this kind in which two finished configurations differ, into `names` ("nodeName, user"; cut if
+ * there are too many). Returns how many there are. */
 size_t config_differences(const struct config *a, const struct config *b, enum config_change change, char *names,
 			  size_t size);

@@ -158,6 +158,9 @@ static int keeper_check(struct keeper *k, struct err *e)
 	r = k->config->audit_log ? audit_group_open(&k->audit_group, e) : 0;
 	if (r < 0)
 		return err_wrap(e, r, "auditLog");
+	/* not by the agent, which may go on with a mount that is older than the wish for records */
+	if (k->config->audit_log && audit_missing(NULL))
+		log_warning(NULL, "this kernel lacks a feature: %s", audit_missing(NULL));
 	r = keeper_prepare_pods_dir(k, e);
 	if (r < 0)
 		return r;

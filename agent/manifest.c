@@ -299,13 +299,15 @@ static int default_requests(struct reader *r, json_t *containers)
 
 		if (json_object_size(limits) == 0)
 			continue;
-		if (!json_is_object(requests)) {
+		if (!requests || json_is_null(requests)) {
 			requests = json_object();
 			if (json_object_set_new(resources, "requests", requests) < 0)
 				return no_memory(r);
 		}
+		/* what is no object the codec refuses */
 		json_object_foreach (limits, name, limit)
-			if (!json_object_get(requests, name) && json_object_set(requests, name, limit) < 0)
+			if (json_is_object(requests) && !json_object_get(requests, name) &&
+			    json_object_set(requests, name, limit) < 0)
 				return no_memory(r);
 	}
 	return 0;

@@ -1,5 +1,5 @@
-/* Source, absent: what stands in the place of a source that cannot be loaded (its kubeconfig, a file that it names or its folder is
- * missing or wrong) while volumes of an earlier process are served. It tells of no pod, so that nothing which is published
+/* Source, absent: what stands in the place of a source that cannot be loaded (its kubeconfig, a file that it names or its folder
+ * is missing or wrong) while volumes of an earlier process are served. It tells of no pod, so that nothing which is published
  * goes; whoever asks it for something is told why there is nothing. Only a process with privileges can load the source, so
  * after a while this one is to make room for another. */
 #pragma once
@@ -16,7 +16,8 @@ struct source_absent_options {
 	const char *kind, *location; /* as in struct source_health; kind: a literal */
 	const struct err *why;
 	uint64_t away_usec; /* for how long already */
-	/* It is time for another process: source_absent_retry_usec() after the start, or soon after source_reread(). Once, from the loop. */
+	/* It is time for another process: source_absent_retry_usec() after the start, or soon after source_reread(). Once, from
+	 * the loop. */
 	void (*again)(void *userdata);
 };
 

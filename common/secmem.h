@@ -10,6 +10,8 @@
 
 /* The largest region. */
 #define SECMEM_LIMIT_MAX (UINT64_C(32) << 30)
+/* err.reason where the budget is used up (secmem_was_full(), secblock_new()); whoever has a list of reasons has it there. */
+#define SECMEM_FULL 1u
 
 struct secmem_stats {
 	size_t limit_bytes; /* the budget */
@@ -54,8 +56,6 @@ void *secmem_alloc(size_t len);
 /* For -ENOMEM of what takes pieces of the region among other memory: whether the last secmem_alloc() got none. Then e says so as
  * secblock_new() does. */
 bool secmem_was_full(struct err *e);
-/* err.reason of these two; whoever has a list of reasons has it there. */
-#define SECMEM_FULL 1u
 void secmem_free(void *p);
 /* Where something is, from the region's start, and what is there: the same in every process that has the region. */
 uint64_t secmem_offset(const void *p);

@@ -229,7 +229,7 @@ static ssize_t init_write(struct session *s, int fd, const struct iovec *iov, in
 		init_adopt(s, &reply->out);
 		return (ssize_t)len;
 	}
-	for (size_t i = 0; s->missing[i]; i++)
+	for (size_t i = 0; s->missing[i] && s->missing[i] != s->noted; i++)
 		log_warning(NULL, "this kernel lacks a feature: %s", s->missing[i]);
 	r = write(fd, reply, len);
 	if (r == (ssize_t)len && s->stats.initialised)

@@ -43,7 +43,8 @@ int session_new(struct loop *l, int take_fuse_fd, struct tree *t, struct publish
 void session_note_doubt(struct arena_connection *c);
 /* There are no extended attributes: the kernel is told so once, and does not ask again as long as the connection lasts. */
 void session_hide_xattrs(struct session *s);
-/* One sentence more for session_missing() (static; NULL: none), of something that is not asked for here. Before the loop runs. */
+/* One sentence more for session_missing() (static; NULL: none), of something that is not asked for here: who notes it logs it.
+ * Before the loop runs. */
 void session_note_missing(struct session *s, const char *sentence);
 /* Answers what has come already, or the first part of it, before the loop does. */
 void session_answer(struct session *s);

@@ -119,7 +119,7 @@ sees_no_overlays() { "$secretlet" status -o json --runtime-dir "$run" | jq -e '.
 if setarch --uname-2.6 true; then
 	: >"$log"
 	check "on a kernel before 6.5 it starts" start setarch --uname-2.6
-	check "and says that it sees no opens through overlayfs" grep -q "warning agent: this kernel lacks a feature: opens through overlayfs" "$log"
+	check "and says that it sees no opens through overlayfs" grep -q "warning keeper: this kernel lacks a feature: opens through overlayfs" "$log"
 	check "so does status" sees_no_overlays
 	kill -KILL "$(child agent)"
 	check "also that of the next agent" eventually 10 sees_no_overlays
