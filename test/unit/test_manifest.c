@@ -193,6 +193,12 @@ static const struct {
 	{ SECRET("a") "stringData:\n  f: .nan\n", "secret default/a",
 	  "f.yaml:1:1: secret default/a: not a number that JSON has" },
 	{ POD("name: a") "---\n", NULL, NULL },
+	/* the limits do not take the place of what is there */
+	{ "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec:\n  containers:\n  - name: c\n    resources:\n"
+	  "      limits: {cpu: 1}\n      requests: '1'\n    env: [{name: A, valueFrom: {resourceFieldRef: {resource: "
+	  "requests.cpu}}}]\n",
+	  "pod default/a",
+	  "f.yaml:9:17: pod default/a: spec.containers[0].resources.requests: expected an object, found a string" },
 	{ "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec:\n  containers:\n  - name: c\n    volumeMounts:\n"
 	  "    - name: v\n      mountPath: /v\n",
 	  "pod default/a", "f.yaml:8:13: pod default/a: spec.containers[0].volumeMounts[0].name: Not found: \"v\"" },
