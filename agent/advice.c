@@ -195,9 +195,8 @@ static const struct advice table[] = {
 	  NULL,
 	  { "secretlet check {location}" } },
 	{ "TooLarge",
-	  "The volume has more files or more bytes than one may have (see LIMITS in secretlet(8)). No field raises "
-	  "this "
-	  "limit: split it into several volumes.",
+	  "The volume has more files, folders or bytes than one may have, or a path of too many names (see LIMITS in "
+	  "secretlet(8)). No field raises these limits: split it into several volumes, or shorten its paths.",
 	  { NULL } },
 	{ "FieldInvalid",
 	  "The pod asks for a field or a container's resource that there is not. Correct fieldRef or resourceFieldRef "

@@ -1,6 +1,7 @@
 /* secretlet check: what the daemon would say of these files, without one. Manifests go through the very modules of the
- * manifests source, so that the verdicts and the words are the same; what only a look at all files can tell (an object
- * that is there twice, a Secret that no file has) comes after the last one was read.
+ * manifests source, so that the verdicts and the words are the same, and its volumes' paths through that of the payloads; what
+ * only a look at all files can tell (an object that is there twice, a Secret that no file has) comes after the last one was
+ * read.
  *
  * A file is a configuration when its apiVersion or kind says so, else it is manifests. */
 
@@ -11,6 +12,7 @@
 
 #include "agent/listing.h"
 #include "agent/manifest_set.h"
+#include "agent/views.h"
 #include "agent/yaml.h"
 #include "common/file.h"
 #include "common/log.h"
@@ -247,6 +249,31 @@ static int add_reference(struct check *c, const char *file, const struct manifes
 	return 0;
 }
 
+/* at: of the volume's first source. */
+static int check_paths(struct check *c, const char *file, const struct manifest_object *o, size_t volume,
+		       const struct manifest_place *at)
+{
+	const struct pod_volume *v = &o->pod->volumes[volume];
+	cleanup_free char *field = str_format("spec.volumes[%zu]", volume);
+	struct err e = ERR_INIT;
+	struct finding f = { .level = FINDING_ERROR, .line = o->line, .column = o->column };
+	int r;
+
+	r = field ? view_check_paths(o->pod, v, &e) : -ENOMEM;
+	if (r >= 0 || r == -ENOMEM)
+		return r;
+	if (v->n_sources > 0) {
+		f.line = at->line;
+		f.column = at->column;
+	}
+	f.file = (char *)(uintptr_t)file;
+	f.object = o->key;
+	f.field = v->error ? NULL : field; /* that says where it is */
+	f.reason = (char *)(uintptr_t)err_text(&e);
+	copy_finding(c, &f);
+	return 0;
+}
+
 static int note_object(struct check *c, const char *file, const struct manifest_object *o)
 {
 	const struct manifest_place *at = o->volumes;
@@ -258,6 +285,8 @@ static int note_object(struct check *c, const char *file, const struct manifest_
 	for (size_t i = 0; o->pod && r == 0 && i < o->pod->n_volumes; i++) {
 		const struct pod_volume *v = &o->pod->volumes[i];
 
+		if (v->kind != POD_VOLUME_OTHER && pod_mounts_volume(o->pod, v->name))
+			r = check_paths(c, file, o, i, at);
 		for (size_t j = 0; r == 0 && j < v->n_sources; j++, at++) {
 			if (!v->sources[j].optional && pod_mounts_volume(o->pod, v->name))
 				r = add_reference(c, file, o, i, j, at);

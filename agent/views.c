@@ -478,3 +478,26 @@ int view_make(const struct pod *pod, const struct pod_volume *volume, const stru
 	v = (struct view){ .n_files = 0 };
 	return 0;
 }
+
+int view_check_paths(const struct pod *pod, const struct pod_volume *volume, struct err *e)
+{
+	cleanup_payload struct payload *p = NULL;
+	struct mount_dir_sink sink = { .e = e };
+	int r;
+
+	if (volume->error)
+		return err_set(e, -EINVAL, "%s", volume->error);
+	r = payload_new(&p);
+	if (r < 0)
+		return err_set(e, r, "out of memory");
+	for (size_t i = 0; i < volume->n_sources; i++)
+		for (size_t j = 0; j < volume->sources[i].n_items; j++) {
+			r = payload_add(p, volume->sources[i].items[j].path, &(struct secspan){ .len = 0 },
+					&(struct digest){ 0 }, 0, e);
+			if (r < 0)
+				return r;
+		}
+	sink.payload = p;
+	r = view_nested_mounts(pod, volume->name, view_add_mount_dir, &sink, e);
+	return r < 0 ? r : payload_seal(p, e);
+}

@@ -19,6 +19,9 @@ struct view {
 int view_make(const struct pod *pod, const struct pod_volume *volume, const struct store_entry *const *entries,
 	      const struct pairs *allocatable, struct view *ret_view, struct err *e);
 void view_deinit(struct view *v);
+/* What view_make() would say of the volume's paths whatever its objects are: those of its items and of the mount points in it.
+ * -EINVAL, -E2BIG: so it cannot be made; -ENOMEM. */
+int view_check_paths(const struct pod *pod, const struct pod_volume *volume, struct err *e);
 /* "secret/db", "pod/web": what a source is called in extended attributes. NULL: out of memory. */
 char *view_object(const struct pod *pod, const struct pod_volume_source *source);
 

@@ -6,7 +6,6 @@
 
 #include "common/buf.h"
 
-#define FILES_MAX	   65536 /* a Secret has at most 1 MiB; this only stops nonsense */
 #define DIGEST_TEXT_MAX	   (64u << 20)
 #define FS_GROUP_FILE_BITS 0440
 
@@ -129,6 +128,30 @@ int payload_clean_path(const char *path, char **ret_clean, struct err *e)
 	return 0;
 }
 
+static size_t count_levels(const char *clean)
+{
+	size_t n = 1;
+
+	for (; (clean = strchr(clean, '/')); clean++)
+		n++;
+	return n;
+}
+
+/* The path of something that is to be in the volume. */
+static int clean_new_path(const char *path, char **ret_clean, struct err *e)
+{
+	cleanup_free char *clean = NULL;
+	int r;
+
+	r = payload_clean_path(path, &clean, e);
+	if (r < 0)
+		return r;
+	if (count_levels(clean) > PAYLOAD_LEVELS_MAX)
+		return err_set(e, -E2BIG, "more than %d names in one path: %s", PAYLOAD_LEVELS_MAX, path);
+	*ret_clean = TAKE_PTR(clean);
+	return 0;
+}
+
 /* Room for one more element of `elem` bytes. */
 static int array_grow(void **array, size_t *size, size_t n, size_t elem)
 {
@@ -150,7 +173,7 @@ int payload_add_origin(struct payload *p, const char *object, const char *uid, c
 	struct origin o = { strdup(object), strdup(uid ?: ""), strdup(resource_version ?: "") };
 
 	assert(!p->sealed);
-	if (!o.object || !o.uid || !o.resource_version || p->n_origins >= FILES_MAX ||
+	if (!o.object || !o.uid || !o.resource_version || p->n_origins >= PAYLOAD_NODES_MAX ||
 	    array_grow((void **)&p->origins, &p->origins_size, p->n_origins, sizeof *p->origins) < 0) {
 		origin_free(&o);
 		return -ENOMEM;
@@ -166,11 +189,11 @@ int payload_add_owned(struct payload *p, const char *path, const struct secspan 
 	int r;
 
 	assert(!p->sealed);
-	r = payload_clean_path(path, &clean, e);
+	r = clean_new_path(path, &clean, e);
 	if (r < 0)
 		return r;
-	if (p->n_files >= FILES_MAX)
-		return err_set(e, -E2BIG, "more than %d files in one volume", FILES_MAX);
+	if (p->n_files >= PAYLOAD_NODES_MAX)
+		return err_set(e, -E2BIG, "more than %d files in one volume", PAYLOAD_NODES_MAX);
 	if (array_grow((void **)&p->files, &p->files_size, p->n_files, sizeof *p->files) < 0)
 		return err_set(e, -ENOMEM, "out of memory");
 
@@ -214,13 +237,13 @@ int payload_add_mount_dir(struct payload *p, const char *path, struct err *e)
 	int r;
 
 	assert(!p->sealed);
-	r = payload_clean_path(path, &clean, e);
+	r = clean_new_path(path, &clean, e);
 	if (r < 0)
 		return r;
 	if (str_eq(clean, "."))
 		return err_set(e, -EINVAL, "invalid path: is the volume itself: %s", path);
-	if (p->n_mount_dirs >= FILES_MAX)
-		return err_set(e, -E2BIG, "more than %d nested mount folders in one volume", FILES_MAX);
+	if (p->n_mount_dirs >= PAYLOAD_NODES_MAX)
+		return err_set(e, -E2BIG, "more than %d nested mount folders in one volume", PAYLOAD_NODES_MAX);
 	if (array_grow((void **)&p->mount_dirs, &p->mount_dirs_size, p->n_mount_dirs, sizeof *p->mount_dirs) < 0)
 		return err_set(e, -ENOMEM, "out of memory");
 
@@ -442,6 +465,36 @@ enum payload_kind payload_find(const struct payload *p, const char *path)
 	return PAYLOAD_NOTHING;
 }
 
+/* How many of its first names are those of an earlier one of a sorted list. */
+static size_t count_common_levels(const char *earlier, const char *path)
+{
+	size_t n = 0;
+
+	for (; *earlier && *earlier == *path; earlier++, path++)
+		n += *path == '/';
+	return n + (!*earlier && *path == '/');
+}
+
+/* A folder that is on the way to several is one. */
+static size_t count_nodes(const struct payload *p, const char *(*nth)(const struct payload *p, size_t i), size_t n)
+{
+	size_t sum = 0;
+
+	for (size_t i = 0; i < n; i++)
+		sum += count_levels(nth(p, i)) - (i > 0 ? count_common_levels(nth(p, i - 1), nth(p, i)) : 0);
+	return sum;
+}
+
+static int nodes_check(const struct payload *p, struct err *e)
+{
+	/* the two have no folder in common, see mount_dirs_check() */
+	size_t n = count_nodes(p, file_path, p->n_files) + count_nodes(p, mount_dir_path, p->n_mount_dirs);
+
+	return n > PAYLOAD_NODES_MAX
+		       ? err_set(e, -E2BIG, "more than %d files and folders in one volume", PAYLOAD_NODES_MAX)
+		       : 0;
+}
+
 static int origins_digest_compute(const struct payload *p, struct digest *ret_d)
 {
 	cleanup_buf struct buf b = BUF_INIT(DIGEST_TEXT_MAX);
@@ -475,6 +528,7 @@ int payload_seal(struct payload *p, struct err *e)
 	if (r < 0)
 		return r;
 	r = mount_dirs_check(p, e);
+	r = r ?: nodes_check(p, e);
 	if (r < 0)
 		return r;
 

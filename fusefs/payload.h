@@ -9,6 +9,9 @@
 
 #define PAYLOAD_PATH_MAX 4096 /* AtomicWriter: maxPathLength */
 #define PAYLOAD_NAME_MAX 255 /* AtomicWriter: maxFileNameLength */
+/* Ours, for the cost of a volume depends on them: a path of 4096 bytes could name 2048 folders. */
+#define PAYLOAD_LEVELS_MAX 64 /* names in one path */
+#define PAYLOAD_NODES_MAX  65536 /* files and folders in one volume */
 
 struct payload_file {
 	char *path; /* cleaned: "foo//bar" is foo/bar, "./a" is a */
@@ -59,7 +62,8 @@ DEFINE_CLEANUP(struct payload *, payload_free);
 /* The files that are added from now on are of this object. Copied; NULL: not known. -ENOMEM. */
 int payload_add_origin(struct payload *p, const char *object, const char *uid, const char *resource_version);
 /* Adds a file, or replaces the one with the same cleaned path (the last item of a list wins, as under the kubelet).
- * The span's block gets one more reference. -EINVAL with the kubelet's sentence: `invalid path: ...`. */
+ * The span's block gets one more reference. -EINVAL with the kubelet's sentence: `invalid path: ...`; -E2BIG: more than
+ * PAYLOAD_LEVELS_MAX or PAYLOAD_NODES_MAX. */
 int payload_add(struct payload *p, const char *path, const struct secspan *content, const struct digest *digest,
 		mode_t mode, struct err *e);
 /* The same for a file that does not belong to root. */
@@ -78,7 +82,7 @@ void payload_set_flat(struct payload *p);
 /* Somebody acts on the news that it is published: its rest is not put off for the sake of other volumes. */
 void payload_set_prompt(struct payload *p);
 /* Sorts, applies fsGroup, computes the digest, finds what cannot be: "." as a file, a path that is file and folder at
- * once, a key's link in the way of a mount folder. -EINVAL; e names the paths. */
+ * once, a key's link in the way of a mount folder. -EINVAL; e names the paths. -E2BIG: more than PAYLOAD_NODES_MAX. */
 int payload_seal(struct payload *p, struct err *e);
 
 enum payload_kind { PAYLOAD_NOTHING, PAYLOAD_FILE, PAYLOAD_FOLDER };

@@ -1,7 +1,7 @@
 /* fuzz: at most 2048 bytes
  * Payload: any paths, as a pod's items and its other mounts may have them. What is accepted is a tree: each path clean, no
  * way out of it, nothing both file and folder, nothing of the kubelet's own names at the top; and exactly that is refused
- * which is not. It is the same in whatever order it comes, and it fits into the tree.
+ * which is not, or has too many names. It is the same in whatever order it comes, and it fits into the tree.
  *
  * Input: one path after the other. */
 #include "test/fuzz/fuzz.h"
@@ -17,6 +17,7 @@ struct entry {
 	char *path; /* as it came */
 	char *clean; /* NULL: it cannot be */
 	bool is_dir; /* a mount folder */
+	bool is_deep; /* and for that alone it cannot be */
 	mode_t mode;
 };
 
@@ -24,6 +25,15 @@ static struct entry entries[ENTRIES_MAX];
 static size_t n_entries;
 
 /* --- the model, of lists of names --- */
+
+static bool is_deep(const char *clean)
+{
+	size_t n = 1;
+
+	for (; *clean; clean++)
+		n += *clean == '/';
+	return n > PAYLOAD_LEVELS_MAX;
+}
 
 /* There is room. */
 static void add(char *path, const char *text)
@@ -147,6 +157,11 @@ static void entries_read(struct fuzz_input *in)
 			free(x->clean);
 			x->clean = NULL;
 		}
+		x->is_deep = x->clean && is_deep(x->clean);
+		if (x->is_deep) {
+			free(x->clean);
+			x->clean = NULL;
+		}
 	}
 }
 
@@ -174,8 +189,8 @@ static struct payload *make(bool fs_group, enum order order)
 		d = digest_of(b->data + i, 1);
 		r = entries[i].is_dir ? payload_add_mount_dir(p, entries[i].path, &e)
 				      : payload_add(p, entries[i].path, &content, &d, entries[i].mode, &e);
-		FUZZ_CHECK(r == (entries[i].clean ? 0 : -EINVAL));
-		FUZZ_CHECK(r == 0 || str_starts(err_text(&e), "invalid path: "));
+		FUZZ_CHECK(r == (entries[i].clean ? 0 : entries[i].is_deep ? -E2BIG : -EINVAL));
+		FUZZ_CHECK(r != -EINVAL || str_starts(err_text(&e), "invalid path: "));
 	}
 	secblock_unref(b);
 	if (fs_group)

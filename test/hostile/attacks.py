@@ -450,6 +450,15 @@ def pod_of_large_volumes(n_volumes, n_keys):
     return run
 
 
+def deep_pod(n_items, n_levels):
+    """One more pod, whose volume has items that are in so many folders each, none of which two have in common."""
+    def run(c):
+        items = b",".join(b'{"key":"k","path":"%d%s"}' % (i, b"/a" * n_levels) for i in range(n_items))
+        volume = b'{"name":"v","secret":{"secretName":"other-%s","items":[%s]}}' % (c.key[1].encode(), items)
+        c.body(c.good()[:-2] + b"," + pod_text(c, b"deep", volume, b'{"name":"v","mountPath":"/v"}') + b"]}")
+    return run
+
+
 PODS = [
     ("spaces without an end", "list", endless(b" " * 65536), TOO_LARGE, 80),
     ("401 without an end", "list", endless(b" " * 65536, code=401), "401 Unauthorized", 16),
@@ -468,6 +477,8 @@ PODS = [
     ("a pod of 10,000 volumes and 10,000 mounts", "list", huge_pod(10_000, 10_000), None, 64),
     ("a pod of 200 volumes and 100,000 mounts", "list", huge_pod(200, 1000, 100), None, 96),
     ("a pod of 1000 volumes of a Secret of 1000 keys", "list", pod_of_large_volumes(1000, 1000), None, 160, 8),
+    ("a pod of 390 files in 2000 folders each", "list", deep_pod(390, 2000), None, 16),
+    ("a pod of 10,000 files in 60 folders each", "list", deep_pod(10_000, 60), None, 16),
     ("pods with names, uids, volumes and paths that cannot be", "list", strange_pods, None, 16),
     ("a message without an end", "frame", frames(b"x" * 65536), FRAME_LARGE, 16),
     ("the pod is gone, says what cannot be", "frame", taken_by_nonsense, None, 16),

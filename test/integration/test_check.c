@@ -160,6 +160,68 @@ static void each_finding_is_one_line_with_its_place(void **state)
 	}
 }
 
+#define A8	   "a/a/a/a/a/a/a/a/"
+#define A64	   A8 A8 A8 A8 A8 A8 A8 A8
+#define ITEM(path) POD("p", "secretName: s, items: [{key: k, path: " path "}]") "---\n" SECRET("s")
+
+static void a_volume_whose_paths_cannot_be_is_an_error(void **state)
+{
+	static const struct {
+		const char *text, *out;
+	} cases[] = {
+		{ ITEM(A64 "a"),
+		  "f.yaml:7:26: error: pod default/p: spec.volumes[0]: more than 64 names in one path: " A64 "a\n"
+		  "1 file with 1 pod and 1 secret: 1 error, 0 warnings\n" },
+		{ ITEM(A8 "k"), "1 file with 1 pod and 1 secret: 0 errors, 0 warnings\n" },
+		{ ITEM("a}, {key: l, path: a/b"),
+		  "f.yaml:7:26: error: pod default/p: spec.volumes[0]: invalid path: a is a "
+		  "file and a directory (a/b)\n"
+		  "1 file with 1 pod and 1 secret: 1 error, 0 warnings\n" },
+		/* another one's mount point */
+		{ "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n"
+		  "  volumes: [{name: w, emptyDir: {}}, {name: v, configMap: {name: a}}]\n  containers:\n"
+		  "  - {name: c, volumeMounts: [{name: v, mountPath: /v}, {name: w, mountPath: /v/" A64 "a}]}\n---\n"
+		  "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n",
+		  "f.yaml:5:66: error: pod default/p: spec.volumes[1]: more than 64 names in one path: " A64 "a\n"
+		  "1 file with 1 pod, 0 secrets and 1 configmap: 1 error, 0 warnings\n" },
+		/* which nobody makes */
+		{ "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n"
+		  "  volumes: [{name: v, secret: {secretName: s, items: [{key: k, path: " A64
+		  "a}]}}, {name: w, emptyDir: {}}]\n"
+		  "  containers: [{name: c, volumeMounts: [{name: w, mountPath: /w}]}]\n",
+		  "1 file with 1 pod and 0 secrets: 0 errors, 0 warnings\n" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		put("f.yaml", cases[i].text);
+		{
+			cleanup_program_result struct program_result r = CHECK("f.yaml");
+
+			assert_string_equal(r.out, cases[i].out);
+			assert_int_equal(r.status, strstr(r.out, " 1 error") ? 1 : 0);
+		}
+	}
+}
+
+/* What the codec has refused of a pod that it takes. */
+static void a_volume_of_too_many_items_is_an_error(void **state)
+{
+	cleanup_buf struct buf b = BUF_INIT(1 << 20);
+
+	buf_add_str(&b, "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n  volumes:\n  - name: v\n    secret:\n"
+			"      secretName: s\n      items:\n");
+	for (int i = 0; i < 10001; i++)
+		buf_printf(&b, "      - {key: k, path: k%d}\n", i);
+	buf_add_str(&b, "  containers: [{name: c, volumeMounts: [{name: v, mountPath: /v}]}]\n");
+	put("f.yaml", b.data);
+	cleanup_program_result struct program_result r = CHECK("f.yaml");
+
+	assert_string_equal(r.out,
+			    "f.yaml:1:1: error: pod default/p: spec.volumes[0].secret.items: more than 10000 elements\n"
+			    "1 file with 1 pod and 0 secrets: 1 error, 0 warnings\n");
+	assert_int_equal(r.status, 1);
+}
+
 static void two_files_with_one_object_are_both_named(void **state)
 {
 	put("b.yaml", SECRET("x"));
@@ -416,6 +478,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(each_finding_is_one_line_with_its_place),
+		TEST(a_volume_whose_paths_cannot_be_is_an_error),
+		TEST(a_volume_of_too_many_items_is_an_error),
 		TEST(two_files_with_one_object_are_both_named),
 		TEST(a_file_that_is_named_twice_is_one_file),
 		TEST(a_reference_is_found_in_another_file),

@@ -84,13 +84,93 @@ static void a_path_of_4096_is_taken_and_one_more_is_not(void **state)
 	struct err e = ERR_INIT;
 
 	for (size_t i = 0; i < sizeof path - 1; i++)
-		path[i] = i % 2 ? '/' : 'a';
+		path[i] = i % 64 ? 'a' : '/';
+	path[0] = 'a';
+	path[PAYLOAD_PATH_MAX] = 'a';
 	path[PAYLOAD_PATH_MAX + 1] = 0;
 	assert_int_equal(add(p, path, "x", 0644, &e), -EINVAL);
 	assert_string_equal(err_text(&e), "invalid path: must be less than or equal to 4096 characters");
 	path[PAYLOAD_PATH_MAX] = 0;
 	assert_int_equal(add(p, path, "x", 0644, &e), 0);
 	assert_int_equal(payload_seal(p, &e), 0);
+}
+
+/* PREFIX/a/a/.../a/SUFFIX with `levels` names in all. */
+static const char *deep_path(const char *prefix, size_t levels, const char *suffix)
+{
+	static char path[PAYLOAD_PATH_MAX];
+	size_t len = (size_t)snprintf(path, sizeof path, "%s/", prefix);
+
+	for (size_t i = 2; i < levels; i++) {
+		path[len++] = 'a';
+		path[len++] = '/';
+	}
+	snprintf(path + len, sizeof path - len, "%s", suffix);
+	return path;
+}
+
+static void paths_of_too_many_names_are_refused(void **state)
+{
+	cleanup_payload struct payload *p = payload_make();
+	struct err e = ERR_INIT;
+
+	assert_int_equal(add(p, deep_path("x", PAYLOAD_LEVELS_MAX + 1, "k"), "x", 0644, &e), -E2BIG);
+	assert_non_null(strstr(err_text(&e), "more than 64 names in one path: x/a/a/"));
+	assert_int_equal(payload_add_mount_dir(p, deep_path("m", PAYLOAD_LEVELS_MAX + 1, "k"), &e), -E2BIG);
+	assert_non_null(strstr(err_text(&e), "more than 64 names in one path: m/a/a/"));
+	assert_int_equal(p->n_files + p->n_mount_dirs, 0);
+	/* of what is no name nothing is made */
+	assert_int_equal(add(p, deep_path(".//x", PAYLOAD_LEVELS_MAX, "./k/."), "x", 0644, &e), 0);
+	assert_int_equal(payload_add_mount_dir(p, deep_path("m", PAYLOAD_LEVELS_MAX, "k/"), &e), 0);
+	assert_int_equal(payload_seal(p, &e), 0);
+}
+
+/* Files N/a/.../a/k and nested mount points mN/a/.../a/k, of 60 names; one more file of one name for each of `more`. Two ways
+ * lead to each of the first, and share all but the last. */
+static int seal_deep(size_t files, size_t mount_dirs, size_t more, struct err *e)
+{
+	cleanup_payload struct payload *p = payload_make();
+	const struct secspan nothing = { .len = 0 };
+	const struct digest digest = { 0 };
+	char prefix[32];
+
+	for (size_t i = 0; i < files; i++) {
+		snprintf(prefix, sizeof prefix, "%zu", i);
+		assert_int_equal(payload_add(p, deep_path(prefix, 60, "k"), &nothing, &digest, 0644, NULL), 0);
+		assert_int_equal(payload_add(p, deep_path(prefix, 60, "k-"), &nothing, &digest, 0644, NULL), 0);
+	}
+	for (size_t i = 0; i < mount_dirs; i++) {
+		snprintf(prefix, sizeof prefix, "m%zu", i);
+		assert_int_equal(payload_add_mount_dir(p, deep_path(prefix, 60, "k"), NULL), 0);
+		assert_int_equal(payload_add_mount_dir(p, deep_path(prefix, 59, "a"), NULL), 0);
+	}
+	for (size_t i = 0; i < more; i++) {
+		snprintf(prefix, sizeof prefix, "x%zu", i);
+		assert_int_equal(payload_add(p, prefix, &nothing, &digest, 0644, NULL), 0);
+	}
+	return payload_seal(p, e);
+}
+
+static void too_many_files_and_folders_are_refused(void **state)
+{
+	static const struct {
+		size_t files, mount_dirs, more;
+		int r;
+	} rows[] = {
+		{ 1074, 0, 22, 0 }, /* 61 each */
+		{ 1074, 0, 23, -E2BIG },  { 1000, 75, 36, 0 }, /* 60 each: of two, one is on the way to the other */
+		{ 1000, 75, 37, -E2BIG }, { 0, 1092, 16, 0 },  { 0, 1093, 0, -E2BIG }, { 0, 0, 65536, 0 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct err e = ERR_INIT;
+		int r = seal_deep(rows[i].files, rows[i].mount_dirs, rows[i].more, &e);
+
+		if (r != rows[i].r)
+			fail_msg("row %zu: %d", i, r);
+		if (r < 0)
+			assert_string_equal(err_text(&e), "more than 65536 files and folders in one volume");
+	}
 }
 
 static void paths_are_cleaned(void **state)
@@ -376,6 +456,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(bad_paths_are_refused_in_the_kubelets_words),
 		cmocka_unit_test(a_path_of_4096_is_taken_and_one_more_is_not),
+		cmocka_unit_test(paths_of_too_many_names_are_refused),
+		cmocka_unit_test(too_many_files_and_folders_are_refused),
 		cmocka_unit_test(paths_are_cleaned),
 		cmocka_unit_test(what_cannot_be_is_found_by_sealing),
 		cmocka_unit_test(what_only_looks_like_a_clash_is_taken),
