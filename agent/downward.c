@@ -2,11 +2,13 @@
  * Go's %q does it, and no newline at the end. A resource is a whole number: the quantity over the divisor, rounded up. */
 #include "agent/downward.h"
 
-#include <inttypes.h>
 #include <math.h>
 
+#include "agent/reason.h"
 #include "common/quantity.h"
 #include "common/str.h"
+
+#define CONTENT_MAX (4u << 20) /* a pod has 256 KiB of annotations, of which each byte may be shown as ten */
 
 static const char *const FIELDS[DOWNWARD_FIELDS_N] = {
 	[DOWNWARD_NAME] = "metadata.name",
@@ -77,18 +79,37 @@ static size_t decode_utf8(const char *text, uint32_t *ret_c)
 	return len ?: 1;
 }
 
+static int add_hex(struct buf *out, char kind, size_t n_digits, uint32_t c)
+{
+	char text[10] = { '\\', kind };
+
+	for (size_t i = 0; i < n_digits; i++, c >>= 4)
+		text[1 + n_digits - i] = "0123456789abcdef"[c & 0xf];
+	return buf_add(out, text, 2 + n_digits);
+}
+
 static int add_quoted_char(struct buf *out, const char *text, size_t len, uint32_t c)
 {
 	static const char from[] = "\a\b\f\n\r\t\v\\\"", to[] = "abfnrtv\\\"";
 	const char *escape = c < 0x80 && c ? strchr(from, (int)c) : NULL;
 
 	if (escape)
-		return buf_printf(out, "\\%c", to[escape - from]);
+		return buf_add(out, (char[]){ '\\', to[escape - from] }, 2);
 	if (is_printable(c))
 		return buf_add(out, text, len);
 	if (c < ' ' || c == 0x7f)
-		return buf_printf(out, "\\x%02" PRIx32, c);
-	return c < 0x10000 ? buf_printf(out, "\\u%04" PRIx32, c) : buf_printf(out, "\\U%08" PRIx32, c);
+		return add_hex(out, 'x', 2, c);
+	return c < 0x10000 ? add_hex(out, 'u', 4, c) : add_hex(out, 'U', 8, c);
+}
+
+/* How much of it is shown as it is. */
+static size_t plain_len(const char *text)
+{
+	size_t n = 0;
+
+	while (text[n] >= ' ' && text[n] < 0x7f && text[n] != '"' && text[n] != '\\')
+		n++;
+	return n;
 }
 
 static int add_quoted(struct buf *out, const char *text)
@@ -97,9 +118,14 @@ static int add_quoted(struct buf *out, const char *text)
 
 	r = buf_add(out, "\"", 1);
 	while (r == 0 && *text) {
+		size_t len = plain_len(text);
 		uint32_t c;
-		size_t len = decode_utf8(text, &c);
 
+		r = buf_add(out, text, len);
+		text += len;
+		len = decode_utf8(text, &c);
+		if (r < 0 || !*text)
+			break;
 		r = add_quoted_char(out, text, len, c);
 		text += len;
 	}
@@ -120,12 +146,31 @@ static int add_pairs(struct buf *out, const struct pairs *pairs)
 	return r;
 }
 
+struct key {
+	const char *text;
+	size_t len;
+};
+
+static int compare_key(const void *key, const void *label)
+{
+	const struct key *k = key;
+	const char *name = ((const struct label *)label)->key;
+
+	return strncmp(k->text, name, k->len) ?: -(name[k->len] != 0);
+}
+
+static const struct label *find_label(const struct pairs *pairs, const char *key, size_t len)
+{
+	return pairs->n == 0
+		       ? NULL
+		       : bsearch(&(struct key){ key, len }, pairs->all, pairs->n, sizeof(*pairs->all), compare_key);
+}
+
 static const char *find_pair(const struct pairs *pairs, const char *key, size_t len)
 {
-	for (size_t i = 0; i < pairs->n; i++)
-		if (strlen(pairs->all[i].key) == len && strncmp(pairs->all[i].key, key, len) == 0)
-			return pairs->all[i].value;
-	return NULL;
+	const struct label *label = find_label(pairs, key, len);
+
+	return label ? label->value : NULL;
 }
 
 static int add_field(const struct pod *pod, const char *path, struct buf *out)
@@ -269,4 +314,87 @@ int downward_text(const struct pod *pod, const struct pod_item *item, const stru
 	if (r == -ENOMEM || r == -ENOBUFS)
 		return err_set(e, r, "%s: %s", item->path, r == -ENOMEM ? "out of memory" : "too long");
 	return r;
+}
+
+/* ---- contents ---- */
+
+/* Where the pod keeps what a field shows. NULL in *ret_text: nowhere, for it is short. */
+static int find_text(const struct pod *pod, const char *path, struct pod_text **ret_text)
+{
+	struct pod *made = (struct pod *)(uintptr_t)pod;
+	const struct label *label = NULL;
+	const struct pairs *pairs;
+	enum downward_field field;
+	struct pod_text **texts;
+	const char *key;
+	size_t len;
+
+	*ret_text = NULL;
+	if (downward_field_parse(path, &field, &key, &len) < 0 || field < DOWNWARD_LABELS)
+		return 0;
+	pairs = field == DOWNWARD_LABELS ? &pod->labels : &pod->annotations;
+	texts = field == DOWNWARD_LABELS ? &made->label_texts : &made->annotation_texts;
+	if (len > 0) {
+		label = find_label(pairs, key, len);
+		if (!label)
+			return 0;
+	}
+	if (!*texts)
+		*texts = calloc(pairs->n + 1, sizeof(**texts));
+	if (!*texts)
+		return -ENOMEM;
+	*ret_text = *texts + (label ? (size_t)(label - pairs->all) : pairs->n);
+	return 0;
+}
+
+static enum reason reason_of_text(int r)
+{
+	if (r == -EAGAIN)
+		return REASON_NODE_NOT_FETCHED;
+	if (r == -ENOMEM)
+		return REASON_OUT_OF_MEMORY;
+	return r == -ENOBUFS ? REASON_TOO_LARGE : REASON_FIELD_INVALID;
+}
+
+/* The bytes are in locked memory like all others: what serves them knows of no other. */
+static int make_text(const struct pod *pod, const struct pod_item *item, const struct pairs *allocatable,
+		     struct pod_text *ret_text, struct err *e)
+{
+	cleanup_buf struct buf text = BUF_INIT(CONTENT_MAX);
+	struct secblock *block = NULL;
+	int r;
+
+	r = downward_text(pod, item, allocatable, &text, e);
+	if (r < 0)
+		return reason_set(e, reason_of_text(r), r);
+	r = secblock_new(text.len, &block, e);
+	if (r < 0)
+		return reason_set(e, REASON_SECRET_MEMORY_FULL, r);
+	if (text.len > 0)
+		memcpy(block->data, text.data, text.len);
+	*ret_text = (struct pod_text){ .block = block, .digest = digest_of(block->data, text.len) };
+	return 0;
+}
+
+int downward_content(const struct pod *pod, const struct pod_item *item, const struct pairs *allocatable,
+		     struct secspan *ret_content, struct digest *ret_digest, struct err *e)
+{
+	struct pod_text *kept = NULL, text = { .block = NULL };
+	int r = 0;
+
+	if (!item->container && find_text(pod, item->key, &kept) < 0)
+		return reason_set(e, REASON_OUT_OF_MEMORY, err_set(e, -ENOMEM, "%s: out of memory", item->path));
+	if (kept && kept->block)
+		text = *kept;
+	else
+		r = make_text(pod, item, allocatable, &text, e);
+	if (r < 0)
+		return r;
+	if (kept) {
+		*kept = text;
+		secblock_ref(text.block);
+	}
+	*ret_content = (struct secspan){ .block = text.block, .len = text.block->len };
+	*ret_digest = text.digest;
+	return 0;
 }

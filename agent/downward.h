@@ -26,3 +26,8 @@ const char *downward_divisor_problem(const char *resource, const char *divisor);
  * -ENOMEM, -ENOBUFS. */
 int downward_text(const struct pod *pod, const struct pod_item *item, const struct pairs *allocatable, struct buf *out,
 		  struct err *e);
+/* The same as what a file has; *ret_content's block is the caller's to unref. Labels and annotations, each and all of them, are
+ * made once and kept with the pod: a Pod of 1.5 MiB can ask thousands of times for 1 MiB. e has the reason, too. -ENOMEM: of the
+ * heap, or secretMemoryLimit. */
+int downward_content(const struct pod *pod, const struct pod_item *item, const struct pairs *allocatable,
+		     struct secspan *ret_content, struct digest *ret_digest, struct err *e);

@@ -92,12 +92,21 @@ static void container_deinit(struct pod_container *c)
 	free(c->name);
 }
 
+static void texts_free(struct pod_text *texts, const struct pairs *pairs)
+{
+	for (size_t i = 0; texts && i <= pairs->n; i++)
+		secblock_unref(texts[i].block);
+	free(texts);
+}
+
 static void pod_free(struct pod *p)
 {
 	for (size_t i = 0; i < p->n_volumes; i++)
 		volume_deinit(&p->volumes[i]);
 	for (size_t i = 0; i < p->n_containers; i++)
 		container_deinit(&p->containers[i]);
+	texts_free(p->label_texts, &p->labels);
+	texts_free(p->annotation_texts, &p->annotations);
 	pairs_deinit(&p->labels);
 	pairs_deinit(&p->annotations);
 	name_list_deinit(&p->pull_secrets);

@@ -86,6 +86,11 @@ struct pod_container {
 struct pod_mount_at {
 	uint32_t container, mount;
 };
+/* What a label, an annotation or all of them are as a file. */
+struct pod_text {
+	struct secblock *block; /* NULL: not made yet */
+	struct digest digest;
+};
 /* An annotation of ours that is wrong. */
 struct pod_mistake {
 	char *annotation, *text; /* which one, and what is wrong with it */
@@ -97,6 +102,8 @@ struct pod {
 	char *ns, *name, *uid, *resource_version, *node_name, *phase;
 	char *service_account;
 	struct pairs labels, annotations; /* kept when a volume or an environment shows them */
+	struct pod_text *label_texts,
+		*annotation_texts; /* downward.c's own: of each, and behind them of all of them. NULL: not made yet */
 	char *host_ips, *pod_ips; /* with commas between, kept when an environment shows them; NULL: not known */
 	struct name_list pull_secrets; /* imagePullSecrets */
 	bool deleting; /* metadata.deletionTimestamp is set */

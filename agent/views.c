@@ -8,7 +8,6 @@
 #include "common/buf.h"
 #include "common/str.h"
 
-#define DOWNWARD_MAX (4u << 20) /* a pod has 256 KiB of annotations, of which each byte may be shown as ten */
 #define VERSIONS_MAX 65536 /* of text: sources times the length of a resourceVersion */
 
 /* --- nested mount points --- */
@@ -229,49 +228,23 @@ static int view_add_items(struct view *v, mode_t mode, const struct pod_volume_s
 	return 0;
 }
 
-/* Why the pod's own text cannot be made: r is downward_text()'s. */
-static enum reason reason_of_text(int r)
-{
-	if (r == -EAGAIN)
-		return REASON_NODE_NOT_FETCHED;
-	if (r == -ENOMEM)
-		return REASON_OUT_OF_MEMORY;
-	return r == -ENOBUFS ? REASON_TOO_LARGE : REASON_FIELD_INVALID;
-}
-
-/* The bytes are in locked memory like all others: what serves them knows of no other. */
-static int view_add_text(struct view *v, const struct pod_item *item, const char *text, size_t len, mode_t mode,
-			 struct err *e)
-{
-	cleanup_secblock struct secblock *block = NULL;
-	struct secspan span = { .len = len };
-	struct digest digest = digest_of(text, len);
-	int r;
-
-	r = secblock_new(len, &block, e);
-	if (r < 0)
-		return r;
-	memcpy(block->data, text, len);
-	span.block = block;
-	return payload_add(v->payload, item->path, &span, &digest, item->has_mode ? item->mode : mode, e);
-}
-
 static int view_add_pod(struct view *v, mode_t mode, const struct pod *pod, const struct pod_volume_source *source,
 			const struct pairs *allocatable, struct err *e)
 {
-	int r;
+	int r = 0;
 
-	for (size_t i = 0; i < source->n_items; i++) {
-		cleanup_buf struct buf text = BUF_INIT(DOWNWARD_MAX);
+	for (size_t i = 0; i < source->n_items && r == 0; i++) {
+		const struct pod_item *item = &source->items[i];
+		struct secspan content;
+		struct digest digest;
 
-		r = downward_text(pod, &source->items[i], allocatable, &text, e);
-		if (r < 0)
-			return reason_set(e, reason_of_text(r), r);
-		r = view_add_text(v, &source->items[i], text.data ?: "", text.len, mode, e);
+		r = downward_content(pod, item, allocatable, &content, &digest, e);
 		if (r < 0)
 			return r;
+		r = payload_add(v->payload, item->path, &content, &digest, item->has_mode ? item->mode : mode, e);
+		secblock_unref(content.block);
 	}
-	return 0;
+	return r;
 }
 
 /* Of one that cannot be had. */

@@ -383,10 +383,10 @@ def and_pods(pieces):
     return pieces_of(lambda c: c.good()[:-2] + b",", pieces, b"{}]}")
 
 
-def pod_text(c, name, volumes=b"", mounts=b""):
-    return (b'{"apiVersion":"v1","kind":"Pod","metadata":{"namespace":"default","name":"%s","uid":"u-%s","resourceVersion":"%%RV%%"},'
+def pod_text(c, name, volumes=b"", mounts=b"", more_meta=b""):
+    return (b'{"apiVersion":"v1","kind":"Pod","metadata":{"namespace":"default","name":"%s","uid":"u-%s","resourceVersion":"%%RV%%"%s},'
             b'"spec":{"nodeName":"%s","volumes":[%s],"containers":[{"name":"c","volumeMounts":[%s]}]}}' %
-            (name, name, c.key[1].encode(), volumes, mounts))
+            (name, name, more_meta, c.key[1].encode(), volumes, mounts))
 
 
 def strange_pods(c):
@@ -459,6 +459,16 @@ def deep_pod(n_items, n_levels):
     return run
 
 
+def telling_pod(n_volumes, fields, more_meta):
+    """One more pod, each of whose volumes shows these fields of it."""
+    def run(c):
+        items = b",".join(b'{"path":"f%d","fieldRef":{"fieldPath":"%s"}}' % (i, field) for i, field in enumerate(fields))
+        volumes = b",".join(b'{"name":"v%d","downwardAPI":{"items":[%s]}}' % (i, items) for i in range(n_volumes))
+        mounts = b",".join(b'{"name":"v%d","mountPath":"/m/%d"}' % (i, i) for i in range(n_volumes))
+        c.body(c.good()[:-2] + b"," + pod_text(c, b"telling", volumes, mounts, more_meta) + b"]}")
+    return run
+
+
 PODS = [
     ("spaces without an end", "list", endless(b" " * 65536), TOO_LARGE, 80),
     ("401 without an end", "list", endless(b" " * 65536, code=401), "401 Unauthorized", 16),
@@ -479,6 +489,8 @@ PODS = [
     ("a pod of 1000 volumes of a Secret of 1000 keys", "list", pod_of_large_volumes(1000, 1000), None, 160, 8),
     ("a pod of 390 files in 2000 folders each", "list", deep_pod(390, 2000), None, 16),
     ("a pod of 10,000 files in 60 folders each", "list", deep_pod(10_000, 60), None, 16),
+    ("a pod whose 1000 volumes show its 256 KiB of annotations", "list",
+     telling_pod(1000, [b"metadata.annotations"], b',"annotations":{"k":"%s"}' % (b"\x7f" * (256 << 10))), None, 32),
     ("pods with names, uids, volumes and paths that cannot be", "list", strange_pods, None, 16),
     ("a message without an end", "frame", frames(b"x" * 65536), FRAME_LARGE, 16),
     ("the pod is gone, says what cannot be", "frame", taken_by_nonsense, None, 16),

@@ -10,9 +10,9 @@
 
 #define POD(item)                                                                                                      \
 	"{\"metadata\":{\"namespace\":\"ns\",\"name\":\"p\",\"uid\":\"u-1\",\"labels\":{\"b\":\"2\",\"a\":\"one\","    \
-	"\"x.y/z\":\"\"},"                                                                                             \
+	"\"x.y/z\":\"\",\"ab\":\"3\"},"                                                                                \
 	"\"annotations\":{\"k\":\"l1\\nl2\\t\\\"q\\\"\\\\ \\u00fc \\u200b \\u0001 "                                    \
-	"\\ud83d\\ude00\",\"Big/K\":\"v\"}},\"spec\":{"                                                                \
+	"\\ud83d\\ude00\",\"Big/K\":\"v\",\"q\":\"\\u007f\\u0080\\udbff\\udfff\\u0007x\"}},\"spec\":{"                 \
 	"\"volumes\":[{\"name\":\"v\",\"downwardAPI\":{\"items\":[{\"path\":\"f\"," item "}]}}],\"initContainers\":["  \
 	"{\"name\":\"init\",\"resources\":{\"limits\":{\"cpu\":\"2\"}}}],\"containers\":[{\"name\":\"c\","             \
 	"\"resources\":{"                                                                                              \
@@ -50,15 +50,19 @@ static void texts_are_the_kubelets(void **state)
 		{ FIELD("metadata.name"), "p" },
 		{ FIELD("metadata.namespace"), "ns" },
 		{ FIELD("metadata.uid"), "u-1" },
-		{ FIELD("metadata.labels"), "a=\"one\"\nb=\"2\"\nx.y/z=\"\"" },
+		{ FIELD("metadata.labels"), "a=\"one\"\nab=\"3\"\nb=\"2\"\nx.y/z=\"\"" },
 		{ FIELD("metadata.labels['a']"), "one" },
 		{ FIELD("metadata.labels['x.y/z']"), "" },
+		{ FIELD("metadata.labels['ab']"), "3" },
 		{ FIELD("metadata.labels['none']"), "" },
+		{ FIELD("metadata.labels['x.y/']"), "" },
+		{ FIELD("metadata.labels['x.y/zz']"), "" },
 		{ FIELD("metadata.annotations['Big/K']"), "v" },
 		/* one key alone is as it is, in the list it is quoted as by Go */
 		{ FIELD("metadata.annotations['k']"), "l1\nl2\t\"q\"\\ \xc3\xbc \xe2\x80\x8b \x01 \xf0\x9f\x98\x80" },
 		{ FIELD("metadata.annotations"),
-		  "Big/K=\"v\"\nk=\"l1\\nl2\\t\\\"q\\\"\\\\ \xc3\xbc \\u200b \\x01 \xf0\x9f\x98\x80\"" },
+		  "Big/K=\"v\"\nk=\"l1\\nl2\\t\\\"q\\\"\\\\ \xc3\xbc \\u200b \\x01 \xf0\x9f\x98\x80\"\n"
+		  "q=\"\\x7f\\u0080\\U0010ffff\\ax\"" },
 		{ RESOURCE("c", "limits.cpu"), "2" },
 		{ DIVIDED("c", "limits.cpu", "\"1m\""), "1500" },
 		{ DIVIDED("c", "limits.cpu", "\"0\""), "2" },
@@ -147,7 +151,7 @@ static void only_what_is_shown_is_kept(void **state)
 	cleanup_pod struct pod *cpu = pod_of(RESOURCE("c", "limits.cpu"));
 
 	assert_int_equal(name->labels.n + name->annotations.n + pod_find_container(name, "c")->limits.n, 0);
-	assert_int_equal(labels->labels.n, 3);
+	assert_int_equal(labels->labels.n, 4);
 	assert_int_equal(labels->annotations.n, 0);
 	assert_int_equal(cpu->labels.n, 0);
 	assert_int_equal(pod_find_container(cpu, "c")->limits.n, 3);

@@ -7,6 +7,8 @@
 #include <cmocka.h>
 
 #include "agent/codec.h"
+#include "agent/reason.h"
+#include "common/buf.h"
 #include "common/str.h"
 
 static json_t *json_from(const char *text)
@@ -406,6 +408,71 @@ static void what_the_pod_says_is_of_the_pod(void **state)
 	assert_string_equal(text, "pod/p=u1/ of:name");
 }
 
+#define SHOWN	    "{\"path\":\"all\",\"fieldRef\":{\"fieldPath\":\"metadata.annotations\"}},"
+#define SHOWN_ONE   "{\"path\":\"one\",\"fieldRef\":{\"fieldPath\":\"metadata.annotations['one']\"}},"
+#define SHOWN_AGAIN "{\"path\":\"again\",\"fieldRef\":{\"fieldPath\":\"metadata.annotations['one']\"}}"
+
+/* n volumes show all annotations, and one twice; it is 64 KiB long, and four times that among the others. */
+static struct pod *pod_of_much(size_t n)
+{
+	cleanup_buf struct buf text = BUF_INIT(4u << 20);
+
+	buf_add_str(&text, "{\"metadata\":{\"name\":\"p\",\"namespace\":\"ns\",\"uid\":\"u1\",\"annotations\":{"
+			   "\"none\":\"\",\"one\":\"");
+	for (int i = 0; i < 65536; i++)
+		buf_add_str(&text, "\x7f");
+	buf_add_str(&text, "\"}},\"spec\":{\"volumes\":[");
+	for (size_t i = 0; i < n; i++)
+		buf_printf(&text, "%s{\"name\":\"v%zu\",\"downwardAPI\":{\"items\":[" SHOWN SHOWN_ONE SHOWN_AGAIN "]}}",
+			   i ? "," : "", i);
+	assert_int_equal(buf_add_str(&text, "]}}"), 0);
+	return pod_from(text.data);
+}
+
+static void what_the_pod_says_is_in_memory_once(void **state)
+{
+	static struct view views[1000];
+	struct pod *pod = pod_of_much(ARRAY_SIZE(views));
+
+	for (size_t i = 0; i < ARRAY_SIZE(views); i++) {
+		const struct payload_file *f;
+
+		assert_int_equal(view_make(pod, &pod->volumes[i], ENTRIES(NULL), NULL, &views[i], NULL), 0);
+		f = views[i].payload->files;
+		assert_string_equal(f[0].path, "again");
+		assert_string_equal(f[1].path, "all");
+		assert_int_equal(f[0].content.len, 65536);
+		assert_int_equal(f[1].content.len, strlen("none=\"\"\none=\"\"") + 4 * 65536);
+		assert_memory_equal(secspan_data(&f[0].content), "\x7f\x7f", 2);
+		assert_memory_equal(secspan_data(&f[1].content), "none=\"\"\none=\"\\x7f\\x7f", 21);
+		assert_ptr_equal(f[0].content.block, f[2].content.block);
+		assert_ptr_equal(f[0].content.block, views[0].payload->files[0].content.block);
+		assert_ptr_equal(f[1].content.block, views[0].payload->files[1].content.block);
+	}
+	assert_int_equal(secmem_stats().n_blocks, 2);
+	/* whoever shows it keeps it */
+	pod_unref(pod);
+	assert_int_equal(secmem_stats().n_blocks, 2);
+	assert_int_equal(secspan_data(&views[1].payload->files[0].content)[65535], 0x7f);
+	for (size_t i = 0; i < ARRAY_SIZE(views); i++)
+		view_deinit(&views[i]);
+	assert_int_equal(secmem_stats().n_blocks, 0);
+}
+
+static void what_has_no_room_is_made_later(void **state)
+{
+	cleanup_pod struct pod *pod = pod_of_much(1);
+	cleanup(view_deinit) struct view view = { .n_files = 0 };
+	struct err e = ERR_INIT;
+	void *taken = secmem_alloc((4 << 20) - (300 << 10));
+
+	assert_non_null(taken);
+	assert_int_equal(view_make(pod, &pod->volumes[0], ENTRIES(NULL), NULL, &view, &e), -ENOMEM);
+	assert_int_equal(e.reason, REASON_SECRET_MEMORY_FULL);
+	secmem_free(taken);
+	assert_int_equal(view_make(pod, &pod->volumes[0], ENTRIES(NULL), NULL, &view, &e), 0);
+}
+
 static void config_maps_have_their_own_words(void **state)
 {
 	cleanup_pod struct pod *pod =
@@ -546,6 +613,8 @@ int main(void)
 		cmocka_unit_test(paths_that_no_item_has_are_a_mistake),
 		cmocka_unit_test(every_file_is_of_a_source),
 		cmocka_unit_test(what_the_pod_says_is_of_the_pod),
+		cmocka_unit_test(what_the_pod_says_is_in_memory_once),
+		cmocka_unit_test(what_has_no_room_is_made_later),
 		cmocka_unit_test(config_maps_have_their_own_words),
 		cmocka_unit_test(one_bad_source_fails_them_all),
 		cmocka_unit_test(nested_mount_points_are_the_kubelets),
