@@ -453,16 +453,20 @@ static const char *path_from(const struct payload *p, const char *(*nth)(const s
 	return lo < n ? nth(p, lo) : NULL;
 }
 
+bool payload_has_mount_dir(const struct payload *p, const char *path)
+{
+	const char *dir = path_from(p, mount_dir_path, p->n_mount_dirs, path);
+
+	return dir && (str_eq(dir, path) || is_below(dir, path));
+}
+
 enum payload_kind payload_find(const struct payload *p, const char *path)
 {
 	const char *file = path_from(p, file_path, p->n_files, path);
-	const char *dir = path_from(p, mount_dir_path, p->n_mount_dirs, path);
 
 	if (file && str_eq(file, path))
 		return PAYLOAD_FILE;
-	if ((file && is_below(file, path)) || (dir && (str_eq(dir, path) || is_below(dir, path))))
-		return PAYLOAD_FOLDER;
-	return PAYLOAD_NOTHING;
+	return (file && is_below(file, path)) || payload_has_mount_dir(p, path) ? PAYLOAD_FOLDER : PAYLOAD_NOTHING;
 }
 
 /* How many of its first names are those of an earlier one of a sorted list. */

@@ -88,3 +88,5 @@ int payload_seal(struct payload *p, struct err *e);
 enum payload_kind { PAYLOAD_NOTHING, PAYLOAD_FILE, PAYLOAD_FOLDER };
 /* What a sealed payload has at a cleaned path: a key, or a folder with keys or nested mount points. */
 enum payload_kind payload_find(const struct payload *p, const char *path);
+/* A nested mount point is there, or in it. */
+bool payload_has_mount_dir(const struct payload *p, const char *path);

@@ -82,17 +82,6 @@ static int add_mount_dirs(struct plan *p, struct node *vol, bool staged)
 	return r;
 }
 
-static bool mount_dir_wanted(const struct payload *pl, const char *path)
-{
-	size_t len = strlen(path);
-
-	for (size_t i = 0; i < pl->n_mount_dirs; i++)
-		if (strncmp(pl->mount_dirs[i], path, len) == 0 &&
-		    (pl->mount_dirs[i][len] == '/' || pl->mount_dirs[i][len] == 0))
-			return true;
-	return false;
-}
-
 /* *n becomes the first folder from there on that nothing is to be mounted in, versions left out. NULL: there is none. */
 static int find_unwanted(const struct plan *p, const struct payload *pl, const struct node *vol, struct node **n)
 {
@@ -108,7 +97,7 @@ static int find_unwanted(const struct plan *p, const struct payload *pl, const s
 		r = node_path(*n, path);
 		if (r < 0)
 			return r;
-		if (!mount_dir_wanted(pl, path + prefix))
+		if (!payload_has_mount_dir(pl, path + prefix))
 			return 0;
 		*n = walk_next(vol, *n);
 	}

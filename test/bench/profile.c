@@ -9,6 +9,7 @@
  *   profile volumes N  N volumes are made, change together, and are asked for again as they are
  *
  *   profile mounts N   it is found out of N volumes of one pod whether they are mounted, and what is nested in them, by N mounts
+ *   profile nested N   a volume with N nested mount points is made, and changes
  *
  * A Secret has one key of 1 KiB; that of `volumes` a shorter one. */
 #include "agent/codec.h"
@@ -19,7 +20,7 @@
 #include "test/unit/publishing.h"
 
 enum { VALUE_LEN = 1024, SECRET_MEMORY = 16 << 20 };
-#define USAGE "usage: profile event|publish|volumes|mounts N"
+#define USAGE "usage: profile event|publish|volumes|mounts|nested N"
 
 static _Noreturn void die(const char *what)
 {
@@ -279,6 +280,23 @@ static void mounts(size_t n)
 	look_at_mounts(p);
 }
 
+static void nested(size_t n)
+{
+	cleanup_buf struct buf spec = BUF_INIT(1U << 30);
+	int r = 0;
+
+	setup(NULL);
+	f.log.max = 1U << 30;
+	for (size_t i = 0; i < n && r == 0; i++)
+		r = buf_printf(&spec, "m%zu/a ", i);
+	if (r < 0 || buf_add_str(&spec, "key=1") < 0)
+		die("out of memory");
+	ask_for_all(1, spec.data, 0);
+	spec.data[spec.len - 1] = '2';
+	ask_for_all(1, spec.data, 0);
+	teardown(NULL);
+}
+
 int main(int argc, char **argv)
 {
 	uint64_t n = 0;
@@ -293,6 +311,8 @@ int main(int argc, char **argv)
 		volumes(n);
 	else if (str_eq(argv[1], "mounts"))
 		mounts(n);
+	else if (str_eq(argv[1], "nested"))
+		nested(n);
 	else
 		die(USAGE);
 	return 0;

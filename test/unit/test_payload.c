@@ -419,6 +419,9 @@ static void a_path_is_found_as_file_or_folder(void **state)
 		if (payload_find(p, rows[i].path) != rows[i].kind)
 			fail_msg("%s: %d", rows[i].path, payload_find(p, rows[i].path));
 		assert_int_equal(payload_find(none, rows[i].path), PAYLOAD_NOTHING);
+		if (payload_has_mount_dir(p, rows[i].path) !=
+		    (str_eq(rows[i].path, "m") || str_eq(rows[i].path, "m/n")))
+			fail_msg("%s", rows[i].path);
 	}
 }
 
