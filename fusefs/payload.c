@@ -8,6 +8,8 @@
 
 #define DIGEST_TEXT_MAX	   (64u << 20)
 #define FS_GROUP_FILE_BITS 0440
+#define LARGE_NODES	   1024
+#define LARGE_BYTES	   (16u << 20) /* a Secret of 1 MiB may be in many files */
 
 int payload_new(struct payload **ret_p)
 {
@@ -469,6 +471,15 @@ enum payload_kind payload_find(const struct payload *p, const char *path)
 	return (file && is_below(file, path)) || payload_has_mount_dir(p, path) ? PAYLOAD_FOLDER : PAYLOAD_NOTHING;
 }
 
+bool payload_is_large(const struct payload *p)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < p->n_files; i++)
+		sum += p->files[i].content.len;
+	return p->n_nodes > LARGE_NODES || sum > LARGE_BYTES;
+}
+
 /* How many of its first names are those of an earlier one of a sorted list. */
 static size_t count_common_levels(const char *earlier, const char *path)
 {
@@ -489,12 +500,11 @@ static size_t count_nodes(const struct payload *p, const char *(*nth)(const stru
 	return sum;
 }
 
-static int nodes_check(const struct payload *p, struct err *e)
+static int nodes_check(struct payload *p, struct err *e)
 {
 	/* the two have no folder in common, see mount_dirs_check() */
-	size_t n = count_nodes(p, file_path, p->n_files) + count_nodes(p, mount_dir_path, p->n_mount_dirs);
-
-	return n > PAYLOAD_NODES_MAX
+	p->n_nodes = count_nodes(p, file_path, p->n_files) + count_nodes(p, mount_dir_path, p->n_mount_dirs);
+	return p->n_nodes > PAYLOAD_NODES_MAX
 		       ? err_set(e, -E2BIG, "more than %d files and folders in one volume", PAYLOAD_NODES_MAX)
 		       : 0;
 }

@@ -37,6 +37,7 @@ struct payload {
 	size_t n_files;
 	char **mount_dirs; /* folders for other volumes' nested mount points, cleaned, sorted */
 	size_t n_mount_dirs;
+	size_t n_nodes; /* files and folders that these are, once sealed */
 	bool has_fs_group;
 	gid_t fs_group;
 	bool live; /* each key is shown as a live file, too */
@@ -90,3 +91,5 @@ enum payload_kind { PAYLOAD_NOTHING, PAYLOAD_FILE, PAYLOAD_FOLDER };
 enum payload_kind payload_find(const struct payload *p, const char *path);
 /* A nested mount point is there, or in it. */
 bool payload_has_mount_dir(const struct payload *p, const char *path);
+/* Of a sealed one: so many files, folders or bytes that others are not to wait until all of them have been read. */
+bool payload_is_large(const struct payload *p);

@@ -157,6 +157,7 @@ static int build_new(struct plan *p)
 	}
 	r = add_mount_dirs(p, vol, true);
 	r = r ?: add_live(p, version);
+	rest_if_large(p);
 	r = r ?: warm_tree(p, vol);
 	r = r ?: warm_live(p, version);
 	return r ?: warm_parents(p, vol);

@@ -428,6 +428,7 @@ int flat_new(struct plan *p)
 		r = fill_folder(p, vol, pl->mount_dirs[i]);
 	r = r ?: add_live(p, version);
 	r = r ?: remove_others(p, version);
+	rest_if_large(p);
 	r = r ?: warm_tree(p, vol);
 	r = r ?: warm_live(p, version);
 	return r ?: warm_parents(p, vol);

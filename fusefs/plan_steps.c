@@ -121,6 +121,12 @@ void step_is_switch(struct plan *p)
 	p->steps[p->switch_step].mark = true;
 }
 
+void rest_if_large(struct plan *p)
+{
+	if (payload_is_large(p->payload))
+		p->rest_step = p->n_steps;
+}
+
 int stage_folder(struct plan *p, struct node *parent, const char *name, mode_t mode, gid_t gid,
 		 const struct digest *digest, struct node **ret_n)
 {

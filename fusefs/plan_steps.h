@@ -47,6 +47,8 @@ int step_add_name(struct plan *p, enum order_op op, struct node *made, const str
 		  const char *new_name);
 /* The step that was added last makes the new content visible. */
 void step_is_switch(struct plan *p);
+/* Of a new volume, before its reads. */
+void rest_if_large(struct plan *p);
 
 int stage_dir(struct plan *p, struct node *parent, const char *name, mode_t mode, gid_t gid, struct node **ret_n);
 /* digest: of a version's volume; NULL: another folder. */

@@ -4,7 +4,8 @@
  *
  * Where many volumes are to change, as those of the pods that share a Secret, each is switched first and all of them are tidied
  * up and read once then: a job whose new content is visible is put off (a rest) as long as the next one in the queue is the
- * update of another volume. Any other job comes after the rests, so nobody else finds a volume in between. */
+ * update of another volume. Any other job comes after the rests, so nobody else finds a volume in between. The reads of a new volume
+ * of many files are put off for them, too. */
 #include "fusefs/publish_internal.h"
 
 #include <sys/socket.h>
@@ -74,20 +75,6 @@ int job_new(struct publish *p, enum job_kind kind, const char *uid, struct job *
 static void publish_wake(struct publish *p)
 {
 	loop_defer_set(p->turn);
-}
-
-void job_enqueue(struct publish *p, struct job *j)
-{
-	list_append(&p->queue, &j->link);
-	p->stats.n_queued++;
-	publish_wake(p);
-}
-
-static void job_leave_queue(struct publish *p, struct job *j)
-{
-	list_remove(&j->link);
-	if (j->kind == JOB_VOLUME)
-		map_remove_str(&p->waiting, j->path);
 }
 
 static void job_finish(struct publish *p, struct job *j, int r)
@@ -786,6 +773,13 @@ static void cancel_waiting_of_pod(struct publish *p, const char *uid)
 			job_cancel(p, j, "overtaken by the removal of the pod");
 }
 
+static bool is_new(const struct publish *p, const char *path)
+{
+	const struct volume *v = map_get_str(&p->volumes, path);
+
+	return !v || !v->good;
+}
+
 int publish_volume(struct publish *p, const struct volume_path *at, struct payload *take_payload, publish_fn fn,
 		   void *userdata)
 {
@@ -798,6 +792,7 @@ int publish_volume(struct publish *p, const struct volume_path *at, struct paylo
 	if (r < 0)
 		return r;
 	j->payload = TAKE_PTR(payload);
+	j->large = is_new(p, j->path) && payload_is_large(j->payload);
 	cancel_waiting(p, j->path, "overtaken by a newer payload");
 	r = map_add_str(&p->waiting, j->path, j);
 	if (r < 0) {

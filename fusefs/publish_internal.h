@@ -1,6 +1,6 @@
-/* What the parts of publish share: publish.c (the queue), publish_volumes.c (what is known of what is shown), publish_order.c
- * (what the publisher is sent), publish_held.c (where one hangs) and publish_resume.c (what an earlier process has left). For nobody
- * else. */
+/* What the parts of publish share: publish.c (the jobs), publish_queue.c (which of them is next), publish_volumes.c (what is known
+ * of what is shown), publish_order.c (what the publisher is sent), publish_held.c (where one hangs) and publish_resume.c (what an
+ * earlier process has left). For nobody else. */
 #pragma once
 
 #include "common/list.h"
@@ -52,6 +52,7 @@ struct job {
 	uint64_t touch; /* JOB_HEAL: a folder of whose names the kernel's list may be old; 0: none */
 	unsigned n_read_only; /* times that it waited for the file system to be made writable */
 	bool waits; /* for that */
+	bool large; /* JOB_VOLUME: a new one of many files */
 	bool mends; /* JOB_VOLUME: the new content is there, and some names that were in the way of others have gone */
 	bool cleaning; /* the job has failed, its steps take back what they can */
 	uint64_t order_id, realtime_usec;
@@ -67,6 +68,7 @@ struct publish {
 	struct tree *tree;
 	struct map volumes;
 	struct list queue, done, retired;
+	struct job *large; /* the first one of the queue that is; NULL: there is none */
 	struct map waiting; /* what of the queue is a payload, by the volume's path: at most one for each */
 	struct list
 		rests; /* jobs whose new content is visible, and that go on when nobody waits for content any more */
@@ -129,7 +131,6 @@ DEFINE_CLEANUP(struct job *, job_free);
 #define cleanup_job cleanup(job_freep)
 /* A copy; s may be NULL. -ENOMEM. */
 int string_set(char **field, const char *s);
-void job_enqueue(struct publish *p, struct job *j);
 /* touch: a folder of whose names the kernel's list may be old; 0: none. */
 int heal_enqueue(struct publish *p, const char *uid, const char *path, uint64_t touch);
 /* When its new content is visible: somebody else waits for his. The next update of its own volume has to wait for its rest. */
@@ -137,6 +138,11 @@ bool job_may_rest(const struct publish *p, const struct job *j);
 /* The publisher will not answer any more: it is detached, and the current job fails, without taking back what it has made, which would
  * have to be done where the publisher hangs. */
 void publish_give_up(struct publish *p);
+
+/* ---- publish_queue.c ---- */
+
+void job_enqueue(struct publish *p, struct job *j);
+void job_leave_queue(struct publish *p, struct job *j);
 
 /* ---- publish_held.c ---- */
 

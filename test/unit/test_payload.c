@@ -123,6 +123,7 @@ static void paths_of_too_many_names_are_refused(void **state)
 	assert_int_equal(add(p, deep_path(".//x", PAYLOAD_LEVELS_MAX, "./k/."), "x", 0644, &e), 0);
 	assert_int_equal(payload_add_mount_dir(p, deep_path("m", PAYLOAD_LEVELS_MAX, "k/"), &e), 0);
 	assert_int_equal(payload_seal(p, &e), 0);
+	assert_int_equal(p->n_nodes, 2 * PAYLOAD_LEVELS_MAX);
 }
 
 /* Files N/a/.../a/k and nested mount points mN/a/.../a/k, of 60 names; one more file of one name for each of `more`. Two ways
@@ -442,6 +443,41 @@ static void too_many_files_are_refused(void **state)
 		assert_true(strcmp(p->files[i - 1].path, p->files[i].path) < 0);
 }
 
+static void files_folders_or_bytes_make_it_large(void **state)
+{
+	static const struct {
+		size_t files, levels, mount_dirs, bytes; /* of each file */
+		bool large;
+	} rows[] = {
+		{ 1, 1, 0, 1, false },	      { 1024, 1, 0, 1, false },	   { 1025, 1, 0, 1, true },
+		{ 20, 51, 4, 1, false },      { 20, 51, 5, 1, true },	   { 1, 1, 1023, 1, false },
+		{ 16, 1, 0, 1 << 20, false }, { 17, 1, 0, 1 << 20, true },
+	};
+	cleanup_secblock struct secblock *b = NULL;
+
+	assert_int_equal(secblock_new(1 << 20, &b, NULL), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		cleanup_payload struct payload *p = payload_make();
+		const struct secspan span = { .block = b, .len = rows[i].bytes };
+		char prefix[32];
+
+		for (size_t k = 0; k < rows[i].files; k++) {
+			snprintf(prefix, sizeof prefix, "%zu", k);
+			assert_int_equal(
+				payload_add(p, rows[i].levels > 1 ? deep_path(prefix, rows[i].levels, "k") : prefix,
+					    &span, &(struct digest){ 0 }, 0644, NULL),
+				0);
+		}
+		for (size_t k = 0; k < rows[i].mount_dirs; k++) {
+			snprintf(prefix, sizeof prefix, "m%zu", k);
+			assert_int_equal(payload_add_mount_dir(p, prefix, NULL), 0);
+		}
+		assert_int_equal(payload_seal(p, NULL), 0);
+		if (payload_is_large(p) != rows[i].large)
+			fail_msg("row %zu", i);
+	}
+}
+
 static void blocks_are_given_back(void **state)
 {
 	struct payload *p = payload_make();
@@ -471,6 +507,7 @@ int main(void)
 		cmocka_unit_test(digests_differ_exactly_when_payloads_do),
 		cmocka_unit_test(a_path_is_found_as_file_or_folder),
 		cmocka_unit_test(too_many_files_are_refused),
+		cmocka_unit_test(files_folders_or_bytes_make_it_large),
 		cmocka_unit_test(blocks_are_given_back),
 	};
 

@@ -451,6 +451,131 @@ static void what_rested_when_its_process_died_is_read_by_the_next(void **state)
 	assert_int_equal(line_of("readfile uid/live/a", 1), -1);
 }
 
+/* --- many files --- */
+
+#define N_LARGE 3
+enum { LARGE_FILES = 4000 };
+
+/* Of pod big-0, big-1 ... */
+static void order_large(int i, bool flat, struct result *res)
+{
+	static const char *const uids[N_LARGE] = { "big-0", "big-1", "big-2" };
+	cleanup_buf struct buf spec = BUF_INIT(1 << 20);
+
+	for (int k = 0; k < LARGE_FILES; k++)
+		assert_int_equal(buf_printf(&spec, "k%d= ", k), 0);
+	if (flat)
+		assert_int_equal(buf_add_str(&spec, "FLAT"), 0);
+	assert_int_equal(publish_volume(f.publish, &(struct volume_path){ uids[i], "p", "v" }, payload_make(spec.data),
+					result_fn, res),
+			 0);
+}
+
+/* The place of this line among all; they are one after the other. */
+static size_t place_of(const char *line)
+{
+	const char *at = strstr(f.log.data, line);
+
+	if (!at)
+		fail_msg("no %s", line);
+	return (size_t)(at - f.log.data);
+}
+
+static size_t last_place_of(const char *line)
+{
+	const char *at = NULL;
+
+	for (const char *next = f.log.data; (next = strstr(next, line)); next++)
+		at = next;
+	if (!at)
+		fail_msg("no %s", line);
+	return (size_t)(at - f.log.data);
+}
+
+static void turn_until(const char *line)
+{
+	while (!f.log.data || !strstr(f.log.data, line)) {
+		assert_true(loop_run_once(f.loop, 0) >= 0);
+		publisher_serve();
+	}
+}
+
+static void a_large_new_one_is_read_when_nobody_waits_for_content(void **state)
+{
+	for (int flat = 0; flat < 2; flat++) {
+		struct result res[N] = { 0 }, large = { 0 };
+
+		begin_with(flat ? "key=3" : "key=1");
+		f.log.max = 16 << 20;
+		order_large(flat, flat, &large);
+		turn_until("readfile big-");
+		assert_int_equal(large.n, 0);
+		update_all(flat ? "key=4" : "key=2", res);
+		run();
+		assert_told_once(res, 0);
+		assert_int_equal(large.n, 1);
+		assert_int_equal(large.r, 0);
+		assert_true(last_place_of("rename uid/") < last_place_of("readfile big-"));
+		assert_int_equal(publish_stats(f.publish).n_queued, 0);
+	}
+}
+
+/* It is the next one that waits, of whatever kind: an update, a new volume, a removal. */
+static void large_new_ones_are_made_when_nobody_else_waits(void **state)
+{
+	struct result res[N] = { 0 }, large[N_LARGE] = { 0 }, fresh = { 0 }, of_it = { 0 }, gone = { 0 };
+	const struct volume_path c = at(2);
+
+	begin_with("key=1");
+	f.log.max = 16 << 20;
+	for (int i = 0; i < N_LARGE; i++)
+		order_large(i, false, &large[i]);
+	/* what is of its own pod keeps its place */
+	assert_int_equal(publish_name_pod(f.publish, "big-1", "ns", "name", result_fn, &of_it), 0);
+	turn_until("readfile big-0");
+	order_update(0, "key=2", &res[0]);
+	assert_int_equal(publish_volume(f.publish, &(struct volume_path){ "other", "p", "v" }, payload_make("key=1"),
+					result_fn, &fresh),
+			 0);
+	order_update(1, "key=2", &res[1]);
+	assert_int_equal(publish_remove_volume(f.publish, &c, result_fn, &gone), 0);
+	run();
+	for (int i = 0; i < N_LARGE; i++)
+		assert_int_equal(large[i].n == 1 ? large[i].r : -1, 0);
+	assert_int_equal(res[0].n == 1 && res[1].n == 1 && fresh.n == 1 && of_it.n == 1 && gone.n == 1, 1);
+	assert_int_equal(res[0].r | res[1].r | fresh.r | of_it.r | gone.r, 0);
+	assert_true(place_of("rename uid/volumes/p/a/..data_tmp") < last_place_of("readfile big-0"));
+	assert_true(place_of("rename uid/volumes/p/a/..data_tmp") < place_of("mkdir other"));
+	assert_true(place_of("mkdir other") < place_of("rename uid/volumes/p/b/..data_tmp"));
+	assert_true(place_of("rename uid/volumes/p/b/..data_tmp") < place_of("rmdir uid/volumes/p/c\n"));
+	assert_true(place_of("rmdir uid/volumes/p/c\n") < place_of("mkdir big-1"));
+	assert_true(place_of("mkdir big-1") < place_of("mkdir big-2"));
+	assert_true(place_of("mkdir big-1") < place_of("symlink by-name/ns/name"));
+}
+
+/* One that is taken back is no one's place any more. */
+static void large_ones_may_be_overtaken_by_removals(void **state)
+{
+	struct result large[N_LARGE] = { 0 }, again = { 0 }, gone = { 0 }, res = { 0 };
+
+	begin_with("key=1");
+	f.log.max = 16 << 20;
+	for (int i = 0; i < N_LARGE; i++)
+		order_large(i, false, &large[i]);
+	turn_until("readfile big-0");
+	assert_int_equal(publish_remove_pod(f.publish, "big-1", result_fn, &gone), 0);
+	order_large(2, false, &again);
+	order_update(0, "key=2", &res);
+	run();
+	assert_int_equal(large[0].r, 0);
+	assert_int_equal(large[1].r, -ESTALE);
+	assert_int_equal(large[2].r, -ESTALE);
+	assert_int_equal(res.n == 1 && again.n == 1 && gone.n == 1, 1);
+	assert_int_equal(res.r | again.r | gone.r, 0);
+	assert_true(place_of("rename uid/volumes/p/a/..data_tmp") < place_of("mkdir big-2"));
+	assert_null(strstr(f.log.data, "mkdir big-1"));
+}
+
 static void those_that_rest_end_with_publish(void **state)
 {
 	struct result res[N] = { 0 };
@@ -480,6 +605,9 @@ int main(void)
 		TEST(a_large_one_of_an_earlier_process_has_no_long_grace),
 		TEST(what_volumes_share_is_no_reason_to_tidy_up_early),
 		TEST(what_rested_when_its_process_died_is_read_by_the_next),
+		TEST(a_large_new_one_is_read_when_nobody_waits_for_content),
+		TEST(large_new_ones_are_made_when_nobody_else_waits),
+		TEST(large_ones_may_be_overtaken_by_removals),
 		TEST(those_that_rest_end_with_publish),
 	};
 
