@@ -2,12 +2,14 @@
  * has it off, 1.32 and 1.34 on), and servers before 1.19 do not even refuse the parameters.
  *
  * The bucket is a single time: each request moves it on by what one token takes to come, and what lies further ahead
- * than the bucket holds has to be waited for. So the turns are given out in the order of asking. */
+ * than the bucket holds has to be waited for. So the turns are given out in the order of asking. Thousands of lists and polls may have
+ * taken theirs in advance; what somebody stands and waits for goes past them, within bounds, and whoever asks later pays for it. */
 #include "agent/server.h"
 
 #include "agent/http.h"
 #include "common/str.h"
 
+enum { PROMPT_PART = 4 }; /* of the bucket, and of what fills it */
 static const uint64_t REFUSAL_USEC = 24 * 3600 * USEC_PER_SEC;
 
 bool server_may_stream(struct server *s, const void *who, uint64_t now_usec)
@@ -74,6 +76,31 @@ uint64_t server_admit_spare(struct server *s, uint64_t now_usec)
 		return (due - now - half + NSEC_PER_USEC - 1) / NSEC_PER_USEC;
 	s->due_nsec = due;
 	return 0;
+}
+
+static uint64_t usec_beyond(uint64_t due_nsec, uint64_t limit_nsec)
+{
+	return due_nsec > limit_nsec ? (due_nsec - limit_nsec + NSEC_PER_USEC - 1) / NSEC_PER_USEC : 0;
+}
+
+uint64_t server_admit_prompt(struct server *s, uint64_t now_usec, uint64_t within_usec)
+{
+	uint64_t now = now_usec * NSEC_PER_USEC, token, each, due, prompt, wait, prompt_wait;
+
+	if (s->qps == 0)
+		return 0;
+	token = USEC_PER_SEC * NSEC_PER_USEC / s->qps;
+	each = token * PROMPT_PART;
+	due = MAX(s->due_nsec, now) + token;
+	prompt = MAX(s->prompt_nsec, now) + each;
+	wait = usec_beyond(due, now + token * MAX(s->burst, 1u));
+	prompt_wait = usec_beyond(prompt, now + each * MAX(s->burst / PROMPT_PART, 1u));
+	if (MIN(wait, prompt_wait) > 0 && MIN(wait, prompt_wait) >= within_usec)
+		return MIN(wait, prompt_wait);
+	s->due_nsec = due;
+	if (prompt_wait < wait)
+		s->prompt_nsec = prompt;
+	return MIN(wait, prompt_wait);
 }
 
 uint64_t server_retry_delay(int64_t retry_after_sec, uint64_t delay_usec, double r01, uint64_t now_usec,

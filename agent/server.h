@@ -18,6 +18,7 @@ struct server {
 
 	unsigned qps, burst; /* qps 0: no limit */
 	uint64_t due_nsec; /* when the bucket would be full again */
+	uint64_t prompt_nsec; /* the same of the part for server_admit_prompt() */
 };
 #define SERVER_INIT ((struct server){ .stream = SERVER_STREAM_UNKNOWN })
 
@@ -43,6 +44,9 @@ uint64_t server_admit(struct server *s, uint64_t now_usec);
 /* The same for what matters less: it is taken only while at least half of the bucket is left for the others. Else
  * nothing is taken, and it has to ask again after the time that is returned. */
 uint64_t server_admit_spare(struct server *s, uint64_t now_usec);
+/* The same for what somebody waits for at this moment, and no longer than within_usec: a quarter of the limit goes past those who
+ * have taken one and wait. What would have to wait as long as that takes nothing, and does not wait. */
+uint64_t server_admit_prompt(struct server *s, uint64_t now_usec, uint64_t within_usec);
 
 /* How long to wait after a failure. retry_after_sec: what the server has asked for (Retry-After); <= 0: nothing. delay_usec: the
  * backoff's. Where the server wants more than that, a part of it comes on top (r01 in [0,1)): all clients that were sent away

@@ -232,7 +232,7 @@ static void on_time(struct loop_source *source, void *userdata)
 		tell_failed(f, -ETIMEDOUT, true, "timed out");
 		return;
 	}
-	delay = f->admitted ? 0 : server_admit(&f->source->server, now);
+	delay = f->admitted ? 0 : server_admit_prompt(&f->source->server, now, f->end_usec - MIN(now, f->end_usec));
 	f->admitted = delay > 0;
 	if (delay > 0 && now + delay < f->end_usec && loop_timer_set(f->timer, delay) == 0)
 		return;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "agent/credentials.h"
+#include "agent/fair_queue.h"
 #include "agent/http.h"
 #include "agent/kubeconfig.h"
 #include "agent/outage.h"
@@ -134,7 +135,10 @@ struct source_api {
 
 	struct map wanted;
 	struct map tokens;
-	struct loop_source *token_timer;
+	uint64_t token_at_usec; /* monotonic: when the timer is due at the latest; 0: it is not set */
+	struct loop_source *token_timer, *token_turn_timer;
+	struct fair_queue token_queue; /* by namespace */
+	bool token_admitted; /* the first in it is, for when token_turn_timer fires */
 	size_t n_rejected;
 	bool absence_held; /* of some wanted object: not believed, because of the pods */
 	struct log_limit refusals;

@@ -1,6 +1,10 @@
 /* The API server's service account tokens. Each wanted one is a small state machine of its own: asked for at once, again
  * with backoff while that fails, and again when it is to be refreshed; one timer serves them all.
  *
+ * Whoever can make a Pod can want thousands of them. So a token that is to be asked for waits in a queue in which the namespaces
+ * take turns, and only the one whose turn is next is admitted (server_admit()): what waits here keeps nobody else from asking. And
+ * nothing that is done for one token walks the others: the timer is only ever brought forward, and walks them when it is due.
+ *
  * A token that was told stays told while another one cannot be had: what is published is not touched, and the failure is
  * shown beside it. A fresh pod's token is refused by the Node authorizer until it has noticed the pod, as its Secrets are,
  * so the first tries follow each other quickly. */
@@ -22,6 +26,7 @@ enum {
 static const uint64_t TIMEOUT_USEC = 30 * USEC_PER_SEC;
 /* The refresh is due by the clock on the wall, which may be set. */
 static const uint64_t LOOK_AGAIN_USEC = 60 * USEC_PER_SEC;
+static const uint64_t TOGETHER_USEC = USEC_PER_SEC;
 static const uint64_t REFRESH_MIN_USEC = 5 * USEC_PER_SEC;
 
 struct wanted_token {
@@ -31,49 +36,58 @@ struct wanted_token {
 	struct http_request *request;
 	struct buf body;
 	bool too_long;
-	bool admitted; /* has waited for its turn */
+	struct fair_item turn; /* waits to be asked for */
 	bool away; /* waits until the server is back */
 	uint64_t not_before_usec; /* and at least until then: it has asked for it (Retry-After); 0: it has not */
 	bool settled, answer_due;
 	char *failure; /* the last that was told */
 	uint64_t expires_usec, refresh_usec; /* CLOCK_REALTIME; 0: there is none yet */
-	uint64_t due_usec; /* monotonic: when it is looked at again */
+	uint64_t due_usec; /* monotonic: when it is looked at again; UINT64_MAX: it waits for something else */
 	struct backoff backoff, fresh;
 	unsigned n_fresh;
 };
 
 static void look_at(struct wanted_token *w);
+static void serve(struct source_api *s, bool admitted);
 
 /* ---- the timer ---- */
 
-static void set_timer(struct source_api *s)
+/* It may be due for one that has gone or is late by now. */
+static void bring_timer_forward(struct source_api *s, uint64_t at_usec)
 {
-	uint64_t now = loop_now(s->loop), first = UINT64_MAX;
-	struct wanted_token *w;
+	uint64_t now = loop_now(s->loop);
 
-	for (size_t it = 0; (w = map_next(&s->tokens, &it));)
-		if (!w->request)
-			first = MIN(first, w->due_usec);
-	if (first != UINT64_MAX)
-		loop_timer_set(s->token_timer, first > now ? first - now : 0);
+	if (at_usec == UINT64_MAX || (s->token_at_usec > 0 && s->token_at_usec <= at_usec))
+		return;
+	s->token_at_usec = MAX(at_usec, 1u);
+	loop_timer_set(s->token_timer, at_usec > now ? at_usec - now : 0);
+}
+
+static void be_due_at(struct wanted_token *w, uint64_t at_usec)
+{
+	w->due_usec = at_usec;
+	bring_timer_forward(w->source, at_usec);
 }
 
 static void be_due_in(struct wanted_token *w, uint64_t delay_usec)
 {
-	w->due_usec = loop_now(w->source->loop) + delay_usec;
-	set_timer(w->source);
+	be_due_at(w, loop_now(w->source->loop) + delay_usec);
 }
 
 static void on_token_time(struct loop_source *source, void *userdata)
 {
 	struct source_api *s = userdata;
-	uint64_t now = loop_now(s->loop);
+	uint64_t now = loop_now(s->loop), first = UINT64_MAX;
 	struct wanted_token *w;
 
-	for (size_t it = 0; (w = map_next(&s->tokens, &it));)
-		if (!w->request && w->due_usec <= now)
+	s->token_at_usec = 0;
+	for (size_t it = 0; (w = map_next(&s->tokens, &it));) {
+		if (w->due_usec <= now)
 			look_at(w);
-	set_timer(s);
+		first = MIN(first, w->due_usec);
+	}
+	bring_timer_forward(s, first);
+	serve(s, false);
 }
 
 /* ---- answers ---- */
@@ -132,11 +146,13 @@ static uint64_t refresh_time(uint64_t expires_usec, int64_t expiration_sec)
 	return MAX(at, now + REFRESH_MIN_USEC);
 }
 
-static uint64_t until_refresh(const struct wanted_token *w)
+/* Many are looked at together: each look walks all. */
+static uint64_t next_look(const struct wanted_token *w)
 {
-	uint64_t now = clock_realtime_usec();
+	uint64_t now = clock_realtime_usec(), at = loop_now(w->source->loop);
 
-	return w->refresh_usec > now ? MIN(w->refresh_usec - now, LOOK_AGAIN_USEC) : 0;
+	at += w->refresh_usec > now ? MIN(w->refresh_usec - now, LOOK_AGAIN_USEC) : 0;
+	return (at + TOGETHER_USEC - 1) / TOGETHER_USEC * TOGETHER_USEC;
 }
 
 static void token_there(struct wanted_token *w, struct secret *secret, uint64_t expires_usec, int64_t expiration_sec)
@@ -149,7 +165,7 @@ static void token_there(struct wanted_token *w, struct secret *secret, uint64_t 
 	w->away = w->answer_due = false;
 	backoff_reset(&w->backoff);
 	api_keep_text(&w->failure, NULL);
-	be_due_in(w, until_refresh(w));
+	be_due_at(w, next_look(w));
 	s->sink->object_changed(s->userdata, OBJECT_TOKEN, w->ns, w->name, secret);
 }
 
@@ -255,41 +271,72 @@ static int send_request(struct wanted_token *w)
 			&callbacks, w, &w->request);
 }
 
+/* Others ask whether the server is back; who has not been told yet that it is away asks once. */
+static bool is_held(const struct wanted_token *w)
+{
+	return w->source->away.outage.runs && !w->answer_due && (w->failure || w->expires_usec > 0);
+}
+
+static void hold(struct wanted_token *w)
+{
+	w->away = true;
+	if (!w->failure)
+		tell_failed(w, 0, &w->source->away.why); /* one that ends meanwhile must not do so without a word */
+}
+
 static void ask(struct wanted_token *w)
 {
-	struct source_api *s = w->source;
 	struct err e = ERR_INIT;
-	uint64_t delay;
-	int r;
+	int r = send_request(w);
 
-	/* others ask whether the server is back; who has not been told yet that it is away asks once */
-	if (s->away.outage.runs && !w->answer_due && (w->failure || w->expires_usec > 0)) {
-		w->away = true;
-		w->admitted = false; /* that turn was for now */
-		w->due_usec = UINT64_MAX;
-		if (!w->failure)
-			tell_failed(w, 0, &s->away.why); /* one that ends meanwhile must not do so without a word */
-		return;
-	}
-	delay = w->admitted ? 0 : server_admit(&s->server, loop_now(s->loop));
-	w->admitted = delay > 0;
-	if (delay > 0) {
-		be_due_in(w, delay);
-		return;
-	}
-	r = send_request(w);
 	if (r < 0) {
 		err_set(&e, r, "%s", strerror(-r));
 		token_failed(w, 0, -1, &e);
 	}
 }
 
+/* admitted: one request is. If nobody has a use for that any more it is lost. */
+static void serve(struct source_api *s, bool admitted)
+{
+	struct fair_item *first;
+
+	while (!s->token_admitted && (first = fair_first(&s->token_queue))) {
+		struct wanted_token *w = container_of(first, struct wanted_token, turn);
+		bool held = is_held(w);
+		uint64_t delay = held || admitted ? 0 : server_admit(&s->server, loop_now(s->loop));
+
+		if (delay > 0) {
+			s->token_admitted = true;
+			loop_timer_set(s->token_turn_timer, delay);
+			return;
+		}
+		fair_take(&s->token_queue, first);
+		admitted &= held;
+		if (held)
+			hold(w);
+		else
+			ask(w);
+	}
+}
+
+static void on_turn(struct loop_source *source, void *userdata)
+{
+	struct source_api *s = userdata;
+
+	s->token_admitted = false;
+	serve(s, true);
+}
+
+/* It is due: waits for its turn if it is to be asked for. */
 static void look_at(struct wanted_token *w)
 {
-	if (w->refresh_usec == 0 || w->failure || w->answer_due || clock_realtime_usec() >= w->refresh_usec)
-		ask(w);
-	else
-		w->due_usec = loop_now(w->source->loop) + until_refresh(w);
+	if (w->refresh_usec > 0 && !w->failure && !w->answer_due && clock_realtime_usec() < w->refresh_usec) {
+		w->due_usec = next_look(w);
+		return;
+	}
+	w->due_usec = UINT64_MAX;
+	w->away = false;
+	fair_wait(&w->source->token_queue, &w->turn);
 }
 
 /* ---- wanted ---- */
@@ -298,6 +345,7 @@ static void wanted_free(struct wanted_token *w)
 {
 	if (!w)
 		return;
+	fair_leave(&w->source->token_queue, &w->turn);
 	http_cancel(w->request);
 	buf_deinit(&w->body);
 	free(w->failure);
@@ -325,9 +373,9 @@ int api_tokens_want(struct source_api *s, const char *ns, const char *name)
 
 	if (!w)
 		return -ENOMEM;
+	w->source = s;
 	if (!str_is_dns_label(ns) || token_parse_name(name, room, &parts) < 0 || !str_is_dns_subdomain(parts.account))
 		return -EINVAL;
-	w->source = s;
 	w->body = BUF_INIT(BODY_MAX);
 	w->backoff = BACKOFF_INIT(&BACKOFF_REFLECTOR);
 	w->fresh = BACKOFF_INIT(&BACKOFF_FRESH);
@@ -336,7 +384,9 @@ int api_tokens_want(struct source_api *s, const char *ns, const char *name)
 	w->name = strdup(name);
 	if (!w->id || !w->ns || !w->name)
 		return -ENOMEM;
-	r = map_add_str(&s->tokens, w->id, w);
+	r = fair_join(&s->token_queue, &w->turn, ns);
+	if (r == 0)
+		r = map_add_str(&s->tokens, w->id, w);
 	if (r < 0)
 		return r;
 	if (s->started)
@@ -362,7 +412,7 @@ int api_tokens_refresh(struct source_api *s, const char *ns, const char *name)
 	if (!w)
 		return -ENOENT;
 	w->answer_due = true;
-	if (s->started && !w->request)
+	if (s->started && !w->request && !fair_waits(&w->turn))
 		be_due_in(w, 0);
 	return 0;
 }
@@ -371,7 +421,11 @@ int api_tokens_refresh(struct source_api *s, const char *ns, const char *name)
 
 int api_tokens_init(struct source_api *s)
 {
-	return loop_add_timer(s->loop, on_token_time, s, &s->token_timer);
+	int r;
+
+	fair_queue_init(&s->token_queue);
+	r = loop_add_timer(s->loop, on_token_time, s, &s->token_timer);
+	return r < 0 ? r : loop_add_timer(s->loop, on_turn, s, &s->token_turn_timer);
 }
 
 void api_tokens_deinit(struct source_api *s)
@@ -381,12 +435,14 @@ void api_tokens_deinit(struct source_api *s)
 	for (size_t it = 0; (w = map_next(&s->tokens, &it));)
 		wanted_free(w);
 	map_deinit(&s->tokens);
+	fair_queue_deinit(&s->token_queue);
 	loop_source_free(s->token_timer);
+	loop_source_free(s->token_turn_timer);
 }
 
 void api_tokens_start(struct source_api *s)
 {
-	set_timer(s);
+	bring_timer_forward(s, loop_now(s->loop));
 }
 
 size_t api_tokens_n_waiting(const struct source_api *s)
@@ -408,9 +464,8 @@ void api_tokens_server_answers(struct source_api *s, struct outage_turns *turns)
 		if (w->request || !w->away)
 			continue;
 		w->away = false;
-		w->due_usec = MAX(now + outage_turn(turns, random01()), w->not_before_usec);
+		be_due_at(w, MAX(now + outage_turn(turns, random01()), w->not_before_usec));
 	}
-	set_timer(s);
 }
 
 void api_tokens_health(const struct source_api *s, struct source_health *ret)

@@ -8,19 +8,22 @@
  *
  *   profile volumes N  N volumes are made, change together, and are asked for again as they are
  *
+ *   profile tokens N   N tokens are wanted of an API server that is not there, and wait for their turns
+ *
  *   profile mounts N   it is found out of N volumes of one pod whether they are mounted, and what is nested in them, by N mounts
  *   profile nested N   a volume with N nested mount points is made, and changes
  *
  * A Secret has one key of 1 KiB; that of `volumes` a shorter one. */
 #include "agent/codec.h"
 #include "agent/reflector.h"
+#include "agent/source_api.h"
 #include "agent/views.h"
 #include "common/b64.h"
 #include "common/secmem.h"
 #include "test/unit/publishing.h"
 
 enum { VALUE_LEN = 1024, SECRET_MEMORY = 16 << 20 };
-#define USAGE "usage: profile event|publish|volumes|mounts|nested N"
+#define USAGE "usage: profile event|publish|volumes|tokens|mounts|nested N"
 
 static _Noreturn void die(const char *what)
 {
@@ -297,6 +300,72 @@ static void nested(size_t n)
 	teardown(NULL);
 }
 
+/* ---- tokens ---- */
+
+static void told_of_pod(void *userdata, struct pod *p)
+{
+}
+
+static void told_of_uid(void *userdata, const char *uid)
+{
+}
+
+static void told_of_token(void *userdata, enum object_kind kind, const char *ns, const char *name,
+			  struct secret *secret)
+{
+}
+
+static void told_of_failure(void *userdata, enum object_kind kind, const char *ns, const char *name,
+			    const struct err *e)
+{
+}
+
+static const struct source_sink SINK = { .pod_changed = told_of_pod,
+					 .pod_removed = told_of_uid,
+					 .pods_synced = env_nothing,
+					 .object_changed = told_of_token,
+					 .object_failed = told_of_failure };
+
+/* The turns of the loop are those in which they are found to be due. */
+__attribute__((__noinline__)) static void want_all(struct loop *l, struct source *source, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		cleanup_free char *name = must(str_format("default/p/u1/3600/audience-%zu", i));
+
+		if (source_want(source, OBJECT_TOKEN, "default", name) < 0)
+			die("a token");
+	}
+	for (size_t i = 0; i < 4; i++)
+		loop_run_once(l, USEC_PER_MSEC);
+}
+
+static void tokens(size_t n)
+{
+	char path[] = "/tmp/profile.XXXXXX";
+	cleanup_fd int fd = mkstemp(path);
+	struct source_api_options options = {
+		.kubeconfig = path, .node_name = "node-1", .kube_api_qps = 50, .kube_api_burst = 100
+	};
+	struct source *source = NULL;
+	struct files *files = NULL;
+	struct loop *l = NULL;
+	struct err e = ERR_INIT;
+
+	if (fd < 0 || dprintf(fd, "{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context: {"
+				  "cluster: c, user: u}}], clusters: [{name: c, cluster: {server: "
+				  "\"http://127.0.0.1:1\"}}], users: [{name: u, user: {}}]}\n") < 0)
+		die("a kubeconfig");
+	if (loop_new(&l) < 0 || files_direct_new(l, &files) < 0)
+		die("start");
+	if (source_api_new(l, files, &options, &SINK, NULL, &source, &e) < 0 || source_start(source, &e) < 0)
+		die(err_text(&e));
+	want_all(l, source, n);
+	source_free(source);
+	files_free(files);
+	loop_free(l);
+	unlink(path);
+}
+
 int main(int argc, char **argv)
 {
 	uint64_t n = 0;
@@ -309,6 +378,8 @@ int main(int argc, char **argv)
 		publishes(n);
 	else if (str_eq(argv[1], "volumes"))
 		volumes(n);
+	else if (str_eq(argv[1], "tokens"))
+		tokens(n);
 	else if (str_eq(argv[1], "mounts"))
 		mounts(n);
 	else if (str_eq(argv[1], "nested"))

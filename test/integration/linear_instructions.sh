@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # timeout: 300
 # What a volume costs does not depend on how many there are: a new agent that takes over, and volumes that change together, as
-# those of pods that share a Secret; and the mounts of one pod's. Nor does a nested mount point's, on how many its volume has.
-# Instructions are counted, and not time. It takes long, and valgrind, which `make test` has not.
+# those of pods that share a Secret; and the mounts of one pod's. Nor does a nested mount point's, on how many its volume has, nor
+# what a service account token costs, of which one Pod can want hundreds. Instructions are counted, and not time. It takes long,
+# and valgrind, which `make test` has not.
 set -u
 here=$(dirname "$(realpath "$0")")
 # shellcheck source=../lib/tap.sh
@@ -31,6 +32,8 @@ if command -v valgrind >/dev/null; then
 		1000 "$(instructions look_at_mounts "$bench/profile" mounts 1000)"
 	check "making and changing a volume with nested mount points" as_much "instructions of publishing" 1000 \
 		"$(instructions "ask_for_all*" "$bench/profile" nested 1000)" 8000 "$(instructions "ask_for_all*" "$bench/profile" nested 8000)"
+	check "wanting tokens" as_much "instructions of wanting tokens" 1000 "$(instructions "want_all*" "$bench/profile" tokens 1000)" 4000 \
+		"$(instructions "want_all*" "$bench/profile" tokens 4000)"
 else
 	tap_skip "instructions" "valgrind is not there"
 fi

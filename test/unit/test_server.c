@@ -152,6 +152,50 @@ static void what_matters_less_gets_its_turn_in_a_small_bucket(void **state)
 	assert_int_equal(server_admit_spare(&one, 1 + USEC_PER_SEC), 0);
 }
 
+static void what_is_waited_for_goes_past_those_who_wait(void **state)
+{
+	struct server s = { .qps = 50, .burst = 100 };
+	const uint64_t now = 1000 * USEC_PER_SEC;
+
+	for (unsigned i = 0; i < 19000; i++)
+		server_admit(&s, now);
+	for (unsigned i = 0; i < 25; i++)
+		assert_int_equal(server_admit_prompt(&s, now, 8 * USEC_PER_SEC), 0);
+	for (unsigned i = 1; i < 100; i++)
+		assert_int_equal(server_admit_prompt(&s, now, 8 * USEC_PER_SEC), i * 80 * USEC_PER_MSEC);
+	/* who comes later pays for it */
+	assert_int_equal(server_admit(&s, now), (19000 - 100 + 25 + 99 + 1) * 20 * USEC_PER_MSEC);
+}
+
+static void what_would_wait_too_long_takes_nothing(void **state)
+{
+	struct server s = { .qps = 10, .burst = 4 };
+	const uint64_t now = USEC_PER_SEC;
+
+	for (unsigned i = 0; i < 100; i++)
+		server_admit(&s, now);
+	assert_int_equal(server_admit_prompt(&s, now, USEC_PER_SEC), 0);
+	assert_int_equal(server_admit_prompt(&s, now, USEC_PER_SEC), 400 * USEC_PER_MSEC);
+	assert_int_equal(server_admit_prompt(&s, now, USEC_PER_SEC), 800 * USEC_PER_MSEC);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(server_admit_prompt(&s, now, USEC_PER_SEC), 1200 * USEC_PER_MSEC);
+	assert_int_equal(server_admit(&s, now), (100 - 4 + 3 + 1) * 100 * USEC_PER_MSEC);
+}
+
+static void what_is_waited_for_has_the_whole_bucket_where_nobody_waits(void **state)
+{
+	struct server none = SERVER_INIT, s = { .qps = 10, .burst = 8 };
+	uint64_t now = USEC_PER_SEC;
+
+	assert_int_equal(server_admit_prompt(&none, now, 0), 0);
+	for (unsigned i = 0; i < 8; i++)
+		assert_int_equal(server_admit_prompt(&s, now, USEC_PER_SEC), 0);
+	/* and its own part besides */
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(server_admit_prompt(&s, now, USEC_PER_SEC), 0);
+	assert_int_equal(server_admit_prompt(&s, now, USEC_PER_SEC), 300 * USEC_PER_MSEC); /* the others' is sooner */
+}
+
 static void lower_versions_are_numbers_of_any_length(void **state)
 {
 	static const struct {
@@ -217,6 +261,9 @@ int main(void)
 		cmocka_unit_test(limits_at_the_edge_are_sane),
 		cmocka_unit_test(what_matters_less_leaves_half_of_the_bucket),
 		cmocka_unit_test(what_matters_less_gets_its_turn_in_a_small_bucket),
+		cmocka_unit_test(what_is_waited_for_goes_past_those_who_wait),
+		cmocka_unit_test(what_would_wait_too_long_takes_nothing),
+		cmocka_unit_test(what_is_waited_for_has_the_whole_bucket_where_nobody_waits),
 		cmocka_unit_test(retry_after_counts_if_it_is_longer_and_until_it_is_over),
 		cmocka_unit_test(lower_versions_are_numbers_of_any_length),
 	};

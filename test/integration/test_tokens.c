@@ -1,0 +1,217 @@
+/* The API server's tokens, where somebody wants thousands of them: who else is kept waiting, and for how long. */
+#include "agent/source_api.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+#include "common/file.h"
+#include "common/json.h"
+#include "common/log.h"
+#include "common/secmem.h"
+#include "common/str.h"
+#include "test/apiserver/apiserver.h"
+#include "test/lib/kubeconfig.h"
+#include "test/lib/patience.h"
+
+#define TOKEN_PATH "/serviceaccounts/default/token"
+#define ANSWER                                                                                                         \
+	"{\"kind\":\"TokenRequest\",\"spec\":{\"expirationSeconds\":3600},\"status\":{\"token\":\"t\","                \
+	"\"expirationTimestamp\":\"2999-01-01T00:00:00Z\"}}"
+
+enum { MANY = 2000, QPS = 20 };
+
+struct rig {
+	char dir[64];
+	struct apiserver *server;
+	struct loop *loop;
+	struct files *files;
+	struct source *source;
+	unsigned n_synced, n_tokens, n_others; /* told: tokens, those of the namespace "other" */
+	unsigned n_fetched;
+	struct err fetch_err;
+};
+
+static void nothing_to_pods(void *userdata, struct pod *pod)
+{
+}
+
+static void nothing_to_uid(void *userdata, const char *uid)
+{
+}
+
+static void on_synced(void *userdata)
+{
+	((struct rig *)userdata)->n_synced++;
+}
+
+static void on_object(void *userdata, enum object_kind kind, const char *ns, const char *name, struct secret *secret)
+{
+	struct rig *t = userdata;
+
+	t->n_tokens += kind == OBJECT_TOKEN && secret;
+	t->n_others += kind == OBJECT_TOKEN && secret && str_eq(ns, "other");
+}
+
+static void on_failure(void *userdata, enum object_kind kind, const char *ns, const char *name, const struct err *e)
+{
+	fail_msg("%s/%s: %s", ns, name, err_text(e));
+}
+
+static const struct source_sink SINK = {
+	.pod_changed = nothing_to_pods,
+	.pod_removed = nothing_to_uid,
+	.pods_synced = on_synced,
+	.object_changed = on_object,
+	.object_failed = on_failure,
+};
+
+static int setup(void **state)
+{
+	struct rig *t = calloc(1, sizeof(*t));
+	cleanup_free char *path = NULL;
+	struct err e = ERR_INIT;
+
+	snprintf(t->dir, sizeof(t->dir), "/tmp/test_tokens.XXXXXX");
+	assert_non_null(mkdtemp(t->dir));
+	assert_int_equal(loop_new(&t->loop), 0);
+	assert_int_equal(files_direct_new(t->loop, &t->files), 0);
+	if (apiserver_start(&(struct apiserver_options){ .port = 0 }, &t->server, &e) < 0)
+		fail_msg("%s", err_text(&e));
+	path = file_join(t->dir, "kubeconfig");
+	kubeconfig_write(path, apiserver_url(t->server), "", "");
+	if (source_api_new(
+		    t->loop, t->files,
+		    &(struct source_api_options){
+			    .kubeconfig = path, .node_name = "node-1", .kube_api_qps = QPS, .kube_api_burst = 1 },
+		    &SINK, t, &t->source, &e) < 0 ||
+	    source_start(t->source, &e) < 0)
+		fail_msg("%s", err_text(&e));
+	unlink(path);
+	apiserver_fail(t->server, TOKEN_PATH, 201, ANSWER, -1, -1);
+	eventually(t, t->n_synced > 0);
+	*state = t;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct rig *t = *state;
+
+	source_free(t->source);
+	apiserver_stop(t->server);
+	files_free(t->files);
+	loop_free(t->loop);
+	rmdir(t->dir);
+	assert_int_equal(secmem_stats().n_blocks, 0);
+	free(t);
+	return 0;
+}
+
+static int want(struct rig *t, const char *ns, unsigned i)
+{
+	cleanup_free char *name = str_format("default/p/u-1/3600/audience-%u", i);
+
+	return source_want(t->source, OBJECT_TOKEN, ns, name);
+}
+
+static void unwant(struct rig *t, const char *ns, unsigned i)
+{
+	cleanup_free char *name = str_format("default/p/u-1/3600/audience-%u", i);
+
+	source_unwant(t->source, OBJECT_TOKEN, ns, name);
+}
+
+static void want_many(struct rig *t)
+{
+	for (unsigned i = 0; i < MANY; i++)
+		assert_int_equal(want(t, "ns", i), 0);
+	eventually(t, t->n_tokens > 0);
+}
+
+static void on_fetched(void *userdata, const struct source_fetched *fetched)
+{
+	struct rig *t = userdata;
+
+	t->n_fetched++;
+	if (fetched->err.code != 0)
+		t->fetch_err = fetched->err;
+}
+
+static void fetch(struct rig *t)
+{
+	struct source_fetch *f = NULL;
+
+	assert_int_equal(source_fetch(t->source, SOURCE_SECRET, "ns", "s", on_fetched, t, &f), 0);
+}
+
+/* They would take 100 seconds, and a fetch waits for 8. */
+static void what_is_fetched_does_not_wait_for_thousands_of_tokens(void **state)
+{
+	struct rig *t = *state;
+
+	apiserver_put_text(
+		t->server,
+		"{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"namespace\":\"ns\",\"name\":\"s\"}}");
+	want_many(t);
+	fetch(t);
+	eventually(t, t->n_fetched == 1);
+	assert_int_equal(t->fetch_err.code, 0);
+	assert_true(t->n_tokens < MANY / 2);
+}
+
+static void what_cannot_be_fetched_in_time_is_refused_at_once(void **state)
+{
+	struct rig *t = *state;
+
+	apiserver_pause(t->server);
+	for (unsigned i = 0; i < 8 * QPS * 2; i++)
+		fetch(t);
+	eventually(t, t->n_fetched > 0);
+	assert_string_equal(err_text(&t->fetch_err),
+			    "secret ns/s: the API server does not answer: too many requests wait for it "
+			    "(kubeAPIQPS)");
+}
+
+static void namespaces_take_turns(void **state)
+{
+	struct rig *t = *state;
+
+	want_many(t);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(want(t, "other", i), 0);
+	eventually(t, t->n_others == 3);
+	assert_true(t->n_tokens < MANY / 2);
+}
+
+static void tokens_that_wait_may_be_unwanted(void **state)
+{
+	struct rig *t = *state;
+
+	want_many(t);
+	for (unsigned i = 0; i < MANY - 1; i++)
+		unwant(t, "ns", i);
+	t->n_tokens = 0;
+	eventually(t, t->n_tokens == 1);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(what_is_fetched_does_not_wait_for_thousands_of_tokens),
+		TEST(what_cannot_be_fetched_in_time_is_refused_at_once),
+		TEST(namespaces_take_turns),
+		TEST(tokens_that_wait_may_be_unwanted),
+	};
+	struct err e = ERR_INIT;
+
+	json_setup();
+	log_init("test", LOG_LEVEL_ERROR);
+	if (secmem_init(16 * 1024 * 1024, &e) < 0) {
+		fprintf(stderr, "%s\n", err_text(&e));
+		return 1;
+	}
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
