@@ -683,7 +683,8 @@ static void agent_session_ended(void *userdata, int r)
 }
 
 /* Times are kept as they are: what is told outside is never younger than nothing (cli_age()), what is measured inside is
- * measured on the monotonic clock, and version names have a random part beside the time. */
+ * measured on the monotonic clock, or as a token's age on that which goes on during sleep, and version names have a random part
+ * beside the time. */
 static void agent_clock_jumped(void *userdata, const struct jump *jump)
 {
 	struct agent *a = userdata;

@@ -198,6 +198,7 @@ static void api_slept(struct source *source)
 		return;
 	http_reopen(s->http);
 	api_awake(s);
+	api_tokens_slept(s);
 }
 
 static const struct source_vtable VTABLE = {

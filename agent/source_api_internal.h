@@ -316,6 +316,8 @@ void api_tokens_start(struct source_api *s);
 /* As those of the objects. */
 size_t api_tokens_n_waiting(const struct source_api *s);
 void api_tokens_server_answers(struct source_api *s, struct outage_turns *turns);
+/* The machine has slept: looks at all, whose times have passed meanwhile. */
+void api_tokens_slept(struct source_api *s);
 void api_tokens_health(const struct source_api *s, struct source_health *ret);
 /* As api_want() and the others, of OBJECT_TOKEN. */
 int api_tokens_want(struct source_api *s, const char *ns, const char *name);

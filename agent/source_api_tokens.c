@@ -24,10 +24,9 @@ enum {
 	STATUS_FORBIDDEN = 403,
 };
 static const uint64_t TIMEOUT_USEC = 30 * USEC_PER_SEC;
-/* The refresh is due by the clock on the wall, which may be set. */
+/* The refresh is also due by the clock on the wall, which may be set. */
 static const uint64_t LOOK_AGAIN_USEC = 60 * USEC_PER_SEC;
 static const uint64_t TOGETHER_USEC = USEC_PER_SEC;
-static const uint64_t REFRESH_MIN_USEC = 5 * USEC_PER_SEC;
 
 struct wanted_token {
 	struct source_api *source;
@@ -41,7 +40,8 @@ struct wanted_token {
 	uint64_t not_before_usec; /* and at least until then: it has asked for it (Retry-After); 0: it has not */
 	bool settled, answer_due;
 	char *failure; /* the last that was told */
-	uint64_t expires_usec, refresh_usec; /* CLOCK_REALTIME; 0: there is none yet */
+	uint64_t expires_usec; /* CLOCK_REALTIME, the server's; 0: there is none yet */
+	struct token_times refresh; /* if there is one */
 	uint64_t due_usec; /* monotonic: when it is looked at again; UINT64_MAX: it waits for something else */
 	struct backoff backoff, fresh;
 	unsigned n_fresh;
@@ -135,32 +135,34 @@ static void token_failed(struct wanted_token *w, int status, int64_t retry_after
 	tell_failed(w, status, why);
 }
 
-/* By our clock, which may be another than the server's: one that is to be refreshed as soon as it has come lives from now
- * on as long as it was asked for. */
-static uint64_t refresh_time(uint64_t expires_usec, int64_t expiration_sec)
+static struct token_times times_now(void)
 {
-	uint64_t now = clock_realtime_usec(), at = token_refresh_usec(expires_usec, expiration_sec, random01());
+	return (struct token_times){ .realtime_usec = clock_realtime_usec(),
+				     .boottime_usec = clock_usec(CLOCK_BOOTTIME) };
+}
 
-	if (at <= now)
-		at = now + (uint64_t)expiration_sec * USEC_PER_SEC / 5 * 4;
-	return MAX(at, now + REFRESH_MIN_USEC);
+static uint64_t until_refresh(const struct wanted_token *w)
+{
+	const struct token_times now = times_now();
+
+	return token_until_due(&w->refresh, &now);
 }
 
 /* Many are looked at together: each look walks all. */
 static uint64_t next_look(const struct wanted_token *w)
 {
-	uint64_t now = clock_realtime_usec(), at = loop_now(w->source->loop);
+	uint64_t at = loop_now(w->source->loop) + MIN(until_refresh(w), LOOK_AGAIN_USEC);
 
-	at += w->refresh_usec > now ? MIN(w->refresh_usec - now, LOOK_AGAIN_USEC) : 0;
 	return (at + TOGETHER_USEC - 1) / TOGETHER_USEC * TOGETHER_USEC;
 }
 
 static void token_there(struct wanted_token *w, struct secret *secret, uint64_t expires_usec, int64_t expiration_sec)
 {
+	const struct token_times now = times_now();
 	struct source_api *s = w->source;
 
 	w->expires_usec = expires_usec;
-	w->refresh_usec = refresh_time(expires_usec, expiration_sec);
+	w->refresh = token_refresh_times(expires_usec, expiration_sec, random01(), &now);
 	w->settled = true;
 	w->away = w->answer_due = false;
 	backoff_reset(&w->backoff);
@@ -330,7 +332,7 @@ static void on_turn(struct loop_source *source, void *userdata)
 /* It is due: waits for its turn if it is to be asked for. */
 static void look_at(struct wanted_token *w)
 {
-	if (w->refresh_usec > 0 && !w->failure && !w->answer_due && clock_realtime_usec() < w->refresh_usec) {
+	if (w->expires_usec > 0 && !w->failure && !w->answer_due && until_refresh(w) > 0) {
 		w->due_usec = next_look(w);
 		return;
 	}
@@ -466,6 +468,17 @@ void api_tokens_server_answers(struct source_api *s, struct outage_turns *turns)
 		w->away = false;
 		be_due_at(w, MAX(now + outage_turn(turns, random01()), w->not_before_usec));
 	}
+}
+
+/* One that is away, is asked for or waits for its turn is not due; one that has failed has its own time. */
+void api_tokens_slept(struct source_api *s)
+{
+	uint64_t now = loop_now(s->loop);
+	struct wanted_token *w;
+
+	for (size_t it = 0; (w = map_next(&s->tokens, &it));)
+		if (w->due_usec != UINT64_MAX && w->expires_usec > 0 && !w->failure)
+			be_due_at(w, MIN(w->due_usec, now));
 }
 
 void api_tokens_health(const struct source_api *s, struct source_health *ret)

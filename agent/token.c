@@ -6,8 +6,9 @@
 
 #include "common/str.h"
 
-#define MAX_AGE_USEC	(UINT64_C(24) * 3600 * USEC_PER_SEC)
-#define MAX_JITTER_USEC (10 * USEC_PER_SEC)
+#define MAX_AGE_USEC	 (UINT64_C(24) * 3600 * USEC_PER_SEC)
+#define MAX_JITTER_USEC	 (10 * USEC_PER_SEC)
+#define REFRESH_MIN_USEC (5 * USEC_PER_SEC)
 
 /* The audience comes last: it may have anything in it. */
 char *token_name(const struct pod *pod, const struct pod_volume_source *source)
@@ -157,4 +158,25 @@ uint64_t token_refresh_usec(uint64_t expires_usec, int64_t expiration_sec, doubl
 
 	by_life -= MIN(by_life, jitter);
 	return MIN(by_age, by_life);
+}
+
+/* A clock by which it is to be refreshed as soon as it has come is another than the server's, and says nothing. */
+struct token_times token_refresh_times(uint64_t expires_usec, int64_t expiration_sec, double random01,
+				       const struct token_times *now)
+{
+	uint64_t lifetime = (uint64_t)expiration_sec * USEC_PER_SEC;
+	uint64_t realtime = token_refresh_usec(expires_usec, expiration_sec, random01);
+	uint64_t boottime = token_refresh_usec(now->boottime_usec + lifetime, expiration_sec, random01);
+
+	if (realtime <= now->realtime_usec)
+		realtime = UINT64_MAX;
+	return (struct token_times){ .realtime_usec = MAX(realtime, now->realtime_usec + REFRESH_MIN_USEC),
+				     .boottime_usec = MAX(boottime, now->boottime_usec + REFRESH_MIN_USEC) };
+}
+
+uint64_t token_until_due(const struct token_times *refresh, const struct token_times *now)
+{
+	if (now->realtime_usec >= refresh->realtime_usec || now->boottime_usec >= refresh->boottime_usec)
+		return 0;
+	return MIN(refresh->realtime_usec - now->realtime_usec, refresh->boottime_usec - now->boottime_usec);
 }

@@ -30,3 +30,12 @@ int token_from_answer(const json_t *answer, const char *ns, const char *name, st
 /* When another one is to be asked for: as the kubelet's token manager does it, when 80 % of its lifetime are over or
  * after a day, some seconds earlier by chance. All CLOCK_REALTIME; random01 in [0,1). */
 uint64_t token_refresh_usec(uint64_t expires_usec, int64_t expiration_sec, double random01);
+/* The same by two clocks, for neither is enough: CLOCK_REALTIME may be wrong when the token comes, and be set later; CLOCK_BOOTTIME stands
+ * still while a virtual machine is paused. expires_usec is by the server's clock. Whichever comes first. */
+struct token_times {
+	uint64_t realtime_usec, boottime_usec;
+};
+struct token_times token_refresh_times(uint64_t expires_usec, int64_t expiration_sec, double random01,
+				       const struct token_times *now);
+/* How long until then; 0: it is due. */
+uint64_t token_until_due(const struct token_times *refresh, const struct token_times *now);

@@ -1,9 +1,12 @@
-/* The API server's tokens, where somebody wants thousands of them: who else is kept waiting, and for how long. */
+/* The API server's tokens, where somebody wants thousands of them: who else is kept waiting, and for how long. And what becomes of them
+ * when clocks are set and machines sleep: these two clocks are the test's. */
 #include "agent/source_api.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>
+
+#include <sys/syscall.h>
 
 #include "common/file.h"
 #include "common/json.h"
@@ -108,6 +111,20 @@ static int teardown(void **state)
 	return 0;
 }
 
+/* What the clocks that may be set, and that goes on during sleep, have more than the kernel's. */
+static int64_t realtime_ahead_sec, boottime_ahead_sec;
+
+int clock_gettime(clockid_t clock, struct timespec *ts)
+{
+	int r = (int)syscall(SYS_clock_gettime, clock, ts);
+
+	if (r == 0 && clock == CLOCK_REALTIME)
+		ts->tv_sec += realtime_ahead_sec;
+	if (r == 0 && clock == CLOCK_BOOTTIME)
+		ts->tv_sec += boottime_ahead_sec;
+	return r;
+}
+
 static int want(struct rig *t, const char *ns, unsigned i)
 {
 	cleanup_free char *name = str_format("default/p/u-1/3600/audience-%u", i);
@@ -195,7 +212,71 @@ static void tokens_that_wait_may_be_unwanted(void **state)
 	eventually(t, t->n_tokens == 1);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+/* ---- clocks ---- */
+
+enum { HOUR = 3600 };
+
+/* A token as the server gives it by its clock, which is the kernel's. */
+static void get_token(struct rig *t)
+{
+	cleanup_free char *answer = NULL;
+	char expires[32];
+	struct timespec ts;
+	struct tm tm;
+
+	syscall(SYS_clock_gettime, CLOCK_REALTIME, &ts);
+	ts.tv_sec += HOUR;
+	strftime(expires, sizeof(expires), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&ts.tv_sec, &tm));
+	answer = str_format(
+		"{\"kind\":\"TokenRequest\",\"spec\":{\"expirationSeconds\":3600},\"status\":{\"token\":\"t\","
+		"\"expirationTimestamp\":\"%s\"}}",
+		expires);
+	apiserver_fail(t->server, TOKEN_PATH, 201, answer, -1, -1);
+	assert_int_equal(want(t, "ns", 0), 0);
+	eventually(t, t->n_tokens == 1);
+}
+
+/* It is looked at within a minute anyhow. */
+static void expect_another_at_once(struct rig *t)
+{
+	uint64_t before = clock_monotonic_usec();
+
+	source_slept(t->source);
+	eventually(t, t->n_tokens == 2);
+	assert_true(clock_monotonic_usec() - before < 30 * USEC_PER_SEC);
+}
+
+static int clocks_teardown(void **state)
+{
+	realtime_ahead_sec = boottime_ahead_sec = 0;
+	return teardown(state);
+}
+
+static void a_token_that_ended_during_sleep_is_asked_for_at_once(void **state)
+{
+	struct rig *t = *state;
+
+	get_token(t);
+	boottime_ahead_sec = realtime_ahead_sec = HOUR / 2;
+	source_slept(t->source);
+	run_for(t->loop, 1500 * USEC_PER_MSEC);
+	assert_int_equal(t->n_tokens, 1);
+	boottime_ahead_sec = realtime_ahead_sec = HOUR * 9 / 10;
+	expect_another_at_once(t);
+}
+
+static void a_token_of_before_the_clock_was_set_back_is_refreshed(void **state)
+{
+	struct rig *t = *state;
+
+	realtime_ahead_sec = 8 * HOUR;
+	get_token(t);
+	realtime_ahead_sec = boottime_ahead_sec = HOUR * 9 / 10; /* set right, and so much later */
+	expect_another_at_once(t);
+}
+
+#define CLOCKS(f) cmocka_unit_test_setup_teardown(f, setup, clocks_teardown)
+#define TEST(f)	  cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
 {
@@ -204,6 +285,8 @@ int main(void)
 		TEST(what_cannot_be_fetched_in_time_is_refused_at_once),
 		TEST(namespaces_take_turns),
 		TEST(tokens_that_wait_may_be_unwanted),
+		CLOCKS(a_token_that_ended_during_sleep_is_asked_for_at_once),
+		CLOCKS(a_token_of_before_the_clock_was_set_back_is_refreshed),
 	};
 	struct err e = ERR_INIT;
 

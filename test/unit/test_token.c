@@ -165,6 +165,64 @@ static void refreshes_are_the_kubelets_123(void **state)
 			 5 * USEC_PER_SEC);
 }
 
+/* In minutes; both clocks go from 0 on, that of the wall `ahead` of the server's. The token lives for an hour, from the server's 1000 on. */
+static void a_refresh_is_due_by_whichever_clock_comes_first(void **state)
+{
+	static const struct {
+		const char *what;
+		int64_t ahead, set; /* by how much it is ahead when the token comes, and set after that */
+		uint64_t passed, paused; /* by all clocks, and by the wall's alone */
+		bool due;
+	} CASES[] = {
+		{ "right, not yet", 0, 0, 47, 0, false },
+		{ "right", 0, 0, 48, 0, true },
+		{ "hours ahead, not yet", 480, 0, 47, 0, false },
+		{ "hours ahead", 480, 0, 48, 0, true },
+		{ "hours ahead and set back, not yet", 480, -480, 47, 0, false },
+		{ "hours ahead and set back", 480, -480, 48, 0, true },
+		{ "set back", 0, -100, 48, 0, true },
+		{ "behind, not yet", -100, 0, 47, 0, false },
+		{ "behind", -100, 0, 48, 0, true },
+		{ "behind and set right", -100, 100, 48, 0, true },
+		{ "a little ahead is earlier", 10, 0, 38, 0, true },
+		{ "set forward", 0, 100, 1, 0, true },
+		{ "paused, not yet", 0, 0, 10, 37, false },
+		{ "paused", 0, 0, 10, 38, true },
+	};
+	const uint64_t minute = 60 * USEC_PER_SEC, wall = 1795669200 * USEC_PER_SEC;
+
+	for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
+		struct token_times now = { .realtime_usec = wall + (uint64_t)CASES[i].ahead * minute,
+					   .boottime_usec = 5 * minute };
+		struct token_times refresh = token_refresh_times(wall + 60 * minute, 3600, 0, &now);
+		bool due;
+
+		now.realtime_usec += (uint64_t)CASES[i].set * minute + (CASES[i].passed + CASES[i].paused) * minute;
+		now.boottime_usec += CASES[i].passed * minute;
+		due = token_until_due(&refresh, &now) == 0;
+		if (due != CASES[i].due)
+			fail_msg("%s", CASES[i].what);
+	}
+}
+
+static void the_next_look_is_no_later_than_the_refresh(void **state)
+{
+	const struct token_times refresh = { .realtime_usec = 100, .boottime_usec = 50 };
+
+	assert_int_equal(token_until_due(&refresh, &(struct token_times){ 40, 10 }), 40);
+	assert_int_equal(token_until_due(&refresh, &(struct token_times){ 70, 10 }), 30);
+	assert_int_equal(token_until_due(&refresh, &(struct token_times){ 100, 10 }), 0);
+	assert_int_equal(token_until_due(&refresh, &(struct token_times){ 40, 50 }), 0);
+}
+
+static void one_that_lives_for_a_moment_is_not_asked_for_in_a_hurry(void **state)
+{
+	const struct token_times now = { .realtime_usec = 1795669200 * USEC_PER_SEC, .boottime_usec = 100 };
+	struct token_times t = token_refresh_times(now.realtime_usec + USEC_PER_SEC, 1, 0.5, &now);
+
+	assert_int_equal(token_until_due(&t, &now), 5 * USEC_PER_SEC);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -174,6 +232,9 @@ int main(void)
 		cmocka_unit_test(other_answers_are_refused),
 		cmocka_unit_test(full_locked_memory_is_told_as_that),
 		cmocka_unit_test(refreshes_are_the_kubelets_123),
+		cmocka_unit_test(a_refresh_is_due_by_whichever_clock_comes_first),
+		cmocka_unit_test(the_next_look_is_no_later_than_the_refresh),
+		cmocka_unit_test(one_that_lives_for_a_moment_is_not_asked_for_in_a_hurry),
 	};
 	struct err e = ERR_INIT;
 
