@@ -376,5 +376,12 @@ int codec_volumes(struct pod *p, const json_t *spec, const struct json_at *up, s
 	p->n_volumes = n;
 	r = read_volume_list(p, array, &at, &names, issue);
 	map_deinit(&names);
-	return r;
+	if (r < 0)
+		return r;
+	if (pod_count_objects(p) < 0)
+		return no_memory(issue, &at);
+	if (p->n_objects > POD_OBJECTS_MAX)
+		return json_issue_set(issue, &at, "more than %d different Secrets, ConfigMaps and tokens",
+				      POD_OBJECTS_MAX);
+	return 0;
 }

@@ -176,10 +176,11 @@ static bool pod_has_room(struct source_api *s, struct known_pod *k, const struct
 	const struct json_at all = JSON_ROOT;
 
 	if (weight > k->weight && weight > PODS_WEIGHT_MAX - MIN(others, PODS_WEIGHT_MAX)) {
-		json_issue_set(issue, &all,
-			       "no room for it: it would take %zu KiB with its %zu volumes, and all pods of the node "
-			       "may take %zu KiB",
-			       weight >> 10, pod->n_volumes, PODS_WEIGHT_MAX >> 10);
+		json_issue_set(
+			issue, &all,
+			"no room for it: it would take %zu KiB with its %zu volumes of %zu objects, and all pods "
+			"of the node may take %zu KiB",
+			weight >> 10, pod->n_volumes, pod->n_objects, PODS_WEIGHT_MAX >> 10);
 		return false;
 	}
 	pod_weigh(s, k, weight);

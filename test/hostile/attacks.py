@@ -469,6 +469,16 @@ def telling_pod(n_volumes, fields, more_meta):
     return run
 
 
+def pod_of(n_sources, source):
+    """One more pod, of projected volumes with so many sources together, each of an object of its own."""
+    def run(c):
+        parts = [b",".join(source % i for i in range(at, min(at + 1000, n_sources))) for at in range(0, n_sources, 1000)]
+        volumes = b",".join(b'{"name":"v%d","projected":{"sources":[%s]}}' % (i, part) for i, part in enumerate(parts))
+        mounts = b",".join(b'{"name":"v%d","mountPath":"/m/%d"}' % (i, i) for i in range(len(parts)))
+        c.body(c.good()[:-2] + b"," + pod_text(c, b"names", volumes, mounts) + b"]}")
+    return run
+
+
 PODS = [
     ("spaces without an end", "list", endless(b" " * 65536), TOO_LARGE, 80),
     ("401 without an end", "list", endless(b" " * 65536, code=401), "401 Unauthorized", 16),
@@ -491,6 +501,8 @@ PODS = [
     ("a pod of 10,000 files in 60 folders each", "list", deep_pod(10_000, 60), None, 16),
     ("a pod whose 1000 volumes show its 256 KiB of annotations", "list",
      telling_pod(1000, [b"metadata.annotations"], b',"annotations":{"k":"%s"}' % (b"\x7f" * (256 << 10))), None, 32),
+    ("a pod of 57,000 Secrets that are not there", "list", pod_of(57_000, b'{"secret":{"name":"ab%d","optional":true}}'), None, 64),
+    ("a pod of 19,000 tokens", "list", pod_of(19_000, b'{"serviceAccountToken":{"path":"t","audience":"a%d"}}'), None, 64),
     ("pods with names, uids, volumes and paths that cannot be", "list", strange_pods, None, 16),
     ("a message without an end", "frame", frames(b"x" * 65536), FRAME_LARGE, 16),
     ("the pod is gone, says what cannot be", "frame", taken_by_nonsense, None, 16),

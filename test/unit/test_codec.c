@@ -634,6 +634,96 @@ static void finished_pods_volumes_weigh_little(void **state)
 	assert_int_equal(weight_in_phase("Failed"), weight_in_phase("Succeeded"));
 }
 
+static void objects_are_counted_once_however_often_they_are_named(void **state)
+{
+	static const struct {
+		const char *volumes;
+		size_t n;
+	} CASES[] = {
+		{ "", 0 },
+		{ "{\"name\": \"a\", \"emptyDir\": {}}", 0 },
+		{ "{\"name\": \"a\", \"downwardAPI\": {\"items\": [{\"path\": \"p\", \"fieldRef\": {\"fieldPath\": "
+		  "\"metadata.name\"}}]}}",
+		  0 },
+		{ "{\"name\": \"a\", \"secret\": {\"secretName\": \"s\"}}, {\"name\": \"b\", \"secret\": "
+		  "{\"secretName\": "
+		  "\"s\"}}",
+		  1 },
+		{ "{\"name\": \"a\", \"secret\": {\"secretName\": \"s\"}}, {\"name\": \"b\", \"configMap\": {\"name\": "
+		  "\"s\"}}",
+		  2 },
+		{ "{\"name\": \"a\", \"secret\": {\"secretName\": \"s\"}}, {\"name\": \"b\", \"projected\": "
+		  "{\"sources\": ["
+		  "{\"secret\": {\"name\": \"t\"}}, {\"secret\": {\"name\": \"s\"}}, {\"secret\": {\"name\": "
+		  "\"t\"}}]}}",
+		  2 },
+		{ "{\"name\": \"a\", \"projected\": {\"sources\": ["
+		  "{\"serviceAccountToken\": {\"path\": \"1\"}}, {\"serviceAccountToken\": {\"path\": \"2\"}}, "
+		  "{\"serviceAccountToken\": {\"path\": \"3\", \"audience\": \"x\"}}, "
+		  "{\"serviceAccountToken\": {\"path\": \"4\", \"audience\": \"x\", \"expirationSeconds\": 600}}]}}",
+		  3 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
+		cleanup_free char *text = str_format("{" META ", \"spec\": {\"volumes\": [%s]}}", CASES[i].volumes);
+		cleanup_pod struct pod *p = pod_of(text);
+
+		assert_int_equal(p->n_objects, CASES[i].n);
+	}
+}
+
+/* So many optional sources of a projected volume, of as many names. */
+static json_t *pod_of_names(size_t n)
+{
+	json_t *doc = parse("{" META ", \"spec\": {\"volumes\": [{\"name\": \"v\", \"projected\": {\"sources\": []}},"
+			    "{\"name\": \"w\", \"projected\": {\"sources\": []}}]}}");
+	json_t *volumes = json_object_get(json_object_get(doc, "spec"), "volumes");
+
+	for (size_t i = 0; i < n; i++) {
+		json_t *projected = json_object_get(json_array_get(volumes, i >= 1000), "projected");
+		char name[32];
+
+		snprintf(name, sizeof(name), "s%zu", i);
+		json_array_append_new(json_object_get(projected, "sources"),
+				      json_pack("{s:{s:s, s:b}}", "secret", "name", name, "optional", true));
+	}
+	return doc;
+}
+
+static void pod_of_too_many_objects_is_refused(void **state)
+{
+	cleanup_json json_t *most = pod_of_names(POD_OBJECTS_MAX), *more = pod_of_names(POD_OBJECTS_MAX + 1);
+	struct json_issue issue;
+	struct pod *p = NULL;
+
+	assert_int_equal(codec_pod(most, &p, &issue), 0);
+	assert_int_equal(p->n_objects, POD_OBJECTS_MAX);
+	pod_unref(TAKE_PTR(p));
+	assert_int_equal(codec_pod(more, &p, &issue), -EINVAL);
+	assert_string_equal(issue.path, "spec.volumes");
+	assert_string_equal(issue.reason, "more than 1000 different Secrets, ConfigMaps and tokens");
+}
+
+/* docs/bench: 16.5 KiB for each further Secret. */
+static void objects_weigh_what_a_watch_takes(void **state)
+{
+	cleanup_json json_t *some_text = pod_of_names(40), *most_text = pod_of_names(POD_OBJECTS_MAX);
+	cleanup_pod struct pod *some = NULL, *most = NULL;
+	cleanup_free char *finished = NULL;
+
+	assert_int_equal(codec_pod(some_text, &some, NULL), 0);
+	assert_int_equal(codec_pod(most_text, &most, NULL), 0);
+	/* 10,000 Secrets on a node */
+	assert_in_range(250 * pod_weight(some), 10000 * 16896, PODS_WEIGHT_MAX);
+	/* and not 16,000 */
+	assert_in_range(16 * pod_weight(most), PODS_WEIGHT_MAX, 2 * PODS_WEIGHT_MAX);
+	/* none is followed for one that is finished */
+	finished = strdup("Succeeded");
+	free(most->phase);
+	most->phase = TAKE_PTR(finished);
+	assert_true(pod_weight(most) < 1000 * 512);
+}
+
 #define VOLUME(v)    "{" META ", \"spec\": {\"volumes\": [{\"name\": \"ok\"}, " v "]}}"
 #define SECRET(s)    VOLUME("{\"name\": \"v\", \"secret\": " s "}")
 #define PROJECTED(s) VOLUME("{\"name\": \"v\", \"projected\": " s "}")
@@ -871,6 +961,9 @@ int main(void)
 		cmocka_unit_test(smallest_pod_is_read),
 		cmocka_unit_test(finished_means_succeeded_or_failed),
 		cmocka_unit_test(finished_pods_volumes_weigh_little),
+		cmocka_unit_test(objects_are_counted_once_however_often_they_are_named),
+		cmocka_unit_test(pod_of_too_many_objects_is_refused),
+		cmocka_unit_test(objects_weigh_what_a_watch_takes),
 		cmocka_unit_test(refused_pods_and_volumes_name_the_place),
 		cmocka_unit_test(absurdly_long_lists_are_refused),
 		cmocka_unit_test(expected_objects_are_recognised),
