@@ -101,7 +101,8 @@ static void agent_note_told(struct agent *a)
 }
 
 /* Once the first complete list of pods has come, what an earlier agent has published and none of them wants goes. Not
- * while something is refused: the refused object may be the one that wants it. */
+ * while something is refused: the refused object may be the one that wants it. That is seen with a beat, and not with each
+ * change, for all objects are looked at for it. */
 static void agent_retain(struct agent *a)
 {
 	struct source_health h = { .kind = "" };
@@ -123,7 +124,6 @@ static void agent_pod_changed(void *userdata, struct pod *pod)
 	if (pod_needs_node(pod))
 		source_need_node(a->source);
 	pods_pod_changed(a->pods, pod);
-	agent_retain(a);
 }
 
 static void agent_pod_removed(void *userdata, const char *uid)
@@ -161,7 +161,6 @@ static void agent_object_changed(void *userdata, enum object_kind kind, const ch
 
 	agent_note_told(a);
 	store_object_changed(a->store, kind, ns, name, secret);
-	agent_retain(a);
 }
 
 static void agent_object_failed(void *userdata, enum object_kind kind, const char *ns, const char *name,
@@ -991,7 +990,7 @@ static void agent_beat(struct loop_source *s, void *userdata)
 	__atomic_store_n(&arena_connection(a->arena)->heartbeat_usec, clock_monotonic_usec(), __ATOMIC_RELAXED);
 	loop_timer_set(a->heartbeat, a->config->agent_hang_usec / BEATS_PER_HANG);
 	agent_watch_publisher(a);
-	agent_retain(a); /* nobody tells that what was refused has gone */
+	agent_retain(a); /* what was refused has been mended, or has gone */
 	if (++a->n_beats % BEATS_PER_HANG != 0)
 		return;
 	publish_ask(a->publish);

@@ -292,6 +292,7 @@ static int pods_add(struct pods *p, struct pod *pod, struct pod_state **ret_s)
 	s->pods = p;
 	pod_due_init(s);
 	s->since_usec = clock_realtime_usec();
+	s->lines = PODS_LOG_LIMIT;
 	s->pod = pod_ref(pod);
 	s->uid = strdup(pod->uid);
 	r = s->uid ? pods_insert(p, s) : -ENOMEM;

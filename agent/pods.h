@@ -8,6 +8,7 @@
 #include "agent/store.h"
 #include "common/backoff.h"
 #include "common/list.h"
+#include "common/log.h"
 #include "common/loop.h"
 #include "fusefs/publish.h"
 
@@ -77,6 +78,7 @@ struct pod_state {
 	struct pod_due due[DUE_KINDS_N];
 	bool cached; /* from the offline cache: the source has not told it yet */
 	char *mistakes; /* in its annotations, that have been told; NULL: none */
+	struct log_limit lines; /* about its volumes */
 	struct pod *next; /* a revision that there was no memory for; tried again. NULL: none */
 };
 

@@ -45,6 +45,9 @@ struct object_users {
 
 extern const struct backoff_policy PODS_RETRY;
 
+/* A pod may have a thousand volumes of one Secret, each with a line whenever that changes. What is left out is told with `volumes`. */
+#define PODS_LOG_LIMIT LOG_LIMIT_INIT(10 * USEC_PER_SEC, 100)
+
 /* ---- pods.c ---- */
 
 /* Whether something of this pod (plugin and volume NULL), or this volume, is to be there. */

@@ -3,6 +3,8 @@
  * what the volume shows: of one that lands after another has begun it is only measured how long that took. */
 #include "agent/pods_internal.h"
 
+#include <inttypes.h>
+
 #include "agent/pod_options.h"
 #include "agent/token.h"
 #include "agent/views.h"
@@ -65,6 +67,19 @@ static const struct log_field *volume_fields(const struct volume *v, struct log_
 	return fields;
 }
 
+/* There is room for one more line of this level about the pod's volumes. */
+static bool volume_may_log(const struct volume *v, enum log_level level)
+{
+	struct pod_state *s = v->pod;
+
+	if (log_get_level() < level || !log_limit_ok(&s->lines, loop_now(s->pods->loop)))
+		return false;
+	if (s->lines.n_held_before > 0)
+		log_write(level, LOG_F({ "pod", pod_display(s->pod) }),
+			  "%" PRIu64 " more lines about its volumes were left out", s->lines.n_held_before);
+	return true;
+}
+
 /* The first source that is not up to date. NULL: there is none. */
 static const struct store_entry *volume_trouble(const struct volume *v)
 {
@@ -119,9 +134,18 @@ static void volume_tell_layout(struct volume *v)
 	text = str_format("annotation " POD_OPTION_VOLUMES ": %s.layout: %s", v->spec->name, LAYOUT_STAYS);
 	if (!text)
 		return;
-	log_warning(LOG_F({ "pod", pod_display(v->pod->pod) }), "%s", text);
+	if (volume_may_log(v, LOG_LEVEL_WARNING))
+		log_warning(LOG_F({ "pod", pod_display(v->pod->pod) }), "%s", text);
 	if (p->mistaken && !v->pod->cached && !v->pod->pod->deleting)
 		p->mistaken(p->mistaken_userdata, v->pod, text);
+}
+
+static void volume_log(const struct volume *v, enum log_level level, const char *what, const char *why)
+{
+	struct log_field fields[4];
+
+	if (log_get_level() >= level && (level == LOG_LEVEL_DEBUG || volume_may_log(v, level)))
+		log_write(level, volume_fields(v, fields), "%s: %s", what, why);
 }
 
 /* Says what is wrong with a volume, once for each reason. What is wrong with the source is the source's to say: it would
@@ -131,7 +155,6 @@ static void volume_set_error(struct volume *v, const char *text, enum reason rea
 	const struct volume_path at = { .pod_uid = v->pod->pod->uid,
 					.plugin = pod_volume_plugin(v->spec),
 					.name = v->spec->name };
-	struct log_field fields[4];
 	const struct store_entry *trouble;
 	const struct store_entry *asked;
 
@@ -151,16 +174,13 @@ static void volume_set_error(struct volume *v, const char *text, enum reason rea
 		return;
 	asked = volume_asked_for(v);
 	trouble = volume_trouble(v);
-	if (v->condition == VOLUME_READY && (asked || (trouble && str_eq(text, trouble->error))))
-		log_debug(volume_fields(v, fields), "volume keeps its last good content: %s", text);
-	else if (v->condition == VOLUME_READY)
-		log_warning(volume_fields(v, fields), "volume keeps its last good content: %s", text);
-	else if (v->condition == VOLUME_WAITING && asked)
-		log_debug(volume_fields(v, fields), "volume waits: %s", text);
+	if (v->condition == VOLUME_READY)
+		volume_log(v, asked || (trouble && str_eq(text, trouble->error)) ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING,
+			   "volume keeps its last good content", text);
 	else if (v->condition == VOLUME_WAITING)
-		log_info(volume_fields(v, fields), "volume waits: %s", text);
+		volume_log(v, asked ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "volume waits", text);
 	else
-		log_warning(volume_fields(v, fields), "volume cannot be set up: %s", text);
+		volume_log(v, LOG_LEVEL_WARNING, "volume cannot be set up", text);
 }
 
 static void volume_changed(struct volume *v)
@@ -208,7 +228,7 @@ static void volume_settle(struct volume *v, struct volume_flight *f, bool unchan
 	fields[5] = (struct log_field){ NULL, NULL };
 	if (unchanged)
 		log_debug(fields, "volume is as it was");
-	else
+	else if (volume_may_log(v, LOG_LEVEL_INFO))
 		log_info(fields, first ? "volume is ready" : "volume is updated");
 	if (!unchanged && !first && v->pod->pods->updated)
 		v->pod->pods->updated(v->pod->pods->updated_userdata, v, before);

@@ -16,6 +16,9 @@
 #define SEND_BUFFER (512 << 10)
 #define LOOK_USEC   (10 * USEC_PER_MSEC) /* between two looks */
 
+#define UNSENT_WINDOW_USEC (60 * USEC_PER_SEC)
+#define UNSENT_BURST	   20
+
 /* A volume that asks. */
 struct asker {
 	struct list link; /* in untold, told or gone */
@@ -43,6 +46,7 @@ struct signals {
 	struct map askers;
 	struct list untold, told, gone;
 	struct signal_counts counts;
+	struct log_limit unsent; /* lines about those that ask in vain */
 	struct recent recent[SIGNALS_RECENT];
 	size_t n_recent; /* of all time */
 };
@@ -204,7 +208,7 @@ static struct asker *asker_new(struct signals *s, const struct volume *v, const 
 		free(a);
 		return NULL;
 	}
-	if (!s->enabled)
+	if (!s->enabled && log_limit_ok(&s->unsent, loop_now(s->loop)))
 		log_warning(
 			LOG_F({ "pod", a->order.pod }, { "volume", a->order.volume }),
 			"asks for %s when it changes (onChange), but signalContainers is not set here: none is sent",
@@ -302,6 +306,7 @@ int signals_new(struct loop *l, const struct pods *pods, bool enabled, struct si
 			       .pods = pods,
 			       .enabled = enabled,
 			       .socket = -1,
+			       .unsent = LOG_LIMIT_INIT(UNSENT_WINDOW_USEC, UNSENT_BURST),
 			       .presence.absent_since_usec = loop_now(l),
 			       .askers = MAP_INIT };
 	list_init(&s->untold);

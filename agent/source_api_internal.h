@@ -138,6 +138,7 @@ struct source_api {
 	uint64_t token_at_usec; /* monotonic: when the timer is due at the latest; 0: it is not set */
 	struct loop_source *token_timer, *token_turn_timer;
 	struct fair_queue token_queue; /* by namespace */
+	struct log_limit token_failures;
 	bool token_admitted; /* the first in it is, for when token_turn_timer fires */
 	size_t n_rejected;
 	bool absence_held; /* of some wanted object: not believed, because of the pods */

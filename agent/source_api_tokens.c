@@ -10,6 +10,8 @@
  * so the first tries follow each other quickly. */
 #include "agent/source_api_internal.h"
 
+#include <inttypes.h>
+
 #include "agent/token.h"
 #include "common/clock.h"
 #include "common/json.h"
@@ -18,6 +20,7 @@
 enum {
 	BODY_MAX = 1 << 20,
 	FRESH_TRIES = 12,
+	FAILURES_BURST = 50, /* lines of log in FAILURES_WINDOW_USEC */
 	STATUS_OK = 200,
 	STATUS_CREATED = 201,
 	STATUS_UNAUTHORISED = 401,
@@ -26,6 +29,7 @@ enum {
 static const uint64_t TIMEOUT_USEC = 30 * USEC_PER_SEC;
 /* The refresh is also due by the clock on the wall, which may be set. */
 static const uint64_t LOOK_AGAIN_USEC = 60 * USEC_PER_SEC;
+static const uint64_t FAILURES_WINDOW_USEC = 60 * USEC_PER_SEC;
 static const uint64_t TOGETHER_USEC = USEC_PER_SEC;
 
 struct wanted_token {
@@ -100,6 +104,18 @@ static enum reason reason_of_refusal(int status, const struct err *why)
 					  : reason_of_answer(status, why);
 }
 
+/* Thousands may fail for one reason. */
+static void log_failed(const struct wanted_token *w, enum log_level level, const char *text)
+{
+	struct log_limit *limit = &w->source->token_failures;
+
+	if (log_get_level() < level || !log_limit_ok(limit, loop_now(w->source->loop)))
+		return;
+	if (limit->n_held_before > 0)
+		log_write(level, NULL, "%" PRIu64 " more failures of tokens were left out", limit->n_held_before);
+	log_write(level, LOG_F({ "namespace", w->ns }, { "token", w->name }), "%s", text);
+}
+
 static void tell_failed(struct wanted_token *w, int status, const struct err *why)
 {
 	struct source_api *s = w->source;
@@ -111,8 +127,7 @@ static void tell_failed(struct wanted_token *w, int status, const struct err *wh
 	e.reason = reason_of_refusal(status, why);
 	if (str_eq(w->failure, err_text(&e)) && !w->answer_due)
 		return;
-	log_write(status == STATUS_FORBIDDEN ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING,
-		  LOG_F({ "namespace", w->ns }, { "token", w->name }), "%s", err_text(&e));
+	log_failed(w, status == STATUS_FORBIDDEN ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING, err_text(&e));
 	api_keep_text(&w->failure, err_text(&e));
 	w->answer_due = false;
 	s->sink->object_failed(s->userdata, OBJECT_TOKEN, w->ns, w->name, &e);
@@ -425,6 +440,7 @@ int api_tokens_init(struct source_api *s)
 {
 	int r;
 
+	s->token_failures = LOG_LIMIT_INIT(FAILURES_WINDOW_USEC, FAILURES_BURST);
 	fair_queue_init(&s->token_queue);
 	r = loop_add_timer(s->loop, on_token_time, s, &s->token_timer);
 	return r < 0 ? r : loop_add_timer(s->loop, on_turn, s, &s->token_turn_timer);
