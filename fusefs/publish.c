@@ -185,6 +185,14 @@ static void job_fail(struct publish *p, struct job *j, int r, const struct err *
 		job_finish(p, j, r);
 }
 
+/* What it has made stays: nobody could take it back without being held up there. */
+static void job_fail_held(struct publish *p, struct job *j, const struct err *why)
+{
+	job_fail(p, j, -ETIMEDOUT, why);
+	if (p->current == j)
+		job_fail(p, j, -ETIMEDOUT, why);
+}
+
 int heal_enqueue(struct publish *p, const char *uid, const char *path, uint64_t touch)
 {
 	cleanup_job struct job *j = NULL;
@@ -411,7 +419,10 @@ static void job_begin(struct publish *p)
 		if (p->fd < 0)
 			return;
 		job_take_up(p);
-		job_continue(p);
+		if (held_refuses(p, p->current, &e) < 0)
+			job_fail_held(p, p->current, &e);
+		else
+			job_continue(p);
 		return;
 	}
 	if (!j)
@@ -499,9 +510,7 @@ void publish_give_up(struct publish *p)
 	if (!j)
 		return;
 	err_set(&e, -ETIMEDOUT, "publish %s: %s", j->path, HELD);
-	job_fail(p, j, -ETIMEDOUT, &e);
-	if (p->current)
-		job_fail(p, j, -ETIMEDOUT, &e);
+	job_fail_held(p, j, &e);
 }
 
 /* Whoever can make the file system read-only can do so at any moment, and again. */

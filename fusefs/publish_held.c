@@ -193,7 +193,7 @@ static bool goes_where_no_pod_is(const struct job *j)
 int held_refuses(const struct publish *p, const struct job *j, struct err *e)
 {
 	size_t len = strcspn(j->path, "/");
-	bool is_moving = moves(&j->plan, 0, j->plan.n_steps);
+	bool is_moving = moves(&j->plan, j->n_done, j->plan.n_steps);
 	const struct held *h;
 
 	list_for_each (h, &p->held, link) {

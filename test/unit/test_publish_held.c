@@ -122,6 +122,41 @@ static void others_go_on_wherever_it_hangs(void **state)
 	}
 }
 
+/* What is to be done behind the switch is done for all of them then, where it has one folder of each locked. */
+static void a_pod_hangs_one_publisher_whatever_is_put_off(void **state)
+{
+	static const struct volume_path VOLUMES[] = { { "uid", "p", "v" }, { "uid", "p", "w" }, { "uid", "p", "x" } };
+	struct result res[ARRAY_SIZE(VOLUMES)];
+	size_t n_messages;
+	const char *path;
+	bool moves;
+	int fd;
+
+	for (size_t i = 0; i < ARRAY_SIZE(VOLUMES); i++)
+		assert_int_equal(publish_at(&VOLUMES[i], "a=1"), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(VOLUMES); i++)
+		order(&VOLUMES[i], "a=2", &res[i]);
+	f.hang_at = f.n_changes + 4 * (int)ARRAY_SIZE(VOLUMES) + 1;
+	run();
+	for (size_t i = 0; i < ARRAY_SIZE(VOLUMES); i++)
+		assert_int_equal(res[i].n, 0);
+	path = publish_hanging(f.publish, &moves);
+	assert_true(path && str_eq(path, "uid/volumes/p/x"));
+	n_messages = f.n_messages;
+	fd = put_aside(path, moves);
+	run();
+	for (size_t i = 0; i < ARRAY_SIZE(VOLUMES); i++)
+		assert_int_equal(res[i].r, -ETIMEDOUT);
+	assert_int_equal(f.n_messages, n_messages);
+	assert_shown("uid/volumes/p/v", "..data>..v ..v/ ..v/a=1 ..v/ ..v/a=2 a>..data/a ");
+	publish_aside_ended(f.publish, PID);
+	for (size_t i = 0; i < ARRAY_SIZE(VOLUMES); i++)
+		until_it_is_published(&VOLUMES[i], "a=2");
+	settle();
+	assert_shown("uid/volumes/p/v", "..data>..v ..v/ ..v/a=2 a>..data/a ");
+	close_fd(fd);
+}
+
 /* That is done in folders that it does not have. */
 static void the_end_of_a_pod_does_not_wait(void **state)
 {
@@ -228,6 +263,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(others_go_on_wherever_it_hangs),
+		TEST(a_pod_hangs_one_publisher_whatever_is_put_off),
 		TEST(the_end_of_a_pod_does_not_wait),
 		TEST(flat_volumes_wait_for_a_flat_one),
 		TEST(of_an_earlier_agents_publisher_the_pod_is_left_alone),
