@@ -510,6 +510,8 @@ void publish_give_up(struct publish *p)
 	if (!j)
 		return;
 	err_set(&e, -ETIMEDOUT, "publish %s: %s", j->path, HELD);
+	/* what stays is to go with the next payload, also where that is what is shown */
+	volumes_doubt(p, j->path);
 	job_fail_held(p, j, &e);
 }
 

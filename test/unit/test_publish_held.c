@@ -157,6 +157,27 @@ static void a_pod_hangs_one_publisher_whatever_is_put_off(void **state)
 	close_fd(fd);
 }
 
+/* What was made for it is not what the volume shows, and goes. */
+static void nothing_is_left_of_what_was_not_shown(void **state)
+{
+	struct result res;
+	int fd;
+
+	assert_int_equal(publish_at(&AT, "a=1"), 0);
+	f.hang_at = f.n_changes + 2;
+	order(&AT, "a=2", &res);
+	run();
+	fd = put_aside("uid", false);
+	run();
+	assert_int_equal(res.r, -ETIMEDOUT);
+	assert_shown(V, "..data>..v ..v/ ..v/a=1 ..v/ ..v/a=2 a>..data/a ");
+	publish_aside_ended(f.publish, PID);
+	until_it_is_published(&AT, "a=1"); /* as it was before */
+	settle();
+	assert_shown(V, "..data>..v ..v/ ..v/a=1 a>..data/a ");
+	close_fd(fd);
+}
+
 /* That is done in folders that it does not have. */
 static void the_end_of_a_pod_does_not_wait(void **state)
 {
@@ -264,6 +285,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(others_go_on_wherever_it_hangs),
 		TEST(a_pod_hangs_one_publisher_whatever_is_put_off),
+		TEST(nothing_is_left_of_what_was_not_shown),
 		TEST(the_end_of_a_pod_does_not_wait),
 		TEST(flat_volumes_wait_for_a_flat_one),
 		TEST(of_an_earlier_agents_publisher_the_pod_is_left_alone),
