@@ -177,6 +177,8 @@ static void job_fail(struct publish *p, struct job *j, int r, const struct err *
 		v->good = false;
 	if (j->kind == JOB_REMOVE_VOLUME || j->kind == JOB_REMOVE_POD)
 		volumes_doubt(p, j->path);
+	if (j->kind == JOB_EXPIRE && r == -ETIMEDOUT)
+		version_stays(p, j);
 	j->r = r;
 	plan_roll_back(&j->plan);
 	j->n_done = j->n_sent = 0;

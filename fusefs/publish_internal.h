@@ -119,6 +119,8 @@ void volume_drop(struct publish *p, const char *path);
 void volumes_drop_pod(struct publish *p, const char *uid);
 /* How far a removal of top (a volume's path, or a pod's) came, nobody knows. */
 void volumes_doubt(struct publish *p, const char *top);
+/* The job was to end a version, and cannot yet: its grace begins anew. */
+void version_stays(struct publish *p, const struct job *j);
 void volumes_free(struct publish *p);
 /* publish->timer's: versions whose grace is over are ordered to be removed. */
 void retired_due(struct loop_source *s, void *userdata);

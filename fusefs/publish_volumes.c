@@ -255,6 +255,7 @@ static int retired_expire(struct publish *p, const struct retired *r)
 
 	err = job_new(p, JOB_EXPIRE, NULL, &j);
 	err = err ?: string_set(&j->path, r->volume->path);
+	err = err ?: held_refuses(p, j, NULL);
 	if (err < 0)
 		return err;
 	memcpy(j->plan.old_version, r->version, sizeof j->plan.old_version);
@@ -262,7 +263,16 @@ static int retired_expire(struct publish *p, const struct retired *r)
 	return 0;
 }
 
-/* A version for whose end there is no memory stays for one grace more. */
+void version_stays(struct publish *p, const struct job *j)
+{
+	struct volume *v = map_get_str(&p->volumes, j->path);
+	struct retired *r = v ? calloc(1, sizeof *r) : NULL;
+
+	if (r) /* or the next update removes it */
+		volume_retire(p, v, j->plan.old_version, r);
+}
+
+/* A version for whose end there is no memory, or in whose folders a publisher hangs, stays for one grace more. */
 void retired_due(struct loop_source *s, void *userdata)
 {
 	struct publish *p = userdata;

@@ -178,6 +178,45 @@ static void nothing_is_left_of_what_was_not_shown(void **state)
 	close_fd(fd);
 }
 
+/* hangs: its end itself is what is waited for. */
+static void expect_a_version_to_end(bool hangs)
+{
+	int fd = -1;
+
+	assert_int_equal(publish_at(&AT, "a=1"), 0);
+	assert_int_equal(publish_at(&AT, "a=2"), 0);
+	assert_int_equal(publish_stats(f.publish).n_retired, 1);
+	if (hangs) {
+		f.hang_at = f.n_changes + 1;
+		for (int i = 0; i < 5000 && !publish_hanging(f.publish, &(bool){ false }); i++) {
+			assert_true(loop_run_once(f.loop, 1000) >= 0);
+			publisher_serve();
+		}
+		fd = put_aside(publish_hanging(f.publish, &(bool){ false }), false);
+	} else {
+		publish_put_aside(f.publish, PID + 1, "uid", false);
+	}
+	for (uint64_t from = loop_now(f.loop); loop_now(f.loop) - from < 2 * PUBLISH_GRACE_USEC;) {
+		assert_true(loop_run_once(f.loop, 1000) >= 0);
+		assert_false(publisher_serve());
+	}
+	assert_shown(V, "..data>..v ..v/ ..v/ ..v/a=2 a>..data/a ");
+	publish_aside_ended(f.publish, hangs ? PID : PID + 1);
+	settle();
+	assert_shown(V, "..data>..v ..v/ ..v/a=2 a>..data/a ");
+	close_fd(fd);
+}
+
+static void a_version_that_cannot_end_ends_later(void **state)
+{
+	expect_a_version_to_end(false);
+}
+
+static void a_version_whose_end_hangs_ends_later(void **state)
+{
+	expect_a_version_to_end(true);
+}
+
 /* That is done in folders that it does not have. */
 static void the_end_of_a_pod_does_not_wait(void **state)
 {
@@ -286,6 +325,8 @@ int main(void)
 		TEST(others_go_on_wherever_it_hangs),
 		TEST(a_pod_hangs_one_publisher_whatever_is_put_off),
 		TEST(nothing_is_left_of_what_was_not_shown),
+		TEST(a_version_that_cannot_end_ends_later),
+		TEST(a_version_whose_end_hangs_ends_later),
 		TEST(the_end_of_a_pod_does_not_wait),
 		TEST(flat_volumes_wait_for_a_flat_one),
 		TEST(of_an_earlier_agents_publisher_the_pod_is_left_alone),
