@@ -28,6 +28,15 @@ void keeper_note_hanging(struct keeper *k, const char *path, bool moves)
 	k->hanging_moves = moves;
 }
 
+/* What the agent cannot take now it is told again. */
+static void aside_tell(struct keeper *k, struct aside *a)
+{
+	int r = a->child.pid > 0 ? link_send(k->link, LINK_PUBLISHER_ASIDE, a->moves, a->pid, a->pod, -1)
+				 : link_send(k->link, LINK_PUBLISHER_ENDED, 0, a->pid, NULL, -1);
+
+	a->untold = r < 0;
+}
+
 static void aside_ended(struct loop_source *s, pid_t pid, int code, int status, void *userdata)
 {
 	struct keeper *k = userdata;
@@ -41,7 +50,8 @@ static void aside_ended(struct loop_source *s, pid_t pid, int code, int status, 
 		if (a->pod) /* or its connection has ended before it, as it is to be */
 			log_info(NULL, "the publisher that was put aside (pid %d) has ended", (int)pid);
 		free(TAKE_PTR(a->pod));
-		(void)link_send(k->link, LINK_PUBLISHER_ENDED, 0, pid, NULL, -1);
+		a->pid = pid;
+		aside_tell(k, a);
 	}
 }
 
@@ -53,16 +63,13 @@ bool keeper_aside_died(struct keeper *k, pid_t pid)
 	return true;
 }
 
-static void aside_tell(struct keeper *k, const struct aside *a)
-{
-	(void)link_send(k->link, LINK_PUBLISHER_ASIDE, a->moves, a->child.pid, a->pod, -1);
-}
-
 void keeper_tell_aside(struct keeper *k)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(k->aside); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(k->aside); i++) {
+		k->aside[i].untold = false; /* of one that has ended it has never heard */
 		if (k->aside[i].child.pid > 0)
 			aside_tell(k, &k->aside[i]);
+	}
 }
 
 static struct aside *keeper_put_aside(struct keeper *k)
@@ -70,11 +77,12 @@ static struct aside *keeper_put_aside(struct keeper *k)
 	struct aside *a = NULL;
 
 	for (size_t i = 0; i < ARRAY_SIZE(k->aside) && !a; i++)
-		if (k->aside[i].child.pid == 0)
+		if (k->aside[i].child.pid == 0 && !k->aside[i].untold)
 			a = &k->aside[i];
 	if (!a)
 		return NULL;
 	*a = (struct aside){ .child = CHILD_INIT("publisher"),
+			     .pid = k->publisher.pid,
 			     .pod = TAKE_PTR(k->hanging_in),
 			     .moves = k->hanging_moves };
 	a->child.pid = k->publisher.pid;
@@ -99,10 +107,13 @@ void keeper_end_generations_publisher(struct keeper *k)
 void keeper_look_after_aside(struct keeper *k)
 {
 	pid_t pid = k->publisher.pid;
-	const struct aside *a;
+	struct aside *a;
 
-	for (size_t i = 0; i < ARRAY_SIZE(k->aside); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(k->aside); i++) {
 		child_look_after(&k->aside[i].child, aside_ended, k);
+		if (k->stage == STAGE_READY && k->aside[i].untold)
+			aside_tell(k, &k->aside[i]);
+	}
 	if (k->stage != STAGE_READY || !k->publisher_killed_usec ||
 	    loop_now(k->loop) - k->publisher_killed_usec < ASIDE_USEC)
 		return;

@@ -24,6 +24,8 @@ enum agent_stage { STAGE_STARTS, STAGE_SERVES, STAGE_READY };
 /* A publisher that was killed and does not end. */
 struct aside {
 	struct child child;
+	pid_t pid; /* its, also when it has ended */
+	bool untold; /* that it is there, or that it has ended: the agent could not be told */
 	char *pod; /* whose folder it is that it waits for; NULL: nobody knows */
 	bool moves; /* perhaps between two folders */
 };

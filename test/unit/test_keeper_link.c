@@ -1,4 +1,4 @@
-/* The keeper's side of the link: what an agent says that has not been asked. */
+/* The keeper's side of the link: what an agent says that has not been asked, and one that does not listen. */
 #include "agent/keeper_internal.h"
 
 #include <setjmp.h>
@@ -157,6 +157,52 @@ static void of_reloads_in_a_row_the_last_one_counts(void **state)
 	}
 }
 
+static size_t count_messages(struct rig *t, enum link_type type, int value)
+{
+	struct link_message m;
+	size_t n = 0;
+	int fd;
+
+	while (link_receive(t->agent, &m, &fd) == 0)
+		n += m.type == type && m.value == value;
+	return n;
+}
+
+/* An agent that does not read is not forgotten. */
+static void the_end_of_a_publisher_is_told_until_the_agent_has_heard_of_it(void **state)
+{
+	struct rig *t = *state;
+	struct aside *a = &t->k.aside[0];
+
+	*a = (struct aside){ .child = CHILD_INIT("publisher"), .pod = strdup("uid") };
+	a->child.pid = INT_MAX; /* no process */
+	while (link_send(t->k.link, LINK_RESTARTS, 0, 0, NULL, -1) == 0)
+		;
+	assert_true(keeper_aside_died(&t->k, INT_MAX));
+	keeper_look_after_aside(&t->k);
+	assert_int_equal(count_messages(t, LINK_PUBLISHER_ENDED, INT_MAX), 0);
+	keeper_look_after_aside(&t->k);
+	assert_int_equal(count_messages(t, LINK_PUBLISHER_ENDED, INT_MAX), 1);
+	keeper_look_after_aside(&t->k);
+	assert_int_equal(count_messages(t, LINK_PUBLISHER_ENDED, INT_MAX), 0);
+}
+
+/* The next one has never heard of it. */
+static void the_end_of_a_publisher_is_not_told_to_the_next_agent(void **state)
+{
+	struct rig *t = *state;
+
+	t->k.aside[0] = (struct aside){ .child = CHILD_INIT("publisher"), .pod = strdup("uid") };
+	t->k.aside[0].child.pid = INT_MAX;
+	while (link_send(t->k.link, LINK_RESTARTS, 0, 0, NULL, -1) == 0)
+		;
+	assert_true(keeper_aside_died(&t->k, INT_MAX));
+	(void)count_messages(t, LINK_RESTARTS, 0);
+	keeper_tell_aside(&t->k);
+	keeper_look_after_aside(&t->k);
+	assert_int_equal(count_messages(t, LINK_PUBLISHER_ENDED, INT_MAX), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -165,6 +211,8 @@ int main(void)
 		TEST(a_reload_that_nobody_asked_for_changes_no_level),
 		TEST(a_reload_is_answered_once),
 		TEST(of_reloads_in_a_row_the_last_one_counts),
+		TEST(the_end_of_a_publisher_is_told_until_the_agent_has_heard_of_it),
+		TEST(the_end_of_a_publisher_is_not_told_to_the_next_agent),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
