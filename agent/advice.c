@@ -219,7 +219,8 @@ static const struct advice table[] = {
 	  "server "
 	  "does not answer, and so keeps the folder locked. What is shown can be read. The change comes when that "
 	  "process, or the pod, "
-	  "has ended.",
+	  "has ended. In a flat volume it may also be a process of any pod that waits in rename(2), in a mount that "
+	  "its runtime has not made read-only; the log says so.",
 	  { "ps -eo pid,stat,wchan:32,cgroup,args", LOG } },
 	{ "OutOfMemory",
 	  "The agent has no memory left. It is tried again by itself; look at MemoryMax of the unit and at the node.",

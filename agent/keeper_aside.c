@@ -128,10 +128,9 @@ void keeper_look_after_aside(struct keeper *k)
 		return;
 	}
 	log_error(LOG_F({ "pod-uid", a->pod }),
-		  "the publisher (pid %d) cannot be killed: somebody has the folder locked in which it is. It is put "
-		  "aside, "
-		  "another one is started, and the pod is left alone until it has ended",
-		  (int)pid);
+		  "the publisher (pid %d) cannot be killed: somebody has the folder locked in which it is%s. It is put "
+		  "aside, another one is started, and the pod is left alone until it has ended",
+		  (int)pid, a->moves ? ", or renames between folders, perhaps in another pod" : "");
 	if (!k->publisher_let_go)
 		k->n_publisher_deaths++;
 	aside_tell(k, a);
