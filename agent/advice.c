@@ -222,6 +222,12 @@ static const struct advice table[] = {
 	  "has ended. In a flat volume it may also be a process of any pod that waits in rename(2), in a mount that "
 	  "its runtime has not made read-only; the log says so.",
 	  { "ps -eo pid,stat,wchan:32,cgroup,args", LOG } },
+	{ "RenameHeld",
+	  "The kernel lets one at a time rename between folders, and the publisher waits for that, or with it, in "
+	  "another pod's flat volume. Nothing is wrong with this volume: what is shown can be read, and the change "
+	  "comes when that publisher has ended. The message has the uid of that pod, whose volumes have the reason "
+	  "FolderHeld.",
+	  { "secretlet pods -o wide", "ps -eo pid,stat,wchan:32,cgroup,args", LOG } },
 	{ "OutOfMemory",
 	  "The agent has no memory left. It is tried again by itself; look at MemoryMax of the unit and at the node.",
 	  { "systemctl show secretlet -p MemoryCurrent -p MemoryMax", "free -m" } },
@@ -305,7 +311,8 @@ static const struct advice table[] = {
 	{ "PublishersAside",
 	  "Each waits in the kernel for a folder that a process in a pod keeps locked, and cannot be killed; another "
 	  "has "
-	  "taken its place, and that pod alone gets no changes. secretlet volumes has the reason FolderHeld. At 16 of "
+	  "taken its place, and that pod gets no changes (FolderHeld). Where it is a flat volume's folder, flat "
+	  "volumes of other pods get none, either (RenameHeld). At 16 of "
 	  "them nothing is published "
 	  "until one has ended.",
 	  { "secretlet volumes -o wide", "ps -o pid,stat,wchan:32,args -C secretlet", LOG } },

@@ -57,10 +57,14 @@ static void on_freed(void *userdata)
 {
 	struct pods *p = userdata;
 
-	for (size_t i = 0; i < p->n_sorted; i++)
-		for (size_t j = 0; j < p->sorted[i]->n_volumes; j++)
-			if (p->sorted[i]->volumes[j].reason == REASON_FOLDER_HELD)
-				volume_update(&p->sorted[i]->volumes[j]);
+	for (size_t i = 0; i < p->n_sorted; i++) {
+		for (size_t j = 0; j < p->sorted[i]->n_volumes; j++) {
+			struct volume *v = &p->sorted[i]->volumes[j];
+
+			if (v->reason == REASON_FOLDER_HELD || v->reason == REASON_RENAME_HELD)
+				volume_update(v);
+		}
+	}
 	errands_hurry(p);
 }
 

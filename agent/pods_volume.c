@@ -278,6 +278,7 @@ static void volume_flight_landed(void *userdata, int r, const struct publish_res
 			v->condition = VOLUME_FAILED;
 		volume_set_error(v, err_text(e),
 				 r == -ETIMEDOUT ? REASON_FOLDER_HELD
+				 : r == -ENOLCK	 ? REASON_RENAME_HELD
 				 : e->reason	 ? (enum reason)e->reason
 						 : REASON_PUBLISH_FAILED);
 		volume_retry_later(v);

@@ -41,6 +41,7 @@ static const char *const NAMES[REASONS_N] = {
 	[REASON_NODE_NOT_FETCHED] = "NodeNotFetched",
 	[REASON_PUBLISH_FAILED] = "PublishFailed",
 	[REASON_FOLDER_HELD] = "FolderHeld",
+	[REASON_RENAME_HELD] = "RenameHeld",
 	[REASON_OUT_OF_MEMORY] = "OutOfMemory",
 	[REASON_OTHER] = "Other",
 };

@@ -190,9 +190,9 @@ static void job_fail(struct publish *p, struct job *j, int r, const struct err *
 /* What it has made stays: nobody could take it back without being held up there. */
 static void job_fail_held(struct publish *p, struct job *j, const struct err *why)
 {
-	job_fail(p, j, -ETIMEDOUT, why);
+	job_fail(p, j, why->code, why);
 	if (p->current == j)
-		job_fail(p, j, -ETIMEDOUT, why);
+		job_fail(p, j, why->code, why);
 }
 
 int heal_enqueue(struct publish *p, const char *uid, const char *path, uint64_t touch)

@@ -34,9 +34,9 @@ struct publish_result {
 	bool flat; /* what it is, whatever the payload asks for: a volume stays as it was made */
 };
 /* r: 0 published (and read once through the mount, so that it is warm), PUBLISH_UNCHANGED, -ESTALE: overtaken by a newer
- * payload or by the removal, -ECANCELED: publish_free() came first, -ETIMEDOUT: see publish_put_aside(), otherwise why it failed. Before ..data is switched
- * that leaves the volume as it was; after it, and in a flat volume, what has changed stays, and the next payload makes it
- * whole. res is NULL unless r >= 0. e->reason: SECMEM_FULL, or none. */
+ * payload or by the removal, -ECANCELED: publish_free() came first, -ETIMEDOUT, -ENOLCK: see
+ * publish_put_aside(), otherwise why it failed. Before ..data is switched that leaves the volume as it was; after it, and in
+ * a flat volume, what has changed stays, and the next payload makes it whole. res is NULL unless r >= 0. e->reason: SECMEM_FULL, or none. */
 typedef void (*publish_fn)(void *userdata, int r, const struct publish_result *res, const struct err *e);
 
 struct publish_stats {
@@ -92,10 +92,10 @@ bool publish_is_publisher(const struct publish *p, pid_t pid);
 const char *publish_hanging(const struct publish *p, bool *ret_moves);
 /* This publisher, the present one or one before it, was killed and does not end, because somebody has a folder of this pod locked in
  * the kernel; another will be attached. Jobs in the pod's folders fail with -ETIMEDOUT, the current one first, until it has ended
- * and some time longer; while it may be `moves`, updates of all flat volumes do. path: as above, "" if nobody knows. */
+ * and some time longer; while it is there and `moves`, updates of other pods' flat volumes do with -ENOLCK. path: as above, "" if nobody knows. */
 void publish_put_aside(struct publish *p, pid_t pid, const char *path, bool moves);
 void publish_aside_ended(struct publish *p, pid_t pid);
-/* fn is told when what has failed with -ETIMEDOUT can be tried again; NULL: nobody. */
+/* fn is told when what has failed with -ETIMEDOUT or -ENOLCK can be tried again; NULL: nobody. */
 void publish_on_freed(struct publish *p, void (*fn)(void *userdata), void *userdata);
 /* /dev/fuse (borrowed), which orders that concern live files take along. */
 void publish_set_fuse(struct publish *p, int fd);

@@ -200,11 +200,10 @@ int held_refuses(const struct publish *p, const struct job *j, struct err *e)
 		if (held_is_of(h, j->path, len) && is_left_alone(p, h) && !goes_where_no_pod_is(j))
 			return err_set(e, -ETIMEDOUT, "publish %s: %s", j->path, h->pid > 0 ? HELD : HUNG);
 		if (h->pid > 0 && h->moves && is_moving)
-			return err_set(
-				e, -ETIMEDOUT,
-				"publish %s: another pod holds a folder of its flat volume, until then no file can be "
-				"renamed into this one",
-				j->path);
+			return err_set(e, -ENOLCK,
+				       "publish %s: the publisher hangs in a flat volume%s%s; until it has ended no "
+				       "file can be renamed into another",
+				       j->path, h->pod[0] ? " of the pod with the uid " : "", h->pod);
 	}
 	return 0;
 }

@@ -148,7 +148,8 @@ void job_leave_queue(struct publish *p, struct job *j);
 
 /* ---- publish_held.c ---- */
 
-/* -ETIMEDOUT: a publisher would hang if it were sent this job, which has its plan or not yet. */
+/* A publisher would hang if it were sent this job, which has its plan or not yet: -ETIMEDOUT: in a folder of its pod; -ENOLCK: in a
+ * rename between folders. */
 int held_refuses(const struct publish *p, const struct job *j, struct err *e);
 /* Publishers that were put aside and have not ended. */
 size_t held_count(const struct publish *p);

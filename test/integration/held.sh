@@ -44,7 +44,9 @@ shows() { [ "$(cat "$(volume "$1")/key")" = "$2" ]; } # shows POD VALUE
 comes() { eventually 60 "shows $1 $2"; }
 ask() { "$secretlet" "$1" --runtime-dir "$run" -o json | jq -e "$2"; }
 is() { ask status "$1" >/dev/null; }
-reason() { ask pods ".. | objects | select(.name == \"$1\" and has(\"volumes\")) | .volumes[0].reason" | grep -qx '"FolderHeld"'; }
+reason() { # reason POD REASON
+	ask pods ".. | objects | select(.name == \"$1\" and has(\"volumes\")) | .volumes[0].reason" | grep -qx "\"$2\""
+}
 aside() { eventually 60 "is '.publisher.aside == $1'"; }
 publishers() { pgrep -P "$keeper" -f '^secretlet-publisher'; }
 child() { pgrep -P "$keeper" -f "^secretlet-$1" | head -n 1; }
@@ -84,7 +86,7 @@ check "a publisher was put aside" aside 1
 check "it is there, and cannot be killed" grep -q '^State:.*D' "/proc/$(publishers | head -n 1)/status"
 check_equal "there is another" "$(publishers | wc -l)" 2
 check_contains "status says so" "$(ask status '.problems[]')" "1 publisher hangs in a folder that a pod keeps locked"
-check "the volume's reason is that" reason a
+check "the volume's reason is that" reason a FolderHeld
 check "so does explain" grep -q PublishersAside <("$secretlet" explain --runtime-dir "$run" default/a -o json)
 check_equal "the log names the pod, once" "$(grep -c "It is put aside.*uid-of-a" "$log")" 1
 
@@ -95,7 +97,9 @@ check "another one was put aside" aside 2
 secret too two
 secret b three
 check "updates of others come" comes b three
-check "not those of flat ones" eventually 20 reason too
+check "not those of flat ones" eventually 20 reason too RenameHeld
+check_contains "whose error names the pod that is meant" "$(ask pods '.. | objects | select(.name == "too" and has("volumes")) | .volumes[0].error')" \
+	"of the pod with the uid uid-of-flat;"
 check "which show what they did" shows too one
 
 # --- the next agent is told where not to go

@@ -263,7 +263,10 @@ static void flat_volumes_wait_for_a_flat_one(void **state)
 	fd = put_aside(path, moves);
 	run();
 	assert_int_equal(res.r, -ETIMEDOUT);
-	assert_int_equal(publish_at(&FLAT_TOO, "FLAT a=2"), -ETIMEDOUT);
+	order(&FLAT_TOO, "FLAT a=2", &res);
+	run();
+	assert_int_equal(res.r, -ENOLCK);
+	assert_non_null(strstr(res.error, "of the pod with the uid flat;"));
 	assert_int_equal(publish_at(&OTHER, "a=2"), 0);
 	assert_shown("too/volumes/p/v", "a=1 ");
 	publish_aside_ended(f.publish, PID);
