@@ -312,7 +312,7 @@ static const struct advice table[] = {
 	  "Each waits in the kernel for a folder that a process in a pod keeps locked, and cannot be killed; another "
 	  "has "
 	  "taken its place, and that pod gets no changes (FolderHeld). Where it is a flat volume's folder, flat "
-	  "volumes of other pods get none, either (RenameHeld). At 16 of "
+	  "volumes of other pods get none, either (RenameHeld). With more than 16 of "
 	  "them nothing is published "
 	  "until one has ended.",
 	  { "secretlet volumes -o wide", "ps -o pid,stat,wchan:32,args -C secretlet", LOG } },
