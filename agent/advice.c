@@ -314,8 +314,8 @@ static const struct advice table[] = {
 	  "taken its place, and that pod gets no changes (FolderHeld). Where it is a flat volume's folder, flat "
 	  "volumes of other pods get none, either (RenameHeld). With more than 16 of "
 	  "them nothing is published "
-	  "until one has ended.",
-	  { "secretlet volumes -o wide", "ps -o pid,stat,wchan:32,args -C secretlet", LOG } },
+	  "until one has ended. ERROR in the table, and the reason with -o json, say which ones these are.",
+	  { "secretlet volumes", "ps -o pid,stat,wchan:32,args -C secretlet", LOG } },
 	{ "MemoryNotLocked",
 	  "Secrets could be written to swap. Raise LimitMEMLOCK of the unit above secretMemoryLimit, and restart the "
 	  "daemon.",
