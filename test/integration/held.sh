@@ -14,6 +14,9 @@ secretlet=$TEST_BUILD_DIR/secretlet hold=$TEST_BUILD_DIR/test/tools/hold
 manifests=$TEST_DIR/manifests pods=$TEST_DIR/pods run=$TEST_DIR/run log=$TEST_DIR/daemon.log
 [ -x "$hold" ] || skip_all "test/tools/hold has not been built (make tools)"
 "$hold" "$TEST_DIR" </dev/null >/dev/null || skip_all "there is no userfaultfd"
+mkdir "$TEST_DIR/removed"
+check "a folder that cannot be listed keeps nobody" eval \
+	"(cd '$TEST_DIR/removed' && rmdir ../removed && timeout 20 '$hold' . </dev/null >/dev/null; [ \$? = 1 ])"
 mkdir -p "$manifests"
 chmod 755 "$TEST_DIR"
 asides_max=16

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -38,6 +39,7 @@ int main(int argc, char **argv)
 	void *page;
 	int dir, uffd, status;
 	pid_t pid;
+	long n;
 
 	dir = argc == 2 ? open(argv[1], O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
 	if (dir < 0)
@@ -64,6 +66,9 @@ int main(int argc, char **argv)
 			;
 		_exit(give(uffd, page, size) < 0 ? fail("UFFDIO_ZEROPAGE") : 0);
 	}
-	printf("%ld\n", syscall(SYS_getdents64, dir, page, size));
+	n = syscall(SYS_getdents64, dir, page, size);
+	printf("%ld\n", n);
+	if (n <= 0) /* nobody has asked for the page */
+		kill(pid, SIGKILL);
 	return waitpid(pid, &status, 0) == pid && status == 0 ? 0 : 1;
 }
