@@ -1,7 +1,8 @@
-/* Keeper, publishers that cannot be killed. Whoever can open a folder of the tree can have it locked in the kernel (publish_held.c),
- * and a publisher that waits for the lock ends when it gets it, killed or not. So one that is still there some time after it was killed,
- * though the agent answers whatever it may have asked, is put aside: another is started, and the agent leaves that pod alone.
- * Each is a process that stays, so there may be a few and no more; beyond that nothing is published before one has ended.
+/* Keeper, publishers that cannot be killed. Whoever can open a folder of the tree can have it locked in the kernel
+ * (publish_held.c), and a publisher that waits for the lock ends when it gets it, killed or not. So one that is still
+ * there some time after it was killed, though the agent answers whatever it may have asked, is put aside: another is
+ * started, and the agent leaves that pod alone. Each is a process that stays, so there may be a few and no more;
+ * beyond that nothing is published before one has ended.
  *
  * The keeper knows the pods for the next agent. */
 #include "agent/keeper_internal.h"

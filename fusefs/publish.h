@@ -33,10 +33,11 @@ struct publish_result {
 	uint64_t rested_usec; /* how long ago that was, where other volumes came before its rest; 0: just now */
 	bool flat; /* what it is, whatever the payload asks for: a volume stays as it was made */
 };
-/* r: 0 published (and read once through the mount, so that it is warm), PUBLISH_UNCHANGED, -ESTALE: overtaken by a newer
- * payload or by the removal, -ECANCELED: publish_free() came first, -ETIMEDOUT, -ENOLCK: see
- * publish_put_aside(), otherwise why it failed. Before ..data is switched that leaves the volume as it was; after it, and in
- * a flat volume, what has changed stays, and the next payload makes it whole. res is NULL unless r >= 0. e->reason: SECMEM_FULL, or none. */
+/* r: 0 published (and read once through the mount, so that it is warm), PUBLISH_UNCHANGED, -ESTALE: overtaken by a
+ * newer payload or by the removal, -ECANCELED: publish_free() came first, -ETIMEDOUT, -ENOLCK: see
+ * publish_put_aside(), otherwise why it failed. Before ..data is switched that leaves the volume as it was; after it,
+ * and in a flat volume, what has changed stays, and the next payload makes it whole. res is NULL unless r >= 0.
+ * e->reason: SECMEM_FULL, or none. */
 typedef void (*publish_fn)(void *userdata, int r, const struct publish_result *res, const struct err *e);
 
 struct publish_stats {
@@ -87,12 +88,14 @@ void publish_visit(const struct publish *p, publish_visit_fn fn, void *userdata)
  * given again. The socket's end of file detaches it (and `lost` is called if not NULL). */
 int publish_attach(struct publish *p, int take_fd, pid_t pid, void (*lost)(void *userdata), void *userdata);
 bool publish_is_publisher(const struct publish *p, pid_t pid);
-/* Where the publisher is that does not answer: a path that begins with the pod's uid (borrowed for the moment), or NULL: nowhere, it has
- * no job. *ret_moves: it may be renaming between folders, which the kernel then lets nobody else do. */
+/* Where the publisher is that does not answer: a path that begins with the pod's uid (borrowed for the moment), or
+ * NULL: nowhere, it has no job. *ret_moves: it may be renaming between folders, which the kernel then lets nobody
+ * else do. */
 const char *publish_hanging(const struct publish *p, bool *ret_moves);
-/* This publisher, the present one or one before it, was killed and does not end, because somebody has a folder of this pod locked in
- * the kernel; another will be attached. Jobs in the pod's folders fail with -ETIMEDOUT, the current one first, until it has ended
- * and some time longer; while it is there and `moves`, updates of other pods' flat volumes do with -ENOLCK. path: as above, "" if nobody knows. */
+/* This publisher, the present one or one before it, was killed and does not end, because somebody has a folder of
+ * this pod locked in the kernel; another will be attached. Jobs in the pod's folders fail with -ETIMEDOUT, the
+ * current one first, until it has ended and some time longer; while it is there and `moves`, updates of other pods'
+ * flat volumes do with -ENOLCK. path: as above, "" if nobody knows. */
 void publish_put_aside(struct publish *p, pid_t pid, const char *path, bool moves);
 void publish_aside_ended(struct publish *p, pid_t pid);
 /* fn is told when what has failed with -ETIMEDOUT or -ENOLCK can be tried again; NULL: nobody. */

@@ -1,11 +1,12 @@
-/* Publish: folders that somebody holds. Whoever can open a folder can have it locked in the kernel for as long as he likes: he lists
- * it into memory that does not come, as that of a file on a server that he has stopped. A publisher that is to change the folder
- * then waits where no signal reaches it. The keeper puts it aside and starts another; its job fails, and so does whatever else
- * is to be done in that pod's folders, at once, until the one that was put aside has ended, and the more often that happens the longer
- * after that: each time costs all others the time until it is noticed.
+/* Publish: folders that somebody holds. Whoever can open a folder can have it locked in the kernel for as long as he
+ * likes: he lists it into memory that does not come, as that of a file on a server that he has stopped. A publisher
+ * that is to change the folder then waits where no signal reaches it. The keeper puts it aside and starts another;
+ * its job fails, and so does whatever else is to be done in that pod's folders, at once, until the one that was put
+ * aside has ended, and the more often that happens the longer after that: each time costs all others the time until
+ * it is noticed.
  *
- * One that was put aside has been killed. When its call goes on, the kernel may still send what it asked for: it is nobody's then,
- * and nothing of its job is staged any more. */
+ * One that was put aside has been killed. When its call goes on, the kernel may still send what it asked for: it is
+ * nobody's then, and nothing of its job is staged any more. */
 #include "common/backoff.h"
 #include "common/log.h"
 #include "fusefs/publish_internal.h"

@@ -117,7 +117,7 @@ void volume_healed(struct publish *p, struct job *j);
 /* It is not there any more; those of a pod are not. */
 void volume_drop(struct publish *p, const char *path);
 void volumes_drop_pod(struct publish *p, const char *uid);
-/* How far a removal of top (a volume's path, or a pod's) came, nobody knows. */
+/* How far a removal of top (a volume's path, or a pod's), or whatever hung there, came, nobody knows. */
 void volumes_doubt(struct publish *p, const char *top);
 /* The job was to end a version, and cannot yet: its grace begins anew. */
 void version_stays(struct publish *p, const struct job *j);
@@ -137,8 +137,8 @@ int string_set(char **field, const char *s);
 int heal_enqueue(struct publish *p, const char *uid, const char *path, uint64_t touch);
 /* When its new content is visible: somebody else waits for his. The next update of its own volume has to wait for its rest. */
 bool job_may_rest(const struct publish *p, const struct job *j);
-/* The publisher will not answer any more: it is detached, and the current job fails, without taking back what it has made, which would
- * have to be done where the publisher hangs. */
+/* The publisher will not answer any more: it is detached, and the current job fails, without taking back what it has
+ * made, which would have to be done where the publisher hangs. */
 void publish_give_up(struct publish *p);
 
 /* ---- publish_queue.c ---- */
