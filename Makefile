@@ -208,7 +208,7 @@ always:
 
 # what is loaded later calls the program's own (agent/http_ping.c, common/wipe_http2.c)
 export_symbol = $(1:%=-Wl$(comma)--export-dynamic-symbol=%)
-EXPORT_PING := $(call export_symbol,nghttp2_session_send)
+EXPORT_PING := $(call export_symbol,nghttp2_session_send nghttp2_session_want_write)
 EXPORT_WIPE := $(if $(WIPE),$(call export_symbol,nghttp2_session_callbacks_set_on_data_chunk_recv_callback nghttp2_session_mem_recv nghttp2_session_del))
 $(B)/secretlet: $(B)/agent/main.o $(AGENT) $(FUSEFS) $(COMMON) $(WIPE)
 	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) $(EXPORT_PING) $(EXPORT_WIPE) -o $@ $^ $(LIBS)

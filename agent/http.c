@@ -83,6 +83,7 @@ struct http {
 	bool multiplexes; /* HTTP/2, as far as we know */
 	bool has_answered; /* so we know */
 	bool in_curl;
+	bool mute_told; /* that some connection cannot be asked */
 	bool left_early; /* some request has, since requests were nudged last */
 	size_t n_unplaced; /* given to curl, without a connection yet */
 	size_t n_short; /* given to curl, not long-lived */
@@ -622,19 +623,26 @@ static void look_everywhere(struct http *h)
 	}
 }
 
+/* Or may do so: nothing is known yet. */
+static bool speaks_http2(const struct http_request *r)
+{
+	long version = 0;
+
+	curl_easy_getinfo(r->easy, CURLINFO_HTTP_VERSION, &version);
+	return version == 0 || version == CURL_HTTP_VERSION_2_0;
+}
+
 /* Holding an upload that there is not and letting it go on is curl's only way to be told "look at this one now". */
 static void nudge(struct http *h)
 {
 	struct http_request *r;
-	long version = 0;
 
 	if (h->left_early && h->multiplexes)
 		look_everywhere(h);
 	h->left_early = false;
 	while ((r = list_first(&h->nudged, struct http_request, nudge_link))) {
 		list_remove(&r->nudge_link);
-		curl_easy_getinfo(r->easy, CURLINFO_HTTP_VERSION, &version);
-		if (version != 0 && version != CURL_HTTP_VERSION_2_0)
+		if (!speaks_http2(r))
 			continue;
 		curl_easy_pause(r->easy, CURLPAUSE_SEND);
 		curl_easy_pause(r->easy, CURLPAUSE_CONT);
@@ -1015,17 +1023,52 @@ static bool may_ask(const struct http *h)
 	return h->multiplexes && h->has_answered && h->stats.n_running > 0 && h->n_unplaced == 0 && !has_queued(h);
 }
 
+static bool is_to_ping(const struct http_request *r)
+{
+	uint16_t port = connection_of(r);
+
+	return port > 0 && pulse_is_to_ask(&r->http->pulse, port) && speaks_http2(r);
+}
+
+static bool ping(struct http_request *r)
+{
+	struct http *h = r->http;
+	bool is_asked;
+
+	h->in_curl = true;
+	is_asked = http_ping(h->multi, r->easy);
+	h->in_curl = false;
+	return is_asked;
+}
+
+static void tell_mute(struct http *h)
+{
+	if (h->mute_told)
+		return;
+	h->mute_told = true;
+	log_warning(LOG_F({ "server", h->server.name }),
+		    "libcurl sends no PING: whether a connection on which nothing comes still lives is not known");
+}
+
 /* curl has given the question to the first connection that had room; where all streams are taken none ever has. */
 static void ask_others(struct http *h)
 {
 	struct http_request *r;
-	uint16_t port;
+	bool is_mute = false;
 
+	loop_defer_set(h->run_now); /* something may end meanwhile */
 	list_for_each (r, &h->running, link) {
-		port = connection_of(r);
-		if (port > 0 && pulse_is_to_ask(&h->pulse, port) && http_ping(r->easy))
-			pulse_asked(&h->pulse, port);
+		if (!is_to_ping(r))
+			continue;
+		if (ping(r))
+			pulse_asked(&h->pulse, connection_of(r));
+		if (r->cancelled)
+			return; /* it is in another list now; what follows is asked the next time */
 	}
+	list_for_each (r, &h->running, link)
+		is_mute |= is_to_ping(r);
+	if (is_mute)
+		tell_mute(h);
 }
 
 static void on_ping(struct loop_source *s, void *userdata)

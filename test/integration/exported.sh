@@ -7,7 +7,7 @@ here=$(dirname "$(realpath "$0")")
 
 symbols=$(readelf --dyn-syms --wide "$TEST_BUILD_DIR/secretlet")
 exported=$(awk '$7 != "UND" { print $8 }' <<<"$symbols")
-wanted=(nghttp2_session_send)
+wanted=(nghttp2_session_send nghttp2_session_want_write)
 # a sanitizer has its own malloc, and nothing is wiped there
 grep -q ' __[at]san_' <<<"$symbols" ||
 	wanted+=(nghttp2_session_callbacks_set_on_data_chunk_recv_callback nghttp2_session_mem_recv nghttp2_session_del)
