@@ -1234,19 +1234,17 @@ static void after_a_sleep_a_dead_connection_is_not_waited_for(void **state)
 {
 	struct rig *t = *state;
 	struct apiserver_counts before, after;
-	uint64_t since;
 
 	if (!has_nghttpx())
 		skip();
+	t->ping_usec = 3600 * USEC_PER_SEC;
 	start_http2(t, 20);
 	run_for(t->loop, 1500 * USEC_PER_MSEC); /* what is over within a second is another trouble */
 	before = apiserver_counts(t->server);
 	relay_freeze(t->relay);
 	put_all(t, 20, "two");
-	since = clock_monotonic_usec();
 	source_slept(t->source);
 	eventually(t, have_all(t, 20, "two") && health(t).n_watches == 21);
-	assert_true(clock_monotonic_usec() - since < 15 * USEC_PER_SEC);
 	after = apiserver_counts(t->server);
 	assert_int_equal(after.n_watch, before.n_watch + 21);
 	assert_int_equal(after.n_list, before.n_list + 1); /* of the pods, as after any watch of theirs that is lost */
