@@ -147,14 +147,18 @@ static uint64_t failure_delay(struct poller *p, int status, int code, int64_t re
 
 static void ask_failed(struct poller *p, const struct err *e, int status, int64_t retry_after_sec)
 {
+	bool is_own_doing = e->code == -ECONNABORTED; /* nothing is wrong, and it is asked again */
+
 	p->failed_last = true;
 	p->state = STATE_IDLE;
-	if (p->pace.period_usec > 0 || is_needed(p))
+	p->latest |= is_own_doing && p->was_latest;
+	if (p->pace.period_usec > 0 || is_needed(p) || is_own_doing)
 		wait_for(p, failure_delay(p, status, e->code, retry_after_sec));
 	p->unreachable =
 		p->state == STATE_WAITING && server_is_unreachable(status != 0 || p->status != 0, p->hurried, e->code);
 	p->hurried = false;
-	tell_failed(p, e, status);
+	if (!is_own_doing)
+		tell_failed(p, e, status);
 }
 
 /* ---- asking ---- */

@@ -181,7 +181,8 @@ static void fail_then(struct reflector *r, enum state next, const struct err *e,
 	wait_then(r, next, next_delay(r, status, e->code, retry_after_sec));
 	r->unreachable = server_is_unreachable(r->heard, r->hurried, e->code);
 	r->hurried = false;
-	tell_failed(r, e, status);
+	if (e->code != -ECONNABORTED) /* our own doing: nothing is wrong, and it is asked again */
+		tell_failed(r, e, status);
 }
 
 static void cancel_request(struct reflector *r)
@@ -561,14 +562,18 @@ static void stream_failed(struct reflector *r, const struct api_failure *f)
 /* It had begun and broke off before the list was complete. */
 static void stream_broken(struct reflector *r, const struct api_failure *f)
 {
-	if (f->err.code == 0) {
+	struct err e = f->err;
+
+	if (e.code == 0) {
 		stream_refused(r, "it ended a watch before the initial events");
 		return;
 	}
+	if (e.code == -ECONNRESET)
+		e.code = -ECONNABORTED; /* where an answer has begun it is http_reopen() that says so */
 	server_stream_undecided(r->server, r);
 	r->env->wake_off(r->userdata);
 	r->list_plain = true;
-	fail_then(r, STATE_LISTING, &f->err, f->code, f->retry_after_sec);
+	fail_then(r, STATE_LISTING, &e, f->code, f->retry_after_sec);
 }
 
 /* By an ERROR event, or by something that is no event. */

@@ -184,21 +184,29 @@ static void api_free(struct source *source)
 	http_free(s->http);
 	kubeconfig_free(s->kubeconfig);
 	loop_source_free(s->do_todo);
+	loop_source_free(s->awake);
 	free(s->node_name);
 	free(s->where);
 	free(s);
 }
 
 /* All go over to new connections; whoever waited for the server need not wait on. */
+static void on_awake(struct loop_source *source, void *userdata)
+{
+	struct source_api *s = userdata;
+
+	http_reopen(s->http);
+	api_awake(s);
+	api_tokens_slept(s);
+}
+
+/* Later: what runs ends, and nobody is told of anything from inside a source_*() call. */
 static void api_slept(struct source *source)
 {
 	struct source_api *s = api_of(source);
 
-	if (!s->started)
-		return;
-	http_reopen(s->http);
-	api_awake(s);
-	api_tokens_slept(s);
+	if (s->started)
+		loop_defer_set(s->awake);
 }
 
 static const struct source_vtable VTABLE = {
@@ -250,6 +258,8 @@ static int make_loop_sources(struct source_api *s)
 	int r;
 
 	r = loop_add_defer(s->loop, follower_on_todo, s, &s->do_todo);
+	if (r == 0)
+		r = loop_add_defer(s->loop, on_awake, s, &s->awake);
 	if (r == 0)
 		r = api_objects_init(s);
 	if (r == 0)

@@ -194,7 +194,7 @@ static void on_done(void *userdata, const struct http_result *result)
 	struct source_fetch *f = userdata;
 
 	f->request = NULL;
-	/* the credentials are new: such requests start anew */
+	/* the client itself has given it up, after a sleep */
 	if (result->err.code == -ECONNABORTED && try_again(f, -1))
 		return;
 	if (result->err.code != 0)

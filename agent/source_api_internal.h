@@ -154,7 +154,7 @@ struct source_api {
 
 	struct list fetches;
 	struct list todo, refused;
-	struct loop_source *do_todo;
+	struct loop_source *do_todo, *awake;
 	bool started;
 	bool server_away; /* the outage that runs is one without any answer, not one with 503 */
 	struct {

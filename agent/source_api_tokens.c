@@ -147,7 +147,8 @@ static void token_failed(struct wanted_token *w, int status, int64_t retry_after
 	delay = backoff_next(is_fresh ? &w->fresh : &w->backoff, now, r01);
 	w->away = (status == 0 && http_is_silence(why->code)) || api_is_still_away(s, status);
 	be_due_in(w, server_retry_delay(retry_after_sec, delay, r01, now, &w->not_before_usec));
-	tell_failed(w, status, why);
+	if (why->code != -ECONNABORTED) /* our own doing: nothing is wrong, and it is asked again */
+		tell_failed(w, status, why);
 }
 
 static struct token_times times_now(void)

@@ -79,9 +79,12 @@ static struct told *told(struct rig *t, const char *name)
 static void on_secret_changed(void *userdata, enum object_kind kind, const char *ns, const char *name,
 			      struct secret *secret)
 {
-	struct told *s = told(userdata, name);
 	const struct secret_key *k = secret ? secret_find_key(secret, "k") : NULL;
+	struct told *s;
 
+	if (kind == OBJECT_TOKEN)
+		return;
+	s = told(userdata, name);
 	s->failure[0] = '\0';
 	snprintf(s->value, sizeof(s->value), "%.*s", k ? (int)k->value.len : 0,
 		 k ? (const char *)secspan_data(&k->value) : "");
@@ -91,9 +94,12 @@ static void on_secret_failed(void *userdata, enum object_kind kind, const char *
 			     const struct err *e)
 {
 	struct rig *t = userdata;
-	struct told *s = told(userdata, name);
+	struct told *s;
 
 	t->n_failed++;
+	if (kind == OBJECT_TOKEN)
+		return;
+	s = told(userdata, name);
 	s->n_failed++;
 	snprintf(s->failure, sizeof(s->failure), "%s", err_text(e));
 }
@@ -1251,6 +1257,32 @@ static void after_a_sleep_a_dead_connection_is_not_waited_for(void **state)
 	assert_int_equal(t->n_failed, 0);
 }
 
+/* A list and a token's request that are under way are asked for again, and no failure. Nobody is told of anything from inside
+ * source_slept(). */
+static void after_a_sleep_what_was_asked_for_is_asked_for_again(void **state)
+{
+	static const char TOKEN[] = "default/p/u-1/3600/";
+	struct rig *t = *state;
+
+	if (!has_nghttpx())
+		skip();
+	t->ping_usec = 3600 * USEC_PER_SEC;
+	start_http2(t, 2);
+	apiserver_fail(t->server, "/token", 201,
+		       "{\"kind\":\"TokenRequest\",\"spec\":{\"expirationSeconds\":3600},\"status\":{\"token\":\"one\","
+		       "\"expirationTimestamp\":\"2999-01-01T00:00:00Z\"}}",
+		       -1, -1);
+	relay_freeze(t->relay);
+	want_one(t, 2);
+	assert_int_equal(source_want(t->source, OBJECT_TOKEN, "ns", TOKEN), 0);
+	run_for(t->loop, 300 * USEC_PER_MSEC);
+	assert_int_equal(health(t).n_tokens_synced, 0);
+	source_slept(t->source);
+	assert_int_equal(t->n_failed, 0);
+	eventually(t, have_all(t, 3, "one") && health(t).n_tokens_synced == 1 && health(t).n_watches == 4);
+	assert_int_equal(t->n_failed, 0);
+}
+
 /* They are given up all the same, and nobody is sent from one that goes to another that does. */
 static void after_a_sleep_live_connections_are_left_once(void **state)
 {
@@ -1405,6 +1437,7 @@ int main(void)
 		TEST(connection_that_falls_silent_is_replaced),
 		TEST(full_connection_that_falls_silent_is_replaced),
 		TEST(after_a_sleep_a_dead_connection_is_not_waited_for),
+		TEST(after_a_sleep_what_was_asked_for_is_asked_for_again),
 		TEST(after_a_sleep_live_connections_are_left_once),
 		TEST(stopped_proxy_is_noticed_and_found_again),
 		TEST(big_change_arrives_whole_over_http2),

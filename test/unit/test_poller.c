@@ -522,6 +522,32 @@ static void refresh_drops_what_runs_and_tells_a_failure_anew(void **state)
 	assert_int_equal(t->n_failed, 2);
 }
 
+/* After a sleep, whether something is to follow by itself or not. */
+static void request_that_the_client_gives_up_is_asked_again_and_no_failure(void **state)
+{
+	static const struct poller_pace PACES[] = { { .period_usec = 60 * USEC_PER_SEC }, { .period_usec = 0 } };
+	struct rig *t = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(PACES); i++) {
+		poller_set_pace(t->p, &PACES[i]);
+		poller_refresh(t->p);
+		answer_version(t, "10");
+		poller_refresh(t->p);
+		t->target[0] = '\0';
+		break_connection(t, -ECONNABORTED);
+		assert_false(t->runs);
+		pass(t, 10);
+		assert_true(t->runs);
+		assert_string_equal(t->target, TARGET);
+		break_connection(t, -ECONNABORTED);
+		pass(t, 10);
+		answer_version(t, "11");
+		assert_string_equal(t->version, "11");
+	}
+	assert_int_equal(t->n_failed, 0);
+	assert_int_equal(t->n_recovered, 0);
+}
+
 static void server_that_is_back_is_asked_at_once(void **state)
 {
 	struct rig *t = *state;
@@ -756,6 +782,7 @@ int main(void)
 		with_rig(absent_one_is_asked_for_soon_then_ever_more_slowly),
 		with_rig(on_demand_nothing_follows_an_answer_nor_a_failure),
 		with_rig(refresh_drops_what_runs_and_tells_a_failure_anew),
+		with_rig(request_that_the_client_gives_up_is_asked_again_and_no_failure),
 		with_rig(server_that_is_back_is_asked_at_once),
 		with_rig(who_is_held_tells_why_and_waits_without_an_end),
 		with_rig(who_is_held_after_an_answer_keeps_its_retry_after),

@@ -623,6 +623,38 @@ static void watch_list_of_a_server_that_is_away_is_asked_again(void **state)
 	assert_int_equal(w->server.stream, SERVER_STREAM_UNKNOWN);
 }
 
+/* After a sleep: a list, a watch and a WatchList without an answer, and one that had begun. */
+static void what_the_client_gives_up_is_asked_again_and_no_failure(void **state)
+{
+	struct world *w = *state, *s;
+
+	reflector_start(w->r);
+	lose(w, -ECONNABORTED, "the machine has slept");
+	assert_waits(w, 1, 2 * USEC_PER_SEC);
+	wake(w);
+	assert_asks(w, LIST_FIRST);
+	answer(w, 200, LIST("10", ""));
+	lose(w, -ECONNABORTED, "the machine has slept");
+	assert_waits(w, 1, 4 * USEC_PER_SEC);
+	wake(w);
+	assert_asks(w, WATCH_AT("10"));
+	assert_told(w, "begin;end;");
+
+	setup((void **)&s);
+	stream(s);
+	lose(s, -ECONNABORTED, "the machine has slept");
+	assert_waits(s, 1, 2 * USEC_PER_SEC);
+	wake(s);
+	assert_asks(s, STREAM_AT(""));
+	reflector_head(s->r, 200);
+	done(s, 200, -1, -ECONNRESET, "the machine has slept");
+	assert_waits(s, 1, 4 * USEC_PER_SEC);
+	wake(s);
+	assert_asks(s, LIST_FIRST);
+	assert_told(s, "begin;");
+	teardown((void **)&s);
+}
+
 static void watch_list_that_breaks_is_followed_by_a_list(void **state)
 {
 	static const struct {
@@ -1768,6 +1800,7 @@ int main(void)
 		TEST(watch_list_without_a_bookmark_is_found_out_among_changes),
 		TEST(watch_list_troubles_lead_to),
 		TEST(watch_list_of_a_server_that_is_away_is_asked_again),
+		TEST(what_the_client_gives_up_is_asked_again_and_no_failure),
 		TEST(watch_list_that_breaks_is_followed_by_a_list),
 		TEST(watch_list_stopped_lets_another_try),
 		TEST(watch_410_relists_once),
