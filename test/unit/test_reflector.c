@@ -745,7 +745,6 @@ static void expired_again_and_again_is_slowed_down(void **state)
 	assert_asks(w, LIST_AT("10"));
 }
 
-/* A watch that begins well and expires at once, every time: no progress that counts. */
 /* The outages of a node are days apart. */
 static void expired_after_a_watch_that_lasted_relists_at_once_again(void **state)
 {
@@ -764,6 +763,7 @@ static void expired_after_a_watch_that_lasted_relists_at_once_again(void **state
 	assert_asks(w, LIST_AT("20"));
 }
 
+/* A watch that begins well and expires at once, every time: no progress that counts. */
 static void expired_after_each_event_is_slowed_down(void **state)
 {
 	struct world *w = *state;
