@@ -9,6 +9,7 @@
 #include "agent/codec.h"
 #include "agent/validate.h"
 #include "agent/yaml.h"
+#include "common/secmem.h"
 #include "common/str.h"
 
 #define SHOWN "%.64s"
@@ -430,6 +431,7 @@ static int read_object(struct reader *r, struct manifest_object *o, const struct
 		secret_unref(TAKE_PTR(o->secret));
 		pod_unref(TAKE_PTR(o->pod));
 		o->starved = k == -ENOMEM;
+		o->secmem_full = o->starved && o->kind != MANIFEST_POD && secmem_was_full(NULL);
 		return *issue.reason ? refuse_issue(r, o, root, &issue) : k;
 	}
 	for (size_t i = 0; o->pod && i < o->pod->n_mistakes; i++) {

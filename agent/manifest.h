@@ -28,6 +28,7 @@ struct manifest_object {
 		volumes; /* a good Pod: where the Secret's name of each source of each of pod->volumes is, one after another */
 	struct finding *problem; /* refused; NULL: it is good */
 	bool starved; /* it is refused because there was no memory for it */
+	bool secmem_full; /* and that was because the memory for secrets is used up (secmem.h) */
 	struct finding **
 		warnings; /* of a good one: what has no effect; as an error, what one of its volumes is held back for */
 	size_t n_warnings;

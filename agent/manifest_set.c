@@ -108,7 +108,7 @@ static enum reason reason_of_refusal(const struct entry *en)
 	const struct finding *f = en->refused.f;
 
 	if (f && en->o.starved)
-		return REASON_SECRET_MEMORY_FULL;
+		return en->o.secmem_full ? REASON_SECRET_MEMORY_FULL : REASON_OUT_OF_MEMORY;
 	return f && f->field && str_starts(f->field, "sealedData") ? REASON_SEALED_UNREADABLE : REASON_MANIFEST_INVALID;
 }
 

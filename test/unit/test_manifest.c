@@ -6,7 +6,9 @@
 #include <cmocka.h>
 
 #include "common/buf.h"
+#include "common/secmem.h"
 #include "common/str.h"
+#include "test/lib/valgrind.h"
 
 struct parsed {
 	struct manifest_object *objects;
@@ -333,6 +335,78 @@ static void more_than_the_memory_holds_is_refused(void **state)
 	forget(&p);
 }
 
+static size_t calls_left; /* until one gets no memory; 0: all get some */
+
+#ifdef __SANITIZE_ADDRESS__ /* it has its own */
+static const bool calls_can_fail = false;
+#else
+static const bool calls_can_fail = true;
+
+static bool has_memory(void)
+{
+	return calls_left == 0 || --calls_left > 0;
+}
+
+/* glibc's, so that they can fail. */
+extern void *__libc_malloc(size_t size);
+extern void *__libc_calloc(size_t n, size_t size);
+extern void *__libc_realloc(void *old, size_t size);
+void *malloc(size_t size)
+{
+	return has_memory() ? __libc_malloc(size) : NULL;
+}
+
+void *calloc(size_t n, size_t size)
+{
+	return has_memory() ? __libc_calloc(n, size) : NULL;
+}
+
+void *realloc(void *old, size_t size)
+{
+	return has_memory() ? __libc_realloc(old, size) : NULL;
+}
+#endif
+
+/* Whichever call it is that fails. */
+static void want_of_memory_is_told_from_a_full_secret_memory(void **state)
+{
+	static const char TEXT[] = SECRET("a") "stringData: {k: v}\n";
+	size_t n_starved = 0, i = 0;
+	void *held = NULL, **piece;
+	struct parsed p;
+	bool failed;
+
+	if (!calls_can_fail || under_valgrind()) {
+		print_message("# ASan's and valgrind's own calls cannot be made to fail\n");
+		skip();
+	}
+	do {
+		calls_left = ++i;
+		(void)parse(TEXT, &p);
+		failed = calls_left == 0;
+		calls_left = 0;
+		for (size_t j = 0; j < p.n; j++) {
+			n_starved += p.objects[j].starved;
+			assert_false(p.objects[j].secmem_full);
+		}
+		forget(&p);
+	} while (failed);
+	assert_true(n_starved > 0);
+
+	while ((piece = secmem_alloc(4096)) || (piece = secmem_alloc(sizeof(*piece)))) {
+		*piece = held;
+		held = piece;
+	}
+	p = parse_good(TEXT);
+	assert_true(p.objects[0].starved);
+	assert_true(p.objects[0].secmem_full);
+	forget(&p);
+	while ((piece = held)) {
+		held = *piece;
+		secmem_free(piece);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -349,6 +423,7 @@ int main(void)
 		cmocka_unit_test(a_mistake_that_holds_nothing_back_is_a_warning),
 		cmocka_unit_test(a_foreign_name_forges_no_lines),
 		cmocka_unit_test(more_than_the_memory_holds_is_refused),
+		cmocka_unit_test(want_of_memory_is_told_from_a_full_secret_memory),
 	};
 	struct err e = ERR_INIT;
 
