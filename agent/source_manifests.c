@@ -477,6 +477,7 @@ static void read_batch(struct loop_source *source, void *userdata)
 {
 	struct manifests *m = userdata;
 	struct err e = ERR_INIT;
+	int r;
 
 	m->batch_since_usec = 0;
 	if (m->wd < 0)
@@ -485,11 +486,14 @@ static void read_batch(struct loop_source *source, void *userdata)
 		folder_gone(m);
 		return;
 	}
-	if (list_folder(m, &e) < 0) {
+	r = list_folder(m, &e);
+	if (r < 0) {
 		/* without the whole list nobody knows what is gone */
 		if (manifest_set_fail(m->set, m->dir, err_text(&e)) < 0)
 			log_error(NULL, "%s", err_text(&e));
-		loop_timer_set(m->retry_timer, RETRY_USEC);
+		/* that there are fewer is told */
+		if (r != -E2BIG)
+			loop_timer_set(m->retry_timer, RETRY_USEC);
 		return;
 	}
 	manifest_set_drop(m->set, m->dir);
@@ -569,6 +573,7 @@ static void folder_opened(void *userdata, int take_fd, int r)
 {
 	struct manifests *m = userdata;
 	cleanup_fd int fd = take_fd;
+	bool another;
 
 	/* it may have been this one's, of which nothing more would be told */
 	if (r == 0 && m->end_seen)
@@ -577,7 +582,8 @@ static void folder_opened(void *userdata, int take_fd, int r)
 		folder_refused(m, r);
 		return;
 	}
-	if (m->wd >= 0 && m->wd != m->next_wd)
+	another = m->wd != m->next_wd;
+	if (another && m->wd >= 0)
 		inotify_rm_watch(m->inotify_fd, m->wd);
 	close_fd(m->dir_fd);
 	m->dir_fd = TAKE_FD(fd);
@@ -586,9 +592,12 @@ static void folder_opened(void *userdata, int take_fd, int r)
 	m->reopening = false;
 	if (files_watch(m->files, m->inotify_fd, m->above, above_watched, m) < 0)
 		above_watched(m, -1);
-	log_info(NULL, "%s: the manifests folder is watched again", m->dir);
 	m->read_all = true;
 	gather(m);
+	/* the one that could not be listed: whether it can be now, the batch sees */
+	if (!another)
+		return;
+	log_info(NULL, "%s: the manifests folder is watched again", m->dir);
 	/* they may lie in it, or it may have gone with the folder above */
 	manifest_keys_read(&m->keys);
 }
