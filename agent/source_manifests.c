@@ -48,7 +48,7 @@
 	(IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_CREATE | IN_DELETE_SELF | IN_MOVE_SELF |        \
 	 IN_ONLYDIR)
 #define END_MASK   (IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT | IN_IGNORED)
-#define ABOVE_MASK (IN_DELETE | IN_ONLYDIR | IN_MASK_ADD) /* ADD: / is above itself */
+#define ABOVE_MASK (IN_DELETE | IN_MOVED_TO | IN_ONLYDIR | IN_MASK_ADD) /* ADD: / is above itself */
 
 static const struct backoff_policy STARVED = { .first_usec = 10 * USEC_PER_SEC,
 					       .max_usec = 160 * USEC_PER_SEC,
@@ -665,10 +665,10 @@ static void handle_name(struct manifests *m, const char *name, uint32_t mask)
 		f->changed = true;
 }
 
-/* Whether it is, the batch looks. */
+/* Whether it is, the batch looks. Over an empty folder another one can be renamed. */
 static bool may_be_end(const struct manifests *m, const struct inotify_event *ev)
 {
-	return m->wd >= 0 && ev->wd == m->above_wd && (ev->mask & IN_DELETE) && ev->len > 0 &&
+	return m->wd >= 0 && ev->wd == m->above_wd && (ev->mask & (IN_DELETE | IN_MOVED_TO)) && ev->len > 0 &&
 	       str_eq(ev->name, strrchr(m->dir, '/') + 1);
 }
 

@@ -78,6 +78,18 @@ make_folder
 fill four
 check "the next one is read" eventually 20 shows four
 
+# --- emptied, and another one renamed over it
+old=$manifests
+manifests=$above/next
+make_folder
+fill "four and a half"
+manifests=$old
+rm "$manifests"/*
+check "what is removed from it goes" eventually 10 "[ ! -e '$value' ]"
+mv -T "$above/next" "$manifests"
+check "one that takes an empty one's place is read" eventually 20 "shows 'four and a half'"
+check "it is watched" eventually 10 watched
+
 # --- with the folder above, which is watched for its end
 rm -r "$above"
 check "it is missed with the folder above" eventually 10 gone

@@ -1732,6 +1732,29 @@ static void the_folder_may_be_deleted_with_all_that_is_in_it(void **state)
 	expect(w, "secret default/db k=two");
 }
 
+/* rename(2) over an empty folder: of its end its own watch tells nothing, and the one above that something has come. */
+static void an_empty_folder_may_be_replaced(void **state)
+{
+	struct world *w = *state;
+	char *next = w->dir + strlen(w->dir);
+
+	make_folder(w, "in");
+	make_folder(w, "next");
+	memcpy(next, "/next", 6);
+	put_secret(w, "db.yaml", "db", "one");
+	memcpy(next, "/in", 4);
+	begin(w);
+	expect(w, "synced");
+	want(w, "db");
+	expect(w, "secret default/db absent");
+	*next = '\0';
+	move(w, "next", "in");
+	memcpy(next, "/in", 4);
+	expect(w, "secret default/db k=one");
+	assert_string_equal(health(w).last_error, "");
+	*next = '\0';
+}
+
 static void an_empty_folder_may_be_removed_and_made_again(void **state)
 {
 	struct world *w = *state;
@@ -2327,6 +2350,7 @@ int main(void)
 		TEST(many_changes_at_once_are_one),
 		TEST(the_folder_may_go_and_come_back),
 		TEST(the_folder_may_be_deleted_with_all_that_is_in_it),
+		TEST(an_empty_folder_may_be_replaced),
 		TEST(an_empty_folder_may_be_removed_and_made_again),
 		TEST(keys_may_lie_beside_the_folder),
 		TEST(keys_in_a_folder_that_comes_back_are_read_again),
