@@ -57,7 +57,8 @@ static const struct {
 };
 
 static bool in_force[SANDBOX_RULES_N];
-static bool saw_name_servers; /* when it was sealed; or there were none */
+static bool hid_name_servers; /* from the moment when it was confined */
+static bool saw_name_servers; /* they are needed, and were not hidden then; or not there */
 
 static int sandbox_dynamic_user(const char *pods_dir, struct sandbox_user *ret_user, struct err *e)
 {
@@ -262,6 +263,15 @@ static int confine_to_libraries(struct err *e)
 	return r < 0 ? r : set_paths(&l, what, e);
 }
 
+/* access(2) asks the file's mode, and no rule of Landlock's. */
+static bool name_servers_are_hidden(void)
+{
+	static const char path[] = "/etc/resolv.conf";
+	cleanup_fd int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+
+	return fd < 0 && errno == EACCES && access(path, R_OK) == 0;
+}
+
 int sandbox_confine(struct err *e)
 {
 	sd_id128_t boot;
@@ -273,6 +283,7 @@ int sandbox_confine(struct err *e)
 	r = set_memory(e);
 	if (r == 0)
 		r = confine_to_libraries(e);
+	hid_name_servers = name_servers_are_hidden();
 	return r < 0 ? r : set_own_calls(&SANDBOX_AGENT, e);
 }
 
@@ -300,15 +311,6 @@ static void load_name_services(void)
 	}
 	/* what a thread's end takes */
 	(void)dlopen("libgcc_s.so.1", RTLD_NOW);
-}
-
-/* access(2) asks the file's mode, and no rule of Landlock's. */
-static bool name_servers_are_hidden(void)
-{
-	static const char path[] = "/etc/resolv.conf";
-	cleanup_fd int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-
-	return fd < 0 && errno == EACCES && access(path, R_OK) == 0;
 }
 
 bool sandbox_hides_name_servers(void)
@@ -377,7 +379,8 @@ int sandbox_seal(const struct sandbox_needs *needs, bool quiet, struct err *e)
 		r = set_calls(&SANDBOX_NO_NEW_CODE, e);
 	if (r == 0)
 		say_what_holds(quiet);
-	saw_name_servers = r == 0 && needs->names && !name_servers_are_hidden();
+	/* a folder that has come since it was confined has no rule in that one, whatever this one allows */
+	saw_name_servers = r == 0 && needs->names && !hid_name_servers;
 	return r;
 }
 

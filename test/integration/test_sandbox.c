@@ -1919,6 +1919,57 @@ static void what_names_and_certificates_take_lies_outside_of_etc_too(void **stat
 		assert_int_equal(read_elsewhere(AGENT_NAME, "/run", "/run/other", "/run/other/file"), EACCES);
 }
 
+/* Where resolv.conf leads to a folder that is made, by somebody with privileges, while the agent has its libraries loaded, or after it
+ * was sealed. Ends with 0 if it is known that the rules alone are in the way. */
+static int hide_name_servers(bool made_before_the_seal)
+{
+	const struct sandbox_needs needs = { .port = world.port, .names = true, .system_ca = true };
+	struct err e = ERR_INIT;
+	int turn[2], made[2];
+	pid_t pid = fork();
+	char byte = 0;
+
+	assert_true(pid >= 0);
+	if (pid > 0)
+		return end_of(pid);
+	umask(022);
+	if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("none", "/run", "tmpfs", 0, "mode=755") < 0 || mount("none", "/etc", "tmpfs", 0, "mode=755") < 0 ||
+	    symlink("/run/made/resolv.conf", "/etc/resolv.conf") < 0 || pipe(turn) < 0 || pipe(made) < 0)
+		_exit(EXIT_ROLE);
+	if (fork() == 0) {
+		int fd;
+
+		close(turn[1]);
+		if (read(turn[0], &byte, 1) != 1 || mkdir("/run/made", 0755) < 0 ||
+		    (fd = open("/run/made/resolv.conf", O_WRONLY | O_CREAT | O_CLOEXEC, 0644)) < 0 ||
+		    write(made[1], &byte, 1) != 1)
+			_exit(1);
+		_exit(0);
+	}
+	close(made[1]);
+	if (!take_agent(NULL))
+		_exit(EXIT_ROLE);
+	if (!made_before_the_seal && (sandbox_seal(&needs, true, &e) < 0 || sandbox_hides_name_servers()))
+		_exit(EXIT_ROLE);
+	if (write(turn[1], &byte, 1) != 1 || read(made[0], &byte, 1) != 1)
+		_exit(EXIT_ROLE);
+	if (made_before_the_seal && sandbox_seal(&needs, true, &e) < 0)
+		_exit(EXIT_ROLE);
+	_exit(sandbox_hides_name_servers() ? 0 : 1);
+}
+
+static void name_servers_that_come_too_late_for_a_rule_are_missed(void **state)
+{
+	NEEDS_ROOT();
+	if (!(landlock_known() & LANDLOCK_FILES)) {
+		print_message("without Landlock nothing is hidden\n");
+		skip();
+	}
+	assert_int_equal(hide_name_servers(false), 0);
+	assert_int_equal(hide_name_servers(true), 0);
+}
+
 /* glibc's own module that nothing else loads; an action in brackets stands before it. */
 static int has_name_service(void)
 {
@@ -1989,6 +2040,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(one_of_seccomp_and_landlock_holds_alone),
 		cmocka_unit_test(no_process_has_groups_capabilities_core_or_dump),
 		cmocka_unit_test(what_names_and_certificates_take_lies_outside_of_etc_too),
+		cmocka_unit_test(name_servers_that_come_too_late_for_a_rule_are_missed),
 		cmocka_unit_test(name_services_are_loaded_before_nothing_can_be),
 		cmocka_unit_test(rules_in_force_are_known),
 	};
