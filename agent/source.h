@@ -1,5 +1,6 @@
-/* Source: where Pods, Secrets, ConfigMaps and tokens come from. Two implementations: the API server (source_api.c) and a
- * folder of manifests (source_manifests.c), which has no tokens. What is said of Secrets holds for the others, too.
+/* Source: where Pods, Secrets, ConfigMaps and tokens come from. Three implementations: the API server
+ * (source_api.c), a folder of manifests (source_manifests.c), which has no tokens, and what stands in the place of one of
+ * these that cannot be loaded (source_absent.c). What is said of Secrets holds for the others, too.
  * Everything happens on the loop thread; a source calls its sink from the loop, never from inside a source_*() call. */
 #pragma once
 
@@ -57,7 +58,7 @@ struct source_health {
 	const char *kind; /* "api-server" or "manifests" */
 	const char *strategy; /* how changes of Secrets are found; NULL: there is but one way */
 	char location[256]; /* server URL or folder; no credentials */
-	bool connected; /* the pod list is current: its watch runs (manifests: always) */
+	bool connected; /* the pod list is current: its watch runs (manifests that are loaded: always) */
 	bool pods_synced;
 	uint64_t last_contact_usec; /* CLOCK_REALTIME of the last answer; 0: never */
 	char last_error[ERR_TEXT_MAX]; /* "" when all is well */
