@@ -767,7 +767,7 @@ static int agent_load_source(struct agent *a, struct err *e)
 	return source_manifests_new(a->loop, a->files, &o, &agent_sink, a, &a->source, e);
 }
 
-/* The next agent has the privileges that loading takes. */
+/* The next agent begins with privileges, which loading takes, and a rule for a folder. */
 static void agent_make_room(void *userdata)
 {
 	struct agent *a = userdata;
@@ -980,7 +980,7 @@ static void agent_look_for_name_servers(struct agent *a)
 	if (!sandbox_hides_name_servers())
 		return;
 	log_warning(NULL, "/etc/resolv.conf leads to where this process may not read: another one begins, which may");
-	loop_exit(a->loop, EXIT_SUCCESS);
+	agent_make_room(a);
 }
 
 static void agent_beat(struct loop_source *s, void *userdata)

@@ -503,7 +503,7 @@ static void keeper_agent_died(struct loop_source *s, pid_t pid, int code, int st
 		log_error(NULL,
 			  "the agent cannot go on with the mount: unmounted, running containers must be restarted");
 	} else {
-		/* it has said why it is without a source, and the next one says whether it has one */
+		/* it has said why it makes room, and where it was for a source, the next one says whether it has one */
 		log_write(again ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR, NULL,
 			  "the agent (pid %d) %s, starting another in %u ms; what is mounted stays", (int)pid,
 			  child_end(code, status, end), (unsigned)(delay / USEC_PER_MSEC));

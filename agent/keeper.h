@@ -25,7 +25,8 @@ enum {
 /* The agent's exit status when it cannot go on with what is in the arena: it needs a new mount. */
 #define KEEPER_EXIT_REMOUNT 75
 
-/* Its exit status when it has served without its source for a while, which only a new one can load. */
+/* Its exit status when it makes room for another, which begins with privileges: it has served without its source for a while, or
+ * its rules keep it from resolv.conf. It has said so. */
 #define KEEPER_EXIT_AGAIN 76
 
 /* keeper_run()'s, where a service manager starts it again: nothing is mounted, and an agent has said why it cannot serve. */

@@ -56,7 +56,7 @@ struct keeper {
 	struct log_limit complaints; /* about the agent's messages */
 	bool ready_once; /* some agent has been ready, or an earlier keeper's was */
 	enum agent_stage stage; /* of the present agent, or the next one */
-	bool again; /* the last agent has only made room for it: it has no source */
+	bool again; /* the last agent has only made room for it */
 	bool publisher_let_go; /* the present one's agent has gone: we have killed it */
 	uint64_t publisher_killed_usec; /* and a later agent has had time to answer it; 0: it was not killed */
 	char *hanging_in; /* what the agent has said of where it hangs; NULL: nothing */

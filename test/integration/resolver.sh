@@ -86,6 +86,7 @@ moved() { # moved WHAT VALUE: who asks the name servers of now gets it, and the 
 	serve "$2"
 	check "$1: it finds the API server" becomes "$2"
 	check_equal "$1: that is said" "$(n_ended)" $((ended += 1))
+	check_equal "$1: and nothing else is wrong" "$(grep ' error ' "$log" | tail -1)" ""
 }
 rm -r /run/*
 rm /etc/resolv.conf
