@@ -8,8 +8,7 @@
  * This process may have no right to the folder by its path: it lists it through an fd that was opened before privileges
  * were dropped, and files come from `files`. Nothing but the listing and reading of regular files touches a disk here.
  *
- * When the folder itself goes away, everything that was read stays, and the path is tried again until a folder is there; that is
- * opened and watched by `files`, too. Its deletion is told by the folder above: its own inode lives as long as our fd.
+ * When the folder itself goes away, everything that was read stays, until a folder is there again (manifest_folder.c).
  *
  * A file for which there was no memory, or for an object in it, is read again by itself: a peak passes, as that of an update,
  * which has the old versions and the new ones.
@@ -26,6 +25,7 @@
 #include <sys/stat.h>
 
 #include "agent/manifest_fetch.h"
+#include "agent/manifest_folder.h"
 #include "agent/manifest_keys.h"
 #include "agent/manifest_room.h"
 #include "agent/manifest_set.h"
@@ -42,13 +42,7 @@
 #define OPENING_MAX   16 /* requests at the keeper at one time */
 #define QUIET_USEC    (5 * USEC_PER_MSEC)
 #define WAIT_MAX_USEC (50 * USEC_PER_MSEC) /* and then a last QUIET_USEC at most */
-#define RETRY_USEC    (2 * USEC_PER_SEC)
 #define POSTPONED_MAX 20 /* batches that are not told because all is read again; then they are */
-#define WATCH_MASK                                                                                                     \
-	(IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_CREATE | IN_DELETE_SELF | IN_MOVE_SELF |        \
-	 IN_ONLYDIR)
-#define END_MASK   (IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT | IN_IGNORED)
-#define ABOVE_MASK (IN_DELETE | IN_MOVED_TO | IN_ONLYDIR | IN_MASK_ADD) /* ADD: / is above itself */
 
 static const struct backoff_policy STARVED = { .first_usec = 10 * USEC_PER_SEC,
 					       .max_usec = 160 * USEC_PER_SEC,
@@ -76,13 +70,9 @@ struct manifests {
 	struct files *files;
 	struct manifest_set *set;
 	struct manifest_keys keys;
-	char *dir, *above; /* resolved; above: the folder that `dir` is in */
-	int dir_fd, inotify_fd, wd; /* wd -1: the folder is gone */
-	int next_wd; /* of the folder that is being opened anew; -1: not yet */
-	bool reopening;
-	bool end_seen; /* of some folder, since that has begun */
-	int above_wd; /* -1: it is not watched */
-	struct loop_source *io, *batch_timer, *retry_timer, *defer;
+	struct manifest_folder folder;
+	int inotify_fd;
+	struct loop_source *io, *batch_timer, *defer;
 	struct map known; /* by name -> struct manifest_file */
 	struct manifest_room room;
 	struct list queue; /* to be opened */
@@ -130,7 +120,7 @@ static int get_file(struct manifests *m, const char *name, struct manifest_file 
 		return -ENOMEM;
 	list_init(&f->queue_link);
 	f->owner = m;
-	f->path = str_format("%s/%s", str_eq(m->dir, "/") ? "" : m->dir, name);
+	f->path = str_format("%s/%s", str_eq(m->folder.path, "/") ? "" : m->folder.path, name);
 	if (!f->path)
 		return -ENOMEM;
 	f->name = strrchr(f->path, '/') + 1;
@@ -222,7 +212,7 @@ static void tell_later(struct manifests *m)
 {
 	/* each batch goes on with it, too */
 	if (loop_defer_set(m->defer) < 0)
-		log_error(NULL, "%s: out of memory; changes are seen late", m->dir);
+		log_error(NULL, "%s: out of memory; changes are seen late", m->folder.path);
 }
 
 /* Once for all of them, after a batch. Those that never cease must not put it off. */
@@ -298,7 +288,7 @@ static void opened(void *userdata, int take_fd, int r)
 	f->opening = f->starved = false;
 	m->n_opening--;
 	/* the folder went away meanwhile: what was read stays */
-	if (m->wd < 0)
+	if (m->folder.wd < 0)
 		r = -ECANCELED;
 	if (r == -ENOENT && f->listed && f->is_link) {
 		/* the next to last step of a ConfigMap's update: the link goes in a moment, another may have come */
@@ -367,7 +357,7 @@ static void gather(struct manifests *m)
 	if (now_usec >= m->batch_since_usec + WAIT_MAX_USEC)
 		return;
 	if (loop_timer_set(m->batch_timer, QUIET_USEC) < 0)
-		log_error(NULL, "%s: no timer; changes will not be seen", m->dir);
+		log_error(NULL, "%s: no timer; changes will not be seen", m->folder.path);
 }
 
 static int note_listed(struct manifests *m, const struct dirent *d)
@@ -395,10 +385,10 @@ static int list_folder(struct manifests *m, struct err *e)
 
 	for (size_t it = 0; (f = map_next(&m->known, &it));)
 		f->listed = false;
-	fd = fcntl(m->dir_fd, F_DUPFD_CLOEXEC, 3);
+	fd = fcntl(m->folder.dirfd, F_DUPFD_CLOEXEC, 3);
 	dir = fd >= 0 ? fdopendir(fd) : NULL;
 	if (!dir) {
-		r = err_set(e, -errno, "%s: %m", m->dir);
+		r = err_set(e, -errno, "%s: %m", m->folder.path);
 		close_fd(fd);
 		return r;
 	}
@@ -407,11 +397,11 @@ static int list_folder(struct manifests *m, struct err *e)
 	while (r == 0 && (errno = 0, d = readdir(dir)))
 		r = note_listed(m, d);
 	if (r == -E2BIG)
-		err_set(e, r, "%s: more than %d manifest files", m->dir, FILES_MAX);
+		err_set(e, r, "%s: more than %d manifest files", m->folder.path, FILES_MAX);
 	else if (r < 0)
-		err_set(e, r, "%s: out of memory", m->dir);
+		err_set(e, r, "%s: out of memory", m->folder.path);
 	else if (errno)
-		r = err_set(e, -errno, "%s: %m", m->dir);
+		r = err_set(e, -errno, "%s: %m", m->folder.path);
 	closedir(dir);
 	return r;
 }
@@ -464,15 +454,6 @@ static void queue_changed(struct manifests *m)
 	m->read_all = false;
 }
 
-static void folder_gone(struct manifests *m);
-
-static bool is_deleted(const struct manifests *m)
-{
-	struct stat st;
-
-	return fstat(m->dir_fd, &st) == 0 && st.st_nlink == 0;
-}
-
 static void read_batch(struct loop_source *source, void *userdata)
 {
 	struct manifests *m = userdata;
@@ -480,153 +461,42 @@ static void read_batch(struct loop_source *source, void *userdata)
 	int r;
 
 	m->batch_since_usec = 0;
-	if (m->wd < 0)
+	if (!manifest_folder_is_there(&m->folder))
 		return;
-	if (is_deleted(m)) {
-		folder_gone(m);
-		return;
-	}
 	r = list_folder(m, &e);
 	if (r < 0) {
-		/* without the whole list nobody knows what is gone */
-		if (manifest_set_fail(m->set, m->dir, err_text(&e)) < 0)
-			log_error(NULL, "%s", err_text(&e));
-		/* that there are fewer is told */
-		if (r != -E2BIG)
-			loop_timer_set(m->retry_timer, RETRY_USEC);
+		/* without the whole list nobody knows what is gone; that there are fewer files is told */
+		manifest_folder_fail(&m->folder, &e, r != -E2BIG);
 		return;
 	}
-	manifest_set_drop(m->set, m->dir);
+	manifest_set_drop(m->set, m->folder.path);
 	queue_changed(m);
 	m->settle = true;
 	pump(m);
 }
 
-/* Until it is there again. */
-static void wait_for_folder(struct manifests *m, int why)
+static void folder_gone(void *userdata)
 {
-	struct err e = ERR_INIT;
+	struct manifests *m = userdata;
 
-	if (why == -ENOENT)
-		err_set(&e, why, "%s: the manifests folder is gone; what was read from it stays", m->dir);
-	else
-		err_set(&e, why, "%s: the manifests folder cannot be watched: %s; what was read from it stays", m->dir,
-			strerror(-why));
-	if (manifest_set_fail(m->set, m->dir, err_text(&e)) < 0)
-		log_error(NULL, "%s", err_text(&e));
-	loop_timer_set(m->retry_timer, RETRY_USEC);
-}
-
-static void folder_gone(struct manifests *m)
-{
-	if (m->wd < 0)
-		return;
-	inotify_rm_watch(m->inotify_fd, m->wd);
-	m->wd = -1;
 	loop_timer_off(m->batch_timer);
 	m->batch_since_usec = 0;
-	wait_for_folder(m, -ENOENT);
 }
 
-/* Without it, only the end of a folder that had something in it is noticed. */
-static void above_watched(void *userdata, int wd)
+static void folder_suspect(void *userdata)
+{
+	gather(userdata);
+}
+
+static void folder_opened(void *userdata, bool another)
 {
 	struct manifests *m = userdata;
 
-	m->above_wd = MAX(wd, -1);
-	if (wd < 0)
-		log_warning(NULL, "%s: cannot watch the folder above; its deletion may not be seen", m->dir);
-}
-
-/* With privileges. */
-static int watch_folder(struct manifests *m, struct err *e)
-{
-	cleanup_fd int fd = -1;
-	int wd;
-
-	fd = open(m->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return err_set(e, -errno, "manifests folder %s: %m", m->dir);
-	wd = inotify_add_watch(m->inotify_fd, m->dir, WATCH_MASK);
-	if (wd < 0)
-		return err_set(e, -errno, "watch manifests folder %s: %m", m->dir);
-	close_fd(m->dir_fd);
-	m->dir_fd = TAKE_FD(fd);
-	m->wd = wd;
-	above_watched(m, inotify_add_watch(m->inotify_fd, m->above, ABOVE_MASK));
-	return 0;
-}
-
-static void folder_refused(struct manifests *m, int why)
-{
-	if (m->next_wd >= 0 && m->next_wd != m->wd)
-		inotify_rm_watch(m->inotify_fd, m->next_wd);
-	m->next_wd = -1;
-	m->reopening = false;
-	if (m->wd < 0)
-		wait_for_folder(m, why);
-	else
-		loop_timer_set(m->retry_timer, RETRY_USEC); /* what is wrong with it has been said */
-}
-
-static void folder_opened(void *userdata, int take_fd, int r)
-{
-	struct manifests *m = userdata;
-	cleanup_fd int fd = take_fd;
-	bool another;
-
-	/* it may have been this one's, of which nothing more would be told */
-	if (r == 0 && m->end_seen)
-		r = -ENOENT;
-	if (r < 0) {
-		folder_refused(m, r);
-		return;
-	}
-	another = m->wd != m->next_wd;
-	if (another && m->wd >= 0)
-		inotify_rm_watch(m->inotify_fd, m->wd);
-	close_fd(m->dir_fd);
-	m->dir_fd = TAKE_FD(fd);
-	m->wd = m->next_wd;
-	m->next_wd = -1;
-	m->reopening = false;
-	if (files_watch(m->files, m->inotify_fd, m->above, above_watched, m) < 0)
-		above_watched(m, -1);
 	m->read_all = true;
 	gather(m);
-	/* the one that could not be listed: whether it can be now, the batch sees */
-	if (!another)
-		return;
-	log_info(NULL, "%s: the manifests folder is watched again", m->dir);
 	/* they may lie in it, or it may have gone with the folder above */
-	manifest_keys_read(&m->keys);
-}
-
-static void folder_watched(void *userdata, int wd)
-{
-	struct manifests *m = userdata;
-	int r = wd;
-
-	m->next_wd = MAX(wd, -1);
-	if (wd >= 0)
-		r = files_open(m->files, m->dir, folder_opened, m);
-	if (r < 0)
-		folder_refused(m, r);
-}
-
-/* Watched first: if it is another one that is opened then, the end of the one that is watched is told. */
-static void retry_folder(struct loop_source *source, void *userdata)
-{
-	struct manifests *m = userdata;
-	int r;
-
-	if (m->reopening)
-		return;
-	m->end_seen = false;
-	m->reopening = true;
-	r = files_watch(m->files, m->inotify_fd, m->dir, folder_watched, m);
-	if (r < 0)
-		folder_refused(m, r);
+	if (another)
+		manifest_keys_read(&m->keys);
 }
 
 /* ---- events ---- */
@@ -665,34 +535,20 @@ static void handle_name(struct manifests *m, const char *name, uint32_t mask)
 		f->changed = true;
 }
 
-/* Whether it is, the batch looks. Over an empty folder another one can be renamed. */
-static bool may_be_end(const struct manifests *m, const struct inotify_event *ev)
-{
-	return m->wd >= 0 && ev->wd == m->above_wd && (ev->mask & (IN_DELETE | IN_MOVED_TO)) && ev->len > 0 &&
-	       str_eq(ev->name, strrchr(m->dir, '/') + 1);
-}
-
 static void handle_event(struct manifests *m, const struct inotify_event *ev)
 {
 	if (ev->mask & IN_Q_OVERFLOW) {
-		log_warning(NULL, "%s: too many changes at once; all files are read again", m->dir);
+		log_warning(NULL, "%s: too many changes at once; all files are read again", m->folder.path);
 		m->read_all = true;
-		m->end_seen = true; /* for all we know */
+		manifest_folder_miss(&m->folder);
 		gather(m);
 		manifest_keys_read(&m->keys);
 		return;
 	}
 	if (manifest_keys_concerns(&m->keys, ev))
 		manifest_keys_read(&m->keys);
-	if (may_be_end(m, ev))
-		gather(m);
-	m->end_seen |= (ev->mask & END_MASK) != 0;
-	/* of a folder that was watched earlier, or of the keys */
-	if (ev->wd != m->wd)
-		return;
-	if (ev->mask & END_MASK)
-		folder_gone(m);
-	else if (ev->len > 0)
+	/* it may also be of a folder that was watched earlier, or of the keys */
+	if (manifest_folder_hear(&m->folder, ev))
 		handle_name(m, ev->name, ev->mask);
 }
 
@@ -703,7 +559,7 @@ static void read_events(struct manifests *m)
 
 	n = read(m->inotify_fd, room, sizeof(room));
 	if (n < 0 && errno != EAGAIN && errno != EINTR)
-		log_error(NULL, "%s: inotify: %m", m->dir);
+		log_error(NULL, "%s: inotify: %m", m->folder.path);
 	for (ssize_t at = 0; at < n;) {
 		const struct inotify_event *ev = (const struct inotify_event *)(room + at);
 
@@ -762,11 +618,11 @@ static int manifests_start(struct source *s, struct err *e)
 		return r;
 	r = loop_add_io(m->loop, m->inotify_fd, EPOLLIN, readable, m, &m->io);
 	if (r < 0)
-		return err_set(e, r, "%s: cannot watch: %s", m->dir, strerror(-r));
+		return err_set(e, r, "%s: cannot watch: %s", m->folder.path, strerror(-r));
 	m->read_all = true;
 	r = loop_timer_set(m->batch_timer, 0);
 	if (r < 0)
-		return err_set(e, r, "%s: no timer: %s", m->dir, strerror(-r));
+		return err_set(e, r, "%s: no timer: %s", m->folder.path, strerror(-r));
 	return 0;
 }
 
@@ -820,12 +676,12 @@ static void manifests_health(const struct source *s, struct source_health *ret)
 		.n_secrets_synced = stats.settled ? stats.n_wanted[OBJECT_SECRET] : 0,
 		.n_config_maps = stats.n_wanted[OBJECT_CONFIG_MAP],
 		.n_config_maps_synced = stats.settled ? stats.n_wanted[OBJECT_CONFIG_MAP] : 0,
-		.n_watches = m->wd >= 0,
+		.n_watches = m->folder.wd >= 0,
 		.n_rejected = stats.n_rejected,
 		.n_warnings = stats.n_warnings,
 		.n_requests = m->n_requests,
 	};
-	snprintf(ret->location, sizeof(ret->location), "%s", m->dir);
+	snprintf(ret->location, sizeof(ret->location), "%s", m->folder.path);
 	snprintf(ret->last_error, sizeof(ret->last_error), "%s", stats.last_error);
 	ret->reason = *stats.last_error ? REASON_MANIFEST_INVALID : REASON_NONE;
 }
@@ -872,19 +728,15 @@ static void manifests_free(struct source *s)
 			files_cancel(m->files, f);
 		file_free(f);
 	}
-	files_cancel(m->files, m);
+	manifest_folder_deinit(&m->folder);
 	manifest_keys_deinit(&m->keys);
 	map_deinit(&m->known);
 	loop_source_free(m->io);
 	loop_source_free(m->batch_timer);
-	loop_source_free(m->retry_timer);
 	loop_source_free(m->starved_timer);
 	loop_source_free(m->defer);
 	manifest_set_free(m->set);
 	close_fd(m->inotify_fd);
-	close_fd(m->dir_fd);
-	free(m->dir);
-	free(m->above);
 	free(m);
 }
 
@@ -903,27 +755,19 @@ static const struct source_vtable manifests_vtable = {
 
 static int open_folder(struct manifests *m, const char *dir, struct err *e)
 {
-	int r;
-
-	m->dir = realpath(dir, NULL);
-	if (!m->dir)
-		return err_set(e, -errno, "manifests folder %s: %m", dir);
-	m->above = file_dirname(m->dir);
-	if (!m->above)
-		return err_set(e, -ENOMEM, "out of memory");
 	if (m->inotify_fd < 0)
 		m->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	if (m->inotify_fd < 0)
 		return err_set(e, -errno, "inotify: %m");
-	r = watch_folder(m, e);
-	if (r < 0)
-		return r;
-	r = files_allow_dir(m->files, m->dir);
-	if (r == 0)
-		r = files_allow_watch(m->files, m->dir, WATCH_MASK);
-	if (r == 0)
-		r = files_allow_watch(m->files, m->above, ABOVE_MASK);
-	return r < 0 ? err_set(e, r, "manifests folder %s: %s", m->dir, strerror(-r)) : 0;
+	m->folder.loop = m->loop;
+	m->folder.files = m->files;
+	m->folder.set = m->set;
+	m->folder.inotify_fd = m->inotify_fd;
+	m->folder.suspect = folder_suspect;
+	m->folder.gone = folder_gone;
+	m->folder.opened = folder_opened;
+	m->folder.userdata = m;
+	return manifest_folder_open(&m->folder, dir, e);
 }
 
 static void keys_changed(void *userdata, bool others)
@@ -948,7 +792,6 @@ static int open_keys(struct manifests *m, const struct source_manifests_options 
 static int add_sources(struct manifests *m, struct err *e)
 {
 	if (loop_add_timer(m->loop, read_batch, m, &m->batch_timer) < 0 ||
-	    loop_add_timer(m->loop, retry_folder, m, &m->retry_timer) < 0 ||
 	    loop_add_timer(m->loop, read_starved, m, &m->starved_timer) < 0 ||
 	    loop_add_defer(m->loop, answer, m, &m->defer) < 0)
 		return err_set(e, -ENOMEM, "out of memory");
@@ -980,7 +823,7 @@ int source_manifests_new(struct loop *l, struct files *files, const struct sourc
 	m->source.vtable = &manifests_vtable;
 	m->loop = l;
 	m->files = files;
-	m->dir_fd = m->wd = m->next_wd = m->above_wd = -1;
+	m->folder = MANIFEST_FOLDER_INIT;
 	m->inotify_fd = take_instance(options->take_inotify);
 	list_init(&m->queue);
 	list_init(&m->fetches);
