@@ -25,7 +25,7 @@ void keeper_end_publisher(struct keeper *k)
 void keeper_note_hanging(struct keeper *k, const char *path, bool moves)
 {
 	free(k->hanging_in);
-	k->hanging_in = strndup(path, strcspn(path, "/"));
+	k->hanging_in = *path ? strndup(path, strcspn(path, "/")) : NULL;
 	k->hanging_moves = moves;
 }
 
@@ -48,7 +48,7 @@ static void aside_ended(struct loop_source *s, pid_t pid, int code, int status, 
 		if (a->child.pid != pid)
 			continue;
 		child_forget(&a->child);
-		if (a->pod) /* or its connection has ended before it, as it is to be */
+		if (!a->past) /* as it is to be */
 			log_info(NULL, "the publisher that was put aside (pid %d) has ended", (int)pid);
 		free(TAKE_PTR(a->pod));
 		a->pid = pid;
@@ -99,10 +99,11 @@ void keeper_end_generations_publisher(struct keeper *k)
 	if (k->publisher.pid > 0)
 		(void)keeper_put_aside(k);
 	/* none of them is in the next connection's folders */
-	for (size_t i = 0; i < ARRAY_SIZE(k->aside); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(k->aside); i++) {
 		free(TAKE_PTR(k->aside[i].pod));
-	for (size_t i = 0; i < ARRAY_SIZE(k->aside); i++)
 		k->aside[i].moves = false;
+		k->aside[i].past = true;
+	}
 }
 
 void keeper_look_after_aside(struct keeper *k)
@@ -130,8 +131,9 @@ void keeper_look_after_aside(struct keeper *k)
 	}
 	log_error(LOG_F({ "pod-uid", a->pod }),
 		  "the publisher (pid %d) cannot be killed: somebody has the folder locked in which it is%s. It is put "
-		  "aside, another one is started, and the pod is left alone until it has ended",
-		  (int)pid, a->moves ? ", or renames between folders, perhaps in another pod" : "");
+		  "aside, and another one is started%s",
+		  (int)pid, a->moves ? ", or renames between folders, perhaps in another pod" : "",
+		  a->pod ? "; the pod is left alone until it has ended" : "");
 	if (!k->publisher_let_go)
 		k->n_publisher_deaths++;
 	aside_tell(k, a);

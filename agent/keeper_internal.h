@@ -28,6 +28,7 @@ struct aside {
 	bool untold; /* that it is there, or that it has ended: the agent could not be told */
 	char *pod; /* whose folder it is that it waits for; NULL: nobody knows */
 	bool moves; /* perhaps between two folders */
+	bool past; /* its connection has ended */
 };
 
 struct keeper {
@@ -98,7 +99,7 @@ void keeper_audit_died(struct loop_source *s, pid_t pid, int code, int status, v
 
 /* Kills the publisher, if there is one: its end is another event, or does not come. */
 void keeper_end_publisher(struct keeper *k);
-/* The agent's words: the path begins with the pod's uid. */
+/* The agent's words: the path begins with the pod's uid; "": it does not know. */
 void keeper_note_hanging(struct keeper *k, const char *path, bool moves);
 /* Its connection has ended: whatever becomes of it, nobody waits for it. */
 void keeper_end_generations_publisher(struct keeper *k);

@@ -124,6 +124,17 @@ check_equal "there is one publisher" "$(publishers | wc -l)" 1
 check "nothing is left over" eventually 20 "[ \"\$(find '$(volume a)/' -maxdepth 1 -name '..2*' | wc -l)\" = 1 ]"
 check "all is well" eventually 20 "$secretlet status --runtime-dir $run"
 
+# --- its agent dies before it has said where the publisher hangs
+check "a is held again" hold a
+secret a again
+check "a publisher hangs there" eventually 20 "grep -q '^State:.*D' /proc/\$(child publisher)/status"
+kill -9 "$(child agent)"
+check "it is put aside, and no pod is named" eventually 20 "grep -q 'another one is started\$' '$log'"
+let_go a
+check "what was held comes" comes a again
+check "none is aside" aside 0
+check "each end is said" eventually 20 "[ \$(grep -c 'It is put aside' '$log') = \$(grep -c 'that was put aside (.*) has ended' '$log') ]"
+
 # --- a pod that goes while it holds its folder
 secret gone one
 pod gone
