@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# timeout: 180
+# timeout: 400
 # An API server that is given by name: the agent finds the name servers wherever resolv.conf leads. /etc, /run and the name servers
 # are the test's own. Runs in a private mount namespace (test/run sees to it).
 set -u
@@ -63,7 +63,7 @@ stop() {
 	kill "$keeper"
 	wait "$keeper"
 }
-becomes() { eventually 60 "[ \"\$(timeout 20 cat '$pods/by-name/default/app/volumes/kubernetes.io~secret/creds/a')\" = $1 ]"; }
+becomes() { eventually 120 "[ \"\$(timeout 20 cat '$pods/by-name/default/app/volumes/kubernetes.io~secret/creds/a')\" = $1 ]"; }
 
 # --- as systemd-resolved's files are there, and others'
 serve one
@@ -127,8 +127,11 @@ stop
 
 # --- nothing at the start
 rm -r /run/*
+n_unresolved() { grep -c "Could not resolve host" "$log"; }
+unresolved=$(n_unresolved)
 start
-check "it starts without a name server" eventually 30 "grep -q 'resolve' '$log'"
+# then it is sealed, and has asked
+check "it starts without a name server" eventually 60 "[ \$(n_unresolved) -gt $unresolved ]"
 before=$(agent)
 ask $net.5 /run/nowhere/resolv.conf
 moved "resolv.conf leads somewhere only after the start" six
