@@ -82,10 +82,8 @@ static struct aside *keeper_put_aside(struct keeper *k)
 			a = &k->aside[i];
 	if (!a)
 		return NULL;
-	*a = (struct aside){ .child = CHILD_INIT("publisher"),
-			     .pid = k->publisher.pid,
-			     .pod = TAKE_PTR(k->hanging_in),
-			     .moves = k->hanging_moves };
+	*a = (struct aside){ .child = CHILD_INIT("publisher"), .pid = k->publisher.pid, .moves = k->hanging_moves };
+	a->pod = TAKE_PTR(k->hanging_in);
 	a->child.pid = k->publisher.pid;
 	a->child.watch = TAKE_PTR(k->publisher.watch);
 	child_forget(&k->publisher);

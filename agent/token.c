@@ -170,8 +170,9 @@ struct token_times token_refresh_times(uint64_t expires_usec, int64_t expiration
 
 	if (realtime <= now->realtime_usec)
 		realtime = UINT64_MAX;
-	return (struct token_times){ .realtime_usec = MAX(realtime, now->realtime_usec + REFRESH_MIN_USEC),
-				     .boottime_usec = MAX(boottime, now->boottime_usec + REFRESH_MIN_USEC) };
+	realtime = MAX(realtime, now->realtime_usec + REFRESH_MIN_USEC);
+	boottime = MAX(boottime, now->boottime_usec + REFRESH_MIN_USEC);
+	return (struct token_times){ .realtime_usec = realtime, .boottime_usec = boottime };
 }
 
 uint64_t token_until_due(const struct token_times *refresh, const struct token_times *now)

@@ -388,7 +388,7 @@ static void what_is_printed_is_printable(void **state)
 		{ "a\nb\x1b[2J", "\"a\\nb\\u001B[2J\"" },
 		{ "\x7f", "\"\\u007F\"" },
 		{ "\x7f\x7f-\x7f", "\"\\u007F\\u007F-\\u007F\"" },
-		{ "\xc2\x9b\xc3\xa9\xe2\x80\xae", "\"\\u009B\\u00E9\\u202E\"" },
+		{ "\xc2\x9b\xc3\xa9\xe2\x80\xaf", "\"\\u009B\\u00E9\\u202F\"" },
 	};
 	cleanup_json json_t *document = json_pack("{s:s, s:i}", "\x7f", "\x7f", "b", 1);
 	cleanup_free char *whole = json_dump_printable(document);
