@@ -9,6 +9,7 @@
 #include <sysexits.h>
 
 #include "agent/keeper.h"
+#include "common/clock.h"
 #include "common/log.h"
 
 #define CHILD_FD_HIGH	     64
@@ -103,6 +104,22 @@ void child_kill(struct child *c)
 	kill(c->pid, SIGKILL);
 	waitpid(c->pid, NULL, 0);
 	child_forget(c);
+}
+
+bool child_kill_within(struct child *c, uint64_t usec)
+{
+	uint64_t end = clock_monotonic_usec() + usec;
+
+	if (c->pid == 0)
+		return true;
+	kill(c->pid, SIGKILL);
+	while (waitpid(c->pid, NULL, WNOHANG) == 0) {
+		if (clock_monotonic_usec() >= end)
+			return false;
+		usleep(USEC_PER_MSEC);
+	}
+	child_forget(c);
+	return true;
 }
 
 /* How long to wait before another is started. One that has served is replaced soon, however often: readers wait. One that

@@ -35,6 +35,9 @@ int child_spawn(const struct child_world *w, struct child *c, char *const *argv,
 void child_forget(struct child *c);
 /* Kills and reaps at once: only what can be killed, see keeper.c. */
 void child_kill(struct child *c);
+/* Kills it and waits for its end, but no longer than that: one that waits for a lock of the kernel's may not end. false: it is still
+ * there. */
+bool child_kill_within(struct child *c, uint64_t usec);
 /* How long to wait before another is started. `served`: it has done what it is for. */
 uint64_t child_delay(const struct child_world *w, struct child *c, bool served);
 /* A death that the loop was not told of: died is called if there is one. */

@@ -12,6 +12,7 @@
 #include "agent/link.h"
 
 #define ASIDE_USEC (2 * USEC_PER_SEC) /* after it was killed */
+#define END_USEC   (500 * USEC_PER_MSEC) /* for the end of one that is not held: some milliseconds are enough */
 
 void keeper_end_publisher(struct keeper *k)
 {
@@ -93,8 +94,9 @@ static struct aside *keeper_put_aside(struct keeper *k)
 
 void keeper_end_generations_publisher(struct keeper *k)
 {
-	keeper_end_publisher(k);
-	if (k->publisher.pid > 0)
+	if (child_kill_within(&k->publisher, END_USEC))
+		k->publisher_killed_usec = 0;
+	else
 		(void)keeper_put_aside(k);
 	/* none of them is in the next connection's folders */
 	for (size_t i = 0; i < ARRAY_SIZE(k->aside); i++) {

@@ -101,7 +101,7 @@ void keeper_audit_died(struct loop_source *s, pid_t pid, int code, int status, v
 void keeper_end_publisher(struct keeper *k);
 /* The agent's words: the path begins with the pod's uid; "": it does not know. */
 void keeper_note_hanging(struct keeper *k, const char *path, bool moves);
-/* Its connection has ended: whatever becomes of it, nobody waits for it. */
+/* Its connection has ended: it goes, and if it cannot be killed within half a second nobody waits for it any more. */
 void keeper_end_generations_publisher(struct keeper *k);
 /* A publisher has ended. true: it was one of those that were put aside, and all is done. */
 bool keeper_aside_died(struct keeper *k, pid_t pid);

@@ -179,7 +179,11 @@ children=$(pgrep -P "$secretlet_pid" | xargs)
 secretlet_stop
 check_equal "SIGTERM: exit status" $? 0
 check "SIGTERM: no mount" not mounted
-check "SIGTERM: no process" eventually 5 "for p in $children; do [ ! -d /proc/\$p ] || exit 1; done"
+are_gone() { # are_gone PID...
+	local p
+	for p; do [ ! -d "/proc/$p" ] || return 1; done
+}
+check "SIGTERM: no process" eventually 5 "are_gone $children"
 check "SIGTERM: no file" test ! -e "$run" -a ! -e "$pods"
 check_equal "no value is in the log" "$(grep -c "$canary" "$log")" 0
 tap_done
