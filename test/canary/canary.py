@@ -170,9 +170,9 @@ class Canary:
 
     def look(self, name, daemon, expected=None):
         """Searches, while nothing is answered and nothing is being done. What was on its way to the daemon is seen to, and the search
-        repeated, once."""
+        repeated, on a busy machine a second time."""
         with ANSWERING:
-            for seconds in (0.15, 0.4):
+            for seconds in (0.15, 0.4, 3):
                 time.sleep(seconds)
                 if daemon:
                     daemon.settle()
