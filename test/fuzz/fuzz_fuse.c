@@ -784,14 +784,15 @@ static int random_node(struct fuzz_input *in)
 static uint64_t random_id(struct fuzz_input *in)
 {
 	uint8_t how = fuzz_u8(in);
+	uint64_t id;
 
 	if (how < 0xc0)
 		return m.nodes[random_node(in)].id;
 	if (how < 0xd8 && m.n_stale > 0)
 		return m.stale[fuzz_u8(in) % MIN(m.n_stale, (size_t)STALE_MAX)];
-	if (how < 0xf0)
-		return fuzz_u8(in);
-	return (uint64_t)fuzz_u32(in) << 32 | fuzz_u32(in);
+	id = how < 0xf0 ? fuzz_u8(in) : (uint64_t)fuzz_u32(in) << 32 | fuzz_u32(in);
+	/* the kernel knows none that is only staged, and asks for none */
+	return m_by_id(id) < 0 && tree_node(f.tree, id) ? 0 : id;
 }
 
 /* A child's name as often as not, or one that no folder can have. */
@@ -1121,7 +1122,7 @@ static void change(struct fuzz_input *in)
 		r = opcode == FUSE_RENAME
 			    ? ask_names(opcode, id, pid, &rename, sizeof(struct fuse_rename_in), name, second)
 			    : ask_names(opcode, id, pid, &rename, sizeof rename, name, second);
-		FUZZ_CHECK(r == -EROFS || (publisher && child < 0 && r == -ENOENT));
+		FUZZ_CHECK(r == -EROFS || (publisher && (child < 0 || m.nodes[child].hidden) && r == -ENOENT));
 		break;
 	case FUSE_SETATTR:
 		if (how & 16)
