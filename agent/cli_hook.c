@@ -284,5 +284,7 @@ int cli_hook(const struct options *o, char *const *words)
 
 	if (!str_eq(stage, "precreate") && !str_eq(stage, "createRuntime") && !str_eq(stage, "prestart"))
 		return refuse_stage(stage);
+	/* a container's configuration may have values in its environment, which `secretlet env` has given */
+	cli_hide_memory();
 	return hook_watch_run(run, &options, GRACE_USEC);
 }

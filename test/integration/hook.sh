@@ -244,7 +244,7 @@ precreate() { "$secretlet" hook --timeout 1s --runtime-dir "${1:-$run}" precreat
 config='{"ociVersion": "1.0", "process": {"rlimits": [{"hard": 18446744073709551615}]}, "annotations": ANNOTATIONS,
  "mounts": [ {"destination": "/proc", "type": "proc", "source": "proc"} ]}'
 test_precreate() {
-	local asked plain out
+	local asked plain out reader=
 	asked=${config/ANNOTATIONS/'{"secretlet.dev/pod": "default/web", "secretlet.dev/container": "link"}'}
 	plain=${config/ANNOTATIONS/'{"a": "b"}'}
 	check_equal "precreate: who asks for nothing gets back what he gave" "$(precreate <<<"$plain")" "$plain"
@@ -261,6 +261,23 @@ test_precreate() {
 	done
 	head -c 17000000 /dev/zero | precreate >/dev/null 2>"$TEST_DIR/err"
 	check_contains "precreate: what has no end is refused" "$(cat "$TEST_DIR/err")" "is larger than"
+	# it waits for the configuration, which may have values in its environment. Without capabilities, so that another process
+	# of root without any could look into it, were it not for the dumpable flag
+	bare() { setpriv --bounding-set -all --inh-caps -all "$@"; }
+	mkfifo "$TEST_DIR/fifo"
+	setpriv --bounding-set -all --inh-caps -all "$secretlet" hook --timeout 60s --runtime-dir "$run" precreate <"$TEST_DIR/fifo" >/dev/null 2>&1 &
+	waiter=$!
+	exec 8>"$TEST_DIR/fifo"
+	check "precreate: it reads in a process of its own" eventually 20 "reader=\$(pgrep -P $waiter)"
+	for pid in "$waiter" "$reader"; do
+		check_equal "precreate: no core" "$(grep '^Max core file size' "/proc/$pid/limits" | tr -s ' ' | cut -d ' ' -f 5,6)" "0 0"
+		check "precreate: not dumpable" not eval "bare cat /proc/$pid/environ >/dev/null 2>&1"
+	done
+	setpriv --bounding-set -all --inh-caps -all sleep 60 &
+	check "precreate: which another process of root is" eventually 20 "bare cat /proc/$!/environ >/dev/null 2>&1"
+	kill $!
+	exec 8>&-
+	wait "$waiter"
 
 	# the image is there, its mounts are not
 	in_image() { # in_image CONTAINER [JQ]: the configuration of one in $rootfs
