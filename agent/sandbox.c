@@ -40,6 +40,8 @@
 #define PR_MDWE_REFUSE_EXEC_GAIN 1
 #endif
 
+#define CAPABILITIES 64 /* that the kernel's sets have room for */
+
 #define DNS_PORT 53 /* an answer that is too long for a datagram */
 
 static const struct {
@@ -519,8 +521,59 @@ int sandbox_confine_signaller(int proc, struct err *e)
 	return set_own_calls(&SANDBOX_SIGNALLER, e);
 }
 
+/* What deploy/secretlet.service leaves to it, where its comments say what for, and CAP_SYS_RESOURCE: where no unit has lifted the limit
+ * of locked memory, the agent does it. */
+static bool is_keepers(unsigned capability)
+{
+	switch (capability) {
+	case CAP_CHOWN:
+	case CAP_DAC_READ_SEARCH:
+	case CAP_IPC_LOCK:
+	case CAP_KILL:
+	case CAP_SETGID:
+	case CAP_SETPCAP:
+	case CAP_SETUID:
+	case CAP_SYS_ADMIN:
+	case CAP_SYS_CHROOT:
+	case CAP_SYS_RESOURCE:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static int drop_keepers_capabilities(struct err *e)
+{
+	if (capng_get_caps_process() < 0)
+		return err_set(e, -EPERM, "read the capabilities: failed");
+	/* without the inheritable ones there are no ambient ones. Capabilities that are newer than the headers are among these
+	 * 64, too; for one that the kernel does not know this does nothing */
+	for (unsigned i = 0; i < CAPABILITIES; i++)
+		(void)capng_update(CAPNG_DROP,
+				   is_keepers(i)
+					   ? CAPNG_INHERITABLE
+					   : CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_INHERITABLE | CAPNG_BOUNDING_SET,
+				   i);
+	/* the bounding set while CAP_SETPCAP is there; without it root gains nothing either, for it has no_new_privs */
+	(void)capng_apply(CAPNG_SELECT_BOUNDS);
+	if (capng_apply(CAPNG_SELECT_CAPS) < 0)
+		return err_set(e, -EPERM, "drop the capabilities: failed");
+	if (capng_get_caps_process() < 0)
+		return err_set(e, -EPERM, "read the capabilities: failed");
+	for (unsigned i = 0; i < CAPABILITIES; i++)
+		if (!is_keepers(i) &&
+		    (capng_have_capability(CAPNG_EFFECTIVE, i) > 0 || capng_have_capability(CAPNG_PERMITTED, i) > 0))
+			return err_set(e, -EPERM, "capability %u is still there after dropping it", i);
+	return 0;
+}
+
 int sandbox_confine_keeper(struct err *e)
 {
+	int r;
+
+	r = drop_keepers_capabilities(e);
+	if (r < 0)
+		return r;
 	/* it executes nothing but itself, which has no more rights */
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return err_set(e, -errno, "prctl(PR_SET_NO_NEW_PRIVS): %m");

@@ -105,6 +105,13 @@ check_equal "publisher, audit process and signaller have other root folders" \
 	"$(stat -c %d "$pods") $(stat -c %d /proc) $(stat -c %d /proc)"
 check "the audit process cannot write to its own" not touch "/proc/$audit/root/sys/kernel/core_pattern" 2>/dev/null
 check_equal "the keeper is filtered, no new privileges" "$(field "$keeper" Seccomp) $(field "$keeper" NoNewPrivs)" "2 1"
+# CHOWN, DAC_READ_SEARCH, KILL, SETGID, SETUID, SETPCAP, IPC_LOCK, SYS_CHROOT, SYS_ADMIN, SYS_RESOURCE: of these what there is here
+kept=$(printf %016x $((0x12441e5 & 0x$(field $$ CapBnd))))
+check_equal "the keeper has the capabilities that it uses" \
+	"$(field "$keeper" CapInh) $(field "$keeper" CapPrm) $(field "$keeper" CapEff) $(field "$keeper" CapBnd) $(field "$keeper" CapAmb)" \
+	"0000000000000000 $kept $kept $kept 0000000000000000"
+check "which are not all that it was given" test "$kept" != "$(field $$ CapBnd)"
+check_equal "no core of the keeper either" "$(grep '^Max core file size' "/proc/$keeper/limits" | tr -s ' ' | cut -d ' ' -f 5,6)" "0 0"
 more_filters() { echo $(($(field "$1" Seccomp_filters) - $(field "$keeper" Seccomp_filters))); }
 check_equal "each has filters of its own beside the keeper's" \
 	"$(more_filters "$agent") $(more_filters "$publisher") $(more_filters "$cache") $(more_filters "$audit") $(more_filters "$signaller")" "3 1 2 2 2"
