@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "common/log.h"
+#include "common/secmem.h"
 
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22 /* Linux 5.14 */
@@ -24,6 +25,7 @@ static void fsconn_close(struct fsconn *c)
 
 static int fsconn_map(struct fsconn *c, struct err *e)
 {
+	struct secmem_look look;
 	int r;
 
 	r = arena_map(c->arena, &c->shared, &c->heap_size, e);
@@ -36,9 +38,10 @@ static int fsconn_map(struct fsconn *c, struct err *e)
 	}
 	madvise(c->heap, ARENA_HEAD_SIZE + c->heap_size, MADV_DONTDUMP);
 	madvise(c->heap, ARENA_HEAD_SIZE + c->heap_size, MADV_DONTFORK);
-	/* refused: the agent's own lock is refused as well, and it says so */
-	if (mlock2(c->heap, ARENA_HEAD_SIZE + c->heap_size, MLOCK_ONFAULT) < 0)
-		log_debug(NULL, "the keeper cannot lock the state arena: %m");
+	(void)mlock2(c->heap, ARENA_HEAD_SIZE + c->heap_size, MLOCK_ONFAULT);
+	look = secmem_look(c->heap, ARENA_HEAD_SIZE + c->heap_size);
+	c->locked = look.locked;
+	c->undumped = look.undumped;
 	return 0;
 }
 

@@ -15,6 +15,7 @@ struct fsconn {
 	int arena;
 	struct arena_connection *shared; /* the head of the arena; NULL: there is no connection */
 	void *heap; /* mapped to be locked; NULL: it is not */
+	bool locked, undumped; /* whether that mapping really is (read back), and is left out of cores */
 	uint64_t heap_size, n_locked_blocks;
 	struct timespec locked_change; /* of the arena, that fsconn_lock() has seen */
 };

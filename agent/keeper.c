@@ -28,6 +28,9 @@
 #include "common/str.h"
 #include "fusefs/session.h"
 
+#define KEEPER_UNLOCKED                                                                                                \
+	"the keeper cannot lock the memory for Secrets: between two agents it may be written to the swap "             \
+	"(CAP_IPC_LOCK, LimitMEMLOCK=)"
 #define KEEPER_FILES	 512 /* what each process may have open, at least */
 #define KEEPER_STOP_USEC (5 * USEC_PER_SEC)
 
@@ -92,6 +95,9 @@ static void keeper_adopt(struct keeper *k)
 	k->absent_usec = clock_monotonic_usec();
 	k->audit_group.reason = AUDIT_KEEPER;
 	log_info(LOG_F({ "pods-dir", k->places.pods_dir }), "goes on with the mount of an earlier run");
+	/* volumes that are served are not taken away for it */
+	if (!k->conn.locked)
+		log_warning(NULL, KEEPER_UNLOCKED);
 	if (!fsconn_has_heap_of(&k->conn, k->config->secret_memory_limit))
 		log_warning(NULL,
 			    "secretMemoryLimit stays %" PRIu64
@@ -415,16 +421,38 @@ static void keeper_drop_link(struct keeper *k)
 	k->link = close_fd(k->link);
 }
 
+/* The keeper's own lock, which alone holds the arena between two agents. */
+static int keeper_check_lock(struct keeper *k, struct err *e)
+{
+	if (!k->conn.locked && k->config->memory_lock != CONFIG_LOCK_WARN)
+		return err_set(
+			e, -EPERM,
+			"the memory for Secrets cannot be locked, so it might be written to the swap. It takes "
+			"CAP_IPC_LOCK or an RLIMIT_MEMLOCK (ulimit -l, LimitMEMLOCK=) that is unlimited, or greater "
+			"than "
+			"secretMemoryLimit; with memoryLock: warn in the configuration the daemon starts without");
+	if (!k->conn.locked)
+		log_warning(NULL, KEEPER_UNLOCKED);
+	if (!k->conn.undumped)
+		log_warning(NULL, "the memory for Secrets cannot be left out of the keeper's cores (MADV_DONTDUMP)");
+	return 0;
+}
+
 /* Makes the mount if there is none, and starts what is not there. */
 static int keeper_start(struct keeper *k, struct err *e)
 {
-	bool fresh = !fsconn_is_open(&k->conn);
 	int r;
 
-	if (fresh) {
+	if (!fsconn_is_open(&k->conn)) {
 		r = fsconn_create(k->places.pods_dir, k->config->secret_memory_limit, &k->conn, e);
 		if (r < 0)
 			return r;
+		r = keeper_check_lock(k, e);
+		if (r < 0) {
+			fsconn_end(&k->conn, k->places.pods_dir, true, &k->notify);
+			k->refused = true;
+			return r;
+		}
 	}
 	if (notify_is_open(&k->notify)) {
 		fsconn_store(&k->conn, &k->notify);
@@ -776,7 +804,7 @@ int keeper_run(const struct config *c, int config_text, char *const *args)
 	r = keeper_start(&k, &e);
 	if (r < 0) {
 		log_error(NULL, "%s", err_text(&e));
-		return EXIT_FAILURE;
+		return k.refused && notify_is_open(&k.notify) ? KEEPER_LATER : EXIT_FAILURE;
 	}
 	r = loop_run(k.loop);
 	if (r < 0)

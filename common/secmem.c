@@ -268,11 +268,7 @@ static void chunk_free(struct chunk *c)
 
 /* ---- the region ---- */
 
-/* What smaps shows of the mapping in which all of this lies: an mlock2(2) or madvise(2) that some sandbox only pretends is
- * none. */
-static struct look {
-	bool locked, undumped;
-} memory_look(const void *at, size_t size)
+struct secmem_look secmem_look(const void *at, size_t size)
 {
 	cleanup_file FILE *smaps = fopen("/proc/self/smaps", "re");
 	uintptr_t base = (uintptr_t)at;
@@ -285,10 +281,10 @@ static struct look {
 		if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " ", &start, &end) == 2)
 			ours = start <= base && end >= base + size;
 		else if (ours && strncmp(line, "VmFlags:", 8) == 0)
-			return (struct look){ .locked = strstr(line, " lo ") || strstr(line, " lo\n"),
-					      .undumped = strstr(line, " dd ") || strstr(line, " dd\n") };
+			return (struct secmem_look){ .locked = strstr(line, " lo ") || strstr(line, " lo\n"),
+						     .undumped = strstr(line, " dd ") || strstr(line, " dd\n") };
 	}
-	return (struct look){ .locked = false };
+	return (struct secmem_look){ .locked = false };
 }
 
 /* Shared memory is seen by whoever has the fd; it only must not be inherited by a child. */
@@ -322,7 +318,7 @@ static void region_populate(void)
 
 static int region_map(size_t size, size_t page, int fd, uint64_t offset, struct err *e)
 {
-	struct look look;
+	struct secmem_look look;
 	uint8_t *base;
 	int r;
 
@@ -343,7 +339,7 @@ static int region_map(size_t size, size_t page, int fd, uint64_t offset, struct 
 	region.size = size;
 	region.page = page;
 	r = mlock2(region.base, size, MLOCK_ONFAULT);
-	look = memory_look(region.base, size);
+	look = secmem_look(region.base, size);
 	region.locked = r == 0 && look.locked;
 	region.undumped = look.undumped;
 	randombytes_buf(&region.check_key, sizeof(region.check_key));
@@ -541,7 +537,7 @@ int secmem_lock_process(void)
 		return -ENOMEM;
 	if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) < 0)
 		return -errno;
-	process_locked = memory_look(block, 1).locked;
+	process_locked = secmem_look(block, 1).locked;
 	return process_locked ? 0 : -EOPNOTSUPP;
 }
 

@@ -22,6 +22,13 @@ struct secmem_stats {
 	bool process_locked; /* and so is all else, see secmem_lock_process() */
 };
 
+/* What the kernel's smaps shows of the mapping in which all these bytes lie: an mlock2(2) or madvise(2) that some sandbox only
+ * pretends is none. Both false where it cannot be read. */
+struct secmem_look {
+	bool locked, undumped;
+};
+struct secmem_look secmem_look(const void *at, size_t size);
+
 /* Reserves `limit_bytes` (rounded up to pages) of address space: MAP_PRIVATE|MAP_ANONYMOUS, guard page at both ends,
  * MADV_DONTDUMP, MADV_WIPEONFORK, mlock2(MLOCK_ONFAULT). Called once per process, while it still has CAP_IPC_LOCK, so
  * that RLIMIT_MEMLOCK does not count; the lock stays when the capability is gone. When the lock is refused the region

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "agent/fsconn.h"
+#include "common/secmem.h"
 
 #define HEAP (1u << 20)
 
@@ -44,6 +45,9 @@ static void what_agents_leave_is_held(void **state)
 	assert_non_null(mkdtemp(dir));
 	if (fsconn_create(dir, HEAP, &c, &e) < 0)
 		fail_msg("%s", err_text(&e));
+	assert_true(c.locked);
+	assert_true(c.undumped);
+	assert_true(secmem_look(c.heap, HEAP).locked);
 	agents = mmap(NULL, HEAP, PROT_READ | PROT_WRITE, MAP_SHARED, c.arena, 0);
 	assert_true(agents != MAP_FAILED);
 
