@@ -712,7 +712,7 @@ static int agent_check_lock(struct agent *a, struct err *e)
 	struct secmem_stats s = secmem_stats();
 	int r;
 
-	if (!s.locked && a->config->memory_lock == CONFIG_LOCK_REQUIRED && !a->begun)
+	if (!s.locked && a->config->memory_lock != CONFIG_LOCK_WARN && !a->begun)
 		return err_set(e, -EPERM,
 			       "the memory for Secrets cannot be locked, so it might be written to the swap. It takes "
 			       "CAP_IPC_LOCK or an unlimited RLIMIT_MEMLOCK (ulimit -l, LimitMEMLOCK=); with "
@@ -723,6 +723,14 @@ static int agent_check_lock(struct agent *a, struct err *e)
 	if (!s.undumped)
 		log_warning(NULL, "the memory for Secrets cannot be left out of cores (MADV_DONTDUMP)");
 	r = secmem_lock_process();
+	if (r < 0 && a->config->memory_lock == CONFIG_LOCK_ALL_REQUIRED && !a->begun)
+		return err_set(e, r,
+			       "the agent's heap cannot be locked (%s), so credentials and what passes through it "
+			       "might be written to "
+			       "the swap. It takes an unlimited RLIMIT_MEMLOCK (LimitMEMLOCK=infinity, ulimit -l "
+			       "unlimited) or "
+			       "CAP_SYS_RESOURCE; with memoryLock: require the daemon starts without",
+			       strerror(-r));
 	if (r < 0)
 		log_write(a->begun ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING, LOG_F({ "error", strerror(-r) }),
 			  "the heap cannot be locked: what passes through it may be written to the swap "

@@ -404,10 +404,12 @@ static int read_lock(const struct reader *r, const struct field *f, const struct
 {
 	if (str_eq(n->scalar, "require"))
 		r->c->memory_lock = CONFIG_LOCK_REQUIRED;
+	else if (str_eq(n->scalar, "requireAll"))
+		r->c->memory_lock = CONFIG_LOCK_ALL_REQUIRED;
 	else if (str_eq(n->scalar, "warn"))
 		r->c->memory_lock = CONFIG_LOCK_WARN;
 	else
-		return fail_at(r, n, f->name, "must be one of require, warn");
+		return fail_at(r, n, f->name, "must be one of require, requireAll, warn");
 	return 0;
 }
 

@@ -13,7 +13,8 @@
 
 enum config_lock {
 	CONFIG_LOCK_UNSET,
-	CONFIG_LOCK_REQUIRED, /* no start without locked memory */
+	CONFIG_LOCK_REQUIRED, /* no start without locked memory for Secrets */
+	CONFIG_LOCK_ALL_REQUIRED, /* nor while the agent's heap is not locked */
 	CONFIG_LOCK_WARN
 };
 

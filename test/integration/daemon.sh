@@ -96,6 +96,9 @@ refuses "too few open files" "the limit of open files is too low: 40" bash -c "u
 unlocked() { bash -c 'ulimit -l 64 && exec setpriv --bounding-set -ipc_lock,-sys_resource "$@"' bash "$@"; }
 export -f unlocked
 refuses "memory that cannot be locked" "memoryLock: warn" bash -c 'unlocked "$@"' bash "$secretlet" "${base[@]}"
+printf 'apiVersion: secretlet.config/v1alpha1\nkind: SecretletConfiguration\nmemoryLock: requireAll\n' >"$TEST_DIR/all.yaml"
+refuses "a heap that cannot be locked, if that is asked for" "the agent's heap cannot be locked" \
+	bash -c 'ulimit -l 8192 && exec setpriv --bounding-set -sys_resource "$@"' bash "$secretlet" "${base[@]}" --config "$TEST_DIR/all.yaml"
 status=2 refuses "internal commands are not for people" "secretlet run" "$secretlet" internal-agent
 # --user fails in the agent, when everything is mounted already
 check "nothing is mounted after a refusal" not mounted
@@ -301,9 +304,15 @@ start
 check "a pod is ready" started
 locked() { grep -A30 "$2" "/proc/$1/smaps" | grep -m1 VmFlags; }
 check_contains "the arena is locked" "$(locked "$(child agent)" memfd:secretlet-arena)" " lo"
+# it has the head, in which there is no value, a second time
+check_equal "by the keeper, too, which leaves it out of cores" \
+	"$(grep -A30 memfd:secretlet-arena "/proc/$keeper/smaps" | grep '^VmFlags' | grep ' lo' | grep -c ' dd')" 1
 if [ "$(ulimit -H -l)" = unlimited ] || setpriv -d | grep -q 'Capability bounding set:.*sys_resource'; then
 	check_contains "the heap as well" "$(locked "$(child agent)" '\[heap\]')" " lo"
 	check_contains "and the stack" "$(locked "$(child agent)" '\[stack\]')" " lo"
+	stop TERM
+	start --config "$TEST_DIR/all.yaml"
+	check "which memoryLock: requireAll asks for" started
 	heap=true
 else
 	tap_skip "the heap as well" "the limit of locked memory cannot be lifted here (CAP_SYS_RESOURCE)"

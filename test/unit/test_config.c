@@ -267,7 +267,7 @@ static const struct {
 	{ HEAD "secretMemoryLimit: 32.001Gi\n", ":3:20" OUT_OF_BOUNDS },
 	{ HEAD "secretMemoryLimit: 999999999999999999Gi\n", ":3:20" OUT_OF_BOUNDS },
 	{ HEAD "memoryLock: true\n", ":3:13: memoryLock: must be a string (put it in quotes)" },
-	{ HEAD "memoryLock: Require\n", ":3:13: memoryLock: must be one of require, warn" },
+	{ HEAD "memoryLock: Require\n", ":3:13: memoryLock: must be one of require, requireAll, warn" },
 	{ HEAD "secretMemoryLimit: true\n", ":3:20: secretMemoryLimit: must be a string (put it in quotes)" },
 	{ HEAD "secretMemoryLimit: [1]\n", ":3:20: secretMemoryLimit: must be a string" },
 };
