@@ -1,13 +1,15 @@
-/* The API server's service account tokens. Each wanted one is a small state machine of its own: asked for at once, again
- * with backoff while that fails, and again when it is to be refreshed; one timer serves them all.
+/* The API server's service account tokens. Each wanted one is a small state machine of its own: asked for at once,
+ * again with backoff while that fails, and again when it is to be refreshed; one timer serves them all.
  *
- * Whoever can make a Pod can want thousands of them. So a token that is to be asked for waits in a queue in which the namespaces
- * take turns, and only the one whose turn is next is admitted (server_admit()): what waits here keeps nobody else from asking. And
- * nothing that is done for one token walks the others: the timer is only ever brought forward, and walks them when it is due.
+ * Whoever can make a Pod can want thousands of them. So a token that is to be asked for waits in a queue in which the
+ * namespaces take turns, and only the one whose turn is next is admitted: what waits here keeps nobody else from
+ * asking. That one goes past the lists and polls (server_admit_prompt()), which take their places in advance, each by
+ * itself: with one place at a time behind all of them a token would come once in as long as they wait. And nothing that
+ * is done for one token walks the others: the timer is only ever brought forward, and walks them when it is due.
  *
- * A token that was told stays told while another one cannot be had: what is published is not touched, and the failure is
- * shown beside it. A fresh pod's token is refused by the Node authorizer until it has noticed the pod, as its Secrets are,
- * so the first tries follow each other quickly. */
+ * A token that was told stays told while another one cannot be had: what is published is not touched, and the failure
+ * is shown beside it. A fresh pod's token is refused by the Node authorizer until it has noticed the pod, as its
+ * Secrets are, so the first tries follow each other quickly. */
 #include "agent/source_api_internal.h"
 
 #include <inttypes.h>
@@ -321,7 +323,8 @@ static void serve(struct source_api *s, bool admitted)
 	while (!s->token_admitted && (first = fair_first(&s->token_queue))) {
 		struct wanted_token *w = container_of(first, struct wanted_token, turn);
 		bool held = is_held(w);
-		uint64_t delay = held || admitted ? 0 : server_admit(&s->server, loop_now(s->loop));
+		uint64_t now = loop_now(s->loop);
+		uint64_t delay = held || admitted ? 0 : server_admit_prompt(&s->server, now, UINT64_MAX);
 
 		if (delay > 0) {
 			s->token_admitted = true;

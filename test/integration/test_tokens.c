@@ -32,7 +32,7 @@ struct rig {
 	struct files *files;
 	struct source *source;
 	unsigned n_synced, n_tokens, n_others; /* told: tokens, those of the namespace "other" */
-	unsigned n_fetched, n_failed;
+	unsigned n_fetched, n_failed, n_secrets; /* n_secrets: told, there or not */
 	bool may_fail;
 	struct err fetch_err;
 };
@@ -55,6 +55,7 @@ static void on_object(void *userdata, enum object_kind kind, const char *ns, con
 	struct rig *t = userdata;
 
 	t->n_tokens += kind == OBJECT_TOKEN && secret;
+	t->n_secrets += kind == OBJECT_SECRET;
 	t->n_others += kind == OBJECT_TOKEN && secret && str_eq(ns, "other");
 }
 
@@ -75,7 +76,7 @@ static const struct source_sink SINK = {
 	.object_failed = on_failure,
 };
 
-static int setup(void **state)
+static int setup_with(enum source_strategy strategy, void **state)
 {
 	struct rig *t = calloc(1, sizeof(*t));
 	cleanup_free char *path = NULL;
@@ -89,11 +90,14 @@ static int setup(void **state)
 		fail_msg("%s", err_text(&e));
 	path = file_join(t->dir, "kubeconfig");
 	kubeconfig_write(path, apiserver_url(t->server), "", "");
-	if (source_api_new(
-		    t->loop, t->files,
-		    &(struct source_api_options){
-			    .kubeconfig = path, .node_name = "node-1", .kube_api_qps = QPS, .kube_api_burst = 1 },
-		    &SINK, t, &t->source, &e) < 0 ||
+	if (source_api_new(t->loop, t->files,
+			   &(struct source_api_options){
+				   .kubeconfig = path,
+				   .node_name = "node-1",
+				   .kube_api_qps = QPS,
+				   .kube_api_burst = 1,
+				   .tuning = { .strategy = strategy, .sync_usec = 3600 * USEC_PER_SEC } },
+			   &SINK, t, &t->source, &e) < 0 ||
 	    source_start(t->source, &e) < 0)
 		fail_msg("%s", err_text(&e));
 	unlink(path);
@@ -101,6 +105,16 @@ static int setup(void **state)
 	eventually(t, t->n_synced > 0);
 	*state = t;
 	return 0;
+}
+
+static int setup(void **state)
+{
+	return setup_with(SOURCE_WATCH, state);
+}
+
+static int get_setup(void **state)
+{
+	return setup_with(SOURCE_GET, state);
 }
 
 static int teardown(void **state)
@@ -181,6 +195,25 @@ static void what_is_fetched_does_not_wait_for_thousands_of_tokens(void **state)
 	eventually(t, t->n_fetched == 1);
 	assert_int_equal(t->fetch_err.code, 0);
 	assert_true(t->n_tokens < MANY / 2);
+}
+
+/* Each Secret is asked for by itself and has taken its turn. Behind them one token came when all had been asked, and
+ * the next when that was the case again. */
+static void tokens_do_not_wait_for_hundreds_of_secrets(void **state)
+{
+	enum { SECRETS = 20 * QPS, TOKENS = 5 };
+	struct rig *t = *state;
+
+	for (unsigned i = 0; i < SECRETS; i++) {
+		cleanup_free char *name = str_format("s-%u", i);
+
+		assert_int_equal(source_want(t->source, OBJECT_SECRET, "ns", name), 0);
+	}
+	eventually(t, t->n_secrets > 0);
+	for (unsigned i = 0; i < TOKENS; i++)
+		assert_int_equal(want(t, "ns", i), 0);
+	eventually(t, t->n_tokens == TOKENS);
+	assert_true(t->n_secrets < SECRETS / 2);
 }
 
 static void what_cannot_be_fetched_in_time_is_refused_at_once(void **state)
@@ -308,12 +341,14 @@ static void a_token_of_before_the_clock_was_set_back_is_refreshed(void **state)
 }
 
 #define CLOCKS(f) cmocka_unit_test_setup_teardown(f, setup, clocks_teardown)
+#define GET(f)	  cmocka_unit_test_setup_teardown(f, get_setup, teardown)
 #define TEST(f)	  cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(what_is_fetched_does_not_wait_for_thousands_of_tokens),
+		GET(tokens_do_not_wait_for_hundreds_of_secrets),
 		TEST(what_cannot_be_fetched_in_time_is_refused_at_once),
 		TEST(namespaces_take_turns),
 		TEST(tokens_that_wait_may_be_unwanted),

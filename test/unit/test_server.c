@@ -196,6 +196,24 @@ static void what_is_waited_for_has_the_whole_bucket_where_nobody_waits(void **st
 	assert_int_equal(server_admit_prompt(&s, now, USEC_PER_SEC), 300 * USEC_PER_MSEC); /* the others' is sooner */
 }
 
+/* Tokens: one after the other, as they are made. */
+static void what_is_taken_one_by_one_leaves_the_others_their_turn(void **state)
+{
+	struct server s = { .qps = 5, .burst = 8 };
+	const uint64_t each = 800 * USEC_PER_MSEC;
+	uint64_t now = 1000 * USEC_PER_SEC, wait;
+
+	for (unsigned i = 0; i < 1000; i++)
+		server_admit(&s, now);
+	for (unsigned i = 0; i < 100; i++) {
+		wait = server_admit_prompt(&s, now, UINT64_MAX);
+		assert_true(wait <= each);
+		if (i % 10 == 5) /* something is fetched, and then the next token waits for that one as well */
+			assert_true(server_admit_prompt(&s, now, 8 * USEC_PER_SEC) <= 2 * each);
+		now += i % 10 == 5 ? wait + each : wait;
+	}
+}
+
 static void lower_versions_are_numbers_of_any_length(void **state)
 {
 	static const struct {
@@ -264,6 +282,7 @@ int main(void)
 		cmocka_unit_test(what_is_waited_for_goes_past_those_who_wait),
 		cmocka_unit_test(what_would_wait_too_long_takes_nothing),
 		cmocka_unit_test(what_is_waited_for_has_the_whole_bucket_where_nobody_waits),
+		cmocka_unit_test(what_is_taken_one_by_one_leaves_the_others_their_turn),
 		cmocka_unit_test(retry_after_counts_if_it_is_longer_and_until_it_is_over),
 		cmocka_unit_test(lower_versions_are_numbers_of_any_length),
 	};
