@@ -1062,8 +1062,8 @@ static void ask_others(struct http *h)
 			continue;
 		if (ping(r))
 			pulse_asked(&h->pulse, connection_of(r));
-		if (r->cancelled)
-			return; /* it is in another list now; what follows is asked the next time */
+		if (!list_empty(&h->graveyard))
+			return; /* the walk's next one may be there now; what follows is asked the next time */
 	}
 	list_for_each (r, &h->running, link)
 		is_mute |= is_to_ping(r);

@@ -1,0 +1,232 @@
+/* HTTP: which connections are asked for a sign of life by a PING, where what libcurl runs meanwhile is not to be
+ * foreseen. So it is this file's http_ping() that is called, and libcurl says that HTTP/2 is spoken: with HTTP/1.1 each
+ * watch has a connection of its own. PINGs that libcurl sends are tested with a real proxy (test_connections). */
+#include "agent/http.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <dlfcn.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "agent/http_ping.h"
+#include "common/dl.h"
+#include "common/log.h"
+#include "common/str.h"
+#include "test/lib/patience.h"
+
+enum { N = 6, PEERS_MAX = 64 };
+static const uint64_t PING_USEC = 50 * USEC_PER_MSEC;
+
+struct peer {
+	int fd;
+	struct loop_source *source;
+};
+
+struct watch {
+	struct http_request *request;
+	unsigned n_heads, n_done;
+};
+
+static struct rig {
+	struct loop *loop;
+	struct http *http;
+	int fd;
+	struct loop_source *listener;
+	struct peer peers[PEERS_MAX];
+	size_t n_peers;
+	struct watch watches[N];
+	unsigned n_pings;
+	bool (*ping)(struct rig *t, CURL *easy);
+} rig;
+
+/* ---- what http.c is linked with ---- */
+
+bool http_ping(CURLM *multi, CURL *easy)
+{
+	rig.n_pings++;
+	return rig.ping && rig.ping(&rig, easy);
+}
+
+static void *of_curl(struct dl *lib, const char *symbol)
+{
+	void *p;
+
+	lib->handle = lib->handle ?: dlopen(lib->name, RTLD_NOW | RTLD_LOCAL);
+	assert_non_null(lib->handle);
+	p = dlsym(lib->handle, symbol);
+	assert_non_null(p);
+	return p;
+}
+
+static CURLcode get_info(CURL *easy, CURLINFO info, void *ret)
+{
+	static struct dl curl = { .name = "libcurl.so.4" };
+	static CURLcode (*real)(CURL *, CURLINFO, ...);
+
+	if (info == CURLINFO_HTTP_VERSION) {
+		*(long *)ret = CURL_HTTP_VERSION_2_0;
+		return CURLE_OK;
+	}
+	if (!real)
+		real = (typeof(real))of_curl(&curl, "curl_easy_getinfo");
+	return real(easy, info, ret);
+}
+
+void *dl_symbol(struct dl *lib, const char *symbol)
+{
+	return str_eq(symbol, "curl_easy_getinfo") ? (void *)get_info : of_curl(lib, symbol);
+}
+
+/* ---- the server ---- */
+
+/* A watch's head, and a piece for whatever comes later. */
+static void on_peer(struct loop_source *s, int fd, uint32_t revents, void *userdata)
+{
+	static const char HEAD[] = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n";
+	static const char EMPTY[] = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+	static const char PIECE[] = "2\r\nho\r\n";
+	struct peer *p = userdata;
+	const char *answer;
+	char text[8192];
+	ssize_t n;
+
+	n = read(fd, text, sizeof(text) - 1);
+	if (n <= 0) {
+		loop_source_free(TAKE_PTR(p->source));
+		p->fd = close_fd(p->fd);
+		return;
+	}
+	text[n] = '\0';
+	answer = str_starts(text, "GET /livez") ? EMPTY : str_starts(text, "GET ") ? HEAD : PIECE;
+	assert_int_equal(write(fd, answer, strlen(answer)), strlen(answer));
+}
+
+static void on_accept(struct loop_source *s, int fd, uint32_t revents, void *userdata)
+{
+	struct rig *t = userdata;
+	struct peer *p = &t->peers[t->n_peers++];
+
+	assert_true(t->n_peers <= PEERS_MAX);
+	p->fd = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+	assert_true(p->fd >= 0);
+	assert_int_equal(loop_add_io(t->loop, p->fd, EPOLLIN, on_peer, p, &p->source), 0);
+}
+
+/* ---- watches ---- */
+
+static void on_head(void *userdata, int status)
+{
+	((struct watch *)userdata)->n_heads++;
+}
+
+static void on_body(void *userdata, const char *data, size_t len)
+{
+}
+
+static void on_done(void *userdata, const struct http_result *result)
+{
+	struct watch *w = userdata;
+
+	w->request = NULL;
+	w->n_done++;
+}
+
+static int setup(void **state)
+{
+	static const struct http_callbacks callbacks = { .head = on_head, .body = on_body, .done = on_done };
+	struct sockaddr_in sin = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof(sin);
+	struct err e = ERR_INIT;
+	struct rig *t = &rig;
+	char url[64];
+
+	*t = (struct rig){ .n_pings = 0 };
+	assert_int_equal(loop_new(&t->loop), 0);
+	t->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(t->fd, (struct sockaddr *)&sin, sizeof(sin)), 0);
+	assert_int_equal(listen(t->fd, 64), 0);
+	assert_int_equal(getsockname(t->fd, (struct sockaddr *)&sin, &len), 0);
+	assert_int_equal(loop_add_io(t->loop, t->fd, EPOLLIN, on_accept, t, &t->listener), 0);
+	snprintf(url, sizeof(url), "http://127.0.0.1:%u", ntohs(sin.sin_port));
+	assert_int_equal(http_new(t->loop,
+				  &(struct http_options){
+					  .server = url, .user_agent = "secretlet/test", .ping_usec = PING_USEC },
+				  &t->http, &e),
+			 0);
+	for (unsigned i = 0; i < N; i++) {
+		struct watch *w = &t->watches[i];
+
+		assert_int_equal(http_get(t->http, &(struct http_get){ .target = "/watch", .long_lived = true },
+					  &callbacks, w, &w->request),
+				 0);
+		eventually(t, w->n_heads == 1);
+	}
+	*state = t;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct rig *t = *state;
+
+	http_free(t->http);
+	for (size_t i = 0; i < t->n_peers; i++) {
+		loop_source_free(t->peers[i].source);
+		close_fd(t->peers[i].fd);
+	}
+	loop_source_free(t->listener);
+	close_fd(t->fd);
+	loop_free(t->loop);
+	return 0;
+}
+
+/* ---- tests ---- */
+
+static struct watch *watch_of(struct rig *t, CURL *easy)
+{
+	char *request = NULL;
+
+	assert_int_equal(get_info(easy, CURLINFO_PRIVATE, &request), CURLE_OK);
+	for (unsigned i = 0; i < N; i++)
+		if ((char *)t->watches[i].request == request)
+			return &t->watches[i];
+	return NULL;
+}
+
+/* libcurl has run what was due, and a pod that came to its end took the next watch along. */
+static bool cancel_the_next(struct rig *t, CURL *easy)
+{
+	struct watch *w = watch_of(t, easy);
+
+	assert_non_null(w); /* and is no request that has gone */
+	if (w + 1 < t->watches + N)
+		http_cancel(TAKE_PTR(w[1].request));
+	return false;
+}
+
+static void any_request_may_be_cancelled_while_one_is_asked(void **state)
+{
+	struct rig *t = *state;
+
+	t->ping = cancel_the_next;
+	eventually(t, http_stats(t->http).n_running == N / 2 && t->n_pings >= N);
+	for (unsigned i = 0; i < N; i += 2)
+		assert_non_null(t->watches[i].request);
+	for (unsigned i = 0; i < N; i++)
+		assert_int_equal(t->watches[i].n_done, 0);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(any_request_may_be_cancelled_while_one_is_asked),
+	};
+
+	log_init("test", LOG_LEVEL_ERROR);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
