@@ -104,6 +104,7 @@ struct http_request {
 	size_t head_bytes;
 	uint64_t number; /* in the order in which they were asked for */
 	bool long_lived, added, placed, cancelled, has_head;
+	bool mute; /* curl sent no PING for it when it should last */
 	int status;
 	uint64_t silence_usec, timeout_usec;
 	char error[CURL_ERROR_SIZE];
@@ -1060,13 +1061,16 @@ static void ask_others(struct http *h)
 	list_for_each (r, &h->running, link) {
 		if (!is_to_ping(r))
 			continue;
-		if (ping(r))
-			pulse_asked(&h->pulse, connection_of(r));
+		/* what curl runs meanwhile may be written to first, and gets the PING: then that one has to answer */
+		pulse_before_asking(&h->pulse);
+		r->mute = !ping(r);
+		if (!r->mute)
+			pulse_after_asking(&h->pulse);
 		if (!list_empty(&h->graveyard))
 			return; /* the walk's next one may be there now; what follows is asked the next time */
 	}
 	list_for_each (r, &h->running, link)
-		is_mute |= is_to_ping(r);
+		is_mute |= r->mute && is_to_ping(r);
 	if (is_mute)
 		tell_mute(h);
 }

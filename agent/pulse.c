@@ -145,33 +145,17 @@ void pulse_after_asking(struct pulse *p)
 
 	list_for_each (s, &p->sockets, link) {
 		count_bytes(s->fd, &written, &received);
-		s->asked |= written > s->written && s->written > 0;
+		s->asked |= s->silent && written > s->written && s->written > 0;
 	}
-}
-
-/* NULL: none has it. */
-static struct pulse_socket *find(const struct pulse *p, uint16_t port)
-{
-	struct pulse_socket *s;
-
-	list_for_each (s, &p->sockets, link)
-		if (s->port == port)
-			return s;
-	return NULL;
 }
 
 bool pulse_is_to_ask(const struct pulse *p, uint16_t port)
 {
-	const struct pulse_socket *s = find(p, port);
+	const struct pulse_socket *s;
 
 	/* a kernel that does not tell what was received would not tell of an answer */
-	return s && s->silent && !s->asked && s->received > 0;
-}
-
-void pulse_asked(struct pulse *p, uint16_t port)
-{
-	struct pulse_socket *s = find(p, port);
-
-	if (s)
-		s->asked = true;
+	list_for_each (s, &p->sockets, link)
+		if (s->port == port)
+			return s->silent && !s->asked && s->received > 0;
+	return false;
 }

@@ -24,10 +24,10 @@ bool pulse_is_empty(const struct pulse *p);
  * the stream then. Returns how many. *ret_silent: there is one that has received nothing since the last call, and should
  * be asked. */
 size_t pulse_judge(struct pulse *p, bool *ret_silent);
-/* Between these two the owner asks: a socket to which something was written is expected to be answered. */
+/* Between these two the owner asks: a socket that had received nothing at the last pulse_judge(), and to which
+ * something was written meanwhile, is expected to be answered. Not one from which something has come, to which it may
+ * have been a reply; nor one that has no room for anything, which the kernel ends (TCP_USER_TIMEOUT). */
 void pulse_before_asking(struct pulse *p);
 void pulse_after_asking(struct pulse *p);
 /* The socket with this local port had received nothing at the last pulse_judge(), and has not been asked since. */
 bool pulse_is_to_ask(const struct pulse *p, uint16_t port);
-/* It has been asked by something that may be written later, when there is room: an answer is expected all the same. */
-void pulse_asked(struct pulse *p, uint16_t port);

@@ -10,6 +10,7 @@
 #include <arpa/inet.h>
 #include <dlfcn.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include "agent/http_ping.h"
@@ -40,6 +41,9 @@ static struct rig {
 	size_t n_peers;
 	struct watch watches[N];
 	unsigned n_pings;
+	unsigned n_astray;
+	CURL *last;
+	bool is_deaf; /* the server */
 	bool (*ping)(struct rig *t, CURL *easy);
 } rig;
 
@@ -100,6 +104,8 @@ static void on_peer(struct loop_source *s, int fd, uint32_t revents, void *userd
 		p->fd = close_fd(p->fd);
 		return;
 	}
+	if (rig.is_deaf)
+		return;
 	text[n] = '\0';
 	answer = str_starts(text, "GET /livez") ? EMPTY : str_starts(text, "GET ") ? HEAD : PIECE;
 	assert_int_equal(write(fd, answer, strlen(answer)), strlen(answer));
@@ -220,11 +226,107 @@ static void any_request_may_be_cancelled_while_one_is_asked(void **state)
 		assert_int_equal(t->watches[i].n_done, 0);
 }
 
+static bool has_port(int r, const struct sockaddr_in *sin, long port)
+{
+	return r == 0 && sin->sin_family == AF_INET && ntohs(sin->sin_port) == port;
+}
+
+static void wait_for_input(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	assert_int_equal(poll(&p, 1, PATIENCE_USEC / USEC_PER_MSEC), 1);
+}
+
+/* The answer is there at once: a busy machine's pauses are no silence. */
+static bool write_ping(struct rig *t, CURL *easy)
+{
+	struct sockaddr_in sin;
+	socklen_t len;
+	long port = 0;
+	int fd;
+
+	assert_int_equal(get_info(easy, CURLINFO_LOCAL_PORT, &port), CURLE_OK);
+	for (fd = 3; fd < 1024; fd++) {
+		len = sizeof(sin);
+		if (has_port(getsockname(fd, (struct sockaddr *)&sin, &len), &sin, port))
+			break;
+	}
+	assert_int_equal(write(fd, "PING", 4), 4);
+	for (size_t i = 0; i < t->n_peers && !t->is_deaf; i++) {
+		len = sizeof(sin);
+		if (!has_port(getpeername(t->peers[i].fd, (struct sockaddr *)&sin, &len), &sin, port))
+			continue;
+		wait_for_input(t->peers[i].fd);
+		on_peer(NULL, t->peers[i].fd, POLLIN, &t->peers[i]);
+		wait_for_input(fd);
+	}
+	return true;
+}
+
+static bool ping_it(struct rig *t, CURL *easy)
+{
+	return write_ping(t, easy);
+}
+
+/* The first one's lands on the last one's connection, which had something to say just before. */
+static bool ping_another(struct rig *t, CURL *easy)
+{
+	struct watch *w = watch_of(t, easy);
+
+	if (w == &t->watches[N - 1])
+		t->last = easy;
+	if (w != &t->watches[0] || !t->last)
+		return write_ping(t, easy);
+	t->n_astray++;
+	return write_ping(t, t->last);
+}
+
+/* For some rounds. */
+static void expect_all_to_live(struct rig *t)
+{
+	unsigned n = t->n_pings;
+
+	eventually(t, t->n_pings >= n + 6 * N);
+	for (unsigned i = 0; i < N; i++)
+		assert_int_equal(t->watches[i].n_done, 0);
+}
+
+static void connections_that_answer_stay(void **state)
+{
+	struct rig *t = *state;
+
+	t->ping = ping_it;
+	expect_all_to_live(t);
+}
+
+static void connection_whose_ping_went_astray_stays(void **state)
+{
+	struct rig *t = *state;
+
+	t->ping = ping_another;
+	expect_all_to_live(t);
+	assert_true(t->n_astray > 1);
+}
+
+static void connection_that_does_not_answer_is_given_up(void **state)
+{
+	struct rig *t = *state;
+
+	t->ping = ping_it;
+	t->is_deaf = true;
+	for (unsigned i = 0; i < N; i++)
+		eventually(t, t->watches[i].n_done == 1);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(any_request_may_be_cancelled_while_one_is_asked),
+		TEST(connections_that_answer_stay),
+		TEST(connection_whose_ping_went_astray_stays),
+		TEST(connection_that_does_not_answer_is_given_up),
 	};
 
 	log_init("test", LOG_LEVEL_ERROR);

@@ -126,16 +126,27 @@ static void silent_one_is_to_be_asked_until_it_is(void **state)
 	assert_int_equal(pulse_judge(&t->pulse, &silent), 0);
 	assert_true(pulse_is_to_ask(&t->pulse, port));
 	assert_false(pulse_is_to_ask(&t->pulse, port_of(t->theirs)));
-	/* it has not been written yet, as where the socket's buffer is full */
-	pulse_asked(&t->pulse, port);
+	ask(t, "");
+	assert_true(pulse_is_to_ask(&t->pulse, port));
+	ask(t, "?");
 	assert_false(pulse_is_to_ask(&t->pulse, port));
 	hear(t);
 	assert_int_equal(pulse_judge(&t->pulse, &silent), 0);
 	assert_false(silent || pulse_is_to_ask(&t->pulse, port));
+}
+
+/* It may have been a reply: that there is room for more, say. */
+static void what_is_written_where_something_has_come_needs_no_answer(void **state)
+{
+	struct rig *t = *state;
+	bool silent = false;
+
+	hear(t);
 	assert_int_equal(pulse_judge(&t->pulse, &silent), 0);
-	pulse_asked(&t->pulse, port);
-	assert_int_equal(pulse_judge(&t->pulse, &silent), 1);
-	assert_true(is_shut(t));
+	ask(t, "?");
+	assert_int_equal(pulse_judge(&t->pulse, &silent), 0);
+	assert_true(silent);
+	assert_false(is_shut(t));
 }
 
 /* It may not be made yet, and a kernel that does not tell would not tell of an answer. */
@@ -205,6 +216,7 @@ int main(void)
 		TEST(any_byte_is_an_answer),
 		TEST(who_was_not_asked_is_not_judged),
 		TEST(silent_one_is_to_be_asked_until_it_is),
+		TEST(what_is_written_where_something_has_come_needs_no_answer),
 		TEST(who_has_never_said_anything_is_not_to_be_asked),
 		TEST(who_is_spoken_to_for_the_first_time_is_not_judged),
 		TEST(older_sockets_are_shut_and_newer_ones_are_not),
