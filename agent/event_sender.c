@@ -144,6 +144,13 @@ static void try_again(struct event_sender *s, const char *why, int64_t retry_aft
 	try_after(s, delay);
 }
 
+/* The client itself has given it up, after a sleep: that says nothing of the event, and is no try of it. */
+static void try_anew(struct event_sender *s)
+{
+	s->n_tries--;
+	try_after(s, (uint64_t)((double)s->world.retry_usec * random01()));
+}
+
 static void accepted(struct event_sender *s)
 {
 	cleanup_json json_t *doc = NULL;
@@ -231,7 +238,9 @@ static void on_done(void *userdata, const struct http_result *result)
 	struct event_sender *s = userdata;
 
 	s->request = NULL;
-	if (result->err.code != 0)
+	if (result->err.code == -ECONNABORTED)
+		try_anew(s);
+	else if (result->err.code != 0)
 		try_again(s, err_text(&result->err), result->retry_after_sec);
 	else if (result->status == STATUS_OK || result->status == STATUS_CREATED)
 		accepted(s);

@@ -50,6 +50,7 @@ enum {
 	DRAIN_GAP_MSEC = 50, /* between two watches that are ended, on the average */
 	PING_MSEC = 15000,
 	HEAD_BYTES_MAX = 64 * 1024, /* interim answers and trailers included; an API server's are some hundred bytes */
+	STATUS_OK = 200,
 	SHORT_MAX = 64, /* lists at the same time: an API server takes 400 from all its clients together by default */
 };
 
@@ -836,7 +837,8 @@ void http_reopen(struct http *h)
 		list_append(&batch, &r->link);
 	}
 	while ((r = list_first(&batch, struct http_request, link)))
-		end_early(r, r->long_lived && r->has_head ? -ECONNRESET : -ECONNABORTED, "the machine has slept");
+		end_early(r, r->long_lived && r->status == STATUS_OK ? -ECONNRESET : -ECONNABORTED,
+			  "the machine has slept");
 }
 
 /* ---- requests: making ---- */

@@ -38,8 +38,9 @@ int http_set_token(struct http *h, const char *token);
  * long-lived request that runs is ended (-ECONNABORTED) so that it can be started anew: one first, and when a new
  * connection has been accepted, the others, not all at once. -ENOMEM. */
 int http_set_tls(struct http *h, const struct http_tls *tls);
-/* The machine has slept, and the connections of before are likely dead: all are given up at once. What runs is done from in here:
- * -ECONNRESET, as where the other end gives it up, if it is long-lived and its answer had begun; else -ECONNABORTED. */
+/* The machine has slept, and the connections of before are likely dead: all are given up at once. What runs is done
+ * from in here: -ECONNRESET, as where the other end gives it up, if it is long-lived and had begun (200); else
+ * -ECONNABORTED: nothing is wrong, and it is to be asked again. */
 void http_reopen(struct http *h);
 /* What making a connection takes: valid as long as h. */
 struct http_target {

@@ -102,6 +102,12 @@ static void ask_again_later(struct source_api *s, const char *key, const char *w
 	loop_timer_set(s->doubt.timer, backoff_next(&s->doubt.backoff, loop_now(s->loop), random01()));
 }
 
+/* A sleep has ended what was asked: nothing is wrong, and nobody is told. */
+static void ask_again_soon(struct source_api *s)
+{
+	loop_timer_set(s->doubt.timer, (uint64_t)(random01() * (double)AGAIN.first_usec));
+}
+
 static const char *meta(const json_t *obj, const char *key)
 {
 	return json_string_value(json_object_get(json_object_get(obj, "metadata"), key));
@@ -165,7 +171,9 @@ static void answered(struct source_api *s, struct known_pod *k, const struct htt
 	cleanup_json json_t *obj = NULL;
 	struct err e = ERR_INIT;
 
-	if (result->err.code != 0) {
+	if (result->err.code == -ECONNABORTED) {
+		ask_again_soon(s);
+	} else if (result->err.code != 0) {
 		ask_again_later(s, k->key, err_text(&result->err));
 	} else if (result->status != STATUS_OK) {
 		refused(s, k, result->status, body);
@@ -362,6 +370,10 @@ static void on_recalled(void *userdata, const struct http_result *result)
 
 	s->doubt.body = BUF_INIT(BODY_MAX);
 	s->doubt.request = NULL;
+	if (result->err.code == -ECONNABORTED) {
+		ask_again_soon(s);
+		return;
+	}
 	if (is_to_be_asked_again(s, result)) {
 		ask_again_later(s, s->doubt.key, "the API server does not say what it remembers");
 		return;

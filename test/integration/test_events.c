@@ -469,6 +469,29 @@ static void there_is_one_request_at_a_time(void **state)
 	event_sender_free(TAKE_PTR(t->sender));
 }
 
+static void what_a_sleep_ends_is_no_try(void **state)
+{
+	struct rig *t = *state;
+	cleanup_fd int fd = -1;
+	struct err e = ERR_INIT;
+	char url[64];
+
+	fd = start_silent_server(url);
+	http_free(TAKE_PTR(t->http));
+	assert_int_equal(http_new(t->loop, &(struct http_options){ .server = url, .user_agent = "test" }, &t->http, &e),
+			 0);
+	event_sender_open(t->sender);
+	rotate(t, "rotated");
+	for (unsigned i = 0; i < 20; i++) {
+		eventually(t, http_stats(t->http).n_requests == i + 1);
+		http_reopen(t->http);
+		assert_string_equal(stats(t).error, "");
+	}
+	assert_int_equal(stats(t).n_failed, 0);
+	assert_int_equal(stats(t).events.n_queued, 1);
+	event_sender_free(TAKE_PTR(t->sender));
+}
+
 static void requests_keep_to_their_limit(void **state)
 {
 	struct rig *t = *state;
@@ -533,6 +556,7 @@ int main(void)
 		TEST(server_that_is_away_is_asked_nothing),
 		TEST(what_is_over_meanwhile_is_not_sent),
 		TEST(there_is_one_request_at_a_time),
+		TEST(what_a_sleep_ends_is_no_try),
 		TEST(requests_keep_to_their_limit),
 		TEST(both_requests_of_one_event_are_limited),
 		TEST(sender_may_end_in_the_middle),

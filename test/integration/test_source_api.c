@@ -887,6 +887,37 @@ static void memory_may_be_slow_to_answer(void **state)
 	assert_int_equal(count_requests(t, "resourceVersionMatch=Exact", ""), 2);
 }
 
+/* While the n-th of these requests is under way: the server has it, and what it says has not been read. */
+static void sleep_during(struct rig *t, const char *part, size_t n)
+{
+	uint64_t limit = clock_monotonic_usec() + PATIENCE_USEC;
+
+	while (count_requests(t, part, "") < n && clock_monotonic_usec() < limit) {
+		loop_run_once(t->loop, 0);
+		usleep(20 * USEC_PER_MSEC);
+	}
+	assert_int_equal(count_requests(t, part, ""), n);
+	source_slept(t->source);
+}
+
+static void sleep_says_nothing_of_pods_in_doubt(void **state)
+{
+	enum { SLEEPS = 4 };
+	struct rig *t = *state;
+
+	put_pod(t, "a", "s");
+	eventually(t, t->n_pods == 1);
+	delete_unwatched(t, "a");
+	sleep_during(t, "/pods/a", 1);
+	assert_null(strstr(health(t).last_error, "is not certain"));
+	for (size_t i = 0; i < SLEEPS; i++) {
+		sleep_during(t, "resourceVersionMatch=Exact", i + 1);
+		assert_null(strstr(health(t).last_error, "is not certain"));
+	}
+	eventually(t, t->n_pods == 0);
+	assert_int_equal(count_requests(t, "resourceVersionMatch=Exact", ""), SLEEPS + 1);
+}
+
 /* One that never answers does not keep them for ever. */
 static void memory_that_is_never_told_is_none(void **state)
 {
@@ -2111,6 +2142,7 @@ int main(void)
 		TEST(memory_may_be_slow_to_answer),
 		TEST(memory_may_be_long),
 		TEST(memory_that_is_never_told_is_none),
+		TEST(sleep_says_nothing_of_pods_in_doubt),
 		TEST(list_of_strangers_by_a_restored_server_takes_no_pod_at_once),
 		TEST(pod_that_a_restored_server_lacks_goes_when_it_says_so_again),
 		TEST(restored_server_that_may_not_be_asked_for_a_pod_is_believed_in_the_end),

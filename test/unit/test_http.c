@@ -357,6 +357,22 @@ static void reopening_ends_what_waits_for_its_connection_and_nothing_that_has_no
 	buf_deinit(&queued.body);
 }
 
+/* It has not begun: whoever asked for it does not go on from where it was. */
+static void reopening_ends_a_refused_watch_as_all_else(void **state)
+{
+	struct answer watch = { .n_done = 0 };
+	struct rig *t = *state;
+
+	t->response = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 100\r\n\r\nbusy";
+	get_with(t, &watch, &(struct http_get){ .target = "/watch", .long_lived = true });
+	eventually(t, watch.head == 503);
+	assert_int_equal(watch.n_done, 0);
+	http_reopen(t->http);
+	assert_int_equal(watch.n_done, 1);
+	assert_int_equal(watch.err.code, -ECONNABORTED);
+	buf_deinit(&watch.body);
+}
+
 /* How often something happens on the loop in this time. */
 static unsigned n_woken(struct rig *t, uint64_t usec)
 {
@@ -908,6 +924,7 @@ int main(void)
 		TEST(connection_is_used_again),
 		TEST(connections_of_before_a_reopening_are_given_up),
 		TEST(reopening_ends_what_waits_for_its_connection_and_nothing_that_has_not_begun),
+		TEST(reopening_ends_a_refused_watch_as_all_else),
 		TEST(watches_with_old_credentials_wait_for_the_first_one_without_a_stir),
 		TEST(any_status_is_an_answer),
 		TEST(broken_answers_are_errors),
