@@ -42,7 +42,8 @@
 
 #define CAPABILITIES 64 /* that the kernel's sets have room for */
 
-#define DNS_PORT 53 /* an answer that is too long for a datagram */
+#define NAME_SERVERS "/etc/resolv.conf"
+#define DNS_PORT     53 /* an answer that is too long for a datagram */
 
 static const struct {
 	const char *name, *missing;
@@ -59,7 +60,7 @@ static const struct {
 };
 
 static bool in_force[SANDBOX_RULES_N];
-static bool hid_name_servers; /* from the moment when it was confined */
+static bool hid_name_servers; /* from the moment when it was confined, though they were there before */
 static bool saw_name_servers; /* they are needed, and were not hidden then; or not there */
 
 static int sandbox_dynamic_user(const char *pods_dir, struct sandbox_user *ret_user, struct err *e)
@@ -226,7 +227,7 @@ static int allow_name_files(struct landlock *l, struct err *e)
 {
 	static const char *const folders[] = { "/etc", "/run/systemd/resolve", "/run/NetworkManager",
 					       "/run/resolvconf" };
-	cleanup_free char *real = realpath("/etc/resolv.conf", NULL);
+	cleanup_free char *real = realpath(NAME_SERVERS, NULL);
 	cleanup_free char *folder = real ? file_dirname(real) : NULL;
 	/* in the root folder, the file alone */
 	const char *const own[] = { folder && str_eq(folder, "/") ? real : folder };
@@ -266,16 +267,21 @@ static int confine_to_libraries(struct err *e)
 }
 
 /* access(2) asks the file's mode, and no rule of Landlock's. */
+static bool name_servers_are_there(void)
+{
+	return access(NAME_SERVERS, R_OK) == 0;
+}
+
 static bool name_servers_are_hidden(void)
 {
-	static const char path[] = "/etc/resolv.conf";
-	cleanup_fd int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	cleanup_fd int fd = open(NAME_SERVERS, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 
-	return fd < 0 && errno == EACCES && access(path, R_OK) == 0;
+	return fd < 0 && errno == EACCES && name_servers_are_there();
 }
 
 int sandbox_confine(struct err *e)
 {
+	bool were_there = name_servers_are_there();
 	sd_id128_t boot;
 	int r;
 
@@ -285,7 +291,8 @@ int sandbox_confine(struct err *e)
 	r = set_memory(e);
 	if (r == 0)
 		r = confine_to_libraries(e);
-	hid_name_servers = name_servers_are_hidden();
+	/* else they have come since then, and another one may read them */
+	hid_name_servers = were_there && name_servers_are_hidden();
 	return r < 0 ? r : set_own_calls(&SANDBOX_AGENT, e);
 }
 

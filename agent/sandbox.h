@@ -47,8 +47,8 @@ struct sandbox_needs {
 /* The agent, before the first byte from the network: no new code, no other file, no other port. Says once what holds and what
  * the kernel does not have; `quiet`: at debug level, for an agent that is not the first. */
 int sandbox_seal(const struct sandbox_needs *needs, bool quiet, struct err *e);
-/* Whether it is our rules alone that now keep this process from resolv.conf: when it was confined they did not, and it
- * would be so for no other process that begins now. false also if no names are looked up. */
+/* Whether it is our rules alone that now keep this process from resolv.conf: when it was confined they did not, or it
+ * was not there, and it would be so for no other process that begins now. false also if no names are looked up. */
 bool sandbox_hides_name_servers(void);
 /* The offline cache's process, which keeps dirfd alone (-1: not even that). After sandbox_drop(). */
 int sandbox_confine_cache(int dirfd, struct err *e);

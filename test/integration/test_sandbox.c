@@ -1919,15 +1919,70 @@ static void what_names_and_certificates_take_lies_outside_of_etc_too(void **stat
 		assert_int_equal(read_elsewhere(AGENT_NAME, "/run", "/run/other", "/run/other/file"), EACCES);
 }
 
-/* Where resolv.conf leads to a folder that is made, by somebody with privileges, while the agent has its libraries loaded, or after it
- * was sealed. Ends with 0 if it is known that the rules alone are in the way. */
-static int hide_name_servers(bool made_before_the_seal)
+/* When the folder is made to which resolv.conf leads: as soon as the first rules hold, while the libraries are loaded,
+ * at the end. */
+enum moment { CONFINED, LOADING, SEALED };
+static int turn_of_maker = -1, made_by_maker = -1; /* pipes */
+
+static bool let_it_be_made(void)
+{
+	char byte = 0;
+
+	return write(turn_of_maker, &byte, 1) == 1 && read(made_by_maker, &byte, 1) == 1;
+}
+
+static bool has_rules(void)
+{
+	cleanup_fd int fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/status", O_RDONLY | O_CLOEXEC);
+
+	return fd < 0 && errno == EACCES;
+}
+
+static bool waits_for_rules, is_forbidden;
+
+/* The first look at resolv.conf since there are rules comes a moment too late; or somebody else, as AppArmor, forbids
+ * it. */
+int open_for_all(const char *path, int flags, ...) __asm__("open");
+int open_for_all(const char *path, int flags, ...)
+{
+	unsigned mode;
+	va_list ap;
+
+	va_start(ap, flags);
+	mode = va_arg(ap, unsigned);
+	va_end(ap);
+	if (is_forbidden && str_eq(path, "/etc/resolv.conf")) {
+		errno = EACCES;
+		return -1;
+	}
+	if (waits_for_rules && str_eq(path, "/etc/resolv.conf") && has_rules()) {
+		waits_for_rules = false;
+		if (!let_it_be_made())
+			_exit(EXIT_ROLE);
+	}
+	return (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
+}
+
+/* By somebody with privileges. */
+static void make_name_servers(int turn, int made)
+{
+	char byte;
+	int fd;
+
+	if (read(turn, &byte, 1) != 1 || mkdir("/run/made", 0755) < 0 ||
+	    (fd = open("/run/made/resolv.conf", O_WRONLY | O_CREAT | O_CLOEXEC, 0644)) < 0 ||
+	    write(made, &byte, 1) != 1)
+		_exit(1);
+	_exit(0);
+}
+
+/* Ends with 0 if it is known that the rules alone are in the way. */
+static int hide_name_servers(enum moment moment)
 {
 	const struct sandbox_needs needs = { .port = world.port, .names = true, .system_ca = true };
 	struct err e = ERR_INIT;
 	int turn[2], made[2];
 	pid_t pid = fork();
-	char byte = 0;
 
 	assert_true(pid >= 0);
 	if (pid > 0)
@@ -1938,23 +1993,22 @@ static int hide_name_servers(bool made_before_the_seal)
 	    symlink("/run/made/resolv.conf", "/etc/resolv.conf") < 0 || pipe(turn) < 0 || pipe(made) < 0)
 		_exit(EXIT_ROLE);
 	if (fork() == 0) {
-		int fd;
-
 		close(turn[1]);
-		if (read(turn[0], &byte, 1) != 1 || mkdir("/run/made", 0755) < 0 ||
-		    (fd = open("/run/made/resolv.conf", O_WRONLY | O_CREAT | O_CLOEXEC, 0644)) < 0 ||
-		    write(made[1], &byte, 1) != 1)
-			_exit(1);
-		_exit(0);
+		make_name_servers(turn[0], made[1]);
 	}
 	close(made[1]);
+	turn_of_maker = turn[1];
+	made_by_maker = made[0];
+	waits_for_rules = moment == CONFINED;
 	if (!take_agent(NULL))
 		_exit(EXIT_ROLE);
-	if (!made_before_the_seal && (sandbox_seal(&needs, true, &e) < 0 || sandbox_hides_name_servers()))
+	/* or nobody has looked */
+	if ((moment == LOADING || waits_for_rules) && !let_it_be_made())
 		_exit(EXIT_ROLE);
-	if (write(turn[1], &byte, 1) != 1 || read(made[0], &byte, 1) != 1)
+	waits_for_rules = false;
+	if (sandbox_seal(&needs, true, &e) < 0)
 		_exit(EXIT_ROLE);
-	if (made_before_the_seal && sandbox_seal(&needs, true, &e) < 0)
+	if (moment == SEALED && (sandbox_hides_name_servers() || !let_it_be_made()))
 		_exit(EXIT_ROLE);
 	_exit(sandbox_hides_name_servers() ? 0 : 1);
 }
@@ -1966,8 +2020,32 @@ static void name_servers_that_come_too_late_for_a_rule_are_missed(void **state)
 		print_message("without Landlock nothing is hidden\n");
 		skip();
 	}
-	assert_int_equal(hide_name_servers(false), 0);
-	assert_int_equal(hide_name_servers(true), 0);
+	assert_int_equal(hide_name_servers(CONFINED), 0);
+	assert_int_equal(hide_name_servers(LOADING), 0);
+	assert_int_equal(hide_name_servers(SEALED), 0);
+}
+
+static int forbid_name_servers(void)
+{
+	const struct sandbox_needs needs = { .port = world.port, .names = true, .system_ca = true };
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid > 0)
+		return end_of(pid);
+	is_forbidden = true;
+	if (!take_agent(&needs))
+		_exit(EXIT_ROLE);
+	_exit(sandbox_hides_name_servers() ? 1 : 0);
+}
+
+/* The next agent could not read them either. */
+static void name_servers_that_others_hide_are_not_missed(void **state)
+{
+	NEEDS_ROOT();
+	if (access("/etc/resolv.conf", R_OK) < 0)
+		skip();
+	assert_int_equal(forbid_name_servers(), 0);
 }
 
 /* glibc's own module that nothing else loads; an action in brackets stands before it. */
@@ -2041,6 +2119,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(no_process_has_groups_capabilities_core_or_dump),
 		cmocka_unit_test(what_names_and_certificates_take_lies_outside_of_etc_too),
 		cmocka_unit_test(name_servers_that_come_too_late_for_a_rule_are_missed),
+		cmocka_unit_test(name_servers_that_others_hide_are_not_missed),
 		cmocka_unit_test(name_services_are_loaded_before_nothing_can_be),
 		cmocka_unit_test(rules_in_force_are_known),
 	};
