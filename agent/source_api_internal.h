@@ -17,6 +17,7 @@
 #include "common/list.h"
 #include "common/log.h"
 #include "common/map.h"
+#include "common/secmem.h"
 
 enum todo { TODO_NOTHING, TODO_START, TODO_ASK, TODO_REFRESH, TODO_STOP, TODO_FREE };
 
@@ -180,6 +181,11 @@ static inline struct source_api *api_of(const struct source *s)
 
 /* ---- source_api.c ---- */
 
+/* Of -ENOMEM, right behind what made an object: of which memory there is none. */
+static inline enum reason api_reason_of_no_memory(void)
+{
+	return secmem_was_full(NULL) ? REASON_SECRET_MEMORY_FULL : REASON_OUT_OF_MEMORY;
+}
 /* Keeps a copy; what cannot be kept is told again, that is all. */
 void api_keep_text(char **where, const char *text);
 /* Whether it is to be logged. What is wrong again in the same way after it was well for a moment, as where each list is good

@@ -32,6 +32,7 @@ struct wanted {
 	char *ns;
 	struct secret *secret; /* the last good one; NULL: absent, or not known yet */
 	char *rejected; /* why the present object was refused; NULL: it was not */
+	enum reason refusal; /* the same */
 	bool seen; /* in the list that is coming in */
 	bool settled; /* `secret` is a fact and not only a beginning */
 	bool answer_due; /* a refresh was asked for */
@@ -174,7 +175,7 @@ static void secret_accepted(struct wanted *w)
 /* What is wrong with an object itself. */
 static enum reason reason_of_refusal(int code)
 {
-	return code == -ENOMEM ? REASON_SECRET_MEMORY_FULL : REASON_OBJECT_INVALID;
+	return code == -ENOMEM ? api_reason_of_no_memory() : REASON_OBJECT_INVALID;
 }
 
 static void secret_refused(struct wanted *w, int code, const struct json_issue *issue)
@@ -182,6 +183,7 @@ static void secret_refused(struct wanted *w, int code, const struct json_issue *
 	struct source_api *s = w->follower.source;
 	struct err e = ERR_INIT;
 
+	w->refusal = reason_of_refusal(code);
 	err_set(&e, code, "%s %s: %s%s%s", object_kind_word(w->kind), w->key, issue->path, *issue->path ? ": " : "",
 		issue->reason);
 	if (code == -ENOMEM) {
@@ -194,7 +196,7 @@ static void secret_refused(struct wanted *w, int code, const struct json_issue *
 	}
 	s->n_rejected += !w->rejected;
 	api_keep_text(&w->rejected, err_text(&e));
-	secret_tell_failed(w, code, reason_of_refusal(code), err_text(&e));
+	secret_tell_failed(w, code, w->refusal, err_text(&e));
 }
 
 static void on_starved_time(struct loop_source *source, void *userdata)
@@ -341,7 +343,7 @@ static void secret_recovered(void *userdata)
 
 	log_debug(LOG_F({ object_kind_word(w->kind), w->key }), "can be read again");
 	if (w->rejected)
-		secret_tell_failed(w, -EINVAL, REASON_OBJECT_INVALID, w->rejected);
+		secret_tell_failed(w, w->refusal == REASON_OBJECT_INVALID ? -EINVAL : -ENOMEM, w->refusal, w->rejected);
 	else if (w->absence_held)
 		tell_absence_held(w);
 	else if (w->failure && w->settled)

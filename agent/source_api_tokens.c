@@ -205,7 +205,7 @@ static void take_answer(struct wanted_token *w, const struct buf *body)
 		if (r < 0)
 			err_set(&e, r, "the server's answer: %s: %s", issue.path, issue.reason);
 		if (r == -ENOMEM)
-			e.reason = REASON_SECRET_MEMORY_FULL; /* as of an object */
+			e.reason = api_reason_of_no_memory();
 	}
 	if (r < 0)
 		token_failed(w, STATUS_OK, -1, &e);

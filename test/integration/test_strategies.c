@@ -24,6 +24,7 @@ struct told_secret {
 	char name[64];
 	struct secret *last;
 	unsigned n_changed, n_failed;
+	unsigned failed_as; /* enum reason */
 	bool absent;
 	uint64_t fresh; /* the last need that was answered */
 	unsigned n_changed_then; /* when it was */
@@ -73,7 +74,10 @@ static void on_secret_changed(void *userdata, enum object_kind kind, const char 
 static void on_secret_failed(void *userdata, enum object_kind kind, const char *ns, const char *name,
 			     const struct err *e)
 {
-	told(userdata, name)->n_failed++;
+	struct told_secret *s = told(userdata, name);
+
+	s->n_failed++;
+	s->failed_as = e->reason;
 }
 
 static void on_secret_fresh(void *userdata, enum object_kind kind, const char *ns, const char *name, uint64_t need)
@@ -639,6 +643,7 @@ static void watch_that_ends_without_memory_is_begun_again(void **state)
 }
 
 static _Thread_local bool no_memory; /* the server has threads of its own */
+static _Thread_local size_t no_memory_for; /* pieces of this size; 0: there is */
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) /* they have their own */
 static const bool calls_can_fail = false;
@@ -647,7 +652,7 @@ static const bool calls_can_fail = true;
 extern void *__libc_calloc(size_t n, size_t size);
 void *calloc(size_t n, size_t size)
 {
-	return no_memory ? NULL : __libc_calloc(n, size);
+	return no_memory || (no_memory_for && n == 1 && size == no_memory_for) ? NULL : __libc_calloc(n, size);
 }
 #endif
 
@@ -668,6 +673,32 @@ static void need_that_could_not_be_asked_for_is_answered_at_the_next_sync(void *
 	no_memory = false;
 	source_tune(t->source, &(struct source_tuning){ .strategy = SOURCE_WATCH, .sync_usec = TEST_SYNC });
 	eventually(t, told(t, "s")->fresh == 1);
+}
+
+/* secretMemoryLimit has nothing to do with it. */
+static void memory_that_is_full_is_told_by_its_name(void **state)
+{
+	static const char TOKEN[] = "default/p/u-1/3600/";
+	struct rig *t = *state;
+
+	if (!calls_can_fail) {
+		print_message("# there is memory with ASan's calls\n");
+		skip();
+	}
+	put(t, "s", "1", false);
+	apiserver_fail(t->server, "/token", 201,
+		       "{\"kind\":\"TokenRequest\",\"spec\":{\"expirationSeconds\":3600},\"status\":{\"token\":\"t\","
+		       "\"expirationTimestamp\":\"2999-01-01T00:00:00Z\"}}",
+		       -1, -1);
+	start(t, SOURCE_WATCH, LONG, 0);
+	no_memory_for = sizeof(struct secret);
+	want(t, "s");
+	assert_int_equal(source_want(t->source, OBJECT_TOKEN, "ns", TOKEN), 0);
+	eventually(t, told(t, "s")->n_failed > 0 && told(t, TOKEN)->n_failed > 0);
+	no_memory_for = 0;
+	assert_int_equal(told(t, "s")->failed_as, REASON_OUT_OF_MEMORY);
+	assert_int_equal(told(t, TOKEN)->failed_as, REASON_OUT_OF_MEMORY);
+	eventually(t, has_value(t, "s", "1"));
 }
 
 static void secret_whose_absence_was_not_believed_is_fresh_when_it_comes(void **state)
@@ -1126,6 +1157,7 @@ int main(void)
 		with_rig(secret_that_was_refused_at_first_is_fresh_when_it_is_mended),
 		with_rig(secret_whose_absence_was_not_believed_is_fresh_when_it_comes),
 		with_rig(watch_that_ends_without_memory_is_begun_again),
+		with_rig(memory_that_is_full_is_told_by_its_name),
 		with_rig(need_that_could_not_be_asked_for_is_answered_at_the_next_sync),
 		cmocka_unit_test(only_the_servers_own_word_takes_a_secret_away),
 		with_rig(cache_is_one_get_in_each_ttl),
