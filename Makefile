@@ -172,7 +172,7 @@ chaos-run: all tools
 		--duration $(or $(SECONDS),500) --figures $(B)/bench
 	$(Q)test/chaos/chaos.py --build $(B) --volumes 10,100,1000
 
-canary: deps ## search all memory and files of the daemon for marked Secrets, in every situation (make test does it in part)
+canary: deps ## search all memory and files of the daemon for marked Secrets, in every situation (make test does a part, make long the rest)
 	$(Q)$(MAKE) --no-print-directory canary-run
 
 canary-run: all tools

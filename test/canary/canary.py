@@ -2,7 +2,7 @@
 """The canary test: marked Secrets go through all that can happen to one, and then every byte of memory of the daemon's
 processes, their logs, and the files that they have written is searched for the marks.
 
-    test/canary/canary.py --build DIR [--dir DIR] [--only STAGE,...] [--stop] [--kube DIR --port N]
+    test/canary/canary.py --build DIR [--dir DIR] [--only STAGE,... | --part PART] [--stop] [--kube DIR --port N]
 
 While a Secret is published its bytes may be in the state arena and nowhere else; once it has gone, nowhere at all. Bearer
 token and client key may be in the agent, which uses them, and nowhere once they were replaced; of the offline cache's key
@@ -42,6 +42,11 @@ from world import (ANSWERING, SIZES, Daemon, Kube, World, die_with_parent, event
 
 # bytes: libcurl has room for 16 KiB of an answer that it reads for another; what is too much comes in one TLS record, or more
 BURSTS = (16400, 16600, 16800, 17000, 17200, 20000, 40000)
+# what each of the two scripts of test/integration runs; a new stage is in one of them
+PARTS = {"quick": ["life", "small", "escaped", "errors", "manifests"],
+         "rest": ["burst", "unmade", "strategies", "events", "projected", "live", "commands", "crash", "credentials", "http1", "idle",
+                  "offline"]}
+OWN_DAEMON = ["manifests"]
 AT_KUBE = ["life", "small", "unmade", "strategies", "events", "projected", "live", "commands", "crash"]
 
 
@@ -955,21 +960,22 @@ users: [{{name: u, user: {{tokenFile: {d}/token, client-certificate: {d}/client.
             return
         self.world = Kube(*self.kube) if self.kube else World(self.build, self.dir / "world")
         self.inputs.add(str(self.world.dir))
-        stages = AT_KUBE if self.kube else ["life", "small", "escaped", "errors", "burst", "unmade", "strategies", "events", "projected",
-                                            "live", "commands", "crash", "credentials", "http1", "idle", "offline"]
-        if unknown := set(only) - set(stages) - {"manifests"}:
-            raise SystemExit(f"no such stage: {', '.join(sorted(unknown))}; there are: {', '.join(stages)}, manifests")
+        stages = AT_KUBE if self.kube else PARTS["quick"] + PARTS["rest"]
+        if unknown := set(only) - set(stages):
+            raise SystemExit(f"no such stage: {', '.join(sorted(unknown))}; there are: {', '.join(stages)}")
+        chosen = [stage for stage in stages if not only or stage in only]
+        own = [stage for stage in chosen if stage in OWN_DAEMON]
         try:
-            if not only or only != ["manifests"]:
+            if chosen != own:
                 self.world.start()
                 self.api = self.api_daemon()
                 self.api.start()
-                for stage in stages:
-                    if not only or stage in only:
+                for stage in chosen:
+                    if stage not in own:
                         self.stage(stage)
                 self.api.stop()
-            if "manifests" in only or not only and not self.kube:
-                self.stage("manifests")
+            for stage in own:
+                self.stage(stage)
         finally:
             for d in self.daemons:
                 d.stop()
@@ -996,6 +1002,7 @@ def main():
     parser.add_argument("--build", type=pathlib.Path, required=True)
     parser.add_argument("--dir", type=pathlib.Path)
     parser.add_argument("--only", metavar="STAGE,...")
+    parser.add_argument("--part", choices=sorted(PARTS), help="of all stages, as `make test` (quick) and `make long` (rest) run them")
     parser.add_argument("--stop", action="store_true", help="at the first failure")
     parser.add_argument("--kube", type=pathlib.Path, help="certificates of a real API server")
     parser.add_argument("--port", type=int, help="where it listens")
@@ -1007,10 +1014,10 @@ def main():
     canary = Canary(args.build.resolve(), folder.resolve(), (args.kube.resolve(), args.port) if args.kube else None)
     canary.tap.stop = args.stop
     try:
-        canary.run(args.only.split(",") if args.only else [])
+        canary.run(args.only.split(",") if args.only else PARTS.get(args.part, []))
     except Enough:
         pass
-    if args.figures and not args.only:
+    if args.figures and not args.only and not args.part:
         keep_figure(args.figures, "canary", {"searches": canary.n_searches, "bytes": canary.n_bytes, "found": canary.n_found,
                                              "checks": canary.tap.n, "failed": canary.tap.failed})
     return canary.tap.done()
