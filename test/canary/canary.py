@@ -644,8 +644,9 @@ users: [{{name: u, user: {{tokenFile: {d}/token, client-certificate: {d}/client.
         w.sign("client", "/O=system:nodes/CN=system:node:node-1")
         self.key_credential("client key 2")
         d.process.send_signal(signal.SIGHUP)
+        # the files are read each half minute
         eventually("they are taken", lambda: all(f"new {what} in use" in d.log.read_text()
-                                                 for what in ("token", "client certificate")))
+                                                 for what in ("token", "client certificate")), 120)
         w.secret("cr", b, new=False)
         d.shows("cr", "large", b.value(SIZES["large"]))
         self.live(b)
