@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sodium.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +27,7 @@
 #include "common/str.h"
 
 #define OUTPUT_MAX ((size_t)64 << 20)
+#define STACK_SIZE ((size_t)64 << 10) /* that is wiped, as main() does */
 #define LINES_MAX  ((size_t)64 << 10)
 #define READ_SIZE  ((size_t)64 << 10)
 #define DOING_MAX  512
@@ -128,8 +130,13 @@ static int start(struct watched *p, int (*work)(struct hook_watch *, void *), vo
 		r = -errno;
 	} else {
 		p->pid = fork();
-		if (p->pid == 0)
-			exit(run_child(p, output[1], lines[1], work, arg));
+		if (p->pid == 0) {
+			int status = run_child(p, output[1], lines[1], work, arg);
+
+			/* a container's environment may be in what it has read; it does not end in main() */
+			sodium_stackzero(STACK_SIZE);
+			exit(status);
+		}
 		r = p->pid < 0 ? -errno : 0;
 	}
 	close_fd(output[1]);
