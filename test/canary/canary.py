@@ -6,8 +6,8 @@ processes, their logs, and the files that they have written is searched for the 
 
 While a Secret is published its bytes may be in the state arena and nowhere else; once it has gone, nowhere at all. Bearer
 token and client key may be in the agent, which uses them, and nowhere once they were replaced; of the offline cache's key
-only what is derived from it may be, in the arena. A command that reads Secrets is looked at when it ends. A ConfigMap is
-no Secret: it is shown, and not looked for.
+only what is derived from it may be, in the arena. A command (commands.py) is looked at when it ends, as is what it forks; only what
+env and pull-config have printed may have a mark. A ConfigMap is no Secret: it is shown, and not looked for.
 
 With --kube all that does not need a server that lies is done at a real API server (test/e2e/canary.sh).
 
@@ -37,17 +37,18 @@ sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "bench"))
 # pylint: disable=wrong-import-position
 import memory  # noqa: E402
 from machine import keep_figure  # noqa: E402
+from commands import ELSEWHERE, Commands  # noqa: E402
 from world import (ANSWERING, SIZES, Daemon, Kube, World, die_with_parent, eventually, free_port, letters, pod_of,  # noqa: E402
-                   run_and_look, secret_volume)
+                   secret_volume)
 
 # bytes: libcurl has room for 16 KiB of an answer that it reads for another; what is too much comes in one TLS record, or more
 BURSTS = (16400, 16600, 16800, 17000, 17200, 20000, 40000)
 # what each of the two scripts of test/integration runs; a new stage is in one of them
 PARTS = {"quick": ["life", "small", "escaped", "errors", "manifests"],
-         "rest": ["burst", "unmade", "strategies", "events", "projected", "live", "commands", "crash", "credentials", "http1", "idle",
+         "rest": ["burst", "unmade", "strategies", "events", "projected", "live", "commands", "handed", "crash", "credentials", "http1", "idle",
                   "offline"]}
 OWN_DAEMON = ["manifests"]
-AT_KUBE = ["life", "small", "unmade", "strategies", "events", "projected", "live", "commands", "crash"]
+AT_KUBE = ["life", "small", "unmade", "strategies", "events", "projected", "live", "commands", "handed", "crash"]
 
 
 # ---- marks
@@ -100,6 +101,9 @@ class Mark:
     def text(self, size=48):
         return self.value(size).decode()
 
+    def is_in(self, data):
+        return any(encoded in data for encoded in memory.encodings(self.unit).values())
+
 
 # ---- TAP
 
@@ -132,7 +136,7 @@ class Tap:
 
 # ---- the test
 
-class Canary:
+class Canary(Commands):
     def __init__(self, build, folder, kube):
         self.build, self.dir, self.kube = build, folder, kube
         self.marks, self.tap = Marks(), Tap()
@@ -140,6 +144,10 @@ class Canary:
         self.inputs = set()
         self.daemons = []
         self.n_searches = self.n_bytes = self.n_found = 0
+
+    @staticmethod
+    def b64(data):
+        return base64.b64encode(data).decode()
 
     # --- looking
 
@@ -739,7 +747,7 @@ users: [{{name: u, user: {{tokenFile: {d}/token, client-certificate: {d}/client.
         d.shows("off", "large", a.value(SIZES["large"]))
         self.look("shown from the offline cache: in the arena alone", d)
         for words in ("list", "list -o json", "verify"):
-            self.command([self.build / "secretlet", "cache", *words.split(), "--config", d.conf], f"cache {words}", ok=True)
+            self.command([self.build / "secretlet", "cache", *words.split(), "--config", d.conf], f"cache {words}")
         w.call("DELETE", "pods", "off")
         w.call("DELETE", "secrets", "off")
         w.front_h2(port)
@@ -754,34 +762,8 @@ users: [{{name: u, user: {{tokenFile: {d}/token, client-certificate: {d}/client.
         w.call("DELETE", "pods", "stays")
         self.write_kubeconfig(w.h2_port)
         d.stop()
-        self.command([self.build / "secretlet", "cache", "wipe", "--config", d.conf], "cache wipe", ok=True)
+        self.command([self.build / "secretlet", "cache", "wipe", "--config", d.conf], "cache wipe")
         d.start()
-
-    def stage_commands(self):
-        """Every command of a running daemon, good and bad"""
-        d, w = self.api, self.world
-        a = self.marks.new("commands")
-        w.secret("cmd", a)
-        w.pod("cmd", [secret_volume("cmd")])
-        d.wait("cmd")
-        for words in ("status", "status -o json", "pods", "pods -o json", "volumes", "volumes -o json", "volumes default/cmd",
-                      "volumes default/none", "secrets", "secrets -o json", "secrets -l a=b", "secrets -l (((", "wait default/cmd",
-                      "wait --timeout 1s default/none", "mounts default/cmd c", "mounts default/cmd none",
-                      "refresh default/cmd", "refresh default/none", "refresh x", "env default/cmd c", "version", "help",
-                      "nonsense"):
-            self.command([self.build / "secretlet", *words.split(), *(["--runtime-dir", d.run] if words not in
-                                                                      ("version", "help", "nonsense") else [])], words)
-        for path in ("/v1/status", "/v1/pods", "/v1/secrets", "/v1/secrets/default/cmd", "/metrics", "/healthz", "/v1/none"):
-            done = subprocess.run(["curl", "-s", "--unix-socket", d.run / "control.sock", f"http://x{path}"], check=False,
-                                  stdout=subprocess.PIPE)
-            self.texts.append((f"GET {path}", done.stdout))
-        self.live(a)
-        self.look("commands: in the arena alone, and no value is said", d)
-        w.call("DELETE", "pods", "cmd")
-        w.call("DELETE", "secrets", "cmd")
-        eventually("the pod's volumes go", lambda: not d.volume("cmd").exists())
-        self.live()
-        self.look("deleted: nowhere", d)
 
     def core_control(self):
         """What gives nothing up may leave a core: else nobody sees that the daemon's processes may not"""
@@ -835,25 +817,6 @@ users: [{{name: u, user: {{tokenFile: {d}/token, client-certificate: {d}/client.
         self.look("deleted: nowhere", d)
 
     # --- without an API server
-
-    def command(self, words, name, stdin="/dev/null", ok=None, forbidden=lambda: []):
-        """Nothing is left of what a command has read when it ends. forbidden: what it has made itself."""
-        output = self.dir / "output"
-        searched, hits = memory.Searched(), []
-
-        def look(pid):
-            hits.extend(memory.search_process(pid, words[0].name, self.marks.needles + forbidden(), searched))
-        status = run_and_look([str(w) for w in words], stdin, output, look)
-        hits += memory.search_data(output.read_bytes(), "output", self.marks.needles)
-        output.unlink()
-        for hit in hits:
-            hit.stage = self.marks.stage_of(hit)
-        details = [str(h) for h in memory.merged(hits)]
-        if searched.processes != 1:
-            details.append(f"{searched.processes} processes were looked at")
-        if ok is not None and (status == 0) != ok:
-            details.append(f"exit status {status}")
-        self.tap.result(not details, f"{name}: nothing is left at its end", details)
 
     def broken(self, mark):
         """Manifests with the mark in them that are refused, each for another reason."""
@@ -934,19 +897,19 @@ users: [{{name: u, user: {{tokenFile: {d}/token, client-certificate: {d}/client.
         self.look("removed: nowhere", d)
         for name, content in self.broken(bad).items():
             text.write_bytes(content.replace("NAME", name).encode("utf-8", "surrogateescape"))
-            self.command([self.build / "secretlet", "check", text], f"check, {name}", ok={"huge": None, "unknown": True}.get(name, False))
+            self.command([self.build / "secretlet", "check", text], f"check, {name}", status=0 if name == "unknown" else 1)
         text.write_text(secret("sealed", sealed))
-        self.command([self.build / "secretlet", "check", text], "check", ok=True)
-        self.command([self.build / "secretlet", "seal", "--public-key", keys / "sealing.pub", text], "seal", ok=True)
-        self.command([self.build / "secretlet", "seal", "--public-key", keys / "sealing.pub"], "seal from a pipe", text, ok=True)
+        self.command([self.build / "secretlet", "check", text], "check")
+        self.command([self.build / "secretlet", "seal", "--public-key", keys / "sealing.pub", text], "seal")
+        self.command([self.build / "secretlet", "seal", "--public-key", keys / "sealing.pub"], "seal from a pipe", text)
         text.write_text(self.broken(bad)["base64"])
-        self.command([self.build / "secretlet", "seal", "--public-key", keys / "sealing.pub", text], "seal, refused", ok=False)
+        self.command([self.build / "secretlet", "seal", "--public-key", keys / "sealing.pub", text], "seal, refused", status=1)
         made = d.dir / "made"
         made.mkdir(mode=0o700)
         d.inputs.add(str(made))
-        self.command([self.build / "secretlet", "keygen", "--out", made], "keygen", ok=True,
+        self.command([self.build / "secretlet", "keygen", "--out", made], "keygen",
                      forbidden=lambda: memory.needles("new key", (made / "sealing.key").read_text().split()[2][:40].encode()))
-        self.command([self.build / "secretlet", "cache", "keygen", made / "cache.key"], "cache keygen", ok=True,
+        self.command([self.build / "secretlet", "cache", "keygen", made / "cache.key"], "cache keygen",
                      forbidden=lambda: memory.needles("new key", (made / "cache.key").read_bytes().strip(), brief=True) +
                      memory.needles("new key", base64.b64decode((made / "cache.key").read_bytes()), brief=True))
         d.stop()
@@ -995,6 +958,10 @@ users: [{{name: u, user: {{tokenFile: {d}/token, client-certificate: {d}/client.
             # the other stages still have something to say
             self.marks.doubtful |= set(self.marks.stages)
             self.live()
+        else:
+            missing = {c for c, stage in ELSEWHERE.items() if stage == name} - self.commanded
+            if missing:
+                self.tap.result(False, f"stage {name} runs {', '.join(sorted(missing))}")
         print(f"# {name}: {time.monotonic() - begin:.1f} s")
 
 

@@ -61,6 +61,15 @@ MUTANTS = {
          "	r = 0;\n	on_removed(", "offline"),
     "the stack is not wiped":
         ("agent/main.c", "	sodium_stackzero(STACK_WIPED);\n", "", "manifests"),
+    "a hook's child does not wipe its stack":
+        ("agent/hook_watch.c", "			sodium_stackzero(STACK_SIZE);\n", "", "commands"),
+    "env prints through stdio, whose buffer stays":
+        ("agent/cli_env.c", "write(STDOUT_FILENO, b->data + done, b->len - done)",
+         "(ssize_t)fwrite(b->data + done, 1, b->len - done, stdout)", "handed"),
+    "what was gathered for an environment is kept":
+        ("agent/handout.c", "	gather_free(run->gather);\n", "", "handed"),
+    "what was answered is kept":
+        ("agent/control.c", "MHD_RESPMEM_MUST_FREE", "MHD_RESPMEM_PERSISTENT", "handed"),
     "processes may dump core":
         ("agent/cli.c agent/sandbox.c fusefs/publisher.c", "setrlimit(RLIMIT_CORE, &", "(0 && &", "crash"),
     "the publisher is dumpable":
