@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """The canary test: marked Secrets go through all that can happen to one, and then every byte of memory of the daemon's
-processes, their logs, and the files that they have written is searched for the marks.
+processes, their logs, and the files that they have written, wherever (places.py), is searched for the marks.
 
     test/canary/canary.py --build DIR [--dir DIR] [--only STAGE,... | --part PART] [--stop] [--kube DIR --port N]
 
@@ -22,10 +22,8 @@ import hashlib
 import json
 import os
 import pathlib
-import re
 import resource
 import signal
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -38,6 +36,8 @@ sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "bench"))
 import memory  # noqa: E402
 from machine import keep_figure  # noqa: E402
 from commands import ELSEWHERE, Commands  # noqa: E402
+from ends import Ends  # noqa: E402
+from places import Places  # noqa: E402
 from world import (ANSWERING, SIZES, Daemon, Kube, World, die_with_parent, eventually, free_port, letters, pod_of,  # noqa: E402
                    secret_volume)
 
@@ -45,10 +45,11 @@ from world import (ANSWERING, SIZES, Daemon, Kube, World, die_with_parent, event
 BURSTS = (16400, 16600, 16800, 17000, 17200, 20000, 40000)
 # what each of the two scripts of test/integration runs; a new stage is in one of them
 PARTS = {"quick": ["life", "small", "escaped", "errors", "manifests"],
-         "rest": ["burst", "unmade", "strategies", "events", "projected", "live", "commands", "handed", "crash", "credentials", "http1", "idle",
-                  "offline"]}
+         "rest": ["burst", "unmade", "strategies", "events", "projected", "live", "commands", "handed", "crash", "keeper", "signals",
+                  "credentials", "http1", "idle", "offline"]}
 OWN_DAEMON = ["manifests"]
-AT_KUBE = ["life", "small", "unmade", "strategies", "events", "projected", "live", "commands", "handed", "crash"]
+AT_KUBE = ["life", "small", "unmade", "strategies", "events", "projected", "live", "commands", "handed", "crash", "keeper",
+           "signals"]
 
 
 # ---- marks
@@ -136,13 +137,14 @@ class Tap:
 
 # ---- the test
 
-class Canary(Commands):
+class Canary(Commands, Ends):
     def __init__(self, build, folder, kube):
         self.build, self.dir, self.kube = build, folder, kube
         self.marks, self.tap = Marks(), Tap()
         self.texts = []  # what commands have said
         self.inputs = set()
         self.daemons = []
+        self.places = Places(folder)
         self.n_searches = self.n_bytes = self.n_found = 0
 
     @staticmethod
@@ -172,18 +174,17 @@ class Canary(Commands):
                  if stage in self.marks.live | self.marks.doubtful}
         for role, pid in processes.items():
             hits += memory.search_process(pid, role, self.marks.needles, searched, known)
-        hits += memory.search_files(self.dir, self.marks.needles, self.inputs | {p for d in self.daemons for p in d.inputs},
-                                    searched)
-        for folder in ("/run/secretlet", "/var/lib/secretlet"):
-            if os.path.isdir(folder):
-                hits += memory.search_files(folder, self.marks.needles, set(), searched)
+        hits += memory.search_files(self.dir, self.marks.needles, self.skipped(), searched)
         for what, text in self.texts:
             hits += memory.search_data(text, what, self.marks.needles)
         return self.judge(hits), {known[piece] for piece in searched.known}, searched
 
+    def skipped(self):
+        return self.inputs | {p for d in self.daemons for p in d.inputs}
+
     def look(self, name, daemon, expected=None):
         """Searches, while nothing is answered and nothing is being done. What was on its way to the daemon is seen to, and the search
-        repeated, on a busy machine a second time."""
+        repeated, on a busy machine a second time. When nothing should be anywhere, files are searched everywhere."""
         with ANSWERING:
             for seconds in (0.15, 0.4, 3):
                 time.sleep(seconds)
@@ -193,6 +194,8 @@ class Canary(Commands):
                 bad, found, searched = self.search(processes)
                 if not bad:
                     break
+            if not self.marks.live:
+                bad += self.judge(self.places.search(self.marks.needles, searched, self.skipped()))
         self.n_searches += 1
         self.n_bytes += searched.bytes
         self.n_found += len(bad)
@@ -201,8 +204,8 @@ class Canary(Commands):
         details += [f"not found at all: {m}" for m in sorted(missing)]
         if daemon and set(processes) != daemon.roles:
             details.append(f"processes: {', '.join(sorted(processes))}; expected {', '.join(sorted(daemon.roles))}")
-        self.tap.result(not details, name, details +
-                        [f"{searched.processes} processes, {searched.bytes >> 20} MiB"])
+        left_out = f"; too large of what others write: {self.places.left_out} files" if self.places.left_out else ""
+        self.tap.result(not details, name, details + [f"{searched.processes} processes, {searched.bytes >> 20} MiB{left_out}"])
 
     # --- stages
 
@@ -250,6 +253,9 @@ time.sleep(600)
             problems.append("not found in a file")
         path.unlink()
         self.tap.result(not problems, "what is there is found, in every encoding", problems)
+        away = self.places.control(mark.value(100), self.marks.needles)
+        self.tap.result(not away, "and in files and names everywhere", away)
+        problems += away
         return not problems
 
     def cache_key(self):
@@ -764,57 +770,6 @@ users: [{{name: u, user: {{tokenFile: {d}/token, client-certificate: {d}/client.
         d.stop()
         self.command([self.build / "secretlet", "cache", "wipe", "--config", d.conf], "cache wipe")
         d.start()
-
-    def core_control(self):
-        """What gives nothing up may leave a core: else nobody sees that the daemon's processes may not"""
-        name = "control: what gives nothing up may leave a core"
-        if resource.getrlimit(resource.RLIMIT_CORE)[1] == 0:
-            self.tap.skip(name, "none may here, ulimit -Hc is 0: that the daemon allows none is not seen")
-            return
-        folder = self.dir / "crash"
-        folder.mkdir()
-        done = subprocess.run(["sh", "-c", "kill -SEGV $$"], check=False, cwd=folder)
-        left = any(folder.iterdir())
-        shutil.rmtree(folder)
-        pattern = pathlib.Path("/proc/sys/kernel/core_pattern").read_text().strip()
-        self.tap.result(done.returncode == -signal.SIGSEGV and (left or pattern[:1] in ("|", "/", "")), name,
-                        [] if left else [f"it is not in its folder, but where kernel.core_pattern has it: {pattern}"])
-
-    def stage_crash(self):
-        """Processes that crash leave no core, although they might"""
-        d, w = self.api, self.world
-        a = self.marks.new("crash")
-        w.secret("crash", a)
-        w.pod("crash", [secret_volume("crash")])
-        d.wait("crash")
-        for role, sig in (("agent", signal.SIGSEGV), ("agent", signal.SIGABRT), ("publisher", signal.SIGSEGV)):
-            d.kill(role, sig)
-        d.wait("crash")
-        self.live(a)
-        self.look("after SIGSEGV and SIGABRT: in the arena alone", d)
-        self.core_control()
-        problems = []
-        for role, pid in d.processes().items():
-            limits = pathlib.Path(f"/proc/{pid}/limits").read_text()
-            core = [line for line in limits.splitlines() if line.startswith("Max core")][0].split()[4:6]
-            if core != ["0", "0"]:
-                problems.append(f"core limit of {role}: {core}")
-        # its own user, without capabilities, reads of a dumpable process what it likes
-        for role, pid in d.processes().items():
-            status = pathlib.Path(f"/proc/{pid}/status").read_text()
-            uid, gid = (re.search(rf"^{what}:\s+(\d+)", status, re.M)[1] for what in ("Uid", "Gid"))
-            read = subprocess.run(["setpriv", "--reuid", uid, "--regid", gid, "--clear-groups", "--bounding-set", "-all",
-                                   "--inh-caps", "-all", "cat", f"/proc/{pid}/environ"], check=False,
-                                  stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-            if b"Permission denied" not in read.stderr:
-                problems.append(f"{role} is dumpable: {read.stderr.decode(errors='replace').strip()}")
-        problems += [f"a core: {p}" for p in d.dir.rglob("core*") if p.is_file()]
-        self.tap.result(not problems, "and no core is there, nor may be made", problems)
-        w.call("DELETE", "pods", "crash")
-        w.call("DELETE", "secrets", "crash")
-        eventually("the pod's volumes go", lambda: not d.volume("crash").exists())
-        self.live()
-        self.look("deleted: nowhere", d)
 
     # --- without an API server
 

@@ -10,9 +10,8 @@ import time
 
 import memory
 from traced import run_and_look
-from world import die_with_parent, eventually, pod_of, secret_volume
+from world import ROOT, die_with_parent, eventually, pod_of, secret_volume
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 # run in other stages, by what --help calls them
 ELSEWHERE = {"check": "manifests", "seal": "manifests", "keygen": "manifests", "cache": "offline"}
 # a daemon's processes, which are searched as long as they run
@@ -228,10 +227,11 @@ os._exit(0)
         d.wait("cmd")
         for words, status, *prints in ROWS:
             split = [{"RUN": str(d.run), "''": ""}.get(word, word) for word in words.split()]
-            alone = split[0] in ALONE
-            self.command([self.build / "secretlet", *split, *([] if alone else ["--runtime-dir", d.run])], words, status=status, prints=prints,
+            run = [] if split[0] in ALONE else ["--runtime-dir", d.run]
+            self.command([self.build / "secretlet", *split, *run], words, status=status, prints=prints,
                          when=self.has_said if status == INTERRUPTED else None)
-        self.command([self.build / "secretlet", "status", "--runtime-dir", d.dir / "none"], "status, without a daemon", status=UNREACHABLE)
+        self.command([self.build / "secretlet", "status", "--runtime-dir", d.dir / "none"], "status, without a daemon",
+                     status=UNREACHABLE)
         self.hooks(h)
         self.ask("cmd", 0)
         self.live(a)

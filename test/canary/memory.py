@@ -6,6 +6,7 @@ import itertools
 import os
 import pathlib
 import re
+import stat
 import struct
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -251,21 +252,58 @@ def search_data(data, where, wanted):
     return hits
 
 
+def search_file(path, wanted, searched):
+    hits, tail, base = [], b"", 0
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:  # it has gone meanwhile, or is a link by now
+        return hits
+    with open(fd, "rb", buffering=0) as file:
+        while piece := file.read(READ_AT_ONCE):
+            searched.bytes += len(piece)
+            data = tail + piece
+            for hit in search_data(data, path, wanted):
+                if hit.offset + len(hit.needle.bytes) > len(tail):  # else it was found before
+                    hit.offset += base - len(tail)
+                    hits.append(hit)
+            base += len(piece)
+            tail = data[-OVERLAP:]
+    return hits
+
+
+def search_name(path, wanted):
+    """An entry's name, and a link's target. The path that is told has none of it."""
+    folder, name = os.path.split(path)
+    names = {"name": name}
+    try:
+        names["target of a link"] = os.readlink(path)
+    except OSError:  # it is none
+        pass
+    hits = []
+    for what, text in names.items():
+        fitting = [needle for needle in wanted if len(needle.bytes) <= len(text)]  # most names are short
+        for hit in search_data(os.fsencode(text), folder, fitting):
+            hit.place = what
+            hits.append(hit)
+    return hits
+
+
 def search_files(folder, wanted, skip, searched):
-    """All files below `folder`, on its own file system alone; `skip`: paths that are not looked at, nor what is in them."""
+    """All files below `folder`, on its own file system alone, and all names; `skip`: paths that are not looked at, nor what is in
+    them."""
     hits, device = [], os.lstat(folder).st_dev
     for at, folders, files in os.walk(folder):
         folders[:] = [f for f in folders if os.path.join(at, f) not in skip and
                       os.lstat(os.path.join(at, f)).st_dev == device]
-        for name in files:
+        for name in folders + files:
             path = os.path.join(at, name)
             try:
                 info = os.lstat(path)
-                if path in skip or info.st_dev != device or not os.path.isfile(path) or os.path.islink(path):
-                    continue
-                data = pathlib.Path(path).read_bytes()
             except FileNotFoundError:  # it has gone meanwhile
                 continue
-            searched.bytes += len(data)
-            hits += search_data(data + b"\n" + path.encode(), path, wanted)
+            if path in skip or info.st_dev != device:
+                continue
+            hits += search_name(path, wanted)
+            if stat.S_ISREG(info.st_mode):
+                hits += search_file(path, wanted, searched)
     return hits

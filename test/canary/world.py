@@ -12,9 +12,11 @@ import socket
 import ssl
 import string
 import subprocess
+import sys
 import threading
 import time
 
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 SECRETS = "volumes/kubernetes.io~secret"
 SIZES = {"small": 48, "middle": 5 << 10, "large": 300 << 10}  # whole marks: a piece of one would be unexpected
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -269,7 +271,7 @@ class Daemon:
         self.pods, self.run, self.log, self.conf = (self.dir / n for n in ("pods", "run", "daemon.log", "config.yaml"))
         self.inputs = {str(self.pods)}
         self.roles = set()  # of the processes that must be there
-        self.process = None
+        self.process = self.keeper_file = None
 
     def configure(self, **fields):
         """Lines of the configuration; paths among them are inputs unless the daemon writes there."""
@@ -280,21 +282,32 @@ class Daemon:
         self.conf.write_text(text)
         self.conf.chmod(0o600)
 
-    def start(self):
-        self.process = subprocess.Popen([self.canary.build / "secretlet", "run", "--config", self.conf], cwd=self.dir,
+    def start(self, managed=False):
+        """managed: under a service manager, which keeps what a keeper leaves (test/lib/manager.py)."""
+        for path in self.dir.glob("keeper*"):
+            path.unlink()
+        self.keeper_file = self.dir / "keeper" if managed else None
+        manager = [sys.executable, ROOT / "test/lib/manager.py", self.keeper_file] if managed else []
+        self.process = subprocess.Popen([*manager, self.canary.build / "secretlet", "run", "--config", self.conf], cwd=self.dir,
                                         stdin=subprocess.DEVNULL, stdout=open(self.log, "ab"), stderr=subprocess.STDOUT,
                                         preexec_fn=die_with_parent)
+        if managed:
+            eventually("there is a keeper", self.keeper_file.exists)
+
+    def keeper(self):
+        return int(self.keeper_file.read_text()) if self.keeper_file else self.process.pid
 
     def processes(self):
         """role -> pid"""
-        found, below = {"keeper": self.process.pid}, [self.process.pid]
+        keeper = self.keeper()
+        found, below = {"keeper": keeper}, [keeper]
         for parent in below:
             try:
                 children = pathlib.Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
                 for pid in map(int, children):
                     words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
-                    role = next((r for r in ("agent", "publisher", "audit") if f"internal-{r}" in words), "?")
-                    if parent != self.process.pid:
+                    role = next((r for r in ("agent", "publisher", "audit", "signaller") if f"internal-{r}" in words), "?")
+                    if parent != keeper:
                         role = "cache"  # the agent's child
                     found[role] = pid
                     below.append(pid)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # timeout: 900
 # All of test/canary/canary.py that canary.sh does not run: bursts, tokens that are renewed, credentials that are replaced, HTTP/1.1,
-# idle connections, the offline cache, every command, crashes, and others. It takes long.
+# idle connections, the offline cache, every command, what env and pull-config hand out, crashes, a keeper that dies, signals. It takes long.
 set -u
 here=$(dirname "$(realpath "$0")")
 

@@ -1,0 +1,147 @@
+"""Looks for marked bytes where a process might leave a file: not in the daemon's folder alone. Only what is newer than the search is
+looked at, contents and names. Nothing is written but by control(), which sees that the search finds what is there."""
+import contextlib
+import os
+import pathlib
+import stat
+import tempfile
+import time
+
+import memory
+
+FOLDERS = ("/run", "/var", "/tmp", "/dev/shm")
+# packages, and what other programs write there; containers' images and layers are of those that run beside
+NOT = {"/var/lib/apt", "/var/lib/dpkg", "/var/cache", "/var/lib/docker", "/var/lib/containerd", "/var/lib/containers"}
+OTHERS = "secretlet-test."  # folders of tests, whose servers keep their Secrets
+ON_DISK = {"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "tmpfs", "ramfs", "overlay"}
+FILE_MAX, TOTAL_MAX = 64 << 20, 512 << 20  # of what others write meanwhile; what is left out is told
+COARSE_NS = 20_000_000  # of the kernel's clock for files
+CORES = ("/", "/var/crash", "/var/lib/systemd/coredump", "/var/lib/apport/coredump")
+
+
+def mounts():
+    """mount point -> type of what is on top there."""
+    found = {}
+    for line in pathlib.Path("/proc/self/mountinfo").read_text(errors="replace").splitlines():
+        words = line.split(" ")
+        found[words[4].encode().decode("unicode_escape")] = words[words.index("-") + 1]
+    return found
+
+
+def core_pattern():
+    return pathlib.Path("/proc/sys/kernel/core_pattern").read_text().strip()
+
+
+def core_folders():
+    """Where cores are put, those of processes whose folder is not theirs, and those of which a program takes care."""
+    pattern = core_pattern()
+    own = [os.path.dirname(pattern.split("%")[0])] if pattern.startswith("/") else []
+    return [folder for folder in dict.fromkeys([*CORES, *own]) if os.path.isdir(folder)]
+
+
+class Places:
+    """own: the folder of this test, which is searched by itself."""
+
+    def __init__(self, own):
+        self.own, self.begin_ns = str(own), time.time_ns() - COARSE_NS
+        self.clean, self.left_out = set(), 0
+
+    def is_of_others(self, path):
+        return os.path.basename(path).startswith(OTHERS) and not self.own.startswith(path + "/")
+
+    def entries(self, folder, skip):
+        """(path, what lstat() says) below a folder."""
+        left = [folder]
+        while left:
+            try:
+                with os.scandir(left.pop()) as found:
+                    listed = list(found)
+            except OSError:  # it has gone meanwhile
+                continue
+            for entry in listed:
+                if entry.path in skip or entry.name.startswith(OTHERS) and self.is_of_others(entry.path):
+                    continue
+                try:
+                    info = entry.stat(follow_symlinks=False)
+                except OSError:
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    left.append(entry.path)
+                yield entry.path, info
+
+    def roots(self):
+        """FOLDERS, and the file systems of a disk or in memory that are mounted there. Some are links to others."""
+        mounted = mounts()
+        wanted = {os.path.realpath(folder) for folder in FOLDERS if os.path.isdir(folder)}
+        wanted |= {point for point, kind in mounted.items() if kind in ON_DISK and
+                   any(point.startswith(folder + "/") for folder in wanted) and os.path.isdir(point) and
+                   not point.startswith(self.own + "/") and not self.is_of_others("/".join(point.split("/")[:3]))}
+        return sorted(wanted), set(mounted)
+
+    def search(self, wanted, searched, skip=frozenset()):
+        """skip: paths that are not looked at, nor what is in them. Neither is any mount: its server may hang."""
+        roots, mounted = self.roots()
+        hits, left, self.left_out = [], TOTAL_MAX, 0
+        for root in roots:
+            for path, info in self.entries(root, {self.own} | NOT | mounted | skip):
+                if info.st_ctime_ns < self.begin_ns:
+                    continue
+                hits += memory.search_name(path, wanted)
+                # a mark that is made later is not in it
+                state = (info.st_dev, info.st_ino, info.st_ctime_ns, info.st_size, len(wanted))
+                if not stat.S_ISREG(info.st_mode) or state in self.clean:
+                    continue
+                if info.st_size > min(left, FILE_MAX):
+                    self.left_out += 1
+                    continue
+                found = memory.search_file(path, wanted, searched)
+                left -= info.st_size
+                hits += found
+                if not found:
+                    self.clean.add(state)
+        for folder in core_folders():
+            for path in self.new_files(folder):
+                hits += memory.search_file(path, wanted, searched)
+        return hits
+
+    def new_files(self, folder):
+        """Those of a folder, not of the folders in it."""
+        try:
+            with os.scandir(folder) as found:
+                return [entry.path for entry in found if entry.is_file(follow_symlinks=False) and
+                        entry.stat(follow_symlinks=False).st_ctime_ns >= self.begin_ns]
+        except OSError:
+            return []
+
+    def cores(self, sign):
+        """Cores that have `sign` in them, like the path of a configuration that is on a command line."""
+        own = [path for path in pathlib.Path(self.own).rglob("core*") if path.is_file()]
+        found = []
+        for path in [*own, *(path for folder in core_folders() for path in self.new_files(folder))]:
+            try:
+                data = pathlib.Path(path).read_bytes()
+            except OSError:
+                continue
+            if data[:4] == b"\x7fELF" and sign in data:
+                found.append(str(path))
+        return found
+
+    def control(self, data, wanted):
+        """What is not found of files, and of names of files, folders and links' targets, that are put into each folder for it."""
+        text, planted = data.decode(), {}
+        with contextlib.ExitStack() as stack:
+            for folder in (*FOLDERS, "/var/tmp", "/var/log"):
+                if not os.access(folder, os.W_OK):
+                    continue
+                made = pathlib.Path(os.path.realpath(stack.enter_context(
+                    tempfile.TemporaryDirectory(prefix="canary-control.", dir=folder))))
+                for kind in ("a file", "the name of a file", "the name of a folder", "the target of a link"):
+                    (made / kind).mkdir()
+                    planted[str(made / kind)] = f"{kind} in {folder}"
+                (made / "a file/file").write_bytes(b"x" + data)
+                (made / "the name of a file" / text).touch()
+                (made / "the name of a folder" / text).mkdir()
+                (made / "the target of a link/link").symlink_to(f"/none/{text}")
+            found = {hit.where.removesuffix("/file") for hit in self.search(wanted, memory.Searched())}
+        return [f"not found: {what}" for path, what in planted.items() if path not in found] or \
+            ([] if planted else ["nothing can be written anywhere"])
