@@ -18,7 +18,7 @@
 /* Jobs that are put off. They keep what their volumes showed before, most of which may be one Secret's, so it is not counted: none
  * is put off while less than this part of the locked memory is free, of which others are not to be without what one of them would
  * give back. */
-#define RESTS_MAX	 1024
+#define RESTS_MAX	 1024 /* and as many updates come before them all; then they take turns, a message's steps each */
 #define RESTS_FREE_SHARE 4
 
 #define BEGUN_MAX 16 /* jobs in one turn that have nothing to be done for: whoever reads has the next turn */
@@ -39,7 +39,7 @@ void job_free(struct job *j)
 	plan_clear(&j->plan);
 	payload_free(j->payload);
 	free(j->old);
-	free(j->uid);
+	pod_jobs_put(j->pod);
 	free(j->plugin);
 	free(j->name);
 	free(j->ns);
@@ -65,9 +65,10 @@ int job_new(struct publish *p, enum job_kind kind, const char *uid, struct job *
 	list_init(&j->link);
 	j->kind = kind;
 	j->plan = PLAN_INIT(p->tree);
-	r = string_set(&j->uid, uid);
+	r = pod_jobs_get(p, uid, &j->pod);
 	if (r < 0)
 		return r;
+	j->uid = j->pod->uid;
 	*ret_j = TAKE_PTR(j);
 	return 0;
 }
@@ -317,7 +318,7 @@ static bool memory_is_scarce(void)
 
 static bool next_waits(const struct publish *p)
 {
-	return p->n_rests < RESTS_MAX && !memory_is_scarce() &&
+	return p->n_rests < RESTS_MAX && p->n_before_rests < RESTS_MAX && !memory_is_scarce() &&
 	       may_overtake(p, list_first(&p->queue, struct job, link));
 }
 
@@ -349,6 +350,8 @@ static void job_take_up(struct publish *p)
 	v->rests = false;
 	list_remove(&j->link);
 	p->n_rests--;
+	if (p->n_before_rests > 0)
+		p->n_before_rests--;
 	p->current = j;
 }
 
@@ -410,10 +413,10 @@ static void say_unplanned(const struct job *j, int r, struct err *e)
 		err_set(e, r, "publish %s: %s", j->path, strerror(-r));
 }
 
-/* The first job of the queue becomes the current one, if it can, or one that was put off. */
+/* The next job becomes the current one, if it can, or one that was put off. */
 static void job_begin(struct publish *p)
 {
-	struct job *j = list_first(&p->queue, struct job, link);
+	struct job *j = job_next(p);
 	struct err e = ERR_INIT;
 	int r;
 
@@ -438,6 +441,7 @@ static void job_begin(struct publish *p)
 
 	job_leave_queue(p, j);
 	p->current = j;
+	p->n_before_rests = p->n_rests > 0 ? p->n_before_rests + 1 : 0;
 	r = held_refuses(p, j, &e);
 	if (r == 0) {
 		r = job_plan(p, j);
@@ -466,7 +470,7 @@ static void job_tell(struct job *take_j)
 
 static bool has_work(const struct publish *p)
 {
-	return !list_empty(&p->queue) || p->n_rests > 0;
+	return job_next(p) || p->n_rests > 0;
 }
 
 /* A callback may do anything, publish_free() included. */
@@ -610,6 +614,7 @@ int publish_new(struct loop *l, struct tree *t, struct publish **ret_p)
 	p->tree = t;
 	p->fd = p->fuse = -1;
 	list_init(&p->queue);
+	list_init(&p->later);
 	list_init(&p->done);
 	list_init(&p->retired);
 	list_init(&p->rests);
@@ -648,13 +653,14 @@ void publish_free(struct publish *p)
 	job_abandon(p->current);
 	while ((j = list_first(&p->rests, struct job, link)))
 		job_abandon(j);
-	while ((j = list_first(&p->queue, struct job, link)))
+	while ((j = job_next(p)))
 		job_abandon(j);
 	while ((j = list_first(&p->done, struct job, link)))
 		job_abandon(j);
 	held_free_all(p);
 	volumes_free(p);
 	map_deinit(&p->waiting);
+	map_deinit(&p->pods); /* where is_telling, one of them is still there */
 	if (p->is_telling)
 		p->is_freed = true;
 	else

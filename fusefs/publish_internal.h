@@ -37,10 +37,20 @@ struct retired {
 
 enum job_kind { JOB_VOLUME, JOB_REMOVE_VOLUME, JOB_REMOVE_POD, JOB_NAME_POD, JOB_EXPIRE, JOB_HEAL, JOB_SWEEP };
 
+/* A pod for which there are jobs, those that are not told yet included. */
+struct pod_jobs {
+	struct map *pods; /* publish's */
+	char *uid;
+	size_t n_jobs;
+	size_t n_later; /* of them, those that are among publish->later */
+};
+
 struct job {
 	struct list link;
 	enum job_kind kind;
-	char *uid, *plugin, *name, *ns; /* which of them are set depends on the kind */
+	struct pod_jobs *pod;
+	const char *uid; /* the pod's */
+	char *plugin, *name, *ns; /* which of them are set depends on the kind */
 	char *path; /* of the volume, or the pod's folder */
 	struct payload *payload;
 	struct retired *old; /* for the version that an update replaces: what is switched must not lack memory */
@@ -53,6 +63,7 @@ struct job {
 	unsigned n_read_only; /* times that it waited for the file system to be made writable */
 	bool waits; /* for that */
 	bool large; /* JOB_VOLUME: a new one of many files */
+	bool later; /* it is among publish->later */
 	bool mends; /* JOB_VOLUME: the new content is there, and some names that were in the way of others have gone */
 	bool cleaning; /* the job has failed, its steps take back what they can */
 	uint64_t order_id, realtime_usec;
@@ -67,12 +78,15 @@ struct publish {
 	struct loop *loop;
 	struct tree *tree;
 	struct map volumes;
+	struct map pods; /* of all jobs: struct pod_jobs, by uid */
 	struct list queue, done, retired;
-	struct job *large; /* the first one of the queue that is; NULL: there is none */
-	struct map waiting; /* what of the queue is a payload, by the volume's path: at most one for each */
+	struct list later; /* what waits until the queue is empty; the first one is large */
+	size_t n_overtaken; /* jobs that came before it since one of it was put into the queue */
+	struct map waiting; /* what of these two is a payload, by the volume's path: at most one for each */
 	struct list
 		rests; /* jobs whose new content is visible, and that go on when nobody waits for content any more */
 	size_t n_rests;
+	size_t n_before_rests; /* updates that came before them, less what was taken up of them */
 	struct list held; /* pods in whose folders a publisher hangs, or did */
 	struct loop_source *held_timer;
 	void (*freed)(void *userdata);
@@ -143,7 +157,12 @@ void publish_give_up(struct publish *p);
 
 /* ---- publish_queue.c ---- */
 
+/* For one more job; pod_jobs_put() when there is one less. NULL is fine. -ENOMEM. */
+int pod_jobs_get(struct publish *p, const char *uid, struct pod_jobs **ret_pod);
+void pod_jobs_put(struct pod_jobs *pod);
 void job_enqueue(struct publish *p, struct job *j);
+/* NULL: there is none. */
+struct job *job_next(const struct publish *p);
 void job_leave_queue(struct publish *p, struct job *j);
 
 /* ---- publish_held.c ---- */

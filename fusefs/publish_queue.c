@@ -1,52 +1,93 @@
-/* Publish queue: where a job goes. First come, first served; but a new volume of many files, which nobody reads before it is whole,
- * and of which the publisher makes and reads some hundred files in a message, waits until nobody else does. Otherwise a pod with
- * some of them would keep everybody's updates waiting for as many seconds. What concerns one pod stays in its order. */
+/* Publish queue: which job is next. First come, first served; but a new volume of many files, which nobody reads before it is whole,
+ * and of which the publisher makes and reads some hundred files in a message, waits until nobody else does: it is among the later ones.
+ * Otherwise a pod with some of them would keep everybody's updates waiting for as many seconds. What concerns one pod stays in its
+ * order: behind a later one of it all else of it is one, too. Somebody may always wait: so after a number of others the first of the
+ * later ones is put behind those that are in the queue by then, and overtaken by nobody any more. */
 #include "fusefs/publish_internal.h"
 
-static bool is_of_one_pod(const struct job *a, const struct job *b)
-{
-	size_t len = strcspn(a->path, "/");
+#define OVERTAKEN_MAX 1000
 
-	return len == strcspn(b->path, "/") && memcmp(a->path, b->path, len) == 0;
+int pod_jobs_get(struct publish *p, const char *uid, struct pod_jobs **ret_pod)
+{
+	struct pod_jobs *pod = map_get_str(&p->pods, uid);
+	int r;
+
+	if (!pod) {
+		pod = calloc(1, sizeof *pod);
+		if (!pod)
+			return -ENOMEM;
+		pod->pods = &p->pods;
+		pod->uid = strdup(uid);
+		r = pod->uid ? map_add_str(&p->pods, pod->uid, pod) : -ENOMEM;
+		if (r < 0) {
+			free(pod->uid);
+			free(pod);
+			return r;
+		}
+	}
+	pod->n_jobs++;
+	*ret_pod = pod;
+	return 0;
 }
 
-/* Behind the first large one there are only others, and what is of their pods: all else has been put before it. */
-static struct list *place_of(struct publish *p, const struct job *j)
+void pod_jobs_put(struct pod_jobs *pod)
 {
-	struct list *place = &p->queue;
+	if (!pod || --pod->n_jobs > 0)
+		return;
+	map_remove_str(pod->pods, pod->uid);
+	free(pod->uid);
+	free(pod);
+}
 
-	if (!p->large || j->large)
-		return place;
-	for (struct list *at = p->queue.prev;; at = at->prev) {
-		struct job *other = list_entry(at, struct job, link);
+/* Nothing of its pod is before it but what has come before it. */
+static void later_to_queue(struct publish *p, struct job *j)
+{
+	list_remove(&j->link);
+	list_append(&p->queue, &j->link);
+	j->later = false;
+	j->pod->n_later--;
+}
 
-		if (is_of_one_pod(other, j))
-			return place;
-		if (other->large)
-			place = at;
-		if (other == p->large)
-			return place;
-	}
+/* What has waited behind a large one of its pod waits for no other pod's. */
+static void later_begin_with_large(struct publish *p)
+{
+	struct job *j;
+
+	while ((j = list_first(&p->later, struct job, link)) && !j->large)
+		later_to_queue(p, j);
+}
+
+static void later_have_a_turn(struct publish *p)
+{
+	p->n_overtaken = 0;
+	later_to_queue(p, list_first(&p->later, struct job, link));
+	later_begin_with_large(p);
 }
 
 void job_enqueue(struct publish *p, struct job *j)
 {
-	list_append(place_of(p, j), &j->link);
-	if (j->large && !p->large)
-		p->large = j;
+	j->later = j->large || j->pod->n_later > 0;
+	j->pod->n_later += j->later;
+	list_append(j->later ? &p->later : &p->queue, &j->link);
 	p->stats.n_queued++;
+	if (!j->later && !list_empty(&p->later) && ++p->n_overtaken >= OVERTAKEN_MAX)
+		later_have_a_turn(p);
 	loop_defer_set(p->turn);
+}
+
+struct job *job_next(const struct publish *p)
+{
+	return list_first(&p->queue, struct job, link) ?: list_first(&p->later, struct job, link);
 }
 
 void job_leave_queue(struct publish *p, struct job *j)
 {
-	struct list *next = j->link.next;
-
-	while (p->large == j && next != &p->queue && !list_entry(next, struct job, link)->large)
-		next = next->next;
-	if (p->large == j)
-		p->large = next == &p->queue ? NULL : list_entry(next, struct job, link);
 	list_remove(&j->link);
+	if (j->later) {
+		j->later = false;
+		j->pod->n_later--;
+		later_begin_with_large(p);
+	}
 	if (j->kind == JOB_VOLUME)
 		map_remove_str(&p->waiting, j->path);
 }

@@ -250,10 +250,11 @@ void volume_healed(struct publish *p, struct job *j)
 
 static int retired_expire(struct publish *p, const struct retired *r)
 {
+	cleanup_free char *uid = strndup(r->volume->path, strcspn(r->volume->path, "/"));
 	cleanup_job struct job *j = NULL;
 	int err;
 
-	err = job_new(p, JOB_EXPIRE, NULL, &j);
+	err = uid ? job_new(p, JOB_EXPIRE, uid, &j) : -ENOMEM;
 	err = err ?: string_set(&j->path, r->volume->path);
 	err = err ?: held_refuses(p, j, NULL);
 	if (err < 0)

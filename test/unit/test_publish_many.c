@@ -576,6 +576,67 @@ static void large_ones_may_be_overtaken_by_removals(void **state)
 	assert_null(strstr(f.log.data, "mkdir big-1"));
 }
 
+/* Orders its next update as soon as one is done: two of them leave the publisher nothing else. */
+struct busy {
+	struct volume_path at;
+	bool prompt;
+	int *n_left;
+};
+
+static void busy_order(struct busy *b);
+
+static void busy_done(void *userdata, int r, const struct publish_result *res, const struct err *e)
+{
+	struct busy *b = userdata;
+
+	assert_int_equal(r, 0);
+	if (--*b->n_left > 0)
+		busy_order(b);
+}
+
+static void busy_order(struct busy *b)
+{
+	cleanup_free char *spec = str_format("key=%d", *b->n_left);
+	struct payload *p = payload_make_unsealed(spec);
+
+	if (b->prompt)
+		payload_set_prompt(p);
+	assert_int_equal(payload_seal(p, NULL), 0);
+	assert_int_equal(publish_volume(f.publish, &b->at, p, busy_done, b), 0);
+}
+
+/* prompt: what is read of it comes last, too, where they are not put off for each other. */
+static void a_large_one_waits_for_some_others_but_not_for_ever(void **state)
+{
+	enum { UPDATES = 10000 };
+
+	for (int i = 0; i < 2; i++) {
+		struct result large[2] = { 0 }, of_it = { 0 };
+		int n_left = UPDATES;
+		struct busy busy[2] = { { at(0), i == 1, &n_left }, { at(1), i == 1, &n_left } };
+		const char *uid = i == 0 ? "big-0" : "big-1";
+
+		begin_with(i == 0 ? "key=a" : "key=b");
+		f.log.max = 64 << 20;
+		busy_order(&busy[0]);
+		busy_order(&busy[1]);
+		order_large(i, false, &large[0]);
+		assert_int_equal(publish_name_pod(f.publish, uid, "ns", "name", result_fn, &of_it), 0);
+		order_large(2, false, &large[1]);
+		while (n_left > 0 && !(large[0].n && large[1].n)) {
+			assert_true(loop_run_once(f.loop, 0) >= 0);
+			publisher_serve();
+		}
+		assert_in_range(n_left, 1, UPDATES - 1000);
+		assert_true(large[0].n == 1 && of_it.n == 1 && large[1].n == 1);
+		assert_int_equal(large[0].r | of_it.r | large[1].r, 0);
+		n_left = 0;
+		run();
+		assert_int_equal(publish_remove_pod(f.publish, "big-2", NULL, NULL), 0);
+		run();
+	}
+}
+
 static void those_that_rest_end_with_publish(void **state)
 {
 	struct result res[N] = { 0 };
@@ -608,6 +669,7 @@ int main(void)
 		TEST(a_large_new_one_is_read_when_nobody_waits_for_content),
 		TEST(large_new_ones_are_made_when_nobody_else_waits),
 		TEST(large_ones_may_be_overtaken_by_removals),
+		TEST(a_large_one_waits_for_some_others_but_not_for_ever),
 		TEST(those_that_rest_end_with_publish),
 	};
 
