@@ -36,6 +36,7 @@ void job_free(struct job *j)
 	if (!j)
 		return;
 	list_remove(&j->link);
+	list_remove(&j->in_pod);
 	plan_clear(&j->plan);
 	payload_free(j->payload);
 	free(j->old);
@@ -63,6 +64,7 @@ int job_new(struct publish *p, enum job_kind kind, const char *uid, struct job *
 	if (!j)
 		return -ENOMEM;
 	list_init(&j->link);
+	list_init(&j->in_pod);
 	j->kind = kind;
 	j->plan = PLAN_INIT(p->tree);
 	r = pod_jobs_get(p, uid, &j->pod);
@@ -97,7 +99,7 @@ static void job_finish(struct publish *p, struct job *j, int r)
 		p->stats.n_removed++;
 	else if (r < 0 && r != -ESTALE)
 		p->stats.n_failed++;
-	if (r < 0 && !j->fn)
+	if (r < 0 && r != -ESTALE && !j->fn)
 		log_warning(LOG_F({ "path", j->path }), "%s", err_text(&j->err));
 	list_append(&p->done, &j->link);
 	publish_wake(p);
@@ -781,14 +783,13 @@ static void cancel_waiting(struct publish *p, const char *path, const char *why)
 		job_cancel(p, j, why);
 }
 
-static void cancel_waiting_of_pod(struct publish *p, const char *uid)
+/* Of whatever kind: the removal does not wait for any of it, and the pod's name may be another one's next. */
+static void cancel_waiting_of_pod(struct publish *p, const struct pod_jobs *pod)
 {
 	struct job *j;
 
-	if (map_count(&p->waiting) == 0)
-		return;
-	for (size_t it = 0; (j = map_next(&p->waiting, &it));)
-		if (str_eq(j->uid, uid))
+	list_for_each (j, &pod->waiting, in_pod)
+		if (j->kind != JOB_REMOVE_POD)
 			job_cancel(p, j, "overtaken by the removal of the pod");
 }
 
@@ -848,7 +849,7 @@ int publish_remove_pod(struct publish *p, const char *uid, publish_fn fn, void *
 		return r;
 	j->fn = fn;
 	j->userdata = userdata;
-	cancel_waiting_of_pod(p, uid);
+	cancel_waiting_of_pod(p, j->pod);
 	job_enqueue(p, TAKE_PTR(j));
 	return 0;
 }

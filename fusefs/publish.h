@@ -118,7 +118,8 @@ int publish_name_pod(struct publish *p, const char *uid, const char *ns, const c
  * this call; at the latest by publish_free(), so userdata can be the callback's to free. */
 int publish_volume(struct publish *p, const struct volume_path *at, struct payload *take_payload, publish_fn fn,
 		   void *userdata);
-/* Takes the volume (all volumes and the name link of the pod) out of the tree. Nothing there is a success. */
+/* Takes the volume (all volumes and the name link of the pod) out of the tree. Nothing there is a success. What waits for the
+ * volume (for the pod, a removal of one volume or a name, too) ends with -ESTALE. */
 int publish_remove_volume(struct publish *p, const struct volume_path *at, publish_fn fn, void *userdata);
 int publish_remove_pod(struct publish *p, const char *uid, publish_fn fn, void *userdata);
 /* Asks the publisher for a sign of life, if it has nothing to do: one that does nothing is not noticed otherwise. Its answer is one

@@ -42,13 +42,15 @@ struct pod_jobs {
 	struct map *pods; /* publish's */
 	char *uid;
 	size_t n_jobs;
-	size_t n_later; /* of them, those that are among publish->later */
+	struct list waiting; /* of them, those that have not begun */
+	size_t n_later; /* of these, those that are among publish->later */
 };
 
 struct job {
 	struct list link;
 	enum job_kind kind;
 	struct pod_jobs *pod;
+	struct list in_pod; /* while it waits */
 	const char *uid; /* the pod's */
 	char *plugin, *name, *ns; /* which of them are set depends on the kind */
 	char *path; /* of the volume, or the pod's folder */

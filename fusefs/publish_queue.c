@@ -16,6 +16,7 @@ int pod_jobs_get(struct publish *p, const char *uid, struct pod_jobs **ret_pod)
 		pod = calloc(1, sizeof *pod);
 		if (!pod)
 			return -ENOMEM;
+		list_init(&pod->waiting);
 		pod->pods = &p->pods;
 		pod->uid = strdup(uid);
 		r = pod->uid ? map_add_str(&p->pods, pod->uid, pod) : -ENOMEM;
@@ -69,6 +70,7 @@ void job_enqueue(struct publish *p, struct job *j)
 	j->later = j->large || j->pod->n_later > 0;
 	j->pod->n_later += j->later;
 	list_append(j->later ? &p->later : &p->queue, &j->link);
+	list_append(&j->pod->waiting, &j->in_pod);
 	p->stats.n_queued++;
 	if (!j->later && !list_empty(&p->later) && ++p->n_overtaken >= OVERTAKEN_MAX)
 		later_have_a_turn(p);
@@ -83,6 +85,7 @@ struct job *job_next(const struct publish *p)
 void job_leave_queue(struct publish *p, struct job *j)
 {
 	list_remove(&j->link);
+	list_remove(&j->in_pod);
 	if (j->later) {
 		j->later = false;
 		j->pod->n_later--;

@@ -576,6 +576,54 @@ static void large_ones_may_be_overtaken_by_removals(void **state)
 	assert_null(strstr(f.log.data, "mkdir big-1"));
 }
 
+/* by-name is shared with the pod that follows. */
+static void the_next_pod_of_a_name_is_named_after_the_end_of_the_last(void **state)
+{
+	struct result large[N_LARGE] = { 0 }, named[2] = { 0 }, gone = { 0 };
+
+	f.log.max = 16 << 20;
+	for (int i = 0; i < N_LARGE; i++)
+		order_large(i, false, &large[i]);
+	turn_until("mkdir big-0");
+	assert_int_equal(publish_name_pod(f.publish, "big-2", "ns", "web", result_fn, &named[0]), 0);
+	assert_int_equal(publish_remove_pod(f.publish, "big-2", result_fn, &gone), 0);
+	assert_int_equal(publish_name_pod(f.publish, "b", "ns", "web", result_fn, &named[1]), 0);
+	run();
+	assert_int_equal(large[2].r, -ESTALE);
+	assert_true(named[0].n == 1 && named[0].r == -ESTALE);
+	assert_true(gone.n == 1 && named[1].n == 1);
+	assert_int_equal(large[0].r | large[1].r | gone.r | named[1].r, 0);
+	assert_shown("by-name", "ns/ ns/web>../../b ");
+	assert_true(place_of("symlink by-name/ns/web ") < place_of("mkdir big-1"));
+}
+
+/* Its Secrets are not to be read any longer than others wait. */
+static void the_end_of_a_pod_waits_for_nothing_that_waits(void **state)
+{
+	const struct volume_path small = { "big-2", "p", "small" };
+	struct result large[N_LARGE] = { 0 }, res[3] = { 0 }, gone = { 0 }, update = { 0 };
+
+	begin_with("key=1");
+	f.log.max = 16 << 20;
+	assert_int_equal(publish_volume(f.publish, &small, payload_make("key=1"), result_fn, &res[0]), 0);
+	run();
+	for (int i = 0; i < N_LARGE; i++)
+		order_large(i, false, &large[i]);
+	turn_until("mkdir big-0");
+	assert_int_equal(publish_name_pod(f.publish, "big-2", "ns", "web", result_fn, &res[1]), 0);
+	assert_int_equal(publish_remove_volume(f.publish, &small, result_fn, &res[2]), 0);
+	assert_int_equal(publish_remove_pod(f.publish, "big-2", result_fn, &gone), 0);
+	order_update(0, "key=2", &update);
+	run();
+	assert_true(res[1].n == 1 && res[1].r == -ESTALE);
+	assert_true(res[2].n == 1 && res[2].r == -ESTALE);
+	assert_true(gone.n == 1 && update.n == 1);
+	assert_int_equal(gone.r | update.r | large[0].r | large[1].r, 0);
+	assert_true(place_of("rmdir big-2\n") < place_of("mkdir big-1"));
+	assert_true(place_of("rename uid/volumes/p/a/..data_tmp") < place_of("mkdir big-1"));
+	assert_shown("by-name", "(nothing)");
+}
+
 /* Orders its next update as soon as one is done: two of them leave the publisher nothing else. */
 struct busy {
 	struct volume_path at;
@@ -669,6 +717,8 @@ int main(void)
 		TEST(a_large_new_one_is_read_when_nobody_waits_for_content),
 		TEST(large_new_ones_are_made_when_nobody_else_waits),
 		TEST(large_ones_may_be_overtaken_by_removals),
+		TEST(the_next_pod_of_a_name_is_named_after_the_end_of_the_last),
+		TEST(the_end_of_a_pod_waits_for_nothing_that_waits),
 		TEST(a_large_one_waits_for_some_others_but_not_for_ever),
 		TEST(those_that_rest_end_with_publish),
 	};
