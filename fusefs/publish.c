@@ -793,11 +793,12 @@ static void cancel_waiting_of_pod(struct publish *p, const struct pod_jobs *pod)
 			job_cancel(p, j, "overtaken by the removal of the pod");
 }
 
+/* Nobody reads it. One that is not whole, or not healed yet, shows something all the same. */
 static bool is_new(const struct publish *p, const char *path)
 {
 	const struct volume *v = map_get_str(&p->volumes, path);
 
-	return !v || !v->good;
+	return !v || !v->realtime_usec;
 }
 
 int publish_volume(struct publish *p, const struct volume_path *at, struct payload *take_payload, publish_fn fn,

@@ -19,7 +19,7 @@ struct volume {
 	uint64_t doubted; /* a folder of it, of whose names the kernel's list may be old; 0: none */
 	bool good; /* false: nothing is, or nobody knows how far the last update came */
 	char *error; /* publish_set_error(); NULL: all is well */
-	uint64_t realtime_usec;
+	uint64_t realtime_usec; /* since when it shows that; 0: it has shown nothing */
 	size_t bytes; /* locked memory that the published version holds on to */
 	struct list retired; /* oldest first */
 	size_t n_retired, retired_bytes;

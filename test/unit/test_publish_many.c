@@ -456,19 +456,22 @@ static void what_rested_when_its_process_died_is_read_by_the_next(void **state)
 #define N_LARGE 3
 enum { LARGE_FILES = 4000 };
 
+static void order_many(const struct volume_path *at, int n_files, const char *rest, struct result *res)
+{
+	cleanup_buf struct buf spec = BUF_INIT(1 << 20);
+
+	for (int k = 0; k < n_files; k++)
+		assert_int_equal(buf_printf(&spec, "k%d= ", k), 0);
+	assert_int_equal(buf_add_str(&spec, rest), 0);
+	assert_int_equal(publish_volume(f.publish, at, payload_make(spec.data), result_fn, res), 0);
+}
+
 /* Of pod big-0, big-1 ... */
 static void order_large(int i, bool flat, struct result *res)
 {
 	static const char *const uids[N_LARGE] = { "big-0", "big-1", "big-2" };
-	cleanup_buf struct buf spec = BUF_INIT(1 << 20);
 
-	for (int k = 0; k < LARGE_FILES; k++)
-		assert_int_equal(buf_printf(&spec, "k%d= ", k), 0);
-	if (flat)
-		assert_int_equal(buf_add_str(&spec, "FLAT"), 0);
-	assert_int_equal(publish_volume(f.publish, &(struct volume_path){ uids[i], "p", "v" }, payload_make(spec.data),
-					result_fn, res),
-			 0);
+	order_many(&(struct volume_path){ uids[i], "p", "v" }, LARGE_FILES, flat ? "FLAT" : "", res);
 }
 
 /* The place of this line among all; they are one after the other. */
@@ -574,6 +577,32 @@ static void large_ones_may_be_overtaken_by_removals(void **state)
 	assert_int_equal(res.r | again.r | gone.r, 0);
 	assert_true(place_of("rename uid/volumes/p/a/..data_tmp") < place_of("mkdir big-2"));
 	assert_null(strstr(f.log.data, "mkdir big-1"));
+}
+
+/* Containers read it, whether it was healed already or not. */
+static void a_large_one_of_an_earlier_process_is_no_new_one(void **state)
+{
+	struct result large = { 0 }, fresh = { 0 };
+	uint64_t doubt = 0;
+
+	order_large(0, false, &large);
+	run();
+	publish_free(f.publish);
+	close_fd(f.fd);
+	buf_clear(&f.log);
+	f.log.max = 16 << 20;
+	assert_int_equal(publish_new(f.loop, f.tree, &f.publish), 0);
+	assert_int_equal(publish_resume(f.publish, &doubt), 0);
+	order_many(&(struct volume_path){ "big-0", "p", "v" }, LARGE_FILES, "new=1", &large);
+	assert_int_equal(publish_volume(f.publish, &(struct volume_path){ "other", "p", "v" }, payload_make("key=1"),
+					result_fn, &fresh),
+			 0);
+	attach();
+	run();
+	settle();
+	assert_true(large.n == 2 && fresh.n == 1);
+	assert_int_equal(large.r | fresh.r, 0);
+	assert_true(place_of("rename big-0/volumes/p/v/..data_tmp") < place_of("mkdir other"));
 }
 
 /* by-name is shared with the pod that follows. */
@@ -717,6 +746,7 @@ int main(void)
 		TEST(a_large_new_one_is_read_when_nobody_waits_for_content),
 		TEST(large_new_ones_are_made_when_nobody_else_waits),
 		TEST(large_ones_may_be_overtaken_by_removals),
+		TEST(a_large_one_of_an_earlier_process_is_no_new_one),
 		TEST(the_next_pod_of_a_name_is_named_after_the_end_of_the_last),
 		TEST(the_end_of_a_pod_waits_for_nothing_that_waits),
 		TEST(a_large_one_waits_for_some_others_but_not_for_ever),
