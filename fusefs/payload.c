@@ -471,13 +471,23 @@ enum payload_kind payload_find(const struct payload *p, const char *path)
 	return (file && is_below(file, path)) || payload_has_mount_dir(p, path) ? PAYLOAD_FOLDER : PAYLOAD_NOTHING;
 }
 
-bool payload_is_large(const struct payload *p)
+struct payload_size payload_size(const struct payload *p)
 {
-	uint64_t sum = 0;
+	struct payload_size s = { .n_nodes = p->n_nodes };
 
 	for (size_t i = 0; i < p->n_files; i++)
-		sum += p->files[i].content.len;
-	return p->n_nodes > LARGE_NODES || sum > LARGE_BYTES;
+		s.n_bytes += p->files[i].content.len;
+	return s;
+}
+
+bool payload_size_is_large(struct payload_size s)
+{
+	return s.n_nodes > LARGE_NODES || s.n_bytes > LARGE_BYTES;
+}
+
+bool payload_is_large(const struct payload *p)
+{
+	return payload_size_is_large(payload_size(p));
 }
 
 /* How many of its first names are those of an earlier one of a sorted list. */

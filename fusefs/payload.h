@@ -91,5 +91,12 @@ enum payload_kind { PAYLOAD_NOTHING, PAYLOAD_FILE, PAYLOAD_FOLDER };
 enum payload_kind payload_find(const struct payload *p, const char *path);
 /* A nested mount point is there, or in it. */
 bool payload_has_mount_dir(const struct payload *p, const char *path);
-/* Of a sealed one: so many files, folders or bytes that others are not to wait until all of them have been read. */
+struct payload_size {
+	size_t n_nodes;
+	uint64_t n_bytes;
+};
+/* Of a sealed one. */
+struct payload_size payload_size(const struct payload *p);
+/* So many files, folders or bytes that others are not to wait until all of them have been read. */
+bool payload_size_is_large(struct payload_size s);
 bool payload_is_large(const struct payload *p);

@@ -813,7 +813,7 @@ int publish_volume(struct publish *p, const struct volume_path *at, struct paylo
 	if (r < 0)
 		return r;
 	j->payload = TAKE_PTR(payload);
-	j->large = is_new(p, j->path) && payload_is_large(j->payload);
+	j->fresh = is_new(p, j->path);
 	cancel_waiting(p, j->path, "overtaken by a newer payload");
 	r = map_add_str(&p->waiting, j->path, j);
 	if (r < 0) {

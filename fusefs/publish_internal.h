@@ -44,6 +44,7 @@ struct pod_jobs {
 	size_t n_jobs;
 	struct list waiting; /* of them, those that have not begun */
 	size_t n_later; /* of these, those that are among publish->later */
+	struct payload_size fresh; /* of these, what the new volumes are together */
 };
 
 struct job {
@@ -64,7 +65,8 @@ struct job {
 	uint64_t touch; /* JOB_HEAL: a folder of whose names the kernel's list may be old; 0: none */
 	unsigned n_read_only; /* times that it waited for the file system to be made writable */
 	bool waits; /* for that */
-	bool large; /* JOB_VOLUME: a new one of many files */
+	bool fresh; /* JOB_VOLUME: a new one, */
+	bool large; /* with many files, or where the new ones of its pod that wait have many */
 	bool later; /* it is among publish->later */
 	bool mends; /* JOB_VOLUME: the new content is there, and some names that were in the way of others have gone */
 	bool cleaning; /* the job has failed, its steps take back what they can */

@@ -1,8 +1,9 @@
 /* Publish queue: which job is next. First come, first served; but a new volume of many files, which nobody reads before it is whole,
- * and of which the publisher makes and reads some hundred files in a message, waits until nobody else does: it is among the later ones.
- * Otherwise a pod with some of them would keep everybody's updates waiting for as many seconds. What concerns one pod stays in its
- * order: behind a later one of it all else of it is one, too. Somebody may always wait: so after a number of others the first of the
- * later ones is put behind those that are in the queue by then, and overtaken by nobody any more. */
+ * and of which the publisher makes and reads some hundred files in a message, waits until nobody else does: it is among the later
+ * ones. Otherwise a pod with some of them would keep everybody's updates waiting for as many seconds; and so would one that has as
+ * many files in more volumes. What concerns one pod stays in its order: behind a later one of it all else of it is one, too. Somebody
+ * may always wait: so after a number of others the first of the later ones is put behind those that are in the queue by then, and
+ * overtaken by nobody any more. */
 #include "fusefs/publish_internal.h"
 
 #define OVERTAKEN_MAX 1000
@@ -65,8 +66,28 @@ static void later_have_a_turn(struct publish *p)
 	later_begin_with_large(p);
 }
 
+static void fresh_add(struct pod_jobs *pod, const struct job *j)
+{
+	struct payload_size s = payload_size(j->payload);
+
+	pod->fresh.n_nodes += s.n_nodes;
+	pod->fresh.n_bytes += s.n_bytes;
+}
+
+static void fresh_take(struct pod_jobs *pod, const struct job *j)
+{
+	struct payload_size s = payload_size(j->payload);
+
+	pod->fresh.n_nodes -= s.n_nodes;
+	pod->fresh.n_bytes -= s.n_bytes;
+}
+
 void job_enqueue(struct publish *p, struct job *j)
 {
+	if (j->fresh) {
+		fresh_add(j->pod, j);
+		j->large = payload_size_is_large(j->pod->fresh);
+	}
 	j->later = j->large || j->pod->n_later > 0;
 	j->pod->n_later += j->later;
 	list_append(j->later ? &p->later : &p->queue, &j->link);
@@ -86,6 +107,8 @@ void job_leave_queue(struct publish *p, struct job *j)
 {
 	list_remove(&j->link);
 	list_remove(&j->in_pod);
+	if (j->fresh)
+		fresh_take(j->pod, j);
 	if (j->later) {
 		j->later = false;
 		j->pod->n_later--;

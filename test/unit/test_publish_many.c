@@ -579,6 +579,34 @@ static void large_ones_may_be_overtaken_by_removals(void **state)
 	assert_null(strstr(f.log.data, "mkdir big-1"));
 }
 
+/* Each of them is small, and the first one is not put behind anybody. */
+static void many_new_ones_of_a_pod_are_as_a_large_one(void **state)
+{
+	enum { VOLUMES = 40 };
+	struct result fresh[VOLUMES] = { 0 }, res = { 0 };
+	char names[VOLUMES][4];
+
+	begin_with("key=1");
+	f.log.max = 16 << 20;
+	for (int i = 0; i < VOLUMES; i++) {
+		snprintf(names[i], sizeof names[i], "%d", i);
+		order_many(&(struct volume_path){ "big-0", "p", names[i] }, 1000, "", &fresh[i]);
+	}
+	order_update(0, "key=2", &res);
+	run();
+	for (int i = 0; i < VOLUMES; i++)
+		assert_int_equal(fresh[i].n == 1 ? fresh[i].r : -1, 0);
+	assert_int_equal(res.n == 1 ? res.r : -1, 0);
+	assert_true(place_of("mkdir big-0/volumes/p/0\n") < place_of("rename uid/volumes/p/a/..data_tmp"));
+	assert_true(place_of("rename uid/volumes/p/a/..data_tmp") < place_of("mkdir big-0/volumes/p/1\n"));
+	/* nothing of it is left: again the first one is small */
+	buf_clear(&f.log);
+	order_many(&(struct volume_path){ "big-0", "p", "more" }, 1000, "", &fresh[0]);
+	order_update(0, "key=3", &res);
+	run();
+	assert_true(place_of("mkdir big-0/volumes/p/more\n") < place_of("rename uid/volumes/p/a/..data_tmp"));
+}
+
 /* Containers read it, whether it was healed already or not. */
 static void a_large_one_of_an_earlier_process_is_no_new_one(void **state)
 {
@@ -746,6 +774,7 @@ int main(void)
 		TEST(a_large_new_one_is_read_when_nobody_waits_for_content),
 		TEST(large_new_ones_are_made_when_nobody_else_waits),
 		TEST(large_ones_may_be_overtaken_by_removals),
+		TEST(many_new_ones_of_a_pod_are_as_a_large_one),
 		TEST(a_large_one_of_an_earlier_process_is_no_new_one),
 		TEST(the_next_pod_of_a_name_is_named_after_the_end_of_the_last),
 		TEST(the_end_of_a_pod_waits_for_nothing_that_waits),
