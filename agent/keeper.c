@@ -250,12 +250,12 @@ void keeper_note_publisher(struct keeper *k)
 		__atomic_store_n(&k->conn.shared->publisher, k->publisher.pid, __ATOMIC_RELAXED);
 }
 
-static void keeper_publisher_restart(struct loop_source *s, void *userdata)
+void keeper_publisher_restart(struct loop_source *s, void *userdata)
 {
 	struct keeper *k = userdata;
 	struct err e = ERR_INIT;
 
-	if (k->stopping || k->publisher.pid || k->stage != STAGE_READY)
+	if (k->stopping || k->publisher.pid || k->stage != STAGE_READY || keeper_start_waits(k))
 		return;
 	if (keeper_start_publisher(k, &e) < 0) {
 		log_error(NULL, "start the publisher: %s", err_text(&e));

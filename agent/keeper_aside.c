@@ -92,6 +92,14 @@ static struct aside *keeper_put_aside(struct keeper *k)
 	return a;
 }
 
+bool keeper_start_waits(struct keeper *k)
+{
+	k->start_waits = false;
+	for (size_t i = 0; i < ARRAY_SIZE(k->aside); i++)
+		k->start_waits |= k->aside[i].child.pid > 0 && k->aside[i].untold;
+	return k->start_waits;
+}
+
 void keeper_end_generations_publisher(struct keeper *k)
 {
 	if (child_kill_within(&k->publisher, END_USEC))
@@ -116,6 +124,8 @@ void keeper_look_after_aside(struct keeper *k)
 		if (k->stage == STAGE_READY && k->aside[i].untold)
 			aside_tell(k, &k->aside[i]);
 	}
+	if (k->start_waits && !keeper_start_waits(k))
+		loop_timer_set(k->publisher.restart, 0);
 	if (k->stage != STAGE_READY || !k->publisher_killed_usec ||
 	    loop_now(k->loop) - k->publisher_killed_usec < ASIDE_USEC)
 		return;

@@ -63,6 +63,7 @@ struct keeper {
 	char *hanging_in; /* what the agent has said of where it hangs; NULL: nothing */
 	bool hanging_moves;
 	struct aside aside[ASIDES_MAX];
+	bool start_waits; /* of the next publisher, until the agent knows of all of them */
 	struct log_limit asides; /* lines about more than that */
 	unsigned n_publisher_deaths; /* its agent has not gone with it */
 	unsigned n_start_hangs; /* agents that hung before they were ready, in a row */
@@ -83,6 +84,8 @@ void keeper_exit_if_stopped(struct keeper *k);
 void keeper_tell_restarts(struct keeper *k);
 /* The arena has the present one's pid, or 0. */
 void keeper_note_publisher(struct keeper *k);
+/* k->publisher.restart's: starts it, if it is wanted and not there. */
+void keeper_publisher_restart(struct loop_source *s, void *userdata);
 /* Starts the offline cache's process anew; however often it is asked for, ever more slowly. -EINVAL: there is no cache. */
 int keeper_want_cache(struct keeper *k);
 
@@ -107,6 +110,9 @@ void keeper_end_generations_publisher(struct keeper *k);
 bool keeper_aside_died(struct keeper *k, pid_t pid);
 /* Tells a new agent. */
 void keeper_tell_aside(struct keeper *k);
+/* There is one of which the agent could not be told: the next publisher would be sent where this one hangs. k->publisher.restart
+ * is set when it has been told, or this one has ended. */
+bool keeper_start_waits(struct keeper *k);
 /* Now and then: puts the publisher aside, if it should have ended. */
 void keeper_look_after_aside(struct keeper *k);
 void keeper_forget_aside(struct keeper *k);

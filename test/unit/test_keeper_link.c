@@ -2,7 +2,9 @@
 #include "agent/keeper_internal.h"
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
+#include <sys/prctl.h>
 #include <cmocka.h>
 
 #include "agent/link.h"
@@ -203,6 +205,75 @@ static void the_end_of_a_publisher_is_not_told_to_the_next_agent(void **state)
 	assert_int_equal(count_messages(t, LINK_PUBLISHER_ENDED, INT_MAX), 0);
 }
 
+/* Or it would be given the order that the other one hangs in. */
+static void the_next_publisher_comes_when_the_agent_knows_of_the_one_before(void **state)
+{
+	struct rig *t = *state;
+	struct keeper *k = &t->k;
+	pid_t pid = fork();
+	struct link_message m;
+	int fd;
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		pause();
+		_exit(0);
+	}
+	k->world.loop = k->loop;
+	k->publisher = CHILD_INIT("publisher");
+	k->publisher.pid = pid;
+	k->publisher_killed_usec = 1;
+	keeper_note_hanging(k, "uid/volumes", false);
+	assert_int_equal(loop_add_timer(k->loop, keeper_publisher_restart, k, &k->publisher.restart), 0);
+	while (link_send(k->link, LINK_RESTARTS, 0, 0, NULL, -1) == 0)
+		;
+	keeper_look_after_aside(k);
+	assert_int_equal(k->aside[0].pid, pid);
+	assert_true(loop_run_once(k->loop, USEC_PER_SEC) >= 0); /* the timer's */
+	assert_int_equal(k->publisher.pid, 0);
+	assert_int_equal(count_messages(t, LINK_PUBLISHER, 0), 0);
+
+	keeper_look_after_aside(k);
+	while (k->publisher.pid == 0)
+		assert_true(loop_run_once(k->loop, USEC_PER_SEC) >= 0);
+	assert_int_equal(link_receive(t->agent, &m, &fd), 0);
+	assert_int_equal(m.type, LINK_PUBLISHER_ASIDE);
+	assert_int_equal(m.value, pid);
+	assert_string_equal(m.path, "uid");
+	do {
+		assert_int_equal(link_receive(t->agent, &m, &fd), 0);
+	} while (m.type == LINK_RESTARTS);
+	assert_int_equal(m.type, LINK_PUBLISHER);
+	assert_int_equal(m.value, k->publisher.pid);
+	close_fd(fd);
+	child_kill(&k->publisher);
+	child_kill(&k->aside[0].child);
+	keeper_forget_aside(k);
+	loop_source_free(k->publisher.restart);
+}
+
+/* It had nothing of the agent's to be told any more. */
+static void the_next_publisher_comes_when_one_has_ended_that_nobody_knew_of(void **state)
+{
+	struct rig *t = *state;
+	struct keeper *k = &t->k;
+
+	k->world.loop = k->loop;
+	k->publisher = CHILD_INIT("publisher");
+	assert_int_equal(loop_add_timer(k->loop, keeper_publisher_restart, k, &k->publisher.restart), 0);
+	k->aside[0] = (struct aside){ .child = CHILD_INIT("publisher"), .untold = true };
+	k->aside[0].child.pid = INT_MAX;
+	keeper_publisher_restart(NULL, k);
+	assert_int_equal(k->publisher.pid, 0);
+	assert_true(keeper_aside_died(k, INT_MAX));
+	keeper_look_after_aside(k);
+	while (k->publisher.pid == 0)
+		assert_true(loop_run_once(k->loop, USEC_PER_SEC) >= 0);
+	child_kill(&k->publisher);
+	loop_source_free(k->publisher.restart);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -213,6 +284,8 @@ int main(void)
 		TEST(of_reloads_in_a_row_the_last_one_counts),
 		TEST(the_end_of_a_publisher_is_told_until_the_agent_has_heard_of_it),
 		TEST(the_end_of_a_publisher_is_not_told_to_the_next_agent),
+		TEST(the_next_publisher_comes_when_the_agent_knows_of_the_one_before),
+		TEST(the_next_publisher_comes_when_one_has_ended_that_nobody_knew_of),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
