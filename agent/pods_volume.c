@@ -261,19 +261,22 @@ static void volume_flight_landed(void *userdata, int r, const struct publish_res
 {
 	cleanup(volume_flight_freep) struct volume_flight *f = userdata;
 	struct volume *v = f->volume;
+	bool shown;
 
 	if (!v)
 		return;
-	if (r == 0)
+	/* one that is held behind the switch; but nobody starts with what is not whole */
+	shown = res && (r >= 0 || v->condition == VOLUME_READY);
+	if (shown && r != PUBLISH_UNCHANGED)
 		volume_measure(v, f, res);
 	else if (r < 0)
 		volume_pass_on(v, f);
 	if (v->flight != f)
 		return;
 	v->flight = NULL;
-	if (r >= 0) {
+	if (shown)
 		volume_settle(v, f, r == PUBLISH_UNCHANGED, res);
-	} else if (r != -ESTALE) {
+	if (r < 0 && r != -ESTALE) {
 		if (v->condition != VOLUME_READY)
 			v->condition = VOLUME_FAILED;
 		volume_set_error(v, err_text(e),

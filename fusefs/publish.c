@@ -178,6 +178,8 @@ static void job_fail(struct publish *p, struct job *j, int r, const struct err *
 	j->err = *why;
 	if (j->kind == JOB_VOLUME && v && plan_is_switched(&j->plan))
 		v->good = false;
+	if (j->kind == JOB_VOLUME && r == -ETIMEDOUT && (j->mends || plan_is_switched(&j->plan)))
+		volume_shown(j);
 	if (j->kind == JOB_REMOVE_VOLUME || j->kind == JOB_REMOVE_POD)
 		volumes_doubt(p, j->path);
 	if (j->kind == JOB_EXPIRE && r == -ETIMEDOUT)
@@ -467,7 +469,7 @@ static void job_tell(struct job *take_j)
 		res.rested_usec = clock_monotonic_usec() - j->rests_since_usec;
 	list_remove(&j->link);
 	if (j->fn)
-		j->fn(j->userdata, j->r, j->r >= 0 ? &res : NULL, &j->err);
+		j->fn(j->userdata, j->r, j->r >= 0 || j->shown ? &res : NULL, &j->err);
 }
 
 static bool has_work(const struct publish *p)

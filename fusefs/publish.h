@@ -36,7 +36,8 @@ struct publish_result {
 /* r: 0 published (and read once through the mount, so that it is warm), PUBLISH_UNCHANGED, -ESTALE: overtaken by a
  * newer payload or by the removal, -ECANCELED: publish_free() came first, -ETIMEDOUT, -ENOLCK: see
  * publish_put_aside(), otherwise why it failed. Before ..data is switched that leaves the volume as it was; after it,
- * and in a flat volume, what has changed stays, and the next payload makes it whole. res is NULL unless r >= 0.
+ * and in a flat volume, what has changed stays, and the next payload makes it whole. res is NULL unless r >= 0, or
+ * -ETIMEDOUT and the new content is what the volume shows, though not whole.
  * e->reason: SECMEM_FULL, or none. */
 typedef void (*publish_fn)(void *userdata, int r, const struct publish_result *res, const struct err *e);
 

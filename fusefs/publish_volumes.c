@@ -180,6 +180,18 @@ void volume_label(struct publish *p, const struct plan_shown *s, const struct pa
 	(void)label_refresh(p->tree, s->version, s->flat ? s->vol : s->version, pl, updated_usec);
 }
 
+void volume_shown(struct job *j)
+{
+	struct plan_shown s;
+
+	if (!plan_shown(&j->plan, &s))
+		return;
+	j->flat = s.flat;
+	j->realtime_usec = version_updated(s.version) ?: j->realtime_usec ?: clock_realtime_usec();
+	snprintf(j->plan.version, sizeof j->plan.version, "%s", s.name);
+	j->shown = true;
+}
+
 void volume_published(struct publish *p, struct job *j)
 {
 	struct volume *v = map_get_str(&p->volumes, j->path);

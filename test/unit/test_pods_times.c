@@ -146,6 +146,45 @@ static void a_change_that_is_overtaken_unseen_is_measured_with_the_next(void **s
 	settle();
 }
 
+/* The pod has a folder locked, and ..data leads to the new version. */
+static void a_change_that_a_held_volume_shows_is_told_and_measured(void **state)
+{
+	const struct volume *v;
+	int fd;
+
+	say_node((char[]){ "1" });
+	say_pod("p");
+	say_secret("1", "k", "MQ==");
+	run();
+	for (int shown = 0; shown < 2; shown++) {
+		size_t before = n_seen();
+
+		f.hang_at = f.n_changes + (shown ? 5 : 4);
+		say_secret(shown ? "3" : "2", "k", shown ? "Mw==" : "Mg==");
+		run();
+		assert_int_equal(n_seen(), before);
+		f.hang_at = 0;
+		fd = f.fd;
+		publish_put_aside(f.publish, PID, "p/volumes", false);
+		attach();
+		run();
+		v = &pods_find(node.pods, "p")->volumes[0];
+		assert_int_equal(v->condition, VOLUME_READY);
+		assert_int_equal(v->reason, REASON_FOLDER_HELD);
+		assert_string_equal(v->resource_version, shown ? "3," : "1,");
+		assert_int_equal(n_seen(), before + (size_t)shown);
+		close_fd(fd);
+		publish_aside_ended(f.publish, PID);
+		while (v->reason == REASON_FOLDER_HELD) {
+			assert_true(loop_run_once(f.loop, 1000) >= 0);
+			publisher_serve();
+		}
+		assert_string_equal(v->resource_version, shown ? "3," : "2,");
+		assert_int_equal(n_seen(), before + 1);
+		settle();
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -154,6 +193,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_change_that_is_overtaken_when_it_can_be_seen_is_measured, node_setup,
 						node_teardown),
 		cmocka_unit_test_setup_teardown(a_change_that_is_overtaken_unseen_is_measured_with_the_next, node_setup,
+						node_teardown),
+		cmocka_unit_test_setup_teardown(a_change_that_a_held_volume_shows_is_told_and_measured, node_setup,
 						node_teardown),
 	};
 

@@ -145,8 +145,14 @@ static void a_pod_hangs_one_publisher_whatever_is_put_off(void **state)
 	n_messages = f.n_messages;
 	fd = put_aside(path, moves);
 	run();
-	for (size_t i = 0; i < ARRAY_SIZE(VOLUMES); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(VOLUMES); i++) {
+		cleanup_free char *data = str_format("uid/volumes/p/%s/..data", VOLUMES[i].name);
+		struct node *link = resolve(data, strlen(data));
+
 		assert_int_equal(res[i].r, -ETIMEDOUT);
+		assert_true(link && res[i].version[0]);
+		assert_string_equal(res[i].version, node_target(link)); /* whose content is a=2 */
+	}
 	assert_int_equal(f.n_messages, n_messages);
 	assert_shown("uid/volumes/p/v", "..data>..v ..v/ ..v/a=1 ..v/ ..v/a=2 a>..data/a ");
 	publish_aside_ended(f.publish, PID);
@@ -170,6 +176,7 @@ static void nothing_is_left_of_what_was_not_shown(void **state)
 	fd = put_aside("uid", false);
 	run();
 	assert_int_equal(res.r, -ETIMEDOUT);
+	assert_string_equal(res.version, "");
 	assert_shown(V, "..data>..v ..v/ ..v/a=1 ..v/ ..v/a=2 a>..data/a ");
 	publish_aside_ended(f.publish, PID);
 	until_it_is_published(&AT, "a=1"); /* as it was before */
