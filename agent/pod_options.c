@@ -40,10 +40,20 @@ int pod_options_complain(struct pod *p, const char *annotation, const struct pod
 static struct pod_volume *find_volume(struct pod *p, const char *name, size_t len)
 {
 	for (size_t i = 0; i < p->n_volumes; i++)
-		if (p->volumes[i].kind != POD_VOLUME_OTHER && strlen(p->volumes[i].name) == len &&
-		    strncmp(p->volumes[i].name, name, len) == 0)
+		if (p->volumes[i].kind != POD_VOLUME_OTHER && strncmp(p->volumes[i].name, name, len) == 0 &&
+		    !p->volumes[i].name[len])
 			return &p->volumes[i];
 	return NULL;
+}
+
+/* Each is looked for among all volumes. */
+static bool names_too_many(const char *text)
+{
+	size_t n = 1;
+
+	for (; n <= POD_LIVE_NAMES_MAX && (text = strchr(text, ',')); text++)
+		n++;
+	return n > POD_LIVE_NAMES_MAX;
 }
 
 static int read_live(struct pod *p, const char *key, const char *text)
@@ -53,6 +63,8 @@ static int read_live(struct pod *p, const char *key, const char *text)
 			p->volumes[i].live = p->volumes[i].kind != POD_VOLUME_OTHER;
 		return 0;
 	}
+	if (names_too_many(text))
+		return pod_options_complain(p, key, &NOWHERE, "names more than %d volumes", POD_LIVE_NAMES_MAX);
 	for (;;) {
 		size_t len, part;
 		struct pod_volume *v;

@@ -11,7 +11,8 @@
 /* A map of volumes and what is asked of each (volume_options.h). */
 #define POD_OPTION_VOLUMES POD_OPTION_PREFIX "volumes"
 
-#define POD_MISTAKES_MAX 16 /* of one pod; more are not kept */
+#define POD_MISTAKES_MAX   16 /* of one pod; more are not kept */
+#define POD_LIVE_NAMES_MAX 1000 /* as many as a pod has volumes, at most; an annotation that has more names none */
 
 /* Reads the annotations (NULL: none) of a pod whose volumes are known. What is wrong is in p->mistakes, and where it is
  * not known what is asked of a volume, in its option_error. -ENOMEM. */

@@ -366,6 +366,29 @@ static void hostile_text_costs_little(void **state)
 	}
 }
 
+/* Each name is looked for among all volumes, whenever the pod is read. */
+static void names_of_live_volumes_are_bounded(void **state)
+{
+	for (size_t n = POD_LIVE_NAMES_MAX; n <= 250000; n += 249000) {
+		cleanup_buf struct buf text = BUF_INIT(1u << 20);
+		cleanup_pod struct pod *pod = NULL;
+
+		assert_int_equal(buf_add_str(&text, "{\"secretlet.dev/live\":\"b"), 0);
+		buf_repeat(&text, ",", n - 2);
+		assert_int_equal(buf_add_str(&text, ",a\"}"), 0);
+		pod = pod_make(text.data);
+		if (n == POD_LIVE_NAMES_MAX) {
+			assert_string_equal(live(pod), "a b ");
+			assert_string_equal(pod->mistakes[0].text, "\"\" is no volume of this pod that is served here");
+			continue;
+		}
+		assert_string_equal(live(pod), "");
+		assert_int_equal(pod->n_mistakes, 1);
+		assert_string_equal(pod->mistakes[0].annotation, "secretlet.dev/live");
+		assert_string_equal(pod->mistakes[0].text, "names more than 1000 volumes");
+	}
+}
+
 /* Each volume has its own copy of what is asked of all: a thousand volumes with a thousand keys are too much. */
 static void keys_of_all_volumes_are_bounded(void **state)
 {
@@ -509,6 +532,7 @@ int main(void)
 		cmocka_unit_test(mistake_is_told_and_costs_its_volume_alone),
 		cmocka_unit_test(what_cannot_be_read_costs_all),
 		cmocka_unit_test(hostile_text_costs_little),
+		cmocka_unit_test(names_of_live_volumes_are_bounded),
 		cmocka_unit_test(keys_of_all_volumes_are_bounded),
 		cmocka_unit_test(only_so_many_mistakes_are_kept),
 		cmocka_unit_test(mistakes_are_said_in_one_line),
