@@ -3,6 +3,7 @@
  * the publisher has seen one: so a turn of the loop makes some, and where many files wait for the publisher none are made until some
  * have got there. Pods take turns, and the many volumes that have few files do not wait for the few that have many. */
 #include "agent/pods_internal.h"
+#include "agent/views.h"
 
 #define TURN_COST    10000 /* what one turn makes, about: some milliseconds */
 #define WAITING_MAX  65536 /* files on their way to the publisher, above which no more are sent after them */
@@ -12,7 +13,7 @@
 
 static size_t volume_cost(const struct volume *v)
 {
-	size_t cost = VOLUME_COST;
+	size_t cost = VOLUME_COST + view_nested_cost(v->pod->pod, v->spec->name);
 
 	for (size_t i = 0; i < v->n_sources; i++) {
 		const struct store_entry *entry = v->entries[i];

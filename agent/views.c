@@ -6,6 +6,7 @@
 #include "agent/pod_options.h"
 #include "agent/reason.h"
 #include "common/buf.h"
+#include "common/map.h"
 #include "common/str.h"
 
 #define VERSIONS_MAX 65536 /* of text: sources times the length of a resourceVersion */
@@ -94,8 +95,9 @@ static int container_clean_paths(const struct pod_container *container)
 	return 0;
 }
 
-/* The first one in order that is below dir, if any is: all that are follow each other. */
-static size_t first_below(const struct pod_container *c, const char *dir)
+/* The first one in order that is dir with this byte after it, or comes after such ones; with '/', all that are below
+ * dir follow each other from there, and end where it is with the byte after that. */
+static size_t first_from(const struct pod_container *c, const char *dir, unsigned char next)
 {
 	size_t low = 0, high = c->n_mounts, len = strlen(dir);
 
@@ -104,7 +106,7 @@ static size_t first_below(const struct pod_container *c, const char *dir)
 		const char *path = c->sorted_paths[middle];
 		int r = strncmp(path, dir, len);
 
-		if (r < 0 || (r == 0 && (unsigned char)path[len] < '/'))
+		if (r < 0 || (r == 0 && (unsigned char)path[len] < next))
 			low = middle + 1;
 		else
 			high = middle;
@@ -115,17 +117,20 @@ static size_t first_below(const struct pod_container *c, const char *dir)
 static int nested_in(const struct pod_container *c, const char *dir, int (*fn)(void *userdata, const char *path),
 		     void *userdata)
 {
+	const size_t end = first_from(c, dir, '/' + 1);
 	const char *last = NULL;
 	int r;
 
-	for (size_t i = first_below(c, dir); i < c->n_mounts; i++) {
+	for (size_t i = first_from(c, dir, '/'); i < end; i++) {
 		const char *path = c->sorted_paths[i];
 
-		if (strncmp(path, dir, strlen(dir)) != 0 || path[strlen(dir)] != '/')
-			return 0;
-		/* one nested in a nested one is that one's business */
-		if (!path_is_below(path, dir) || (last && path_is_below(path, last)))
+		if (!path_is_below(path, dir))
 			continue;
+		/* those nested in a nested one are that one's business */
+		if (last && path_is_below(path, last)) {
+			i = first_from(c, last, '/' + 1) - 1;
+			continue;
+		}
 		last = path;
 		r = fn(userdata, path + strlen(dir) + 1);
 		if (r < 0)
@@ -134,8 +139,9 @@ static int nested_in(const struct pod_container *c, const char *dir, int (*fn)(v
 	return 0;
 }
 
-static int nested_of_mount(const struct pod_container *c, size_t i, int (*fn)(void *userdata, const char *path),
-			   void *userdata, struct err *e)
+/* What is nested in the container's i-th mount, if no other of the volume's mounts in it is at the same path. */
+static int nested_of_mount(const struct pod_container *c, size_t i, struct map *places,
+			   int (*fn)(void *userdata, const char *path), void *userdata, struct err *e)
 {
 	int r;
 
@@ -145,12 +151,22 @@ static int nested_of_mount(const struct pod_container *c, size_t i, int (*fn)(vo
 	if (str_starts(c->clean_paths[i], "../") || str_eq(c->clean_paths[i], ".."))
 		return reason_set(e, REASON_MOUNT_PATH_INVALID,
 				  err_set(e, -EINVAL, "invalid container mount point %s", c->clean_paths[i]));
-	return nested_in(c, c->clean_paths[i], fn, userdata);
+	if (places)
+		r = map_add_str(places, c->clean_paths[i], c->clean_paths[i]);
+	if (r == -ENOMEM)
+		return err_set(e, r, "out of memory");
+	return r == -EEXIST ? 0 : nested_in(c, c->clean_paths[i], fn, userdata);
+}
+
+static bool in_same_container(const struct pod_mount_at *mounts, size_t n, size_t i, size_t j)
+{
+	return i < n && j < n && mounts[i].container == mounts[j].container;
 }
 
 int view_nested_mounts(const struct pod *pod, const char *volume, int (*fn)(void *userdata, const char *path),
 		       void *userdata, struct err *e)
 {
+	struct map places = MAP_INIT; /* in one container, by their clean paths */
 	const struct pod_mount_at *mounts;
 	size_t n;
 	int r;
@@ -158,12 +174,36 @@ int view_nested_mounts(const struct pod *pod, const char *volume, int (*fn)(void
 	r = pod_volume_mounts(pod, volume, &mounts, &n);
 	if (r < 0)
 		return err_set(e, r, "out of memory");
-	for (size_t i = 0; i < n; i++) {
-		r = nested_of_mount(&pod->containers[mounts[i].container], mounts[i].mount, fn, userdata, e);
-		if (r < 0)
-			return r;
+	for (size_t i = 0; i < n && r >= 0; i++) {
+		bool is_first = !in_same_container(mounts, n, i, i - 1);
+		bool is_only = is_first && !in_same_container(mounts, n, i, i + 1);
+
+		if (is_first)
+			map_deinit(&places);
+		r = nested_of_mount(&pod->containers[mounts[i].container], mounts[i].mount, is_only ? NULL : &places,
+				    fn, userdata, e);
 	}
-	return 0;
+	map_deinit(&places);
+	return MIN(r, 0);
+}
+
+size_t view_nested_cost(const struct pod *pod, const char *volume)
+{
+	const struct pod_mount_at *mounts;
+	size_t n, cost = 0;
+
+	if (pod_volume_mounts(pod, volume, &mounts, &n) < 0)
+		return 0;
+	for (size_t i = 0; i < n; i++) {
+		const struct pod_container *c = &pod->containers[mounts[i].container];
+		const char *dir;
+
+		if (container_clean_paths(c) < 0)
+			return cost;
+		dir = c->clean_paths[mounts[i].mount];
+		cost += 1 + first_from(c, dir, '/' + 1) - first_from(c, dir, '/');
+	}
+	return cost;
 }
 
 /* --- payload --- */

@@ -26,7 +26,10 @@ int view_check_paths(const struct pod *pod, const struct pod_volume *volume, str
 char *view_object(const struct pod *pod, const struct pod_volume_source *source);
 
 /* The folders below `volume`'s mount path at which the pod's other mounts need a mount point, as the kubelet's
- * getNestedMountpoints() finds them. fn is called with each path, relative to the volume. -EINVAL: a mount path leads out
+ * getNestedMountpoints() finds them. fn is called with each path, relative to the volume; for mounts of the volume that
+ * are at one place in a container, however it is spelt, once. -EINVAL: a mount path leads out
  * of the container's root. */
 int view_nested_mounts(const struct pod *pod, const char *volume, int (*fn)(void *userdata, const char *path),
 		       void *userdata, struct err *e);
+/* How much that is, at most: mounts of the volume and mounts below them. Less, if there is no memory. */
+size_t view_nested_cost(const struct pod *pod, const char *volume);

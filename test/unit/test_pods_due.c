@@ -146,6 +146,40 @@ static void small_volumes_are_made_some_at_a_time_and_pods_take_turns(void **sta
 	settle();
 }
 
+/* Small ones, but for what is nested in them: a thousand mounts in each, at one place. */
+static void what_is_nested_in_volumes_counts_as_well(void **state)
+{
+	cleanup_buf struct buf text = BUF_INIT(16 << 20);
+	cleanup_json json_t *j = NULL;
+	cleanup_pod struct pod *pod = NULL;
+	const char *comma = "";
+
+	buf_add_str(&text, "{\"metadata\":{\"name\":\"deep\",\"namespace\":\"ns\",\"uid\":\"deep\"},\"spec\":{"
+			   "\"volumes\":[{\"name\":\"e\",\"emptyDir\":{}}");
+	for (size_t i = 0; i < VOLUMES; i++)
+		buf_printf(&text, ",{\"name\":\"v%zu\",\"secret\":{\"secretName\":\"s\"}}", i);
+	buf_add_str(&text, "],\"containers\":[{\"name\":\"c\",\"volumeMounts\":[");
+	for (size_t i = 0; i < VOLUMES; i++, comma = ",")
+		buf_printf(&text, "%s{\"name\":\"v%zu\",\"mountPath\":\"/%*sv\"}", comma, i, (int)i, "");
+	for (size_t i = 0; i < 900; i++)
+		buf_printf(&text, ",{\"name\":\"e\",\"mountPath\":\"/v/%zu\"}", i);
+	assert_int_equal(buf_add_str(&text, "]}]}}"), 0);
+	for (char *at = text.data; (at = strstr(at, "\"/ ")); at++)
+		for (char *c = at + 2; *c == ' '; c++)
+			*c = '/';
+	j = json_from(text.data);
+	assert_int_equal(codec_pod(j, &pod, NULL), 0);
+	pods_pod_changed(node.pods, pod);
+	run();
+	say_secret("s", 1, 1);
+	assert_in_range(publish_stats(f.publish).n_queued, 1, 10000 / 900);
+	assert_in_range(turns(), 1, 10000 / 900);
+	run();
+	assert_true(is_ready("deep"));
+	assert_int_equal(n_due("deep"), 0);
+	settle();
+}
+
 static void what_is_due_shows_the_newest_and_is_measured_from_its_event(void **state)
 {
 	const struct histogram *visible = &pods_times(node.pods)->visible[POD_VOLUME_SECRET];
@@ -212,6 +246,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(many_large_volumes_are_made_some_at_a_time, many_setup, node_teardown),
 		cmocka_unit_test_setup_teardown(small_volumes_are_made_some_at_a_time_and_pods_take_turns, many_setup,
 						node_teardown),
+		cmocka_unit_test_setup_teardown(what_is_nested_in_volumes_counts_as_well, many_setup, node_teardown),
 		cmocka_unit_test_setup_teardown(what_is_due_shows_the_newest_and_is_measured_from_its_event, many_setup,
 						node_teardown),
 		cmocka_unit_test_setup_teardown(what_is_due_may_change_or_go, many_setup, node_teardown),

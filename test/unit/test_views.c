@@ -560,6 +560,18 @@ static const struct {
 	  NESTED_POD(C("c", M("vol1", "/dir") "," M("vol2", "/dir/nested") "," M("vol1", "/other") "," //
 		       M("vol2", "/other/nested2"))),
 	  "nested nested2" },
+	{ "mounted twice at one place, spelt in other ways",
+	  NESTED_POD(C("c", M("vol1", "/dir") "," M("vol1", "//dir") "," M("vol2", "/dir/nested") "," //
+		       M("vol1", "/./dir/") "," M("vol1", "/x/../dir"))),
+	  "nested" },
+	{ "at one place in two containers",
+	  NESTED_POD(C("a", M("vol1", "/dir") "," M("vol1", "/dir/") "," M("vol2", "/dir/x")) "," C(
+		  "b", M("vol1", "/dir") "," M("vol2", "/dir/y") "," M("vol1", "//dir"))),
+	  "x y" },
+	{ "those nested in nested ones are left out, and those between them are not",
+	  NESTED_POD(C("c", M("vol1", "/d") "," M("vol2", "/d/a") "," M("vol2", "/d/a/1") "," M("vol2", "/d/a/2") "," //
+		       M("vol2", "/d/b/1") "," M("vol2", "/d/b/1/2") "," M("vol2", "/d/b/2") "," M("vol2", "/dd/3"))),
+	  "a b/1 b/2" },
 	{ "in two containers",
 	  NESTED_POD(
 		  C("a", M("vol1", "/dir") "," M("vol2", "/dir/x")) "," C("b", M("vol1", "/d") "," M("vol2", "/d/y"))),
