@@ -38,7 +38,9 @@
 #include "common/map.h"
 #include "common/str.h"
 
-#define FILES_MAX     10000
+#define FILES_MAX     10000 /* that are listed. More are known: those that have gone, until that is found out, */
+#define HEARD_MAX     (2 * FILES_MAX) /* and what events name, */
+#define KNOWN_MAX     (3 * FILES_MAX) /* and what a listing finds beside all these */
 #define OPENING_MAX   16 /* requests at the keeper at one time */
 #define QUIET_USEC    (5 * USEC_PER_MSEC)
 #define WAIT_MAX_USEC (50 * USEC_PER_MSEC) /* and then a last QUIET_USEC at most */
@@ -56,6 +58,7 @@ struct manifest_file {
 	char *path;
 	const char *name; /* in path */
 	bool listed; /* was there when the folder was listed last */
+	bool asked; /* it was to be opened: what it gave may count */
 	bool is_link;
 	bool changed; /* to be read with the next batch */
 	bool created; /* somebody has begun to write it */
@@ -105,7 +108,8 @@ static void file_free(struct manifest_file *f)
 }
 DEFINE_CLEANUP(struct manifest_file *, file_free);
 
-static int get_file(struct manifests *m, const char *name, struct manifest_file **ret_f)
+/* -ENOBUFS: it would be one more than known_max. */
+static int get_file(struct manifests *m, const char *name, size_t known_max, struct manifest_file **ret_f)
 {
 	cleanup(file_freep) struct manifest_file *f = NULL;
 	int r;
@@ -113,8 +117,8 @@ static int get_file(struct manifests *m, const char *name, struct manifest_file 
 	*ret_f = map_get_str(&m->known, name);
 	if (*ret_f)
 		return 0;
-	if (map_count(&m->known) >= FILES_MAX)
-		return -E2BIG;
+	if (map_count(&m->known) >= known_max)
+		return -ENOBUFS;
 	f = calloc(1, sizeof(*f));
 	if (!f)
 		return -ENOMEM;
@@ -360,14 +364,16 @@ static void gather(struct manifests *m)
 		log_error(NULL, "%s: no timer; changes will not be seen", m->folder.path);
 }
 
-static int note_listed(struct manifests *m, const struct dirent *d)
+static int note_listed(struct manifests *m, const struct dirent *d, size_t *n)
 {
 	struct manifest_file *f = NULL;
 	int r;
 
 	if (!manifest_is_file_name(d->d_name) || d->d_type == DT_DIR)
 		return 0;
-	r = get_file(m, d->d_name, &f);
+	if (++*n > FILES_MAX)
+		return -E2BIG;
+	r = get_file(m, d->d_name, KNOWN_MAX, &f);
 	if (r < 0)
 		return r;
 	f->listed = true;
@@ -380,6 +386,7 @@ static int list_folder(struct manifests *m, struct err *e)
 {
 	struct manifest_file *f;
 	struct dirent *d;
+	size_t n = 0;
 	int fd, r = 0;
 	DIR *dir;
 
@@ -395,9 +402,11 @@ static int list_folder(struct manifests *m, struct err *e)
 	/* the offset is shared with the fd that was listed before */
 	rewinddir(dir);
 	while (r == 0 && (errno = 0, d = readdir(dir)))
-		r = note_listed(m, d);
+		r = note_listed(m, d, &n);
 	if (r == -E2BIG)
 		err_set(e, r, "%s: more than %d manifest files", m->folder.path, FILES_MAX);
+	else if (r == -ENOBUFS)
+		err_set(e, r, "%s: the names of the manifest files change too fast", m->folder.path);
 	else if (r < 0)
 		err_set(e, r, "%s: out of memory", m->folder.path);
 	else if (errno)
@@ -447,11 +456,24 @@ static void queue_changed(struct manifests *m)
 		}
 		f->created = f->created && !f->changed && !m->read_all;
 		f->changed = false;
+		f->asked = true;
 		list_remove(&f->queue_link);
 		list_append(&m->queue, &f->queue_link);
 	}
 	sort_queue(m);
 	m->read_all = false;
+}
+
+/* The folder could not be listed: names that it may never have as long as it is read are not collected. What was heard
+ * of them is made up for by reading all when it can be. */
+static void forget_unread(struct manifests *m)
+{
+	struct manifest_file *f;
+
+	m->read_all = true;
+	for (size_t it = 0; (f = map_next(&m->known, &it));)
+		if (!f->asked)
+			forget_file(m, f);
 }
 
 static void read_batch(struct loop_source *source, void *userdata)
@@ -466,6 +488,7 @@ static void read_batch(struct loop_source *source, void *userdata)
 	r = list_folder(m, &e);
 	if (r < 0) {
 		/* without the whole list nobody knows what is gone; that there are fewer files is told */
+		forget_unread(m);
 		manifest_folder_fail(&m->folder, &e, r != -E2BIG);
 		return;
 	}
@@ -526,9 +549,11 @@ static void handle_name(struct manifests *m, const char *name, uint32_t mask)
 	if (mask & IN_ISDIR)
 		return;
 	gather(m);
-	/* of a name that is not known: the folder is full, or memory is short; the listing says so */
-	if (get_file(m, name, &f) < 0)
+	/* there are too many, or memory is short: the listing says so, and whoever can be listed is read */
+	if (get_file(m, name, HEARD_MAX, &f) < 0) {
+		m->read_all = true;
 		return;
+	}
 	if (mask & IN_CREATE)
 		f->created = true;
 	else

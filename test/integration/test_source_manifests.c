@@ -2225,6 +2225,61 @@ static void more_files_than_are_read_are_refused_as_a_whole(void **state)
 	w->files->vtable = direct;
 }
 
+/* A name that was not known when there were too many counts as soon as there are fewer. */
+static void a_folder_that_was_too_full_is_read_when_it_is_not(void **state)
+{
+	struct world *w = *state;
+	char file[32];
+
+	for (int i = 0; i < N_TOO_MANY - 2; i++) {
+		snprintf(file, sizeof(file), "%d.yaml", i);
+		close(begin_writing(w, file, ""));
+	}
+	put_secret(w, "db.yaml", "db", "one");
+	begin(w);
+	expect(w, "synced");
+	want(w, "db");
+	expect(w, "secret default/db k=one");
+	want(w, "last");
+	expect(w, "secret default/last absent");
+	put_secret(w, "last.yaml", "last", "one");
+	wait_for_rejected(w, 1);
+	for (int i = 0; i < N_TOO_MANY - 2; i++) {
+		snprintf(file, sizeof(file), "%d.yaml", i);
+		drop(w, file);
+	}
+	expect(w, "secret default/last k=one");
+	assert_int_equal(health(w).n_rejected, 0);
+}
+
+static void a_large_folder_may_be_replaced_by_one_with_other_names(void **state)
+{
+	struct world *w = *state;
+	cleanup_free char *away = str_format("%s.away", w->dir);
+	char file[32];
+
+	for (int i = 0; i < N_TOO_MANY - 1; i++) {
+		snprintf(file, sizeof(file), "%d.yaml", i);
+		close(begin_writing(w, file, ""));
+	}
+	put_secret(w, "0.yaml", "db", "one");
+	begin(w);
+	expect(w, "synced");
+	want(w, "db");
+	expect(w, "secret default/db k=one");
+	assert_int_equal(rename(w->dir, away), 0);
+	eventually(w, health(w).n_watches == 0);
+	assert_int_equal(mkdir(w->dir, 0755), 0);
+	for (int i = 0; i < N_TOO_MANY - 1; i++) {
+		snprintf(file, sizeof(file), "other-%d.yaml", i);
+		close(begin_writing(w, file, ""));
+	}
+	put_secret(w, "other-9999.yaml", "db", "two");
+	expect(w, "secret default/db k=two");
+	assert_int_equal(health(w).n_rejected, 0);
+	assert_int_equal(nftw(away, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+}
+
 static unsigned long queued_events_max(void)
 {
 	unsigned long n = 0;
@@ -2361,6 +2416,8 @@ int main(void)
 		TEST(what_stands_in_the_folders_place_is_said),
 		TEST(a_folder_that_cannot_be_listed_keeps_what_it_gave),
 		TEST(more_files_than_are_read_are_refused_as_a_whole),
+		TEST(a_folder_that_was_too_full_is_read_when_it_is_not),
+		TEST(a_large_folder_may_be_replaced_by_one_with_other_names),
 		TEST(events_that_are_lost_are_made_up_for),
 		TEST(a_source_can_be_freed_while_files_are_being_opened),
 	};
