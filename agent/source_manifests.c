@@ -299,7 +299,11 @@ static void opened(void *userdata, int take_fd, int r)
 		err_set(&e, r, "%s: is a link that leads to nothing", f->path);
 		fail_file(m, f, &e);
 	} else if (r == -ENOENT || r == -ENOTDIR) {
-		forget_file(m, f);
+		/* it may have come again since */
+		if (f->changed || f->created)
+			gather(m);
+		else
+			forget_file(m, f);
 	} else if (r < 0 && r != -ECANCELED) {
 		err_set(&e, r, "%s: %s", f->path, strerror(-r));
 		fail_file(m, f, &e);
@@ -448,9 +452,10 @@ static void queue_changed(struct manifests *m)
 
 		if (!wanted)
 			continue;
-		/* its answer may be older than the change: once more, with the next batch */
+		/* its answer may be older than the change: once more, with the next batch, which sees by itself what
+		 * is not listed */
 		if (f->opening) {
-			f->changed = true;
+			f->changed |= m->read_all || f->created;
 			gather(m);
 			continue;
 		}

@@ -1967,6 +1967,37 @@ static void a_file_that_changes_while_it_is_opened_is_read_once_more(void **stat
 	expect(w, "secret default/db k=three");
 }
 
+static void a_file_that_comes_back_while_it_is_opened_is_read(void **state)
+{
+	struct world *w = *state;
+	struct held_files h;
+
+	put_secret(w, "db.yaml", "db", "one");
+	begin_held(w, &h);
+	drop(w, "db.yaml");
+	wait_for_held(w, &h);
+	/* the keeper has found nothing there */
+	put_secret(w, "db.yaml", "db", "two");
+	for (int i = 0; i < 5; i++)
+		assert_true(loop_run_once(w->loop, 20 * USEC_PER_MSEC) >= 0);
+	assert_int_equal(h.n, 1);
+	release(&h);
+	wait_for_held(w, &h);
+	release(&h);
+	expect(w, "secret default/db k=two");
+	/* and goes if it is gone again */
+	drop(w, "db.yaml");
+	wait_for_held(w, &h);
+	put_secret(w, "db.yaml", "db", "three");
+	for (int i = 0; i < 5; i++)
+		assert_true(loop_run_once(w->loop, 20 * USEC_PER_MSEC) >= 0);
+	drop(w, "db.yaml");
+	release(&h);
+	wait_for_held(w, &h);
+	release(&h);
+	expect(w, "secret default/db absent");
+}
+
 /* A switch while files are being read puts the telling off, and one that comes each time must not do so for ever. */
 static void a_folder_that_is_switched_all_the_time_is_told_all_the_same(void **state)
 {
@@ -2410,6 +2441,7 @@ int main(void)
 		TEST(keys_may_lie_beside_the_folder),
 		TEST(keys_in_a_folder_that_comes_back_are_read_again),
 		TEST(a_file_that_changes_while_it_is_opened_is_read_once_more),
+		TEST(a_file_that_comes_back_while_it_is_opened_is_read),
 		TEST(keys_that_change_while_they_are_opened_are_read_once_more),
 		TEST(answers_that_come_when_the_folder_is_gone_do_not_count),
 		TEST(a_folder_that_goes_while_it_is_opened_is_not_followed),
