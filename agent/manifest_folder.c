@@ -1,5 +1,6 @@
 /* Manifest folder. Where it is deleted, or another one is renamed over it while it is empty, its own watch tells nothing as
- * long as we have an fd of it; the folder above tells that the name has gone, or come, and then the link count tells. */
+ * long as we have an fd of it; the folder above tells that the name has gone, or come, and then the link count tells.
+ * Where that one is moved away, ours goes with it. Of those further up nothing is told. */
 #include "agent/manifest_folder.h"
 
 #include <fcntl.h>
@@ -15,7 +16,7 @@
 	(IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_CREATE | IN_DELETE_SELF | IN_MOVE_SELF |        \
 	 IN_ONLYDIR)
 #define END_MASK   (IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT | IN_IGNORED)
-#define ABOVE_MASK (IN_DELETE | IN_MOVED_TO | IN_ONLYDIR | IN_MASK_ADD) /* ADD: / is above itself */
+#define ABOVE_MASK (IN_DELETE | IN_MOVED_TO | IN_MOVE_SELF | IN_ONLYDIR | IN_MASK_ADD) /* ADD: / is above itself */
 
 void manifest_folder_fail(struct manifest_folder *f, const struct err *e, bool retry)
 {
@@ -151,7 +152,7 @@ bool manifest_folder_hear(struct manifest_folder *f, const struct inotify_event 
 		f->suspect(f->userdata);
 	f->end_seen |= (ev->mask & END_MASK) != 0;
 	/* of a folder that was watched earlier, or nothing to us */
-	if (ev->wd != f->wd)
+	if (ev->wd != f->wd && !(ev->wd == f->above_wd && (ev->mask & IN_MOVE_SELF)))
 		return false;
 	if (ev->mask & END_MASK) {
 		folder_gone(f);

@@ -104,14 +104,27 @@ fill six
 check "as is the next one" eventually 20 shows six
 check "nothing is wrong" eventually 10 watched
 
+# --- with the folder above, which is moved away, and another one takes its place
+mv "$above" "$TEST_DIR/app.old"
+make_folder
+fill "six and a half"
+check "one that comes with another folder above is read" eventually 20 "shows 'six and a half'"
+check "it is watched" eventually 10 watched
+write_secret seven
+check "so is what changes in it" eventually 10 shows seven
+mv "$above" "$TEST_DIR/app.2"
+check "the next move is seen as well" eventually 10 gone
+mv "$TEST_DIR/app.2" "$above"
+check "it is found again" eventually 10 watched
+
 # --- something else in its place
 mv "$manifests" "$TEST_DIR/away.2"
 echo "no folder" >"$manifests"
 check "what is no folder is said" eventually 10 "grep -q '$manifests: the manifests folder cannot be watched: Not a directory' '$log'"
 rm "$manifests"
 mv "$TEST_DIR/away.2" "$manifests"
-write_secret seven
-check "the old one comes back" eventually 20 shows seven
+write_secret eight
+check "the old one comes back" eventually 20 shows eight
 
 check_equal "all by the first agent" "$(agent)" "$first"
 stop
