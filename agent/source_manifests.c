@@ -2,8 +2,10 @@
  *
  * Files are never read while they are being written, as far as inotify can tell: a file is read when its writer has closed
  * it or when it was renamed into place. IN_CREATE alone says that a writer has just begun, except for symbolic and hard
- * links, which are complete when they appear. Events are gathered until the folder has been quiet for a moment, so that a
- * change of several files is taken as one.
+ * links, which are complete when they appear. A hard link whose other name is gone when we look, as a file without a
+ * name that got one, cannot be told from what is being written: such a file is read when it has not changed for some
+ * seconds. Events are gathered until the folder has been quiet for a moment, so that a change of several files is taken
+ * as one.
  *
  * This process may have no right to the folder by its path: it lists it through an fd that was opened before privileges
  * were dropped, and files come from `files`. Nothing but the listing and reading of regular files touches a disk here.
@@ -44,6 +46,7 @@
 #define OPENING_MAX   16 /* requests at the keeper at one time */
 #define QUIET_USEC    (5 * USEC_PER_MSEC)
 #define WAIT_MAX_USEC (50 * USEC_PER_MSEC) /* and then a last QUIET_USEC at most */
+#define BEGUN_USEC    (5 * USEC_PER_SEC) /* without a change, after which nobody is taken to be writing it */
 #define POSTPONED_MAX 20 /* batches that are not told because all is read again; then they are */
 
 static const struct backoff_policy STARVED = { .first_usec = 10 * USEC_PER_SEC,
@@ -62,6 +65,11 @@ struct manifest_file {
 	bool is_link;
 	bool changed; /* to be read with the next batch */
 	bool created; /* somebody has begun to write it */
+	struct {
+		uint64_t since_usec; /* loop_now() when it was first seen so; 0: it is not, for all we know */
+		off_t size;
+		struct timespec mtime;
+	} begun;
 	bool opening;
 	bool starved; /* there was no memory for all of it */
 	struct manifest_share share; /* of `room` */
@@ -89,6 +97,8 @@ struct manifests {
 	struct loop_source *starved_timer; /* when those for which there was no memory are read again */
 	struct backoff starved;
 	bool starved_timer_runs;
+	struct loop_source *begun_timer; /* when those that somebody has begun to write are looked at */
+	bool begun_timer_runs;
 };
 
 static struct manifests *manifests_of(const struct source *s)
@@ -182,6 +192,47 @@ static int parse_file(struct manifests *m, struct manifest_file *f, const char *
 	return 0;
 }
 
+/* Its close will be told. A second name of a file is complete at once. */
+static bool is_being_written(struct manifests *m, struct manifest_file *f, const struct stat *st)
+{
+	const uint64_t now_usec = loop_now(m->loop), since_usec = f->begun.since_usec;
+	const bool same = f->begun.size == st->st_size && f->begun.mtime.tv_sec == st->st_mtim.tv_sec &&
+			  f->begun.mtime.tv_nsec == st->st_mtim.tv_nsec;
+
+	f->begun.since_usec = 0;
+	if (!f->created || f->is_link || st->st_nlink > 1)
+		return false;
+	if (since_usec && same && now_usec >= since_usec + BEGUN_USEC)
+		return false;
+	f->begun.since_usec = since_usec && same ? since_usec : now_usec;
+	f->begun.size = st->st_size;
+	f->begun.mtime = st->st_mtim;
+	if (!m->begun_timer_runs)
+		m->begun_timer_runs = loop_timer_set(m->begun_timer, BEGUN_USEC) == 0;
+	return true;
+}
+
+static void look_at_begun(struct loop_source *source, void *userdata)
+{
+	struct manifests *m = userdata;
+	const uint64_t now_usec = loop_now(m->loop);
+	uint64_t next_usec = UINT64_MAX;
+	struct manifest_file *f;
+	bool any = false;
+
+	for (size_t it = 0; (f = map_next(&m->known, &it));) {
+		if (!f->begun.since_usec)
+			continue;
+		if (now_usec >= f->begun.since_usec + BEGUN_USEC)
+			any = f->created = true;
+		else
+			next_usec = MIN(next_usec, f->begun.since_usec + BEGUN_USEC - now_usec);
+	}
+	if (any)
+		gather(m);
+	m->begun_timer_runs = next_usec != UINT64_MAX && loop_timer_set(m->begun_timer, next_usec) == 0;
+}
+
 static int read_file(struct manifests *m, struct manifest_file *f, int fd, struct err *e)
 {
 	char *text = NULL;
@@ -195,8 +246,7 @@ static int read_file(struct manifests *m, struct manifest_file *f, int fd, struc
 		return err_set(e, -EINVAL, "%s: is not a regular file", f->path);
 	if ((uint64_t)st.st_size > YAML_BYTES_MAX)
 		return err_set(e, -EFBIG, "%s: has more than %zu bytes", f->path, YAML_BYTES_MAX);
-	/* a writer has just begun; its close will be told. A second name of a file is complete at once. */
-	if (f->created && !f->is_link && st.st_nlink == 1)
+	if (is_being_written(m, f, &st))
 		return 0;
 
 	/* before it takes memory; how many objects it has is seen later */
@@ -764,6 +814,7 @@ static void manifests_free(struct source *s)
 	loop_source_free(m->io);
 	loop_source_free(m->batch_timer);
 	loop_source_free(m->starved_timer);
+	loop_source_free(m->begun_timer);
 	loop_source_free(m->defer);
 	manifest_set_free(m->set);
 	close_fd(m->inotify_fd);
@@ -822,6 +873,7 @@ static int open_keys(struct manifests *m, const struct source_manifests_options 
 static int add_sources(struct manifests *m, struct err *e)
 {
 	if (loop_add_timer(m->loop, read_batch, m, &m->batch_timer) < 0 ||
+	    loop_add_timer(m->loop, look_at_begun, m, &m->begun_timer) < 0 ||
 	    loop_add_timer(m->loop, read_starved, m, &m->starved_timer) < 0 ||
 	    loop_add_defer(m->loop, answer, m, &m->defer) < 0)
 		return err_set(e, -ENOMEM, "out of memory");

@@ -1282,6 +1282,64 @@ static void a_second_name_of_a_file_is_read_at_once(void **state)
 	expect(w, "secret default/db k=one");
 }
 
+/* It looks as if a writer had just begun, who will never be heard of again. */
+static void a_file_whose_other_name_goes_is_read(void **state)
+{
+	struct world *w = *state;
+	cleanup_free char *hidden = path_in(w, ".hidden"), *name = path_in(w, "db.yaml");
+	int fd;
+
+	put_secret(w, ".hidden", "db", "one");
+	begin(w);
+	expect(w, "synced");
+	want(w, "db");
+	expect(w, "secret default/db absent");
+	assert_int_equal(link(hidden, name), 0);
+	drop(w, ".hidden");
+	expect(w, "secret default/db k=one");
+
+	/* one that has none at first */
+	want(w, "other");
+	expect(w, "secret default/other absent");
+	drop(w, "db.yaml");
+	expect(w, "secret default/db absent");
+	fd = open(w->dir, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+	if (fd >= 0) { /* the file system can do that */
+		static const char text[] =
+			"{apiVersion: v1, kind: Secret, metadata: {name: other}, stringData: {k: two}}";
+		cleanup_free char *magic = str_format("/proc/self/fd/%d", fd), *other = path_in(w, "other.yaml");
+
+		assert_int_equal(file_write_all(fd, text, sizeof(text) - 1), 0);
+		assert_int_equal(linkat(AT_FDCWD, magic, AT_FDCWD, other, AT_SYMLINK_FOLLOW), 0);
+		close(fd);
+		expect(w, "secret default/other k=two");
+	}
+}
+
+/* As long as it goes on, however long that takes. */
+static void a_file_whose_writer_goes_on_is_not_read(void **state)
+{
+	struct world *w = *state;
+	uint64_t until_usec;
+	int fd;
+
+	put_secret(w, "db.yaml", "db", "one");
+	begin(w);
+	expect(w, "synced");
+	want(w, "new");
+	expect(w, "secret default/new absent");
+	fd = begin_writing(w, "new.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: new}\n");
+	until_usec = clock_monotonic_usec() + 7 * USEC_PER_SEC;
+	while (clock_monotonic_usec() < until_usec) {
+		assert_int_equal(file_write_all(fd, "#\n", 2), 0);
+		assert_true(loop_run_once(w->loop, USEC_PER_SEC) >= 0);
+	}
+	assert_int_equal(w->n_log, w->n_seen);
+	assert_int_equal(file_write_all(fd, "stringData: {k: new}\n", 21), 0);
+	close(fd);
+	expect(w, "secret default/new k=new");
+}
+
 static void only_manifest_names_are_read(void **state)
 {
 	static const char *const names[] = {
@@ -2421,6 +2479,8 @@ int main(void)
 		TEST(what_cannot_be_opened_or_is_too_large_keeps_what_it_gave),
 		TEST(of_thousands_of_files_only_the_changed_one_is_read),
 		TEST(a_second_name_of_a_file_is_read_at_once),
+		TEST(a_file_whose_other_name_goes_is_read),
+		TEST(a_file_whose_writer_goes_on_is_not_read),
 		TEST(only_manifest_names_are_read),
 		TEST(what_is_no_regular_file_is_refused),
 		TEST(sealed_values_are_opened_and_what_is_wrong_keeps_the_last_good),
