@@ -32,7 +32,7 @@ struct cache {
 	void *userdata;
 
 	struct loop_source *flush_timer, *step;
-	struct cache_set now; /* as the index on the disk says */
+	struct cache_set now; /* as the index on the disk says, for all we know */
 	struct cache_set next; /* is being written */
 	struct cache_file *files; /* there, and needed until the next index is */
 	size_t n_files;
@@ -191,25 +191,12 @@ static void loaded(struct cache *c)
 			c->newest = MAX(c->newest, c->files[i].generation);
 	mark_lost(c);
 	/* of what is refused nothing goes before there is something better */
-	if (!c->stats.refused)
+	if (!c->stats.refused) {
 		sort_out(c, &c->now);
+		say(c, LOG_LEVEL_INFO, ""); /* an attempt before may have failed */
+	}
 	rest(c);
 	c->ops->changed(c->userdata);
-}
-
-static void on_index(void *userdata, int r, const void *data, size_t len, const char *error)
-{
-	struct cache *c = userdata;
-	struct err e = ERR_INIT;
-
-	if (r < 0)
-		err_set(&e, r, "%s", error);
-	else
-		r = cache_index_open(&c->now, c->key, c->node, data, len, &c->plain, &e);
-	r = r ?: cache_index_check(&c->now, true, c->files, c->n_files, &e);
-	if (r < 0)
-		refuse_all(c, &e);
-	loaded(c);
 }
 
 static void load_failed(struct cache *c, int r, const char *error)
@@ -218,6 +205,25 @@ static void load_failed(struct cache *c, int r, const char *error)
 	forget_files(c);
 	say_failed(c, r, error);
 	flush_later(c, RETRY_USEC);
+}
+
+static void on_index(void *userdata, int r, const void *data, size_t len, const char *error)
+{
+	struct cache *c = userdata;
+	struct err e = ERR_INIT;
+
+	if (r == -EPIPE) { /* nothing is known of the index: another process reads it */
+		load_failed(c, r, error);
+		return;
+	}
+	if (r < 0)
+		err_set(&e, r, "%s", error);
+	else
+		r = cache_index_open(&c->now, c->key, c->node, data, len, &c->plain, &e);
+	r = r ?: cache_index_check(&c->now, true, c->files, c->n_files, &e);
+	if (r < 0)
+		refuse_all(c, &e);
+	loaded(c);
 }
 
 static void on_list(void *userdata, int r, const void *data, size_t len, const char *error)
@@ -439,8 +445,9 @@ static void remove_next(struct cache *c)
 		on_removed(c, r, NULL, 0, NULL);
 }
 
-/* It is there, but the old one may come back: what that one speaks of stays. */
-static void index_is_unsure(struct cache *c, const char *error)
+/* It is there, but the old one may come back; or which of the two is there has died with the process. What the old one
+ * speaks of stays until the next one is written, as does what this one speaks of. */
+static void index_is_unsure(struct cache *c, int r, const char *error)
 {
 	for (size_t i = 0; i < c->now.n_items; i++) {
 		const struct cache_item *old = c->now.items[i], *item = cache_set_find(&c->next, old->kind, old->id);
@@ -449,30 +456,33 @@ static void index_is_unsure(struct cache *c, const char *error)
 			add_file(c, old->file);
 	}
 	c->whole = c->dirty = c->failed = true;
-	say_failed(c, -EIO, error);
+	say_failed(c, r, error);
 }
 
 static void on_index_written(void *userdata, int r, const void *data, size_t len, const char *error)
 {
 	struct cache *c = userdata;
+	const bool cut_off = r == -EPIPE, unsure = r == CACHE_DIR_UNSURE || cut_off;
 
-	if (r < 0) {
+	if (r < 0 && !cut_off) {
 		flush_failed(c, r, error);
 		return;
 	}
-	c->stats.n_writes++;
+	c->stats.n_writes += !cut_off;
 	c->whole = false;
-	if (r == CACHE_DIR_UNSURE)
-		index_is_unsure(c, error);
+	if (unsure)
+		index_is_unsure(c, cut_off ? r : -EIO, error);
 	else
 		sort_out(c, &c->next);
 	cache_set_deinit(&c->now);
 	c->now = c->next;
 	c->next = (struct cache_set){ .generation = 0 };
 	c->newest = c->now.generation;
-	c->stats.refused = false;
-	c->stats.n_refused = 0;
-	if (r == CACHE_DIR_UNSURE) {
+	if (!cut_off) {
+		c->stats.refused = false;
+		c->stats.n_refused = 0;
+	}
+	if (unsure) {
 		rest(c);
 		return;
 	}

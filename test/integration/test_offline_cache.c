@@ -27,7 +27,10 @@
 /* Shared with the process that writes. */
 static struct faults {
 	_Atomic int n_fsync, fail_fsync; /* fsync(2) of a folder: how many there were, which one fails (0: none) */
+	_Atomic int stop_fsync; /* the same, which one the process does not come back from */
 	_Atomic bool fail_unlink; /* of records */
+	_Atomic bool die_at_unlink; /* when it has been done */
+	_Atomic bool stop_index; /* when the index is opened */
 } * faults;
 
 /* In front of the library's. */
@@ -35,20 +38,46 @@ int fsync(int fd)
 {
 	struct stat st;
 
-	if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode) && ++faults->n_fsync == faults->fail_fsync) {
-		errno = EIO;
-		return -1;
+	if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode)) {
+		int n = ++faults->n_fsync;
+
+		if (n == faults->stop_fsync)
+			raise(SIGSTOP);
+		if (n == faults->fail_fsync) {
+			errno = EIO;
+			return -1;
+		}
 	}
 	return (int)syscall(SYS_fsync, fd);
 }
 
+int openat(int dirfd, const char *name, int flags, ...)
+{
+	mode_t mode = 0;
+	va_list ap;
+
+	if (flags & O_CREAT) {
+		va_start(ap, flags);
+		mode = va_arg(ap, mode_t);
+		va_end(ap);
+	}
+	if (faults && faults->stop_index && str_eq(name, CACHE_INDEX_NAME))
+		raise(SIGSTOP);
+	return (int)syscall(SYS_openat, dirfd, name, flags, mode);
+}
+
 int unlinkat(int dirfd, const char *name, int flags)
 {
+	int r;
+
 	if (faults->fail_unlink && cache_name_is_record(name)) {
 		errno = EIO;
 		return -1;
 	}
-	return (int)syscall(SYS_unlinkat, dirfd, name, flags);
+	r = (int)syscall(SYS_unlinkat, dirfd, name, flags);
+	if (faults->die_at_unlink && cache_name_is_record(name))
+		_exit(EXIT_FAILURE);
+	return r;
 }
 
 enum { PODS = 20 };
@@ -331,6 +360,58 @@ static void a_restore_that_is_cut_off_is_begun_anew(void **state)
 	assert_string_equal(stats().error, "");
 }
 
+static void eventually_stopped(void)
+{
+	cleanup_free char *path = str_format("/proc/%d/stat", (int)process());
+	char state = 0;
+
+	for (uint64_t limit = clock_monotonic_usec() + PATIENCE_USEC; state != 'T';) {
+		cleanup_file FILE *stat = fopen(path, "re");
+
+		assert_non_null(stat);
+		assert_int_equal(fscanf(stat, "%*d (%*[^)]) %c", &state), 1);
+		assert_true(clock_monotonic_usec() < limit);
+		assert_true(loop_run_once(f.loop, 5 * USEC_PER_MSEC) >= 0);
+	}
+}
+
+/* Nor is what the index says: the cache is a good one. */
+static void an_index_whose_reading_is_cut_off_is_read_again(void **state)
+{
+	write_one();
+	stop();
+	faults->stop_index = true;
+	start();
+	cache_restore(f.cache);
+	eventually_stopped();
+	faults->stop_index = false;
+	replace_process();
+	eventually(&f, stats().restored);
+	assert_int_equal(f.n_restored, 1);
+	assert_false(stats().refused);
+	assert_string_equal(stats().error, "");
+}
+
+/* It may be there: what it speaks of stays as well as what the last one speaks of, until the next one is. */
+static void an_index_whose_writing_is_cut_off_may_be_there(void **state)
+{
+	for (int n = 1; n <= 2; n++) { /* before and after it is renamed */
+		unsigned n_ended;
+
+		write_one();
+		faults->stop_fsync = faults->n_fsync + n;
+		f.revision++;
+		cache_touch(f.cache);
+		eventually_stopped();
+		faults->die_at_unlink = true;
+		n_ended = f.n_ended;
+		replace_process();
+		eventually(&f, f.n_ended == n_ended + 2); /* and now the machine is off, too */
+		faults->die_at_unlink = false;
+		assert_restores(1);
+	}
+}
+
 /* The records find room on a disk and the index does not: each attempt would take a little more of what there is. */
 static void an_attempt_that_fails_leaves_nothing(void **state)
 {
@@ -490,6 +571,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_process_that_dies_is_replaced, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_restore_that_is_cut_off_is_begun_anew, setup, teardown),
+		cmocka_unit_test_setup_teardown(an_index_whose_reading_is_cut_off_is_read_again, setup, teardown),
+		cmocka_unit_test_setup_teardown(an_index_whose_writing_is_cut_off_may_be_there, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_attempt_that_fails_leaves_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(nor_does_one_after_a_refused_index, setup, teardown),
 		cmocka_unit_test_setup_teardown(both_states_stay_while_it_is_open_which_one_comes_back, setup,
