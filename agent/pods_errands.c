@@ -86,7 +86,7 @@ static void errand_run(struct errand *e)
 	const struct pod_state *s = map_get_str(&e->pods->by_uid, e->uid);
 	int r;
 
-	e->waits = false;
+	e->waits = e->returned = false;
 	if (e->names)
 		r = publish_name_pod(publish, e->uid, s->pod->ns, s->pod->name, errand_done, e);
 	else if (e->volume)
@@ -103,6 +103,7 @@ static void errand_run(struct errand *e)
 
 static void errand_look(struct errand *e)
 {
+	e->returned = false; /* as it was found out last time */
 	if (pods_is_postponed(e->pods, e->uid)) /* which volumes it has will be known later */
 		errands_later(e->pods);
 	else if (errand_is_wanted(e))

@@ -2,6 +2,7 @@
 #include "agent/pods.h"
 
 #include "agent/codec.h"
+#include "common/str.h"
 #include "test/unit/publishing.h"
 
 static struct {
@@ -80,6 +81,23 @@ static void say_secret(void)
 	assert_int_equal(json_parse(text, strlen(text), &j, &e), 0);
 	assert_int_equal(codec_secret(j, &s, NULL), 0);
 	store_object_changed(node.store, OBJECT_SECRET, "ns", "s", s);
+}
+
+static const char *no_copy; /* of this text, as if there were no memory */
+static size_t n_no_copies;
+
+/* In front of libc's. */
+char *strdup(const char *text)
+{
+	size_t size = strlen(text) + 1;
+	char *copy;
+
+	if (no_copy && str_eq(text, no_copy)) {
+		n_no_copies++;
+		return NULL;
+	}
+	copy = malloc(size);
+	return copy ? memcpy(copy, text, size) : NULL;
 }
 
 static const char *const ONE[] = { "v", NULL }, *const TWO[] = { "v", "w", NULL }, *const NONE[] = { NULL };
@@ -221,6 +239,39 @@ static void what_comes_back_without_a_volume_loses_it(void **state)
 	assert_true(there_is("q" SECRET "w/..data"));
 }
 
+/* There was no memory for one that had come back, and another one that had goes again meanwhile. */
+static void what_comes_back_may_go_again(void **state)
+{
+	uint32_t queued;
+
+	say_pod("p", TWO);
+	say_pod("q", TWO);
+	say_secret();
+	run();
+	all_fail(true);
+	pods_pod_removed(node.pods, "p");
+	pods_pod_removed(node.pods, "q");
+	run();
+	all_fail(false);
+	say_pod("p", ONE);
+	say_pod("q", ONE);
+	run();
+	no_copy = "w";
+	for (int i = 0; i < 5000 && n_no_copies == 0; i++)
+		assert_true(loop_run_once(f.loop, 2000) >= 0);
+	no_copy = NULL;
+	assert_true(n_no_copies > 0);
+	/* its end is under way when the others are run again */
+	pods_pod_removed(node.pods, "q");
+	queued = publish_stats(f.publish).n_queued;
+	for (int i = 0; i < 10000 && publish_stats(f.publish).n_queued == queued; i++)
+		assert_true(loop_run_once(f.loop, 2000) >= 0);
+	assert_true(publish_stats(f.publish).n_queued > queued);
+	until("p" SECRET "w", false);
+	until("q", false);
+	assert_true(there_is("p" SECRET "v/..data"));
+}
+
 static void a_name_that_could_not_be_made_comes_later(void **state)
 {
 	all_fail(true);
@@ -265,6 +316,7 @@ int main(void)
 		TEST(so_is_that_of_what_an_earlier_agent_has_left),
 		TEST(what_has_come_back_stays),
 		TEST(what_comes_back_without_a_volume_loses_it),
+		TEST(what_comes_back_may_go_again),
 		TEST(a_name_that_could_not_be_made_comes_later),
 		TEST(what_is_not_done_yet_ends_with_the_pods),
 	};
