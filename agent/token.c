@@ -10,6 +10,8 @@
 #define MAX_JITTER_USEC	 (10 * USEC_PER_SEC)
 #define REFRESH_MIN_USEC (5 * USEC_PER_SEC)
 
+enum { TIME_TEXT_MAX = 40 }; /* with nanoseconds it has 30 */
+
 /* The audience comes last: it may have anything in it. */
 char *token_name(const struct pod *pod, const struct pod_volume_source *source)
 {
@@ -66,7 +68,7 @@ static int parse_time(const char *text, uint64_t *ret_usec)
 {
 	struct tm tm = { 0 };
 	const char *end = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
-	time_t t = end ? timegm(&tm) : -1;
+	time_t t = end && strlen(text) <= TIME_TEXT_MAX ? timegm(&tm) : -1;
 
 	/* Go writes fractions only where there are some */
 	if (end && *end == '.')

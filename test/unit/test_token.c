@@ -72,6 +72,7 @@ static void names_that_are_none_are_refused(void **state)
 		assert_int_equal(token_parse_name(NAMES[i], room, &parts), -EINVAL);
 }
 
+#define EXPIRES(time)	     "\"expirationTimestamp\":\"" time "\""
 #define ANSWER(spec, status) "{\"kind\":\"TokenRequest\",\"spec\":{" spec "},\"status\":{" status "}}"
 
 static void an_answer_is_a_token(void **state)
@@ -93,6 +94,30 @@ static void an_answer_is_a_token(void **state)
 	assert_int_equal(sec, 3600);
 }
 
+/* What the server says of the time counts, however far off it is. */
+static void any_expiry_is_taken(void **state)
+{
+	static const struct {
+		const char *answer;
+		uint64_t expires_sec;
+	} CASES[] = {
+		{ ANSWER("\"expirationSeconds\":1", "\"token\":\"t\"," EXPIRES("1970-01-01T00:00:00Z")), 0 },
+		{ ANSWER("", "\"token\":\"t\"," EXPIRES("9999-12-31T23:59:59.123456789Z")), UINT64_C(253402300799) },
+		{ ANSWER("\"expirationSeconds\":4294967296", "\"token\":\"t\"," EXPIRES("2106-02-07T06:28:16Z")),
+		  UINT64_C(4294967296) },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
+		cleanup_json json_t *doc = parse(CASES[i].answer);
+		cleanup_secret_object struct secret *s = NULL;
+		uint64_t expires = 0;
+		int64_t sec = 0;
+
+		assert_int_equal(token_from_answer(doc, "ns", "n", &s, &expires, &sec, NULL), 0);
+		assert_true(expires == CASES[i].expires_sec * USEC_PER_SEC);
+	}
+}
+
 static void other_answers_are_refused(void **state)
 {
 	static const struct {
@@ -106,6 +131,20 @@ static void other_answers_are_refused(void **state)
 		{ ANSWER("", "\"token\":\"t\",\"expirationTimestamp\":\"soon\""), "status.expirationTimestamp" },
 		{ ANSWER("", "\"token\":\"t\",\"expirationTimestamp\":\"2026-11-26T05:00:00\""),
 		  "status.expirationTimestamp" },
+		{ ANSWER("", "\"token\":\"t\\u0000u\"," EXPIRES("2026-11-26T05:00:00Z")), "status.token" },
+		{ ANSWER("", "\"token\":\"t\"," EXPIRES("2026-11-26T05:00:00Z\\u0000")), "status.expirationTimestamp" },
+		{ ANSWER("", "\"token\":\"t\"," EXPIRES("1969-12-31T23:59:59Z")), "status.expirationTimestamp" },
+		{ ANSWER("", "\"token\":\"t\"," EXPIRES("12026-11-26T05:00:00Z")), "status.expirationTimestamp" },
+		{ ANSWER("", "\"token\":\"t\"," EXPIRES("2026-11-26T05:00:00+01:00")), "status.expirationTimestamp" },
+		/* it is kept and shown */
+		{ ANSWER("", "\"token\":\"t\"," EXPIRES("2026-11-26T05:00:00.000000000000000000000Z")),
+		  "status.expirationTimestamp" },
+		{ ANSWER("", "\"token\":\"t\"," EXPIRES("2026-11-26T                      05:00:00Z")),
+		  "status.expirationTimestamp" },
+		{ ANSWER("\"expirationSeconds\":0", "\"token\":\"t\"," EXPIRES("2026-11-26T05:00:00Z")),
+		  "spec.expirationSeconds" },
+		{ ANSWER("\"expirationSeconds\":4294967297", "\"token\":\"t\"," EXPIRES("2026-11-26T05:00:00Z")),
+		  "spec.expirationSeconds" },
 		{ ANSWER("\"expirationSeconds\":-1",
 			 "\"token\":\"t\",\"expirationTimestamp\":\"2026-11-26T05:00:00Z\""),
 		  "spec.expirationSeconds" },
@@ -229,6 +268,7 @@ int main(void)
 		cmocka_unit_test(names_say_all_that_is_asked_for),
 		cmocka_unit_test(names_that_are_none_are_refused),
 		cmocka_unit_test(an_answer_is_a_token),
+		cmocka_unit_test(any_expiry_is_taken),
 		cmocka_unit_test(other_answers_are_refused),
 		cmocka_unit_test(full_locked_memory_is_told_as_that),
 		cmocka_unit_test(refreshes_are_the_kubelets_123),
