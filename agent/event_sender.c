@@ -49,6 +49,7 @@ struct event_sender {
 	unsigned n_tries;
 	struct http_request *request;
 	struct buf answer;
+	int status; /* of the answer that comes */
 
 	uint64_t not_before_usec;
 	struct backoff_policy forbidden_policy;
@@ -220,17 +221,11 @@ static void refused(struct event_sender *s, const struct http_result *result)
 
 static void on_head(void *userdata, int status)
 {
-	const struct event_sender *s = userdata;
-
-	if (s->world.answered)
-		s->world.answered(s->world.userdata, status);
-}
-
-static void on_body(void *userdata, const char *data, size_t len)
-{
 	struct event_sender *s = userdata;
 
-	(void)buf_add(&s->answer, data, len); /* what is too long is no JSON then */
+	s->status = status;
+	if (s->world.answered)
+		s->world.answered(s->world.userdata, status);
 }
 
 static void on_done(void *userdata, const struct http_result *result)
@@ -247,6 +242,17 @@ static void on_done(void *userdata, const struct http_result *result)
 	else
 		refused(s, result);
 	send_next(s);
+}
+
+static void on_body(void *userdata, const char *data, size_t len)
+{
+	struct event_sender *s = userdata;
+
+	if (buf_add(&s->answer, data, len) == 0)
+		return;
+	/* maybe without an end; what there is of it is no JSON */
+	http_cancel(TAKE_PTR(s->request));
+	on_done(s, &(struct http_result){ .status = s->status, .retry_after_sec = -1 });
 }
 
 static int transmit(struct event_sender *s)

@@ -34,6 +34,7 @@ struct source_fetch {
 	struct loop_source *timer;
 	struct http_request *request;
 	struct buf body;
+	int status; /* of the answer that comes */
 	bool too_long;
 };
 
@@ -178,15 +179,9 @@ static void on_head(void *userdata, int status)
 {
 	struct source_fetch *f = userdata;
 
+	f->status = status;
 	f->source->last_contact_usec = clock_realtime_usec();
 	api_answered(f->source, status);
-}
-
-static void on_body(void *userdata, const char *data, size_t len)
-{
-	struct source_fetch *f = userdata;
-
-	f->too_long |= buf_add(&f->body, data, len) < 0;
 }
 
 static void on_done(void *userdata, const struct http_result *result)
@@ -199,12 +194,24 @@ static void on_done(void *userdata, const struct http_result *result)
 		return;
 	if (result->err.code != 0)
 		tell_failed(f, result->err.code, http_is_silence(result->err.code), err_text(&result->err));
-	else if (f->too_long)
+	else if (result->status == STATUS_OK && f->too_long)
 		tell_failed(f, -EFBIG, false, "the server's answer is too long");
 	else if (result->status == STATUS_OK)
 		take_answer(f);
 	else
 		refused(f, result);
+}
+
+static void on_body(void *userdata, const char *data, size_t len)
+{
+	struct source_fetch *f = userdata;
+
+	if (buf_add(&f->body, data, len) == 0)
+		return;
+	/* maybe without an end */
+	f->too_long = true;
+	http_cancel(TAKE_PTR(f->request));
+	on_done(f, &(struct http_result){ .status = f->status, .retry_after_sec = -1 });
 }
 
 /* ---- requests ---- */

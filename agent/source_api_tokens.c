@@ -40,6 +40,7 @@ struct wanted_token {
 	char *ns, *name;
 	struct http_request *request;
 	struct buf body;
+	int status; /* of the answer that comes */
 	bool too_long;
 	struct fair_item turn; /* waits to be asked for */
 	bool away; /* waits until the server is back */
@@ -217,15 +218,9 @@ static void on_head(void *userdata, int status)
 {
 	struct wanted_token *w = userdata;
 
+	w->status = status;
 	w->source->last_contact_usec = clock_realtime_usec();
 	api_answered(w->source, status);
-}
-
-static void on_body(void *userdata, const char *data, size_t len)
-{
-	struct wanted_token *w = userdata;
-
-	w->too_long |= buf_add(&w->body, data, len) < 0;
 }
 
 /* The API server's own word, and not that of somebody who knows no such path. */
@@ -251,17 +246,31 @@ static void on_done(void *userdata, const struct http_result *result)
 	api_unanswered(w->source, result->status, result->retry_after_sec, &result->err);
 	if (result->err.code != 0) {
 		token_failed(w, result->status, result->retry_after_sec, &result->err);
-	} else if (w->too_long) {
-		err_set(&e, -EFBIG, "the server's answer is too long");
-		token_failed(w, result->status, -1, &e);
 	} else if (result->status == STATUS_OK || result->status == STATUS_CREATED) {
-		take_answer(w, &body);
+		if (w->too_long) {
+			err_set(&e, -EFBIG, "the server's answer is too long");
+			token_failed(w, result->status, -1, &e);
+		} else {
+			take_answer(w, &body);
+		}
 	} else {
 		api_failure_from_body(result->status, body.data ?: "", body.len, &f);
 		if (has_no_account(w, result->status, &body))
 			f.err.reason = REASON_ACCOUNT_NOT_FOUND;
 		token_failed(w, result->status, MAX(result->retry_after_sec, f.retry_after_sec), &f.err);
 	}
+}
+
+static void on_body(void *userdata, const char *data, size_t len)
+{
+	struct wanted_token *w = userdata;
+
+	if (buf_add(&w->body, data, len) == 0)
+		return;
+	/* maybe without an end */
+	w->too_long = true;
+	http_cancel(TAKE_PTR(w->request));
+	on_done(w, &(struct http_result){ .status = w->status, .retry_after_sec = -1 });
 }
 
 /* ---- requests ---- */
