@@ -125,8 +125,9 @@ static void tell_failed(struct wanted_token *w, int status, const struct err *wh
 	bool has_one = w->expires_usec > clock_realtime_usec();
 	struct err e = ERR_INIT;
 
-	err_set(&e, why->code, has_one ? "failed to refresh a token: %s" : "failed to fetch a token: %s",
-		err_text(why));
+	/* a volume may have tokens of several */
+	err_set(&e, why->code, "failed to %s a token of service account %.*s: %s", has_one ? "refresh" : "fetch",
+		(int)strcspn(w->name, "/"), w->name, err_text(why));
 	e.reason = reason_of_refusal(status, why);
 	if (str_eq(w->failure, err_text(&e)) && !w->answer_due)
 		return;

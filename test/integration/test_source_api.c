@@ -1421,7 +1421,8 @@ static void token_that_ends_is_replaced_and_kept_when_that_fails_124(void **stat
 	eventually(t, has_token(t, "one"));
 	apiserver_fail(t->server, TOKEN_PATH, 500, NULL, -1, -1);
 	eventually(t, *told(t, "token " TOKEN_NAME)->failure);
-	assert_non_null(strstr(told(t, "token " TOKEN_NAME)->failure, "failed to fetch a token: "));
+	assert_non_null(
+		strstr(told(t, "token " TOKEN_NAME)->failure, "failed to fetch a token of service account default: "));
 	assert_true(has_token(t, "one"));
 	assert_int_equal(told(t, "token " TOKEN_NAME)->n_changed, 1);
 	apiserver_fail(t->server, TOKEN_PATH, 201, ANSWER("two", "3600", "2999-01-01T00:00:00Z"), -1, -1);
@@ -1451,7 +1452,8 @@ static void answer_that_is_no_token_is_none(void **state)
 	want_token(t);
 	eventually(t, *told(t, "token " TOKEN_NAME)->failure);
 	assert_string_equal(told(t, "token " TOKEN_NAME)->failure,
-			    "failed to fetch a token: the server's answer: status.token: must not be empty");
+			    "failed to fetch a token of service account default: the server's answer: status.token: "
+			    "must not be empty");
 	assert_null(told(t, "token " TOKEN_NAME)->last);
 }
 
