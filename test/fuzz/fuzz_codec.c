@@ -1,4 +1,4 @@
-/* Codec: a JSON text that is taken for a Secret, a Pod or a Status. What was accepted has valid names, stays within the
+/* Codec: a JSON text that is taken for a Secret, a ConfigMap, a Pod or a Status. What was accepted has valid names, stays within the
  * limits, and is the same when it is written and read once more. */
 #include "test/fuzz/fuzz.h"
 
@@ -40,13 +40,13 @@ static void check_secret(const struct secret *s)
 	FUZZ_CHECK(n_bytes <= SECRET_BYTES_MAX);
 }
 
-static void try_secret(const json_t *doc)
+static void try_object(enum object_kind kind, const json_t *doc)
 {
 	cleanup_secret_object struct secret *s = NULL, *again = NULL;
 	cleanup_buf struct buf text = BUF_INIT(ENCODED_MAX);
 	cleanup_json json_t *written = NULL;
 	struct json_issue issue = { .reason = "" };
-	int r = codec_secret(doc, &s, &issue);
+	int r = codec_object(kind, doc, &s, &issue);
 
 	FUZZ_CHECK(r == 0 || r == -EINVAL || r == -ENOMEM);
 	FUZZ_CHECK((r == 0) == (s != NULL));
@@ -57,7 +57,7 @@ static void try_secret(const json_t *doc)
 	check_secret(s);
 	FUZZ_CHECK(cache_secret_encode(s, &text) == 0);
 	written = parsed(&text);
-	FUZZ_CHECK(codec_secret(written, &again, &issue) == 0);
+	FUZZ_CHECK(codec_object(kind, written, &again, &issue) == 0);
 	FUZZ_CHECK(secret_same(s, again));
 	FUZZ_CHECK(str_eq(s->resource_version, again->resource_version));
 }
@@ -167,7 +167,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		FUZZ_CHECK(*err_text(&e));
 		return 0;
 	}
-	try_secret(doc);
+	try_object(OBJECT_SECRET, doc);
+	try_object(OBJECT_CONFIG_MAP, doc);
 	try_pod(doc);
 	try_status(doc, data, size);
 	FUZZ_CHECK(secmem_stats().n_blocks == 0);
