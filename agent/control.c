@@ -784,8 +784,7 @@ static bool peer_is_allowed(const struct control *c, struct request *rq)
 		return false;
 	rq->is_root = peer.uid == 0;
 	rq->later.pid = peer.pid;
-	return peer.uid == 0 || peer.uid == geteuid() ||
-	       (c->has_group && (peer.gid == c->group || peer_is_member(info->connect_fd, c->group)));
+	return rq->is_root || (c->has_group && (peer.gid == c->group || peer_is_member(info->connect_fd, c->group)));
 }
 
 static enum MHD_Result request_begin(struct control *c, struct MHD_Connection *connection, void **con_cls)

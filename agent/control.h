@@ -63,8 +63,8 @@ struct control_ops {
 	page_fn page; /* may be NULL: 404 */
 };
 
-/* listen_fd: a listening unix socket (taken). Connections of peers other than root, our own uid and the members of a group that
- * was allowed get 403. */
+/* listen_fd: a listening unix socket (taken). Connections of peers other than root and the members of a group that was
+ * allowed get 403; our own user, who is not root, is no exception. */
 int control_new(struct loop *l, int take_listen_fd, const struct control_ops *ops, void *userdata,
 		struct control **ret_c, struct err *e);
 /* From now on processes of this group, as their own or as a supplementary one, may ask, too. */

@@ -507,7 +507,7 @@ static int status_of_as(const struct server *s, const char *path, uid_t uid, gid
 		char answer[4096];
 		int r = 1000;
 
-		if (setgroups(n_groups, groups) == 0 && setgid(gid) == 0 && setuid(uid) == 0) {
+		if (seteuid(0) == 0 && setgroups(n_groups, groups) == 0 && setgid(gid) == 0 && setuid(uid) == 0) {
 			r = talk(s->path, request, strlen(request), answer, sizeof(answer));
 			if (r == 403 && strstr(answer, "default"))
 				r = 1001;
@@ -539,6 +539,19 @@ static void another_user_gets_403(void **state)
 	assert_int_equal(status_as(s, 65534, 0, (gid_t[]){ 0 }, 1, "only root may use this socket"), 403);
 	assert_int_equal(status_as(s, 0, 65534, NULL, 0, ""), 200);
 	assert_int_equal(get(s, "/v1/pods", NULL), 200);
+}
+
+/* What else there is of the user as which the agent runs is no more the agent than anybody else. */
+static void nor_is_the_agents_own_user_answered(void **state)
+{
+	struct server *s = *state;
+
+	if (geteuid() != 0)
+		skip();
+	assert_int_equal(seteuid(65534), 0); /* of all threads */
+	assert_int_equal(status_as(s, 65534, 65534, NULL, 0, "only root may use this socket"), 403);
+	assert_int_equal(status_as(s, 0, 0, NULL, 0, ""), 200);
+	assert_int_equal(seteuid(0), 0);
 }
 
 static void members_of_the_group_are_answered_and_nobody_else(void **state)
@@ -1002,6 +1015,7 @@ int main(void)
 		SERVED(control_characters_leave_as_escapes),
 		SERVED(one_connection_takes_many_requests),
 		SERVED(another_user_gets_403),
+		SERVED(nor_is_the_agents_own_user_answered),
 		SERVED(members_of_the_group_are_answered_and_nobody_else),
 		SERVED(a_starting_daemon_says_503),
 		SERVED(values_are_for_root_alone),
