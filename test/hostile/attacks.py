@@ -508,29 +508,3 @@ PODS = [
     ("the pod is gone, says what cannot be", "frame", taken_by_nonsense, None, 16),
     ("headers without an end", "watch", raw_endless(b"X: y\r\n" * 8192), ".", 16),
 ]
-
-# What costs seconds of processor time, or a daemon that shows little more than another row's: only with --long.
-LONG = {
-    "list of a Secret: a Secret of 300 MB",
-    "list of a Secret: 10 million keys",
-    "list of a Secret: 300,000 keys",
-    "list of a Secret: 30,000 other Secrets",
-    "list of a Secret: 1.3 million empty arrays",
-    "list of a Secret: a chunk's extension without an end",
-    "watch of a Secret, running: a message of 10 million keys",
-    "watch of a Secret, running: a message of 300,000 keys",
-    "GET of a Secret: 10 million keys",
-    "pods, list: 401 without an end",
-    "pods, list: 100,000 pods of other nodes",
-    "pods, list: 30,000 pods that make no sense",
-    "pods, list: 10 million empty arrays",
-    "pods, list: 10 million empty arrays behind what nobody reads",
-    "pods, list: nothing at all",
-    "pods, list: a list of Secrets",
-    "pods, list: a pod of 10,000 volumes and 10,000 mounts",
-    "pods, list: a pod of 200 volumes and 100,000 mounts",
-    "pods, list: a pod of 1000 volumes of a Secret of 1000 keys",
-    # the same questions as under Get, asked by another poller
-    *(f"GET of a Secret, by TTL: {name}" for name, *_ in GETS if name not in (
-        "spaces without an end", "100,000 arrays in each other", "another name", "nothing at all")),
-}

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# timeout: 300
+# timeout: 900
 # A hostile API server below the answers: TLS, HTTP/2, and the node's object. test/hostile/wire.py says how.
 # It takes long.
 here=$(dirname "$(realpath "$0")")
