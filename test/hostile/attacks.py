@@ -371,6 +371,76 @@ GETS = [
 ]
 
 
+# ---- ConfigMaps: what they have and Secrets do not, and the fields by which they come
+
+def config_map(c, rest=b""):
+    return b'{"apiVersion":"v1","kind":"ConfigMap",%s%s}' % (meta(c), rest)
+
+
+def config_maps(*texts):
+    return items(*texts).replace(b"SecretList", b"ConfigMapList")
+
+
+def mapped(rest):
+    """A list of the ConfigMap that was asked for, with this in it."""
+    return body(lambda c: config_maps(config_map(c, rest)))
+
+
+def map_event(rest):
+    return lambda c: frame(b'{"type":"MODIFIED","object":%s}\n' % config_map(c, rest))(c)
+
+
+MAP_KEYS_FEW = many(40_000, lambda i: b'"k%06d":"",' % i)
+HALF = b"x" * (MIB // 2)
+IN_BOTH = b',"data":{"k":"a"},"binaryData":{"k":"YQ=="}'
+MAP_NO_JSON = r"the server's list of configmaps: line \d+ column \d+"
+
+MAP_LISTS = [
+    ("spaces without an end", endless(b" " * 65536), TOO_LARGE),
+    ("a key in data and in binaryData", mapped(IN_BOTH), r"binaryData\.k: is there twice"),
+    ("the same key twice in binaryData", mapped(b',"binaryData":{"k":"YQ==","k":"Yg=="}'), "duplicate"),
+    ("binaryData that is no base64", mapped(b',"binaryData":{"k":"%%%"}'), r"binaryData\.k: illegal base64"),
+    ("binaryData that is text", mapped(b',"binaryData":{"k":"a b"}'), r"binaryData\.k: illegal base64"),
+    ("NUL in a key of data", mapped(rb',"data":{"k\u0000":""}'), "NUL"),
+    ("NUL in a key of binaryData", mapped(rb',"binaryData":{"k\u0000":""}'), "NUL"),
+    ("NUL in the name", body(lambda c: config_maps(config_map(c)).replace(b'","uid"', rb'\u0000x","uid"')), "NUL"),
+    ("the key .. in data", mapped(b',"data":{"..":""}'), r"data\[\.\.\]"),
+    ("the key .. in binaryData", mapped(b',"binaryData":{"..":""}'), r"binaryData\[\.\.\]"),
+    ("the key ../../../etc/passwd in binaryData", mapped(b',"binaryData":{"../../../etc/passwd":""}'), r"binaryData\[\.\./"),
+    ("a key with control characters in binaryData", mapped(b",\"binaryData\":{%s:\"\"}" % TEXT), r"binaryData\["),
+    ("data that is an array", mapped(b',"data":["a"]'), "data: expected an object"),
+    ("binaryData that is a string", mapped(b',"binaryData":"YQ=="'), "binaryData: expected an object"),
+    ("a value that is a number", mapped(b',"data":{"k":7}'), r"data\.k: must be a string"),
+    ("a value of binaryData that is an object", mapped(b',"binaryData":{"k":{}}'), r"binaryData\.k: must be a string"),
+    ("bytes that are no UTF-8", mapped(b',"data":{"k":"\xff\xfe"}'), MAP_NO_JSON),
+    ("immutable that is a string", mapped(b',"immutable":"yes"'), "immutable: expected a boolean"),
+    ("immutable that is a number", mapped(b',"immutable":1'), "immutable: expected a boolean"),
+    ("1 MiB and 1 byte, a half in each field", mapped(b',"data":{"k":"%s"},"binaryData":{"l":"%s"}' %
+                                                     (HALF, base64.b64encode(HALF + b"x"))), "Too long: may not be more than 1048576 bytes"),
+    ("10 million keys", pieces_of(lambda c: config_maps(config_map(c, b',"data":{'))[:-3], KEYS, b'"z":""}}]}'), TOO_LARGE),
+    ("80,000 keys, a half in each field", body(lambda c: config_maps(config_map(c, b',"data":{%s"z":""},"binaryData":{%s"y":""}' % (
+        b"".join(MAP_KEYS_FEW()), b"".join(MAP_KEYS_FEW()).replace(b"k", b"l"))))), "more than 65536 keys", 96),
+    ("a list of Secrets", body(items()), "kind is not ConfigMapList"),
+    ("another name", body(config_maps(json.dumps(server.config_map("other", "x")).encode())), "list of configmaps: an object with another name"),
+    ("401 without an end", endless(b" " * 65536, code=401), "401 Unauthorized"),
+]
+MAP_FRAMES = [
+    ("a message without an end", frames(b"x" * 65536), FRAME_LARGE),
+    ("a key in data and in binaryData", map_event(IN_BOTH), r"binaryData\.k: is there twice"),
+    ("binaryData that is no base64", map_event(b',"binaryData":{"k":"%%%"}'), r"binaryData\.k: illegal base64"),
+    ("the key .. in binaryData", map_event(b',"binaryData":{"..":""}'), r"binaryData\[\.\.\]"),
+    ("a Secret of its name", lambda c: frame(b'{"type":"DELETED","object":%s}\n' % obj(c))(c), None),
+]
+MAP_GETS = [
+    ("spaces without an end", endless(b" " * 65536), TOO_LARGE),
+    ("a key in data and in binaryData", body(lambda c: config_map(c, IN_BOTH)), r"binaryData\.k: is there twice"),
+    ("binaryData that is no base64", body(lambda c: config_map(c, b',"binaryData":{"k":"%%%"}')), r"binaryData\.k: illegal base64"),
+    ("immutable that is a string", body(lambda c: config_map(c, b',"immutable":"yes"')), "immutable: expected a boolean"),
+    ("a Secret of its name", body(lambda c: obj(c)), "kind is not ConfigMap"),
+    ("404 of a Secret", body(server.status(404, "NotFound", "no such Secret", kind="secrets", name="x"), 404), "no such Secret"),
+]
+
+
 # ---- pods: a daemon each, for it has one list of them
 
 def pod_list(*pods):

@@ -3,7 +3,7 @@
 
     test/hostile/hostile.py --build DIR --dir DIR [--hold SECONDS] [--only REGEX] [-v]
 
-Each row of attacks.py has a Secret and a pod of its own, which are good and published before (pods' and nodes' rows have a
+Each row of attacks.py has a Secret or a ConfigMap and a pod of its own, which are good and published before (pods' and nodes' rows have a
 daemon of their own). Then:
 
   1. one after the other, each attack begins, and goes on. Meanwhile another Secret's update has to arrive; what was
@@ -34,7 +34,6 @@ from attacks import MIB
 from server import Server
 
 PATIENCE_SEC = 60
-VOLUME = "volumes/kubernetes.io~secret/v/k"
 SOCKETS = 16 * MIB        # what the kernel took so far of what nobody reads; it may take tcp_rmem[2] and tcp_wmem[2]
 CPU_SEC = 1.5             # for anything
 CPU_FACTOR = 60           # times what an honest answer costs for a byte: JSON of many small things costs more than one string
@@ -109,7 +108,7 @@ class Cost:
 
 
 class Daemon:
-    def __init__(self, args, server, name, strategy="Watch", sync="1h", cluster=""):
+    def __init__(self, args, server, name, strategy="Watch", sync="1h", cluster="", more=""):
         self.server, self.name = server, name
         self.secretlet = args.build / "secretlet"
         self.n_asked = 0
@@ -126,7 +125,7 @@ class Daemon:
             "apiVersion: secretlet.config/v1alpha1\nkind: SecretletConfiguration\nkubeconfig: kubeconfig\n"
             f"podsDir: {self.pods}\nruntimeDir: {self.run}\nnodeName: {name}\nsyncFrequency: {sync}\nsecretCacheTTL: {sync}\n"
             "kubeAPIQPS: 1000\nkubeAPIBurst: 1000\nagentHangTimeout: 2m\n"
-            f"configMapAndSecretChangeDetectionStrategy: {strategy}\n")
+            f"configMapAndSecretChangeDetectionStrategy: {strategy}\n{more}")
         self.process = subprocess.Popen([self.secretlet, "run", "--config", self.dir / "secretlet.yaml"],
                                         stderr=open(self.log, "ab"), stdin=subprocess.DEVNULL,
                                         preexec_fn=lambda: ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0))
@@ -157,8 +156,11 @@ class Daemon:
 
     def value(self, pod):
         """Of its key, from the agent and not from the page cache."""
+        found = list((self.pods / f"uid-{pod}" / "volumes").glob("*/v/k"))  # kubernetes.io~secret and others
+        if not found:
+            return "<there is none>"
         try:
-            with open(self.pods / f"uid-{pod}" / VOLUME, "rb") as f:
+            with open(found[0], "rb") as f:
                 os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
                 return f.read().decode()
         except OSError as e:
@@ -221,18 +223,23 @@ class Test:
         return re.search(self.args.only, title)
 
     def add(self, daemon, prefix, rows):
-        what = {"l": "list", "f": "frame", "w": "watch", "g": "get", "c": "get"}[prefix]
-        words = {"l": "list of a Secret", "f": "watch of a Secret, running", "w": "watch of a Secret", "g": "GET of a Secret",
-                 "c": "GET of a Secret, by TTL"}
+        kind, what, words = {
+            "l": ("secret", "list", "list of a Secret"), "f": ("secret", "frame", "watch of a Secret, running"),
+            "w": ("secret", "watch", "watch of a Secret"), "g": ("secret", "get", "GET of a Secret"),
+            "c": ("secret", "get", "GET of a Secret, by TTL"), "m": ("configmap", "list", "list of a ConfigMap"),
+            "n": ("configmap", "frame", "watch of a ConfigMap, running"), "o": ("configmap", "get", "GET of a ConfigMap")}[prefix]
         for i, row in enumerate(rows):
-            title = f"{words[prefix]}: {row[0]}"
+            title = f"{words}: {row[0]}"
             if not self.is_wanted(title):
                 continue
             pod = f"{prefix}{i}"
-            self.server.put_secret(pod, f"good {pod}")
-            self.server.put_pod(pod, daemon.name, pod)
+            self.put_object(kind, pod, f"good {pod}")
+            self.server.put_pod(pod, daemon.name, pod, kind)
             more = row[3:] or (32 if what == "get" else 16,)  # MiB: twice what may come, and what it is parsed into
-            self.cases.append(Case(daemon, ("secret", pod), pod, title, what, *row[1:3], *more))
+            self.cases.append(Case(daemon, (kind, pod), pod, title, what, *row[1:3], *more))
+
+    def put_object(self, kind, name, value):
+        (self.server.put_secret if kind == "secret" else self.server.put_config_map)(name, value)
 
     def add_pods(self):
         for i, (name, verb, run, says, memory, *cpu) in enumerate(attacks.PODS):
@@ -371,7 +378,7 @@ class Test:
             # who cannot be reached is the pods' reflector's to say
             if not case.says or case.failed or re.match("read from|connect to", case.said):
                 continue
-            mark = " pods: " if case.of_source else rf"(secret|pod)=default/{case.pod}(\s|$)"
+            mark = " pods: " if case.of_source else rf"(secret|configmap|pod)=default/{case.pod}(\s|$)"
             level = "info" if case.says.startswith("403") else "warning"  # the authorizer may not know a fresh pod yet
             said = [line for line in case.daemon.lines()[case.lines:] if f" {level} agent: " in line
                     and re.search(mark, line) and re.search(case.says, line)]
@@ -396,8 +403,8 @@ class Test:
         for case in self.cases:
             case.daemon.server.stop(case.attack)
         for case in self.cases:
-            if case.key[0] == "secret":
-                case.daemon.server.put_secret(case.pod, f"well {case.pod}")
+            if case.key[0] in ("secret", "configmap"):
+                self.put_object(case.key[0], case.pod, f"well {case.pod}")
                 case.good = f"well {case.pod}"
             elif case.key[0] == "pods":
                 case.daemon.server.put_pod(f"late-{case.pod}", case.daemon.name, case.daemon.other)
@@ -425,7 +432,10 @@ class Test:
         self.add(watch, "l", attacks.LISTS)
         self.add(watch, "f", attacks.FRAMES)
         self.add(watch, "w", attacks.WATCHES)
+        self.add(watch, "m", attacks.MAP_LISTS)
+        self.add(watch, "n", attacks.MAP_FRAMES)
         self.add(get, "g", attacks.GETS)
+        self.add(get, "o", attacks.MAP_GETS)
         self.add(cache, "c", attacks.GETS)
         self.add_pods()
         begun = {d: d.ready for d in self.daemons}

@@ -38,10 +38,19 @@ def secret(name, value, **more):
             "data": {"k": base64.b64encode(value.encode()).decode()}, **more}
 
 
-def pod(name, node, secret_name):
+def config_map(name, value):
+    return {"apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"namespace": "default", "name": name, "uid": f"uid-of-{name}"}, "data": {"k": value}}
+
+
+def pod(name, node, object_name, kind="secret"):
+    """Its volume has the file k: of a Secret or a ConfigMap (configmap), or a token of this service account."""
+    source = {"secret": {"secret": {"secretName": object_name}}, "configmap": {"configMap": {"name": object_name}},
+              "token": {"projected": {"sources": [{"serviceAccountToken": {"path": "k"}}]}}}[kind]
     return {"apiVersion": "v1", "kind": "Pod",
             "metadata": {"namespace": "default", "name": name, "uid": f"uid-{name}"},
-            "spec": {"nodeName": node, "volumes": [{"name": "v", "secret": {"secretName": secret_name}}],
+            "spec": {"nodeName": node, "volumes": [{"name": "v", **source}],
+                     "serviceAccountName": object_name if kind == "token" else "default",
                      "containers": [{"name": "c", "image": "i", "volumeMounts": [{"name": "v", "mountPath": "/v"}]}]},
             "status": {"phase": "Running"}}
 
@@ -73,6 +82,7 @@ class Connection:
     def __init__(self, server, sock):
         self.server, self.sock, self.attack = server, sock, None
         self.key = self.verb = None
+        self.method, self.received = "GET", b""  # and the body that came with it
         self.closes = False
 
     def raw(self, data):
@@ -169,16 +179,19 @@ class Server:
     def put_secret(self, name, value, **more):
         self.put(("secret", name), secret(name, value, **more))
 
-    def put_pod(self, name, node, secret_name):
-        self.put(("pods", node), pod(name, node, secret_name))
+    def put_config_map(self, name, value):
+        self.put(("configmap", name), config_map(name, value))
+
+    def put_pod(self, name, node, object_name, kind="secret"):
+        self.put(("pods", node), pod(name, node, object_name, kind))
 
     def content(self, key, verb):
         with self.lock:
             objects = list(self.objects.get(key, {}).values())
             if verb == "get":
                 return objects[0] if objects else status(404, "NotFound", f"{key[0]} {key[1]} not found", name=key[1],
-                                                         kind={"secret": "secrets"}.get(key[0], key[0]))
-            kind = {"secret": "SecretList", "pods": "PodList"}[key[0]]
+                                                         kind={"secret": "secrets", "configmap": "configmaps"}.get(key[0], key[0]))
+            kind = {"secret": "SecretList", "configmap": "ConfigMapList", "pods": "PodList"}[key[0]]
             return {"kind": kind, "apiVersion": "v1", "metadata": {"resourceVersion": str(self.version)},
                     "items": objects}
 
@@ -263,11 +276,12 @@ class Server:
             length = re.search(rb"\r\ncontent-length: (\d+)", head, re.I)
             while length and len(received) < int(length[1]):
                 received += c.sock.recv(65536) or b" " * int(length[1])
-            received = received[int(length[1]) if length else 0:]
+            n = int(length[1]) if length else 0
+            c.method, c.received, received = head.split(b" ")[0].decode(), received[:n], received[n:]
             self.answer(c, head.split(b" ")[1].decode())
 
     def answer(self, c, target):
-        c.key, c.verb, version, streams = self.understand(target)
+        c.key, c.verb, version, streams = self.understand(target, c.method)
         c.attack = None
         with self.lock:
             self.requests.append((time.monotonic(), c.key, c.verb))
@@ -287,7 +301,7 @@ class Server:
             c.body(content, content.get("code", 200))
 
     @staticmethod
-    def understand(target):
+    def understand(target, method):
         url = urllib.parse.urlsplit(target)
         query = dict(urllib.parse.parse_qsl(url.query))
         parts = url.path.strip("/").split("/")[2:]
@@ -296,14 +310,16 @@ class Server:
         key = None
         if parts == ["pods"] and field == "spec.nodeName":
             key = ("pods", value)
-        elif parts == ["namespaces", "default", "secrets"] and field == "metadata.name":
-            key = ("secret", value)
-        elif len(parts) == 4 and parts[:3] == ["namespaces", "default", "secrets"]:
-            key, verb = ("secret", parts[3]), "get"
+        elif parts[:2] == ["namespaces", "default"] and parts[2:] in (["secrets"], ["configmaps"]) and field == "metadata.name":
+            key = (parts[2][:-1], value)
+        elif len(parts) == 4 and parts[:2] == ["namespaces", "default"] and parts[2] in ("secrets", "configmaps"):
+            key, verb = (parts[2][:-1], parts[3]), "get"
         elif len(parts) == 4 and parts[:3] == ["namespaces", "default", "pods"]:
             key, verb = ("pod", parts[3]), "get"
         elif len(parts) == 2 and parts[0] == "nodes":
             key, verb = ("node", parts[1]), "get"
+        if method != "GET":
+            key = None
         version = query.get("resourceVersion", "0")
         return key, verb, int(version) if version.isdigit() else 0, "sendInitialEvents" in query
 
