@@ -8,20 +8,15 @@
 
 #include "agent/event_sender.h"
 #include "common/clock.h"
-#include "common/file.h"
-#include "common/json.h"
-#include "common/log.h"
-#include "common/secmem.h"
 #include "common/str.h"
-#include "test/apiserver/apiserver.h"
-#include "test/lib/kubeconfig.h"
+#include "test/lib/following.h"
 #include "test/lib/patience.h"
 
 #define FIRST_INTERVAL_USEC (800 * USEC_PER_MSEC) /* the shortest (outage.c) */
 enum { N = 40, N_MAX = 256 };
 
 struct rig {
-	char path[64]; /* of the kubeconfig */
+	char kubeconfig[FOLLOWING_PATH_MAX];
 	struct apiserver *server;
 	struct loop *loop;
 	struct files *files;
@@ -81,16 +76,12 @@ static void on_pod(void *userdata, struct pod *pod)
 	((struct rig *)userdata)->n_pods++;
 }
 
-static void ignore_uid(void *userdata, const char *uid)
-{
-}
-
 static void ignore(void *userdata)
 {
 }
 
 static const struct source_sink SINK = { .pod_changed = on_pod,
-					 .pod_removed = ignore_uid,
+					 .pod_removed = following_ignores_uid,
 					 .pods_synced = ignore,
 					 .object_changed = on_changed,
 					 .object_failed = on_failed,
@@ -174,17 +165,14 @@ static bool all_watch(struct rig *t)
 static void start_source(struct rig *t, enum source_strategy strategy)
 {
 	const struct source_api_options options = {
-		.kubeconfig = t->path,
+		.kubeconfig = t->kubeconfig,
 		.node_name = "node-1",
 		.kube_api_qps = t->qps,
 		.kube_api_burst = 1,
 		.tuning = { .strategy = strategy, .cache_ttl_usec = 300 * USEC_PER_MSEC },
 	};
-	struct err e = ERR_INIT;
 
-	if (source_api_new(t->loop, t->files, &options, &SINK, t, &t->source, &e) < 0 ||
-	    source_start(t->source, &e) < 0)
-		fail_msg("%s", err_text(&e));
+	t->source = following_start(t->loop, t->files, &options, &SINK, t);
 }
 
 static void start_with(struct rig *t, enum source_strategy strategy)
@@ -197,18 +185,8 @@ static void start_with(struct rig *t, enum source_strategy strategy)
 static int bare_setup(void **state)
 {
 	struct rig *t = calloc(1, sizeof(*t));
-	struct err e = ERR_INIT;
-	int fd;
 
-	snprintf(t->path, sizeof(t->path), "/tmp/test_away.XXXXXX");
-	fd = mkstemp(t->path);
-	assert_true(fd >= 0);
-	close(fd);
-	assert_int_equal(loop_new(&t->loop), 0);
-	assert_int_equal(files_direct_new(t->loop, &t->files), 0);
-	if (apiserver_start(&(struct apiserver_options){ .port = 0 }, &t->server, &e) < 0)
-		fail_msg("%s", err_text(&e));
-	kubeconfig_write(t->path, apiserver_url(t->server), "", "");
+	following_setup("test_away", t->kubeconfig, &t->loop, &t->files, &t->server);
 	*state = t;
 	return 0;
 }
@@ -230,11 +208,7 @@ static int teardown(void **state)
 {
 	struct rig *t = *state;
 
-	source_free(t->source);
-	apiserver_stop(t->server);
-	files_free(t->files);
-	loop_free(t->loop);
-	unlink(t->path);
+	following_teardown(t->source, t->server, t->files, t->loop, t->kubeconfig);
 	free(t);
 	return 0;
 }
@@ -849,13 +823,6 @@ int main(void)
 		TEST(source_may_end_while_the_server_is_away),
 	};
 
-	struct err e = ERR_INIT;
-
-	json_setup();
-	log_init("test", LOG_LEVEL_ERROR);
-	if (secmem_init(16 * 1024 * 1024, &e) < 0) {
-		fprintf(stderr, "%s\n", err_text(&e));
-		return 1;
-	}
+	following_init(16 << 20);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

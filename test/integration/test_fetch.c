@@ -19,7 +19,7 @@
 #include "common/file.h"
 #include "common/log.h"
 #include "common/str.h"
-#include "test/apiserver/apiserver.h"
+#include "test/lib/following.h"
 #include "test/lib/kubeconfig.h"
 #include "test/lib/patience.h"
 
@@ -34,7 +34,7 @@ struct came {
 };
 
 struct rig {
-	char dir[64];
+	char kubeconfig[FOLLOWING_PATH_MAX];
 	struct apiserver *server;
 	struct loop *loop;
 	struct files *files;
@@ -42,14 +42,6 @@ struct rig {
 	struct store *store;
 	bool synced;
 };
-
-static void nothing_to_pods(void *userdata, struct pod *pod)
-{
-}
-
-static void nothing_to_uid(void *userdata, const char *uid)
-{
-}
 
 static void on_synced(void *userdata)
 {
@@ -67,8 +59,8 @@ static void on_failure(void *userdata, enum object_kind kind, const char *ns, co
 }
 
 static const struct source_sink SINK = {
-	.pod_changed = nothing_to_pods,
-	.pod_removed = nothing_to_uid,
+	.pod_changed = following_ignores_pod,
+	.pod_removed = following_ignores_uid,
 	.pods_synced = on_synced,
 	.object_changed = on_object,
 	.object_failed = on_failure,
@@ -81,29 +73,18 @@ static void store_changed(void *userdata, const struct store_entry *entry)
 /* A source for the server at this URL. */
 static void follow(struct rig *t, const char *url)
 {
-	cleanup_free char *path = file_join(t->dir, "kubeconfig");
-	struct err e = ERR_INIT;
-
-	kubeconfig_write(path, url, "", "");
-	if (source_api_new(t->loop, t->files, &(struct source_api_options){ .kubeconfig = path, .node_name = "node-1" },
-			   &SINK, t, &t->source, &e) < 0 ||
-	    source_start(t->source, &e) < 0)
-		fail_msg("%s", err_text(&e));
+	kubeconfig_write(t->kubeconfig, url, "", "");
+	t->source = following_start(t->loop, t->files,
+				    &(struct source_api_options){ .kubeconfig = t->kubeconfig, .node_name = "node-1" },
+				    &SINK, t);
 	store_set_source(t->store, t->source);
-	unlink(path);
 }
 
 static int setup(void **state)
 {
 	struct rig *t = calloc(1, sizeof(*t));
-	struct err e = ERR_INIT;
 
-	snprintf(t->dir, sizeof(t->dir), "/tmp/test_fetch.XXXXXX");
-	assert_non_null(mkdtemp(t->dir));
-	assert_int_equal(loop_new(&t->loop), 0);
-	assert_int_equal(files_direct_new(t->loop, &t->files), 0);
-	if (apiserver_start(&(struct apiserver_options){ .port = 0 }, &t->server, &e) < 0)
-		fail_msg("%s", err_text(&e));
+	following_setup("test_fetch", t->kubeconfig, &t->loop, &t->files, &t->server);
 	assert_int_equal(store_new(store_changed, t, &t->store), 0);
 	follow(t, apiserver_url(t->server));
 	eventually(t, t->synced);
@@ -115,13 +96,9 @@ static int teardown(void **state)
 {
 	struct rig *t = *state;
 
-	source_free(t->source);
+	source_free(TAKE_PTR(t->source));
 	store_free(t->store);
-	if (t->server)
-		apiserver_stop(t->server);
-	files_free(t->files);
-	loop_free(t->loop);
-	rmdir(t->dir);
+	following_teardown(t->source, t->server, t->files, t->loop, t->kubeconfig);
 	assert_int_equal(secmem_stats().n_blocks, 0);
 	free(t);
 	return 0;
@@ -629,11 +606,6 @@ int main(void)
 		RIGGED(there_is_one_deadline_for_all),
 		RIGGED(what_volumes_have_serves_when_nobody_answers),
 	};
-	struct err e = ERR_INIT;
-
-	json_setup();
-	log_init("test", LOG_LEVEL_ERROR);
-	if (secmem_init((size_t)16 << 20, &e) < 0)
-		fail_msg("%s", err_text(&e));
+	following_init(16 << 20);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,8 +12,7 @@
 #include "common/json.h"
 #include "common/log.h"
 #include "common/str.h"
-#include "test/apiserver/apiserver.h"
-#include "test/lib/kubeconfig.h"
+#include "test/lib/following.h"
 #include "test/lib/patience.h"
 
 #define TEST_SYNC   (200 * USEC_PER_MSEC)
@@ -31,7 +30,7 @@ struct told_secret {
 };
 
 struct rig {
-	char kubeconfig[64];
+	char kubeconfig[FOLLOWING_PATH_MAX];
 	struct apiserver *server;
 	struct loop *loop;
 	struct files *files;
@@ -117,15 +116,8 @@ static const struct source_sink SINK = {
 static int setup(void **state)
 {
 	struct rig *t = calloc(1, sizeof(*t));
-	struct err e = ERR_INIT;
 
-	assert_int_equal(loop_new(&t->loop), 0);
-	assert_int_equal(files_direct_new(t->loop, &t->files), 0);
-	if (apiserver_start(&(struct apiserver_options){ .port = 0 }, &t->server, &e) < 0)
-		fail_msg("%s", err_text(&e));
-	snprintf(t->kubeconfig, sizeof(t->kubeconfig), "/tmp/test_strategies.XXXXXX");
-	close(mkstemp(t->kubeconfig));
-	kubeconfig_write(t->kubeconfig, apiserver_url(t->server), "", "");
+	following_setup("test_strategies", t->kubeconfig, &t->loop, &t->files, &t->server);
 	*state = t;
 	return 0;
 }
@@ -134,13 +126,9 @@ static int teardown(void **state)
 {
 	struct rig *t = *state;
 
-	source_free(t->source);
-	apiserver_stop(t->server);
-	files_free(t->files);
-	loop_free(t->loop);
+	following_teardown(t->source, t->server, t->files, t->loop, t->kubeconfig);
 	for (size_t i = 0; i < t->n_secrets; i++)
 		secret_unref(t->secrets[i].last);
-	unlink(t->kubeconfig);
 	assert_int_equal(secmem_stats().n_blocks, 0);
 	free(t);
 	return 0;
@@ -155,10 +143,8 @@ static void start(struct rig *t, enum source_strategy strategy, uint64_t sync_us
 		.kube_api_burst = t->burst,
 		.tuning = { .strategy = strategy, .sync_usec = sync_usec, .cache_ttl_usec = ttl_usec },
 	};
-	struct err e = ERR_INIT;
 
-	if (source_api_new(t->loop, t->files, &o, &SINK, t, &t->source, &e) < 0 || source_start(t->source, &e) < 0)
-		fail_msg("%s", err_text(&e));
+	t->source = following_start(t->loop, t->files, &o, &SINK, t);
 	eventually(t, t->n_synced == 1);
 }
 
@@ -1176,11 +1162,6 @@ int main(void)
 		cmocka_unit_test(restored_older_state_is_followed_without_watches),
 		with_rig(refresh_fetches_now_in_every_strategy),
 	};
-	struct err e = ERR_INIT;
-
-	json_setup();
-	log_set_level(LOG_LEVEL_ERROR);
-	if (secmem_init(UINT64_C(64) << 20, &e) < 0)
-		return 1;
+	following_init(64 << 20);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

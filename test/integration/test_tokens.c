@@ -9,13 +9,10 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
-#include "common/file.h"
-#include "common/json.h"
 #include "common/log.h"
 #include "common/secmem.h"
 #include "common/str.h"
-#include "test/apiserver/apiserver.h"
-#include "test/lib/kubeconfig.h"
+#include "test/lib/following.h"
 #include "test/lib/patience.h"
 
 #define TOKEN_PATH "/serviceaccounts/default/token"
@@ -26,7 +23,7 @@
 enum { MANY = 2000, QPS = 20 };
 
 struct rig {
-	char dir[64];
+	char kubeconfig[FOLLOWING_PATH_MAX];
 	struct apiserver *server;
 	struct loop *loop;
 	struct files *files;
@@ -36,14 +33,6 @@ struct rig {
 	bool may_fail;
 	struct err fetch_err;
 };
-
-static void nothing_to_pods(void *userdata, struct pod *pod)
-{
-}
-
-static void nothing_to_uid(void *userdata, const char *uid)
-{
-}
 
 static void on_synced(void *userdata)
 {
@@ -69,8 +58,8 @@ static void on_failure(void *userdata, enum object_kind kind, const char *ns, co
 }
 
 static const struct source_sink SINK = {
-	.pod_changed = nothing_to_pods,
-	.pod_removed = nothing_to_uid,
+	.pod_changed = following_ignores_pod,
+	.pod_removed = following_ignores_uid,
 	.pods_synced = on_synced,
 	.object_changed = on_object,
 	.object_failed = on_failure,
@@ -79,28 +68,16 @@ static const struct source_sink SINK = {
 static int setup_with(enum source_strategy strategy, void **state)
 {
 	struct rig *t = calloc(1, sizeof(*t));
-	cleanup_free char *path = NULL;
-	struct err e = ERR_INIT;
 
-	snprintf(t->dir, sizeof(t->dir), "/tmp/test_tokens.XXXXXX");
-	assert_non_null(mkdtemp(t->dir));
-	assert_int_equal(loop_new(&t->loop), 0);
-	assert_int_equal(files_direct_new(t->loop, &t->files), 0);
-	if (apiserver_start(&(struct apiserver_options){ .port = 0 }, &t->server, &e) < 0)
-		fail_msg("%s", err_text(&e));
-	path = file_join(t->dir, "kubeconfig");
-	kubeconfig_write(path, apiserver_url(t->server), "", "");
-	if (source_api_new(t->loop, t->files,
-			   &(struct source_api_options){
-				   .kubeconfig = path,
-				   .node_name = "node-1",
-				   .kube_api_qps = QPS,
-				   .kube_api_burst = 1,
-				   .tuning = { .strategy = strategy, .sync_usec = 3600 * USEC_PER_SEC } },
-			   &SINK, t, &t->source, &e) < 0 ||
-	    source_start(t->source, &e) < 0)
-		fail_msg("%s", err_text(&e));
-	unlink(path);
+	following_setup("test_tokens", t->kubeconfig, &t->loop, &t->files, &t->server);
+	t->source = following_start(
+		t->loop, t->files,
+		&(struct source_api_options){ .kubeconfig = t->kubeconfig,
+					      .node_name = "node-1",
+					      .kube_api_qps = QPS,
+					      .kube_api_burst = 1,
+					      .tuning = { .strategy = strategy, .sync_usec = 3600 * USEC_PER_SEC } },
+		&SINK, t);
 	apiserver_fail(t->server, TOKEN_PATH, 201, ANSWER, -1, -1);
 	eventually(t, t->n_synced > 0);
 	*state = t;
@@ -121,11 +98,7 @@ static int teardown(void **state)
 {
 	struct rig *t = *state;
 
-	source_free(t->source);
-	apiserver_stop(t->server);
-	files_free(t->files);
-	loop_free(t->loop);
-	rmdir(t->dir);
+	following_teardown(t->source, t->server, t->files, t->loop, t->kubeconfig);
 	assert_int_equal(secmem_stats().n_blocks, 0);
 	free(t);
 	return 0;
@@ -356,13 +329,6 @@ int main(void)
 		CLOCKS(a_token_that_ended_during_sleep_is_asked_for_at_once),
 		CLOCKS(a_token_of_before_the_clock_was_set_back_is_refreshed),
 	};
-	struct err e = ERR_INIT;
-
-	json_setup();
-	log_init("test", LOG_LEVEL_ERROR);
-	if (secmem_init(16 * 1024 * 1024, &e) < 0) {
-		fprintf(stderr, "%s\n", err_text(&e));
-		return 1;
-	}
+	following_init(16 << 20);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
