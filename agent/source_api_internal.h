@@ -151,6 +151,7 @@ struct source_api {
 	struct follower node;
 	bool node_seen, node_missing_told, node_needed;
 	struct pairs allocatable; /* as told */
+	char *node_refused; /* why what it says is not taken, as that was said; NULL: it is */
 	int64_t node_ttl_sec; /* from the node's annotation; -1: it says none */
 
 	struct list fetches;

@@ -36,11 +36,18 @@ static void node_says_allocatable(struct source_api *s, const json_t *obj)
 {
 	cleanup(pairs_deinit) struct pairs fresh = { .n = 0 };
 	struct json_issue issue = { .reason = "" };
+	struct err e = ERR_INIT;
+	int r = codec_allocatable(obj, &fresh, &issue);
 
-	if (codec_allocatable(obj, &fresh, &issue) < 0) {
-		api_warn_of_refusal(s, LOG_F({ "node", s->node_name }), issue.reason);
+	if (r < 0) {
+		/* it is asked for at each sync */
+		err_set(&e, r, "the node's %s: %s", issue.path, issue.reason);
+		if (!str_eq(s->node_refused, err_text(&e)) &&
+		    api_warn_of_refusal(s, LOG_F({ "node", s->node_name }), err_text(&e)))
+			api_keep_text(&s->node_refused, err_text(&e));
 		return;
 	}
+	api_keep_text(&s->node_refused, NULL);
 	if (pairs_same(&fresh, &s->allocatable) || !s->sink->node_changed)
 		return;
 	pairs_deinit(&s->allocatable);
@@ -127,6 +134,7 @@ void api_node_deinit(struct source_api *s)
 {
 	follower_deinit(&s->node);
 	pairs_deinit(&s->allocatable);
+	free(s->node_refused);
 }
 
 void api_need_node(struct source *source)
