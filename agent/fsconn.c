@@ -26,6 +26,7 @@ static void fsconn_close(struct fsconn *c)
 static int fsconn_map(struct fsconn *c, struct err *e)
 {
 	struct secmem_look look;
+	void *values;
 	int r;
 
 	r = arena_map(c->arena, &c->shared, &c->heap_size, e);
@@ -38,9 +39,12 @@ static int fsconn_map(struct fsconn *c, struct err *e)
 	}
 	madvise(c->heap, ARENA_HEAD_SIZE + c->heap_size, MADV_DONTDUMP);
 	madvise(c->heap, ARENA_HEAD_SIZE + c->heap_size, MADV_DONTFORK);
-	(void)mlock2(c->heap, ARENA_HEAD_SIZE + c->heap_size, MLOCK_ONFAULT);
-	look = secmem_look(c->heap, ARENA_HEAD_SIZE + c->heap_size);
-	c->locked = look.locked;
+	/* there is no value in the head; and so it takes the limit that the agent takes */
+	values = (char *)c->heap + ARENA_HEAD_SIZE;
+	c->lock_error = mlock2(values, c->heap_size, MLOCK_ONFAULT) < 0 ? -errno : 0;
+	look = secmem_look(values, c->heap_size);
+	if (c->lock_error == 0 && !look.locked)
+		c->lock_error = -EOPNOTSUPP;
 	c->undumped = look.undumped;
 	return 0;
 }

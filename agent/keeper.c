@@ -28,9 +28,6 @@
 #include "common/str.h"
 #include "fusefs/session.h"
 
-#define KEEPER_UNLOCKED                                                                                                \
-	"the keeper cannot lock the memory for Secrets: between two agents it may be written to the swap "             \
-	"(CAP_IPC_LOCK, LimitMEMLOCK=)"
 #define KEEPER_FILES	 512 /* what each process may have open, at least */
 #define KEEPER_STOP_USEC (5 * USEC_PER_SEC)
 
@@ -52,6 +49,17 @@ static void names_free(char ***names)
 	for (char **n = *names; n && *n; n++)
 		free(*n);
 	free(*names);
+}
+
+static void keeper_say_lock(const struct keeper *k)
+{
+	if (k->conn.lock_error < 0)
+		log_warning(LOG_F({ "error", strerror(-k->conn.lock_error) }),
+			    "the keeper cannot lock the memory for Secrets: between two agents it may be written to "
+			    "the swap "
+			    "(CAP_IPC_LOCK, LimitMEMLOCK=)");
+	if (!k->conn.undumped)
+		log_warning(NULL, "the memory for Secrets cannot be left out of the keeper's cores (MADV_DONTDUMP)");
 }
 
 /* What an earlier keeper has left with the service manager. Without it, or if it cannot be used, we begin anew. */
@@ -96,8 +104,7 @@ static void keeper_adopt(struct keeper *k)
 	k->audit_group.reason = AUDIT_KEEPER;
 	log_info(LOG_F({ "pods-dir", k->places.pods_dir }), "goes on with the mount of an earlier run");
 	/* volumes that are served are not taken away for it */
-	if (!k->conn.locked)
-		log_warning(NULL, KEEPER_UNLOCKED);
+	keeper_say_lock(k);
 	if (!fsconn_has_heap_of(&k->conn, k->config->secret_memory_limit))
 		log_warning(NULL,
 			    "secretMemoryLimit stays %" PRIu64
@@ -422,20 +429,16 @@ static void keeper_drop_link(struct keeper *k)
 }
 
 /* The keeper's own lock, which alone holds the arena between two agents. */
-static int keeper_check_lock(struct keeper *k, struct err *e)
+static int keeper_require_lock(struct keeper *k, struct err *e)
 {
-	if (!k->conn.locked && k->config->memory_lock != CONFIG_LOCK_WARN)
-		return err_set(
-			e, -EPERM,
-			"the memory for Secrets cannot be locked, so it might be written to the swap. It takes "
-			"CAP_IPC_LOCK or an RLIMIT_MEMLOCK (ulimit -l, LimitMEMLOCK=) that is unlimited, or greater "
-			"than "
-			"secretMemoryLimit; with memoryLock: warn in the configuration the daemon starts without");
-	if (!k->conn.locked)
-		log_warning(NULL, KEEPER_UNLOCKED);
-	if (!k->conn.undumped)
-		log_warning(NULL, "the memory for Secrets cannot be left out of the keeper's cores (MADV_DONTDUMP)");
-	return 0;
+	if (k->conn.lock_error == 0 || k->config->memory_lock == CONFIG_LOCK_WARN)
+		return 0;
+	return err_set(
+		e, k->conn.lock_error,
+		"the keeper cannot lock the memory for Secrets (%s), so it might be written to the swap. It takes "
+		"CAP_IPC_LOCK or an unlimited RLIMIT_MEMLOCK (ulimit -l, LimitMEMLOCK=); with memoryLock: warn in the "
+		"configuration the daemon starts without",
+		strerror(-k->conn.lock_error));
 }
 
 /* Makes the mount if there is none, and starts what is not there. */
@@ -447,12 +450,14 @@ static int keeper_start(struct keeper *k, struct err *e)
 		r = fsconn_create(k->places.pods_dir, k->config->secret_memory_limit, &k->conn, e);
 		if (r < 0)
 			return r;
-		r = keeper_check_lock(k, e);
+		r = keeper_require_lock(k, e);
 		if (r < 0) {
 			fsconn_end(&k->conn, k->places.pods_dir, true, &k->notify);
-			k->refused = true;
+			/* trying again soon would not help */
+			k->refused = !k->ready_once;
 			return r;
 		}
+		keeper_say_lock(k);
 	}
 	if (notify_is_open(&k->notify)) {
 		fsconn_store(&k->conn, &k->notify);

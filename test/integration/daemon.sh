@@ -95,7 +95,7 @@ refuses "too few open files" "the limit of open files is too low: 40" bash -c "u
 # without CAP_IPC_LOCK and with a limit that is smaller than secretMemoryLimit
 unlocked() { bash -c 'ulimit -l 64 && exec setpriv --bounding-set -ipc_lock,-sys_resource "$@"' bash "$@"; }
 export -f unlocked
-refuses "memory that cannot be locked" "memoryLock: warn" bash -c 'unlocked "$@"' bash "$secretlet" "${base[@]}"
+refuses "memory that cannot be locked" "the keeper cannot lock the memory for Secrets" bash -c 'unlocked "$@"' bash "$secretlet" "${base[@]}"
 printf 'apiVersion: secretlet.config/v1alpha1\nkind: SecretletConfiguration\nmemoryLock: requireAll\n' >"$TEST_DIR/all.yaml"
 refuses "a heap that cannot be locked, if that is asked for" "the agent's heap cannot be locked" \
 	bash -c 'ulimit -l 8192 && exec setpriv --bounding-set -sys_resource "$@"' bash "$secretlet" "${base[@]}" --config "$TEST_DIR/all.yaml"
@@ -295,6 +295,7 @@ bash -c 'ulimit -l 64 && exec setpriv --bounding-set -ipc_lock,-sys_resource "$@
 keeper=$!
 check "with memoryLock: warn it starts" started
 check "says that the memory for Secrets is not locked" grep -q "memory for Secrets cannot be locked" "$log"
+check "nor by the keeper" grep -q "the keeper cannot lock the memory for Secrets" "$log"
 check "and that the heap is not" grep -q "heap cannot be locked" "$log"
 check_equal "and is not healthy" "$("$secretlet" status -o json --runtime-dir "$run" | jq -c '[.healthy, .secretMemory.locked, .secretMemory.heapLocked]')" "[false,false,false]"
 stop TERM

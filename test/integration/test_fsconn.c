@@ -45,9 +45,15 @@ static void what_agents_leave_is_held(void **state)
 	assert_non_null(mkdtemp(dir));
 	if (fsconn_create(dir, HEAP, &c, &e) < 0)
 		fail_msg("%s", err_text(&e));
-	assert_true(c.locked);
+	if (c.lock_error == -EPERM || c.lock_error == -ENOMEM) {
+		print_message("memory cannot be locked here\n");
+		fsconn_end(&c, dir, true, &nobody);
+		assert_int_equal(rmdir(dir), 0);
+		skip();
+	}
+	assert_int_equal(c.lock_error, 0);
 	assert_true(c.undumped);
-	assert_true(secmem_look(c.heap, HEAP).locked);
+	assert_true(secmem_look((char *)c.heap + ARENA_HEAD_SIZE, HEAP).locked);
 	agents = mmap(NULL, HEAP, PROT_READ | PROT_WRITE, MAP_SHARED, c.arena, 0);
 	assert_true(agents != MAP_FAILED);
 
