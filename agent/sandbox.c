@@ -528,8 +528,8 @@ int sandbox_confine_signaller(int proc, struct err *e)
 	return set_own_calls(&SANDBOX_SIGNALLER, e);
 }
 
-/* What deploy/secretlet.service leaves to it, where its comments say what for, and CAP_SYS_RESOURCE: where no unit has lifted the limit
- * of locked memory, the agent does it. */
+/* What deploy/secretlet.service leaves to it, where its comments say what for; and for its children's start, where no unit is: the limit
+ * of locked memory is lifted (SYS_RESOURCE), and a metricsBindAddress or healthzPort may be one of root's ports (NET_BIND_SERVICE). */
 static bool is_keepers(unsigned capability)
 {
 	switch (capability) {
@@ -537,6 +537,7 @@ static bool is_keepers(unsigned capability)
 	case CAP_DAC_READ_SEARCH:
 	case CAP_IPC_LOCK:
 	case CAP_KILL:
+	case CAP_NET_BIND_SERVICE:
 	case CAP_SETGID:
 	case CAP_SETPCAP:
 	case CAP_SETUID:

@@ -105,8 +105,8 @@ check_equal "publisher, audit process and signaller have other root folders" \
 	"$(stat -c %d "$pods") $(stat -c %d /proc) $(stat -c %d /proc)"
 check "the audit process cannot write to its own" not touch "/proc/$audit/root/sys/kernel/core_pattern" 2>/dev/null
 check_equal "the keeper is filtered, no new privileges" "$(field "$keeper" Seccomp) $(field "$keeper" NoNewPrivs)" "2 1"
-# CHOWN, DAC_READ_SEARCH, KILL, SETGID, SETUID, SETPCAP, IPC_LOCK, SYS_CHROOT, SYS_ADMIN, SYS_RESOURCE: of these what there is here
-kept=$(printf %016x $((0x12441e5 & 0x$(field $$ CapBnd))))
+# CHOWN, DAC_READ_SEARCH, KILL, SETGID, SETUID, SETPCAP, NET_BIND_SERVICE, IPC_LOCK, SYS_CHROOT, SYS_ADMIN, SYS_RESOURCE: of these what there is here
+kept=$(printf %016x $((0x12445e5 & 0x$(field $$ CapBnd))))
 check_equal "the keeper has the capabilities that it uses" \
 	"$(field "$keeper" CapInh) $(field "$keeper" CapPrm) $(field "$keeper" CapEff) $(field "$keeper" CapBnd) $(field "$keeper" CapAmb)" \
 	"0000000000000000 $kept $kept $kept 0000000000000000"
