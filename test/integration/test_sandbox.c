@@ -60,6 +60,7 @@ static struct {
 	int pidfd, victim_pidfd; /* of root_victim, of victim */
 	int proc; /* the signaller's root folder, as it has it */
 	int null, socket; /* the publisher's */
+	int zero; /* /dev/zero */
 	uint16_t port, other_port;
 	struct sockaddr_un abstract, named;
 	struct file_handle *handle;
@@ -86,6 +87,9 @@ enum role {
 	AUDIT_NO_LANDLOCK,
 	SIGNALLER_NO_SECCOMP,
 	SIGNALLER_NO_LANDLOCK,
+	/* where there is no rule: what is refused has to be possible there */
+	UNCONFINED,
+	AGENTS_USER, /* sandbox_drop() and nothing else */
 	ALL_CONFINED, /* all agents that are confined, the cache, the audit process and the signaller; in the table only */
 };
 
@@ -193,6 +197,10 @@ static bool take_role(enum role role)
 		return take_role_without(SYS_seccomp, SIGNALLER);
 	case SIGNALLER_NO_LANDLOCK:
 		return take_role_without(SYS_landlock_create_ruleset, SIGNALLER);
+	case UNCONFINED:
+		return true;
+	case AGENTS_USER:
+		return sandbox_begin(&e) == 0 && sandbox_drop(&u, &e) == 0;
 	case ALL_CONFINED:
 		break;
 	}
@@ -511,19 +519,31 @@ static int try_raw(void)
 	return try_socket(AF_INET, SOCK_RAW, IPPROTO_ICMP);
 }
 
-static int try_vsock(void)
+/* Of which no two kernels have the same: all, in each form. 0: one of them is known. First those that are mostly there: where there is
+ * no rule no module is to be loaded for the others. */
+static int try_other_families(void)
 {
-	return try_socket(AF_VSOCK, SOCK_STREAM, 0);
+	if (try_socket(AF_PACKET, SOCK_RAW, 0) != EAFNOSUPPORT)
+		return 0;
+	for (int domain = 0; domain < 64; domain++) {
+		if (domain == AF_UNIX || domain == AF_INET || domain == AF_INET6 || domain == AF_NETLINK)
+			continue;
+		for (int type = SOCK_STREAM; type <= SOCK_PACKET; type++)
+			if (try_socket(domain, type, 0) != EAFNOSUPPORT)
+				return 0;
+	}
+	return EAFNOSUPPORT;
 }
 
-static int try_alg(void)
+/* NETLINK_AUDIT is one of them. */
+static int try_other_netlink(void)
 {
-	return try_socket(AF_ALG, SOCK_SEQPACKET, 0);
-}
-
-static int try_audit(void)
-{
-	return try_socket(AF_NETLINK, SOCK_RAW, 9 /* NETLINK_AUDIT */);
+	if (try_socket(AF_NETLINK, SOCK_RAW, 15 /* NETLINK_KOBJECT_UEVENT */) != EAFNOSUPPORT)
+		return 0;
+	for (int protocol = 1; protocol < 32; protocol++)
+		if (try_socket(AF_NETLINK, SOCK_RAW, protocol) != EAFNOSUPPORT)
+			return 0;
+	return EAFNOSUPPORT;
 }
 
 static int try_netlink_route(void)
@@ -935,12 +955,12 @@ static int try_truncate_own(void)
 	return result(syscall(SYS_openat, world.dirfd, "w", O_RDONLY | O_TRUNC));
 }
 
-/* A device that lies in the folder; where none can be made, there is nothing to be seen. */
+/* A device that lies in the folder, and that can be opened. */
 static int try_device_ioctl(void)
 {
 	int n, fd = openat(world.dirfd, "random", O_RDONLY | O_CLOEXEC);
 
-	return fd < 0 ? EACCES : result(ioctl(fd, RNDGETENTCNT, &n));
+	return fd < 0 ? ENODEV : result(ioctl(fd, RNDGETENTCNT, &n));
 }
 
 static int try_apart(void)
@@ -1227,9 +1247,8 @@ static const struct {
 	TRY(ALL_CONFINED, try_raw, EAFNOSUPPORT),
 	TRY(ALL_CONFINED, try_raw6, EAFNOSUPPORT),
 	TRY(ALL_CONFINED, try_unix_seqpacket, EAFNOSUPPORT),
-	TRY(ALL_CONFINED, try_vsock, EAFNOSUPPORT),
-	TRY(ALL_CONFINED, try_alg, EAFNOSUPPORT),
-	TRY(ALL_CONFINED, try_audit, EAFNOSUPPORT),
+	TRY(ALL_CONFINED, try_other_families, EAFNOSUPPORT),
+	TRY(ALL_CONFINED, try_other_netlink, EAFNOSUPPORT),
 	TRY(ALL_CONFINED, try_listen, ENOSYS),
 	TRY(AGENT_MANIFESTS, try_inet, EAFNOSUPPORT),
 	TRY(AGENT_MANIFESTS, try_inet6, EAFNOSUPPORT),
@@ -1529,7 +1548,9 @@ static int setup(void **state)
 	world.apart_dir = strdup(mkdtemp(apart));
 	world.apart = open(apart, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	world.terminal = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
-	assert_true(world.dirfd >= 0 && world.elsewhere >= 0 && world.apart >= 0 && world.terminal >= 0);
+	world.zero = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+	assert_true(world.dirfd >= 0 && world.elsewhere >= 0 && world.apart >= 0 && world.terminal >= 0 &&
+		    world.zero >= 0);
 	assert_int_equal(fchmod(world.apart, 0777), 0);
 	/* the cache's owner is the agent's user */
 	assert_int_equal(fchmod(world.dirfd, 0755), 0);
@@ -1582,7 +1603,7 @@ static int teardown(void **state)
 #define NEEDS_ROOT()                                                                                                   \
 	do {                                                                                                           \
 		if (geteuid() != 0) {                                                                                  \
-			print_message("needs root\n");                                                                 \
+			print_message("# needs root\n");                                                               \
 			skip();                                                                                        \
 		}                                                                                                      \
 	} while (0)
@@ -1596,7 +1617,91 @@ static bool has_memory_rule(void)
 	return end_of(pid) == 0;
 }
 
+/* What is refused must be possible where there is no rule, or nothing is said by its refusal. */
+static struct {
+	const char *name;
+	int (*fn)(void);
+	enum role role;
+	const char *needs; /* what this machine need not have; NULL: nothing */
+	bool known;
+	int result; /* if known */
+} controls[] = {
+#define CONTROL(role, fn, needs)                                                                                       \
+	{                                                                                                              \
+#fn, fn, role, needs, false, 0                                                                         \
+	}
+	CONTROL(UNCONFINED, try_packet, "AF_PACKET and CAP_NET_RAW"),
+	CONTROL(UNCONFINED, try_raw, "CAP_NET_RAW"),
+	CONTROL(UNCONFINED, try_raw6, "IPv6 and CAP_NET_RAW"),
+	CONTROL(UNCONFINED, try_unix_seqpacket, NULL),
+	CONTROL(UNCONFINED, try_other_families, "a family beside unix, internet and netlink"),
+	CONTROL(UNCONFINED, try_other_netlink, NULL),
+	CONTROL(UNCONFINED, try_netlink_route, NULL),
+	CONTROL(UNCONFINED, try_inet, NULL),
+	CONTROL(UNCONFINED, try_inet6, "IPv6"),
+	CONTROL(UNCONFINED, try_udp, NULL),
+	CONTROL(UNCONFINED, try_udp6, "IPv6"),
+	CONTROL(UNCONFINED, try_udplite, "UDP-Lite"),
+	CONTROL(UNCONFINED, try_socket_unix, NULL),
+	CONTROL(UNCONFINED, try_connect_other, NULL),
+	CONTROL(UNCONFINED, try_connect_other_mptcp, "MPTCP"),
+	CONTROL(UNCONFINED, try_fast_open_sendto, "net.ipv4.tcp_fastopen"),
+	CONTROL(UNCONFINED, try_fast_open_sendmsg, "net.ipv4.tcp_fastopen"),
+	CONTROL(UNCONFINED, try_fast_open_sendmmsg, "net.ipv4.tcp_fastopen"),
+	CONTROL(UNCONFINED, try_bind, NULL),
+	CONTROL(UNCONFINED, try_abstract, NULL),
+	CONTROL(UNCONFINED, try_terminal, NULL),
+	CONTROL(UNCONFINED, try_set_owner, NULL),
+	CONTROL(UNCONFINED, try_map_code, NULL),
+	CONTROL(UNCONFINED, try_make_code, NULL),
+	CONTROL(UNCONFINED, try_map_writable_code, NULL),
+	CONTROL(UNCONFINED, try_device_ioctl, "a device node that can be made and opened"),
+};
+
 static int n_wrong;
+
+static int control(size_t i)
+{
+	if (!controls[i].known)
+		controls[i].result = attempt(controls[i].role, controls[i].fn);
+	controls[i].known = true;
+	return controls[i].result;
+}
+
+static bool says_something(int (*fn)(void))
+{
+	for (size_t i = 0; i < ARRAY_SIZE(controls); i++)
+		if (controls[i].fn == fn)
+			return control(i) == 0;
+	return true;
+}
+
+static void what_is_refused_is_possible_without_a_rule(void **state)
+{
+	char lacking[4096] = "";
+	size_t len = 0;
+
+	NEEDS_ROOT();
+	n_wrong = 0;
+	for (size_t i = 0; i < ARRAY_SIZE(controls); i++) {
+		int got = control(i);
+
+		if (got == 0)
+			continue;
+		if (controls[i].needs) {
+			len += (size_t)snprintf(lacking + len, sizeof(lacking) - len, "%s %s (%s)", len > 0 ? "," : "",
+						controls[i].name, controls[i].needs);
+		} else {
+			n_wrong++;
+			print_error("%s without a rule: %d\n", controls[i].name, got);
+		}
+	}
+	assert_int_equal(n_wrong, 0);
+	if (len > 0) {
+		print_message("# left out, for this machine does not have what it takes:%s\n", lacking);
+		skip();
+	}
+}
 
 static void check_attempt(size_t i, enum role role)
 {
@@ -1617,7 +1722,8 @@ static void check_roles(enum role first, enum role last)
 
 	n_wrong = 0;
 	for (size_t i = 0; i < ARRAY_SIZE(attempts); i++) {
-		if ((attempts[i].needs & known) != attempts[i].needs || (attempts[i].memory && !memory)) {
+		if ((attempts[i].needs & known) != attempts[i].needs || (attempts[i].memory && !memory) ||
+		    (attempts[i].expected != 0 && !says_something(attempts[i].fn))) {
 			n_left_out++;
 			continue;
 		}
@@ -1630,7 +1736,8 @@ static void check_roles(enum role first, enum role last)
 		}
 	}
 	if (n_left_out > 0)
-		print_message("%zu attempts are left out: this kernel does not have the rule\n", n_left_out);
+		print_message("%zu attempts are left out: this kernel does not have the rule, or what it refuses\n",
+			      n_left_out);
 	assert_int_equal(n_wrong, 0);
 }
 
@@ -2017,7 +2124,7 @@ static void name_servers_that_come_too_late_for_a_rule_are_missed(void **state)
 {
 	NEEDS_ROOT();
 	if (!(landlock_known() & LANDLOCK_FILES)) {
-		print_message("without Landlock nothing is hidden\n");
+		print_message("# without Landlock nothing is hidden\n");
 		skip();
 	}
 	assert_int_equal(hide_name_servers(CONFINED), 0);
@@ -2062,7 +2169,7 @@ static void name_services_are_loaded_before_nothing_can_be(void **state)
 
 	NEEDS_ROOT();
 	if (!dlopen("libnss_compat.so.2", RTLD_NOW)) {
-		print_message("libnss_compat.so.2 is not there\n");
+		print_message("# libnss_compat.so.2 is not there\n");
 		skip();
 	}
 	fd = openat(world.dirfd, "nsswitch", O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
@@ -2108,6 +2215,7 @@ static void rules_in_force_are_known(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_is_refused_is_possible_without_a_rule),
 		cmocka_unit_test(agent_can_do_its_work_and_nothing_else),
 		cmocka_unit_test(cache_process_has_its_folder_and_nothing_else),
 		cmocka_unit_test(audit_process_reads_proc_and_appends_to_its_log),
