@@ -4,7 +4,9 @@
 # of its attacks is also made where it must succeed, so that one which does nothing is noticed. Containers of crun and of runc:
 # as root of the host with capabilities up to CAP_SYS_ADMIN, in a user namespace, and among the host's processes; and one that
 # holds on to its files while both pods come and go. At the end the kernel is one that cannot switch handles off: there the
-# attack has to succeed, and the daemon to have said so. RUNTIMES, ROUNDS: fewer of them; VERBOSE: all that was found.
+# attack has to succeed, and the daemon to have said so. A runtime that is installed and starts no container is a failure:
+# RUNTIMES= leaves containers out where it is known that there can be none. RUNTIMES, ROUNDS: fewer of them; VERBOSE: all that
+# was found.
 # It takes long.
 set -u
 here=$(dirname "$(realpath "$0")")
@@ -153,17 +155,19 @@ check "host: a user may not" not ask as
 # --- containers
 started=()
 no_cgroup=
-for runtime in ${RUNTIMES:-crun runc}; do
+for runtime in ${RUNTIMES-crun runc}; do
 	command -v "$runtime" >/dev/null || { tap_skip "$runtime" "it is not installed"; continue; }
 	for no_cgroup in "" 1; do
 		pids= 
 		container "$runtime" hostpid socket && grep -qx end "$TEST_DIR/out" && break
 		[ "$runtime" = crun ] || break
 	done
+	# without a container nothing of what follows is tried
 	if ! grep -qx end "$TEST_DIR/out"; then
-		tap_skip "$runtime" "it starts no container here: $(tail -n 1 "$TEST_DIR/out")"
+		tap_result "not ok" "$runtime starts a container" "$(tail -n 3 "$TEST_DIR/out")"
 		continue
 	fi
+	tap_result ok "$runtime starts a container"
 	started+=("$runtime")
 	# the events of fanotify need somebody who reads
 	(while :; do cat "$alien_key" "$control/uid-of-alien/$creds/key" && sleep 0.1; done) >/dev/null &
@@ -213,8 +217,10 @@ for runtime in ${RUNTIMES:-crun runc}; do
 		judge "$w" readonly "" wrote wrote
 		judge "$w" write "" "alien wrote" wrote
 		judge "$w" remount "" "alien wrote" wrote
+	elif unshare -U true 2>/dev/null; then
+		tap_result "not ok" "$w: it starts a container" "$(tail -n 3 "$TEST_DIR/out")"
 	else
-		tap_skip "$w" "it starts none here: $(tail -n 1 "$TEST_DIR/out")"
+		tap_skip "$w" "the kernel makes none here"
 	fi
 
 	pids="$keeper $(pgrep -P "$keeper" | xargs)"
@@ -229,6 +235,8 @@ for runtime in ${RUNTIMES:-crun runc}; do
 	kill "$reader"
 	wait "$reader" 2>/dev/null
 done
+
+[ -n "${RUNTIMES-crun}" ] || tap_skip "containers" "RUNTIMES= leaves them out"
 
 # --- racing a publish: what is held of the own pod never shows the other's, whatever becomes of both
 becomes() { eventually 20 "[ \"\$(cat '$1' 2>/dev/null)\" = '$2' ]"; } # becomes FILE TEXT
@@ -279,7 +287,7 @@ done
 secret own own-marker-last own-scratch
 check "an update of the own pod comes" becomes "$own_key" own-marker-last
 check_equal "the same processes run" "$(child agent) $(child publisher) $(child audit)" "$agent $publisher $auditor"
-check "the containers' opens are recorded" eventually 20 "jq -es 'map(select(.process.comm == \"attack\")) | length > 0' '$audit' >'$TEST_DIR/parsed'"
+[ "${#started[@]}" = 0 ] || check "the containers' opens are recorded" eventually 20 "jq -es 'map(select(.process.comm == \"attack\")) | length > 0' '$audit' >'$TEST_DIR/parsed'"
 check_equal "no open was lost" "$("$secretlet" status -o json --runtime-dir "$run" | jq -c '.audit | [.lost, .unwritten, .gaps, .error]')" '[0,0,0,""]'
 check "they said nothing of file handles" not grep -q "file handles" "$log"
 
