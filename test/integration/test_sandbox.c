@@ -81,10 +81,13 @@ enum role {
 	KEEPER,
 	/* on kernels without seccomp, or Landlock: what the other one refuses is refused all the same */
 	AGENT_NO_SECCOMP, /* sealed, with an API server that is given by address */
+	AGENT_NAME_NO_SECCOMP,
 	CACHE_NO_SECCOMP,
+	CACHE_NO_LANDLOCK,
 	AUDIT_NO_SECCOMP,
 	PUBLISHER_NO_SECCOMP,
 	AUDIT_NO_LANDLOCK,
+	PUBLISHER_NO_LANDLOCK,
 	SIGNALLER_NO_SECCOMP,
 	SIGNALLER_NO_LANDLOCK,
 	/* where there is no rule: what is refused has to be possible there */
@@ -185,14 +188,20 @@ static bool take_role(enum role role)
 		return sandbox_confine_keeper(&e) == 0;
 	case AGENT_NO_SECCOMP:
 		return take_role_without(SYS_seccomp, AGENT_ADDRESS);
+	case AGENT_NAME_NO_SECCOMP:
+		return take_role_without(SYS_seccomp, AGENT_NAME);
 	case CACHE_NO_SECCOMP:
 		return take_role_without(SYS_seccomp, CACHE);
 	case AUDIT_NO_SECCOMP:
 		return take_role_without(SYS_seccomp, AUDIT);
 	case PUBLISHER_NO_SECCOMP:
 		return take_role_without(SYS_seccomp, PUBLISHER);
+	case CACHE_NO_LANDLOCK:
+		return take_role_without(SYS_landlock_create_ruleset, CACHE);
 	case AUDIT_NO_LANDLOCK:
 		return take_role_without(SYS_landlock_create_ruleset, AUDIT);
+	case PUBLISHER_NO_LANDLOCK:
+		return take_role_without(SYS_landlock_create_ruleset, PUBLISHER);
 	case SIGNALLER_NO_SECCOMP:
 		return take_role_without(SYS_seccomp, SIGNALLER);
 	case SIGNALLER_NO_LANDLOCK:
@@ -397,6 +406,22 @@ static int try_other_architecture(void)
 #else
 	raise(SIGSYS);
 	return 0;
+#endif
+}
+
+/* read(2)'s number there is close(2)'s here, which is on every list: nothing but the architecture is in the way. */
+static int try_32_bits(void)
+{
+#ifdef __x86_64__
+	long r = 3;
+
+	__asm__ volatile("int $0x80"
+			 : "+a"(r)
+			 : "b"((long)world.zero), "c"(0L), "d"(0L)
+			 : "memory", "cc", "r8", "r9", "r10", "r11");
+	return r < 0 ? (int)-r : 0;
+#else
+	return ENOSYS;
 #endif
 }
 
@@ -624,6 +649,26 @@ static int try_connect_other_mptcp(void)
 	int fd = socket(AF_INET, SOCK_STREAM, IPPROTO_MPTCP);
 
 	return fd < 0 ? errno : result(connect(fd, (struct sockaddr *)&a, sizeof(a)));
+}
+
+/* To who listens with the older protocol. */
+static int try_connect_other6(int protocol)
+{
+	struct sockaddr_in6 a = { .sin6_family = AF_INET6, .sin6_port = htons(world.other_port) };
+	int fd = socket(AF_INET6, SOCK_STREAM, protocol);
+
+	inet_pton(AF_INET6, "::ffff:127.0.0.1", &a.sin6_addr);
+	return fd < 0 ? errno : result(connect(fd, (struct sockaddr *)&a, sizeof(a)));
+}
+
+static int try_connect_other_tcp6(void)
+{
+	return try_connect_other6(IPPROTO_TCP);
+}
+
+static int try_connect_other_mptcp6(void)
+{
+	return try_connect_other6(IPPROTO_MPTCP);
 }
 
 /* What is sent first connects, and Landlock is not asked: by each of the three calls. */
@@ -898,6 +943,13 @@ static int try_publisher_mknod(void)
 	return result(mknodat(world.dirfd, "dev", S_IFCHR | 0600, makedev(1, 3)));
 }
 
+static int try_publisher_touch_target(void)
+{
+	static const struct timespec touch[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_nsec = UTIME_NOW } };
+
+	return result(utimensat(world.dirfd, "f", touch, 0));
+}
+
 /* To what it has open by itself, and more than a notification to what the agent sends it. */
 static int try_publisher_output(void)
 {
@@ -963,9 +1015,30 @@ static int try_device_ioctl(void)
 	return fd < 0 ? ENODEV : result(ioctl(fd, RNDGETENTCNT, &n));
 }
 
+/* In a folder that everybody may write to; what comes to be goes again. */
+static int undone(long r, int flags)
+{
+	return r < 0 ? errno : result(unlinkat(world.apart, "new", flags));
+}
+
 static int try_apart(void)
 {
-	return result(syscall(SYS_openat, world.apart, "new", O_WRONLY | O_CREAT, 0600));
+	return undone(syscall(SYS_openat, world.apart, "new", O_WRONLY | O_CREAT, 0600), 0);
+}
+
+static int try_apart_mkdir(void)
+{
+	return undone(mkdirat(world.apart, "new", 0700), AT_REMOVEDIR);
+}
+
+static int try_apart_symlink(void)
+{
+	return undone(symlinkat("f", world.apart, "new"), 0);
+}
+
+static int try_apart_mknod(void)
+{
+	return undone(mknodat(world.apart, "new", S_IFIFO | 0600, 0), 0);
 }
 
 static int try_publisher_rename_file(void)
@@ -1036,11 +1109,42 @@ static int try_keepers_files(void)
 	return try_open(path, O_RDONLY);
 }
 
-static int try_other_setsockopt(void)
+static int try_setsockopt_but(int allowed)
 {
+	static const int levels[] = { SOL_SOCKET, IPPROTO_IP, IPPROTO_TCP, IPPROTO_IPV6, SOL_NETLINK };
 	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), one = 1;
 
-	return fd < 0 ? errno : result(setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &one, sizeof(one)));
+	if (fd < 0)
+		return errno;
+	for (size_t i = 0; i < ARRAY_SIZE(levels); i++)
+		for (int option = 0; option < 128; option++)
+			if ((levels[i] != SOL_SOCKET || option != allowed) &&
+			    result(setsockopt(fd, levels[i], option, &one, sizeof(one))) != ENOSYS)
+				return 0;
+	return ENOSYS;
+}
+
+/* The journal's socket is the audit process's, the agent's the signaller's; the cache sets nothing. */
+static int try_other_setsockopt(void)
+{
+	return try_setsockopt_but(SO_SNDTIMEO);
+}
+
+static int try_signallers_setsockopt(void)
+{
+	return try_setsockopt_but(SO_SNDBUF);
+}
+
+static int try_any_setsockopt(void)
+{
+	return try_setsockopt_but(-1);
+}
+
+static int do_set_buffer(void)
+{
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), size = 1 << 16;
+
+	return fd < 0 ? errno : result(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)));
 }
 
 /* As the kernel does when it hands over an event: a file by a path that is none of this process's. */
@@ -1194,6 +1298,7 @@ static const struct {
 	TRY(ALL_CONFINED, try_setuid, KILLED),
 	TRY(ALL_CONFINED, try_capset, KILLED),
 	TRY(ALL_CONFINED, try_other_architecture, KILLED),
+	TRY(ALL_CONFINED, try_32_bits, KILLED),
 	/* processes */
 	TRY(ALL_CONFINED, try_fork, EPERM),
 	TRY(ALL_CONFINED, try_new_namespace, EPERM),
@@ -1254,9 +1359,12 @@ static const struct {
 	TRY(AGENT_MANIFESTS, try_inet6, EAFNOSUPPORT),
 	TRY(AGENT_MANIFESTS, try_netlink_route, EAFNOSUPPORT),
 	TRY(CACHE, try_inet, EAFNOSUPPORT),
+	TRY(CACHE, try_any_setsockopt, ENOSYS),
 	TRY(AGENT_ADDRESS, try_connect_server, 0),
 	TRY(AGENT_ADDRESS, try_connect_other, EACCES, LANDLOCK_TCP),
+	TRY(AGENT_ADDRESS, try_connect_other_tcp6, EACCES, LANDLOCK_TCP),
 	TRY(AGENT_ADDRESS, try_connect_other_mptcp, EAFNOSUPPORT),
+	TRY(AGENT_ADDRESS, try_connect_other_mptcp6, EAFNOSUPPORT),
 	TRY(AGENT_ADDRESS, try_fast_open_sendto, EOPNOTSUPP),
 	TRY(AGENT_ADDRESS, try_fast_open_sendmsg, EOPNOTSUPP),
 	TRY(AGENT_ADDRESS, try_fast_open_sendmmsg, EOPNOTSUPP),
@@ -1274,6 +1382,8 @@ static const struct {
 	TRY(AGENT_ADDRESS, try_bind, EACCES, LANDLOCK_TCP),
 	TRY(AGENT_NAME, try_connect_server, 0),
 	TRY(AGENT_NAME, try_connect_other, EACCES, LANDLOCK_TCP),
+	TRY(AGENT_NAME, try_connect_other_mptcp, EAFNOSUPPORT),
+	TRY(AGENT_NAME, try_connect_other_mptcp6, EAFNOSUPPORT),
 	TRY(AGENT_NAME, try_connect_name_server, 0),
 	TRY(AGENT_NAME, try_bind, EACCES, LANDLOCK_TCP),
 	TRY(AGENT_CONFINED, try_abstract, EPERM, LANDLOCK_SCOPES),
@@ -1317,6 +1427,7 @@ static const struct {
 	TRY(AUDIT, try_log_overwrite, EACCES),
 	TRY(AUDIT, try_log_follow, EACCES),
 	TRY(AUDIT, try_log_truncate, EACCES),
+	TRY(AUDIT, try_truncate_own, EACCES),
 	TRY(AUDIT, try_log_mkdir, ENOSYS),
 	TRY(AUDIT, try_other_setsockopt, ENOSYS),
 	TRY(AUDIT, try_inet, EAFNOSUPPORT),
@@ -1339,6 +1450,8 @@ static const struct {
 	TRY(SIGNALLER, try_keepers_files, EACCES),
 	TRY(SIGNALLER, try_sysctl, EACCES),
 	TRY(SIGNALLER, try_apart, EACCES),
+	TRY(SIGNALLER, try_signallers_setsockopt, ENOSYS),
+	TRY(SIGNALLER, do_set_buffer, 0),
 	TRY(SIGNALLER, try_inet, EAFNOSUPPORT),
 	TRY(SIGNALLER, try_abstract, EPERM, LANDLOCK_SCOPES),
 	TRY(SIGNALLER, try_signal, EPERM),
@@ -1367,6 +1480,7 @@ static const struct {
 	TRY(PUBLISHER, try_publisher_write, KILLED),
 	TRY(PUBLISHER, try_truncate_own, KILLED),
 	TRY(PUBLISHER, try_publisher_mknod, KILLED),
+	TRY(PUBLISHER, try_publisher_touch_target, KILLED),
 	TRY(PUBLISHER, try_publisher_output, KILLED),
 	TRY(PUBLISHER, try_publisher_long_write, KILLED),
 	TRY(PUBLISHER, try_publisher_send_to_log, KILLED),
@@ -1374,6 +1488,8 @@ static const struct {
 	TRY(PUBLISHER, try_publisher_close_null, KILLED),
 	TRY(PUBLISHER, try_dumpable, KILLED),
 	TRY(PUBLISHER, try_unknown, KILLED),
+	TRY(PUBLISHER, try_other_architecture, KILLED),
+	TRY(PUBLISHER, try_32_bits, KILLED),
 	/* the keeper, and with it all of them; what it does itself it can still do */
 	TRY(KEEPER, try_ptrace, EPERM),
 	TRY(KEEPER, try_process_vm_readv, EPERM),
@@ -1395,12 +1511,20 @@ static const struct {
 	TRY(KEEPER, try_new_namespace, EPERM),
 	TRY(KEEPER, try_clone3, ENOSYS),
 	TRY(KEEPER, try_other_architecture, KILLED),
+	TRY(KEEPER, try_32_bits, KILLED),
 	TRY(KEEPER, try_fork, 0),
 	TRY(KEEPER, try_fsopen, 0),
 	TRY(KEEPER, try_open_tree, 0),
 	TRY(KEEPER, try_execve, 0),
 	/* without seccomp */
 	TRY(AGENT_NO_SECCOMP, try_etc, EACCES, LANDLOCK_FILES),
+	TRY(AGENT_NO_SECCOMP, try_world_readable, EACCES, LANDLOCK_FILES),
+	TRY(AGENT_NO_SECCOMP, try_world_writable, EACCES, LANDLOCK_FILES),
+	TRY(AGENT_NO_SECCOMP, try_truncate, EACCES, LANDLOCK_FILES),
+	TRY(AGENT_NO_SECCOMP, try_apart, EACCES, LANDLOCK_FILES),
+	TRY(AGENT_NO_SECCOMP, try_apart_mkdir, EACCES, LANDLOCK_FILES),
+	TRY(AGENT_NO_SECCOMP, try_apart_symlink, EACCES, LANDLOCK_FILES),
+	TRY(AGENT_NO_SECCOMP, try_apart_mknod, EACCES, LANDLOCK_FILES),
 	TRY(AGENT_NO_SECCOMP, try_connect_other, EACCES, LANDLOCK_TCP),
 	TRY(AGENT_NO_SECCOMP, try_connect_server, 0),
 	TRY(AGENT_NO_SECCOMP, try_abstract, EPERM, LANDLOCK_SCOPES),
@@ -1425,6 +1549,7 @@ static const struct {
 	TRY(AUDIT_NO_SECCOMP, try_map_writable_code, EACCES, 0, true),
 	TRY(AUDIT_NO_SECCOMP, try_ptrace_roots, EPERM),
 	TRY(AUDIT_NO_SECCOMP, try_chroot, EPERM),
+	TRY(AUDIT_NO_SECCOMP, try_device_ioctl, EACCES, LANDLOCK_DEVICES),
 	TRY(AUDIT_NO_SECCOMP, do_log, 0),
 	TRY(AUDIT_NO_SECCOMP, do_event, 0),
 	TRY(PUBLISHER_NO_SECCOMP, try_elsewhere, EACCES, LANDLOCK_FILES),
@@ -1436,8 +1561,21 @@ static const struct {
 	TRY(PUBLISHER_NO_SECCOMP, try_signal, EPERM, LANDLOCK_SCOPES),
 	TRY(PUBLISHER_NO_SECCOMP, try_ptrace_roots, EPERM),
 	TRY(PUBLISHER_NO_SECCOMP, try_chroot, EPERM),
+	TRY(PUBLISHER_NO_SECCOMP, try_device_ioctl, EACCES, LANDLOCK_DEVICES),
 	TRY(PUBLISHER_NO_SECCOMP, do_update, 0),
 	/* without Landlock, of which AGENT_NO_LANDLOCK is above */
+	TRY(CACHE_NO_LANDLOCK, try_cache_overwrite, EACCES),
+	TRY(CACHE_NO_LANDLOCK, try_truncate_own, EACCES),
+	TRY(CACHE_NO_LANDLOCK, try_mkdir, ENOSYS),
+	TRY(CACHE_NO_LANDLOCK, try_inet, EAFNOSUPPORT),
+	TRY(CACHE_NO_LANDLOCK, try_kill, ENOSYS),
+	TRY(CACHE_NO_LANDLOCK, try_abort_other, EPERM),
+	TRY(CACHE_NO_LANDLOCK, do_cache, 0),
+	TRY(PUBLISHER_NO_LANDLOCK, try_publisher_create, KILLED),
+	TRY(PUBLISHER_NO_LANDLOCK, try_truncate_own, KILLED),
+	TRY(PUBLISHER_NO_LANDLOCK, try_socket_unix, KILLED),
+	TRY(PUBLISHER_NO_LANDLOCK, try_kill, KILLED),
+	TRY(PUBLISHER_NO_LANDLOCK, do_update, 0),
 	TRY(AUDIT_NO_LANDLOCK, try_signal, EPERM),
 	TRY(AUDIT_NO_LANDLOCK, try_abort_roots, EPERM),
 	TRY(AUDIT_NO_LANDLOCK, try_etc, ENOENT),
@@ -1458,6 +1596,7 @@ static const struct {
 	TRY(SIGNALLER_NO_SECCOMP, do_find_process, 0),
 	TRY(SIGNALLER_NO_LANDLOCK, try_etc, ENOENT),
 	TRY(SIGNALLER_NO_LANDLOCK, try_apart, EACCES),
+	TRY(SIGNALLER_NO_LANDLOCK, try_truncate_own, EACCES),
 	TRY(SIGNALLER_NO_LANDLOCK, try_sysctl, EACCES),
 	TRY(SIGNALLER_NO_LANDLOCK, try_abort_roots, EPERM),
 	TRY(SIGNALLER_NO_LANDLOCK, try_each_other_signal, EPERM),
@@ -1475,9 +1614,44 @@ static int end_of(pid_t pid)
 	return WEXITSTATUS(status) == EXIT_ROLE ? NO_ROLE : WEXITSTATUS(status);
 }
 
-static int attempt(enum role role, int (*fn)(void))
+static pid_t start_victim(uid_t uid)
 {
 	pid_t pid = fork();
+
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0)
+			_exit(1);
+		prctl(PR_SET_DUMPABLE, 1);
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;)
+			pause();
+	}
+	return pid;
+}
+
+/* Whatever an attempt that should have been refused has done to one of them, the next attempt finds both. */
+static void need_victims(void)
+{
+	if (world.victim == 0 || waitpid(world.victim, NULL, WNOHANG) > 0) {
+		close_fd(world.victim_pidfd);
+		world.victim = start_victim(UID);
+		world.victim_pidfd = (int)syscall(SYS_pidfd_open, world.victim, 0);
+	}
+	if (world.root_victim == 0 || waitpid(world.root_victim, NULL, WNOHANG) > 0) {
+		close_fd(world.pidfd);
+		world.root_victim = start_victim(0);
+		world.pidfd = (int)syscall(SYS_pidfd_open, world.root_victim, 0);
+	}
+	assert_true(world.pidfd >= 0 && world.victim_pidfd >= 0);
+}
+
+static int attempt(enum role role, int (*fn)(void))
+{
+	pid_t pid;
+
+	need_victims();
+	pid = fork();
 
 	assert_true(pid >= 0);
 	if (pid == 0) {
@@ -1518,22 +1692,6 @@ static int bind_unix(const struct sockaddr_un *a, socklen_t len)
 	return fd < 0 || bind(fd, (const struct sockaddr *)a, len) < 0 ? -1 : fd;
 }
 
-static pid_t start_victim(uid_t uid)
-{
-	pid_t pid = fork();
-
-	if (pid == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		if (setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0)
-			_exit(1);
-		prctl(PR_SET_DUMPABLE, 1);
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		for (;;)
-			pause();
-	}
-	return pid;
-}
-
 static int setup(void **state)
 {
 	char dir[] = "/var/tmp/test-sandbox-XXXXXX", apart[] = "/var/tmp/test-sandbox-apart-XXXXXX";
@@ -1561,11 +1719,8 @@ static int setup(void **state)
 	world.handle->handle_bytes = MAX_HANDLE_SZ;
 	(void)name_to_handle_at(world.dirfd, "f", world.handle, &id, 0);
 	world.parent = getpid();
-	world.victim = start_victim(UID);
-	world.root_victim = start_victim(0);
-	world.pidfd = (int)syscall(SYS_pidfd_open, world.root_victim, 0);
-	world.victim_pidfd = (int)syscall(SYS_pidfd_open, world.victim, 0);
-	assert_true(world.pidfd >= 0 && world.victim_pidfd >= 0);
+	world.pidfd = world.victim_pidfd = -1;
+	need_victims();
 	assert_true(listen_on(&world.port) >= 0 && listen_on(&world.other_port) >= 0);
 	world.abstract = (struct sockaddr_un){ .sun_family = AF_UNIX };
 	snprintf(world.abstract.sun_path + 1, sizeof(world.abstract.sun_path) - 1, "test-sandbox-%d", (int)getpid());
@@ -1630,6 +1785,7 @@ static struct {
 	{                                                                                                              \
 #fn, fn, role, needs, false, 0                                                                         \
 	}
+	CONTROL(UNCONFINED, try_32_bits, "calls of 32 bits, by int 0x80"),
 	CONTROL(UNCONFINED, try_packet, "AF_PACKET and CAP_NET_RAW"),
 	CONTROL(UNCONFINED, try_raw, "CAP_NET_RAW"),
 	CONTROL(UNCONFINED, try_raw6, "IPv6 and CAP_NET_RAW"),
@@ -1644,7 +1800,9 @@ static struct {
 	CONTROL(UNCONFINED, try_udplite, "UDP-Lite"),
 	CONTROL(UNCONFINED, try_socket_unix, NULL),
 	CONTROL(UNCONFINED, try_connect_other, NULL),
+	CONTROL(UNCONFINED, try_connect_other_tcp6, "IPv6"),
 	CONTROL(UNCONFINED, try_connect_other_mptcp, "MPTCP"),
+	CONTROL(UNCONFINED, try_connect_other_mptcp6, "MPTCP over IPv6"),
 	CONTROL(UNCONFINED, try_fast_open_sendto, "net.ipv4.tcp_fastopen"),
 	CONTROL(UNCONFINED, try_fast_open_sendmsg, "net.ipv4.tcp_fastopen"),
 	CONTROL(UNCONFINED, try_fast_open_sendmmsg, "net.ipv4.tcp_fastopen"),
@@ -1656,6 +1814,14 @@ static struct {
 	CONTROL(UNCONFINED, try_make_code, NULL),
 	CONTROL(UNCONFINED, try_map_writable_code, NULL),
 	CONTROL(UNCONFINED, try_device_ioctl, "a device node that can be made and opened"),
+	CONTROL(AGENTS_USER, try_world_readable, NULL),
+	CONTROL(AGENTS_USER, try_world_writable, NULL),
+	CONTROL(AGENTS_USER, try_truncate, NULL),
+	CONTROL(AGENTS_USER, try_apart, NULL),
+	CONTROL(AGENTS_USER, try_apart_mkdir, NULL),
+	CONTROL(AGENTS_USER, try_apart_symlink, NULL),
+	CONTROL(AGENTS_USER, try_apart_mknod, NULL),
+	CONTROL(AGENTS_USER, try_kill, NULL),
 };
 
 static int n_wrong;
@@ -1714,13 +1880,12 @@ static void check_attempt(size_t i, enum role role)
 }
 
 /* The roles of the table from `first` to `last`. */
-static void check_roles(enum role first, enum role last)
+static void try_roles(enum role first, enum role last)
 {
 	unsigned known = landlock_known();
 	bool memory = has_memory_rule();
 	size_t n_left_out = 0;
 
-	n_wrong = 0;
 	for (size_t i = 0; i < ARRAY_SIZE(attempts); i++) {
 		if ((attempts[i].needs & known) != attempts[i].needs || (attempts[i].memory && !memory) ||
 		    (attempts[i].expected != 0 && !says_something(attempts[i].fn))) {
@@ -1738,7 +1903,21 @@ static void check_roles(enum role first, enum role last)
 	if (n_left_out > 0)
 		print_message("%zu attempts are left out: this kernel does not have the rule, or what it refuses\n",
 			      n_left_out);
+}
+
+static void check_roles(enum role first, enum role last)
+{
+	n_wrong = 0;
+	try_roles(first, last);
 	assert_int_equal(n_wrong, 0);
+}
+
+/* The agent's user's, in whose folder it works. */
+static void try_cache(enum role role)
+{
+	assert_int_equal(fchown(world.dirfd, UID, UID), 0);
+	try_roles(role, role);
+	assert_int_equal(fchown(world.dirfd, 0, 0), 0);
 }
 
 static void agent_can_do_its_work_and_nothing_else(void **state)
@@ -1750,9 +1929,9 @@ static void agent_can_do_its_work_and_nothing_else(void **state)
 static void cache_process_has_its_folder_and_nothing_else(void **state)
 {
 	NEEDS_ROOT();
-	assert_int_equal(fchown(world.dirfd, UID, UID), 0);
-	check_roles(CACHE, CACHE);
-	assert_int_equal(fchown(world.dirfd, 0, 0), 0);
+	n_wrong = 0;
+	try_cache(CACHE);
+	assert_int_equal(n_wrong, 0);
 }
 
 static void audit_process_reads_proc_and_appends_to_its_log(void **state)
@@ -1770,11 +1949,12 @@ static void signaller_reads_proc_and_sends_five_signals(void **state)
 static void one_of_seccomp_and_landlock_holds_alone(void **state)
 {
 	NEEDS_ROOT();
-	check_roles(AGENT_NO_SECCOMP, AGENT_NO_SECCOMP);
-	assert_int_equal(fchown(world.dirfd, UID, UID), 0);
-	check_roles(CACHE_NO_SECCOMP, CACHE_NO_SECCOMP);
-	assert_int_equal(fchown(world.dirfd, 0, 0), 0);
-	check_roles(AUDIT_NO_SECCOMP, SIGNALLER_NO_LANDLOCK);
+	n_wrong = 0;
+	try_roles(AGENT_NO_SECCOMP, AGENT_NO_SECCOMP);
+	try_cache(CACHE_NO_SECCOMP);
+	try_cache(CACHE_NO_LANDLOCK);
+	try_roles(AUDIT_NO_SECCOMP, SIGNALLER_NO_LANDLOCK);
+	assert_int_equal(n_wrong, 0);
 }
 
 /* What no process of ours does, by its number: with arguments that do no harm where it is done nevertheless. */
@@ -1984,7 +2164,17 @@ static void no_process_has_groups_capabilities_core_or_dump(void **state)
 	assert_int_equal(attempt_with_more(PUBLISHER_NO_SECCOMP, publishers_ids_and_limits), 0);
 }
 
-/* A file of its own, in a mount namespace of its own, opened to be read. */
+/* Ends the child if it cannot be done: a file system of its own at `below`, in a mount namespace of its own, with this folder. */
+static void make_elsewhere(const char *below, const char *folder)
+{
+	umask(022);
+	if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("none", below, "tmpfs", 0, "mode=755") < 0 || (mkdir("/run/systemd", 0755) < 0 && errno != EEXIST) ||
+	    (mkdir(folder, 0755) < 0 && errno != EEXIST))
+		_exit(EXIT_ROLE);
+}
+
+/* A file of its own there, opened to be read. */
 static int read_elsewhere(enum role role, const char *below, const char *folder, const char *file)
 {
 	pid_t pid = fork();
@@ -1993,16 +2183,45 @@ static int read_elsewhere(enum role role, const char *below, const char *folder,
 	assert_true(pid >= 0);
 	if (pid > 0)
 		return end_of(pid);
-	umask(022);
-	if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-	    mount("none", below, "tmpfs", 0, "mode=755") < 0 || (mkdir("/run/systemd", 0755) < 0 && errno != EEXIST) ||
-	    (mkdir(folder, 0755) < 0 && errno != EEXIST))
-		_exit(EXIT_ROLE);
+	make_elsewhere(below, folder);
 	fd = open(file, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
 	if (fd < 0 || !take_role(role))
 		_exit(EXIT_ROLE);
 	close(fd);
 	_exit(try_open(file, O_RDONLY));
+}
+
+/* A device where the agent may open files. */
+static int command_device(enum role role)
+{
+	static const char device[] = "/run/NetworkManager/random";
+	pid_t pid = fork();
+	int fd, n;
+
+	assert_true(pid >= 0);
+	if (pid > 0)
+		return end_of(pid);
+	make_elsewhere("/run", "/run/NetworkManager");
+	if (mknod(device, S_IFCHR | 0644, makedev(1, 9)) < 0 || !take_role(role))
+		_exit(EXIT_ROLE);
+	fd = open(device, O_RDONLY | O_CLOEXEC);
+	_exit(fd < 0 ? ENODEV : result(ioctl(fd, RNDGETENTCNT, &n)));
+}
+
+/* The signaller can open none: what Landlock leaves it is /proc. */
+static void agent_commands_no_device(void **state)
+{
+	NEEDS_ROOT();
+	if (command_device(UNCONFINED) != 0) {
+		print_message("# a device node cannot be made, or not be opened\n");
+		skip();
+	}
+	assert_int_equal(command_device(AGENT_NAME), ENOTTY);
+	if (!(landlock_known() & LANDLOCK_DEVICES)) {
+		print_message("# the kernel has no such rule\n");
+		skip();
+	}
+	assert_int_equal(command_device(AGENT_NAME_NO_SECCOMP), EACCES);
 }
 
 /* Each step of giving up must leave what the last one is to have. */
@@ -2226,6 +2445,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(one_of_seccomp_and_landlock_holds_alone),
 		cmocka_unit_test(no_process_has_groups_capabilities_core_or_dump),
 		cmocka_unit_test(what_names_and_certificates_take_lies_outside_of_etc_too),
+		cmocka_unit_test(agent_commands_no_device),
 		cmocka_unit_test(name_servers_that_come_too_late_for_a_rule_are_missed),
 		cmocka_unit_test(name_servers_that_others_hide_are_not_missed),
 		cmocka_unit_test(name_services_are_loaded_before_nothing_can_be),
