@@ -119,6 +119,42 @@ done
 has_inherited() { readlink "/proc/$1/fd"/* | grep -c "^$TEST_DIR/config.yaml\$"; }
 check_equal "what the keeper was started with none of them has" \
 	"$(for pid in "$keeper" "$agent" "$publisher" "$cache" "$audit" "$signaller"; do has_inherited "$pid"; done | xargs)" "1 0 0 0 0 0"
+# descriptors ROLE: what it has open beside the first three, and how many of each. A socket that another one of them has as well is a
+# shared one: it has been given it, or has not closed it.
+descriptors() {
+	local target shared n
+	shared=$(for role in keeper agent publisher cache audit signaller; do
+		readlink "/proc/${!role}/fd"/* | grep '^socket:' | sort -u
+	done | sort | uniq -d)
+	for fd in "/proc/${!1}/fd"/*; do
+		if [ "${fd##*/}" -le 2 ] || ! target=$(readlink "$fd"); then continue; fi
+		case $target in
+		socket:*) if [[ $shared = *"$target"* ]]; then echo shared; else echo socket; fi ;;
+		anon_inode:*) expr "$target" : '.*\[\(.*\)\]' ;;
+		*) echo "${target% (deleted)}" ;;
+		esac
+	done | sort | uniq -c | while read -r n target; do
+		# its connections, and what libcurl's threads wake it with, come and go
+		case $1:$target in agent:socket | agent:eventfd) ;; *) echo "$target:$n" ;; esac
+	done | sort | xargs
+}
+has_only() { # has_only ROLE DESCRIPTOR:NUMBER...
+	local role=$1 expected
+	shift
+	expected=$(printf '%s\n' "$@" | sort | xargs)
+	# what is open for a moment is closed soon
+	eventually 10 "[ \"\$(descriptors $role)\" = '$expected' ]"
+	check_equal "$role: no descriptor but its own" "$(descriptors "$role")" "$expected"
+}
+# shared: the control socket
+has_only agent /dev/fuse:1 /memfd:secretlet-arena:2 /memfd:secretlet-config:1 eventpoll:2 pidfd:1 shared:1 timerfd:2
+has_only publisher /:1 /dev/null:1 socket:1
+has_only cache "$TEST_DIR/cache:1" socket:1
+has_only audit /:1 /audit.jsonl:1 /memfd:secretlet-audit:1 /memfd:secretlet-config:1 eventpoll:1 fanotify:1 socket:2 timerfd:1
+has_only signaller /:1 eventpoll:1 socket:2 timerfd:1
+check_equal "and the first three are those that the keeper was started with" \
+	"$(for role in agent publisher cache audit signaller; do readlink "/proc/${!role}/fd"/{0,1,2}; done | sort -u)" \
+	"$(readlink "/proc/$keeper/fd"/{0,1,2} | sort -u)"
 exec 9<&-
 check_equal "agent and cache are one user" "$(field "$agent" Uid)" "$(field "$cache" Uid)"
 check "who is not root" test "$(field "$agent" Uid | cut -f 1)" != 0
