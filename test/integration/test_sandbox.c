@@ -223,6 +223,12 @@ static int result(long r)
 	return r < 0 ? errno : 0;
 }
 
+/* What should not have come to be, goes: the attempts that follow are to find what they found. */
+static int undone(long r, int dirfd, const char *name, int flags)
+{
+	return r < 0 ? errno : result(unlinkat(dirfd, name, flags));
+}
+
 static int try_execve(void)
 {
 	char *const argv[] = { NULL };
@@ -501,7 +507,7 @@ static int try_create(void)
 
 static int try_mkdir(void)
 {
-	return result(syscall(SYS_mkdirat, world.dirfd, "d", 0700));
+	return undone(syscall(SYS_mkdirat, world.dirfd, "d", 0700), world.dirfd, "d", AT_REMOVEDIR);
 }
 
 static int try_proc(void)
@@ -940,7 +946,7 @@ static int try_publisher_write(void)
 
 static int try_publisher_mknod(void)
 {
-	return result(mknodat(world.dirfd, "dev", S_IFCHR | 0600, makedev(1, 3)));
+	return undone(mknodat(world.dirfd, "dev", S_IFCHR | 0600, makedev(1, 3)), world.dirfd, "dev", 0);
 }
 
 static int try_publisher_touch_target(void)
@@ -1015,35 +1021,32 @@ static int try_device_ioctl(void)
 	return fd < 0 ? ENODEV : result(ioctl(fd, RNDGETENTCNT, &n));
 }
 
-/* In a folder that everybody may write to; what comes to be goes again. */
-static int undone(long r, int flags)
-{
-	return r < 0 ? errno : result(unlinkat(world.apart, "new", flags));
-}
-
+/* In a folder that everybody may write to. */
 static int try_apart(void)
 {
-	return undone(syscall(SYS_openat, world.apart, "new", O_WRONLY | O_CREAT, 0600), 0);
+	return undone(syscall(SYS_openat, world.apart, "new", O_WRONLY | O_CREAT, 0600), world.apart, "new", 0);
 }
 
 static int try_apart_mkdir(void)
 {
-	return undone(mkdirat(world.apart, "new", 0700), AT_REMOVEDIR);
+	return undone(mkdirat(world.apart, "new", 0700), world.apart, "new", AT_REMOVEDIR);
 }
 
 static int try_apart_symlink(void)
 {
-	return undone(symlinkat("f", world.apart, "new"), 0);
+	return undone(symlinkat("f", world.apart, "new"), world.apart, "new", 0);
 }
 
 static int try_apart_mknod(void)
 {
-	return undone(mknodat(world.apart, "new", S_IFIFO | 0600, 0), 0);
+	return undone(mknodat(world.apart, "new", S_IFIFO | 0600, 0), world.apart, "new", 0);
 }
 
 static int try_publisher_rename_file(void)
 {
-	return result(syscall(SYS_renameat2, world.dirfd, "f", world.apart, "f", 0));
+	long r = syscall(SYS_renameat2, world.dirfd, "f", world.apart, "f", 0);
+
+	return r < 0 ? errno : result(renameat(world.apart, "f", world.dirfd, "f"));
 }
 
 /* --- the audit process --- */
@@ -1062,7 +1065,7 @@ static int try_signal(void)
 
 static int try_log_elsewhere(void)
 {
-	return result(syscall(SYS_openat, world.apart, "new", LOG_FLAGS, 0600));
+	return undone(syscall(SYS_openat, world.apart, "new", LOG_FLAGS, 0600), world.apart, "new", 0);
 }
 
 static int try_log_out(void)
@@ -1087,7 +1090,7 @@ static int try_log_truncate(void)
 
 static int try_log_mkdir(void)
 {
-	return result(syscall(SYS_mkdirat, world.log, "d", 0700));
+	return undone(syscall(SYS_mkdirat, world.log, "d", 0700), world.log, "d", AT_REMOVEDIR);
 }
 
 /* Root owns it: the kernel would run what is written there. */
@@ -1210,7 +1213,7 @@ static int try_each_other_signal(void)
 		if (signo == SIGHUP || signo == SIGUSR1 || signo == SIGUSR2 || signo == SIGWINCH || signo == SIGTERM)
 			continue;
 		if (send_signal(world.victim_pidfd, signo, 0) != EPERM || send_signal(world.pidfd, signo, 0) != EPERM)
-			return signo;
+			return 0;
 	}
 	return EPERM;
 }
@@ -1220,7 +1223,7 @@ static int try_signal_group(void)
 {
 	for (unsigned flags = 1; flags <= 7; flags++)
 		if (send_signal(world.victim_pidfd, SIGWINCH, flags) != EPERM)
-			return (int)flags;
+			return 0;
 	return EPERM;
 }
 
@@ -1649,6 +1652,7 @@ static void need_victims(void)
 static int attempt(enum role role, int (*fn)(void))
 {
 	pid_t pid;
+	int r;
 
 	need_victims();
 	pid = fork();
@@ -1659,7 +1663,10 @@ static int attempt(enum role role, int (*fn)(void))
 			_exit(EXIT_ROLE);
 		_exit(fn());
 	}
-	return end_of(pid);
+	r = end_of(pid);
+	/* who made it may have no call to remove it */
+	unlinkat(world.apart, "new", 0);
+	return r;
 }
 
 /* --- the world --- */
