@@ -47,7 +47,7 @@ Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2);)
 
 # clean, help and deps work without the libraries
-ifneq ($(filter-out help deps deps-lint deb clean demo test long e2e soak bench bench-report chaos fuzz fuzz-run lint valgrind tsan,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out help deps deps-lint deb clean demo test long e2e soak bench bench-report chaos mutants fuzz fuzz-run lint valgrind tsan,$(or $(MAKECMDGOALS),all)),)
 MISSING := $(strip $(foreach p,$(PACKAGES) $(PACKAGES_LOADED),$(shell pkg-config --exists $(p) 2>/dev/null || echo $(p))))
 ifneq ($(MISSING),)
 $(error missing libraries: $(MISSING). `sudo make deps` installs them)
@@ -97,7 +97,7 @@ TOOLS := $(patsubst %.c,$(B)/%,$(wildcard test/tools/*.c)) $(patsubst %.c,$(B)/%
 PRELOADS := $(patsubst %.c,$(B)/%.so,$(wildcard test/preload/*.c))
 
 .DEFAULT_GOAL := all
-.PHONY: help all deps test test-run e2e e2e-run long long-run soak soak-run bench bench-run bench-report chaos chaos-run canary canary-run demo demo-run picture tools \
+.PHONY: help all deps test test-run e2e e2e-run long long-run soak soak-run bench bench-run bench-report chaos chaos-run canary canary-run mutants mutants-run demo demo-run picture tools \
 	fuzz fuzz-run fuzz-build install uninstall deb \
 	clean layers headers format format-check man-check check deps-lint lint lint-run valgrind valgrind-run \
 	tsan threaded-build always
@@ -177,6 +177,12 @@ canary: deps ## search all memory and files of the daemon for marked Secrets, in
 
 canary-run: all tools
 	$(Q)unshare -m --propagation private -- test/canary/canary.py --build $(B) --figures $(B)/bench
+
+mutants: deps ## take the protections away that SECURITY.md names, one by one, and see the test that names each fail; five minutes of processor time, T=NAME
+	$(Q)$(MAKE) --no-print-directory mutants-run
+
+mutants-run: all tools unit-build
+	$(Q)test/mutants/run --build $(B) $(if $(T),--only '$(T)')
 
 fuzz: deps ## libFuzzer on one parser after the other, or on FUZZ=NAME, for SECONDS= (1800) each, or for CPU= of processor time
 	$(Q)$(MAKE) --no-print-directory fuzz-run

@@ -3,9 +3,8 @@
 
     test/canary/mutants.py [--dir DIR] [--only-mutants] [NAME...]
 
-Works on a copy of the tree, which it builds and changes. NAME is a part of a mutant's name; by default all are tried, which
-takes some ten minutes. Needs what canary.py needs. Exit status 0 only if the unchanged program passes and each mutant
-fails.
+It is `test/mutants/run canary`, and this file its table. NAME is a part of a mutant's name; by default all are tried, which takes
+some ten minutes. Needs what canary.py needs.
 
 What cannot be seen this way, because another protection stands in for it:
 
@@ -16,26 +15,28 @@ What cannot be seen this way, because another protection stands in for it:
 - MADV_DONTDUMP: there is no core at all. test_secmem sees the flag.
 - a core limit of one process: it inherits the keeper's. So all of them are taken away; what is seen then are the limits, for those
   that are not dumpable leave no core all the same. Where `ulimit -Hc` is 0 nothing is seen; the canary says so.
-- PR_SET_DUMPABLE of agent, cache and audit process: the kernel switches it off when ids change. Of the keeper: its capabilities
-  keep those without them away. The publisher's is seen.
+- PR_SET_DUMPABLE of agent and cache: the kernel switches it off when ids change. Of the keeper: its capabilities keep those without
+  them away. The publisher's is seen here, the audit process's and the signaller's by sandbox.sh.
 - free(), for what comes from the API server: the block in which TLS has decrypted a record is the next one that is given to
   our buffers and to jansson, which wipe it. What manifests are read from is seen, and replaced credentials are.
 - loop_run()'s wiping of the stack: what the agent does next mostly writes over it; test_loop sees it. The same wiping at a
   command's end is seen here.
 - what an SSL record was decrypted in (SSL_MODE_RELEASE_BUFFERS is libcurl's): it is "free() does not wipe".
 """
-import argparse
+import dataclasses
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
-import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "test/lib"))
+from mutant import Mutant # pylint: disable=wrong-import-position
 
 # name: (file, old text, new text, stages that see it); several files: the same text in each
-MUTANTS = {
+TABLE = {
     "free() does not wipe":
         ("common/wipe_malloc.c", "	explicit_bzero(p, malloc_usable_size(p));\n", "", "small,manifests"),
     "realloc() does not wipe the old place":
@@ -77,76 +78,49 @@ MUTANTS = {
 }
 
 
-def build(tree):
-    made = subprocess.run(["make", "-s", "-j2", "build/secretlet", "build/apiserver"], cwd=tree, check=False,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    if made.returncode != 0:
-        sys.stdout.write(made.stdout.decode(errors="replace"))
-    return made.returncode == 0
+@dataclasses.dataclass
+class Stages:
+    """Stages of canary.py, of which one has to fail."""
+    names: str
+    fail: bool = True
+
+    def __str__(self):
+        return self.names
+
+    @staticmethod
+    def targets():
+        return ["build/secretlet", "build/apiserver"]
+
+    needs = targets
+
+    @staticmethod
+    def unchanged(tests):
+        return [Stages(",".join(sorted({name for test in tests for name in test.names.split(",")})), fail=False)]
+
+    def problems(self, root):
+        text = (root / "test/canary/canary.py").read_text()
+        return [f"canary.py has no stage {name}" for name in self.names.split(",") if f"def stage_{name}(" not in text]
+
+    def look(self, tree, folder):
+        run = folder / "run"
+        shutil.rmtree(run, ignore_errors=True)
+        done = subprocess.run(["unshare", "-m", "--propagation", "private", "--", sys.executable, tree / "test/canary/canary.py",
+                               "--build", tree / "build", "--dir", run, "--only", self.names, "--stop"], check=False,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        shutil.rmtree(run, ignore_errors=True)
+        lines = done.stdout.decode(errors="replace").splitlines()
+        if done.returncode == 0:
+            return not self.fail, []
+        at = next((i for i, line in enumerate(lines) if re.match("not ok", line)), None)
+        # it has to say what it has found
+        return self.fail and at is not None, lines[at:at + 3] if at is not None else lines[-5:]
 
 
-def canary(tree, folder, stages):
-    """None: passed; else the first lines that say why not."""
-    shutil.rmtree(folder, ignore_errors=True)
-    done = subprocess.run(["unshare", "-m", "--propagation", "private", "--", sys.executable, ROOT / "test/canary/canary.py",
-                           "--build", tree / "build", "--dir", folder, "--only", stages, "--stop"], check=False,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    lines = done.stdout.decode(errors="replace").splitlines()
-    if done.returncode == 0:
-        return None
-    at = next((i for i, line in enumerate(lines) if line.startswith("not ok")), max(0, len(lines) - 5))
-    return lines[at:at + 3]
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dir", type=pathlib.Path)
-    parser.add_argument("--only-mutants", action="store_true", help="the unchanged program is known to pass")
-    parser.add_argument("names", nargs="*", metavar="NAME")
-    args = parser.parse_args()
-    chosen = {n: m for n, m in MUTANTS.items() if not args.names or any(a in n for a in args.names)}
-    folder = args.dir or pathlib.Path(tempfile.mkdtemp(prefix="canary-mutants."))
-    folder.mkdir(exist_ok=True)
-    folder.chmod(0o755)
-    tree = folder / "tree"
-    files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout.split(b"\0")
-    for name in filter(None, map(os.fsdecode, files)):
-        (tree / name).parent.mkdir(parents=True, exist_ok=True)
-        # newer than what an earlier run has built of a mutant there
-        shutil.copy(ROOT / name, tree / name)
-    stages = ",".join(sorted({stage for mutant in chosen.values() for stage in mutant[3].split(",")}))
-    failed = 0
-    if not args.only_mutants:
-        why = canary(tree, folder / "run", stages) if build(tree) else ["it cannot be built"]
-        print(f"{'ok' if not why else 'NOT OK'}: unchanged, {stages}", flush=True)
-        if why:
-            print("\n".join(why))
-            return 1
-    for name, (paths, old, new, stages) in chosen.items():
-        texts = {path: (tree / path).read_text() for path in paths.split()}
-        if changed := [path for path, text in texts.items() if text.count(old) != 1]:
-            failed += 1
-            print(f"NOT OK: {name}: {', '.join(changed)}: its text is not there, or not once")
-            continue
-        for path, text in texts.items():
-            (tree / path).write_text(text.replace(old, new))
-        if "Makefile" in texts:
-            (tree / "build/secretlet").unlink()
-        built = build(tree)
-        why = canary(tree, folder / "run", stages) if built else None
-        failed += not why
-        print(f"{'noticed' if why else 'NOT NOTICED' if built else 'NOT BUILT'}: {name} ({stages})")
-        for line in why or []:
-            print(f"    {line}")
-        sys.stdout.flush()
-        for path, text in texts.items():
-            (tree / path).write_text(text)
-        if "Makefile" in texts:
-            (tree / "build/secretlet").unlink()
-    shutil.rmtree(folder / "run", ignore_errors=True)
-    print(f"{len(chosen) - failed} of {len(chosen)} noticed")
-    return 1 if failed else 0
-
+MUTANTS = [Mutant(name, paths, old, new, [Stages(stages)]) for name, (paths, old, new, stages) in TABLE.items()]
 
 if __name__ == "__main__":
-    sys.exit(main())
+    options = [word for word in sys.argv[1:] if word.startswith("-")]
+    if "--dir" in options:
+        options.insert(options.index("--dir") + 1, sys.argv[sys.argv.index("--dir") + 1])
+    names = [word for word in sys.argv[1:] if word not in options]
+    os.execv(ROOT / "test/mutants/run", ["run", "canary", *options, *[word for name in names for word in ("--only", name)]])
