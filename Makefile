@@ -123,7 +123,7 @@ test-run:
 	$(MAKE) --no-print-directory $(parallel) unit-build SANITIZE=address,undefined && \
 	test/run --build $(B) --began "$$began" $(if $(T),--only '$(T)') unit asan integration
 
-long: deps ## tests that take long: isolation, the package, and the larger integration tests under ASan and UBSan, T=NAME
+long: deps ## tests that take long: isolation, the package, mutants, and the larger integration tests under ASan and UBSan, T=NAME
 	$(Q)test/deps $(DEPS_LONG)
 	$(Q)$(MAKE) --no-print-directory long-run
 

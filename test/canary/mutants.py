@@ -98,8 +98,8 @@ class Stages:
         return [Stages(",".join(sorted({name for test in tests for name in test.names.split(",")})), fail=False)]
 
     def problems(self, root):
-        text = (root / "test/canary/canary.py").read_text()
-        return [f"canary.py has no stage {name}" for name in self.names.split(",") if f"def stage_{name}(" not in text]
+        text = "".join(file.read_text() for file in (root / "test/canary").glob("*.py"))
+        return [f"the canary has no stage {name}" for name in self.names.split(",") if f"def stage_{name}(" not in text]
 
     def look(self, tree, folder):
         run = folder / "run"

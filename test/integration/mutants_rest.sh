@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# timeout: 3600
+# Each protection of one pod from another, and of Secrets in memory, that is taken away is noticed: test/mutants/run. It
+# takes long.
+set -u
+here=$(dirname "$(realpath "$0")")
+
+[ "$(id -u)" = 0 ] || { echo "root is needed" && exit 77; }
+exec "$here/../mutants/run" --build "$TEST_BUILD_DIR" --dir "$TEST_DIR/m" isolation canary
