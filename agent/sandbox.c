@@ -556,12 +556,11 @@ static int drop_keepers_capabilities(struct err *e)
 		return err_set(e, -EPERM, "read the capabilities: failed");
 	/* without the inheritable ones there are no ambient ones. Capabilities that are newer than the headers are among these
 	 * 64, too; for one that the kernel does not know this does nothing */
-	for (unsigned i = 0; i < CAPABILITIES; i++)
-		(void)capng_update(CAPNG_DROP,
-				   is_keepers(i)
-					   ? CAPNG_INHERITABLE
-					   : CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_INHERITABLE | CAPNG_BOUNDING_SET,
-				   i);
+	for (unsigned i = 0; i < CAPABILITIES; i++) {
+		(void)capng_update(CAPNG_DROP, CAPNG_INHERITABLE, i);
+		if (!is_keepers(i))
+			(void)capng_update(CAPNG_DROP, CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET, i);
+	}
 	/* the bounding set while CAP_SETPCAP is there; without it root gains nothing either, for it has no_new_privs */
 	(void)capng_apply(CAPNG_SELECT_BOUNDS);
 	if (capng_apply(CAPNG_SELECT_CAPS) < 0)
