@@ -86,7 +86,8 @@ static void try_environment(char *text, bool hides)
 	FUZZ_CHECK(refers == 0 || r < 0);
 	if (env) {
 		check_environment(env);
-		if (environment_expand_path(env, text, &path, &e) == 0 && hides)
+		/* the text itself may have the word */
+		if (environment_expand_path(env, text, &path, &e) == 0 && hides && !strstr(text, "CANARY"))
 			FUZZ_CHECK(!path.data || !strstr(path.data, "CANARY"));
 	}
 	free(pod.display);
