@@ -115,7 +115,9 @@ class Places:
 
     def cores(self, sign):
         """Cores that have `sign` in them, like the path of a configuration that is on a command line."""
-        own = [path for path in pathlib.Path(self.own).rglob("core*") if path.is_file()]
+        # a pattern may give them any name; what the daemon mounts is not asked
+        own = [path for path, info in self.entries(self.own, set(mounts())) if stat.S_ISREG(info.st_mode) and
+               info.st_ctime_ns >= self.begin_ns]
         found = []
         for path in [*own, *(path for folder in core_folders() for path in self.new_files(folder))]:
             try:
