@@ -907,9 +907,11 @@ users: [{{name: u, user: {{tokenFile: {d}/token, client-certificate: {d}/client.
         print(f"# {name}")
         try:
             getattr(self, f"stage_{name}")()
-        except (RuntimeError, OSError, KeyError, subprocess.SubprocessError) as e:
-            self.tap.result(False, f"stage {name}", [str(e)] + [line for d in self.daemons[-1:] if d.log.exists()
-                                                              for line in d.log.read_text().splitlines()[-15:]])
+        except Enough:
+            raise
+        except Exception as e:  # pylint: disable=broad-except
+            log = [line for d in self.daemons[-1:] if d.log.exists() for line in d.log.read_text(errors="replace").splitlines()[-15:]]
+            self.tap.result(False, f"stage {name}", [f"{type(e).__name__}: {e}", *log])
             # the other stages still have something to say
             self.marks.doubtful |= set(self.marks.stages)
             self.live()

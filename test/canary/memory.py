@@ -2,12 +2,14 @@
 content. Needs root; nothing is stopped or traced for it."""
 import base64
 import dataclasses
+import errno
 import itertools
 import os
 import pathlib
 import re
 import stat
 import struct
+import sys
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 PRESENT, SWAPPED, OF_FILE = 1 << 63, 1 << 62, 1 << 61
@@ -252,22 +254,45 @@ def search_data(data, where, wanted):
     return hits
 
 
-def search_file(path, wanted, searched):
-    hits, tail, base = [], b"", 0
+def pieces(fd, limit):
+    """(offset, bytes) of a file's first `limit` bytes. Long holes are passed over: a core is as large as its process's addresses."""
+    at = 0
+    while at < limit:
+        try:
+            at = os.lseek(fd, at, os.SEEK_DATA)
+        except OSError as e:
+            if e.errno == errno.ENXIO:  # its end, or nothing more but a hole
+                return
+            raise
+        piece = os.pread(fd, min(READ_AT_ONCE, max(0, limit - at)), at)
+        if not piece:
+            return
+        yield at, piece
+        at += len(piece)
+
+
+def search_file(path, wanted, searched, limit=sys.maxsize):
+    """limit: bytes; what others write may grow faster than it is searched."""
+    hits, tail, end = [], b"", 0
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:  # it has gone meanwhile, or is a link by now
         return hits
-    with open(fd, "rb", buffering=0) as file:
-        while piece := file.read(READ_AT_ONCE):
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return hits
+        for at, piece in pieces(fd, limit):
             searched.bytes += len(piece)
+            tail = tail if at == end else b""
             data = tail + piece
             for hit in search_data(data, path, wanted):
                 if hit.offset + len(hit.needle.bytes) > len(tail):  # else it was found before
-                    hit.offset += base - len(tail)
+                    hit.offset += at - len(tail)
                     hits.append(hit)
-            base += len(piece)
+            end = at + len(piece)
             tail = data[-OVERLAP:]
+    finally:
+        os.close(fd)
     return hits
 
 

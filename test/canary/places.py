@@ -1,6 +1,7 @@
 """Looks for marked bytes where a process might leave a file: not in the daemon's folder alone. Only what is newer than the search is
 looked at, contents and names. Nothing is written but by control(), which sees that the search finds what is there."""
 import contextlib
+import itertools
 import os
 import pathlib
 import stat
@@ -39,6 +40,14 @@ def core_folders():
     return [folder for folder in dict.fromkeys([*CORES, *own]) if os.path.isdir(folder)]
 
 
+def begins_as_core(path):
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0) as file:
+            return file.read(4) == b"\x7fELF"
+    except OSError:  # it has gone meanwhile
+        return False
+
+
 class Places:
     """own: the folder of this test, which is searched by itself."""
 
@@ -49,8 +58,8 @@ class Places:
     def is_of_others(self, path):
         return os.path.basename(path).startswith(OTHERS) and not self.own.startswith(path + "/")
 
-    def entries(self, folder, skip):
-        """(path, what lstat() says) below a folder."""
+    def entries(self, folder, skip, deep=True):
+        """(path, what lstat() says) below a folder. deep: also in the folders there."""
         left = [folder]
         while left:
             try:
@@ -65,7 +74,7 @@ class Places:
                     info = entry.stat(follow_symlinks=False)
                 except OSError:
                     continue
-                if entry.is_dir(follow_symlinks=False):
+                if deep and entry.is_dir(follow_symlinks=False):
                     left.append(entry.path)
                 yield entry.path, info
 
@@ -94,39 +103,29 @@ class Places:
                 if info.st_size > min(left, FILE_MAX):
                     self.left_out += 1
                     continue
-                found = memory.search_file(path, wanted, searched)
+                found = memory.search_file(path, wanted, searched, info.st_size)
                 left -= info.st_size
                 hits += found
                 if not found:
                     self.clean.add(state)
-        for folder in core_folders():
-            for path in self.new_files(folder):
-                hits += memory.search_file(path, wanted, searched)
+        for path, info in self.core_files():
+            hits += memory.search_file(path, wanted, searched, info.st_size)
         return hits
 
-    def new_files(self, folder):
-        """Those of a folder, not of the folders in it."""
-        try:
-            with os.scandir(folder) as found:
-                return [entry.path for entry in found if entry.is_file(follow_symlinks=False) and
-                        entry.stat(follow_symlinks=False).st_ctime_ns >= self.begin_ns]
-        except OSError:
-            return []
+    def core_files(self, *entries):
+        """(path, what lstat() says) of what is new and may be a core: among these entries, and where cores are put. A pattern may
+        give them any name."""
+        put = (self.entries(folder, frozenset(), deep=False) for folder in core_folders())
+        for path, info in itertools.chain(*entries, *put):
+            if stat.S_ISREG(info.st_mode) and info.st_ctime_ns >= self.begin_ns and begins_as_core(path):
+                yield path, info
 
     def cores(self, sign):
         """Cores that have `sign` in them, like the path of a configuration that is on a command line."""
-        # a pattern may give them any name; what the daemon mounts is not asked
-        own = [path for path, info in self.entries(self.own, set(mounts())) if stat.S_ISREG(info.st_mode) and
-               info.st_ctime_ns >= self.begin_ns]
-        found = []
-        for path in [*own, *(path for folder in core_folders() for path in self.new_files(folder))]:
-            try:
-                data = pathlib.Path(path).read_bytes()
-            except OSError:
-                continue
-            if data[:4] == b"\x7fELF" and sign in data:
-                found.append(str(path))
-        return found
+        wanted = [memory.Needle("sign", "raw", sign)]
+        # what the daemon mounts is not asked
+        return [path for path, info in self.core_files(self.entries(self.own, set(mounts()))) if
+                memory.search_file(path, wanted, memory.Searched(), info.st_size)]
 
     def control(self, data, wanted):
         """What is not found of files, and of names of files, folders and links' targets, that are put into each folder for it."""
