@@ -15,7 +15,8 @@ FOLDERS = ("/run", "/var", "/tmp", "/dev/shm")
 NOT = {"/var/lib/apt", "/var/lib/dpkg", "/var/cache", "/var/lib/docker", "/var/lib/containerd", "/var/lib/containers"}
 OTHERS = "secretlet-test."  # folders of tests, whose servers keep their Secrets
 ON_DISK = {"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "tmpfs", "ramfs", "overlay"}
-FILE_MAX, TOTAL_MAX = 64 << 20, 512 << 20  # of what others write meanwhile; what is left out is told
+# bytes of what others write meanwhile: of one file, and at each search of all that have more than SMALL; what is left out is told
+FILE_MAX, TOTAL_MAX, SMALL = 64 << 20, 512 << 20, 1 << 20
 COARSE_NS = 20_000_000  # of the kernel's clock for files
 CORES = ("/", "/var/crash", "/var/lib/systemd/coredump", "/var/lib/apport/coredump")
 
@@ -53,7 +54,7 @@ class Places:
 
     def __init__(self, own):
         self.own, self.begin_ns = str(own), time.time_ns() - COARSE_NS
-        self.clean, self.left_out = set(), 0
+        self.clean, self.left_out = set(), []
 
     def is_of_others(self, path):
         return os.path.basename(path).startswith(OTHERS) and not self.own.startswith(path + "/")
@@ -90,26 +91,29 @@ class Places:
     def search(self, wanted, searched, skip=frozenset()):
         """skip: paths that are not looked at, nor what is in them. Neither is any mount: its server may hang."""
         roots, mounted = self.roots()
-        hits, left, self.left_out = [], TOTAL_MAX, 0
-        for root in roots:
-            for path, info in self.entries(root, {self.own} | NOT | mounted | skip):
-                if info.st_ctime_ns < self.begin_ns:
-                    continue
-                hits += memory.search_name(path, wanted)
-                # a mark that is made later is not in it
-                state = (info.st_dev, info.st_ino, info.st_ctime_ns, info.st_size, len(wanted))
-                if not stat.S_ISREG(info.st_mode) or state in self.clean:
-                    continue
-                if info.st_size > min(left, FILE_MAX):
-                    self.left_out += 1
-                    continue
-                found = memory.search_file(path, wanted, searched, info.st_size)
-                left -= info.st_size
-                hits += found
-                if not found:
-                    self.clean.add(state)
-        for path, info in self.core_files():
-            hits += memory.search_file(path, wanted, searched, info.st_size)
+        hits, seen, left, self.left_out = [], set(), TOTAL_MAX, []
+        files = ((path, info, info.st_size, FILE_MAX) for root in roots
+                 for path, info in self.entries(root, {self.own} | NOT | mounted | skip) if info.st_ctime_ns >= self.begin_ns)
+        # a core is mostly holes
+        cores = ((path, info, min(info.st_size, info.st_blocks * 512), TOTAL_MAX) for path, info in self.core_files())
+        for path, info, size, size_max in itertools.chain(cores, files):
+            if path in seen:
+                continue
+            seen.add(path)
+            named = memory.search_name(path, wanted)
+            hits += named
+            # a mark that is made later is not in it
+            state = (info.st_dev, info.st_ino, info.st_ctime_ns, info.st_size, len(wanted))
+            if not stat.S_ISREG(info.st_mode) or state in self.clean:
+                continue
+            if size > size_max or size > max(left, SMALL):
+                self.left_out.append("a file with a mark in its name" if named else path)
+                continue
+            found = memory.search_file(path, wanted, searched, info.st_size)
+            left -= size if size > SMALL else 0
+            hits += found
+            if not found:
+                self.clean.add(state)
         return hits
 
     def core_files(self, *entries):
