@@ -86,7 +86,12 @@ class Commands:
             hits.extend(memory.search_process(pid, words[0].name, self.marks.needles + forbidden(), searched))
         if len(words) > 1:
             self.commanded.add(words[1])
-        got = run_and_look([str(w) for w in words], stdin, stdout, stderr, look, when)
+        try:
+            got = run_and_look([str(w) for w in words], stdin, stdout, stderr, look, when)
+        except BaseException:
+            for path in (stdout, stderr):  # what it may print is not to be found there later
+                path.unlink(missing_ok=True)
+            raise
         details = []
         if shows is None:
             hits += memory.search_data(stdout.read_bytes(), "stdout", self.marks.needles)
@@ -132,6 +137,31 @@ os._exit(0)
         path.unlink()
         self.tap.result(not problems, "what a command, or its child, has at its end is found", problems)
 
+        def fails(pid):
+            raise OSError(f"process {pid} cannot be looked at")
+        problems = self.left_of("hangs, and was killed", lambda pid: None, "; wait") + self.left_of("cannot be looked at", fails)
+        self.tap.result(not problems, "and of one that hangs, or cannot be looked at, nothing goes on", problems)
+
+    def left_of(self, error, look, more=""):
+        """What goes on of a shell and its child when the shell hangs, or look() raises an error."""
+        path = self.dir / "pids"
+        problems = []
+        try:
+            run_and_look(["/bin/sh", "-c", f"sleep 600 & echo $$ $!{more}"], "/dev/null", path, "/dev/null", look, patience_sec=3)
+            problems.append("no error")
+        except (RuntimeError, OSError) as e:
+            if error not in str(e):
+                problems.append(str(e))
+        pids = path.read_text().split()
+        path.unlink()
+        for pid in pids:
+            try:
+                if pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX":
+                    problems.append(f"process {pid} goes on")
+            except OSError:
+                continue
+        return problems if len(pids) == 2 else [*problems, "a shell has not started its child"]
+
     def has_said(self):
         path = self.dir / "stdout"
         return path.exists() and path.stat().st_size > 0
@@ -164,8 +194,8 @@ os._exit(0)
         for template, path, *statuses in PATHS:
             method, path = path.split() if " " in path else ("GET", path)
             path = path.replace("POD", pod).replace("UID", uid)
-            done = subprocess.run(["curl", "-s", "-X", method, "-w", "%{http_code}", "--unix-socket", self.api.run / "control.sock",
-                                   f"http://x{path}"], check=False, stdout=subprocess.PIPE)
+            done = subprocess.run(["curl", "-s", "--max-time", "60", "-X", method, "-w", "%{http_code}", "--unix-socket",
+                                   self.api.run / "control.sock", f"http://x{path}"], check=False, stdout=subprocess.PIPE)
             text, status = done.stdout[:-3], done.stdout[-3:].decode()
             if status != str(statuses[column]):
                 details.append(f"{method} {path}: {status}, expected {statuses[column]}")
