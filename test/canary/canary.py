@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The canary test: marked Secrets go through all that can happen to one, and then every byte of memory of the daemon's
-processes, their logs, and the files that they have written, wherever (places.py), is searched for the marks.
+processes, their logs, and the files that they have written, in the daemon's folder, in places.FOLDERS (/run, /var, /tmp, /dev/shm)
+and where cores are put, is searched for the marks.
 
     test/canary/canary.py --build DIR [--dir DIR] [--only STAGE,... | --part PART] [--stop] [--kube DIR --port N]
 
@@ -37,7 +38,7 @@ import memory  # noqa: E402
 from machine import keep_figure  # noqa: E402
 from commands import ELSEWHERE, Commands  # noqa: E402
 from ends import Ends  # noqa: E402
-from places import Places  # noqa: E402
+from places import FOLDERS, Places  # noqa: E402
 from world import (ANSWERING, SIZES, Daemon, Kube, World, die_with_parent, eventually, free_port, letters, pod_of,  # noqa: E402
                    secret_volume)
 
@@ -184,7 +185,7 @@ class Canary(Commands, Ends):
 
     def look(self, name, daemon, expected=None):
         """Searches, while nothing is answered and nothing is being done. What was on its way to the daemon is seen to, and the search
-        repeated, on a busy machine a second time. When nothing should be anywhere, files are searched everywhere."""
+        repeated, on a busy machine a second time. When nothing should be anywhere, new files in places.FOLDERS are searched, too."""
         with ANSWERING:
             for seconds in (0.15, 0.4, 3):
                 time.sleep(seconds)
@@ -258,7 +259,7 @@ time.sleep(600)
         path.unlink()
         self.tap.result(not problems, "what is there is found, in every encoding", problems)
         away = self.places.control(mark.value(100), self.marks.needles)
-        self.tap.result(not away, "and in files and names everywhere", away)
+        self.tap.result(not away, f"and in files and names in {', '.join(FOLDERS)}", away)
         problems += away
         return not problems
 

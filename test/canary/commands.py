@@ -175,7 +175,7 @@ os._exit(0)
         details += [f"there is no command {c}" for c in sorted(set(ELSEWHERE) - commands)]
         if len(commands) < 15:
             details.append(f"--help names {len(commands)} commands")
-        hidden = {word.decode() for word in re.findall(rb"\0(internal-[a-z]+)(?=\0)", (self.build / "secretlet").read_bytes())}
+        hidden = {word.decode() for word in re.findall(rb"\0(internal-[a-z-]+)(?=\0)", (self.build / "secretlet").read_bytes())}
         details += [f"no row has command {c}" for c in sorted(hidden - rows - PROCESSES)]
         details += [f"there is no command {c}" for c in sorted(PROCESSES - hidden)]
         for command in sorted(commands - set(ELSEWHERE) - {"run", "version", "help"}):
