@@ -69,7 +69,7 @@ struct job {
 	bool large; /* with many files, or where the new ones of its pod that wait have many */
 	bool later; /* it is among publish->later */
 	bool mends; /* JOB_VOLUME: the new content is there, and some names that were in the way of others have gone */
-	bool shown; /* JOB_VOLUME, held: behind the switch */
+	bool shown; /* JOB_VOLUME, held: where a reader finds what is new */
 	bool cleaning; /* the job has failed, its steps take back what they can */
 	uint64_t order_id, realtime_usec;
 	uint64_t rests_since_usec; /* CLOCK_MONOTONIC, when it was put off first; 0: it was never */
@@ -130,7 +130,7 @@ void volume_trim(struct volume *v);
 bool volume_in_grace(void *userdata, const char *version);
 /* Says of the shown version what its files are made of. Without memory for it the next look does it. */
 void volume_label(struct publish *p, const struct plan_shown *s, const struct payload *pl, uint64_t updated_usec);
-/* A job (JOB_VOLUME) ends behind its switch, held. */
+/* A job (JOB_VOLUME) ends behind its switch, held: `shown`, where a reader finds all that is new, and nothing else. */
 void volume_shown(struct job *j);
 /* What becomes of the volume when all steps of its job are done: JOB_VOLUME, JOB_HEAL. */
 void volume_published(struct publish *p, struct job *j);

@@ -184,7 +184,8 @@ void volume_shown(struct job *j)
 {
 	struct plan_shown s;
 
-	if (!plan_shown(&j->plan, &s))
+	/* one whose files are switched one by one may show some old ones */
+	if (!plan_shown(&j->plan, &s) || s.labelled != s.version)
 		return;
 	j->flat = s.flat;
 	j->realtime_usec = version_updated(s.version) ?: j->realtime_usec ?: clock_realtime_usec();
