@@ -1,9 +1,9 @@
 /* Publish queue: which job is next. First come, first served; but a new volume of many files, which nobody reads before it is whole,
  * and of which the publisher makes and reads some hundred files in a message, waits until nobody else does: it is among the later
  * ones. Otherwise a pod with some of them would keep everybody's updates waiting for as many seconds; and so would one that has as
- * many files in more volumes. What concerns one pod stays in its order: behind a later one of it all else of it is one, too. Somebody
- * may always wait: so after a number of others the first of the later ones is put behind those that are in the queue by then, and
- * overtaken by nobody any more. */
+ * many files in more volumes. What concerns one pod stays in its order: behind a large one of it that is among the later ones all else
+ * of it is, too. Somebody may always wait: so after a number of others the first of the later ones is put behind those that are in
+ * the queue by then, and overtaken by nobody any more. */
 #include "fusefs/publish_internal.h"
 
 #define OVERTAKEN_MAX 1000
@@ -50,20 +50,28 @@ static void later_to_queue(struct publish *p, struct job *j)
 	j->pod->n_later--;
 }
 
-/* What has waited behind a large one of its pod waits for no other pod's. */
-static void later_begin_with_large(struct publish *p)
+/* What has waited behind a large one of its pod waits for the next one of it, if there is one, and for no other pod's. */
+static void pod_goes_on(struct publish *p, struct pod_jobs *pod)
 {
 	struct job *j;
 
-	while ((j = list_first(&p->later, struct job, link)) && !j->large)
-		later_to_queue(p, j);
+	if (pod->n_later == 0)
+		return;
+	list_for_each (j, &pod->waiting, in_pod) {
+		if (j->later && j->large)
+			return;
+		if (j->later)
+			later_to_queue(p, j);
+	}
 }
 
 static void later_have_a_turn(struct publish *p)
 {
+	struct job *j = list_first(&p->later, struct job, link);
+
 	p->n_overtaken = 0;
-	later_to_queue(p, list_first(&p->later, struct job, link));
-	later_begin_with_large(p);
+	later_to_queue(p, j);
+	pod_goes_on(p, j->pod);
 }
 
 static void fresh_add(struct pod_jobs *pod, const struct job *j)
@@ -112,7 +120,7 @@ void job_leave_queue(struct publish *p, struct job *j)
 	if (j->later) {
 		j->later = false;
 		j->pod->n_later--;
-		later_begin_with_large(p);
+		pod_goes_on(p, j->pod);
 	}
 	if (j->kind == JOB_VOLUME)
 		map_remove_str(&p->waiting, j->path);

@@ -554,6 +554,7 @@ static void large_new_ones_are_made_when_nobody_else_waits(void **state)
 	assert_true(place_of("rmdir uid/volumes/p/c\n") < place_of("mkdir big-1"));
 	assert_true(place_of("mkdir big-1") < place_of("mkdir big-2"));
 	assert_true(place_of("mkdir big-1") < place_of("symlink by-name/ns/name"));
+	assert_true(place_of("symlink by-name/ns/name") < place_of("mkdir big-2"));
 }
 
 /* One that is taken back is no one's place any more. */
@@ -577,6 +578,30 @@ static void large_ones_may_be_overtaken_by_removals(void **state)
 	assert_int_equal(res.r | again.r | gone.r, 0);
 	assert_true(place_of("rename uid/volumes/p/a/..data_tmp") < place_of("mkdir big-2"));
 	assert_null(strstr(f.log.data, "mkdir big-1"));
+}
+
+/* It has waited for one of its own pod, that is not wanted any more, and for no other pod's. */
+static void what_waits_behind_a_large_one_that_is_taken_back_waits_no_longer(void **state)
+{
+	const struct volume_path more = { "big-2", "p", "more" }, at = { "big-2", "p", "v" };
+	struct result large[N_LARGE] = { 0 }, res[3] = { 0 }, gone = { 0 };
+
+	f.log.max = 16 << 20;
+	for (int i = 0; i < N_LARGE; i++)
+		order_large(i, false, &large[i]);
+	turn_until("readfile big-0");
+	order_many(&more, LARGE_FILES, "", &res[0]);
+	assert_int_equal(publish_name_pod(f.publish, "big-2", "ns", "web", result_fn, &res[1]), 0);
+	assert_int_equal(publish_remove_volume(f.publish, &more, result_fn, &gone), 0);
+	assert_int_equal(publish_name_pod(f.publish, "big-2", "ns", "still", result_fn, &res[2]), 0);
+	assert_int_equal(publish_remove_volume(f.publish, &at, result_fn, &gone), 0);
+	run();
+	assert_int_equal(large[2].r, -ESTALE);
+	assert_int_equal(res[0].r, -ESTALE);
+	assert_true(res[1].n == 1 && res[2].n == 1 && gone.n == 2);
+	assert_int_equal(large[0].r | large[1].r | res[1].r | res[2].r | gone.r, 0);
+	assert_true(place_of("symlink by-name/ns/web ") < place_of("symlink by-name/ns/still "));
+	assert_true(place_of("symlink by-name/ns/still ") < place_of("mkdir big-1"));
 }
 
 /* Each of them is small, and the first one is not put behind anybody. */
@@ -774,6 +799,7 @@ int main(void)
 		TEST(a_large_new_one_is_read_when_nobody_waits_for_content),
 		TEST(large_new_ones_are_made_when_nobody_else_waits),
 		TEST(large_ones_may_be_overtaken_by_removals),
+		TEST(what_waits_behind_a_large_one_that_is_taken_back_waits_no_longer),
 		TEST(many_new_ones_of_a_pod_are_as_a_large_one),
 		TEST(a_large_one_of_an_earlier_process_is_no_new_one),
 		TEST(the_next_pod_of_a_name_is_named_after_the_end_of_the_last),
