@@ -86,7 +86,7 @@ struct publish {
 	struct map pods; /* of all jobs: struct pod_jobs, by uid */
 	struct list queue, done, retired;
 	struct list later; /* what waits until the queue is empty; the first one is large */
-	size_t n_overtaken; /* jobs that came before it since one of it was put into the queue */
+	size_t n_overtaken; /* jobs that came before it since one of it was put into the queue, or it was empty */
 	struct map waiting; /* what of these two is a payload, by the volume's path: at most one for each */
 	struct list
 		rests; /* jobs whose new content is visible, and that go on when nobody waits for content any more */

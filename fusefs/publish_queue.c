@@ -97,6 +97,8 @@ void job_enqueue(struct publish *p, struct job *j)
 		j->large = payload_size_is_large(j->pod->fresh);
 	}
 	j->later = j->large || j->pod->n_later > 0;
+	if (j->later && list_empty(&p->later))
+		p->n_overtaken = 0;
 	j->pod->n_later += j->later;
 	list_append(j->later ? &p->later : &p->queue, &j->link);
 	list_append(&j->pod->waiting, &j->in_pod);

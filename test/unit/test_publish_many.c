@@ -767,6 +767,34 @@ static void a_large_one_waits_for_some_others_but_not_for_ever(void **state)
 	}
 }
 
+/* Jobs that come and have nothing to do. */
+static void order_others(int n)
+{
+	const struct volume_path nothing = { "nobody", "p", "v" };
+
+	for (int i = 0; i < n; i++)
+		assert_int_equal(publish_remove_volume(f.publish, &nothing, NULL, NULL), 0);
+}
+
+/* Those that have overtaken another one have not overtaken it. */
+static void a_large_one_that_comes_when_none_waits_waits_for_as_many(void **state)
+{
+	struct result large[2] = { 0 }, res[2] = { 0 };
+
+	begin_with("key=1");
+	f.log.max = 16 << 20;
+	order_large(0, false, &large[0]);
+	order_others(999);
+	run();
+	assert_int_equal(large[0].n == 1 ? large[0].r : -1, 0);
+	order_large(1, false, &large[1]);
+	order_update(0, "key=2", &res[0]);
+	order_update(1, "key=2", &res[1]);
+	run();
+	assert_int_equal(large[1].r | res[0].r | res[1].r, 0);
+	assert_true(place_of("rename uid/volumes/p/b/..data_tmp") < place_of("mkdir big-1"));
+}
+
 static void those_that_rest_end_with_publish(void **state)
 {
 	struct result res[N] = { 0 };
@@ -805,6 +833,7 @@ int main(void)
 		TEST(the_next_pod_of_a_name_is_named_after_the_end_of_the_last),
 		TEST(the_end_of_a_pod_waits_for_nothing_that_waits),
 		TEST(a_large_one_waits_for_some_others_but_not_for_ever),
+		TEST(a_large_one_that_comes_when_none_waits_waits_for_as_many),
 		TEST(those_that_rest_end_with_publish),
 	};
 
