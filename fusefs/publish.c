@@ -29,6 +29,8 @@
 
 #define ERRNO_MAX 4095 /* the kernel's */
 
+#define NEWER_PAYLOAD "overtaken by a newer payload"
+
 /* --- jobs --- */
 
 void job_free(struct job *j)
@@ -80,13 +82,9 @@ static void publish_wake(struct publish *p)
 	loop_defer_set(p->turn);
 }
 
-static void job_finish(struct publish *p, struct job *j, int r)
+/* It is in no queue, and is to be told. */
+static void job_end(struct publish *p, struct job *j, int r)
 {
-	if (p->current == j)
-		p->current = NULL;
-	else
-		job_leave_queue(p, j);
-	p->stats.n_queued--;
 	j->r = r;
 	plan_clear(&j->plan);
 	/* results may be many, where payloads are overtaken: they hold no locked memory */
@@ -103,6 +101,16 @@ static void job_finish(struct publish *p, struct job *j, int r)
 		log_warning(LOG_F({ "path", j->path }), "%s", err_text(&j->err));
 	list_append(&p->done, &j->link);
 	publish_wake(p);
+}
+
+static void job_finish(struct publish *p, struct job *j, int r)
+{
+	if (p->current == j)
+		p->current = NULL;
+	else
+		job_leave_queue(p, j);
+	p->stats.n_queued--;
+	job_end(p, j, r);
 }
 
 static void job_cancel(struct publish *p, struct job *j, const char *why)
@@ -807,7 +815,7 @@ int publish_volume(struct publish *p, const struct volume_path *at, struct paylo
 		   void *userdata)
 {
 	cleanup_payload struct payload *payload = take_payload;
-	struct job *j;
+	struct job *j, *waits;
 	int r;
 
 	assert(payload->sealed);
@@ -816,7 +824,13 @@ int publish_volume(struct publish *p, const struct volume_path *at, struct paylo
 		return r;
 	j->payload = TAKE_PTR(payload);
 	j->fresh = is_new(p, j->path);
-	cancel_waiting(p, j->path, "overtaken by a newer payload");
+	waits = map_get_str(&p->waiting, j->path);
+	if (waits && job_renew(waits, j)) {
+		err_set(&j->err, -ESTALE, "%s", NEWER_PAYLOAD);
+		job_end(p, j, -ESTALE);
+		return 0;
+	}
+	cancel_waiting(p, j->path, NEWER_PAYLOAD);
 	r = map_add_str(&p->waiting, j->path, j);
 	if (r < 0) {
 		job_free(j);

@@ -3,7 +3,8 @@
  * ones. Otherwise a pod with some of them would keep everybody's updates waiting for as many seconds; and so would one that has as
  * many files in more volumes. What concerns one pod stays in its order: behind a large one of it that is among the later ones all else
  * of it is, too. Somebody may always wait: so after a number of others the first of the later ones is put behind those that are in
- * the queue by then, and overtaken by nobody any more. */
+ * the queue by then, and overtaken by nobody any more. A newer payload has the place of the one that waits for its volume: those that
+ * come faster than their turn would have none. */
 #include "fusefs/publish_internal.h"
 
 #define OVERTAKEN_MAX 1000
@@ -106,6 +107,43 @@ void job_enqueue(struct publish *p, struct job *j)
 	if (!j->later && !list_empty(&p->later) && ++p->n_overtaken >= OVERTAKEN_MAX)
 		later_have_a_turn(p);
 	loop_defer_set(p->turn);
+}
+
+static void job_swap_payloads(struct job *a, struct job *b)
+{
+	struct payload *payload = a->payload;
+	void *userdata = a->userdata;
+	publish_fn fn = a->fn;
+
+	a->payload = b->payload;
+	a->fn = b->fn;
+	a->userdata = b->userdata;
+	b->payload = payload;
+	b->fn = fn;
+	b->userdata = userdata;
+}
+
+bool job_renew(struct job *waits, struct job *j)
+{
+	struct pod_jobs *pod = j->pod;
+	bool large;
+
+	if (waits->fresh)
+		fresh_take(pod, waits);
+	if (j->fresh)
+		fresh_add(pod, j);
+	large = j->fresh && payload_size_is_large(pod->fresh);
+	if ((large && !waits->large) || (!j->fresh && waits->large && waits->later)) {
+		if (j->fresh)
+			fresh_take(pod, j);
+		if (waits->fresh)
+			fresh_add(pod, waits);
+		return false;
+	}
+	waits->fresh = j->fresh;
+	j->fresh = false;
+	job_swap_payloads(waits, j);
+	return true;
 }
 
 struct job *job_next(const struct publish *p)

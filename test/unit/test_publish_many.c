@@ -795,6 +795,55 @@ static void a_large_one_that_comes_when_none_waits_waits_for_as_many(void **stat
 	assert_true(place_of("rename uid/volumes/p/b/..data_tmp") < place_of("mkdir big-1"));
 }
 
+/* Where its Secret is written faster than it has its turn, it has it all the same: it waits for those for which the old one would. */
+static void a_newer_payload_has_the_place_of_the_one_that_waits(void **state)
+{
+	for (int i = 0; i < 2; i++) {
+		struct result large[4] = { 0 }, res[N] = { 0 };
+
+		begin_with(i == 0 ? "key=1" : "key=3");
+		f.log.max = 16 << 20;
+		order_large(i, false, &large[0]);
+		order_others(500);
+		order_large(i, false, &large[1]);
+		order_others(500); /* it has its turn */
+		update_all(i == 0 ? "key=2" : "key=4", res);
+		order_large(i, i == 1, &large[2]);
+		order_large(i, i == 0, &large[3]);
+		run();
+		assert_told_once(res, 0);
+		for (int n = 0; n < 4; n++)
+			assert_int_equal(large[n].n == 1 ? large[n].r : 1, n < 3 ? -ESTALE : 0);
+		assert_true(place_of(i == 0 ? "mkdir big-0" : "mkdir big-1") <
+			    place_of("rename uid/volumes/p/a/..data_tmp"));
+	}
+}
+
+/* It is no place for one that has grown, whoever else is there; and one that has shrunk is told once, too. */
+static void a_small_one_that_has_grown_waits_as_a_large_one(void **state)
+{
+	const struct volume_path at = { "big-0", "p", "v" };
+	struct result large[3] = { 0 }, res[N] = { 0 };
+
+	begin_with("key=1");
+	f.log.max = 16 << 20;
+	order_many(&at, 1, "", &large[0]);
+	order_large(0, false, &large[1]);
+	update_all("key=2", res);
+	order_many(&at, 2, "", &large[2]);
+	run();
+	assert_told_once(res, 0);
+	for (int n = 0; n < 3; n++)
+		assert_int_equal(large[n].n == 1 ? large[n].r : 1, n < 2 ? -ESTALE : 0);
+	assert_true(place_of("rename uid/volumes/p/c/..data_tmp") < place_of("mkdir big-0"));
+	/* nothing is counted that is not there any more */
+	order_many(&(struct volume_path){ "big-0", "p", "more" }, 1000, "", &large[0]);
+	update_all("key=3", res);
+	buf_clear(&f.log);
+	run();
+	assert_true(place_of("mkdir big-0/volumes/p/more\n") < place_of("rename uid/volumes/p/a/..data_tmp"));
+}
+
 static void those_that_rest_end_with_publish(void **state)
 {
 	struct result res[N] = { 0 };
@@ -834,6 +883,8 @@ int main(void)
 		TEST(the_end_of_a_pod_waits_for_nothing_that_waits),
 		TEST(a_large_one_waits_for_some_others_but_not_for_ever),
 		TEST(a_large_one_that_comes_when_none_waits_waits_for_as_many),
+		TEST(a_newer_payload_has_the_place_of_the_one_that_waits),
+		TEST(a_small_one_that_has_grown_waits_as_a_large_one),
 		TEST(those_that_rest_end_with_publish),
 	};
 
