@@ -18,8 +18,10 @@
 /* Jobs that are put off. They keep what their volumes showed before, most of which may be one Secret's, so it is not counted: none
  * is put off while less than this part of the locked memory is free, of which others are not to be without what one of them would
  * give back. */
-#define RESTS_MAX	 1024 /* and as many updates come before them all; then they take turns, a message's steps each */
+#define RESTS_MAX	 1024
 #define RESTS_FREE_SHARE 4
+
+#define BEFORE_RESTS_MAX 1024 /* updates that come before all of these; then they take turns, a message's steps each */
 
 #define BEGUN_MAX 16 /* jobs in one turn that have nothing to be done for: whoever reads has the next turn */
 
@@ -330,7 +332,7 @@ static bool memory_is_scarce(void)
 
 static bool next_waits(const struct publish *p)
 {
-	return p->n_rests < RESTS_MAX && p->n_before_rests < RESTS_MAX && !memory_is_scarce() &&
+	return p->n_rests < RESTS_MAX && p->n_before_rests < BEFORE_RESTS_MAX && !memory_is_scarce() &&
 	       may_overtake(p, list_first(&p->queue, struct job, link));
 }
 

@@ -65,8 +65,8 @@ struct job {
 	uint64_t touch; /* JOB_HEAL: a folder of whose names the kernel's list may be old; 0: none */
 	unsigned n_read_only; /* times that it waited for the file system to be made writable */
 	bool waits; /* for that */
-	bool fresh; /* JOB_VOLUME: a new one, */
-	bool large; /* with many files, or where the new ones of its pod that wait have many */
+	bool fresh; /* JOB_VOLUME: of a new one */
+	bool large; /* the same, with many files when it came, alone or with the new ones of its pod that waited then */
 	bool later; /* it is among publish->later */
 	bool mends; /* JOB_VOLUME: the new content is there, and some names that were in the way of others have gone */
 	bool shown; /* JOB_VOLUME, held: where a reader finds what is new */
