@@ -73,6 +73,19 @@ static int check_contents(int dirfd, const char *path, struct err *e)
 	return 0;
 }
 
+/* Takes no more than CAP_CHOWN: the mode is changed while the folder is our own. One that an earlier user of the agent had is right but
+ * for its owner. */
+static int give_to(int fd, const struct stat *st, uid_t uid, gid_t gid)
+{
+	bool right = (st->st_mode & 07777) == 0700;
+
+	if (!right && st->st_uid == uid && fchown(fd, geteuid(), (gid_t)-1) < 0)
+		return -errno;
+	if (!right && fchmod(fd, 0700) < 0)
+		return -errno;
+	return fchown(fd, uid, gid) < 0 ? -errno : 0;
+}
+
 int cache_dir_make(const char *path, uid_t uid, gid_t gid, int *ret_fd, struct err *e)
 {
 	cleanup_free char *parent = file_dirname(path);
@@ -99,8 +112,7 @@ int cache_dir_make(const char *path, uid_t uid, gid_t gid, int *ret_fd, struct e
 	r = check_contents(fd, path, e);
 	if (r < 0)
 		return r;
-	/* in this order it takes no more than CAP_CHOWN; one that an earlier user of the agent had is right but for its owner */
-	if (((st.st_mode & 07777) != 0700 && fchmod(fd, 0700) < 0) || fchown(fd, uid, gid) < 0)
+	if (give_to(fd, &st, uid, gid) < 0)
 		return err_set(e, -errno, "give %s to the agent: %m", path);
 	*ret_fd = TAKE_FD(fd);
 	return 0;

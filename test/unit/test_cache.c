@@ -4,12 +4,14 @@
 
 #include <fcntl.h>
 #include <ftw.h>
+#include <linux/capability.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <sodium.h>
 #include <stdarg.h>
 #include <sys/ptrace.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include <cmocka.h>
@@ -831,6 +833,54 @@ static void a_folder_with_other_things_in_it_is_refused(void **state)
 	assert_int_equal(cache_dir_make(path, geteuid(), getegid(), &made, &e), -ENOTDIR);
 }
 
+/* With the capabilities of the keeper that have to do with files. */
+static int make_as_the_keeper(const char *path, uid_t uid, gid_t gid)
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct caps[2] = { 0 };
+	struct err e = ERR_INIT;
+	int status, made = -1;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		caps[0].effective = caps[0].permitted = 1U << CAP_CHOWN | 1U << CAP_DAC_READ_SEARCH;
+		if (syscall(SYS_capset, &head, caps) < 0)
+			_exit(255);
+		_exit(-cache_dir_make(path, uid, gid, &made, &e));
+	}
+	assert_true(pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status));
+	return -WEXITSTATUS(status);
+}
+
+/* Or may have been: one that others may enter and that is neither root's nor the agent's is somebody's. */
+static void a_folder_that_was_made_for_the_agent_becomes_the_agents(void **state)
+{
+	static const struct {
+		uid_t uid;
+		mode_t mode;
+		int r;
+	} before[] = { { 0, 0755, 0 },	   { 0, 0700, 0 },     { 61000, 0755, 0 },     { 61000, 02770, 0 },
+		       { 61000, 0700, 0 }, { 61001, 0700, 0 }, { 61001, 0755, -EPERM } };
+	cleanup_free char *path = file_join(dir_path, "made");
+	struct stat st;
+
+	if (geteuid() != 0) {
+		print_message("# needs root\n");
+		skip();
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(before); i++) {
+		assert_int_equal(mkdir(path, 0700), 0);
+		assert_int_equal(chown(path, before[i].uid, before[i].uid), 0);
+		assert_int_equal(chmod(path, before[i].mode), 0);
+		assert_int_equal(make_as_the_keeper(path, 61000, 61000), before[i].r);
+		assert_int_equal(stat(path, &st), 0);
+		assert_int_equal(st.st_mode & 07777, before[i].r < 0 ? before[i].mode : 0700);
+		assert_int_equal(st.st_uid, before[i].r < 0 ? before[i].uid : 61000);
+		assert_int_equal(st.st_gid, st.st_uid);
+		assert_int_equal(rmdir(path), 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -855,6 +905,7 @@ int main(void)
 		cmocka_unit_test(the_records_of_one_generation_do_not_do_for_another),
 		cmocka_unit_test(a_list_of_files_that_cannot_be_is_refused),
 		cmocka_unit_test(a_folder_with_other_things_in_it_is_refused),
+		cmocka_unit_test(a_folder_that_was_made_for_the_agent_becomes_the_agents),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
