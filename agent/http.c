@@ -1058,6 +1058,7 @@ static void ask_others(struct http *h)
 {
 	struct http_request *r;
 	bool is_mute = false;
+	uint16_t port;
 
 	loop_defer_set(h->run_now); /* something may end meanwhile */
 	list_for_each (r, &h->running, link) {
@@ -1065,9 +1066,13 @@ static void ask_others(struct http *h)
 			continue;
 		/* what curl runs meanwhile may be written to first, and gets the PING: then that one has to answer */
 		pulse_before_asking(&h->pulse);
+		port = connection_of(r);
 		r->mute = !ping(r);
-		if (!r->mute)
+		if (!r->mute) {
 			pulse_after_asking(&h->pulse);
+			/* where there was no room for it, each of the streams would have one more wait */
+			pulse_tried(&h->pulse, port);
+		}
 		if (!list_empty(&h->graveyard))
 			return; /* the walk's next one may be there now; what follows is asked the next time */
 	}

@@ -15,6 +15,7 @@ struct pulse_socket {
 	uint64_t generation;
 	bool silent; /* when last judged */
 	bool asked;
+	bool tried; /* to be asked; it may have no room for it */
 	uint64_t written; /* before asking */
 	uint64_t received; /* when last looked at */
 };
@@ -123,7 +124,7 @@ size_t pulse_judge(struct pulse *p, bool *ret_silent)
 			n++;
 		}
 		s->received = received;
-		s->asked = false;
+		s->asked = s->tried = false;
 	}
 	*ret_silent = silent;
 	return n;
@@ -149,6 +150,14 @@ void pulse_after_asking(struct pulse *p)
 	}
 }
 
+void pulse_tried(struct pulse *p, uint16_t port)
+{
+	struct pulse_socket *s;
+
+	list_for_each (s, &p->sockets, link)
+		s->tried |= s->port == port;
+}
+
 bool pulse_is_to_ask(const struct pulse *p, uint16_t port)
 {
 	const struct pulse_socket *s;
@@ -156,6 +165,6 @@ bool pulse_is_to_ask(const struct pulse *p, uint16_t port)
 	/* a kernel that does not tell what was received would not tell of an answer */
 	list_for_each (s, &p->sockets, link)
 		if (s->port == port)
-			return s->silent && !s->asked && s->received > 0;
+			return s->silent && !s->asked && !s->tried && s->received > 0;
 	return false;
 }

@@ -29,5 +29,8 @@ size_t pulse_judge(struct pulse *p, bool *ret_silent);
  * have been a reply; nor one that has no room for anything, which the kernel ends (TCP_USER_TIMEOUT). */
 void pulse_before_asking(struct pulse *p);
 void pulse_after_asking(struct pulse *p);
-/* The socket with this local port had received nothing at the last pulse_judge(), and has not been asked since. */
+/* The socket with this local port is not to be asked again before the next pulse_judge(): what was given to it may wait
+ * for room, or have been written to another one. */
+void pulse_tried(struct pulse *p, uint16_t port);
+/* The socket with this local port had received nothing at the last pulse_judge(), and was neither asked nor tried since. */
 bool pulse_is_to_ask(const struct pulse *p, uint16_t port);

@@ -43,6 +43,10 @@ static struct rig {
 	unsigned n_pings;
 	unsigned n_astray;
 	CURL *last;
+	bool shares; /* the first two watches are streams of one connection */
+	long shared_port;
+	bool is_first_mute;
+	unsigned n_first, n_second; /* PINGs for these */
 	bool is_deaf; /* the server */
 	bool (*ping)(struct rig *t, CURL *easy);
 } rig;
@@ -66,10 +70,14 @@ static void *of_curl(struct dl *lib, const char *symbol)
 	return p;
 }
 
+static struct watch *watch_of(struct rig *t, CURL *easy);
+
 static CURLcode get_info(CURL *easy, CURLINFO info, void *ret)
 {
 	static struct dl curl = { .name = "libcurl.so.4" };
 	static CURLcode (*real)(CURL *, CURLINFO, ...);
+	const struct watch *w;
+	CURLcode code;
 
 	if (info == CURLINFO_HTTP_VERSION) {
 		*(long *)ret = CURL_HTTP_VERSION_2_0;
@@ -77,7 +85,26 @@ static CURLcode get_info(CURL *easy, CURLINFO info, void *ret)
 	}
 	if (!real)
 		real = (typeof(real))of_curl(&curl, "curl_easy_getinfo");
-	return real(easy, info, ret);
+	code = real(easy, info, ret);
+	if (info != CURLINFO_LOCAL_PORT || !rig.shares)
+		return code;
+	w = watch_of(&rig, easy);
+	if (w == &rig.watches[0])
+		rig.shared_port = *(long *)ret;
+	if (w == &rig.watches[1])
+		*(long *)ret = rig.shared_port;
+	return code;
+}
+
+static struct watch *watch_of(struct rig *t, CURL *easy)
+{
+	char *request = NULL;
+
+	assert_int_equal(get_info(easy, CURLINFO_PRIVATE, &request), CURLE_OK);
+	for (unsigned i = 0; i < N; i++)
+		if ((char *)t->watches[i].request == request)
+			return &t->watches[i];
+	return NULL;
 }
 
 void *dl_symbol(struct dl *lib, const char *symbol)
@@ -191,17 +218,6 @@ static int teardown(void **state)
 }
 
 /* ---- tests ---- */
-
-static struct watch *watch_of(struct rig *t, CURL *easy)
-{
-	char *request = NULL;
-
-	assert_int_equal(get_info(easy, CURLINFO_PRIVATE, &request), CURLE_OK);
-	for (unsigned i = 0; i < N; i++)
-		if ((char *)t->watches[i].request == request)
-			return &t->watches[i];
-	return NULL;
-}
 
 /* libcurl has run what was due, and a pod that came to its end took the next watch along. */
 static bool cancel_the_next(struct rig *t, CURL *easy)
@@ -319,6 +335,38 @@ static void connection_that_does_not_answer_is_given_up(void **state)
 		eventually(t, t->watches[i].n_done == 1);
 }
 
+/* Nothing is written: there is no room. */
+static bool keep_for_later(struct rig *t, CURL *easy)
+{
+	struct watch *w = watch_of(t, easy);
+
+	if (w == &t->watches[0])
+		t->n_first++;
+	if (w == &t->watches[1])
+		t->n_second++;
+	return w != &t->watches[0] || !t->is_first_mute;
+}
+
+static void connection_without_room_has_one_ping_waiting_for_each_time(void **state)
+{
+	struct rig *t = *state;
+
+	t->shares = true;
+	t->ping = keep_for_later;
+	eventually(t, t->n_first >= 3);
+	assert_int_equal(t->n_second, 0);
+}
+
+static void other_stream_is_tried_where_one_has_sent_no_ping(void **state)
+{
+	struct rig *t = *state;
+
+	t->shares = t->is_first_mute = true;
+	t->ping = keep_for_later;
+	eventually(t, t->n_second >= 3);
+	assert_int_equal(t->n_second, t->n_first);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -327,6 +375,8 @@ int main(void)
 		TEST(connections_that_answer_stay),
 		TEST(connection_whose_ping_went_astray_stays),
 		TEST(connection_that_does_not_answer_is_given_up),
+		TEST(connection_without_room_has_one_ping_waiting_for_each_time),
+		TEST(other_stream_is_tried_where_one_has_sent_no_ping),
 	};
 
 	log_init("test", LOG_LEVEL_ERROR);

@@ -135,6 +135,23 @@ static void silent_one_is_to_be_asked_until_it_is(void **state)
 	assert_false(silent || pulse_is_to_ask(&t->pulse, port));
 }
 
+static void one_that_was_tried_is_to_be_asked_the_next_time(void **state)
+{
+	uint16_t port = port_of(((struct rig *)*state)->ours);
+	struct rig *t = *state;
+	bool silent = false;
+
+	hear(t);
+	assert_int_equal(pulse_judge(&t->pulse, &silent), 0);
+	assert_int_equal(pulse_judge(&t->pulse, &silent), 0);
+	pulse_tried(&t->pulse, port_of(t->theirs));
+	assert_true(pulse_is_to_ask(&t->pulse, port));
+	pulse_tried(&t->pulse, port);
+	assert_false(pulse_is_to_ask(&t->pulse, port));
+	assert_int_equal(pulse_judge(&t->pulse, &silent), 0);
+	assert_true(silent && pulse_is_to_ask(&t->pulse, port));
+}
+
 /* It may have been a reply: that there is room for more, say. */
 static void what_is_written_where_something_has_come_needs_no_answer(void **state)
 {
@@ -216,6 +233,7 @@ int main(void)
 		TEST(any_byte_is_an_answer),
 		TEST(who_was_not_asked_is_not_judged),
 		TEST(silent_one_is_to_be_asked_until_it_is),
+		TEST(one_that_was_tried_is_to_be_asked_the_next_time),
 		TEST(what_is_written_where_something_has_come_needs_no_answer),
 		TEST(who_has_never_said_anything_is_not_to_be_asked),
 		TEST(who_is_spoken_to_for_the_first_time_is_not_judged),
