@@ -1020,10 +1020,9 @@ static void ask(struct http *h)
 	pulse_after_asking(&h->pulse);
 }
 
-/* With HTTP/1.1 a question would need a connection of its own. */
 static bool may_ask(const struct http *h)
 {
-	return h->multiplexes && h->has_answered && h->stats.n_running > 0 && h->n_unplaced == 0 && !has_queued(h);
+	return h->has_answered && h->stats.n_running > 0 && h->n_unplaced == 0 && !has_queued(h);
 }
 
 static bool is_to_ping(const struct http_request *r)
@@ -1091,10 +1090,14 @@ static void on_ping(struct loop_source *s, void *userdata)
 	if (n_dead > 0)
 		log_info(LOG_F({ "server", h->server.name }), "%zu connection%s not answer any more, giving up on %s",
 			 n_dead, n_dead > 1 ? "s do" : " does", n_dead > 1 ? "them" : "it");
-	else if (silent && may_ask(h))
-		ask(h);
-	if (silent && h->multiplexes)
+	/* with HTTP/1.1 a question would need a connection of its own */
+	if (silent && h->multiplexes) {
+		/* what is due may write to a silent connection, and not so that it answers */
+		socket_action(h, CURL_SOCKET_TIMEOUT, 0);
+		if (n_dead == 0 && may_ask(h))
+			ask(h);
 		ask_others(h);
+	}
 	if (!pulse_is_empty(&h->pulse))
 		loop_timer_set(h->ping, h->ping_usec);
 }

@@ -56,13 +56,8 @@ bool http_ping(CURLM *multi, CURL *easy)
 	int running;
 
 	want(easy);
-	if (wanted) {
-		/* others may be due, whose connections are not meant */
-		wanted = false;
+	if (wanted)
 		curl_multi_socket_action(multi, CURL_SOCKET_TIMEOUT, 0, &running);
-		want(easy);
-		curl_multi_socket_action(multi, CURL_SOCKET_TIMEOUT, 0, &running);
-	}
 	wanted = false;
 	return is_submitted;
 }

@@ -48,16 +48,12 @@ static struct rig {
 	bool is_first_mute;
 	unsigned n_first, n_second; /* PINGs for these */
 	bool is_deaf; /* the server */
+	bool is_due; /* something that libcurl writes to the last watch's connection, and that is not answered */
+	unsigned n_resets;
 	bool (*ping)(struct rig *t, CURL *easy);
 } rig;
 
 /* ---- what http.c is linked with ---- */
-
-bool http_ping(CURLM *multi, CURL *easy)
-{
-	rig.n_pings++;
-	return rig.ping && rig.ping(&rig, easy);
-}
 
 static void *of_curl(struct dl *lib, const char *symbol)
 {
@@ -71,6 +67,11 @@ static void *of_curl(struct dl *lib, const char *symbol)
 }
 
 static struct watch *watch_of(struct rig *t, CURL *easy);
+
+static bool has_port(int r, const struct sockaddr_in *sin, long port)
+{
+	return r == 0 && sin->sin_family == AF_INET && ntohs(sin->sin_port) == port;
+}
 
 static CURLcode get_info(CURL *easy, CURLINFO info, void *ret)
 {
@@ -107,9 +108,52 @@ static struct watch *watch_of(struct rig *t, CURL *easy)
 	return NULL;
 }
 
+static int socket_of(CURL *easy)
+{
+	struct sockaddr_in sin;
+	socklen_t len;
+	long port = 0;
+
+	assert_int_equal(get_info(easy, CURLINFO_LOCAL_PORT, &port), CURLE_OK);
+	for (int fd = 3; fd < 1024; fd++) {
+		len = sizeof(sin);
+		if (has_port(getsockname(fd, (struct sockaddr *)&sin, &len), &sin, port))
+			return fd;
+	}
+	return -1;
+}
+
+bool http_ping(CURLM *multi, CURL *easy)
+{
+	int running;
+
+	rig.n_pings++;
+	if (watch_of(&rig, easy) == &rig.watches[N - 1])
+		rig.last = easy;
+	/* as with libcurl 8 */
+	curl_multi_socket_action(multi, CURL_SOCKET_TIMEOUT, 0, &running);
+	return rig.ping && rig.ping(&rig, easy);
+}
+
+static CURLMcode socket_action(CURLM *multi, curl_socket_t fd, int events, int *ret_running)
+{
+	static struct dl curl = { .name = "libcurl.so.4" };
+	static CURLMcode (*real)(CURLM *, curl_socket_t, int, int *);
+
+	if (!real)
+		real = (typeof(real))of_curl(&curl, "curl_multi_socket_action");
+	if (rig.is_due && rig.last && rig.watches[N - 1].request && fd == CURL_SOCKET_TIMEOUT) {
+		rig.n_resets += send(socket_of(rig.last), "RST", 3, MSG_NOSIGNAL) == 3;
+		rig.is_due = false;
+	}
+	return real(multi, fd, events, ret_running);
+}
+
 void *dl_symbol(struct dl *lib, const char *symbol)
 {
-	return str_eq(symbol, "curl_easy_getinfo") ? (void *)get_info : of_curl(lib, symbol);
+	if (str_eq(symbol, "curl_easy_getinfo"))
+		return (void *)get_info;
+	return str_eq(symbol, "curl_multi_socket_action") ? (void *)socket_action : of_curl(lib, symbol);
 }
 
 /* ---- the server ---- */
@@ -134,6 +178,8 @@ static void on_peer(struct loop_source *s, int fd, uint32_t revents, void *userd
 	if (rig.is_deaf)
 		return;
 	text[n] = '\0';
+	if (str_starts(text, "RST") && !strstr(text, "PING"))
+		return;
 	answer = str_starts(text, "GET /livez") ? EMPTY : str_starts(text, "GET ") ? HEAD : PIECE;
 	assert_int_equal(write(fd, answer, strlen(answer)), strlen(answer));
 }
@@ -242,11 +288,6 @@ static void any_request_may_be_cancelled_while_one_is_asked(void **state)
 		assert_int_equal(t->watches[i].n_done, 0);
 }
 
-static bool has_port(int r, const struct sockaddr_in *sin, long port)
-{
-	return r == 0 && sin->sin_family == AF_INET && ntohs(sin->sin_port) == port;
-}
-
 static void wait_for_input(int fd)
 {
 	struct pollfd p = { .fd = fd, .events = POLLIN };
@@ -257,17 +298,12 @@ static void wait_for_input(int fd)
 /* The answer is there at once: a busy machine's pauses are no silence. */
 static bool write_ping(struct rig *t, CURL *easy)
 {
+	int fd = socket_of(easy);
 	struct sockaddr_in sin;
 	socklen_t len;
 	long port = 0;
-	int fd;
 
 	assert_int_equal(get_info(easy, CURLINFO_LOCAL_PORT, &port), CURLE_OK);
-	for (fd = 3; fd < 1024; fd++) {
-		len = sizeof(sin);
-		if (has_port(getsockname(fd, (struct sockaddr *)&sin, &len), &sin, port))
-			break;
-	}
 	assert_int_equal(write(fd, "PING", 4), 4);
 	for (size_t i = 0; i < t->n_peers && !t->is_deaf; i++) {
 		len = sizeof(sin);
@@ -290,8 +326,6 @@ static bool ping_another(struct rig *t, CURL *easy)
 {
 	struct watch *w = watch_of(t, easy);
 
-	if (w == &t->watches[N - 1])
-		t->last = easy;
 	if (w != &t->watches[0] || !t->last)
 		return write_ping(t, easy);
 	t->n_astray++;
@@ -323,6 +357,18 @@ static void connection_whose_ping_went_astray_stays(void **state)
 	t->ping = ping_another;
 	expect_all_to_live(t);
 	assert_true(t->n_astray > 1);
+}
+
+/* That one was not asked by this. */
+static void connection_where_something_was_due_stays(void **state)
+{
+	struct rig *t = *state;
+
+	t->ping = ping_it;
+	eventually(t, (t->is_due = true, t->n_pings >= 6 * N));
+	for (unsigned i = 0; i < N; i++)
+		assert_int_equal(t->watches[i].n_done, 0);
+	assert_true(t->n_resets > 0);
 }
 
 static void connection_that_does_not_answer_is_given_up(void **state)
@@ -374,6 +420,7 @@ int main(void)
 		TEST(any_request_may_be_cancelled_while_one_is_asked),
 		TEST(connections_that_answer_stay),
 		TEST(connection_whose_ping_went_astray_stays),
+		TEST(connection_where_something_was_due_stays),
 		TEST(connection_that_does_not_answer_is_given_up),
 		TEST(connection_without_room_has_one_ping_waiting_for_each_time),
 		TEST(other_stream_is_tried_where_one_has_sent_no_ping),
