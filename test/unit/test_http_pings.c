@@ -265,13 +265,22 @@ static int teardown(void **state)
 
 /* ---- tests ---- */
 
+/* The client's own, which is one to be asked, too, if this program was slow to answer it. */
+static bool is_question(CURL *easy)
+{
+	char *url = NULL;
+
+	assert_int_equal(get_info(easy, CURLINFO_EFFECTIVE_URL, &url), CURLE_OK);
+	return strstr(url, "/livez/ping") != NULL;
+}
+
 /* libcurl has run what was due, and a pod that came to its end took the next watch along. */
 static bool cancel_the_next(struct rig *t, CURL *easy)
 {
 	struct watch *w = watch_of(t, easy);
 
-	assert_non_null(w); /* and is no request that has gone */
-	if (w + 1 < t->watches + N)
+	assert_true(w || is_question(easy)); /* and is no request that has gone */
+	if (w && w + 1 < t->watches + N)
 		http_cancel(TAKE_PTR(w[1].request));
 	return false;
 }
