@@ -46,8 +46,8 @@ uint64_t server_admit(struct server *s, uint64_t now_usec);
 uint64_t server_admit_spare(struct server *s, uint64_t now_usec);
 /* The same for what somebody waits for at this moment, and no longer than within_usec: a quarter of the limit goes past
  * those who have taken one and wait. What would have to wait as long as that takes nothing, and does not wait. Who
- * needs many (tokens; within_usec UINT64_MAX) takes the next one only when it has used the last, so that all others are
- * behind one of them at most. */
+ * needs many (tokens, pods in doubt; within_usec UINT64_MAX) takes the next one only when it has used the last, so that
+ * all others are behind one of each at most. */
 uint64_t server_admit_prompt(struct server *s, uint64_t now_usec, uint64_t within_usec);
 
 /* How long to wait after a failure. retry_after_sec: what the server has asked for (Retry-After); <= 0: nothing. delay_usec: the

@@ -424,7 +424,7 @@ static void ask_next(struct source_api *s)
 			believe(s);
 		return;
 	}
-	delay = s->doubt.admitted ? 0 : server_admit(&s->server, loop_now(s->loop));
+	delay = s->doubt.admitted ? 0 : server_admit_prompt(&s->server, loop_now(s->loop), UINT64_MAX);
 	s->doubt.admitted = delay > 0;
 	if (delay > 0)
 		loop_timer_set(s->doubt.timer, delay);

@@ -1142,6 +1142,37 @@ static void pods_in_doubt_are_asked_for_within_the_limit_of_requests(void **stat
 	assert_int_equal(count_requests(t, "/pods/c", ""), 2);
 }
 
+/* Each of them would be behind the whole line else, and the storage remembers for some minutes only. */
+static void pods_in_doubt_go_past_lists_that_wait(void **state)
+{
+	struct rig *t = *state;
+	char name[16];
+
+	t->qps = 20;
+	start_server(t, &(struct apiserver_options){ .port = 0 });
+	write_kubeconfig(t, apiserver_url(t->server), "", "");
+	start_source(t);
+	eventually(t, t->n_synced == 1);
+	put_pod(t, "a", "s");
+	put_pod(t, "b", "s");
+	eventually(t, t->n_pods == 2);
+	apiserver_pause(t->server);
+	eventually(t, !health(t).connected);
+	apiserver_delete(t->server, "Pod", "ns", "a");
+	apiserver_delete(t->server, "Pod", "ns", "b");
+	assert_int_equal(apiserver_resume(t->server, NULL), 0);
+	eventually(t, count_requests(t, "/pods/", "") > 0);
+	for (unsigned i = 0; i < 300; i++) {
+		snprintf(name, sizeof(name), "s%u", i);
+		put_secret(t, name, "one");
+		want(t, name);
+	}
+	eventually(t, t->n_pods == 0);
+	assert_in_range(health(t).n_secrets_synced, 1, 299);
+	assert_int_equal(count_requests(t, "/pods/a", ""), 2);
+	assert_int_equal(count_requests(t, "/pods/b", ""), 2);
+}
+
 static void relist_tells_no_pod_again(void **state)
 {
 	struct rig *t = *state;
@@ -2155,6 +2186,7 @@ int main(void)
 		TEST(mirror_pods_make_no_list_believed),
 		TEST(node_of_mirror_pods_alone_is_one_without_pods),
 		BARE(pods_in_doubt_are_asked_for_within_the_limit_of_requests),
+		BARE(pods_in_doubt_go_past_lists_that_wait),
 		TEST(relist_tells_no_pod_again),
 		TEST(refused_pod_leaves_the_others_and_its_last_state),
 		TEST(refused_pod_in_place_of_another_ends_that_one),
