@@ -189,7 +189,8 @@ int cache_files_take(const void *data, size_t len, struct cache_file **ret_files
 	files = malloc(len + 1);
 	if (!files)
 		return -ENOMEM;
-	memcpy(files, data, len);
+	if (len > 0) /* there is no data of an empty folder */
+		memcpy(files, data, len);
 	for (size_t i = 0; i < n; i++)
 		if (!memchr(files[i].name, '\0', sizeof(files[i].name)) || !is_ours(files[i].name) ||
 		    strchr(files[i].name, '/'))
