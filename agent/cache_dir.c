@@ -73,8 +73,8 @@ static int check_contents(int dirfd, const char *path, struct err *e)
 	return 0;
 }
 
-/* Takes no more than CAP_CHOWN: the mode is changed while the folder is our own. One that an earlier user of the agent had is right but
- * for its owner. */
+/* Takes no more than CAP_CHOWN: the mode is changed while the folder is our own. One that an earlier user of the agent
+ * had is right but for its owner. */
 static int give_to(int fd, const struct stat *st, uid_t uid, gid_t gid)
 {
 	bool right = (st->st_mode & 07777) == 0700;

@@ -210,7 +210,8 @@ static void volume_retry_later(struct volume *v)
 	loop_timer_set(v->retry, backoff_next(&v->backoff, loop_now(l), random01()));
 }
 
-/* The flight's content is what is readable now, whether it had to be published or was there. tidied: it was told already. */
+/* The flight's content is what is readable now, whether it had to be published or was there. tidied: it was told
+ * already. */
 static void volume_settle(struct volume *v, struct volume_flight *f, bool unchanged, bool tidied,
 			  const struct publish_result *res)
 {

@@ -168,9 +168,9 @@ void publish_give_up(struct publish *p);
 int pod_jobs_get(struct publish *p, const char *uid, struct pod_jobs **ret_pod);
 void pod_jobs_put(struct pod_jobs *pod);
 void job_enqueue(struct publish *p, struct job *j);
-/* j, which was not put into the queue, is of the volume of a payload that waits. true: they have been exchanged, and what is to be
- * told of the older one is j's now. false: the place is not for what is newer: a small new volume has become a large one, or a large
- * one is among the later ones, and somebody reads the volume by now. */
+/* j, which was not put into the queue, is of the volume of a payload that waits. true: they have been exchanged, and
+ * what is to be told of the older one is j's now. false: the place is not for what is newer: a small new volume has
+ * become a large one, or a large one is among the later ones, and somebody reads the volume by now. */
 bool job_renew(struct job *waits, struct job *j);
 /* NULL: there is none. */
 struct job *job_next(const struct publish *p);

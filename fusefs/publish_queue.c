@@ -1,10 +1,11 @@
-/* Publish queue: which job is next. First come, first served; but a new volume of many files, which nobody reads before it is whole,
- * and of which the publisher makes and reads some hundred files in a message, waits until nobody else does: it is among the later
- * ones. Otherwise a pod with some of them would keep everybody's updates waiting for as many seconds; and so would one that has as
- * many files in more volumes. What concerns one pod stays in its order: behind a large one of it that is among the later ones all else
- * of it is, too. Somebody may always wait: so after a number of others the first of the later ones is put behind those that are in
- * the queue by then, and overtaken by nobody any more. A newer payload has the place of the one that waits for its volume: those that
- * come faster than their turn would have none. */
+/* Publish queue: which job is next. First come, first served; but a new volume of many files, which nobody reads
+ * before it is whole, and of which the publisher makes and reads some hundred files in a message, waits until nobody
+ * else does: it is among the later ones. Otherwise a pod with some of them would keep everybody's updates waiting for
+ * as many seconds; and so would one that has as many files in more volumes. What concerns one pod stays in its order:
+ * behind a large one of it that is among the later ones all else of it is, too. Somebody may always wait: so after a
+ * number of others the first of the later ones is put behind those that are in the queue by then, and overtaken by
+ * nobody any more. A newer payload has the place of the one that waits for its volume: those that come faster than
+ * their turn would have none. */
 #include "fusefs/publish_internal.h"
 
 #define OVERTAKEN_MAX 1000
@@ -51,7 +52,8 @@ static void later_to_queue(struct publish *p, struct job *j)
 	j->pod->n_later--;
 }
 
-/* What has waited behind a large one of its pod waits for the next one of it, if there is one, and for no other pod's. */
+/* What has waited behind a large one of its pod waits for the next one of it, if there is one, and for no other
+ * pod's. */
 static void pod_goes_on(struct publish *p, struct pod_jobs *pod)
 {
 	struct job *j;

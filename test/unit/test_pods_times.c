@@ -151,8 +151,8 @@ static void count_updates(void *userdata, const struct volume *v, const char *be
 	++*(int *)userdata;
 }
 
-/* The pod has a folder locked, and ..data leads to the new version. Who is to read it again is told then, and not once more when
- * the pod lets go. */
+/* The pod has a folder locked, and ..data leads to the new version. Who is to read it again is told then, and not once
+ * more when the pod lets go. */
 static void a_change_that_a_held_volume_shows_is_told_and_measured(void **state)
 {
 	const struct volume *v;

@@ -795,7 +795,8 @@ static void a_large_one_that_comes_when_none_waits_waits_for_as_many(void **stat
 	assert_true(place_of("rename uid/volumes/p/b/..data_tmp") < place_of("mkdir big-1"));
 }
 
-/* Where its Secret is written faster than it has its turn, it has it all the same: it waits for those for which the old one would. */
+/* Where its Secret is written faster than it has its turn, it has it all the same: it waits for those for which the
+ * old one would. */
 static void a_newer_payload_has_the_place_of_the_one_that_waits(void **state)
 {
 	for (int i = 0; i < 2; i++) {
