@@ -48,8 +48,6 @@ struct volume {
 	uint64_t updated_usec; /* CLOCK_REALTIME of the switch; 0: never */
 	size_t n_files;
 	uint64_t n_bytes;
-	bool untidy; /* this could be read, and was told, when a held folder stopped its update, which is to be ended */
-	struct digest untidy_digest; /* of it */
 	struct list asking; /* with the others that ask for a signal when they change (spec->on_change) */
 	/* on its way */
 	struct volume_flight *flight; /* the last one; NULL: it has landed */

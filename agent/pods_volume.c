@@ -34,7 +34,6 @@ struct volume_flight {
 	struct list in_pods;
 	uint64_t begun_usec;
 	uint64_t event_usec; /* of the first change that those before it do not show; 0: they show all */
-	struct digest digest;
 	char *resource_version;
 	size_t n_files;
 	uint64_t n_bytes;
@@ -149,12 +148,6 @@ static void volume_log(const struct volume *v, enum log_level level, const char 
 		log_write(level, volume_fields(v, fields), "%s: %s", what, why);
 }
 
-/* Behind the switch, and what it shows is still what is to be shown. */
-static bool is_left_untidy(const struct volume *v, enum reason reason)
-{
-	return v->untidy && (reason == REASON_FOLDER_HELD || reason == REASON_RENAME_HELD);
-}
-
 /* Says what is wrong with a volume, once for each reason. What is wrong with the source is the source's to say: it would
  * be said again for every volume. */
 static void volume_set_error(struct volume *v, const char *text, enum reason reason)
@@ -183,8 +176,7 @@ static void volume_set_error(struct volume *v, const char *text, enum reason rea
 	trouble = volume_trouble(v);
 	if (v->condition == VOLUME_READY)
 		volume_log(v, asked || (trouble && str_eq(text, trouble->error)) ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING,
-			   is_left_untidy(v, reason) ? "volume is not tidied up" : "volume keeps its last good content",
-			   text);
+			   "volume keeps its last good content", text);
 	else if (v->condition == VOLUME_WAITING)
 		volume_log(v, asked ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "volume waits", text);
 	else
@@ -210,10 +202,8 @@ static void volume_retry_later(struct volume *v)
 	loop_timer_set(v->retry, backoff_next(&v->backoff, loop_now(l), random01()));
 }
 
-/* The flight's content is what is readable now, whether it had to be published or was there. tidied: it was told
- * already. */
-static void volume_settle(struct volume *v, struct volume_flight *f, bool unchanged, bool tidied,
-			  const struct publish_result *res)
+/* The flight's content is what is readable now, whether it had to be published or was there. */
+static void volume_settle(struct volume *v, struct volume_flight *f, bool unchanged, const struct publish_result *res)
 {
 	cleanup_free char *before = NULL;
 	const struct store_entry *trouble = volume_trouble(v);
@@ -236,9 +226,7 @@ static void volume_settle(struct volume *v, struct volume_flight *f, bool unchan
 	fields[3] = (struct log_field){ "revision", v->resource_version };
 	fields[4] = (struct log_field){ "version", v->version };
 	fields[5] = (struct log_field){ NULL, NULL };
-	if (tidied && volume_may_log(v, LOG_LEVEL_INFO))
-		log_info(fields, "volume is tidied up");
-	else if (unchanged)
+	if (unchanged)
 		log_debug(fields, "volume is as it was");
 	else if (volume_may_log(v, LOG_LEVEL_INFO))
 		log_info(fields, first ? "volume is ready" : "volume is updated");
@@ -269,41 +257,25 @@ static void volume_pass_on(struct volume *v, const struct volume_flight *f)
 		*event_usec = f->event_usec;
 }
 
-/* Something else may have been readable since, or is to be: what is still wrong is said anew. */
-static void volume_forget_untidy(struct volume *v, const struct volume_flight *f)
-{
-	if (!v->untidy || digest_eq(&v->untidy_digest, &f->digest))
-		return;
-	v->untidy = false;
-	if (v->flight == f)
-		err_note_clear(&v->error);
-}
-
 static void volume_flight_landed(void *userdata, int r, const struct publish_result *res, const struct err *e)
 {
 	cleanup(volume_flight_freep) struct volume_flight *f = userdata;
 	struct volume *v = f->volume;
-	bool shown, unchanged;
+	bool shown;
 
 	if (!v)
 		return;
-	if (r != -ESTALE)
-		volume_forget_untidy(v, f);
 	/* one that is held behind the switch; but nobody starts with what is not whole */
 	shown = res && (r >= 0 || v->condition == VOLUME_READY);
-	unchanged = v->untidy || r == PUBLISH_UNCHANGED;
-	if (shown && !unchanged)
+	if (shown && r != PUBLISH_UNCHANGED)
 		volume_measure(v, f, res);
-	else if (!shown && r < 0)
+	else if (r < 0)
 		volume_pass_on(v, f);
 	if (v->flight != f)
 		return;
 	v->flight = NULL;
-	if (shown) {
-		volume_settle(v, f, unchanged, v->untidy && r >= 0, res);
-		v->untidy = r < 0;
-		v->untidy_digest = f->digest;
-	}
+	if (shown)
+		volume_settle(v, f, r == PUBLISH_UNCHANGED, res);
 	if (r < 0 && r != -ESTALE) {
 		if (v->condition != VOLUME_READY)
 			v->condition = VOLUME_FAILED;
@@ -355,7 +327,6 @@ static int volume_publish(struct volume *v, struct view *view)
 	f->volume = v;
 	f->begun_usec = clock_monotonic_usec();
 	f->event_usec = v->event_usec;
-	f->digest = payload->digest;
 	f->n_files = view->n_files;
 	f->n_bytes = view->n_bytes;
 	r = publish_volume(v->pod->pods->publish, &at, TAKE_PTR(payload), volume_flight_landed, f);
@@ -521,8 +492,6 @@ void volume_inherit(struct volume *v, struct volume *old)
 	v->updated_usec = old->updated_usec;
 	v->n_files = old->n_files;
 	v->n_bytes = old->n_bytes;
-	v->untidy = old->untidy;
-	v->untidy_digest = old->untidy_digest;
 }
 
 /* As view_make() has it. NULL: it is not known. */

@@ -88,22 +88,13 @@ static void say_secret(const char *revision)
 	store_object_changed(node.store, OBJECT_SECRET, "ns", "s", s);
 }
 
-static char said[1 << 20];
-
-static size_t lines_said_with(const char *what)
-{
-	size_t n = 0;
-
-	for (const char *at = said; (at = strstr(at, what)); at++)
-		n++;
-	return n;
-}
-
 /* Lines of what is said while the loop settles, with this in them. */
 static size_t lines_with(void (*fn)(const char *arg), const char *arg, const char *what)
 {
 	cleanup_fd int file = memfd_create("log", MFD_CLOEXEC), saved = dup(STDERR_FILENO);
+	static char text[1 << 20];
 	ssize_t len;
+	size_t n = 0;
 
 	assert_true(dup2(file, STDERR_FILENO) >= 0);
 	log_set_level(LOG_LEVEL_INFO);
@@ -111,10 +102,12 @@ static size_t lines_with(void (*fn)(const char *arg), const char *arg, const cha
 	for (int i = 0; i < 50; i++)
 		run();
 	assert_true(dup2(saved, STDERR_FILENO) >= 0);
-	len = pread(file, said, sizeof(said) - 1, 0);
+	len = pread(file, text, sizeof(text) - 1, 0);
 	assert_true(len >= 0);
-	said[len] = '\0';
-	return lines_said_with(what);
+	text[len] = '\0';
+	for (const char *at = text; (at = strstr(at, what)); at++)
+		n++;
+	return n;
 }
 
 static void come(const char *revision)
@@ -152,71 +145,6 @@ static void what_is_not_written_takes_no_room(void **state)
 	assert_in_range(lines_with(say_secret, "2", "volume is updated pod=ns/p"), 50, LINES_MAX);
 }
 
-static const struct volume *only_volume(void)
-{
-	return &pods_find(node.pods, "q")->volumes[0];
-}
-
-/* step: 5 is behind the switch. */
-static void hang_at(int step, const char *revision)
-{
-	int fd = f.fd;
-
-	f.hang_at = f.n_changes + step;
-	say_secret(revision);
-	run();
-	f.hang_at = 0;
-	publish_put_aside(f.publish, PID, "q/volumes", false);
-	close_fd(fd);
-	attach();
-}
-
-static void hang_before(const char *revision)
-{
-	hang_at(4, revision);
-}
-
-static void hang_behind(const char *revision)
-{
-	hang_at(5, revision);
-}
-
-static void let_go(const char *arg)
-{
-	publish_aside_ended(f.publish, PID);
-	while (only_volume()->reason == REASON_FOLDER_HELD) {
-		assert_true(loop_run_once(f.loop, 1000) >= 0);
-		publisher_serve();
-	}
-}
-
-/* Its content is its newest, or is not. */
-static void of_a_held_volume_is_said_what_it_shows(void **state)
-{
-	say_pod("q", 1);
-	say_secret("1");
-	run();
-	assert_int_equal(lines_with(hang_behind, "2", "volume is updated"), 1);
-	assert_int_equal(lines_said_with("volume is not tidied up"), 1);
-	assert_int_equal(lines_said_with("last good content"), 0);
-	/* a newer one is not shown */
-	assert_int_equal(lines_with(say_secret, "3", "last good content"), 1);
-	assert_int_equal(lines_said_with("tidied up"), 0);
-	assert_int_equal(lines_with(let_go, "", "volume is updated"), 1);
-	assert_int_equal(lines_said_with("tidied up"), 0);
-	settle();
-
-	assert_int_equal(lines_with(hang_behind, "4", "volume is not tidied up"), 1);
-	assert_int_equal(lines_with(let_go, "", "volume is tidied up"), 1);
-	assert_int_equal(lines_said_with("volume is updated"), 0);
-	settle();
-
-	assert_int_equal(lines_with(hang_before, "5", "last good content"), 1);
-	assert_int_equal(lines_with(let_go, "", "volume is updated"), 1);
-	assert_int_equal(lines_said_with("tidied up"), 0);
-	settle();
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -224,7 +152,6 @@ int main(void)
 						node_teardown),
 		cmocka_unit_test_setup_teardown(another_pods_lines_are_not_left_out, node_setup, node_teardown),
 		cmocka_unit_test_setup_teardown(what_is_not_written_takes_no_room, node_setup, node_teardown),
-		cmocka_unit_test_setup_teardown(of_a_held_volume_is_said_what_it_shows, node_setup, node_teardown),
 	};
 
 	log_init("test", LOG_LEVEL_ERROR);
