@@ -184,8 +184,8 @@ void volume_shown(struct job *j)
 {
 	struct plan_shown s;
 
-	/* one whose files are switched one by one may show some old ones */
-	if (!plan_shown(&j->plan, &s) || s.labelled != s.version)
+	/* names of what is new may be missing, and where files are switched one by one some are old ones */
+	if (!plan_shown(&j->plan, &s) || !plan_is_whole(&j->plan, &s))
 		return;
 	j->flat = s.flat;
 	j->realtime_usec = version_updated(s.version) ?: j->realtime_usec ?: clock_realtime_usec();
