@@ -30,5 +30,5 @@ missed "an attempt" test/integration/test_sandbox.c 's/try_32_bits/try_40_bits/'
 missed "a case" test/integration/test_sandbox.c 's/cmocka_unit_test(agent_can_do/cmocka_unit_test(agent_may_do/' "test_sandbox has no case agent_can_do"
 missed "a script's case" test/integration/sandbox.sh 's/no descriptor but its own/no others/' "sandbox.sh has no case: cache: no descriptor but its own"
 missed "what is judged" test/integration/isolation.sh 's/"$w" handle/"$w" handles/' "isolation.sh has no case: crun, host's root: handle"
-missed "a stage" test/canary/canary.py 's/def stage_offline/def stage_away/' "canary.py has no stage offline"
+missed "a stage" test/canary/canary.py 's/def stage_offline/def stage_away/' "the canary has no stage offline"
 tap_done
