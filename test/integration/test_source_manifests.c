@@ -24,7 +24,7 @@
 #include "test/lib/full.h"
 
 #define NODE	      "node-1"
-#define DEADLINE_USEC (20 * USEC_PER_SEC)
+#define DEADLINE_USEC (60 * USEC_PER_SEC)
 
 struct world {
 	char dir[64];
