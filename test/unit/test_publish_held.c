@@ -65,7 +65,7 @@ static void count_freed(void *userdata)
 /* The pods of each step hold their folders at the same time, and let them go at the same time. */
 static void others_go_on_wherever_it_hangs(void **state)
 {
-	char uids[STEPS_MAX][8];
+	char uids[STEPS_MAX][16];
 	int fds[STEPS_MAX], n = 0;
 
 	assert_int_equal(publish_at(&OTHER, "a=0"), 0);

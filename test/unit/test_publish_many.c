@@ -609,7 +609,7 @@ static void many_new_ones_of_a_pod_are_as_a_large_one(void **state)
 {
 	enum { VOLUMES = 40 };
 	struct result fresh[VOLUMES] = { 0 }, res = { 0 };
-	char names[VOLUMES][4];
+	char names[VOLUMES][12];
 
 	begin_with("key=1");
 	f.log.max = 16 << 20;
