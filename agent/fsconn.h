@@ -15,7 +15,8 @@ struct fsconn {
 	int arena;
 	struct arena_connection *shared; /* the head of the arena; NULL: there is no connection */
 	void *heap; /* mapped to be locked; NULL: it is not */
-	int lock_error; /* 0: the part of it with values really is, as was read back; else why not, -EOPNOTSUPP: it was only pretended */
+	/* 0: the part of it with values really is, as was read back; else why not. -EOPNOTSUPP: it was only pretended */
+	int lock_error;
 	bool undumped; /* read back as well */
 	uint64_t heap_size, n_locked_blocks;
 	struct timespec locked_change; /* of the arena, that fsconn_lock() has seen */

@@ -56,8 +56,7 @@ static void keeper_say_lock(const struct keeper *k)
 	if (k->conn.lock_error < 0)
 		log_warning(LOG_F({ "error", strerror(-k->conn.lock_error) }),
 			    "the keeper cannot lock the memory for Secrets: between two agents it may be written to "
-			    "the swap "
-			    "(CAP_IPC_LOCK, LimitMEMLOCK=)");
+			    "the swap (CAP_IPC_LOCK, LimitMEMLOCK=)");
 	if (!k->conn.undumped)
 		log_warning(NULL, "the memory for Secrets cannot be left out of the keeper's cores (MADV_DONTDUMP)");
 }

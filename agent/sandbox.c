@@ -528,8 +528,9 @@ int sandbox_confine_signaller(int proc, struct err *e)
 	return set_own_calls(&SANDBOX_SIGNALLER, e);
 }
 
-/* What deploy/secretlet.service leaves to it, where its comments say what for; and for its children's start, where no unit is: the limit
- * of locked memory is lifted (SYS_RESOURCE), and a metricsBindAddress or healthzPort may be one of root's ports (NET_BIND_SERVICE). */
+/* What deploy/secretlet.service leaves to it, where its comments say what for; and for its children's start, where no
+ * unit is: the limit of locked memory is lifted (SYS_RESOURCE), and a metricsBindAddress or healthzPort may be one of
+ * root's ports (NET_BIND_SERVICE). */
 static bool is_keepers(unsigned capability)
 {
 	switch (capability) {
@@ -554,8 +555,8 @@ static int drop_keepers_capabilities(struct err *e)
 {
 	if (capng_get_caps_process() < 0)
 		return err_set(e, -EPERM, "read the capabilities: failed");
-	/* without the inheritable ones there are no ambient ones. Capabilities that are newer than the headers are among these
-	 * 64, too; for one that the kernel does not know this does nothing */
+	/* without the inheritable ones there are no ambient ones. Capabilities that are newer than the headers are
+	 * among these, too; for one that the kernel does not know this does nothing */
 	for (unsigned i = 0; i < CAPABILITIES; i++) {
 		(void)capng_update(CAPNG_DROP, CAPNG_INHERITABLE, i);
 		if (!is_keepers(i))

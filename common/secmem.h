@@ -22,8 +22,8 @@ struct secmem_stats {
 	bool process_locked; /* and so is all else, see secmem_lock_process() */
 };
 
-/* What the kernel's smaps shows of the mapping in which all these bytes lie: an mlock2(2) or madvise(2) that some sandbox only
- * pretends is none. Both false where it cannot be read. */
+/* What the kernel's smaps shows of the mapping in which all these bytes lie: an mlock2(2) or madvise(2) that some
+ * sandbox only pretends is none. Both false where it cannot be read. */
 struct secmem_look {
 	bool locked, undumped;
 };
