@@ -9,9 +9,7 @@ is provoked, and meets the row's answer as often as it is asked. Meanwhile anoth
 to be there; the error has to name the object and the reason; memory, CPU time, the bytes that are taken, questions and log lines have
 to stay within bounds. When it ends, each gets well by itself. Prints TAP. Needs root and a private mount namespace.
 """
-import argparse
 import json
-import pathlib
 import re
 import sys
 import threading
@@ -500,16 +498,7 @@ def run_rows(args, tap, rows):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--build", type=pathlib.Path, required=True)
-    parser.add_argument("--dir", type=pathlib.Path, required=True)
-    parser.add_argument("--hold", type=float, default=3)
-    parser.add_argument("--only", default="")
-    parser.add_argument("-v", action="store_true")
-    args = parser.parse_args()
-    args.build, args.dir = args.build.resolve(), args.dir.resolve()
-    args.dir.mkdir(exist_ok=True)
-    args.dir.chmod(0o755)
+    args = hostile.arguments(__doc__, hold=3)
     tap = Tap(args.v)
     for kind, table in TABLES:
         rows = [kind(args, i, *row) for i, row in enumerate(table) if re.search(args.only, f"{kind.kind}: {row[0]}")]

@@ -464,17 +464,23 @@ class Test:
         self.tap.result("exit status", codes)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def arguments(text, hold):
+    """Of all that are begun by hand; the folder is there, and the agent's user can get to it."""
+    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", type=pathlib.Path, required=True)
     parser.add_argument("--dir", type=pathlib.Path, required=True)
-    parser.add_argument("--hold", type=float, default=15)
+    parser.add_argument("--hold", type=float, default=hold)
     parser.add_argument("--only", default="")
     parser.add_argument("-v", action="store_true")
     args = parser.parse_args()
     args.build, args.dir = args.build.resolve(), args.dir.resolve()
     args.dir.mkdir(exist_ok=True)
     args.dir.chmod(0o755)
+    return args
+
+
+def main():
+    args = arguments(__doc__, hold=15)
     test = Test(args)
     test.run()
     sys.exit(test.tap.done())

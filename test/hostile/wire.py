@@ -8,10 +8,8 @@ that a daemon makes meets its row's. Meanwhile what was published has to be ther
 memory, CPU time, connections and log lines have to stay within bounds. When they end, each daemon gets well by itself.
 Prints TAP. Needs root and a private mount namespace.
 """
-import argparse
 import json
 import os
-import pathlib
 import re
 import socket
 import ssl
@@ -419,16 +417,7 @@ def certificate_in(folder):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--build", type=pathlib.Path, required=True)
-    parser.add_argument("--dir", type=pathlib.Path, required=True)
-    parser.add_argument("--hold", type=float, default=10)
-    parser.add_argument("--only", default="")
-    parser.add_argument("-v", action="store_true")
-    args = parser.parse_args()
-    args.build, args.dir = args.build.resolve(), args.dir.resolve()
-    args.dir.mkdir(exist_ok=True)
-    args.dir.chmod(0o755)
+    args = hostile.arguments(__doc__, hold=10)
     certificate = certificate_in(args.dir)
     tap, rows = Tap(args.v), []
     for kind, table in (("tls", TLS), ("http2", HTTP2), ("node", NODE)):
