@@ -3,8 +3,8 @@
  * that, and then the strings are put where they belong. What it refuses is parsed once more as it came, so that it is refused for
  * what is there.
  *
- * What stands in for a string begins with a number that is drawn once in a process and never leaves it: nobody can write it into
- * a document. */
+ * What stands in for a string begins with a number that is drawn when the document has come: nobody can have written that
+ * number into it. */
 #include "common/json_thin.h"
 
 #include <sodium.h>
@@ -34,6 +34,7 @@ struct thin {
 	struct buf out;
 	struct cut *cuts;
 	size_t n_cuts, cuts_size, n_restored;
+	char nonce[NONCE_TEXT_LEN + 1]; /* from the first cut on */
 	unsigned depth;
 	bool skipped;
 };
@@ -44,16 +45,12 @@ static void thin_deinit(struct thin *t)
 	free(t->cuts);
 }
 
-static const char *nonce(void)
+static void nonce_draw(struct thin *t)
 {
-	static char text[NONCE_TEXT_LEN + 1];
 	unsigned char bytes[NONCE_LEN];
 
-	if (!*text) {
-		randombytes_buf(bytes, sizeof(bytes));
-		sodium_bin2hex(text, sizeof(text), bytes, sizeof(bytes));
-	}
-	return text;
+	randombytes_buf(bytes, sizeof(bytes));
+	sodium_bin2hex(t->nonce, sizeof(t->nonce), bytes, sizeof(bytes));
 }
 
 /* ---- the text ---- */
@@ -193,7 +190,9 @@ static int cut_out(struct thin *t, const char *at, size_t len)
 	char stand_in[STAND_IN_LEN + 1];
 	int r;
 
-	snprintf(stand_in, sizeof(stand_in), "%s%08x", nonce(), (unsigned)t->n_cuts);
+	if (t->n_cuts == 0)
+		nonce_draw(t);
+	snprintf(stand_in, sizeof(stand_in), "%s%08x", t->nonce, (unsigned)t->n_cuts);
 	r = cut_add(t, at, len);
 	r = r ?: copy_until(t, at);
 	r = r ?: buf_add(&t->out, stand_in, STAND_IN_LEN);
@@ -274,7 +273,7 @@ static const struct cut *cut_of(const struct thin *t, const json_t *value)
 	const char *text = json_string_value(value);
 	size_t i;
 
-	if (!text || json_string_length(value) != STAND_IN_LEN || memcmp(text, nonce(), NONCE_TEXT_LEN) != 0)
+	if (!text || json_string_length(value) != STAND_IN_LEN || memcmp(text, t->nonce, NONCE_TEXT_LEN) != 0)
 		return NULL;
 	i = strtoul(text + NONCE_TEXT_LEN, NULL, 16);
 	return i < t->n_cuts ? &t->cuts[i] : NULL;

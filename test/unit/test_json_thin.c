@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>
+#include <sodium.h>
 
 #include "common/buf.h"
 #include "common/str.h"
@@ -213,6 +214,43 @@ static void many_strings_are_all_put_back(void **state)
 	assert_int_equal(json_object_size(json_object_get(b, "data")), 1001);
 }
 
+/* ---- what stands in ---- */
+
+static unsigned char n_drawn;
+
+static const char *counter_name(void)
+{
+	return "counter";
+}
+
+static uint32_t counter_random(void)
+{
+	return ++n_drawn;
+}
+
+static void counter_buf(void *buf, size_t size)
+{
+	memset(buf, ++n_drawn, size);
+}
+
+/* Who has seen what stood in for a string, as a fuzzer that watches comparisons has, writes it into the next document. */
+static void what_stood_in_once_stands_in_for_nothing_later(void **state)
+{
+	static randombytes_implementation counter = { .implementation_name = counter_name,
+						      .random = counter_random,
+						      .buf = counter_buf };
+	static const char DOC[] = "{\"a\":\"010101010101010100000000\",\"b\":\"" LONG "\"}";
+	cleanup_json json_t *a = parse(json_parse, DOC), *b = NULL, *c = NULL;
+
+	assert_int_equal(randombytes_set_implementation(&counter), 0);
+	n_drawn = 0;
+	b = parse(json_parse_thin, "{\"a\":\"" LONG "\"}");
+	assert_int_equal(n_drawn, 1); /* so that DOC has it */
+	c = parse(json_parse_thin, DOC);
+	assert_int_equal(randombytes_set_implementation(&randombytes_sysrandom_implementation), 0);
+	assert_true(json_equal(a, c));
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -224,6 +262,7 @@ int main(void)
 		cmocka_unit_test(what_is_refused_is_refused_in_the_same_words),
 		cmocka_unit_test(each_byte_of_a_string_counts),
 		cmocka_unit_test(many_strings_are_all_put_back),
+		cmocka_unit_test(what_stood_in_once_stands_in_for_nothing_later),
 	};
 
 	json_setup();
