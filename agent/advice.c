@@ -113,8 +113,8 @@ static const struct advice table[] = {
 	  { "openssl s_client -connect {hostport} </dev/null", LOG } },
 	{ "Unauthorized",
 	  "The API server does not know who this node is: the token or the client certificate of the kubeconfig has "
-	  "expired "
-	  "or was revoked. New credentials are read from the same files by themselves.",
+	  "expired or was revoked. New ones are read by themselves from the files that the kubeconfig names; what "
+	  "stands in the kubeconfig itself takes a restart.",
 	  { "openssl x509 -noout -enddate -subject -in CLIENT-CERTIFICATE", "timedatectl" } },
 	{ "Forbidden",
 	  "The API server knows {user} and does not let it read {Kind} {ns}/{name}. The Node authorizer allows an "
