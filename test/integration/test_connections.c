@@ -1057,6 +1057,21 @@ static void insecure_server_is_warned_of(void **state)
 	assert_int_equal(log_count(t, "insecure-skip-tls-verify: the server is NOT authenticated"), 1);
 }
 
+static void a_server_without_tls_is_warned_of(void **state)
+{
+	struct rig *t = *state;
+	struct err e = ERR_INIT;
+
+	if (apiserver_start(&(struct apiserver_options){ .port = 0 }, &t->server, &e) < 0)
+		fail_msg("%s", err_text(&e));
+	assert_true(str_starts(apiserver_url(t->server), "http://"));
+	write_kubeconfig(t, apiserver_url(t->server), "", "");
+	log_begin(t);
+	start_source(t);
+	eventually(t, t->n_synced == 1);
+	assert_int_equal(log_count(t, "no TLS: no credentials are sent, and all can be read on the way"), 1);
+}
+
 /* ---- HTTP/2 ---- */
 
 static uint16_t free_port(void)
@@ -1432,6 +1447,7 @@ int main(void)
 		TEST(tls_server_name_changes_neither_the_path_nor_the_host_that_is_asked_for),
 		TEST(the_systems_cas_count_only_if_no_ca_is_given),
 		TEST(insecure_server_is_warned_of),
+		TEST(a_server_without_tls_is_warned_of),
 		TEST(stream_limit_is_kept_by_opening_more_connections),
 		TEST(goaway_and_a_restarted_proxy_lose_nothing),
 		TEST(connection_that_falls_silent_is_replaced),
