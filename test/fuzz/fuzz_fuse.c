@@ -498,13 +498,16 @@ static void m_fill_new(int dir, const char *path)
  * meanwhile: the answer has nobody to go to. */
 ssize_t writev(int fd, const struct iovec *iov, int n)
 {
+	const struct fuse_out_header *head = iov->iov_base;
+
 	if (f.arena && fd != f.kernel) {
 		const struct arena_slot *slot = &arena_connection(f.arena)->slot;
 
 		f.count_id = slot->count_id;
 		f.count_after = slot->count_after;
 	}
-	if (f.caller_gone && fd != f.kernel && iov->iov_len >= sizeof(struct fuse_out_header)) {
+	/* not by the answer to an interrupt, which libfuse gives back when the next request comes */
+	if (f.caller_gone && fd != f.kernel && iov->iov_len >= sizeof(*head) && head->unique == f.unique) {
 		f.caller_gone = false;
 		errno = ENOENT;
 		return -1;
