@@ -600,7 +600,7 @@ static int ask(uint32_t opcode, uint64_t nodeid, pid_t pid, const void *body, si
 static int ask_names(uint32_t opcode, uint64_t nodeid, pid_t pid, const void *fixed, size_t len, const char *a,
 		     const char *b)
 {
-	static uint8_t body[8192];
+	static uint8_t body[16 << 10]; /* two of the longest names that random_name() gives, and more */
 
 	if (len > 0)
 		memcpy(body, fixed, len);
