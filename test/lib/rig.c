@@ -2,6 +2,7 @@
 #include "test/lib/rig.h"
 
 #include <fcntl.h>
+#include <glob.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -22,6 +23,7 @@
 #define PLUGIN	     "kubernetes.io~secret"
 #define SECMEM_BYTES (256u << 20)
 #define WAIT_SEC     30
+#define STACK_LINES  4
 
 struct attach {
 	int fd;
@@ -87,6 +89,28 @@ static void *rig_thread(void *arg)
 	return NULL;
 }
 
+/* Where each thread of a process is in the kernel, to stderr: what does not end is seen once, and then it is gone. */
+static void say_where(pid_t pid)
+{
+	char pattern[64], call[128];
+	glob_t g;
+
+	snprintf(pattern, sizeof pattern, "/proc/%d/task/*/stack", pid);
+	if (glob(pattern, 0, NULL, &g) != 0)
+		return;
+	for (size_t i = 0; i < g.gl_pathc; i++) {
+		FILE *f = fopen(g.gl_pathv[i], "re");
+
+		fprintf(stderr, "rig: %s:", g.gl_pathv[i]);
+		for (int n = 0; f && n < STACK_LINES && fscanf(f, "%*s %127s", call) == 1; n++)
+			fprintf(stderr, " %s", call);
+		fputs("\n", stderr);
+		if (f)
+			fclose(f);
+	}
+	globfree(&g);
+}
+
 /* With the lock held; false when nothing has come in time. */
 static bool rig_wait_changed(struct rig *rig)
 {
@@ -94,7 +118,11 @@ static bool rig_wait_changed(struct rig *rig)
 
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += WAIT_SEC;
-	return pthread_cond_timedwait(&rig->changed, &rig->lock, &until) == 0;
+	if (pthread_cond_timedwait(&rig->changed, &rig->lock, &until) == 0)
+		return true;
+	say_where(getpid());
+	say_where(rig->publisher);
+	return false;
 }
 
 void rig_call(struct rig *rig, void (*fn)(struct rig *rig, void *arg), void *arg)
