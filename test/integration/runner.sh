@@ -74,6 +74,11 @@ counts "a failing group setup" "0 passed, 3 failed, 0 skipped" unit
 program skipping <<<'echo "1..2"; echo "ok 1 - a"; echo "# it is Sunday"; echo "not ok 2 # SKIP b"'
 counts "a skipped case as cmocka writes it" "1 passed, 0 failed, 1 skipped" unit
 check "a skipped case: says why" grep -q "skipped: b: it is Sunday" "$TEST_DIR/out"
+program skipping <<<'echo "1..2"; echo "ok 1 - a"; echo "not ok 2 # SKIP b"'
+counts "a skipped case of cmocka that does not say why" "1 passed, 1 failed, 0 skipped" unit
+program skipping <<<'echo "1..2"; echo "ok 1 - a # SKIP it is Sunday"; echo "ok 2 - b # SKIP"'
+counts "a skipped case that does not say why" "0 passed, 1 failed, 1 skipped" unit
+check "a skipped case that does not say why is named" grep -q "does not say why: b" "$TEST_DIR/out"
 
 mkdir -p "$tree/test/unit" && echo >"$tree/test/unit/test_unbuilt.c"
 counts "a program that was not built" "0 passed, 1 failed, 0 skipped" unit
@@ -128,6 +133,8 @@ counts "a script that prints results and no plan" "1 passed, 1 failed, 0 skipped
 script skipped <<<'echo "there is no moon tonight"; exit 77'
 counts "a script that skips itself" "0 passed, 0 failed, 1 skipped" e2e
 check "a script that skips itself: says why" grep -q "skipped: there is no moon tonight" "$TEST_DIR/out"
+script skipped <<<'exit 77'
+counts "a skipped script that does not say why" "0 passed, 1 failed, 0 skipped" e2e
 script skipped <<<'echo "ok 1 - a"; echo "and no stars"; exit 77'
 counts "a script that skips its rest" "1 passed, 0 failed, 1 skipped" e2e
 check "a script that skips its rest: says why" grep -q "skipped: and no stars" "$TEST_DIR/out"

@@ -27,6 +27,7 @@
 #include "test/lib/kubeconfig.h"
 #include "test/lib/patience.h"
 #include "test/lib/relay.h"
+#include "test/lib/skip.h"
 
 #define PERIOD_USEC (20 * USEC_PER_MSEC)
 #define SECRETS_MAX 320
@@ -1024,7 +1025,7 @@ static void the_systems_cas_count_only_if_no_ca_is_given(void **state)
 
 	if (access(SYSTEMS, X_OK) < 0 || unshare(CLONE_NEWNS) < 0 ||
 	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
-		skip();
+		skip_because("needs /etc/ssl/certs, root and mount namespaces");
 	store = path_in(t, "store");
 	assert_int_equal(mkdir(store, 0755), 0);
 	install(t, "store/ca.pem", "ca.crt", NULL);
@@ -1163,7 +1164,7 @@ static void stream_limit_is_kept_by_opening_more_connections(void **state)
 	struct rig *t = *state;
 
 	if (!has_nghttpx())
-		skip();
+		skip_because("needs nghttpx");
 	start_http2(t, 300);
 	/* 301 watches, 100 streams each; a list may find all of them taken for a moment */
 	assert_in_range(relay_n_accepted(t->relay), 4, 6);
@@ -1180,7 +1181,7 @@ static void goaway_and_a_restarted_proxy_lose_nothing(void **state)
 	uint16_t port;
 
 	if (!has_nghttpx())
-		skip();
+		skip_because("needs nghttpx");
 	port = free_port();
 	start_http2(t, 20);
 	/* SIGQUIT: GOAWAY, and it ends when its streams have */
@@ -1202,7 +1203,7 @@ static void connection_that_falls_silent_is_replaced(void **state)
 	struct rig *t = *state;
 
 	if (!has_nghttpx())
-		skip();
+		skip_because("needs nghttpx");
 	t->ping_usec = 200 * USEC_PER_MSEC;
 	start_http2(t, 20);
 	assert_int_equal(relay_n_accepted(t->relay), 1);
@@ -1228,7 +1229,7 @@ static void full_connection_that_falls_silent_is_replaced(void **state)
 	size_t n_open;
 
 	if (!has_nghttpx())
-		skip();
+		skip_because("needs nghttpx");
 	t->ping_usec = 200 * USEC_PER_MSEC;
 	t->streams = 10;
 	start_http2(t, 0);
@@ -1257,7 +1258,7 @@ static void after_a_sleep_a_dead_connection_is_not_waited_for(void **state)
 	struct apiserver_counts before, after;
 
 	if (!has_nghttpx())
-		skip();
+		skip_because("needs nghttpx");
 	t->ping_usec = 3600 * USEC_PER_SEC;
 	start_http2(t, 20);
 	run_for(t->loop, 1500 * USEC_PER_MSEC); /* what is over within a second is another trouble */
@@ -1280,7 +1281,7 @@ static void after_a_sleep_what_was_asked_for_is_asked_for_again(void **state)
 	struct rig *t = *state;
 
 	if (!has_nghttpx())
-		skip();
+		skip_because("needs nghttpx");
 	t->ping_usec = 3600 * USEC_PER_SEC;
 	start_http2(t, 2);
 	apiserver_fail(t->server, "/token", 201,
@@ -1305,7 +1306,7 @@ static void after_a_sleep_live_connections_are_left_once(void **state)
 	struct apiserver_counts before;
 
 	if (!has_nghttpx())
-		skip();
+		skip_because("needs nghttpx");
 	start_http2(t, 20);
 	run_for(t->loop, 1500 * USEC_PER_MSEC);
 	before = apiserver_counts(t->server);
@@ -1327,7 +1328,7 @@ static void big_change_arrives_whole_over_http2(void **state)
 	struct rig *t = *state;
 
 	if (!has_nghttpx())
-		skip();
+		skip_because("needs nghttpx");
 	start_http2(t, 2);
 	memset(big, 'x', 400000);
 	big[400000] = '\0';
@@ -1359,7 +1360,7 @@ static void stopped_proxy_is_noticed_and_found_again(void **state)
 	struct rig *t = *state;
 
 	if (!has_nghttpx())
-		skip();
+		skip_because("needs nghttpx");
 	t->ping_usec = 200 * USEC_PER_MSEC;
 	start_http2(t, 5);
 	kill(-t->nghttpx, SIGSTOP);
@@ -1388,7 +1389,7 @@ static void https_proxy_is_authenticated_as_the_server_is(void **state)
 	struct rig *t = *state;
 
 	if (!has_nghttpx())
-		skip();
+		skip_because("needs nghttpx");
 	serve(t, 0, "server.crt", "server.key", false, &(struct apiserver_options){ .token = "sesame" });
 	t->relay = relay_new(
 		t->loop, &(struct relay_options){ .kind = RELAY_CONNECT, .target_port = apiserver_port(t->server) });

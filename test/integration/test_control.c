@@ -19,6 +19,7 @@
 #include "agent/control.h"
 #include "common/str.h"
 #include "test/lib/served.h"
+#include "test/lib/skip.h"
 
 #define UID_WEB	      "4c2f9d5e-8a61-4b0e-9c39-2f7a4f2a1d10"
 #define PATIENCE_USEC (20 * USEC_PER_SEC)
@@ -534,7 +535,7 @@ static void another_user_gets_403(void **state)
 	struct server *s = *state;
 
 	if (geteuid() != 0)
-		skip();
+		skip_because("needs root");
 	assert_int_equal(status_as(s, 65534, 65534, NULL, 0, "only root may use this socket"), 403);
 	assert_int_equal(status_as(s, 65534, 0, (gid_t[]){ 0 }, 1, "only root may use this socket"), 403);
 	assert_int_equal(status_as(s, 0, 65534, NULL, 0, ""), 200);
@@ -547,7 +548,7 @@ static void nor_is_the_agents_own_user_answered(void **state)
 	struct server *s = *state;
 
 	if (geteuid() != 0)
-		skip();
+		skip_because("needs root");
 	assert_int_equal(seteuid(65534), 0); /* of all threads */
 	assert_int_equal(status_as(s, 65534, 65534, NULL, 0, "only root may use this socket"), 403);
 	assert_int_equal(status_as(s, 0, 0, NULL, 0, ""), 200);
@@ -561,7 +562,7 @@ static void members_of_the_group_are_answered_and_nobody_else(void **state)
 	struct server *s = *state;
 
 	if (geteuid() != 0)
-		skip();
+		skip_because("needs root");
 	served_allow_group(s->served, 4242);
 	assert_int_equal(status_as(s, 65534, 4242, NULL, 0, reason), 200);
 	assert_int_equal(status_as(s, 65534, 65534, many, ARRAY_SIZE(many), reason), 200);
@@ -581,7 +582,7 @@ static void values_are_for_root_alone(void **state)
 	struct server *s = *state;
 
 	if (geteuid() != 0)
-		skip();
+		skip_because("needs root");
 	served_allow_group(s->served, 4242);
 	for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
 		assert_int_equal(status_of_as(s, paths[i], 65534, 4242, NULL, 0, reason), 403);

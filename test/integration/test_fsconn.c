@@ -10,6 +10,7 @@
 
 #include "agent/fsconn.h"
 #include "common/secmem.h"
+#include "test/lib/skip.h"
 
 #define HEAP (1u << 20)
 
@@ -37,19 +38,16 @@ static void what_agents_leave_is_held(void **state)
 	struct err e = ERR_INIT;
 	volatile char *agents;
 
-	if (geteuid() != 0) {
-		print_message("needs root\n");
-		skip();
-	}
+	if (geteuid() != 0)
+		skip_because("needs root");
 	page = (size_t)sysconf(_SC_PAGESIZE);
 	assert_non_null(mkdtemp(dir));
 	if (fsconn_create(dir, HEAP, &c, &e) < 0)
 		fail_msg("%s", err_text(&e));
 	if (c.lock_error == -EPERM || c.lock_error == -ENOMEM) {
-		print_message("memory cannot be locked here\n");
 		fsconn_end(&c, dir, true, &nobody);
 		assert_int_equal(rmdir(dir), 0);
-		skip();
+		skip_because("memory cannot be locked here");
 	}
 	assert_int_equal(c.lock_error, 0);
 	assert_true(c.undumped);

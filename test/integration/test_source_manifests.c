@@ -22,6 +22,7 @@
 #include "common/log.h"
 #include "common/str.h"
 #include "test/lib/full.h"
+#include "test/lib/skip.h"
 
 #define NODE	      "node-1"
 #define DEADLINE_USEC (60 * USEC_PER_SEC)
@@ -2391,7 +2392,7 @@ static void events_that_are_lost_are_made_up_for(void **state)
 	struct err e = ERR_INIT;
 
 	if (n > 100000)
-		skip();
+		skip_because("so many events are not lost in a test's time");
 	make_folder(w, "keys");
 	assert_int_equal(sealing_generate(private_path, public_path, &to, &e), 0);
 	assert_int_equal(sealing_generate(other_path, other_public, &other_to, &e), 0);

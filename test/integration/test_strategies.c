@@ -14,6 +14,7 @@
 #include "common/str.h"
 #include "test/lib/following.h"
 #include "test/lib/patience.h"
+#include "test/lib/skip.h"
 
 #define TEST_SYNC   (200 * USEC_PER_MSEC)
 #define LONG	    (3600 * USEC_PER_SEC)
@@ -646,10 +647,8 @@ static void need_that_could_not_be_asked_for_is_answered_at_the_next_sync(void *
 {
 	struct rig *t = *state;
 
-	if (!calls_can_fail) {
-		print_message("# there is memory with a sanitizer's calls, and the need would be asked for at once\n");
-		skip();
-	}
+	if (!calls_can_fail)
+		skip_because("there is memory with a sanitizer's calls, and the need would be asked for at once");
 	put(t, "s", "1", false);
 	start(t, SOURCE_WATCH, LONG, 0);
 	want(t, "s");
@@ -667,10 +666,8 @@ static void memory_that_is_full_is_told_by_its_name(void **state)
 	static const char TOKEN[] = "default/p/u-1/3600/";
 	struct rig *t = *state;
 
-	if (!calls_can_fail) {
-		print_message("# there is memory with ASan's calls\n");
-		skip();
-	}
+	if (!calls_can_fail)
+		skip_because("there is memory with ASan's calls");
 	put(t, "s", "1", false);
 	apiserver_fail(t->server, "/token", 201,
 		       "{\"kind\":\"TokenRequest\",\"spec\":{\"expirationSeconds\":3600},\"status\":{\"token\":\"t\","

@@ -18,6 +18,7 @@
 #include "common/str.h"
 #include "fusefs/label.h"
 #include "fusefs/tree.h"
+#include "test/lib/skip.h"
 #include "test/lib/valgrind.h"
 
 #define HEAP (256u << 10)
@@ -526,10 +527,8 @@ static void die_at_any_instruction(const struct mortal *m)
 #if defined(__SANITIZE_ADDRESS__)
 	stride = 997;
 #endif
-	if (under_valgrind()) {
-		print_message("# the instructions would be valgrind's\n");
-		skip();
-	}
+	if (under_valgrind())
+		skip_because("the instructions would be valgrind's");
 	assert_int_equal(arena_create(HEAP, &copy, NULL), 0);
 	original = f.fd;
 	m->make("..1", "first");

@@ -1,5 +1,6 @@
 /* Audit proc: the texts of /proc, and real processes. */
 #include "agent/audit_proc.h"
+#include "test/lib/skip.h"
 
 #include <setjmp.h>
 #include <signal.h>
@@ -84,10 +85,8 @@ static pid_t begin_child(int *ret_pidfd)
 {
 	pid_t pid;
 
-	if (under_valgrind()) {
-		print_message("# valgrind does not know pidfd_open()\n");
-		skip();
-	}
+	if (under_valgrind())
+		skip_because("valgrind does not know pidfd_open()");
 	pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0) {

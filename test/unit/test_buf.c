@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "common/str.h"
+#include "test/lib/skip.h"
 
 static void pieces_are_joined_and_terminated(void **state)
 {
@@ -77,7 +78,7 @@ static void absurd_lengths_are_refused(void **state)
 static void allocation_failure_changes_nothing(void **state)
 {
 #ifdef __SANITIZE_ADDRESS__
-	skip(); /* ASan ends the process instead of failing a huge malloc */
+	skip_because("ASan ends the process instead of failing a huge malloc");
 #endif
 	cleanup_buf struct buf b = BUF_INIT(SIZE_MAX);
 	char *room = NULL;

@@ -19,6 +19,7 @@
 #include "agent/codec.h"
 #include "common/file.h"
 #include "common/str.h"
+#include "test/lib/skip.h"
 #include "test/lib/valgrind.h"
 
 #define SECMEM_BYTES (8 * 1024 * 1024)
@@ -718,10 +719,8 @@ static void a_writer_that_dies_at_any_system_call_leaves_one_or_the_other(void *
 	bool died = true;
 	char value[16];
 
-	if (under_valgrind()) {
-		print_message("# the system calls would be valgrind's\n");
-		skip();
-	}
+	if (under_valgrind())
+		skip_because("the system calls would be valgrind's");
 	for (unsigned n = 1; died; n++) {
 		cleanup_cache_set struct cache_set s = { .generation = 0 };
 		cleanup(generation_deinit) struct generation g;
@@ -864,10 +863,8 @@ static void a_folder_that_was_made_for_the_agent_becomes_the_agents(void **state
 	cleanup_free char *path = file_join(dir_path, "made");
 	struct stat st;
 
-	if (geteuid() != 0) {
-		print_message("# needs root\n");
-		skip();
-	}
+	if (geteuid() != 0)
+		skip_because("needs root");
 	for (size_t i = 0; i < ARRAY_SIZE(before); i++) {
 		assert_int_equal(mkdir(path, 0700), 0);
 		assert_int_equal(chown(path, before[i].uid, before[i].uid), 0);

@@ -10,6 +10,7 @@
 
 #include "common/file.h"
 #include "common/str.h"
+#include "test/lib/skip.h"
 
 #define HEAD "apiVersion: secretlet.config/v1alpha1\nkind: SecretletConfiguration\n"
 
@@ -377,7 +378,7 @@ static void the_node_is_named_like_the_host(void **state)
 	free(c->node_name);
 	c->node_name = NULL;
 	if (!str_is_dns_subdomain(name))
-		skip();
+		skip_because("this machine's name is no DNS subdomain");
 	assert_int_equal(config_finish(c, &e), 0);
 	assert_string_equal(c->node_name, name);
 }
@@ -615,7 +616,7 @@ static void the_example_has_every_field_and_is_read(void **state)
 	struct err e = ERR_INIT;
 
 	if (access(path, R_OK) < 0)
-		skip();
+		skip_because("needs examples/ in the working directory");
 	assert_int_equal(config_new(&c), 0);
 	if (config_load(c, path, &e) < 0 || config_finish(c, &e) < 0)
 		fail_msg("%s", err_text(&e));

@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "common/buf.h"
+#include "test/lib/skip.h"
 #include "test/lib/valgrind.h"
 
 static json_t *parse(const char *text)
@@ -91,10 +92,8 @@ static void memory_is_bounded_however_short_the_text(void **state)
 	cleanup_json json_t *doc = NULL;
 	struct err e = ERR_INIT;
 
-	if (under_valgrind()) {
-		print_message("# valgrind takes minutes for so many blocks\n");
-		skip();
-	}
+	if (under_valgrind())
+		skip_because("valgrind takes minutes for so many blocks");
 	text = malloc(len);
 	assert_non_null(text);
 	text[0] = '[';

@@ -8,6 +8,7 @@
 
 #include "common/buf.h"
 #include "common/str.h"
+#include "test/lib/skip.h"
 #include "test/lib/valgrind.h"
 
 /* 80 characters without an escape */
@@ -109,10 +110,8 @@ static void what_only_fits_as_it_came_is_parsed_as_it_came(void **state)
 	struct err e = ERR_INIT;
 	size_t len;
 
-	if (under_valgrind()) {
-		print_message("# valgrind takes minutes for so many blocks\n");
-		skip();
-	}
+	if (under_valgrind())
+		skip_because("valgrind takes minutes for so many blocks");
 	text = malloc(n * 3 + n_blanks + 64);
 	assert_non_null(text);
 	len = (size_t)snprintf(text, 64, "{\"managedFields\":[1],\"a\":[[]");

@@ -13,6 +13,7 @@
 
 #include "agent/files_keeper.h"
 #include "agent/opener.h"
+#include "test/lib/skip.h"
 #include "test/lib/valgrind.h"
 
 static int ends[2];
@@ -171,10 +172,8 @@ static void a_message_whose_fd_was_lost_is_refused(void **state)
 	struct link_message m;
 	int fd = -1, r;
 
-	if (under_valgrind()) {
-		print_message("# valgrind keeps the limit of open files to itself\n");
-		skip();
-	}
+	if (under_valgrind())
+		skip_because("valgrind keeps the limit of open files to itself");
 	assert_int_equal(link_send(ends[0], LINK_OPENED, 1, 0, NULL, 0), 0);
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
 	full = before;

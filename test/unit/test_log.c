@@ -18,6 +18,7 @@
 
 #include "common/file.h"
 #include "common/str.h"
+#include "test/lib/skip.h"
 
 struct captured {
 	int saved, fds[2];
@@ -361,10 +362,8 @@ static void in_child(void (*run)(int journal))
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFEXITED(status));
-	if (WEXITSTATUS(status) == CHILD_CANNOT) {
-		print_message("# needs root and mount namespaces\n");
-		skip();
-	}
+	if (WEXITSTATUS(status) == CHILD_CANNOT)
+		skip_because("needs root and mount namespaces");
 	assert_int_equal(WEXITSTATUS(status), CHILD_OK);
 }
 

@@ -1,5 +1,6 @@
 /* The loop: each kind of source, and above all that a callback may free any source, its own included. */
 #include "common/loop.h"
+#include "test/lib/skip.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -572,10 +573,8 @@ static void what_a_turn_leaves_on_the_stack_is_gone_in_the_next(void **state)
 {
 	struct seen *seen = *state;
 
-	if (under_valgrind()) {
-		print_message("# what is below the stack pointer may not be looked at there\n");
-		skip();
-	}
+	if (under_valgrind())
+		skip_because("what is below the stack pointer may not be looked at there");
 	assert_int_equal(loop_add_defer(seen->loop, on_call_leaves_behind, seen, &seen->again), 0);
 	assert_int_equal(loop_defer_set(seen->again), 0);
 	assert_int_equal(loop_run(seen->loop), 0);

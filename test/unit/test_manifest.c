@@ -8,6 +8,7 @@
 #include "common/buf.h"
 #include "common/secmem.h"
 #include "common/str.h"
+#include "test/lib/skip.h"
 #include "test/lib/valgrind.h"
 
 struct parsed {
@@ -376,10 +377,8 @@ static void want_of_memory_is_told_from_a_full_secret_memory(void **state)
 	struct parsed p;
 	bool failed;
 
-	if (!calls_can_fail || under_valgrind()) {
-		print_message("# ASan's and valgrind's own calls cannot be made to fail\n");
-		skip();
-	}
+	if (!calls_can_fail || under_valgrind())
+		skip_because("ASan's and valgrind's own calls cannot be made to fail");
 	do {
 		calls_left = ++i;
 		(void)parse(TEXT, &p);

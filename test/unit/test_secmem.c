@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "common/file.h"
+#include "test/lib/skip.h"
 #include "test/lib/valgrind.h"
 
 #define LIMIT ((size_t)1 << 20)
@@ -207,10 +208,8 @@ static void freed_pages_go_back_to_the_kernel(void **state)
 	static const size_t SIZES[] = { 10000, 8192 - 32, 500 };
 	uint8_t *base = region_base();
 
-	if (!kernel_can_release_locked_pages()) {
-		print_message("# the kernel has no MADV_DONTNEED_LOCKED\n");
-		skip();
-	}
+	if (!kernel_can_release_locked_pages())
+		skip_because("the kernel has no MADV_DONTNEED_LOCKED");
 	for (size_t i = 0; i < ARRAY_SIZE(SIZES); i++) {
 		struct secblock *b[64];
 		size_t n_filled;
@@ -431,9 +430,8 @@ static void lock_is_checked_with_the_kernel(void **state)
 	struct secblock *b = block(100, 1);
 
 	if (under_valgrind()) {
-		print_message("# valgrind does not know mlock2()\n");
 		secblock_unref(b);
-		skip();
+		skip_because("valgrind does not know mlock2()");
 	}
 	assert_int_equal(secmem_stats().locked, has_flag(b, " lo "));
 	if (geteuid() == 0 && capng_have_capability(CAPNG_EFFECTIVE, CAP_IPC_LOCK))

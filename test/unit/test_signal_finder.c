@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "common/str.h"
+#include "test/lib/skip.h"
 #include "test/lib/valgrind.h"
 
 #define UID	 "6a2c9a4e-1111-4c3d-8e5f-0123456789ab"
@@ -370,7 +371,7 @@ static void a_target_says_what_it_is(void **state)
 #define NEEDS_PIDFDS()                                                                                                 \
 	do {                                                                                                           \
 		if (under_valgrind())                                                                                  \
-			skip();                                                                                        \
+			skip_because("valgrind does not know pidfd_open()");                                           \
 	} while (0)
 
 static volatile sig_atomic_t n_caught;

@@ -6,10 +6,11 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "test/lib/skip.h"
+
 static void free_wipes(void **state)
 {
-	print_message("# the sanitizer, or valgrind, has an allocator of its own\n");
-	skip();
+	skip_because("the sanitizer, or valgrind, has an allocator of its own");
 }
 
 static int run_none(void)
