@@ -84,6 +84,7 @@ FUSEFS := $(call obj,$(wildcard fusefs/*.c))
 AGENT := $(call obj,$(filter-out agent/main.c,$(wildcard agent/*.c)))
 APISERVER := $(call obj,$(filter-out test/apiserver/main.c,$(wildcard test/apiserver/*.c)))
 TESTLIB := $(call obj,$(wildcard test/lib/*.c))
+SANDBOX := $(call obj,$(wildcard test/sandbox/*.c))
 # what the build tells the program: a header for each, so that a change compiles what contains it and nothing else
 TOLD := $(B)/include/common/version.h $(B)/include/common/sysconfdir.h
 UNIT := $(patsubst %.c,$(B)/%,$(wildcard test/unit/test_*.c))
@@ -231,7 +232,9 @@ $(B)/parts.a: $(if $(LIBFUZZER),,$(APISERVER) $(TESTLIB)) $(AGENT) $(FUSEFS) $(C
 	$(call say,AR,$@)rm -f $@ && $(AR) rcs --thin $@ $^
 
 $(UNIT) $(INTEGRATION): $(B)/%: $(B)/%.o $(B)/test/lib/filter.o $(B)/parts.a
-	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) $(EXPORT_PING) -o $@ $^ $(LIBS) $(TEST_LIBS)
+	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) $(EXPORT_PING) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS) $(TEST_LIBS)
+# its roles, and what they try, are of no use to another test
+$(B)/test/integration/test_sandbox: $(SANDBOX)
 
 $(FUZZERS): $(B)/%: $(B)/%.o $(if $(LIBFUZZER),,$(B)/test/fuzz/replay.o) $(B)/parts.a
 	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
@@ -258,7 +261,7 @@ $(PRELOADS): $(B)/%.so: %.c | $(TOLD)
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) -fPIC -shared -o $@ $< -ldl
 
 # the tests themselves, half of all lines, are not what has to be fast
-$(B)/test/unit/%.o $(B)/test/integration/%.o: OPT := $(if $(SANITIZE),$(OPT),-O1 -g)
+$(B)/test/unit/%.o $(B)/test/integration/%.o $(B)/test/sandbox/%.o: OPT := $(if $(SANITIZE),$(OPT),-O1 -g)
 $(B)/%.o: %.c | $(TOLD)
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) -c -o $@ $<
@@ -298,8 +301,8 @@ tsan: deps ## the tests that have threads, under ThreadSanitizer, T=NAME
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)test/run --build $(B) $(if $(T),--only '$(T)') tsan
 
-THREADED := $(filter-out %/test_sandbox,$(patsubst %.c,$(B)/%,$(shell grep -lE \
-	'pthread_create|"test/lib/(rig|served).h"|"test/apiserver/' test/unit/*.c test/integration/*.c test/fuzz/fuzz_*.c)))
+THREADED := $(patsubst %.c,$(B)/%,$(shell grep -lE \
+	'pthread_create|"test/lib/(rig|served).h"|"test/apiserver/' test/unit/*.c test/integration/*.c test/fuzz/fuzz_*.c))
 threaded-build: $(THREADED)
 
 format: ## clang-format over all sources

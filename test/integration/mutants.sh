@@ -26,7 +26,7 @@ missed() { # missed NAME FILE SED WORDS: without what the program replaces
 }
 missed "a text" common/sysfilter.c 's/ARCH, 1, 0);/ARCH, 1, 0); \/**\//' "seccomp: 32 bits: common/sysfilter.c: its text is there 0 times"
 missed "a text that has come again" fusefs/ops.c '$a static void again(void) {\n	fuse_reply_err(req, EROFS);\n}' "fusefs/ops.c: its text is there 2 times"
-missed "an attempt" test/integration/test_sandbox.c 's/try_32_bits/try_40_bits/' "seccomp: 32 bits: test_sandbox has no attempt try_32_bits"
+missed "an attempt" test/sandbox/table.c 's/try_32_bits/try_40_bits/' "seccomp: 32 bits: test_sandbox has no attempt try_32_bits"
 missed "a case" test/integration/test_sandbox.c 's/cmocka_unit_test(agent_can_do/cmocka_unit_test(agent_may_do/' "test_sandbox has no case agent_can_do"
 missed "a script's case" test/integration/sandbox.sh 's/no descriptor but its own/no others/' "sandbox.sh has no case: cache: no descriptor but its own"
 missed "what is judged" test/integration/isolation.sh 's/"$w" handle/"$w" handles/' "isolation.sh has no case: crun, host's root: handle"

@@ -9,8 +9,9 @@ import shutil
 import subprocess
 import sys
 
-SEEDS = ["agent", "common", "fusefs", "include", "parts.a", "secretlet", "apiserver", "test/lib", "test/apiserver", "test/tools",
-         "test/preload"]
+SEEDS = ["agent", "common", "fusefs", "include", "parts.a", "secretlet", "apiserver", "test/lib", "test/apiserver", "test/sandbox",
+         "test/tools", "test/preload"]
+TABLE = "test/sandbox/table.c"
 
 
 @dataclasses.dataclass
@@ -65,10 +66,10 @@ class Test:
         text = source.read_text()
         if script:
             return [f"{self.program} has no case: {case}" for case in self.cases if not is_case(case, text)]
-        names, functions = names_in(text)
+        names, tried = names_in(text), tried_in((root / TABLE).read_text())
         return ([f"{self.program} has no case {case}" for case in self.cases if case not in names] +
                 [f"{self.program} has no attempt {name}" for name in (self.attempts or "").split()
-                 if name not in functions])
+                 if name not in tried])
 
     def look(self, tree, folder):
         """(whether it has noticed, as said; lines that say what it has seen)."""
@@ -115,7 +116,12 @@ def patterns(script):
 
 @functools.cache
 def names_in(program):
-    return set(re.findall(r"\bcmocka_unit_test\w*\(\s*(\w+)", program)), set(re.findall(r"^static int (\w+)\(", program, re.M))
+    return set(re.findall(r"\bcmocka_unit_test\w*\(\s*(\w+)", program))
+
+
+@functools.cache
+def tried_in(table):
+    return set(re.findall(r"^\tTRY\(\w+, (\w+),", table, re.M))
 
 
 class Tree:
