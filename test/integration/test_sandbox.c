@@ -564,11 +564,9 @@ int open_for_all(const char *path, int flags, ...)
 static void make_name_servers(int turn, int made)
 {
 	char byte;
-	int fd;
 
 	if (read(turn, &byte, 1) != 1 || mkdir("/run/made", 0755) < 0 ||
-	    (fd = open("/run/made/resolv.conf", O_WRONLY | O_CREAT | O_CLOEXEC, 0644)) < 0 ||
-	    write(made, &byte, 1) != 1)
+	    open("/run/made/resolv.conf", O_WRONLY | O_CREAT | O_CLOEXEC, 0644) < 0 || write(made, &byte, 1) != 1)
 		_exit(1);
 	_exit(0);
 }
