@@ -91,10 +91,7 @@ static const struct source_sink SINK = { .pod_changed = on_pod,
 
 static struct source_health health(const struct rig *t)
 {
-	struct source_health h;
-
-	source_health(t->source, &h);
-	return h;
+	return following_health(t->source);
 }
 
 static size_t n_requests(const struct rig *t)
@@ -146,14 +143,10 @@ static size_t n_asked_for(const struct rig *t, const char *what)
 
 static void want(struct rig *t, size_t i)
 {
-	char name[16], text[256];
+	char name[16];
 
 	snprintf(name, sizeof(name), "s%zu", i);
-	snprintf(text, sizeof(text),
-		 "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"namespace\":\"ns\",\"name\":\"%s\"},"
-		 "\"stringData\":{\"k\":\"v\"}}",
-		 name);
-	apiserver_put_text(t->server, text);
+	following_put_secret(t->server, name, "v", false);
 	assert_int_equal(source_want(t->source, OBJECT_SECRET, "ns", name), 0);
 }
 
@@ -312,28 +305,24 @@ static void what_is_polled_asks_no_more_while_the_server_is_away(void **state)
 /* A new pod's tokens: each is asked for once, so that its pod hears why there is none. */
 static void tokens_wait_for_the_server_as_all_else(void **state)
 {
-	static const char TOKEN_PATH[] = "/serviceaccounts/default/token";
 	static const char *const NAMES[] = { "default/p/u-1/3600/", "default/p/u-2/3600/", "default/p/u-3/3600/" };
 	struct rig *t = *state;
 
 	go_away(t, 503, -1);
 	eventually(t, n_told_of_failure(t) == N && *health(t).last_error);
-	apiserver_fail(t->server, TOKEN_PATH, 201,
-		       "{\"kind\":\"TokenRequest\",\"spec\":{\"expirationSeconds\":3600},\"status\":{\"token\":\"x\","
-		       "\"expirationTimestamp\":\"2999-01-01T00:00:00Z\"}}",
-		       -1, -1);
+	following_give_tokens(t->server, FOLLOWING_NEVER);
 	start_over(t);
 	for (size_t i = 0; i < ARRAY_SIZE(NAMES); i++)
 		assert_int_equal(source_want(t->source, OBJECT_TOKEN, "ns", NAMES[i]), 0);
 	eventually(t, t->n_token_failures == ARRAY_SIZE(NAMES));
 	run_for(t->loop, 3 * USEC_PER_SEC);
-	assert_int_equal(n_asked_for(t, TOKEN_PATH), ARRAY_SIZE(NAMES));
+	assert_int_equal(n_asked_for(t, FOLLOWING_TOKEN_PATH), ARRAY_SIZE(NAMES));
 	/* by hand: at once */
 	assert_int_equal(source_refresh(t->source, OBJECT_TOKEN, "ns", NAMES[1]), 0);
 	eventually(t, t->n_token_failures == ARRAY_SIZE(NAMES) + 1);
 	come_back(t);
 	eventually(t, t->n_tokens == ARRAY_SIZE(NAMES) && all_watch(t));
-	assert_int_equal(n_asked_for(t, TOKEN_PATH), ARRAY_SIZE(NAMES));
+	assert_int_equal(n_asked_for(t, FOLLOWING_TOKEN_PATH), ARRAY_SIZE(NAMES));
 }
 
 static void retry_after_holds_for_the_whole_node(void **state)
@@ -421,9 +410,7 @@ static void limit_of_requests_keeps_nobody_from_asking(void **state)
 
 static void put_pod(struct rig *t)
 {
-	apiserver_put_text(t->server,
-			   "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"namespace\":\"ns\",\"name\":\"a\"},"
-			   "\"spec\":{\"nodeName\":\"node-1\"}}");
+	following_put_pod(t->server, "a");
 	eventually(t, t->n_pods > 0);
 }
 
@@ -474,10 +461,7 @@ static void absence_that_is_not_believed_is_no_recovery(void **state)
 	assert_int_equal(t->n_changed, n_changed);
 	assert_int_equal(t->n_fresh, 0);
 	/* one that is there again is well, whatever becomes of the others */
-	apiserver_put_text(
-		t->server,
-		"{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"namespace\":\"ns\",\"name\":\"s3\"},"
-		"\"stringData\":{\"k\":\"v\"}}");
+	following_put_secret(t->server, "s3", "v", false);
 	eventually(t, t->n_fresh == 1 && !*t->failure[3]);
 	assert_int_equal(n_not_believed(t), N - 1);
 }

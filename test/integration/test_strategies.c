@@ -94,10 +94,6 @@ static void on_pod_changed(void *userdata, struct pod *pod)
 	((struct rig *)userdata)->n_pod_changed++;
 }
 
-static void on_pod_removed(void *userdata, const char *uid)
-{
-}
-
 static void on_pods_synced(void *userdata)
 {
 	((struct rig *)userdata)->n_synced++;
@@ -105,7 +101,7 @@ static void on_pods_synced(void *userdata)
 
 static const struct source_sink SINK = {
 	.pod_changed = on_pod_changed,
-	.pod_removed = on_pod_removed,
+	.pod_removed = following_ignores_uid,
 	.pods_synced = on_pods_synced,
 	.object_changed = on_secret_changed,
 	.object_failed = on_secret_failed,
@@ -151,12 +147,7 @@ static void start(struct rig *t, enum source_strategy strategy, uint64_t sync_us
 
 static void put(struct rig *t, const char *name, const char *value, bool immutable)
 {
-	cleanup_free char *text =
-		str_format("{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"namespace\":\"ns\","
-			   "\"name\":\"%s\"},\"immutable\":%s,\"stringData\":{\"k\":\"%s\"}}",
-			   name, immutable ? "true" : "false", value);
-
-	apiserver_put_text(t->server, text);
+	following_put_secret(t->server, name, value, immutable);
 }
 
 static void set_node_ttl(struct rig *t, const char *annotations)
@@ -225,18 +216,14 @@ static size_t count(struct rig *t, const char *what)
 
 static size_t n_watches(const struct rig *t)
 {
-	struct source_health h;
+	struct source_health h = following_health(t->source);
 
-	source_health(t->source, &h);
 	return h.n_watches - h.connected;
 }
 
 static bool is_connected(const struct rig *t)
 {
-	struct source_health h;
-
-	source_health(t->source, &h);
-	return h.connected;
+	return following_health(t->source).connected;
 }
 
 /* ---- Watch ---- */
@@ -590,16 +577,6 @@ static void secret_that_was_refused_at_first_is_fresh_when_it_is_mended(void **s
 	assert_true(has_value(t, "s", "2"));
 }
 
-static void put_pod(struct rig *t, const char *name)
-{
-	cleanup_free char *text = str_format(
-		"{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"namespace\":\"ns\",\"name\":\"%s\"},"
-		"\"spec\":{\"nodeName\":\"node-1\"}}",
-		name);
-
-	apiserver_put_text(t->server, text);
-}
-
 static bool no_timers;
 
 int sd_event_add_time(sd_event *e, sd_event_source **s, clockid_t clock, uint64_t usec, uint64_t accuracy,
@@ -669,10 +646,7 @@ static void memory_that_is_full_is_told_by_its_name(void **state)
 	if (!calls_can_fail)
 		skip_because("there is memory with ASan's calls");
 	put(t, "s", "1", false);
-	apiserver_fail(t->server, "/token", 201,
-		       "{\"kind\":\"TokenRequest\",\"spec\":{\"expirationSeconds\":3600},\"status\":{\"token\":\"t\","
-		       "\"expirationTimestamp\":\"2999-01-01T00:00:00Z\"}}",
-		       -1, -1);
+	following_give_tokens(t->server, FOLLOWING_NEVER);
 	start(t, SOURCE_WATCH, LONG, 0);
 	no_memory_for = sizeof(struct secret);
 	want(t, "s");
@@ -688,7 +662,7 @@ static void secret_whose_absence_was_not_believed_is_fresh_when_it_comes(void **
 {
 	struct rig *t = *state;
 
-	put_pod(t, "a");
+	following_put_pod(t->server, "a");
 	start(t, SOURCE_WATCH, LONG, 0);
 	eventually(t, t->n_pod_changed >= 1 && is_connected(t));
 	apiserver_fail(t->server, "/pods/a", 403, NULL, -1, -1);

@@ -15,11 +15,6 @@
 #include "test/lib/following.h"
 #include "test/lib/patience.h"
 
-#define TOKEN_PATH "/serviceaccounts/default/token"
-#define ANSWER                                                                                                         \
-	"{\"kind\":\"TokenRequest\",\"spec\":{\"expirationSeconds\":3600},\"status\":{\"token\":\"t\","                \
-	"\"expirationTimestamp\":\"2999-01-01T00:00:00Z\"}}"
-
 enum { MANY = 2000, QPS = 20 };
 
 struct rig {
@@ -78,7 +73,7 @@ static int setup_with(enum source_strategy strategy, void **state)
 					      .kube_api_burst = 1,
 					      .tuning = { .strategy = strategy, .sync_usec = 3600 * USEC_PER_SEC } },
 		&SINK, t);
-	apiserver_fail(t->server, TOKEN_PATH, 201, ANSWER, -1, -1);
+	following_give_tokens(t->server, FOLLOWING_NEVER);
 	eventually(t, t->n_synced > 0);
 	*state = t;
 	return 0;
@@ -160,9 +155,7 @@ static void what_is_fetched_does_not_wait_for_thousands_of_tokens(void **state)
 {
 	struct rig *t = *state;
 
-	apiserver_put_text(
-		t->server,
-		"{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"namespace\":\"ns\",\"name\":\"s\"}}");
+	following_put_secret(t->server, "s", "v", false);
 	want_many(t);
 	fetch(t);
 	eventually(t, t->n_fetched == 1);
@@ -234,7 +227,7 @@ static void thousands_that_fail_do_not_flood_the_log(void **state)
 	ssize_t len;
 
 	t->may_fail = true;
-	apiserver_fail(t->server, TOKEN_PATH, 500, NULL, -1, -1);
+	apiserver_fail(t->server, FOLLOWING_TOKEN_PATH, 500, NULL, -1, -1);
 	assert_true(dup2(file, STDERR_FILENO) >= 0);
 	log_set_level(LOG_LEVEL_WARNING);
 	for (unsigned i = 0; i < MANY; i++)
@@ -257,7 +250,6 @@ enum { HOUR = 3600 };
 /* A token as the server gives it by its clock, which is the kernel's. */
 static void get_token(struct rig *t)
 {
-	cleanup_free char *answer = NULL;
 	char expires[32];
 	struct timespec ts;
 	struct tm tm;
@@ -265,11 +257,7 @@ static void get_token(struct rig *t)
 	syscall(SYS_clock_gettime, CLOCK_REALTIME, &ts);
 	ts.tv_sec += HOUR;
 	strftime(expires, sizeof(expires), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&ts.tv_sec, &tm));
-	answer = str_format(
-		"{\"kind\":\"TokenRequest\",\"spec\":{\"expirationSeconds\":3600},\"status\":{\"token\":\"t\","
-		"\"expirationTimestamp\":\"%s\"}}",
-		expires);
-	apiserver_fail(t->server, TOKEN_PATH, 201, answer, -1, -1);
+	following_give_tokens(t->server, expires);
 	assert_int_equal(want(t, "ns", 0), 0);
 	eventually(t, t->n_tokens == 1);
 }

@@ -8,6 +8,7 @@
 #include "common/json.h"
 #include "common/log.h"
 #include "common/secmem.h"
+#include "common/str.h"
 #include "test/lib/kubeconfig.h"
 
 void following_init(size_t secret_bytes)
@@ -59,6 +60,44 @@ void following_teardown(struct source *source, struct apiserver *server, struct 
 	files_free(files);
 	loop_free(l);
 	unlink(kubeconfig);
+}
+
+void following_put_secret(struct apiserver *server, const char *name, const char *value, bool immutable)
+{
+	cleanup_free char *text =
+		str_format("{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"namespace\":\"ns\","
+			   "\"name\":\"%s\"},\"immutable\":%s,\"stringData\":{\"k\":\"%s\"}}",
+			   name, immutable ? "true" : "false", value);
+
+	apiserver_put_text(server, text);
+}
+
+void following_put_pod(struct apiserver *server, const char *name)
+{
+	cleanup_free char *text = str_format(
+		"{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"namespace\":\"ns\",\"name\":\"%s\"},"
+		"\"spec\":{\"nodeName\":\"node-1\"}}",
+		name);
+
+	apiserver_put_text(server, text);
+}
+
+void following_give_tokens(struct apiserver *server, const char *expires)
+{
+	cleanup_free char *answer = str_format(
+		"{\"kind\":\"TokenRequest\",\"spec\":{\"expirationSeconds\":3600},\"status\":{\"token\":\"t\","
+		"\"expirationTimestamp\":\"%s\"}}",
+		expires);
+
+	apiserver_fail(server, FOLLOWING_TOKEN_PATH, 201, answer, -1, -1);
+}
+
+struct source_health following_health(const struct source *source)
+{
+	struct source_health h;
+
+	source_health(source, &h);
+	return h;
 }
 
 void following_ignores_pod(void *userdata, struct pod *pod)
