@@ -23,6 +23,7 @@
 
 #include "common/landlock.h"
 #include "common/str.h"
+#include "test/lib/skip.h"
 #include "test/sandbox/table.h"
 #include "test/sandbox/world.h"
 
@@ -639,7 +640,7 @@ static void name_servers_that_others_hide_are_not_missed(void **state)
 {
 	NEEDS_ROOT();
 	if (access("/etc/resolv.conf", R_OK) < 0)
-		skip();
+		skip_because("/etc/resolv.conf cannot be read");
 	assert_int_equal(forbid_name_servers(), 0);
 }
 
