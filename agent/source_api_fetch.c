@@ -131,7 +131,8 @@ static void take_answer(struct source_fetch *f)
 	}
 	if (r < 0) {
 		err_wrap(&e, r, "the server's answer");
-		tell_failed(f, r, false, err_text(&e));
+		/* -EINVAL would say that whoever asks has asked wrongly */
+		tell_failed(f, r == -EINVAL ? -EBADMSG : r, false, err_text(&e));
 		return;
 	}
 	fetched.secret = secret;

@@ -143,20 +143,28 @@ def named(name):
     return account(metadata={"namespace": "default", "name": name, "uid": "u", "resourceVersion": "1"})
 
 
+# What is wrong with an answer is not the fault of who asks: 500, not 400
+def wrong(thing, why):
+    return rf'^500 {{\s*"error": "{thing}: the server\'s answer: {why}'
+
+
+ACCOUNT = "serviceaccount default/default"
 ACCOUNTS = [
     ("spaces without an end", endless(SPACES), "serviceaccount default/default: the server's answer is too long"),
     ("403 without an end", endless(SPACES, code=403), "403 Forbidden"),
-    ("100,000 arrays in each other", body(b"[" * 100_000), r"line \d+ column \d+"),
+    ("100,000 arrays in each other", body(b"[" * 100_000), wrong(ACCOUNT, r"line \d+ column \d+")),
+    ("no JSON", body(b"nonsense"), wrong(ACCOUNT, "line 1 column")),
     ("nothing at all", silent(b""), "timed out|no answer"),
     ("60 % of the answer", cut(0.6), "does not answer"),
-    ("another name", named("other"), "it is another object"),
-    ("another kind", account(kind="Secret"), "kind"),
+    ("another name", named("other"), wrong(ACCOUNT, "it is another object")),
+    ("another kind", account(kind="Secret"), wrong(ACCOUNT, "kind: is not ServiceAccount")),
     ("imagePullSecrets that are a number", account(imagePullSecrets=7), "."),
     ("imagePullSecrets of 10,000", account(imagePullSecrets=[{"name": f"s{i}"} for i in range(10_000)]), "256|many"),
     ("imagePullSecrets with names that cannot be", account(imagePullSecrets=[{"name": ESCAPES}, {"name": "../../x"}, {"name": 7}, 7]), "."),
 ]
 SECRETS = [
     ("spaces without an end", endless(SPACES), "secret default/x: the server's answer is too long"),
+    ("no JSON", body(b"nonsense"), wrong("secret default/x", "line 1 column")),
     ("the same key twice", replaced(b'"data": {', b'"data": {"k": "",'), "duplicate"),
     ("NUL in a key", replaced(b'"data": {', b'"data": {"a\\u0000": "",'), "NUL"),
     ("the key ..", replaced(b'"data": {', b'"data": {"..": "",'), r"data\[\.\.\]"),
