@@ -239,6 +239,31 @@ int codec_allocatable(const json_t *obj, struct pairs *ret_pairs, struct json_is
 	return 0;
 }
 
+/* ---- ServiceAccount ---- */
+
+int codec_check_account(const json_t *obj, struct json_issue *issue)
+{
+	const struct json_at root = JSON_ROOT, list_at = JSON_AT(&root, "imagePullSecrets");
+	const json_t *array = NULL;
+	const char *name = NULL;
+	size_t n = 0;
+	int r;
+
+	r = codec_expect(obj, "v1", "ServiceAccount", issue);
+	if (r < 0)
+		return r;
+	r = field_list(obj, "imagePullSecrets", &root, LIST_MAX, &array, &n, issue);
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		const json_t *ref = json_array_get(array, i);
+		const struct json_at at = JSON_AT_INDEX(&list_at, i);
+
+		r = expect_object(ref, &at, issue);
+		if (r == 0)
+			r = json_get_str(ref, "name", &at, &name, issue);
+	}
+	return r;
+}
+
 /* ---- any object ---- */
 
 static int expect_str(const json_t *obj, const char *key, const char *expected, struct json_issue *issue)

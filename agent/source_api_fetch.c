@@ -105,7 +105,7 @@ static int decode(const struct source_fetch *f, const json_t *doc, struct secret
 	int r;
 
 	if (f->thing == SOURCE_ACCOUNT)
-		return codec_expect(doc, "v1", "ServiceAccount", issue);
+		return codec_check_account(doc, issue);
 	r = codec_expect(doc, "v1", f->thing == SOURCE_SECRET ? "Secret" : "ConfigMap", issue);
 	return r < 0 ? r
 		     : codec_object(f->thing == SOURCE_SECRET ? OBJECT_SECRET : OBJECT_CONFIG_MAP, doc, ret_secret,

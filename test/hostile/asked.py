@@ -158,9 +158,12 @@ ACCOUNTS = [
     ("60 % of the answer", cut(0.6), "does not answer"),
     ("another name", named("other"), wrong(ACCOUNT, "it is another object")),
     ("another kind", account(kind="Secret"), wrong(ACCOUNT, "kind: is not ServiceAccount")),
-    ("imagePullSecrets that are a number", account(imagePullSecrets=7), "."),
+    ("imagePullSecrets that are a number", account(imagePullSecrets=7), wrong(ACCOUNT, "imagePullSecrets: expected an array")),
+    ("imagePullSecrets that are names", account(imagePullSecrets=["s"]), wrong(ACCOUNT, r"imagePullSecrets\[0\]: must be an object")),
     ("imagePullSecrets of 10,000", account(imagePullSecrets=[{"name": f"s{i}"} for i in range(10_000)]), "256|many"),
-    ("imagePullSecrets with names that cannot be", account(imagePullSecrets=[{"name": ESCAPES}, {"name": "../../x"}, {"name": 7}, 7]), "."),
+    ("imagePullSecrets with names that cannot be", account(imagePullSecrets=[{"name": ESCAPES}, {"name": "../../x"}]), "."),
+    ("imagePullSecrets with a name that is a number", account(imagePullSecrets=[{"name": "s"}, {"name": 7}]),
+     wrong(ACCOUNT, r"imagePullSecrets\[1\]\.name: expected a string")),
 ]
 SECRETS = [
     ("spaces without an end", endless(SPACES), "secret default/x: the server's answer is too long"),

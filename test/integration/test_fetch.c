@@ -246,6 +246,39 @@ static void an_answer_that_is_none_is_refused(void **state)
 	}
 }
 
+/* Taken for one without pull secrets it would replace good credentials by none. */
+static void an_account_of_wrong_types_is_none(void **state)
+{
+#define PULLS "serviceaccount ns/a: the server's answer: imagePullSecrets"
+	static const struct {
+		const char *pulls, *words; /* words NULL: it is good */
+	} CASES[] = {
+		{ "7", PULLS ": expected an array, found" },
+		{ "{\"name\":\"s\"}", PULLS ": expected an array, found" },
+		{ "\"s\"", PULLS ": expected an array, found" },
+		{ "[{\"name\":\"s\"},\"t\"]", PULLS "[1]: must be an object" },
+		{ "[{\"name\":\"s\"},null]", PULLS "[1]: must be an object" },
+		{ "[{\"name\":7},{\"name\":\"s\"}]", PULLS "[0].name: expected a string, found" },
+		{ "[{\"name\":\"s\\u0000\"}]", PULLS "[0].name: contains a NUL character" },
+		{ "null", NULL },
+		{ "[]", NULL },
+		{ "[{},{\"name\":null},{\"name\":\"\"},{\"name\":\"s\"}]", NULL },
+	};
+	struct rig *t = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
+		cleanup_free char *body =
+			str_format(OBJECT("ServiceAccount", "ns", "a", ",\"imagePullSecrets\":%s"), CASES[i].pulls);
+		struct came c;
+
+		apiserver_fail(t->server, "/serviceaccounts/a", 200, body, -1, 1);
+		c = fetch(t, SOURCE_ACCOUNT, "a");
+		if (c.has_account == !!CASES[i].words || c.err.code != (CASES[i].words ? -EBADMSG : 0) ||
+		    !str_starts(err_text(&c.err), CASES[i].words ?: ""))
+			fail_msg("%s: %s", CASES[i].pulls, err_text(&c.err));
+	}
+}
+
 static void a_404_of_somebody_else_is_no_word_about_the_object(void **state)
 {
 	struct rig *t = *state;
@@ -593,6 +626,7 @@ int main(void)
 		RIGGED(what_stays_forbidden_is_said),
 		RIGGED(a_server_that_asks_for_more_patience_than_there_is_does_not_answer),
 		RIGGED(an_answer_that_is_none_is_refused),
+		RIGGED(an_account_of_wrong_types_is_none),
 		RIGGED(a_404_of_somebody_else_is_no_word_about_the_object),
 		RIGGED(an_account_comes_or_is_forbidden_at_once),
 		RIGGED(who_is_not_there_is_not_waited_for),
