@@ -8,8 +8,7 @@
 #include "common/buf.h"
 #include "common/secmem.h"
 #include "common/str.h"
-#include "test/lib/skip.h"
-#include "test/lib/valgrind.h"
+#include "test/lib/starved.h"
 
 struct parsed {
 	struct manifest_object *objects;
@@ -336,38 +335,6 @@ static void more_than_the_memory_holds_is_refused(void **state)
 	forget(&p);
 }
 
-static size_t calls_left; /* until one gets no memory; 0: all get some */
-
-#ifdef __SANITIZE_ADDRESS__ /* it has its own */
-static const bool calls_can_fail = false;
-#else
-static const bool calls_can_fail = true;
-
-static bool has_memory(void)
-{
-	return calls_left == 0 || --calls_left > 0;
-}
-
-/* glibc's, so that they can fail. */
-extern void *__libc_malloc(size_t size);
-extern void *__libc_calloc(size_t n, size_t size);
-extern void *__libc_realloc(void *old, size_t size);
-void *malloc(size_t size)
-{
-	return has_memory() ? __libc_malloc(size) : NULL;
-}
-
-void *calloc(size_t n, size_t size)
-{
-	return has_memory() ? __libc_calloc(n, size) : NULL;
-}
-
-void *realloc(void *old, size_t size)
-{
-	return has_memory() ? __libc_realloc(old, size) : NULL;
-}
-#endif
-
 /* Whichever call it is that fails. */
 static void want_of_memory_is_told_from_a_full_secret_memory(void **state)
 {
@@ -377,8 +344,7 @@ static void want_of_memory_is_told_from_a_full_secret_memory(void **state)
 	struct parsed p;
 	bool failed;
 
-	if (!calls_can_fail || under_valgrind())
-		skip_because("ASan's and valgrind's own calls cannot be made to fail");
+	skip_unless_calls_can_fail();
 	do {
 		calls_left = ++i;
 		(void)parse(TEXT, &p);

@@ -10,6 +10,7 @@
 #include "agent/reason.h"
 #include "common/buf.h"
 #include "common/str.h"
+#include "test/lib/starved.h"
 
 static json_t *json_from(const char *text)
 {
@@ -473,6 +474,44 @@ static void what_has_no_room_is_made_later(void **state)
 	assert_int_equal(view_make(pod, &pod->volumes[0], ENTRIES(NULL), NULL, &view, &e), 0);
 }
 
+/* Whichever call it is that fails, and although the secret memory had no room a moment ago. */
+static void want_of_memory_is_told_from_a_full_secret_memory(void **state)
+{
+	static const char POD_TEXT[] =
+		"{\"metadata\":{\"name\":\"p\",\"namespace\":\"ns\",\"uid\":\"u1\",\"labels\":{\"a\":\"b\"}},"
+		"\"spec\":{\"volumes\":[{\"name\":\"v\",\"projected\":{\"sources\":["
+		"{\"secret\":{\"name\":\"s\"}},"
+		"{\"downwardAPI\":{\"items\":[{\"path\":\"l\","
+		"\"fieldRef\":{\"fieldPath\":\"metadata.labels\"}}]}}]}},"
+		"{\"name\":\"w\",\"emptyDir\":{}}],"
+		"\"containers\":[{\"name\":\"c\",\"volumeMounts\":["
+		"{\"name\":\"v\",\"mountPath\":\"/v\"},{\"name\":\"w\",\"mountPath\":\"/v/w\"}]}]}}";
+	cleanup_secret_object struct secret *secret = NULL;
+	struct store_entry entry = { .ns = "ns", .name = "s", .state = STORE_PRESENT, .error = ERR_NOTE_NONE };
+	const struct store_entry *const entries[] = { &entry, NULL };
+	size_t n_starved = 0, i = 0;
+	bool failed;
+
+	skip_unless_calls_can_fail();
+	entry.secret = secret = secret_make();
+	do {
+		cleanup_pod struct pod *pod = pod_from(POD_TEXT);
+		cleanup(view_deinit) struct view view = { .n_files = 0 };
+		struct err e = ERR_INIT;
+		int r;
+
+		assert_null(secmem_alloc(64 << 20));
+		calls_left = ++i;
+		r = view_make(pod, &pod->volumes[0], entries, NULL, &view, &e);
+		failed = calls_left == 0;
+		calls_left = 0;
+		n_starved += r < 0;
+		if (r < 0 && (r != -ENOMEM || reason_of_error(&e) != REASON_OUT_OF_MEMORY))
+			fail_msg("call %zu: %s: %s", i, reason_name(reason_of_error(&e)), err_text(&e));
+	} while (failed);
+	assert_true(n_starved > 10);
+}
+
 static void config_maps_have_their_own_words(void **state)
 {
 	cleanup_pod struct pod *pod =
@@ -627,6 +666,7 @@ int main(void)
 		cmocka_unit_test(what_the_pod_says_is_of_the_pod),
 		cmocka_unit_test(what_the_pod_says_is_in_memory_once),
 		cmocka_unit_test(what_has_no_room_is_made_later),
+		cmocka_unit_test(want_of_memory_is_told_from_a_full_secret_memory),
 		cmocka_unit_test(config_maps_have_their_own_words),
 		cmocka_unit_test(one_bad_source_fails_them_all),
 		cmocka_unit_test(nested_mount_points_are_the_kubelets),
