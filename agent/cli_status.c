@@ -279,7 +279,7 @@ static void print_health(const json_t *status)
 	putchar('\n');
 }
 
-/* What the kernel enforces, and what it does not have; as words, with commas. */
+/* What the kernel enforces, and what it does not have; as words, with commas. A gap is for everybody to see. */
 static void add_sandbox(struct rows *t, const json_t *sandbox)
 {
 	static const struct {
@@ -287,7 +287,6 @@ static void add_sandbox(struct rows *t, const json_t *sandbox)
 	} lists[] = { { "in force", "inForce" }, { "missing", "missing" } };
 
 	t->section = "sandbox";
-	t->wide = true;
 	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
 		cleanup_buf struct buf text = BUF_INIT(LINE_MAX_BYTES);
 		const json_t *word;
@@ -295,6 +294,7 @@ static void add_sandbox(struct rows *t, const json_t *sandbox)
 
 		json_array_foreach (json_object_get(sandbox, lists[i].member), j, word)
 			buf_printf(&text, "%s%s", j ? ", " : "", json_string_value(word) ?: "");
+		t->wide = str_eq(lists[i].key, "in force") || text.len == 0;
 		add_str(t, lists[i].key, text.data ?: "");
 	}
 	t->wide = false;

@@ -88,6 +88,7 @@ would_be_open() {
 	return "$rc"
 }
 state() { "$secretlet" status --runtime-dir "$run" -o json | jq -r "$1"; }
+gaps() { "$secretlet" status --runtime-dir "$run" | sed -n '/^sandbox$/,$ s/^  missing  *//p'; }
 logged() { grep -c "$1" "$log"; }
 
 # --- what the kernel says of them
@@ -178,6 +179,7 @@ check_equal "what holds is said once" "$(logged 'sandbox: seccomp')" 1
 known=$(state '.sandbox.inForce | length')
 check_equal "and every rule is known" "$(state '(.sandbox.inForce + .sandbox.missing) | sort | join(" ")')" \
 	"landlock-devices landlock-files landlock-scopes landlock-tcp memory-deny-write-execute seccomp"
+check_equal "the table has the gaps alone" "$(gaps)" "$(state '.sandbox.missing | join(", ")')"
 check "an update comes through all of it" eval "put_secret two; becomes two"
 
 # --- the next agent
@@ -234,6 +236,7 @@ lacks() { # lacks NAME "MISSING..." WORDS OPTION...: it serves, and says once wh
 	check_equal "$name: one line" "$(logged 'the kernel .* does not have, and goes without')" 1
 	check "$name: with what is missing" grep -q "goes without: $words" "$log"
 	check_equal "$name: status has it, too" "$(state '.sandbox.missing | join(" ")')" "$missing"
+	check_equal "$name: and so has its table" "$(gaps)" "${missing// /, }"
 	check_equal "$name: it is healthy" "$(state .healthy)" true
 	stop
 }

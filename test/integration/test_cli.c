@@ -477,6 +477,31 @@ static void a_wide_table_has_more_columns(void **state)
 	}
 }
 
+/* Whoever looks sees it without asking for it; on a node that has everything there is nothing to see. */
+static void a_gap_of_the_sandbox_is_shown(void **state)
+{
+	struct fixture *f = *state;
+
+	f->status = "{\"healthy\": true, \"sandbox\": {\"inForce\": [\"seccomp\"], \"missing\": [\"landlock-files\", "
+		    "\"landlock-tcp\"]}}";
+	{
+		cleanup_program_result struct program_result narrow = RUN(f, "status"),
+							     wide = RUN(f, "status", "-owide");
+
+		assert_non_null(strstr(narrow.out, "\nsandbox\n  missing      landlock-files, landlock-tcp\nlog\n"));
+		assert_non_null(strstr(wide.out, "\nsandbox\n  in force       seccomp\n"
+						 "  missing        landlock-files, landlock-tcp\nlog\n"));
+	}
+	f->status = "{\"healthy\": true, \"sandbox\": {\"inForce\": [\"seccomp\"], \"missing\": []}}";
+	{
+		cleanup_program_result struct program_result narrow = RUN(f, "status"),
+							     wide = RUN(f, "status", "-owide");
+
+		assert_null(strstr(narrow.out, "sandbox"));
+		assert_non_null(strstr(wide.out, "\nsandbox\n  in force       seccomp\n  missing        -\nlog\n"));
+	}
+}
+
 static json_t *from_yaml(const char *text)
 {
 	struct yaml_doc *docs = NULL;
@@ -860,6 +885,7 @@ int main(void)
 		SERVED(an_answer_of_other_types_does_no_harm),
 		SERVED(pods_and_volumes_are_tables),
 		SERVED(a_wide_table_has_more_columns),
+		SERVED(a_gap_of_the_sandbox_is_shown),
 		SERVED(every_listing_is_the_same_in_yaml),
 		SERVED(one_pod_may_be_named),
 		SERVED(mounts_are_json_unless_a_table_is_wanted),
