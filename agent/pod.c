@@ -3,6 +3,8 @@
 
 #include "common/str.h"
 
+enum { FEW_CONTAINERS = 8 }; /* are looked through */
+
 int pod_new(struct pod **ret_p)
 {
 	struct pod *p = calloc(1, sizeof(*p));
@@ -129,6 +131,7 @@ static void pod_free(struct pod *p)
 	free(p->volume_options);
 	free(p->display);
 	free(p->by_volume);
+	free(p->by_name);
 	free(p->cache_revision);
 	free(p);
 }
@@ -203,8 +206,43 @@ const struct pod_volume *pod_find_volume(const struct pod *p, const char *name)
 	return NULL;
 }
 
+static int compare_names(const void *a, const void *b)
+{
+	const struct pod_container *const *x = a, *const *y = b;
+
+	return strcmp((*x)->name, (*y)->name);
+}
+
+static int compare_name(const void *name, const void *container)
+{
+	const struct pod_container *const *c = container;
+
+	return strcmp(name, (*c)->name);
+}
+
+/* Items that show a resource ask for one each: a pod with ten thousand of them, and thousands of containers, would keep everybody
+ * waiting otherwise. Without memory it is slow. */
+static void pod_sort_containers(struct pod *p)
+{
+	if (p->by_name || p->n_containers <= FEW_CONTAINERS)
+		return;
+	p->by_name = calloc(p->n_containers, sizeof(*p->by_name));
+	if (!p->by_name)
+		return;
+	for (size_t i = 0; i < p->n_containers; i++)
+		p->by_name[i] = &p->containers[i];
+	qsort(p->by_name, p->n_containers, sizeof(*p->by_name), compare_names);
+}
+
 const struct pod_container *pod_find_container(const struct pod *p, const char *name)
 {
+	const struct pod_container **found;
+
+	pod_sort_containers((struct pod *)(uintptr_t)p);
+	if (p->by_name) {
+		found = bsearch(name, p->by_name, p->n_containers, sizeof(*p->by_name), compare_name);
+		return found ? *found : NULL;
+	}
 	for (size_t i = 0; i < p->n_containers; i++)
 		if (str_eq(p->containers[i].name, name))
 			return &p->containers[i];

@@ -122,6 +122,7 @@ struct pod {
 	char *display; /* pod_display()'s own */
 	struct pod_mount_at *by_volume; /* pod_volume_mounts()'s own */
 	size_t n_by_volume;
+	const struct pod_container **by_name; /* pod_find_container()'s own */
 	char *cache_revision; /* cache.c's own: what a record of it would be, as a digest */
 };
 

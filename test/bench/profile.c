@@ -11,6 +11,7 @@
  *   profile tokens N   N tokens are wanted of an API server that is not there, and wait for their turns
  *
  *   profile mounts N   it is found out of N volumes of one pod whether they are mounted, and what is nested in them, by N mounts
+ *   profile resources N  a volume of one pod shows N of its N containers' limits
  *   profile nested N   a volume with N nested mount points is made, and changes
  *
  * A Secret has one key of 1 KiB; that of `volumes` a shorter one. */
@@ -23,7 +24,7 @@
 #include "test/unit/publishing.h"
 
 enum { VALUE_LEN = 1024, SECRET_MEMORY = 16 << 20 };
-#define USAGE "usage: profile event|publish|volumes|tokens|mounts|nested N"
+#define USAGE "usage: profile event|publish|volumes|tokens|mounts|resources|nested N"
 
 static _Noreturn void die(const char *what)
 {
@@ -283,6 +284,49 @@ static void mounts(size_t n)
 	look_at_mounts(p);
 }
 
+/* The items' containers are not in the order of the pod's. */
+static struct pod *resources_make(size_t n)
+{
+	cleanup_buf struct buf text = BUF_INIT(64 << 20);
+	struct json_issue issue = { .path = "" };
+	cleanup_json json_t *doc = NULL;
+	struct pod *p = NULL;
+
+	buf_add_str(&text,
+		    "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"p\",\"namespace\":\"default\","
+		    "\"uid\":\"u1\"},\"spec\":{\"volumes\":[{\"name\":\"v\",\"downwardAPI\":{\"items\":[");
+	for (size_t i = 0; i < n; i++)
+		buf_printf(&text,
+			   "%s{\"path\":\"%zu\",\"resourceFieldRef\":{\"containerName\":\"c%zu\",\"resource\":"
+			   "\"limits.cpu\"}}",
+			   i ? "," : "", i, n - 1 - i);
+	buf_add_str(&text, "]}}],\"containers\":[");
+	for (size_t i = 0; i < n; i++)
+		buf_printf(&text, "%s{\"name\":\"c%zu\",\"resources\":{\"limits\":{\"cpu\":\"2\"}}}", i ? "," : "", i);
+	if (buf_add_str(&text, "]}}") < 0 || json_parse(text.data, text.len, &doc, NULL) < 0 ||
+	    codec_pod(doc, &p, &issue) < 0)
+		die("the pod");
+	return p;
+}
+
+static __attribute__((noinline)) void show_resources(const struct pod *p)
+{
+	struct view view = { .n_files = 0 };
+
+	if (view_make(p, &p->volumes[0], (const struct store_entry *const[]){ NULL }, NULL, &view, NULL) < 0)
+		die("the resources");
+	view_deinit(&view);
+}
+
+static void resources(size_t n)
+{
+	cleanup_pod struct pod *p = resources_make(n);
+
+	if (secmem_init(SECRET_MEMORY, NULL) < 0)
+		die("secret memory");
+	show_resources(p);
+}
+
 static void nested(size_t n)
 {
 	cleanup_buf struct buf spec = BUF_INIT(1U << 30);
@@ -380,6 +424,8 @@ int main(int argc, char **argv)
 		volumes(n);
 	else if (str_eq(argv[1], "tokens"))
 		tokens(n);
+	else if (str_eq(argv[1], "resources"))
+		resources(n);
 	else if (str_eq(argv[1], "mounts"))
 		mounts(n);
 	else if (str_eq(argv[1], "nested"))

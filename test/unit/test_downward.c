@@ -158,13 +158,32 @@ static void only_what_is_shown_is_kept(void **state)
 	assert_int_equal(pod_find_container(cpu, "c")->requests.n, 3);
 }
 
+/* They are in no order. */
+static void each_of_many_containers_is_found(void **state)
+{
+	cleanup_buf struct buf text = BUF_INIT(1 << 20);
+	cleanup_pod struct pod *pod = NULL;
+	enum { MANY = 200 };
+
+	buf_add_str(&text,
+		    "{\"metadata\":{\"namespace\":\"ns\",\"name\":\"p\",\"uid\":\"u-1\"},\"spec\":{\"containers\":[");
+	for (size_t i = 0; i < MANY; i++)
+		buf_printf(&text, "%s{\"name\":\"c%zu\"}", i ? "," : "", i * 7 % MANY);
+	assert_int_equal(buf_add_str(&text, "]}}"), 0);
+	pod = pod_of(text.data);
+	for (size_t i = 0; i < MANY; i++)
+		assert_ptr_equal(pod_find_container(pod, pod->containers[i].name), &pod->containers[i]);
+	assert_null(pod_find_container(pod, "c"));
+	assert_null(pod_find_container(pod, "c200"));
+	assert_null(pod_find_container(pod, ""));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(texts_are_the_kubelets),
-		cmocka_unit_test(what_cannot_be_shown_says_why),
-		cmocka_unit_test(fields_that_are_none_are_refused),
-		cmocka_unit_test(only_what_is_shown_is_kept),
+		cmocka_unit_test(texts_are_the_kubelets),	    cmocka_unit_test(what_cannot_be_shown_says_why),
+		cmocka_unit_test(fields_that_are_none_are_refused), cmocka_unit_test(only_what_is_shown_is_kept),
+		cmocka_unit_test(each_of_many_containers_is_found),
 	};
 
 	json_setup();
