@@ -211,7 +211,7 @@ static json_t *report_volume(const struct report_state *s, const struct volume *
 		str_format("%s/%s/volumes/%s/%s", s->pods_dir, v->pod->uid, pod_volume_plugin(v->spec), v->spec->name);
 	/* the members of a secret volume are older than its sources, of which it has one, or none if it is spoilt */
 	const struct pod_volume_source *only = v->spec->sources;
-	bool is_secret = only && v->spec->kind == POD_VOLUME_SECRET;
+	bool is_secret = v->spec->kind == POD_VOLUME_SECRET && v->spec->n_sources > 0;
 
 	if (!path)
 		return NULL;

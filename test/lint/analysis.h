@@ -8,6 +8,7 @@
 #include "common/list.h"
 #ifdef ANALYSIS_AGENT
 #include "agent/cli.h"
+#include "agent/reason.h"
 #endif
 #ifdef ANALYSIS_TEST
 #include <setjmp.h>
@@ -41,6 +42,8 @@
 #define cli_fail(...)	      ANALYSIS_PROMISE(cli_fail(__VA_ARGS__), != CLI_OK)
 #define cli_fail_memory()     ANALYSIS_PROMISE(cli_fail_memory(), != CLI_OK)
 #define cli_fail_reply(reply) ANALYSIS_PROMISE(cli_fail_reply(reply), != CLI_OK)
+/* the negative code that it is given (reason.h) */
+#define reason_set(...) ANALYSIS_PROMISE(reason_set(__VA_ARGS__), < 0)
 #endif
 
 #ifdef ANALYSIS_TEST

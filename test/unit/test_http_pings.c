@@ -110,7 +110,7 @@ static struct watch *watch_of(struct rig *t, CURL *easy)
 
 static int socket_of(CURL *easy)
 {
-	struct sockaddr_in sin;
+	struct sockaddr_in sin = { .sin_family = AF_UNSPEC };
 	socklen_t len;
 	long port = 0;
 
@@ -311,7 +311,7 @@ static void wait_for_input(int fd)
 static bool write_ping(struct rig *t, CURL *easy)
 {
 	int fd = socket_of(easy);
-	struct sockaddr_in sin;
+	struct sockaddr_in sin = { .sin_family = AF_UNSPEC };
 	socklen_t len;
 	long port = 0;
 
