@@ -44,7 +44,7 @@ struct pod_jobs {
 	size_t n_jobs;
 	struct list waiting; /* of them, those that have not begun */
 	size_t n_later; /* of these, those that are among publish->later */
-	struct payload_size fresh; /* of these, what the new volumes are together */
+	struct payload_size fresh; /* of these, what the new volumes that are not large are together */
 };
 
 struct job {
@@ -66,7 +66,7 @@ struct job {
 	unsigned n_read_only; /* times that it waited for the file system to be made writable */
 	bool waits; /* for that */
 	bool fresh; /* JOB_VOLUME: of a new one */
-	bool large; /* the same, with many files when it came, alone or with the new ones of its pod that waited then */
+	bool large; /* the same, with many files when it came, alone or with its pod's small new ones that waited */
 	bool later; /* it is among publish->later */
 	bool mends; /* JOB_VOLUME: the new content is there, and some names that were in the way of others have gone */
 	bool shown; /* JOB_VOLUME, held: where a reader finds what is new */

@@ -77,28 +77,42 @@ static void later_have_a_turn(struct publish *p)
 	pod_goes_on(p, j->pod);
 }
 
-static void fresh_add(struct pod_jobs *pod, const struct job *j)
+/* Alone, or together with the small ones of its pod that wait: its large ones are in no small one's way. */
+static bool fresh_is_large(const struct pod_jobs *pod, const struct job *j)
 {
 	struct payload_size s = payload_size(j->payload);
 
+	s.n_nodes += pod->fresh.n_nodes;
+	s.n_bytes += pod->fresh.n_bytes;
+	return payload_size_is_large(s);
+}
+
+static void fresh_add(struct pod_jobs *pod, const struct job *j)
+{
+	struct payload_size s;
+
+	if (!j->fresh || j->large)
+		return;
+	s = payload_size(j->payload);
 	pod->fresh.n_nodes += s.n_nodes;
 	pod->fresh.n_bytes += s.n_bytes;
 }
 
 static void fresh_take(struct pod_jobs *pod, const struct job *j)
 {
-	struct payload_size s = payload_size(j->payload);
+	struct payload_size s;
 
+	if (!j->fresh || j->large)
+		return;
+	s = payload_size(j->payload);
 	pod->fresh.n_nodes -= s.n_nodes;
 	pod->fresh.n_bytes -= s.n_bytes;
 }
 
 void job_enqueue(struct publish *p, struct job *j)
 {
-	if (j->fresh) {
-		fresh_add(j->pod, j);
-		j->large = payload_size_is_large(j->pod->fresh);
-	}
+	j->large = j->fresh && fresh_is_large(j->pod, j);
+	fresh_add(j->pod, j);
 	j->later = j->large || j->pod->n_later > 0;
 	if (j->later && list_empty(&p->later))
 		p->n_overtaken = 0;
@@ -128,23 +142,16 @@ static void job_swap_payloads(struct job *a, struct job *b)
 bool job_renew(struct job *waits, struct job *j)
 {
 	struct pod_jobs *pod = j->pod;
-	bool large;
 
-	if (waits->fresh)
-		fresh_take(pod, waits);
-	if (j->fresh)
-		fresh_add(pod, j);
-	large = j->fresh && payload_size_is_large(pod->fresh);
-	if ((large && !waits->large) || (!j->fresh && waits->large && waits->later)) {
-		if (j->fresh)
-			fresh_take(pod, j);
-		if (waits->fresh)
-			fresh_add(pod, waits);
+	fresh_take(pod, waits);
+	if (j->fresh ? !waits->large && fresh_is_large(pod, j) : waits->large && waits->later) {
+		fresh_add(pod, waits);
 		return false;
 	}
 	waits->fresh = j->fresh;
 	j->fresh = false;
 	job_swap_payloads(waits, j);
+	fresh_add(pod, waits);
 	return true;
 }
 
@@ -157,8 +164,7 @@ void job_leave_queue(struct publish *p, struct job *j)
 {
 	list_remove(&j->link);
 	list_remove(&j->in_pod);
-	if (j->fresh)
-		fresh_take(j->pod, j);
+	fresh_take(j->pod, j);
 	if (j->later) {
 		j->later = false;
 		j->pod->n_later--;

@@ -845,6 +845,33 @@ static void a_small_one_that_has_grown_waits_as_a_large_one(void **state)
 	assert_true(place_of("mkdir big-0/volumes/p/more\n") < place_of("rename uid/volumes/p/a/..data_tmp"));
 }
 
+/* What its pod has ordered since is behind it. With what has come before it, it is no more than a small one may be. */
+static void a_small_one_keeps_its_place_before_a_large_one_of_its_pod(void **state)
+{
+	const struct volume_path small[] = { { "big-0", "p", "0" }, { "big-0", "p", "1" } };
+	struct result large[2] = { 0 }, fresh[2][3] = { 0 }, res[N] = { 0 };
+
+	begin_with("key=1");
+	f.log.max = 16 << 20;
+	for (int i = 0; i < 2; i++)
+		order_many(&small[i], 1, "", &fresh[i][0]);
+	order_large(0, false, &large[0]);
+	update_all("key=2", res);
+	order_large(0, false, &large[1]);
+	for (int n = 1; n < 3; n++)
+		for (int i = 0; i < 2; i++)
+			order_many(&small[i], n == 1 ? 2 : 600, "", &fresh[i][n]);
+	run();
+	assert_told_once(res, 0);
+	for (int i = 0; i < 2; i++)
+		for (int n = 0; n < 3; n++)
+			assert_int_equal(fresh[i][n].n == 1 ? fresh[i][n].r : 1, n < 2 ? -ESTALE : 0);
+	assert_int_equal(large[1].n == 1 ? large[1].r : -1, 0);
+	assert_true(place_of("mkdir big-0/volumes/p/0\n") < place_of("rename uid/volumes/p/a/..data_tmp"));
+	assert_true(place_of("rename uid/volumes/p/c/..data_tmp") < place_of("mkdir big-0/volumes/p/v\n"));
+	assert_true(place_of("mkdir big-0/volumes/p/v\n") < place_of("mkdir big-0/volumes/p/1\n"));
+}
+
 static void those_that_rest_end_with_publish(void **state)
 {
 	struct result res[N] = { 0 };
@@ -886,6 +913,7 @@ int main(void)
 		TEST(a_large_one_that_comes_when_none_waits_waits_for_as_many),
 		TEST(a_newer_payload_has_the_place_of_the_one_that_waits),
 		TEST(a_small_one_that_has_grown_waits_as_a_large_one),
+		TEST(a_small_one_keeps_its_place_before_a_large_one_of_its_pod),
 		TEST(those_that_rest_end_with_publish),
 	};
 
