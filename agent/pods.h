@@ -50,7 +50,7 @@ struct volume {
 	uint64_t n_bytes;
 	struct list asking; /* with the others that ask for a signal when they change (spec->on_change) */
 	/* on its way */
-	struct volume_flight *flight; /* the last one; NULL: it has landed */
+	struct volume_flight *flight; /* the last one; NULL: it has landed, or was of an earlier revision of the pod */
 	struct list flights; /* with those that it has overtaken */
 	uint64_t event_usec; /* CLOCK_MONOTONIC, of the first change that none of these shows; 0: they show all */
 	/* to be looked at again, soon: what is above is as it was before */

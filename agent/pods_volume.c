@@ -1,6 +1,6 @@
-/* Pods, one volume: from what its objects are now to a payload, and what became of that. It is looked at from the start each time;
- * what is kept between two looks is only what people are told, since when, and the flights of its payloads. Only the last one tells
- * what the volume shows: of one that lands after another has begun it is only measured how long that took. */
+/* Pods, one volume: from what its objects are now to a payload, and what became of that. It is looked at from the start
+ * each time; what is kept between two looks is only what people are told, since when, and the flights of its payloads.
+ * Each that lands tells what it shows, and only the last one whether the volume is ready and what is wrong with it. */
 #include "agent/pods_internal.h"
 
 #include <inttypes.h>
@@ -203,11 +203,10 @@ static void volume_retry_later(struct volume *v)
 }
 
 /* The flight's content is what is readable now, whether it had to be published or was there. */
-static void volume_settle(struct volume *v, struct volume_flight *f, bool unchanged, const struct publish_result *res)
+static void volume_tell(struct volume *v, struct volume_flight *f, bool unchanged, const struct publish_result *res)
 {
 	cleanup_free char *before = NULL;
-	const struct store_entry *trouble = volume_trouble(v);
-	bool first = v->updated_usec == 0, stays = res->flat != (v->spec->layout == POD_LAYOUT_FLAT);
+	bool first = v->updated_usec == 0;
 	struct log_field fields[6];
 
 	before = v->resource_version;
@@ -216,22 +215,31 @@ static void volume_settle(struct volume *v, struct volume_flight *f, bool unchan
 	v->updated_usec = res->realtime_usec;
 	v->n_files = f->n_files;
 	v->n_bytes = f->n_bytes;
+	volume_fields(v, fields);
+	fields[3] = (struct log_field){ "revision", v->resource_version };
+	fields[4] = (struct log_field){ "version", v->version };
+	fields[5] = (struct log_field){ NULL, NULL };
+	if (unchanged && !first) /* a first one was shown before it could be told */
+		log_debug(fields, "volume is as it was");
+	else if (volume_may_log(v, LOG_LEVEL_INFO))
+		log_info(fields, first ? "volume is ready" : "volume is updated");
+	if (!unchanged && !first && v->pod->pods->updated)
+		v->pod->pods->updated(v->pod->pods->updated_userdata, v, before);
+}
+
+/* It is the last one's, and what was wrong with the volume is not any more. */
+static void volume_settle(struct volume *v, struct volume_flight *f, bool unchanged, const struct publish_result *res)
+{
+	const struct store_entry *trouble = volume_trouble(v);
+	bool stays = res->flat != (v->spec->layout == POD_LAYOUT_FLAT);
+
 	v->condition = VOLUME_READY;
 	backoff_reset(&v->backoff);
 	if (trouble)
 		volume_set_error(v, trouble->error, trouble->reason);
 	else
 		volume_set_error(v, stays ? LAYOUT_STAYS : "", stays ? REASON_LAYOUT_STAYS : REASON_NONE);
-	volume_fields(v, fields);
-	fields[3] = (struct log_field){ "revision", v->resource_version };
-	fields[4] = (struct log_field){ "version", v->version };
-	fields[5] = (struct log_field){ NULL, NULL };
-	if (unchanged)
-		log_debug(fields, "volume is as it was");
-	else if (volume_may_log(v, LOG_LEVEL_INFO))
-		log_info(fields, first ? "volume is ready" : "volume is updated");
-	if (!unchanged && !first && v->pod->pods->updated)
-		v->pod->pods->updated(v->pod->pods->updated_userdata, v, before);
+	volume_tell(v, f, unchanged, res);
 }
 
 /* What is readable now has been switched. */
@@ -271,8 +279,14 @@ static void volume_flight_landed(void *userdata, int r, const struct publish_res
 		volume_measure(v, f, res);
 	else if (r < 0)
 		volume_pass_on(v, f);
-	if (v->flight != f)
+	if (v->flight != f) {
+		/* before anything can be read nobody is told: it may be what an earlier revision of the pod has asked for */
+		if (shown && v->updated_usec) {
+			volume_tell(v, f, r == PUBLISH_UNCHANGED, res);
+			volume_changed(v);
+		}
 		return;
+	}
 	v->flight = NULL;
 	if (shown)
 		volume_settle(v, f, r == PUBLISH_UNCHANGED, res);
@@ -479,8 +493,22 @@ const struct pod_volume_source *volume_find_source(const struct volume *v, const
 	return NULL;
 }
 
+/* They show what the pod's previous revision has asked for: none of them is the last one. */
+static void volume_inherit_flights(struct volume *v, struct volume *old)
+{
+	struct volume_flight *f;
+
+	while ((f = list_first(&old->flights, struct volume_flight, in_volume))) {
+		list_remove(&f->in_volume);
+		list_append(&v->flights, &f->in_volume);
+		f->volume = v;
+	}
+	old->flight = NULL;
+}
+
 void volume_inherit(struct volume *v, struct volume *old)
 {
+	volume_inherit_flights(v, old);
 	v->condition = old->condition == VOLUME_READY ? VOLUME_READY : VOLUME_WAITING;
 	free(v->resource_version); /* what volume_find() found */
 	v->resource_version = TAKE_PTR(old->resource_version);
