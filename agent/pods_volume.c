@@ -37,6 +37,7 @@ struct volume_flight {
 	char *resource_version;
 	size_t n_files;
 	uint64_t n_bytes;
+	bool outlived; /* what was to follow it cannot be shown: what is wrong with the volume is known */
 };
 
 static void volume_flight_free(struct volume_flight *f)
@@ -227,7 +228,7 @@ static void volume_tell(struct volume *v, struct volume_flight *f, bool unchange
 		v->pod->pods->updated(v->pod->pods->updated_userdata, v, before);
 }
 
-/* It is the last one's, and what was wrong with the volume is not any more. */
+/* It is the last one's, and what was wrong with the volume before is not any more. */
 static void volume_settle(struct volume *v, struct volume_flight *f, bool unchanged, const struct publish_result *res)
 {
 	const struct store_entry *trouble = volume_trouble(v);
@@ -235,7 +236,9 @@ static void volume_settle(struct volume *v, struct volume_flight *f, bool unchan
 
 	v->condition = VOLUME_READY;
 	backoff_reset(&v->backoff);
-	if (trouble)
+	if (f->outlived)
+		volume_set_error(v, v->error, v->reason); /* for those who read it, too, if it is new */
+	else if (trouble)
 		volume_set_error(v, trouble->error, trouble->reason);
 	else
 		volume_set_error(v, stays ? LAYOUT_STAYS : "", stays ? REASON_LAYOUT_STAYS : REASON_NONE);
@@ -387,6 +390,8 @@ void volume_make(struct volume *v)
 		if (v->condition != VOLUME_READY)
 			v->condition = r == -EAGAIN || r == -ENOENT ? VOLUME_WAITING : VOLUME_FAILED;
 		volume_set_error(v, err_text(&e), reason_of_error(&e));
+		if (v->flight)
+			v->flight->outlived = true;
 	}
 	volume_changed(v);
 }

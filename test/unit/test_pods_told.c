@@ -63,7 +63,8 @@ static void say_pod(const char *options)
 {
 	cleanup_json json_t *j = json_from("{\"metadata\":{\"name\":\"p\",\"namespace\":\"ns\",\"uid\":\"p\","
 					   "\"annotations\":{}},"
-					   "\"spec\":{\"volumes\":[{\"name\":\"v\",\"secret\":{\"secretName\":\"s\"}}],"
+					   "\"spec\":{\"volumes\":[{\"name\":\"v\",\"secret\":{\"secretName\":\"s\","
+					   "\"items\":[{\"key\":\"k\",\"path\":\"k\"}]}}],"
 					   "\"containers\":[{\"name\":\"c\",\"volumeMounts\":[{\"name\":\"v\","
 					   "\"mountPath\":\"/v\"}]}]}}");
 	json_t *annotations = json_object_get(json_object_get(j, "metadata"), "annotations");
@@ -74,12 +75,12 @@ static void say_pod(const char *options)
 	pods_pod_changed(node.pods, pod);
 }
 
-/* value: base64 */
+/* value: base64; NULL: it lacks the key */
 static void say_secret(const char *revision, const char *value)
 {
 	cleanup_free char *text = str_format("{\"metadata\":{\"name\":\"s\",\"namespace\":\"ns\",\"uid\":\"su\","
-					     "\"resourceVersion\":\"%s\"},\"data\":{\"k\":\"%s\"}}",
-					     revision, value);
+					     "\"resourceVersion\":\"%s\"},\"data\":{\"%s\":\"%s\"}}",
+					     revision, value ? "k" : "other", value ?: "");
 	cleanup_secret_object struct secret *s = NULL;
 	cleanup_json json_t *j = json_from(text);
 
@@ -192,6 +193,24 @@ static void a_held_update_that_can_be_seen_is_told_when_another_waits(void **sta
 	assert_updates("1>2 2>3 ");
 }
 
+/* Whether anything could be read before or not. */
+static void what_cannot_be_shown_is_said_when_what_was_before_it_lands(void **state)
+{
+	say_pod("{}");
+	run();
+	for (int i = 0; i < 2; i++) {
+		begin(i ? "3" : "1", i ? "Mw==" : "MQ==");
+		say_secret(i ? "4" : "2", NULL);
+		assert_shows(i ? "3" : "1", i ? "3" : "1");
+		assert_int_equal(volume()->reason, REASON_KEY_NOT_FOUND);
+		assert_non_null(publish_error(f.publish, "p/volumes/kubernetes.io~secret/v"));
+	}
+	assert_updates("1>3 ");
+	say_secret("5", "NQ==");
+	assert_shows("5", "5");
+	assert_string_equal(volume()->error, "");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, told_setup, told_teardown)
@@ -200,6 +219,7 @@ int main(void)
 		TEST(an_update_that_can_be_seen_when_its_pod_changes_is_told),
 		TEST(a_volume_that_is_new_when_its_pod_changes_is_ready_once),
 		TEST(a_held_update_that_can_be_seen_is_told_when_another_waits),
+		TEST(what_cannot_be_shown_is_said_when_what_was_before_it_lands),
 	};
 
 	log_init("test", LOG_LEVEL_ERROR);
