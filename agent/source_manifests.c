@@ -1,11 +1,11 @@
 /* Manifests source: watches the folder and reads its files; what they mean together is manifest_set.c's business.
  *
- * Files are never read while they are being written, as far as inotify can tell: a file is read when its writer has closed
- * it or when it was renamed into place. IN_CREATE alone says that a writer has just begun, except for symbolic and hard
- * links, which are complete when they appear. A hard link whose other name is gone when we look, as a file without a
- * name that got one, cannot be told from what is being written: such a file is read when it has not changed for some
- * seconds. Events are gathered until the folder has been quiet for a moment, so that a change of several files is taken
- * as one.
+ * Files are never read while they are being written, as far as inotify can tell: a file is read when its writer has
+ * closed it or when it was renamed into place. IN_CREATE alone says that a writer has just begun, whatever was told of
+ * the name before and whatever else is a reason to read it, except for symbolic and hard links, which are complete when
+ * they appear. A hard link whose other name is gone when we look, as a file without a name that got one, cannot be told
+ * from what is being written: such a file is read when it has not changed for some seconds. Events are gathered until
+ * the folder has been quiet for a moment, so that a change of several files is taken as one.
  *
  * This process may have no right to the folder by its path: it lists it through an fd that was opened before privileges
  * were dropped, and files come from `files`. Nothing but the listing and reading of regular files touches a disk here.
@@ -47,6 +47,7 @@
 #define QUIET_USEC    (5 * USEC_PER_MSEC)
 #define WAIT_MAX_USEC (50 * USEC_PER_MSEC) /* and then a last QUIET_USEC at most */
 #define BEGUN_USEC    (5 * USEC_PER_SEC) /* without a change, after which nobody is taken to be writing it */
+#define READS_MAX     128 /* of events at one time: as many as the kernel's queue has room for, as a rule */
 #define POSTPONED_MAX 20 /* batches that are not told because all is read again; then they are */
 
 static const struct backoff_policy STARVED = { .first_usec = 10 * USEC_PER_SEC,
@@ -63,8 +64,9 @@ struct manifest_file {
 	bool listed; /* was there when the folder was listed last */
 	bool asked; /* it was to be opened: what it gave may count */
 	bool is_link;
-	bool changed; /* to be read with the next batch */
+	bool changed; /* to be read with the next batch, if it is complete */
 	bool created; /* somebody has begun to write it */
+	bool closed; /* since then: counts for what is opened from now on */
 	struct {
 		uint64_t since_usec; /* loop_now() when it was first seen so; 0: it is not, for all we know */
 		off_t size;
@@ -200,9 +202,9 @@ static bool is_being_written(struct manifests *m, struct manifest_file *f, const
 			  f->begun.mtime.tv_nsec == st->st_mtim.tv_nsec;
 
 	f->begun.since_usec = 0;
-	if (!f->created || f->is_link || st->st_nlink > 1)
-		return false;
-	if (since_usec && same && now_usec >= since_usec + BEGUN_USEC)
+	if (f->is_link || st->st_nlink > 1 || (since_usec && same && now_usec >= since_usec + BEGUN_USEC))
+		f->created = false;
+	if (!f->created)
 		return false;
 	f->begun.since_usec = since_usec && same ? since_usec : now_usec;
 	f->begun.size = st->st_size;
@@ -224,7 +226,7 @@ static void look_at_begun(struct loop_source *source, void *userdata)
 		if (!f->begun.since_usec)
 			continue;
 		if (now_usec >= f->begun.since_usec + BEGUN_USEC)
-			any = f->created = true;
+			any = f->changed = true;
 		else
 			next_usec = MIN(next_usec, f->begun.since_usec + BEGUN_USEC - now_usec);
 	}
@@ -300,7 +302,7 @@ static void read_starved(struct loop_source *source, void *userdata)
 }
 
 static void pump(struct manifests *m);
-static void read_events(struct manifests *m);
+static bool read_events(struct manifests *m);
 static void sort_queue(struct manifests *m);
 
 /* Before the batch is told: a file that was renamed is refused as long as its old name counts, and what is in it would be
@@ -341,6 +343,9 @@ static void opened(void *userdata, int take_fd, int r)
 
 	f->opening = f->starved = false;
 	m->n_opening--;
+	/* that it was made just before it was opened may wait to be heard */
+	for (int n = 0; n < READS_MAX && read_events(m); n++)
+		;
 	/* the folder went away meanwhile: what was read stays */
 	if (m->folder.wd < 0)
 		r = -ECANCELED;
@@ -350,7 +355,7 @@ static void opened(void *userdata, int take_fd, int r)
 		fail_file(m, f, &e);
 	} else if (r == -ENOENT || r == -ENOTDIR) {
 		/* it may have come again since */
-		if (f->changed || f->created)
+		if (f->changed)
 			gather(m);
 		else
 			forget_file(m, f);
@@ -361,7 +366,6 @@ static void opened(void *userdata, int take_fd, int r)
 		r = read_file(m, f, fd, &e);
 		if (r < 0)
 			fail_file(m, f, &e);
-		f->created = false;
 	}
 	pump(m);
 }
@@ -498,18 +502,18 @@ static void queue_changed(struct manifests *m)
 	struct manifest_file *f;
 
 	for (size_t it = 0; (f = map_next(&m->known, &it));) {
-		bool wanted = m->read_all || f->changed || f->created || !f->listed;
+		bool wanted = m->read_all || f->changed || !f->listed;
 
 		if (!wanted)
 			continue;
 		/* its answer may be older than the change: once more, with the next batch, which sees by itself what
 		 * is not listed */
 		if (f->opening) {
-			f->changed |= m->read_all || f->created;
+			f->changed |= m->read_all;
 			gather(m);
 			continue;
 		}
-		f->created = f->created && !f->changed && !m->read_all;
+		f->created = f->created && !f->closed;
 		f->changed = false;
 		f->asked = true;
 		list_remove(&f->queue_link);
@@ -569,7 +573,11 @@ static void folder_suspect(void *userdata)
 static void folder_opened(void *userdata, bool another)
 {
 	struct manifests *m = userdata;
+	struct manifest_file *f;
 
+	/* it has other files by these names */
+	for (size_t it = 0; another && (f = map_next(&m->known, &it));)
+		f->created = false;
 	m->read_all = true;
 	gather(m);
 	/* they may lie in it, or it may have gone with the folder above */
@@ -609,10 +617,10 @@ static void handle_name(struct manifests *m, const char *name, uint32_t mask)
 		m->read_all = true;
 		return;
 	}
-	if (mask & IN_CREATE)
-		f->created = true;
-	else
-		f->changed = true;
+	f->changed = true;
+	/* what was told of the name before is of a file that has gone, if it is made now */
+	f->created |= (mask & IN_CREATE) != 0;
+	f->closed = !(mask & IN_CREATE);
 }
 
 static void handle_event(struct manifests *m, const struct inotify_event *ev)
@@ -632,7 +640,8 @@ static void handle_event(struct manifests *m, const struct inotify_event *ev)
 		handle_name(m, ev->name, ev->mask);
 }
 
-static void read_events(struct manifests *m)
+/* True: there were some, and may be more. */
+static bool read_events(struct manifests *m)
 {
 	alignas(struct inotify_event) char room[16 * (sizeof(struct inotify_event) + NAME_MAX + 1)];
 	ssize_t n;
@@ -646,6 +655,7 @@ static void read_events(struct manifests *m)
 		at += sizeof(*ev) + ev->len;
 		handle_event(m, ev);
 	}
+	return n > 0;
 }
 
 static void readable(struct loop_source *source, int fd, uint32_t revents, void *userdata)

@@ -144,6 +144,9 @@ static void drop(struct world *w, const char *name)
 	assert_int_equal(unlink(path), 0);
 }
 
+/* Good YAML by itself. */
+#define HALF "apiVersion: v1\nkind: Secret\nmetadata: {name: db}\n"
+
 static void put_secret(struct world *w, const char *file, const char *name, const char *value)
 {
 	cleanup_free char *text = str_format(
@@ -794,8 +797,7 @@ static void a_file_is_read_when_its_writer_has_closed_it(void **state)
 	want(w, "db");
 	expect(w, "secret default/db k=one");
 
-	/* half of it is good YAML by itself */
-	fd = begin_writing(w, "db.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: db}\n");
+	fd = begin_writing(w, "db.yaml", HALF);
 	expect_nothing(w);
 	assert_int_equal(file_write_all(fd, "stringData: {k: two}\n", 21), 0);
 	expect_nothing(w);
@@ -811,6 +813,45 @@ static void a_file_is_read_when_its_writer_has_closed_it(void **state)
 	close(fd);
 	expect(w, "secret default/new k=new");
 	assert_int_equal(health(w).n_rejected, 0);
+}
+
+/* rm x; cmd > x: the end of the one is no sign that the other is complete. Half a list of pods is one that takes some away. */
+static void a_file_that_is_made_anew_is_read_when_its_writer_has_closed_it(void **state)
+{
+	struct world *w = *state;
+	int fd;
+
+	put_secret(w, "db.yaml", "db", "one");
+	begin(w);
+	expect(w, "synced");
+	want(w, "db");
+	expect(w, "secret default/db k=one");
+
+	/* the loop does not run meanwhile: one batch */
+	drop(w, "db.yaml");
+	fd = begin_writing(w, "db.yaml", HALF);
+	expect_nothing(w);
+	/* nor is it read because all are */
+	assert_int_equal(source_refresh(w->source, OBJECT_SECRET, "default", "db"), 0);
+	expect(w, "secret default/db k=one");
+	expect_nothing(w);
+	assert_int_equal(file_write_all(fd, "stringData: {k: two}\n", 21), 0);
+	close(fd);
+	expect(w, "secret default/db k=two");
+
+	/* what was closed before is another one */
+	close(begin_writing(w, "db.yaml", HALF));
+	drop(w, "db.yaml");
+	fd = begin_writing(w, "db.yaml", HALF);
+	expect_nothing(w);
+	assert_int_equal(file_write_all(fd, "stringData: {k: three}\n", 23), 0);
+	close(fd);
+	expect(w, "secret default/db k=three");
+	/* gone for good */
+	drop(w, "db.yaml");
+	close(begin_writing(w, "db.yaml", HALF));
+	drop(w, "db.yaml");
+	expect(w, "secret default/db absent");
 }
 
 static void a_refused_object_keeps_its_last_good_version(void **state)
@@ -1921,6 +1962,8 @@ struct held_files {
 	} held[HELD_MAX];
 	size_t n;
 	int fail; /* instead of opening */
+	bool makes; /* before opening: somebody has just made the file, and written half of it */
+	int made_fd;
 };
 
 static int held_allow(struct files *f, const char *path)
@@ -1951,9 +1994,16 @@ static int held_watch(struct files *f, int inotify_fd, const char *folder, files
 static int held_open(struct files *f, const char *path, files_open_fn fn, void *userdata)
 {
 	struct held_files *h = container_of(f, struct held_files, files);
-	int fd = h->fail ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), r = h->fail ?: fd < 0 ? -errno : 0;
+	int fd, r;
 
 	assert_true(h->n < HELD_MAX);
+	if (h->makes) {
+		h->made_fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+		assert_true(h->made_fd >= 0);
+		assert_int_equal(file_write_all(h->made_fd, HALF, strlen(HALF)), 0);
+	}
+	fd = h->fail ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	r = h->fail ?: fd < 0 ? -errno : 0;
 	h->held[h->n].opened = fn;
 	h->held[h->n].userdata = userdata;
 	h->held[h->n].fd = fd;
@@ -2003,6 +2053,23 @@ static void begin_held(struct world *w, struct held_files *h)
 	expect(w, "synced");
 	want(w, "db");
 	expect(w, "secret default/db k=one");
+}
+
+/* As soon as something is told, or the time is up; everything that is asked for is answered. */
+static void answer_until_told(struct world *w, struct held_files *h)
+{
+	eventually(w, (release(h), w->n_log > w->n_seen));
+}
+
+/* As often as there is something for it. */
+static void answer_for(struct world *w, struct held_files *h, uint64_t usec)
+{
+	uint64_t until_usec = clock_monotonic_usec() + usec;
+
+	while (clock_monotonic_usec() < until_usec) {
+		assert_true(loop_run_once(w->loop, 5 * USEC_PER_MSEC) >= 0);
+		release(h);
+	}
 }
 
 static void a_file_that_changes_while_it_is_opened_is_read_once_more(void **state)
@@ -2088,6 +2155,27 @@ static void a_folder_that_is_switched_all_the_time_is_told_all_the_same(void **s
 	}
 }
 
+/* That it went was heard, and that it comes again is not yet when it is opened. */
+static void a_file_that_is_made_anew_while_it_is_opened_is_read_when_it_is_closed(void **state)
+{
+	struct world *w = *state;
+	struct held_files h;
+
+	put_secret(w, "db.yaml", "db", "one");
+	begin_held(w, &h);
+	drop(w, "db.yaml");
+	h.makes = true;
+	wait_for_held(w, &h);
+	h.makes = false;
+	release(&h);
+	answer_for(w, &h, 20 * USEC_PER_MSEC);
+	assert_int_equal(w->n_log, w->n_seen);
+	assert_int_equal(file_write_all(h.made_fd, "stringData: {k: two}\n", 21), 0);
+	close(h.made_fd);
+	answer_until_told(w, &h);
+	expect(w, "secret default/db k=two");
+}
+
 static void keys_that_change_while_they_are_opened_are_read_once_more(void **state)
 {
 	struct world *w = *state;
@@ -2141,12 +2229,6 @@ static void answers_that_come_when_the_folder_is_gone_do_not_count(void **state)
 	/* it is answered with what is known */
 	expect(w, "secret default/db k=one");
 	assert_int_equal(rename(away, w->dir), 0);
-}
-
-/* As soon as something is told, or the time is up; everything that is asked for is answered. */
-static void answer_until_told(struct world *w, struct held_files *h)
-{
-	eventually(w, (release(h), w->n_log > w->n_seen));
 }
 
 /* The watch is the first folder's, what is opened is the second. */
@@ -2461,6 +2543,7 @@ int main(void)
 		TEST(a_folder_that_never_rests_is_read_all_the_same),
 		TEST(a_folder_that_is_switched_all_the_time_is_told_all_the_same),
 		TEST(a_file_is_read_when_its_writer_has_closed_it),
+		TEST(a_file_that_is_made_anew_is_read_when_its_writer_has_closed_it),
 		TEST(a_refused_object_keeps_its_last_good_version),
 		TEST(the_others_in_a_file_are_not_held_up_by_a_refused_one),
 		TEST(a_file_that_is_no_yaml_keeps_what_it_gave),
@@ -2503,6 +2586,7 @@ int main(void)
 		TEST(keys_in_a_folder_that_comes_back_are_read_again),
 		TEST(a_file_that_changes_while_it_is_opened_is_read_once_more),
 		TEST(a_file_that_comes_back_while_it_is_opened_is_read),
+		TEST(a_file_that_is_made_anew_while_it_is_opened_is_read_when_it_is_closed),
 		TEST(keys_that_change_while_they_are_opened_are_read_once_more),
 		TEST(answers_that_come_when_the_folder_is_gone_do_not_count),
 		TEST(a_folder_that_goes_while_it_is_opened_is_not_followed),
