@@ -58,14 +58,19 @@ bool manifest_folder_is_there(struct manifest_folder *f)
 	return f->wd >= 0;
 }
 
-/* Without it, only the end of a folder that had something in it is noticed. */
-static void above_watched(void *userdata, int wd)
+/* Without its watch, only the end of a folder that had something in it is noticed. */
+static void check_above(const struct manifest_folder *f)
 {
-	struct manifest_folder *f = userdata;
-
-	f->above_wd = MAX(wd, -1);
-	if (wd < 0)
+	if (f->above_wd < 0)
 		log_warning(NULL, "%s: cannot watch the folder above; its deletion may not be seen", f->path);
+}
+
+/* Another one takes its place. The watch may be the keys', too: they are read again when the folder is opened. */
+static void leave_above(struct manifest_folder *f)
+{
+	if (f->above_wd >= 0 && f->above_wd != f->wd)
+		inotify_rm_watch(f->inotify_fd, f->above_wd);
+	f->above_wd = -1;
 }
 
 /* ---- opened anew ---- */
@@ -103,8 +108,7 @@ static void folder_opened(void *userdata, int take_fd, int r)
 	f->wd = f->next_wd;
 	f->next_wd = -1;
 	f->reopening = false;
-	if (files_watch(f->files, f->inotify_fd, f->above, above_watched, f) < 0)
-		above_watched(f, -1);
+	check_above(f);
 	/* the one that could not be listed: whether it can be now is still to be seen */
 	if (another)
 		log_info(NULL, "%s: the manifests folder is watched again", f->path);
@@ -123,7 +127,21 @@ static void folder_watched(void *userdata, int wd)
 		folder_refused(f, r);
 }
 
-/* Watched first: if it is another one that is opened then, the end of the one that is watched is told. */
+/* One that has gone with a folder further up is left only now, which may cost this try: its end is one. */
+static void above_watched(void *userdata, int wd)
+{
+	struct manifest_folder *f = userdata;
+	int r;
+
+	if (wd != f->above_wd)
+		leave_above(f);
+	f->above_wd = MAX(wd, -1);
+	r = files_watch(f->files, f->inotify_fd, f->path, folder_watched, f);
+	if (r < 0)
+		folder_refused(f, r);
+}
+
+/* Watched first, from above: if it is another one that is opened then, the end of one that is watched is told. */
 static void retry_folder(struct loop_source *source, void *userdata)
 {
 	struct manifest_folder *f = userdata;
@@ -133,7 +151,7 @@ static void retry_folder(struct loop_source *source, void *userdata)
 		return;
 	f->end_seen = false;
 	f->reopening = true;
-	r = files_watch(f->files, f->inotify_fd, f->path, folder_watched, f);
+	r = files_watch(f->files, f->inotify_fd, f->above, above_watched, f);
 	if (r < 0)
 		folder_refused(f, r);
 }
@@ -155,6 +173,8 @@ bool manifest_folder_hear(struct manifest_folder *f, const struct inotify_event 
 	if (ev->wd != f->wd && !(ev->wd == f->above_wd && (ev->mask & IN_MOVE_SELF)))
 		return false;
 	if (ev->mask & END_MASK) {
+		if (ev->wd == f->above_wd)
+			leave_above(f);
 		folder_gone(f);
 		return false;
 	}
@@ -170,13 +190,18 @@ void manifest_folder_miss(struct manifest_folder *f)
 
 static int watch_folder(struct manifest_folder *f, struct err *e)
 {
+	int why;
+
+	/* in the order of retry_folder() */
+	f->above_wd = inotify_add_watch(f->inotify_fd, f->above, ABOVE_MASK);
+	f->wd = inotify_add_watch(f->inotify_fd, f->path, WATCH_MASK);
+	why = errno;
 	f->dirfd = open(f->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (f->dirfd < 0)
 		return err_set(e, -errno, "manifests folder %s: %m", f->path);
-	f->wd = inotify_add_watch(f->inotify_fd, f->path, WATCH_MASK);
 	if (f->wd < 0)
-		return err_set(e, -errno, "watch manifests folder %s: %m", f->path);
-	above_watched(f, inotify_add_watch(f->inotify_fd, f->above, ABOVE_MASK));
+		return err_set(e, -why, "watch manifests folder %s: %s", f->path, strerror(why));
+	check_above(f);
 	return 0;
 }
 

@@ -1892,6 +1892,58 @@ static void an_empty_folder_may_be_removed_and_made_again(void **state)
 	*strrchr(w->dir, '/') = '\0';
 }
 
+/* Of the only instance of this process. */
+static size_t n_inotify_watches(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	const struct dirent *d;
+	size_t n = 0;
+
+	assert_non_null(dir);
+	while ((d = readdir(dir))) {
+		cleanup_free char *path = str_format("/proc/self/fdinfo/%s", d->d_name);
+		cleanup_file FILE *info = fopen(path, "re");
+		char line[256];
+
+		while (info && fgets(line, sizeof(line), info))
+			n += str_starts(line, "inotify wd:");
+	}
+	closedir(dir);
+	return n;
+}
+
+static void the_folder_above_may_be_renamed_and_leaves_nothing(void **state)
+{
+	struct world *w = *state;
+	cleanup_free char *private_path = path_in(w, "k"), *public_path = path_in(w, "p"), *up = path_in(w, "up");
+	struct sealing_public to;
+	struct err e = ERR_INIT;
+
+	assert_int_equal(sealing_generate(private_path, public_path, &to, &e), 0);
+	make_folder(w, "up");
+	make_folder(w, "up/in");
+	snprintf(w->dir + strlen(w->dir), 7, "/up/in");
+	begin_with_key(w, private_path);
+	expect(w, "synced");
+	want(w, "db");
+	expect(w, "secret default/db absent");
+	for (int i = 0; i < 3; i++) {
+		cleanup_free char *value = str_format("%d", i), *line = str_format("secret default/db k=%d", i),
+				  *away = str_format("%s.%d", up, i);
+
+		assert_int_equal(rename(up, away), 0);
+		wait_for_rejected(w, 1);
+		assert_int_equal(mkdir(up, 0755), 0);
+		assert_int_equal(mkdir(w->dir, 0755), 0);
+		put_sealed(w, &to, "db", value);
+		expect(w, line);
+		assert_int_equal(health(w).n_rejected, 0);
+		/* the folder, the one above, and the keys' */
+		eventually(w, n_inotify_watches() == 3);
+	}
+	w->dir[strlen(w->dir) - strlen("/up/in")] = '\0';
+}
+
 static void keys_may_lie_beside_the_folder(void **state)
 {
 	struct world *w = *state;
@@ -2231,6 +2283,47 @@ static void answers_that_come_when_the_folder_is_gone_do_not_count(void **state)
 	assert_int_equal(rename(away, w->dir), 0);
 }
 
+/* A folder, as far as what was asked for before leads to that. */
+static void wait_for_opening(struct world *w, struct held_files *h)
+{
+	wait_for_held(w, h);
+	while (!h->held[0].opened) {
+		release(h);
+		wait_for_held(w, h);
+	}
+}
+
+/* What is opened is the folder of before: where it is watched, nobody tells that the one above is another one since. */
+static void a_folder_above_that_goes_while_the_folder_is_opened_is_missed_by_nobody(void **state)
+{
+	struct world *w = *state;
+	cleanup_free char *up = path_in(w, "up"), *away = path_in(w, "away"), *aside = path_in(w, "aside");
+	struct held_files h;
+
+	make_folder(w, "up");
+	make_folder(w, "up/in");
+	snprintf(w->dir + strlen(w->dir), 7, "/up/in");
+	put_secret(w, "db.yaml", "db", "one");
+	begin_held(w, &h);
+	assert_int_equal(rename(up, aside), 0);
+	eventually(w, health(w).n_watches == 0);
+	assert_int_equal(mkdir(up, 0755), 0);
+	assert_int_equal(mkdir(w->dir, 0755), 0);
+	put_secret(w, "db.yaml", "db", "two");
+	wait_for_opening(w, &h);
+	assert_int_equal(rename(up, away), 0);
+	assert_int_equal(mkdir(up, 0755), 0);
+	assert_int_equal(mkdir(w->dir, 0755), 0);
+	put_secret(w, "db.yaml", "db", "three");
+	answer_until_told(w, &h);
+	expect(w, "secret default/db k=three");
+	/* and from now on */
+	put_secret(w, "db.yaml", "db", "four");
+	answer_until_told(w, &h);
+	expect(w, "secret default/db k=four");
+	w->dir[strlen(w->dir) - strlen("/up/in")] = '\0';
+}
+
 /* The watch is the first folder's, what is opened is the second. */
 static void a_folder_that_goes_while_it_is_opened_is_not_followed(void **state)
 {
@@ -2244,6 +2337,8 @@ static void a_folder_that_goes_while_it_is_opened_is_not_followed(void **state)
 	eventually(w, health(w).n_watches == 0);
 	assert_int_equal(mkdir(w->dir, 0755), 0);
 	put_secret(w, "db.yaml", "db", "two");
+	wait_for_held(w, &h); /* the watch of the one above */
+	release(&h);
 	wait_for_held(w, &h);
 	assert_int_equal(rename(w->dir, away_too), 0);
 	assert_int_equal(mkdir(w->dir, 0755), 0);
@@ -2582,6 +2677,7 @@ int main(void)
 		TEST(the_folder_may_be_deleted_with_all_that_is_in_it),
 		TEST(an_empty_folder_may_be_replaced),
 		TEST(an_empty_folder_may_be_removed_and_made_again),
+		TEST(the_folder_above_may_be_renamed_and_leaves_nothing),
 		TEST(keys_may_lie_beside_the_folder),
 		TEST(keys_in_a_folder_that_comes_back_are_read_again),
 		TEST(a_file_that_changes_while_it_is_opened_is_read_once_more),
@@ -2590,6 +2686,7 @@ int main(void)
 		TEST(keys_that_change_while_they_are_opened_are_read_once_more),
 		TEST(answers_that_come_when_the_folder_is_gone_do_not_count),
 		TEST(a_folder_that_goes_while_it_is_opened_is_not_followed),
+		TEST(a_folder_above_that_goes_while_the_folder_is_opened_is_missed_by_nobody),
 		TEST(what_stands_in_the_folders_place_is_said),
 		TEST(a_folder_that_cannot_be_listed_keeps_what_it_gave),
 		TEST(more_files_than_are_read_are_refused_as_a_whole),
