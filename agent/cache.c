@@ -518,7 +518,10 @@ static void on_written(void *userdata, int r, const void *data, size_t len, cons
 	struct cache *c = userdata;
 
 	if (r < 0) {
-		*c->next.items[c->at]->file = '\0'; /* there is none */
+		if (r == -EPIPE) /* it may be there, or half of it */
+			add_garbage(c, CACHE_TEMPORARY);
+		else
+			*c->next.items[c->at]->file = '\0'; /* there is none */
 		flush_failed(c, r, error);
 		return;
 	}

@@ -229,34 +229,32 @@ int cache_dir_read(int dirfd, const char *name, struct buf *out, struct err *e)
 	}
 }
 
-static int write_temporary(int dirfd, const char *temporary, const void *data, size_t len, struct err *e)
+static int write_temporary(int dirfd, const void *data, size_t len, struct err *e)
 {
-	cleanup_fd int fd = openat(dirfd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	cleanup_fd int fd = openat(dirfd, CACHE_TEMPORARY, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	int r;
 
 	if (fd < 0)
-		return err_set(e, -errno, "create %s: %m", temporary);
+		return err_set(e, -errno, "create " CACHE_TEMPORARY ": %m");
 	r = file_write_all(fd, data, len);
 	if (r == 0 && fsync(fd) < 0)
 		r = -errno;
-	return r < 0 ? err_set(e, r, "write %s: %s", temporary, strerror(-r)) : 0;
+	return r < 0 ? err_set(e, r, "write " CACHE_TEMPORARY ": %s", strerror(-r)) : 0;
 }
 
 int cache_dir_write(int dirfd, const char *name, const void *data, size_t len, bool commit, struct err *e)
 {
-	char temporary[CACHE_NAME_MAX];
 	int r;
 
-	snprintf(temporary, sizeof(temporary), TEMPORARY_PREFIX "%d", (int)getpid());
-	(void)unlinkat(dirfd, temporary, 0);
-	r = write_temporary(dirfd, temporary, data, len, e);
+	(void)unlinkat(dirfd, CACHE_TEMPORARY, 0);
+	r = write_temporary(dirfd, data, len, e);
 	/* what the index speaks of is there before it speaks of it */
 	if (r == 0 && commit && fsync(dirfd) < 0)
 		r = err_set(e, -errno, "flush the folder: %m");
-	if (r == 0 && renameat(dirfd, temporary, dirfd, name) < 0)
-		r = err_set(e, -errno, "rename %s to %s: %m", temporary, name);
+	if (r == 0 && renameat(dirfd, CACHE_TEMPORARY, dirfd, name) < 0)
+		r = err_set(e, -errno, "rename " CACHE_TEMPORARY " to %s: %m", name);
 	if (r < 0) {
-		(void)unlinkat(dirfd, temporary, 0);
+		(void)unlinkat(dirfd, CACHE_TEMPORARY, 0);
 		return r;
 	}
 	if (!commit || fsync(dirfd) == 0)

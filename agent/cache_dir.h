@@ -7,6 +7,7 @@
 #include "common/err.h"
 
 #define CACHE_INDEX_NAME "index"
+#define CACHE_TEMPORARY	 "tmp-new" /* what is being written; one at a time, for the folder is locked */
 #define CACHE_NAME_LEN	 32 /* of a record's file: hexadecimal digits, drawn by lot */
 #define CACHE_NAME_MAX	 48 /* with NUL, of any file of ours */
 #define CACHE_FILE_MAX	 ((size_t)16 << 20)

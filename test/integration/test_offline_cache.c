@@ -31,6 +31,8 @@ static struct faults {
 	_Atomic bool fail_unlink; /* of records */
 	_Atomic bool die_at_unlink; /* when it has been done */
 	_Atomic bool stop_index; /* when the index is opened */
+	_Atomic bool stop_write; /* when a record's text has been written, before it has its name */
+	_Atomic bool stop_rename; /* when it has it */
 } * faults;
 
 /* In front of the library's. */
@@ -77,6 +79,18 @@ int unlinkat(int dirfd, const char *name, int flags)
 	r = (int)syscall(SYS_unlinkat, dirfd, name, flags);
 	if (faults->die_at_unlink && cache_name_is_record(name))
 		_exit(EXIT_FAILURE);
+	return r;
+}
+
+int renameat(int dirfd, const char *from, int to_dirfd, const char *name)
+{
+	int r;
+
+	if (faults->stop_write && cache_name_is_record(name))
+		raise(SIGSTOP);
+	r = (int)syscall(SYS_renameat2, dirfd, from, to_dirfd, name, 0);
+	if (faults->stop_rename && cache_name_is_record(name))
+		raise(SIGSTOP);
 	return r;
 }
 
@@ -213,7 +227,7 @@ static struct cache_stats stats(void)
 	return s;
 }
 
-static size_t n_records(void)
+static size_t count_files(bool records)
 {
 	DIR *d = opendir(f.dir);
 	const struct dirent *entry;
@@ -221,9 +235,20 @@ static size_t n_records(void)
 
 	assert_non_null(d);
 	while ((entry = readdir(d)))
-		n += cache_name_is_record(entry->d_name);
+		n += records ? cache_name_is_record(entry->d_name) : *entry->d_name != '.';
 	closedir(d);
 	return n;
+}
+
+static size_t n_records(void)
+{
+	return count_files(true);
+}
+
+/* And the index, and what is left over. */
+static size_t n_files(void)
+{
+	return count_files(false);
 }
 
 static void write_one(void)
@@ -412,6 +437,28 @@ static void an_index_whose_writing_is_cut_off_may_be_there(void **state)
 	}
 }
 
+/* It may be there, or half of it, and what it was written for may have gone since: nobody else would remove it before the
+ * next start. */
+static void a_record_whose_writing_is_cut_off_does_not_stay(void **state)
+{
+	for (int n = 1; n <= 2; n++) { /* before and after it has its name */
+		write_one();
+		faults->stop_write = n == 1;
+		faults->stop_rename = n == 2;
+		f.revision++;
+		cache_touch(f.cache);
+		eventually_stopped();
+		faults->stop_write = faults->stop_rename = false;
+		assert_int_equal(n_files(), 3);
+		/* back to what the index says: there is nothing to write */
+		f.revision--;
+		replace_process();
+		eventually(&f, !stats().pending && !*stats().error);
+		eventually(&f, n_files() == 2);
+		assert_restores(1);
+	}
+}
+
 /* The records find room on a disk and the index does not: each attempt would take a little more of what there is. */
 static void an_attempt_that_fails_leaves_nothing(void **state)
 {
@@ -573,6 +620,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_restore_that_is_cut_off_is_begun_anew, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_index_whose_reading_is_cut_off_is_read_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_index_whose_writing_is_cut_off_may_be_there, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_record_whose_writing_is_cut_off_does_not_stay, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_attempt_that_fails_leaves_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(nor_does_one_after_a_refused_index, setup, teardown),
 		cmocka_unit_test_setup_teardown(both_states_stay_while_it_is_open_which_one_comes_back, setup,
