@@ -38,13 +38,13 @@ struct cache {
 	size_t n_files;
 	struct cache_file *garbage; /* to be removed */
 	size_t n_garbage, n_left; /* left: could not be */
-	uint64_t newest; /* generation that anything in the folder says it has */
+	uint64_t newest; /* generation that anything in the folder said it has at the start */
 	enum activity activity;
 	size_t at; /* of now.items, next.items or garbage */
 	bool loaded, dirty, restore;
 	bool cut_off; /* cache_restore() by the death of the process */
 	bool told; /* there was a cache_touch() */
-	bool whole; /* a flush writes at least the index */
+	bool whole; /* a flush writes at least the index: which one is on the disk is open */
 	bool changed; /* something of `next` is not as in `now` */
 	bool failed; /* the last flush did */
 	bool sweeps; /* removes before a flush */
@@ -392,9 +392,9 @@ static void remove_garbage(struct cache *c)
 static void flush_failed(struct cache *c, int r, const char *error)
 {
 	for (size_t i = 0; i < c->next.n_items; i++) {
-		const struct cache_item *item = c->next.items[i];
+		const struct cache_item *item = c->next.items[i], *old = cache_set_find(&c->now, item->kind, item->id);
 
-		if (item->generation == c->next.generation && *item->file)
+		if (*item->file && (!old || !str_eq(old->file, item->file)))
 			add_garbage(c, item->file);
 	}
 	cache_set_deinit(&c->next);
@@ -477,7 +477,6 @@ static void on_index_written(void *userdata, int r, const void *data, size_t len
 	cache_set_deinit(&c->now);
 	c->now = c->next;
 	c->next = (struct cache_set){ .generation = 0 };
-	c->newest = c->now.generation;
 	if (!cut_off) {
 		c->stats.refused = false;
 		c->stats.n_refused = 0;
@@ -714,6 +713,15 @@ static void flush(struct cache *c)
 	compare_next(c);
 }
 
+/* A record that no index speaks of yet must not look too new for the one that is there, nor for the older one while it is
+ * open which of two is there. So what is left over counts only where there is no index to be kept. */
+static uint64_t next_generation(const struct cache *c)
+{
+	if (c->stats.refused)
+		return c->newest + 1;
+	return c->whole ? c->now.generation : c->now.generation + 1;
+}
+
 static void compared(struct cache *c)
 {
 	if (!c->changed && c->next.n_items == c->now.n_items) {
@@ -723,7 +731,7 @@ static void compared(struct cache *c)
 		rest(c);
 		return;
 	}
-	c->next.generation = MAX(c->now.generation, c->newest) + 1;
+	c->next.generation = next_generation(c);
 	c->activity = WRITING;
 	c->at = 0;
 	write_next(c);

@@ -437,6 +437,52 @@ static void an_index_whose_writing_is_cut_off_may_be_there(void **state)
 	}
 }
 
+/* Nor does a record that is written next make the last index that is there for certain look like one that was put back. */
+static void while_it_is_open_which_index_is_there_a_new_record_costs_nothing(void **state)
+{
+	for (int n = 1; n <= 3; n++) { /* before and after it is renamed; 3: and the next one, too */
+		unsigned n_ended;
+
+		write_one();
+		faults->stop_fsync = faults->n_fsync + MIN(n, 2);
+		f.revision++;
+		cache_touch(f.cache);
+		eventually_stopped();
+		if (n == 3) {
+			faults->stop_fsync = faults->n_fsync + 1;
+			f.revision++;
+			replace_process();
+			eventually_stopped();
+		}
+		faults->stop_rename = true;
+		f.revision++;
+		replace_process();
+		eventually_stopped();
+		faults->stop_rename = false;
+		n_ended = f.n_ended;
+		kill(process(), SIGKILL);
+		eventually(&f, f.n_ended > n_ended); /* and now the machine is off, too */
+		assert_restores(1);
+		f.revision++;
+	}
+}
+
+/* Nor do those that several machines' ends in a row leave, each before there is an index that speaks of them. */
+static void records_that_are_left_over_again_and_again_cost_nothing(void **state)
+{
+	write_one();
+	for (int i = 0; i < 3; i++) {
+		faults->stop_rename = true;
+		f.revision++;
+		cache_touch(f.cache);
+		eventually_stopped();
+		faults->stop_rename = false;
+		assert_true(n_records() > 1);
+		assert_restores(1);
+	}
+	write_one();
+}
+
 /* It may be there, or half of it, and what it was written for may have gone since: nobody else would remove it before the
  * next start. */
 static void a_record_whose_writing_is_cut_off_does_not_stay(void **state)
@@ -620,6 +666,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_restore_that_is_cut_off_is_begun_anew, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_index_whose_reading_is_cut_off_is_read_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_index_whose_writing_is_cut_off_may_be_there, setup, teardown),
+		cmocka_unit_test_setup_teardown(while_it_is_open_which_index_is_there_a_new_record_costs_nothing, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(records_that_are_left_over_again_and_again_cost_nothing, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(a_record_whose_writing_is_cut_off_does_not_stay, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_attempt_that_fails_leaves_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(nor_does_one_after_a_refused_index, setup, teardown),
