@@ -12,9 +12,10 @@
 #include "common/str.h"
 
 #define RETRY_USEC (2 * USEC_PER_SEC)
+/* EXCL_UNLINK: what becomes of a file that has lost its name is told by it, and that may be another one's by then */
 #define WATCH_MASK                                                                                                     \
 	(IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_CREATE | IN_DELETE_SELF | IN_MOVE_SELF |        \
-	 IN_ONLYDIR)
+	 IN_ONLYDIR | IN_EXCL_UNLINK)
 #define END_MASK   (IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT | IN_IGNORED)
 #define ABOVE_MASK (IN_DELETE | IN_MOVED_TO | IN_MOVE_SELF | IN_ONLYDIR | IN_MASK_ADD) /* ADD: / is above itself */
 

@@ -819,7 +819,7 @@ static void a_file_is_read_when_its_writer_has_closed_it(void **state)
 static void a_file_that_is_made_anew_is_read_when_its_writer_has_closed_it(void **state)
 {
 	struct world *w = *state;
-	int fd;
+	int fd, fd_too;
 
 	put_secret(w, "db.yaml", "db", "one");
 	begin(w);
@@ -847,6 +847,16 @@ static void a_file_that_is_made_anew_is_read_when_its_writer_has_closed_it(void 
 	assert_int_equal(file_write_all(fd, "stringData: {k: three}\n", 23), 0);
 	close(fd);
 	expect(w, "secret default/db k=three");
+
+	/* nor does the close of one that has lost its name count for it */
+	fd_too = begin_writing(w, "db.yaml", HALF);
+	drop(w, "db.yaml");
+	fd = begin_writing(w, "db.yaml", HALF);
+	close(fd_too);
+	expect_nothing(w);
+	assert_int_equal(file_write_all(fd, "stringData: {k: four}\n", 22), 0);
+	close(fd);
+	expect(w, "secret default/db k=four");
 	/* gone for good */
 	drop(w, "db.yaml");
 	close(begin_writing(w, "db.yaml", HALF));
