@@ -201,6 +201,9 @@ static bool is_being_written(struct manifests *m, struct manifest_file *f, const
 	const bool same = f->begun.size == st->st_size && f->begun.mtime.tv_sec == st->st_mtim.tv_sec &&
 			  f->begun.mtime.tv_nsec == st->st_mtim.tv_nsec;
 
+	/* what has been heard since it was opened may be of another one, which the next batch reads */
+	if (f->changed && f->created)
+		return true;
 	f->begun.since_usec = 0;
 	if (f->is_link || st->st_nlink > 1 || (since_usec && same && now_usec >= since_usec + BEGUN_USEC))
 		f->created = false;
@@ -618,9 +621,13 @@ static void handle_name(struct manifests *m, const char *name, uint32_t mask)
 		return;
 	}
 	f->changed = true;
-	/* what was told of the name before is of a file that has gone, if it is made now */
-	f->created |= (mask & IN_CREATE) != 0;
 	f->closed = !(mask & IN_CREATE);
+	if (!(mask & IN_CREATE))
+		return;
+	/* what is known of the name is of a file that has gone; whether it is a link, the next listing says */
+	f->created = true;
+	f->is_link = false;
+	f->begun.since_usec = 0;
 }
 
 static void handle_event(struct manifests *m, const struct inotify_event *ev)

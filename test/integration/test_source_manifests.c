@@ -2024,7 +2024,7 @@ struct held_files {
 	} held[HELD_MAX];
 	size_t n;
 	int fail; /* instead of opening */
-	bool makes; /* before opening: somebody has just made the file, and written half of it */
+	bool makes; /* before opening: somebody has just made the file anew, and written half of it */
 	int made_fd;
 };
 
@@ -2060,6 +2060,7 @@ static int held_open(struct files *f, const char *path, files_open_fn fn, void *
 
 	assert_true(h->n < HELD_MAX);
 	if (h->makes) {
+		assert_true(unlink(path) == 0 || errno == ENOENT);
 		h->made_fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 		assert_true(h->made_fd >= 0);
 		assert_int_equal(file_write_all(h->made_fd, HALF, strlen(HALF)), 0);
@@ -2236,6 +2237,46 @@ static void a_file_that_is_made_anew_while_it_is_opened_is_read_when_it_is_close
 	close(h.made_fd);
 	answer_until_told(w, &h);
 	expect(w, "secret default/db k=two");
+}
+
+/* It is the old one that was a link, or had a second name. */
+static void what_was_known_of_a_file_does_not_count_for_the_next_one(void **state)
+{
+	struct world *w = *state;
+	cleanup_free char *name = path_in(w, "db.yaml"), *second = path_in(w, ".second"), *third = path_in(w, ".third");
+	struct held_files h;
+
+	put_secret(w, ".target", "db", "one");
+	make_link(w, ".target", "db.yaml");
+	begin_held(w, &h);
+	assert_int_equal(source_refresh(w->source, OBJECT_SECRET, "default", "db"), 0);
+	h.makes = true;
+	wait_for_held(w, &h);
+	h.makes = false;
+	answer_until_told(w, &h);
+	expect(w, "secret default/db k=one");
+	answer_for(w, &h, 20 * USEC_PER_MSEC);
+	assert_int_equal(w->n_log, w->n_seen);
+	assert_int_equal(file_write_all(h.made_fd, "stringData: {k: two}\n", 21), 0);
+	close(h.made_fd);
+	answer_until_told(w, &h);
+	expect(w, "secret default/db k=two");
+
+	/* the keeper has the old one open already */
+	assert_int_equal(link(name, second), 0);
+	assert_int_equal(link(name, third), 0);
+	assert_int_equal(source_refresh(w->source, OBJECT_SECRET, "default", "db"), 0);
+	wait_for_held(w, &h);
+	drop(w, "db.yaml");
+	h.made_fd = begin_writing(w, "db.yaml", HALF);
+	answer_until_told(w, &h);
+	expect(w, "secret default/db k=two");
+	answer_for(w, &h, 20 * USEC_PER_MSEC);
+	assert_int_equal(w->n_log, w->n_seen);
+	assert_int_equal(file_write_all(h.made_fd, "stringData: {k: three}\n", 23), 0);
+	close(h.made_fd);
+	answer_until_told(w, &h);
+	expect(w, "secret default/db k=three");
 }
 
 static void keys_that_change_while_they_are_opened_are_read_once_more(void **state)
@@ -2693,6 +2734,7 @@ int main(void)
 		TEST(a_file_that_changes_while_it_is_opened_is_read_once_more),
 		TEST(a_file_that_comes_back_while_it_is_opened_is_read),
 		TEST(a_file_that_is_made_anew_while_it_is_opened_is_read_when_it_is_closed),
+		TEST(what_was_known_of_a_file_does_not_count_for_the_next_one),
 		TEST(keys_that_change_while_they_are_opened_are_read_once_more),
 		TEST(answers_that_come_when_the_folder_is_gone_do_not_count),
 		TEST(a_folder_that_goes_while_it_is_opened_is_not_followed),
