@@ -305,7 +305,7 @@ static void read_starved(struct loop_source *source, void *userdata)
 }
 
 static void pump(struct manifests *m);
-static bool read_events(struct manifests *m);
+static void read_all_events(struct manifests *m);
 static void sort_queue(struct manifests *m);
 
 /* Before the batch is told: a file that was renamed is refused as long as its old name counts, and what is in it would be
@@ -330,7 +330,7 @@ static bool queue_refused(struct manifests *m)
 /* What was switched under our hands is read again before anything is told: a switch is one change. */
 static bool is_overtaken(struct manifests *m)
 {
-	read_events(m);
+	read_all_events(m);
 	if (!m->read_all || !m->batch_since_usec || m->n_postponed == POSTPONED_MAX)
 		return false;
 	m->n_postponed++;
@@ -346,9 +346,7 @@ static void opened(void *userdata, int take_fd, int r)
 
 	f->opening = f->starved = false;
 	m->n_opening--;
-	/* that it was made just before it was opened may wait to be heard */
-	for (int n = 0; n < READS_MAX && read_events(m); n++)
-		;
+	read_all_events(m); /* it may have been made just before it was opened */
 	/* the folder went away meanwhile: what was read stays */
 	if (m->folder.wd < 0)
 		r = -ECANCELED;
@@ -505,7 +503,7 @@ static void queue_changed(struct manifests *m)
 	struct manifest_file *f;
 
 	for (size_t it = 0; (f = map_next(&m->known, &it));) {
-		bool wanted = m->read_all || f->changed || !f->listed;
+		bool wanted = m->read_all || f->changed || !f->listed || !f->asked;
 
 		if (!wanted)
 			continue;
@@ -544,6 +542,9 @@ static void read_batch(struct loop_source *source, void *userdata)
 	struct err e = ERR_INIT;
 	int r;
 
+	/* before the listing: a rename is told in two parts, and what has come and is not heard of would be missing */
+	read_all_events(m);
+	loop_timer_off(m->batch_timer);
 	m->batch_since_usec = 0;
 	if (!manifest_folder_is_there(&m->folder))
 		return;
@@ -663,6 +664,13 @@ static bool read_events(struct manifests *m)
 		handle_event(m, ev);
 	}
 	return n > 0;
+}
+
+/* What waits to be heard. */
+static void read_all_events(struct manifests *m)
+{
+	for (int n = 0; n < READS_MAX && read_events(m); n++)
+		;
 }
 
 static void readable(struct loop_source *source, int fd, uint32_t revents, void *userdata)

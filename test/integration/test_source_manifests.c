@@ -11,6 +11,8 @@
 #include <sys/inotify.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #include "agent/manifest_set.h"
@@ -1049,6 +1051,60 @@ static void an_object_that_moves_to_another_file_is_never_missing(void **state)
 	expect(w, "synced");
 	assert_int_equal(rename(from, to), 0);
 	expect_nothing(w);
+}
+
+/* Of what is to be read, the first event is told at once, the others the next time. */
+static struct {
+	bool on;
+	int fd;
+	size_t len;
+	char text[4096];
+} torn = { .fd = -1 };
+
+/* In front of libc's. */
+ssize_t read(int fd, void *data, size_t size)
+{
+	const struct inotify_event *first = data;
+	ssize_t n;
+
+	if (torn.len > 0 && fd == torn.fd) {
+		assert_true(size >= torn.len);
+		memcpy(data, torn.text, torn.len);
+		n = (ssize_t)torn.len;
+		torn.len = 0;
+		return n;
+	}
+	n = syscall(SYS_read, fd, data, size);
+	if (!torn.on || n < (ssize_t)sizeof(*first) || size < 4096)
+		return n;
+	torn.on = false;
+	torn.fd = fd;
+	torn.len = (size_t)n - sizeof(*first) - first->len;
+	assert_true(torn.len > 0 && torn.len <= sizeof(torn.text));
+	memcpy(torn.text, (const char *)data + n - torn.len, torn.len);
+	return n - (ssize_t)torn.len;
+}
+
+static void a_rename_that_is_told_in_two_parts_takes_nothing_away(void **state)
+{
+	struct world *w = *state;
+
+	put_secret(w, "a.yaml", "db", "one");
+	begin(w);
+	expect(w, "synced");
+	want(w, "db");
+	expect(w, "secret default/db k=one");
+	torn.on = true;
+	move(w, "a.yaml", "b.yaml");
+	expect_nothing(w);
+	assert_false(torn.on);
+	/* over one that is known */
+	put_secret(w, "a.yaml", "other", "two");
+	expect_nothing(w);
+	torn.on = true;
+	move(w, "b.yaml", "a.yaml");
+	expect_nothing(w);
+	assert_false(torn.on);
 }
 
 static void an_immutable_secret_stays(void **state)
@@ -2698,6 +2754,7 @@ int main(void)
 		TEST(a_field_that_has_no_effect_is_counted_and_not_refused),
 		TEST(a_secret_that_was_never_good_fails_until_it_is),
 		TEST(an_object_that_moves_to_another_file_is_never_missing),
+		TEST(a_rename_that_is_told_in_two_parts_takes_nothing_away),
 		TEST(an_immutable_secret_stays),
 		TEST(the_type_of_a_secret_stays),
 		TEST(a_pod_of_another_node_is_not_ours),
