@@ -66,9 +66,11 @@ static void say(struct cache *c, enum log_level level, const char *text)
 
 static void say_failed(struct cache *c, int r, const char *error)
 {
+	const char *ended = r == -EPIPE ? cache_io_ended(c->io) : NULL;
 	char text[ERR_TEXT_MAX];
 
-	snprintf(text, sizeof(text), "%s", error && *error ? error : strerror(-r));
+	/* an order that is not even taken has no sentence, and it is the same as that of the one that was cut off */
+	snprintf(text, sizeof(text), "%s", error && *error ? error : ended ?: strerror(-r));
 	/* its next attempt has another generation or file: once is enough */
 	say(c, LOG_LEVEL_ERROR, text);
 }

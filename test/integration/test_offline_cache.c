@@ -505,6 +505,44 @@ static void a_record_whose_writing_is_cut_off_does_not_stay(void **state)
 	}
 }
 
+static size_t count(const char *text, const char *words)
+{
+	size_t n = 0;
+
+	for (const char *at = text; (at = strstr(at, words)); at++)
+		n++;
+	return n;
+}
+
+/* What cannot even be asked for then is no other error: it is the same one. */
+static void that_the_process_has_ended_is_said_once(void **state)
+{
+	cleanup_free char *path = str_format("%s.log", f.dir), *text = NULL;
+	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600), before = dup(STDERR_FILENO);
+	struct err e = ERR_INIT;
+	size_t len;
+
+	assert_true(fd >= 0 && before >= 0);
+	write_one();
+	faults->stop_write = true;
+	f.revision++;
+	cache_touch(f.cache);
+	eventually_stopped();
+	faults->stop_write = false;
+	assert_int_equal(dup2(fd, STDERR_FILENO), STDERR_FILENO);
+	kill(process(), SIGKILL);
+	eventually(&f, f.n_ended == 1);
+	for (int i = 0; i < 20; i++)
+		assert_true(loop_run_once(f.loop, 5 * USEC_PER_MSEC) >= 0);
+	assert_int_equal(dup2(before, STDERR_FILENO), STDERR_FILENO);
+	close(before);
+	close(fd);
+	assert_int_equal(file_read(AT_FDCWD, path, 65536, &text, &len, &e), 0);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(count(text, "the process that reads and writes the folder has ended"), 1);
+	assert_int_equal(count(text, "\n"), 2); /* and how it has */
+}
+
 /* The records find room on a disk and the index does not: each attempt would take a little more of what there is. */
 static void an_attempt_that_fails_leaves_nothing(void **state)
 {
@@ -671,6 +709,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(records_that_are_left_over_again_and_again_cost_nothing, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(a_record_whose_writing_is_cut_off_does_not_stay, setup, teardown),
+		cmocka_unit_test_setup_teardown(that_the_process_has_ended_is_said_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_attempt_that_fails_leaves_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(nor_does_one_after_a_refused_index, setup, teardown),
 		cmocka_unit_test_setup_teardown(both_states_stay_while_it_is_open_which_one_comes_back, setup,
