@@ -38,7 +38,7 @@ struct cache {
 	size_t n_files;
 	struct cache_file *garbage; /* to be removed */
 	size_t n_garbage, n_left; /* left: could not be */
-	uint64_t newest; /* generation that anything in the folder said it has at the start */
+	uint64_t newest; /* generation of what was there at the start, as it said itself; newest_generation() */
 	enum activity activity;
 	size_t at; /* of now.items, next.items or garbage */
 	bool loaded, dirty, restore;
@@ -185,12 +185,26 @@ static void mark_lost(struct cache *c)
 	map_deinit(&there);
 }
 
+/* Records one ahead of the index, which are of a flush that was cut off, must not put the next one two ahead: it may be
+ * for want of the right key that the index is refused. */
+static uint64_t newest_generation(const struct cache *c)
+{
+	uint64_t newest = 0, index = 0;
+
+	for (size_t i = 0; i < c->n_files; i++) {
+		if (c->files[i].generation >= UINT64_MAX / 2)
+			continue;
+		newest = MAX(newest, c->files[i].generation);
+		if (str_eq(c->files[i].name, CACHE_INDEX_NAME))
+			index = c->files[i].generation;
+	}
+	return index > 0 && newest == index + 1 ? index : newest;
+}
+
 static void loaded(struct cache *c)
 {
 	c->loaded = true;
-	for (size_t i = 0; i < c->n_files; i++)
-		if (c->files[i].generation < UINT64_MAX / 2)
-			c->newest = MAX(c->newest, c->files[i].generation);
+	c->newest = newest_generation(c);
 	mark_lost(c);
 	/* of what is refused nothing goes before there is something better */
 	if (!c->stats.refused) {

@@ -483,6 +483,34 @@ static void records_that_are_left_over_again_and_again_cost_nothing(void **state
 	write_one();
 }
 
+/* Nor do those that are left over while another key is there, which the index is not for. */
+static void records_that_are_left_over_by_another_key_cost_nothing(void **state)
+{
+	uint8_t bytes[CACHE_KEY_LEN] = { 8 };
+	struct cache_key *right = f.key;
+	struct err e = ERR_INIT;
+
+	write_one();
+	assert_int_equal(cache_key_new(bytes, &f.key, &e), 0);
+	for (int i = 0; i < 3; i++) {
+		stop();
+		start();
+		eventually(&f, stats().refused);
+		faults->stop_rename = true;
+		f.revision++;
+		cache_touch(f.cache);
+		eventually_stopped();
+		faults->stop_rename = false;
+		assert_int_equal(n_records(), i + 2);
+	}
+	stop();
+	cache_key_free(f.key);
+	f.key = right;
+	start();
+	assert_restores(1);
+	write_one();
+}
+
 /* It may be there, or half of it, and what it was written for may have gone since: nobody else would remove it before the
  * next start. */
 static void a_record_whose_writing_is_cut_off_does_not_stay(void **state)
@@ -707,6 +735,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(while_it_is_open_which_index_is_there_a_new_record_costs_nothing, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(records_that_are_left_over_again_and_again_cost_nothing, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(records_that_are_left_over_by_another_key_cost_nothing, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(a_record_whose_writing_is_cut_off_does_not_stay, setup, teardown),
 		cmocka_unit_test_setup_teardown(that_the_process_has_ended_is_said_once, setup, teardown),
