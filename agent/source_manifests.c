@@ -90,6 +90,7 @@ struct manifests {
 	struct manifest_room room;
 	struct list queue; /* to be opened */
 	size_t n_opening, n_postponed;
+	size_t n_links; /* of `known` */
 	bool read_all, settle;
 	bool room_freed; /* since those that had none were last read again */
 	struct list fetches; /* answered by `defer` */
@@ -154,9 +155,17 @@ static void take_room(struct manifests *m, struct manifest_file *f, size_t n_byt
 	m->room_freed |= manifest_room_take(&m->room, &f->share, n_bytes, n_objects);
 }
 
+/* Counted: each name that is renamed and is no manifest's asks whether there are some. */
+static void set_link(struct manifests *m, struct manifest_file *f, bool is_link)
+{
+	m->n_links = m->n_links + is_link - f->is_link;
+	f->is_link = is_link;
+}
+
 static void forget_file(struct manifests *m, struct manifest_file *f)
 {
 	take_room(m, f, 0, 0);
+	set_link(m, f, false);
 	manifest_set_drop(m->set, f->path);
 	map_remove_str(&m->known, f->name);
 	file_free(f);
@@ -437,7 +446,7 @@ static int note_listed(struct manifests *m, const struct dirent *d, size_t *n)
 		return r;
 	f->listed = true;
 	/* a file system that does not tell gets no worse than an early reading */
-	f->is_link = d->d_type == DT_LNK || d->d_type == DT_UNKNOWN;
+	set_link(m, f, d->d_type == DT_LNK || d->d_type == DT_UNKNOWN);
 	return 0;
 }
 
@@ -591,23 +600,13 @@ static void folder_opened(void *userdata, bool another)
 
 /* ---- events ---- */
 
-static bool has_links(const struct manifests *m)
-{
-	const struct manifest_file *f;
-
-	for (size_t it = 0; (f = map_next(&m->known, &it));)
-		if (f->is_link)
-			return true;
-	return false;
-}
-
 static void handle_name(struct manifests *m, const char *name, uint32_t mask)
 {
 	struct manifest_file *f = NULL;
 
 	if (!manifest_is_file_name(name)) {
 		/* links may lead through it: `..data` of a mounted ConfigMap */
-		if (!(mask & IN_MOVED_TO) || !has_links(m))
+		if (!(mask & IN_MOVED_TO) || m->n_links == 0)
 			return;
 		m->read_all = true;
 		gather(m);
@@ -627,7 +626,7 @@ static void handle_name(struct manifests *m, const char *name, uint32_t mask)
 		return;
 	/* what is known of the name is of a file that has gone; whether it is a link, the next listing says */
 	f->created = true;
-	f->is_link = false;
+	set_link(m, f, false);
 	f->begun.since_usec = 0;
 }
 
