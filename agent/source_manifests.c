@@ -260,8 +260,12 @@ static int read_file(struct manifests *m, struct manifest_file *f, int fd, struc
 		return err_set(e, -EINVAL, "%s: is not a regular file", f->path);
 	if ((uint64_t)st.st_size > YAML_BYTES_MAX)
 		return err_set(e, -EFBIG, "%s: has more than %zu bytes", f->path, YAML_BYTES_MAX);
+	/* at the start: what an earlier agent shows for it must not be taken for what nobody wants */
 	if (is_being_written(m, f, &st))
-		return 0;
+		return manifest_set_stats(m->set).settled
+			       ? 0
+			       : err_set(e, -EBUSY, "%s: is being written; it is read when its writer closes it",
+					 f->path);
 
 	/* before it takes memory; how many objects it has is seen later */
 	r = manifest_room_ask(&m->room, &f->share, f->path, (size_t)st.st_size, 0, e);

@@ -866,6 +866,27 @@ static void a_file_that_is_made_anew_is_read_when_its_writer_has_closed_it(void 
 	expect(w, "secret default/db absent");
 }
 
+/* What is not told by then counts as what is not there: pods that an earlier agent has shown would lose their volumes. */
+static void a_file_that_is_being_written_at_the_start_is_not_taken_for_none(void **state)
+{
+	struct world *w = *state;
+	int fd;
+
+	put_secret(w, "db.yaml", "db", "one");
+	begin(w);
+	drop(w, "db.yaml");
+	fd = begin_writing(w, "db.yaml", HALF);
+	expect(w, "synced");
+	assert_int_equal(health(w).n_rejected, 1);
+	assert_non_null(strstr(health(w).last_error, "db.yaml: is being written"));
+	want(w, "db");
+	expect(w, "secret default/db absent");
+	assert_int_equal(file_write_all(fd, "stringData: {k: two}\n", 21), 0);
+	close(fd);
+	expect(w, "secret default/db k=two");
+	assert_int_equal(health(w).n_rejected, 0);
+}
+
 static void a_refused_object_keeps_its_last_good_version(void **state)
 {
 	struct world *w = *state;
@@ -2746,6 +2767,7 @@ int main(void)
 		TEST(a_folder_that_is_switched_all_the_time_is_told_all_the_same),
 		TEST(a_file_is_read_when_its_writer_has_closed_it),
 		TEST(a_file_that_is_made_anew_is_read_when_its_writer_has_closed_it),
+		TEST(a_file_that_is_being_written_at_the_start_is_not_taken_for_none),
 		TEST(a_refused_object_keeps_its_last_good_version),
 		TEST(the_others_in_a_file_are_not_held_up_by_a_refused_one),
 		TEST(a_file_that_is_no_yaml_keeps_what_it_gave),
