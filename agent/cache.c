@@ -729,8 +729,8 @@ static void flush(struct cache *c)
 	compare_next(c);
 }
 
-/* A record that no index speaks of yet must not look too new for the one that is there, nor for the older one while it is
- * open which of two is there. So what is left over counts only where there is no index to be kept. */
+/* A record that no index speaks of yet must not look too new for the one that is there, nor for the older one while
+ * it is open which of two is there. So what is left over counts only where there is no index to be kept. */
 static uint64_t next_generation(const struct cache *c)
 {
 	if (c->stats.refused)

@@ -220,8 +220,8 @@ static int compare_name(const void *name, const void *container)
 	return strcmp(name, (*c)->name);
 }
 
-/* Items that show a resource ask for one each: a pod with ten thousand of them, and thousands of containers, would keep everybody
- * waiting otherwise. Without memory it is slow. */
+/* Items that show a resource ask for one each: a pod with ten thousand of them, and thousands of containers, would
+ * keep everybody waiting otherwise. Without memory it is slow. */
 static void pod_sort_containers(struct pod *p)
 {
 	if (p->by_name || p->n_containers <= FEW_CONTAINERS)

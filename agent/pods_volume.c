@@ -283,7 +283,7 @@ static void volume_flight_landed(void *userdata, int r, const struct publish_res
 	else if (r < 0)
 		volume_pass_on(v, f);
 	if (v->flight != f) {
-		/* before anything can be read nobody is told: it may be what an earlier revision of the pod has asked for */
+		/* before anything can be read nobody is told: the pod's earlier revision may have asked for it */
 		if (shown && v->updated_usec) {
 			volume_tell(v, f, r == PUBLISH_UNCHANGED, res);
 			volume_changed(v);

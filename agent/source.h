@@ -93,8 +93,8 @@ typedef void (*source_refusal_fn)(void *userdata, const struct source_refusal *r
 enum source_thing { SOURCE_SECRET, SOURCE_CONFIG_MAP, SOURCE_ACCOUNT };
 struct source_fetched {
 	struct err err; /* code 0: there it is; -ENOENT: the source is sure that there is none; -EACCES: it may not be
-			 * read; -EOPNOTSUPP: it has no such things; -EBADMSG: the server's answer
-			 * is not such an object; else why not. With code 0 a text says what is wrong with it nevertheless */
+			 * read; -EOPNOTSUPP: it has no such things; -EBADMSG: the server's answer is not such an
+			 * object; else why not. With code 0 a text says what is wrong with it nevertheless */
 	bool unanswered; /* it is no word about the object: nobody answered, or not for now */
 	struct secret *secret; /* borrowed for the call */
 	const json_t *account; /* of a SOURCE_ACCOUNT: the ServiceAccount; borrowed */

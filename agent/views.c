@@ -437,8 +437,8 @@ static int view_fill(struct view *v, const struct pod *pod, const struct pod_vol
 	return payload_seal(v->payload, e);
 }
 
-/* What the payload refuses: it knows of no pods, and of no reasons. The content is only referred to, so it is never the secret
- * memory that is full. */
+/* What the payload refuses: it knows of no pods, and of no reasons. The content is only referred to, so it is never
+ * the secret memory that is full. */
 static enum reason reason_of_payload(int r)
 {
 	if (r == -ENOMEM)

@@ -520,8 +520,8 @@ static _Noreturn void mapper_main(const struct reader *r, int fd, uint8_t *b)
 	_exit(0);
 }
 
-/* Whoever maps what is served by his own process can be waited for by himself: a fault that has to read holds the lock of the
- * address space, of which the server takes it for each mmap(2) of malloc's. So that is a process. */
+/* Whoever maps what is served by his own process can be waited for by himself: a fault that has to read holds the
+ * lock of the address space, of which the server takes it for each mmap(2) of malloc's. So that is a process. */
 static void reader_start(struct reader *r)
 {
 	uint8_t *b;

@@ -437,7 +437,8 @@ static void an_index_whose_writing_is_cut_off_may_be_there(void **state)
 	}
 }
 
-/* Nor does a record that is written next make the last index that is there for certain look like one that was put back. */
+/* Nor does a record that is written next make the last index that is there for certain look like one that was put
+ * back. */
 static void while_it_is_open_which_index_is_there_a_new_record_costs_nothing(void **state)
 {
 	for (int n = 1; n <= 3; n++) { /* before and after it is renamed; 3: and the next one, too */
@@ -511,8 +512,8 @@ static void records_that_are_left_over_by_another_key_cost_nothing(void **state)
 	write_one();
 }
 
-/* It may be there, or half of it, and what it was written for may have gone since: nobody else would remove it before the
- * next start. */
+/* It may be there, or half of it, and what it was written for may have gone since: nobody else would remove it
+ * before the next start. */
 static void a_record_whose_writing_is_cut_off_does_not_stay(void **state)
 {
 	for (int n = 1; n <= 2; n++) { /* before and after it has its name */

@@ -817,7 +817,8 @@ static void a_file_is_read_when_its_writer_has_closed_it(void **state)
 	assert_int_equal(health(w).n_rejected, 0);
 }
 
-/* rm x; cmd > x: the end of the one is no sign that the other is complete. Half a list of pods is one that takes some away. */
+/* rm x; cmd > x: the end of the one is no sign that the other is complete. Half a list of pods is one that takes
+ * some away. */
 static void a_file_that_is_made_anew_is_read_when_its_writer_has_closed_it(void **state)
 {
 	struct world *w = *state;
@@ -866,7 +867,8 @@ static void a_file_that_is_made_anew_is_read_when_its_writer_has_closed_it(void 
 	expect(w, "secret default/db absent");
 }
 
-/* What is not told by then counts as what is not there: pods that an earlier agent has shown would lose their volumes. */
+/* What is not told by then counts as what is not there: pods that an earlier agent has shown would lose their
+ * volumes. */
 static void a_file_that_is_being_written_at_the_start_is_not_taken_for_none(void **state)
 {
 	struct world *w = *state;

@@ -1,4 +1,5 @@
-/* For cmocka's tests: a case that is skipped says why. test/run takes the comment before cmocka's result for the reason. */
+/* For cmocka's tests: a case that is skipped says why. test/run takes the comment before cmocka's result for the
+ * reason. */
 #pragma once
 
 /* Ends the running case. Whoever includes this has included cmocka.h. */
