@@ -4,6 +4,7 @@
 #include "agent/codec.h"
 
 #include "agent/codec_fields.h"
+#include "agent/pod_env.h"
 #include "common/b64.h"
 #include "common/str.h"
 
@@ -252,7 +253,7 @@ int codec_check_account(const json_t *obj, struct json_issue *issue)
 	r = codec_expect(obj, "v1", "ServiceAccount", issue);
 	if (r < 0)
 		return r;
-	r = field_list(obj, "imagePullSecrets", &root, LIST_MAX, &array, &n, issue);
+	r = field_list(obj, "imagePullSecrets", &root, PULL_SECRETS_MAX, &array, &n, issue);
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		const json_t *ref = json_array_get(array, i);
 		const struct json_at at = JSON_AT_INDEX(&list_at, i);

@@ -19,7 +19,7 @@ bool codec_is_uid(const char *s);
 /* obj is a v1 Node: its status.allocatable, as { "cpu": "4" }. */
 int codec_allocatable(const json_t *obj, struct pairs *ret_pairs, struct json_issue *issue);
 /* obj is a v1 ServiceAccount: its imagePullSecrets, if it has any, are a list of objects, each with a string as its
- * name or none, so that pod_pull_secrets_read() leaves out none that is meant. */
+ * name or none, and no more of them than pod_pull_secrets_read() reads. -EINVAL. */
 int codec_check_account(const json_t *obj, struct json_issue *issue);
 /* apiVersion and kind are what is expected. -EINVAL. */
 int codec_expect(const json_t *obj, const char *api_version, const char *kind, struct json_issue *issue);

@@ -4,8 +4,7 @@
 #include "common/buf.h"
 #include "common/str.h"
 
-#define ADDRESSES_MAX	 ((size_t)1024)
-#define PULL_SECRETS_MAX 1000
+#define ADDRESSES_MAX ((size_t)1024)
 
 static bool is_list(const json_t *value)
 {

@@ -14,6 +14,7 @@ bool pod_env_mentions(const struct pod *p, const char *word);
 const char *pod_env_name_problem(const char *name);
 /* Where the host and the pod can be reached, with commas between; from the pod's status. -ENOMEM. */
 int pod_addresses_read(struct pod *p, const json_t *status);
+#define PULL_SECRETS_MAX 1000 /* names that are read */
 /* The names in obj's imagePullSecrets, which a pod's spec and a ServiceAccount have. What is none is left out, as the
  * kubelet does it; of a ServiceAccount that is what has no name (codec_check_account()). -ENOMEM. */
 int pod_pull_secrets_read(const json_t *obj, struct name_list *ret_names);
