@@ -264,8 +264,7 @@ static int read_file(struct manifests *m, struct manifest_file *f, int fd, struc
 	if (is_being_written(m, f, &st))
 		return manifest_set_stats(m->set).settled
 			       ? 0
-			       : err_set(e, -EBUSY, "%s: is being written; it is read when its writer closes it",
-					 f->path);
+			       : err_set(e, -EBUSY, "%s: is being written; it is read when that has ended", f->path);
 
 	/* before it takes memory; how many objects it has is seen later */
 	r = manifest_room_ask(&m->room, &f->share, f->path, (size_t)st.st_size, 0, e);
