@@ -10,8 +10,7 @@
 #include "common/file.h"
 #include "common/str.h"
 
-#define TEMPORARY_PREFIX "tmp-"
-#define FILES_MAX	 ((size_t)200000)
+#define FILES_MAX ((size_t)200000)
 
 static inline void dir_closep(DIR **d)
 {
@@ -27,7 +26,7 @@ bool cache_name_is_record(const char *name)
 static bool is_ours(const char *name)
 {
 	return str_eq(name, CACHE_INDEX_NAME) || cache_name_is_record(name) ||
-	       (str_starts(name, TEMPORARY_PREFIX) && strlen(name) < CACHE_NAME_MAX);
+	       (str_starts(name, CACHE_TEMPORARY_PREFIX) && strlen(name) < CACHE_NAME_MAX);
 }
 
 int cache_dir_open(const char *path, int *ret_fd, struct err *e)

@@ -6,11 +6,13 @@
 #include "common/buf.h"
 #include "common/err.h"
 
-#define CACHE_INDEX_NAME "index"
-#define CACHE_TEMPORARY	 "tmp-new" /* what is being written; one at a time, for the folder is locked */
-#define CACHE_NAME_LEN	 32 /* of a record's file: hexadecimal digits, drawn by lot */
-#define CACHE_NAME_MAX	 48 /* with NUL, of any file of ours */
-#define CACHE_FILE_MAX	 ((size_t)16 << 20)
+#define CACHE_INDEX_NAME       "index"
+#define CACHE_TEMPORARY_PREFIX "tmp-"
+#define CACHE_TEMPORARY                                                                                                \
+	CACHE_TEMPORARY_PREFIX "new" /* what is being written; one at a time, for the folder is locked */
+#define CACHE_NAME_LEN 32 /* of a record's file: hexadecimal digits, drawn by lot */
+#define CACHE_NAME_MAX 48 /* with NUL, of any file of ours */
+#define CACHE_FILE_MAX ((size_t)16 << 20)
 
 /* A file begins with these, then its generation (little-endian). */
 #define CACHE_MAGIC	"slcache1"

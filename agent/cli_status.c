@@ -284,7 +284,8 @@ static void add_sandbox(struct rows *t, const json_t *sandbox)
 {
 	static const struct {
 		const char *key, *member;
-	} lists[] = { { "in force", "inForce" }, { "missing", "missing" } };
+		bool wide;
+	} lists[] = { { "in force", "inForce", true }, { "missing", "missing", false } };
 
 	t->section = "sandbox";
 	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
@@ -294,7 +295,7 @@ static void add_sandbox(struct rows *t, const json_t *sandbox)
 
 		json_array_foreach (json_object_get(sandbox, lists[i].member), j, word)
 			buf_printf(&text, "%s%s", j ? ", " : "", json_string_value(word) ?: "");
-		t->wide = str_eq(lists[i].key, "in force") || text.len == 0;
+		t->wide = lists[i].wide || text.len == 0;
 		add_str(t, lists[i].key, text.data ?: "");
 	}
 	t->wide = false;

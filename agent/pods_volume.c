@@ -237,7 +237,7 @@ static void volume_settle(struct volume *v, struct volume_flight *f, bool unchan
 	v->condition = VOLUME_READY;
 	backoff_reset(&v->backoff);
 	if (f->outlived)
-		volume_set_error(v, v->error, v->reason); /* for those who read it, too, if it is new */
+		volume_set_error(v, v->error, v->reason); /* the same, for those who read a volume that is new, too */
 	else if (trouble)
 		volume_set_error(v, trouble->error, trouble->reason);
 	else
