@@ -243,25 +243,34 @@ static void volumes(size_t n)
 
 /* ---- mounts ---- */
 
-static struct pod *mounts_make(size_t n)
+#define POD_BEGIN                                                                                                      \
+	"{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"p\",\"namespace\":\"default\",\"uid\":"      \
+	"\"u1\"},"                                                                                                     \
+	"\"spec\":{\"volumes\":["
+
+static struct pod *pod_of(struct buf *text, const char *end)
 {
-	cleanup_buf struct buf text = BUF_INIT(64 << 20);
 	struct json_issue issue = { .path = "" };
 	cleanup_json json_t *doc = NULL;
 	struct pod *p = NULL;
 
-	buf_add_str(&text,
-		    "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"p\",\"namespace\":\"default\","
-		    "\"uid\":\"u1\"},\"spec\":{\"volumes\":[");
+	if (buf_add_str(text, end) < 0 || json_parse(text->data, text->len, &doc, NULL) < 0 ||
+	    codec_pod(doc, &p, &issue) < 0)
+		die("the pod");
+	return p;
+}
+
+static struct pod *mounts_make(size_t n)
+{
+	cleanup_buf struct buf text = BUF_INIT(64 << 20);
+
+	buf_add_str(&text, POD_BEGIN);
 	for (size_t i = 0; i < n; i++)
 		buf_printf(&text, "%s{\"name\":\"v%zu\",\"secret\":{\"secretName\":\"s\"}}", i ? "," : "", i);
 	buf_add_str(&text, "],\"containers\":[{\"name\":\"c\",\"volumeMounts\":[");
 	for (size_t i = 0; i < n; i++)
 		buf_printf(&text, "%s{\"name\":\"v%zu\",\"mountPath\":\"/m/%zu\"}", i ? "," : "", n - 1 - i, i);
-	if (buf_add_str(&text, "]}]}}") < 0 || json_parse(text.data, text.len, &doc, NULL) < 0 ||
-	    codec_pod(doc, &p, &issue) < 0)
-		die("the pod");
-	return p;
+	return pod_of(&text, "]}]}}");
 }
 
 static int on_nested(void *userdata, const char *path)
@@ -288,13 +297,8 @@ static void mounts(size_t n)
 static struct pod *resources_make(size_t n)
 {
 	cleanup_buf struct buf text = BUF_INIT(64 << 20);
-	struct json_issue issue = { .path = "" };
-	cleanup_json json_t *doc = NULL;
-	struct pod *p = NULL;
 
-	buf_add_str(&text,
-		    "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"p\",\"namespace\":\"default\","
-		    "\"uid\":\"u1\"},\"spec\":{\"volumes\":[{\"name\":\"v\",\"downwardAPI\":{\"items\":[");
+	buf_add_str(&text, POD_BEGIN "{\"name\":\"v\",\"downwardAPI\":{\"items\":[");
 	for (size_t i = 0; i < n; i++)
 		buf_printf(&text,
 			   "%s{\"path\":\"%zu\",\"resourceFieldRef\":{\"containerName\":\"c%zu\",\"resource\":"
@@ -303,10 +307,7 @@ static struct pod *resources_make(size_t n)
 	buf_add_str(&text, "]}}],\"containers\":[");
 	for (size_t i = 0; i < n; i++)
 		buf_printf(&text, "%s{\"name\":\"c%zu\",\"resources\":{\"limits\":{\"cpu\":\"2\"}}}", i ? "," : "", i);
-	if (buf_add_str(&text, "]}}") < 0 || json_parse(text.data, text.len, &doc, NULL) < 0 ||
-	    codec_pod(doc, &p, &issue) < 0)
-		die("the pod");
-	return p;
+	return pod_of(&text, "]}}");
 }
 
 static __attribute__((noinline)) void show_resources(const struct pod *p)

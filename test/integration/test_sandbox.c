@@ -29,10 +29,8 @@
 
 #define NEEDS_ROOT()                                                                                                   \
 	do {                                                                                                           \
-		if (geteuid() != 0) {                                                                                  \
-			print_message("# needs root\n");                                                               \
-			skip();                                                                                        \
-		}                                                                                                      \
+		if (geteuid() != 0)                                                                                    \
+			skip_because("needs root");                                                                    \
 	} while (0)
 
 static bool has_memory_rule(void)
@@ -137,7 +135,7 @@ static void what_is_refused_is_possible_without_a_rule(void **state)
 	assert_int_equal(n_wrong, 0);
 	if (len > 0) {
 		print_message("# left out, for this machine does not have what it takes:%s\n", lacking);
-		skip();
+		skip(); /* as the line before says */
 	}
 }
 
@@ -484,15 +482,11 @@ static int command_device(enum role role)
 static void agent_commands_no_device(void **state)
 {
 	NEEDS_ROOT();
-	if (command_device(UNCONFINED) != 0) {
-		print_message("# a device node cannot be made, or not be opened\n");
-		skip();
-	}
+	if (command_device(UNCONFINED) != 0)
+		skip_because("a device node cannot be made, or not be opened");
 	assert_int_equal(command_device(AGENT_NAME), ENOTTY);
-	if (!(landlock_known() & LANDLOCK_DEVICES)) {
-		print_message("# the kernel has no such rule\n");
-		skip();
-	}
+	if (!(landlock_known() & LANDLOCK_DEVICES))
+		skip_because("the kernel has no such rule");
 	assert_int_equal(command_device(AGENT_NAME_NO_SECCOMP), EACCES);
 }
 
@@ -612,10 +606,8 @@ static int hide_name_servers(enum moment moment)
 static void name_servers_that_come_too_late_for_a_rule_are_missed(void **state)
 {
 	NEEDS_ROOT();
-	if (!(landlock_known() & LANDLOCK_FILES)) {
-		print_message("# without Landlock nothing is hidden\n");
-		skip();
-	}
+	if (!(landlock_known() & LANDLOCK_FILES))
+		skip_because("without Landlock nothing is hidden");
 	assert_int_equal(hide_name_servers(CONFINED), 0);
 	assert_int_equal(hide_name_servers(LOADING), 0);
 	assert_int_equal(hide_name_servers(SEALED), 0);
@@ -657,10 +649,8 @@ static void name_services_are_loaded_before_nothing_can_be(void **state)
 	int fd;
 
 	NEEDS_ROOT();
-	if (!dlopen("libnss_compat.so.2", RTLD_NOW)) {
-		print_message("# libnss_compat.so.2 is not there\n");
-		skip();
-	}
+	if (!dlopen("libnss_compat.so.2", RTLD_NOW))
+		skip_because("libnss_compat.so.2 is not there");
 	fd = openat(world.dirfd, "nsswitch", O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
 	assert_int_equal(write(fd, line, sizeof(line) - 1), sizeof(line) - 1);
 	close(fd);
